@@ -1,0 +1,19 @@
+// The element types that values of a graph have.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace levanter {
+
+enum class DType : uint8_t { f32, f64, i32, u32 };
+
+constexpr int64_t size_of(DType dtype) { return dtype == DType::f64 ? 8 : 4; }
+constexpr bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
+
+/// "f32", "f64", "i32", "u32".
+std::string_view name_of(DType dtype);
+std::optional<DType> dtype_from_name(std::string_view name);
+
+}  // namespace levanter
