@@ -1,0 +1,216 @@
+// oneDNN's C API: version 2 has operation descriptors and open memory descriptors, version 3 neither.
+#include "kernels/cpu/onednn.h"
+
+#include <dnnl.h>
+
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+extern "C" void omp_set_num_threads(int threads);
+
+namespace levanter::cpu {
+namespace {
+
+void check(dnnl_status_t status, const char* what) {
+  LEV_CHECK(status == dnnl_success, cat("oneDNN: ", what, " failed with status ", int{status}));
+}
+
+/// oneDNN asks OpenMP for the calling thread's number of threads, when it compiles and when it runs.
+void use_one_thread() {
+  thread_local bool done = false;
+  if (done) return;
+  omp_set_num_threads(1);
+  done = true;
+}
+
+template <class Handle, dnnl_status_t (*destroy)(Handle)>
+class Owned {
+ public:
+  Owned() = default;
+  explicit Owned(Handle handle) : handle_(handle) {}
+  Owned(Owned&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  Owned& operator=(Owned&&) = delete;
+  ~Owned() {
+    if (handle_ != nullptr) destroy(handle_);
+  }
+  Handle get() const { return handle_; }
+  Handle* out() { return &handle_; }
+
+ private:
+  Handle handle_ = nullptr;
+};
+
+using Engine = Owned<dnnl_engine_t, dnnl_engine_destroy>;
+using Stream = Owned<dnnl_stream_t, dnnl_stream_destroy>;
+using Memory = Owned<dnnl_memory_t, dnnl_memory_destroy>;
+using Primitive = Owned<dnnl_primitive_t, dnnl_primitive_destroy>;
+using PrimitiveDesc = Owned<dnnl_primitive_desc_t, dnnl_primitive_desc_destroy>;
+using Attributes = Owned<dnnl_primitive_attr_t, dnnl_primitive_attr_destroy>;
+
+#if DNNL_VERSION_MAJOR >= 3
+using DescView = const_dnnl_memory_desc_t;
+
+class MatrixDesc {
+ public:
+  MatrixDesc(int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
+    const dnnl_dims_t dims = {rows, cols}, strides = {row_stride, col_stride};
+    check(dnnl_memory_desc_create_with_strides(desc_.out(), 2, dims, dnnl_f32, strides),
+          "describing a matrix");
+  }
+  DescView view() const { return desc_.get(); }
+
+ private:
+  Owned<dnnl_memory_desc_t, dnnl_memory_desc_destroy> desc_;
+};
+
+void describe_product(PrimitiveDesc& out, const MatrixDesc& a, const MatrixDesc& b,
+                      const MatrixDesc& c, const Attributes& attributes, dnnl_engine_t engine) {
+  check(dnnl_matmul_primitive_desc_create(out.out(), engine, a.view(), b.view(), nullptr, c.view(),
+                                          attributes.get()),
+        "choosing a product");
+}
+
+#else
+using DescView = const dnnl_memory_desc_t*;
+
+class MatrixDesc {
+ public:
+  MatrixDesc(int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
+    const dnnl_dims_t dims = {rows, cols}, strides = {row_stride, col_stride};
+    check(dnnl_memory_desc_init_by_strides(&desc_, 2, dims, dnnl_f32, strides),
+          "describing a matrix");
+  }
+  DescView view() const { return &desc_; }
+
+ private:
+  dnnl_memory_desc_t desc_;
+};
+
+void describe_product(PrimitiveDesc& out, const MatrixDesc& a, const MatrixDesc& b,
+                      const MatrixDesc& c, const Attributes& attributes, dnnl_engine_t engine) {
+  dnnl_matmul_desc_t product;
+  check(dnnl_matmul_desc_init(&product, a.view(), b.view(), nullptr, c.view()),
+        "describing a product");
+  check(dnnl_primitive_desc_create(out.out(), &product, attributes.get(), engine, nullptr),
+        "choosing a product");
+}
+
+#endif
+
+Attributes product_attributes() {
+  Attributes attributes;
+  check(dnnl_primitive_attr_create(attributes.out()), "making attributes");
+  check(dnnl_primitive_attr_set_scratchpad_mode(attributes.get(), dnnl_scratchpad_mode_user),
+        "choosing the scratchpad");
+  return attributes;
+}
+
+/// A dimension of extent 1 is given the stride that makes its matrix dense, which oneDNN likes best.
+MatrixDesc input_desc(int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
+  LEV_CHECK(row_stride == 1 || col_stride == 1 || rows == 1 || cols == 1,
+            "a factor of a product needs one stride of 1");
+  if (rows == 1 && cols == 1) return {1, 1, 1, 1};
+  if (rows == 1) return col_stride == 1 ? MatrixDesc{1, cols, cols, 1} : MatrixDesc{1, cols, 1, col_stride};
+  if (cols == 1) return row_stride == 1 ? MatrixDesc{rows, 1, 1, rows} : MatrixDesc{rows, 1, row_stride, 1};
+  return {rows, cols, row_stride, col_stride};
+}
+
+/// Memory objects of one worker, whose handles are set anew for each call.
+struct Context {
+  Stream stream;
+  Memory a, b, c, scratch;
+  std::vector<dnnl_exec_arg_t> arguments;
+};
+
+Memory make_memory(DescView desc, dnnl_engine_t engine) {
+  Memory memory;
+  check(dnnl_memory_create(memory.out(), desc, engine, DNNL_MEMORY_NONE), "making a memory object");
+  return memory;
+}
+
+}  // namespace
+
+struct Product::Impl {
+  Primitive primitive;
+  size_t scratch_bytes = 0;
+  std::vector<Context> contexts;
+
+  Impl(const ProductShape& shape, int workers, dnnl_engine_t engine) {
+    const MatrixDesc a = input_desc(shape.m, shape.k, shape.a_row, shape.a_col);
+    const MatrixDesc b = input_desc(shape.k, shape.n, shape.b_row, shape.b_col);
+    const MatrixDesc c(shape.m, shape.n, shape.c_row, 1);
+    const Attributes attributes = product_attributes();
+    PrimitiveDesc desc;
+    describe_product(desc, a, b, c, attributes, engine);
+    check(dnnl_primitive_create(primitive.out(), desc.get()), "compiling a product");
+    const DescView scratch = dnnl_primitive_desc_query_md(desc.get(), dnnl_query_scratchpad_md, 0);
+    scratch_bytes = (dnnl_memory_desc_get_size(scratch) + 63) / 64 * 64;
+    for (int worker = 0; worker < workers; ++worker) {
+      Context context;
+      check(dnnl_stream_create(context.stream.out(), engine, dnnl_stream_default_flags),
+            "making a stream");
+      contexts.push_back(Context{std::move(context.stream), make_memory(a.view(), engine),
+                                 make_memory(b.view(), engine), make_memory(c.view(), engine),
+                                 make_memory(scratch, engine), {}});
+      Context& made = contexts.back();
+      made.arguments = {{DNNL_ARG_SRC, made.a.get()},
+                        {DNNL_ARG_WEIGHTS, made.b.get()},
+                        {DNNL_ARG_DST, made.c.get()},
+                        {DNNL_ARG_SCRATCHPAD, made.scratch.get()}};
+    }
+  }
+};
+
+Product::Product(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Product::~Product() = default;
+
+size_t Product::scratch_bytes() const { return impl_->scratch_bytes; }
+
+void Product::run(int worker, const float* a, const float* b, float* c, void* scratch) const {
+  use_one_thread();
+  const Context& context = impl_->contexts[static_cast<size_t>(worker)];
+  dnnl_memory_set_data_handle(context.a.get(), const_cast<float*>(a));
+  dnnl_memory_set_data_handle(context.b.get(), const_cast<float*>(b));
+  dnnl_memory_set_data_handle(context.c.get(), c);
+  dnnl_memory_set_data_handle(context.scratch.get(), scratch);
+  check(dnnl_primitive_execute(impl_->primitive.get(), context.stream.get(),
+                               static_cast<int>(context.arguments.size()),
+                               context.arguments.data()),
+        "running a product");
+}
+
+struct Products::Impl {
+  int workers;
+  Engine engine;
+  std::map<ProductShape, std::unique_ptr<Product>> made;
+};
+
+Products::Products(int workers) : impl_(std::make_unique<Impl>()) {
+  LEV_CHECK(workers >= 1, "products need at least one worker");
+  impl_->workers = workers;
+  check(dnnl_engine_create(impl_->engine.out(), dnnl_cpu, 0), "making an engine");
+}
+Products::~Products() = default;
+
+int Products::workers() const { return impl_->workers; }
+
+const Product& Products::get(const ProductShape& shape) {
+  LEV_CHECK(shape.m >= 1 && shape.n >= 1 && shape.k >= 1, "a product needs extents of at least 1");
+  std::unique_ptr<Product>& product = impl_->made[shape];
+  if (!product) {
+    use_one_thread();
+    product.reset(new Product(
+        std::make_unique<Product::Impl>(shape, impl_->workers, impl_->engine.get())));
+  }
+  return *product;
+}
+
+std::string onednn_version() {
+  const dnnl_version_t* version = dnnl_version();
+  return cat("oneDNN ", version->major, ".", version->minor, ".", version->patch);
+}
+
+}  // namespace levanter::cpu

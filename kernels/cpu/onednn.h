@@ -1,0 +1,67 @@
+// Single-threaded oneDNN matrix products behind one small face, for versions 2 and 3 of its C API.
+#pragma once
+
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+namespace levanter::cpu {
+
+/// Layout of C[m, n] = sum over k of A[m, k] B[k, n], all f32. Strides are in elements; A and B each
+/// have one stride of 1, and C's columns are adjacent.
+struct ProductShape {
+  int64_t m = 0, n = 0, k = 0;
+  int64_t a_row = 0, a_col = 1;
+  int64_t b_row = 0, b_col = 1;
+  int64_t c_row = 0;
+
+  auto operator<=>(const ProductShape&) const = default;
+};
+
+/// One compiled product. Runs inline on the calling thread, whatever OpenMP is told elsewhere. oneDNN
+/// itself allocates up to 7 times a call (a map of arguments; for strided factors a packing buffer of
+/// 70 to 220 KB) and frees it before it returns; nothing else is allocated.
+class Product final {
+ public:
+  ~Product();
+  Product(const Product&) = delete;
+  Product& operator=(const Product&) = delete;
+
+  /// Bytes of scratch, aligned to 64, that each call in flight needs.
+  size_t scratch_bytes() const;
+
+  /// Computes C from A and B. `worker` is below the owner's number of workers; two calls at a time
+  /// never share one.
+  void run(int worker, const float* a, const float* b, float* c, void* scratch) const;
+
+ private:
+  friend class Products;
+  struct Impl;
+  explicit Product(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Compiles products and shares those of one shape. get() is for one thread at a time; the products
+/// live as long as this.
+class Products final {
+ public:
+  explicit Products(int workers);
+  ~Products();
+
+  int workers() const;
+
+  /// The product of this shape; m, n, k >= 1. Takes about 0.3 ms for a new shape.
+  const Product& get(const ProductShape& shape);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Name and version of the library in use, such as "oneDNN 2.6.3", for the numerics signature.
+std::string onednn_version();
+
+}  // namespace levanter::cpu

@@ -1,0 +1,72 @@
+// Chooses among the tables of vector kernels by what the processor can do.
+#include "kernels/cpu/vector.h"
+
+#include <cstdlib>
+#include <string_view>
+
+namespace levanter::cpu {
+
+namespace v2 {
+void fill_table(VectorKernels& table);
+}
+namespace v3 {
+void fill_table(VectorKernels& table);
+}
+namespace v4 {
+void fill_table(VectorKernels& table);
+}
+
+namespace {
+
+bool has_v3() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
+         __builtin_cpu_supports("fma");
+}
+
+bool has_v4() {
+  return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
+}
+
+/// The tables that this machine can run, in order.
+struct Tables {
+  VectorKernels kernels[3];
+  const VectorKernels* runnable[3];
+  size_t count = 0;
+  const VectorKernels* chosen;
+
+  Tables() {
+    add("v2", v2::fill_table);
+    if (has_v3()) add("v3", v3::fill_table);
+    if (has_v4()) add("v4", v4::fill_table);
+    chosen = runnable[count - 1];
+    if (const char* wanted = std::getenv("LEVANTER_VECTOR_ISA")) {
+      for (size_t i = 0; i < count; ++i) {
+        if (std::string_view(runnable[i]->isa) == wanted) chosen = runnable[i];
+      }
+    }
+  }
+
+  void add(const char* isa, void (*fill)(VectorKernels&)) {
+    kernels[count].isa = isa;
+    fill(kernels[count]);
+    runnable[count] = &kernels[count];
+    ++count;
+  }
+};
+
+const Tables& tables() {
+  static const Tables all;
+  return all;
+}
+
+}  // namespace
+
+const VectorKernels& vector_kernels() { return *tables().chosen; }
+
+std::span<const VectorKernels* const> runnable_vector_kernels() {
+  return {tables().runnable, tables().count};
+}
+
+}  // namespace levanter::cpu

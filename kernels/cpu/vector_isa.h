@@ -1,0 +1,276 @@
+// Sixteen f32 lanes in as many registers as the instruction set needs; for the vector_*.cpp only.
+//
+// Those files are compiled once for each level (-march=x86-64-v2, -v3, -v4, with LEVANTER_ISA=v2, v3,
+// v4) into a namespace of that name. They call no inline function of the standard library: the linker
+// keeps one copy of such a function, and it might be one that this machine cannot run.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#ifndef LEVANTER_ISA
+#error "compile the vector kernels with -DLEVANTER_ISA=v2, v3 or v4 and the matching -march"
+#endif
+
+namespace levanter::cpu::LEVANTER_ISA {
+
+/// Two vectors side by side, with the operations of one.
+template <class Half>
+struct Pair {
+  Half lo, hi;
+};
+
+#if defined(__AVX512F__)
+typedef float Floats __attribute__((vector_size(64)));
+typedef int32_t Ints __attribute__((vector_size(64)));
+typedef uint32_t Words __attribute__((vector_size(64)));
+#elif defined(__AVX2__)
+typedef float Floats8 __attribute__((vector_size(32)));
+typedef int32_t Ints8 __attribute__((vector_size(32)));
+typedef uint32_t Words8 __attribute__((vector_size(32)));
+using Floats = Pair<Floats8>;
+using Ints = Pair<Ints8>;
+using Words = Pair<Words8>;
+#else
+typedef float Floats4 __attribute__((vector_size(16)));
+typedef int32_t Ints4 __attribute__((vector_size(16)));
+typedef uint32_t Words4 __attribute__((vector_size(16)));
+using Floats = Pair<Pair<Floats4>>;
+using Ints = Pair<Pair<Ints4>>;
+using Words = Pair<Pair<Words4>>;
+#endif
+
+inline constexpr int64_t kLanes = 16;
+static_assert(sizeof(Floats) == 64 && sizeof(Ints) == 64);
+
+// Operators of pairs. Comparisons give Ints, -1 for true.
+template <class H>
+[[gnu::always_inline]] inline Pair<H> operator+(Pair<H> a, Pair<H> b) {
+  return {a.lo + b.lo, a.hi + b.hi};
+}
+template <class H>
+[[gnu::always_inline]] inline Pair<H> operator-(Pair<H> a, Pair<H> b) {
+  return {a.lo - b.lo, a.hi - b.hi};
+}
+template <class H>
+[[gnu::always_inline]] inline Pair<H> operator*(Pair<H> a, Pair<H> b) {
+  return {a.lo * b.lo, a.hi * b.hi};
+}
+template <class H>
+[[gnu::always_inline]] inline Pair<H> operator/(Pair<H> a, Pair<H> b) {
+  return {a.lo / b.lo, a.hi / b.hi};
+}
+template <class H>
+[[gnu::always_inline]] inline Pair<H> operator&(Pair<H> a, Pair<H> b) {
+  return {a.lo & b.lo, a.hi & b.hi};
+}
+template <class H>
+[[gnu::always_inline]] inline Pair<H> operator|(Pair<H> a, Pair<H> b) {
+  return {a.lo | b.lo, a.hi | b.hi};
+}
+template <class H>
+[[gnu::always_inline]] inline Pair<H> operator^(Pair<H> a, Pair<H> b) {
+  return {a.lo ^ b.lo, a.hi ^ b.hi};
+}
+template <class H>
+[[gnu::always_inline]] inline Pair<H> operator<<(Pair<H> a, int count) {
+  return {a.lo << count, a.hi << count};
+}
+template <class H>
+[[gnu::always_inline]] inline Pair<H> operator>>(Pair<H> a, int count) {
+  return {a.lo >> count, a.hi >> count};
+}
+template <class H>
+[[gnu::always_inline]] inline auto operator<(Pair<H> a, Pair<H> b)
+    -> Pair<decltype(a.lo < b.lo)> {
+  return {a.lo < b.lo, a.hi < b.hi};
+}
+template <class H>
+[[gnu::always_inline]] inline auto operator<=(Pair<H> a, Pair<H> b)
+    -> Pair<decltype(a.lo <= b.lo)> {
+  return {a.lo <= b.lo, a.hi <= b.hi};
+}
+template <class H>
+[[gnu::always_inline]] inline auto operator==(Pair<H> a, Pair<H> b)
+    -> Pair<decltype(a.lo == b.lo)> {
+  return {a.lo == b.lo, a.hi == b.hi};
+}
+template <class H>
+[[gnu::always_inline]] inline auto operator!=(Pair<H> a, Pair<H> b)
+    -> Pair<decltype(a.lo != b.lo)> {
+  return {a.lo != b.lo, a.hi != b.hi};
+}
+
+/// mask ? a : b, lane by lane.
+template <class M, class V>
+[[gnu::always_inline]] inline V select(M mask, V a, V b) {
+  return mask ? a : b;
+}
+template <class M, class V>
+[[gnu::always_inline]] inline Pair<V> select(Pair<M> mask, Pair<V> a, Pair<V> b) {
+  return {select(mask.lo, a.lo, b.lo), select(mask.hi, a.hi, b.hi)};
+}
+
+/// The same bits as another kind of lane.
+template <class To, class From>
+[[gnu::always_inline]] inline To as(From a) {
+  To r;
+  static_assert(sizeof r == sizeof a);
+  __builtin_memcpy(&r, &a, sizeof r);
+  return r;
+}
+[[gnu::always_inline]] inline Ints bits(Floats a) { return as<Ints>(a); }
+[[gnu::always_inline]] inline Floats from_bits(Ints a) { return as<Floats>(a); }
+
+template <class V>
+[[gnu::always_inline]] inline V load_as(const void* p) {
+  V r;
+  __builtin_memcpy(&r, p, sizeof r);
+  return r;
+}
+[[gnu::always_inline]] inline Floats load(const float* p) { return load_as<Floats>(p); }
+[[gnu::always_inline]] inline Ints load(const int32_t* p) { return load_as<Ints>(p); }
+[[gnu::always_inline]] inline Words load(const uint32_t* p) { return load_as<Words>(p); }
+[[gnu::always_inline]] inline void store(float* p, Floats a) { __builtin_memcpy(p, &a, sizeof a); }
+[[gnu::always_inline]] inline void store(uint32_t* p, Words a) { __builtin_memcpy(p, &a, sizeof a); }
+
+#if defined(__AVX512F__)
+[[gnu::always_inline]] inline Floats splat(float x) { return (Floats)_mm512_set1_ps(x); }
+[[gnu::always_inline]] inline Ints splat(int32_t x) { return (Ints)_mm512_set1_epi32(x); }
+[[gnu::always_inline]] inline Floats root(Floats a) {
+  return (Floats)_mm512_maskz_sqrt_ps(0xffff, (__m512)a);
+}
+[[gnu::always_inline]] inline Floats to_floats(Ints a) {
+  return (Floats)_mm512_maskz_cvtepi32_ps(0xffff, (__m512i)a);
+}
+/// The first `count` < 16 elements, 0 in the other lanes.
+[[gnu::always_inline]] inline Floats load_part(const float* p, int64_t count) {
+  return (Floats)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
+}
+[[gnu::always_inline]] inline void store_part(float* p, Floats a, int64_t count) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), (__m512)a);
+}
+#else
+#if defined(__AVX2__)
+[[gnu::always_inline]] inline Floats splat(float x) {
+  const auto half = (Floats8)_mm256_set1_ps(x);
+  return {half, half};
+}
+[[gnu::always_inline]] inline Ints splat(int32_t x) {
+  const auto half = (Ints8)_mm256_set1_epi32(x);
+  return {half, half};
+}
+[[gnu::always_inline]] inline Floats root(Floats a) {
+  return {(Floats8)_mm256_sqrt_ps((__m256)a.lo), (Floats8)_mm256_sqrt_ps((__m256)a.hi)};
+}
+[[gnu::always_inline]] inline Floats to_floats(Ints a) {
+  return {(Floats8)_mm256_cvtepi32_ps((__m256i)a.lo), (Floats8)_mm256_cvtepi32_ps((__m256i)a.hi)};
+}
+#else
+[[gnu::always_inline]] inline Floats splat(float x) {
+  const auto part = (Floats4)_mm_set1_ps(x);
+  return {{part, part}, {part, part}};
+}
+[[gnu::always_inline]] inline Ints splat(int32_t x) {
+  const auto part = (Ints4)_mm_set1_epi32(x);
+  return {{part, part}, {part, part}};
+}
+[[gnu::always_inline]] inline Floats root(Floats a) {
+  const auto one = [](Floats4 part) { return (Floats4)_mm_sqrt_ps((__m128)part); };
+  return {{one(a.lo.lo), one(a.lo.hi)}, {one(a.hi.lo), one(a.hi.hi)}};
+}
+[[gnu::always_inline]] inline Floats to_floats(Ints a) {
+  const auto one = [](Ints4 part) { return (Floats4)_mm_cvtepi32_ps((__m128i)part); };
+  return {{one(a.lo.lo), one(a.lo.hi)}, {one(a.hi.lo), one(a.hi.hi)}};
+}
+#endif
+/// The first `count` < 16 elements, 0 in the other lanes.
+[[gnu::always_inline]] inline Floats load_part(const float* p, int64_t count) {
+  float lanes[kLanes] = {};
+  for (int64_t i = 0; i < count; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+[[gnu::always_inline]] inline void store_part(float* p, Floats a, int64_t count) {
+  float lanes[kLanes];
+  store(lanes, a);
+  for (int64_t i = 0; i < count; ++i) p[i] = lanes[i];
+}
+#endif
+
+[[gnu::always_inline]] inline Words splat(uint32_t x) {
+  return as<Words>(splat(static_cast<int32_t>(x)));
+}
+
+/// a > b ? a : b, so b where a or b is NaN.
+[[gnu::always_inline]] inline Floats larger(Floats a, Floats b) { return select(b < a, a, b); }
+[[gnu::always_inline]] inline Floats smaller(Floats a, Floats b) { return select(a < b, a, b); }
+[[gnu::always_inline]] inline Floats absolute(Floats a) {
+  return from_bits(bits(a) & splat(int32_t{0x7fffffff}));
+}
+/// The sign bits of `sign` on the absolute value `a` >= 0.
+[[gnu::always_inline]] inline Floats with_sign(Floats a, Floats sign) {
+  return from_bits(bits(a) | (bits(sign) & splat(INT32_MIN)));
+}
+/// -1 in the lanes below `count`.
+[[gnu::always_inline]] inline Ints lanes_below(int64_t count) {
+  static constexpr int32_t kIndex[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return load(kIndex) < splat(static_cast<int32_t>(count));
+}
+
+/// The lanes' sum by halving: lane i + lane i + 8, then 4, 2, 1.
+[[gnu::always_inline]] inline float fold_sum(Floats a) {
+  float lanes[kLanes];
+  store(lanes, a);
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
+[[gnu::always_inline]] inline float fold_max(Floats a) {
+  float lanes[kLanes];
+  store(lanes, a);
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
+  }
+  return lanes[0];
+}
+
+/// Calls body(i, count) for the vectors of a span of n: count is 16, at the end perhaps less.
+template <class Body>
+[[gnu::always_inline]] inline void for_vectors(int64_t n, Body body) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) body(i, kLanes);
+  if (i < n) body(i, n - i);
+}
+[[gnu::always_inline]] inline Floats load_up_to(const float* p, int64_t count) {
+  return count == kLanes ? load(p) : load_part(p, count);
+}
+[[gnu::always_inline]] inline void store_up_to(float* p, Floats a, int64_t count) {
+  if (count == kLanes) {
+    store(p, a);
+  } else {
+    store_part(p, a, count);
+  }
+}
+
+/// The sum of value(i, count) over the vectors of a span, where value gives 0 in lanes from count on:
+/// vector v goes to accumulator v mod 4, and ((0 + 1) + (2 + 3)) is folded.
+template <class Value>
+[[gnu::always_inline]] inline float sum_vectors(int64_t n, Value value) {
+  Floats sum0 = splat(0.0f), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+    sum0 = sum0 + value(i, kLanes);
+    sum1 = sum1 + value(i + kLanes, kLanes);
+    sum2 = sum2 + value(i + 2 * kLanes, kLanes);
+    sum3 = sum3 + value(i + 3 * kLanes, kLanes);
+  }
+  if (i + kLanes <= n) sum0 = sum0 + value(i, kLanes), i += kLanes;
+  if (i + kLanes <= n) sum1 = sum1 + value(i, kLanes), i += kLanes;
+  if (i + kLanes <= n) sum2 = sum2 + value(i, kLanes), i += kLanes;
+  if (i < n) sum3 = sum3 + value(i, n - i);
+  return fold_sum((sum0 + sum1) + (sum2 + sum3));
+}
+
+}  // namespace levanter::cpu::LEVANTER_ISA

@@ -1,0 +1,17 @@
+// What each vector_*.cpp contributes to its instruction set's table; for those files only.
+#pragma once
+
+#include "kernels/cpu/vector.h"
+#include "kernels/cpu/vector_isa.h"
+
+namespace levanter::cpu::LEVANTER_ISA {
+
+void fill_map(VectorKernels& table);
+void fill_reduce(VectorKernels& table);
+void fill_norm(VectorKernels& table);
+void fill_softmax(VectorKernels& table);
+void fill_random(VectorKernels& table);
+/// All of them.
+void fill_table(VectorKernels& table);
+
+}  // namespace levanter::cpu::LEVANTER_ISA

@@ -1,0 +1,36 @@
+// A product summed over shared axes, element by element; sums of f32 are kept in f64.
+#include "kernels/reference/walk.h"
+
+namespace levanter::reference {
+
+namespace {
+
+class DotKernel final : public LoopKernel {
+ public:
+  using LoopKernel::LoopKernel;
+  void run(const void* const* in, void* const* out, void*) const override {
+    const View &a_view = inputs[0].view, &b_view = inputs[1].view, &c_view = outputs[0].view;
+    const Axes summed = without(intersect(a_view.axes, b_view.axes), c_view.axes);
+    Walk outer(c_view.axes, {&a_view, &b_view, &c_view});
+    Walk inner(summed, {&a_view, &b_view});
+    with_type(outputs[0].dtype, [&](auto zero) {
+      using T = decltype(zero);
+      const auto *a = static_cast<const T*>(in[0]), *b = static_cast<const T*>(in[1]);
+      auto* c = static_cast<T*>(out[0]);
+      outer.each([&](const auto& at) {
+        double total = 0;
+        inner.each([&](const auto& k) {
+          total += static_cast<double>(a[at[0] + k[0]]) * static_cast<double>(b[at[1] + k[1]]);
+        });
+        c[at[2]] = static_cast<T>(total);
+      });
+    });
+  }
+};
+
+}  // namespace
+
+extern const KernelEntry dot_entry;
+const KernelEntry dot_entry = {"dot", make<DotKernel>};
+
+}  // namespace levanter::reference

@@ -1,0 +1,49 @@
+// Sum, largest or smallest, element by element; sums of f32 are kept in f64.
+#include "kernels/reference/walk.h"
+#include "ops/ops.h"
+
+#include <type_traits>
+
+namespace levanter::reference {
+
+namespace {
+
+template <class T>
+T combine(Reduce kind, T a, T b) {
+  if (kind == Reduce::kSum) return a + b;
+  if (kind == Reduce::kMax) return a < b ? b : a;
+  return b < a ? b : a;
+}
+
+class ReduceKernel final : public LoopKernel {
+ public:
+  using LoopKernel::LoopKernel;
+  void run(const void* const* in, void* const* out, void*) const override {
+    const auto kind = static_cast<Reduce>(attributes.code);
+    Walk outer(outputs[0].view.axes, {&inputs[0].view, &outputs[0].view});
+    Walk inner(attributes.axes, {&inputs[0].view});
+    with_type(outputs[0].dtype, [&](auto zero) {
+      using T = decltype(zero);
+      using Wide = std::conditional_t<std::is_floating_point_v<T>, double, T>;
+      const auto* x = static_cast<const T*>(in[0]);
+      auto* y = static_cast<T*>(out[0]);
+      outer.each([&](const auto& at) {
+        Wide total{0};
+        bool first = true;
+        inner.each([&](const auto& k) {
+          const Wide value = x[at[0] + k[0]];
+          total = first ? value : combine(kind, total, value);
+          first = false;
+        });
+        y[at[1]] = static_cast<T>(total);
+      });
+    });
+  }
+};
+
+}  // namespace
+
+extern const KernelEntry reduce_entry;
+const KernelEntry reduce_entry = {"reduce", make<ReduceKernel>};
+
+}  // namespace levanter::reference

@@ -1,0 +1,34 @@
+// Updates added into zeros, in the order of their position.
+#include "kernels/reference/walk.h"
+
+namespace levanter::reference {
+
+namespace {
+
+class ScatterKernel final : public LoopKernel {
+ public:
+  using LoopKernel::LoopKernel;
+  void run(const void* const* in, void* const* out, void*) const override {
+    const View& y_view = outputs[0].view;
+    const auto axis = static_cast<size_t>(y_view.axes.find(attributes.axis));
+    const int64_t size = y_view.axes[axis].size, stride = y_view.strides[axis];
+    const auto* index = static_cast<const int32_t*>(in[1]);
+    with_type(outputs[0].dtype, [&](auto zero) {
+      const auto* x = static_cast<const decltype(zero)*>(in[0]);
+      auto* y = static_cast<decltype(zero)*>(out[0]);
+      for (int64_t i = 0; i < y_view.axes.elements(); ++i) y[i] = decltype(zero){0};
+      Walk(inputs[0].view.axes, {&inputs[0].view, &inputs[1].view, &y_view})
+          .each([&](const auto& at) {
+            const int64_t i = index[at[1]];
+            if (i >= 0 && i < size) y[at[2] + i * stride] += x[at[0]];
+          });
+    });
+  }
+};
+
+}  // namespace
+
+extern const KernelEntry scatter_add_entry;
+const KernelEntry scatter_add_entry = {"scatter_add", make<ScatterKernel>};
+
+}  // namespace levanter::reference

@@ -1,0 +1,27 @@
+// Random bits as a float in [0, 1).
+#include "base/random.h"
+#include "kernels/reference/walk.h"
+
+namespace levanter::reference {
+
+namespace {
+
+class UniformKernel final : public LoopKernel {
+ public:
+  using LoopKernel::LoopKernel;
+  void run(const void* const* in, void* const* out, void*) const override {
+    const auto* bits = static_cast<const uint32_t*>(in[0]);
+    with_type(outputs[0].dtype, [&](auto zero) {
+      auto* u = static_cast<decltype(zero)*>(out[0]);
+      for (int64_t i = 0; i < outputs[0].view.axes.elements(); ++i)
+        u[i] = static_cast<decltype(zero)>(uniform_from_bits(bits[i]));
+    });
+  }
+};
+
+}  // namespace
+
+extern const KernelEntry uniform_entry;
+const KernelEntry uniform_entry = {"uniform", make<UniformKernel>};
+
+}  // namespace levanter::reference

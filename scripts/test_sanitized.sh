@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Runs the plain tests under the address and undefined-behaviour sanitizers, from build-sanitize/.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+install_packages build test
+build_in build-sanitize levanter_tests -- \
+  --optimization=1 --debug -Db_sanitize=address,undefined -Db_lundef=false
+export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+"$root/scripts/run_tests.sh" build-sanitize "$@"

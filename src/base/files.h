@@ -1,0 +1,131 @@
+// Files and folders of the POSIX kind: whole reads, atomic writes, maps, locks and path arithmetic.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace levanter {
+
+// Every function that touches the file system throws Error of kind kIo on a failure, naming the
+// path, the system's own words and what to do about it.
+
+/// The whole content of a file.
+std::string read_file(const std::string& path);
+
+/// Replaces the content of `path` at once: a reader, or a machine that loses power, sees the old
+/// content or the new, never a part. On failure the old content stands and nothing else is left.
+void write_file_atomic(const std::string& path, std::string_view content);
+
+/// True when a file or folder of that name is there (a dangling link is not).
+bool path_exists(const std::string& path);
+bool is_directory(const std::string& path);
+/// Bytes of the file.
+int64_t file_size(const std::string& path);
+/// Bytes that this process may still write on the disk that holds the folder `path`.
+int64_t free_disk_bytes(const std::string& path);
+
+/// Makes the folder and its missing parents; a folder that is there already is no error.
+void make_directories(const std::string& path);
+/// Names (not paths) in the folder, without "." and "..", sorted bytewise.
+std::vector<std::string> list_directory(const std::string& path);
+/// Removes a file, or a folder with all that it holds; a missing path is no error.
+void remove_tree(const std::string& path);
+/// Renames within one file system, replacing a file of the new name.
+void rename_path(const std::string& from, const std::string& to);
+/// Exchanges two folders (or files) at once where the file system can, else by three renames.
+void exchange_paths(const std::string& a, const std::string& b);
+/// Makes the folder's own entries durable.
+void sync_directory(const std::string& path);
+
+/// `path` below `folder`; an absolute `path` stands by itself.
+std::string join_path(std::string_view folder, std::string_view path);
+/// "a/b/c.txt" -> "a/b", "c.txt" -> ".", "/c" -> "/".
+std::string parent_path(std::string_view path);
+/// "a/b/c.txt" -> "c.txt".
+std::string file_name(std::string_view path);
+/// "a/b/c.tar.gz" -> "c.tar", ".profile" -> ".profile".
+std::string file_stem(std::string_view path);
+/// The path from the root, starting at the working directory, without ".", ".." and double slashes;
+/// links are not followed.
+std::string absolute_path(std::string_view path);
+
+/// A name beside `path` that no other process and no earlier call uses.
+std::string temporary_name(const std::string& path);
+/// True for the names that temporary_name makes: what a killed process may leave behind.
+bool is_temporary_name(std::string_view name);
+
+/// A file that appears under its name only when it is complete.
+class AtomicFile final {
+ public:
+  /// Opens a temporary file beside `path`.
+  explicit AtomicFile(std::string path);
+  /// Removes the temporary file unless `commit` succeeded.
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  /// Appends; not buffered, so give it large pieces.
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  /// Bytes written so far.
+  int64_t size() const { return size_; }
+  /// Makes the content durable, gives it its name, and makes the name durable.
+  void commit();
+
+ private:
+  std::string path_, temporary_;
+  int fd_ = -1;
+  int64_t size_ = 0;
+};
+
+/// A file open for reading at any offset.
+class InputFile final {
+ public:
+  explicit InputFile(std::string path);
+  ~InputFile();
+  InputFile(InputFile&& other) noexcept;
+  InputFile& operator=(InputFile&&) = delete;
+
+  int64_t size() const { return size_; }
+  /// Fills `out` from `offset`; an Error when the file ends before.
+  void read(int64_t offset, std::span<std::byte> out) const;
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+  int64_t size_ = 0;
+};
+
+/// A file's bytes in memory, read-only and lazily; the map outlives the file's name.
+class MappedFile final {
+ public:
+  explicit MappedFile(const std::string& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
+/// Exclusive ownership of a lock file for as long as the object and the process live.
+class FileLock final {
+ public:
+  /// Takes the lock at once or throws an Error of kind kIo that names the process holding it;
+  /// `hint` is the Error's advice.
+  FileLock(std::string path, std::string hint);
+  ~FileLock();
+  FileLock(FileLock&& other) noexcept;
+  FileLock& operator=(FileLock&&) = delete;
+
+ private:
+  int fd_ = -1;
+};
+
+}  // namespace levanter

@@ -1,0 +1,274 @@
+// The thread pool: one 64-bit state word that workers enter and leave, and a futex to sleep on.
+#include "base/threads.h"
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <chrono>
+#include <climits>
+#include <cstdio>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace levanter {
+namespace {
+
+constexpr auto kSpin = std::chrono::microseconds(20);
+constexpr int kPausesPerClock = 32;
+
+std::string read_file(const std::string& path) {
+  std::string text;
+  if (std::FILE* file = std::fopen(path.c_str(), "re")) {
+    char block[4096];
+    while (size_t count = std::fread(block, 1, sizeof block, file)) text.append(block, count);
+    std::fclose(file);
+  }
+  return text;
+}
+
+/// The whole number at the start of `text`, if there is one.
+std::optional<int64_t> leading_number(std::string_view text) {
+  int64_t value = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (status != std::errc()) return std::nullopt;
+  return value;
+}
+
+/// quota / period rounded up, or 0 for no limit.
+int whole_processors(std::optional<int64_t> quota, std::optional<int64_t> period) {
+  if (!quota || !period || *quota <= 0 || *period <= 0) return 0;
+  return static_cast<int>(std::min<int64_t>((*quota + *period - 1) / *period, INT_MAX));
+}
+
+/// The limit that the files of one control group's folder state, or 0.
+int folder_quota(const std::string& folder, bool unified) {
+  if (unified) {
+    const std::string text = read_file(folder + "/cpu.max");
+    const size_t space = text.find(' ');
+    if (space == std::string::npos) return 0;
+    return whole_processors(leading_number(text), leading_number(text.substr(space + 1)));
+  }
+  return whole_processors(leading_number(read_file(folder + "/cpu.cfs_quota_us")),
+                          leading_number(read_file(folder + "/cpu.cfs_period_us")));
+}
+
+/// The least of two limits, where 0 is none.
+int least(int a, int b) { return a == 0 || b == 0 ? std::max(a, b) : std::min(a, b); }
+
+/// The least limit of the group `path` below `root` and of all groups around it.
+int path_quota(const std::string& root, std::string path, bool unified) {
+  int limit = folder_quota(root, unified);
+  while (path.size() > 1) {
+    limit = least(limit, folder_quota(root + path, unified));
+    path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
+  }
+  return limit;
+}
+
+int affinity_threads() {
+  for (int processors = 1024; processors <= (1 << 20); processors *= 2) {
+    cpu_set_t* set = CPU_ALLOC(processors);
+    if (set == nullptr) return 1;
+    const size_t bytes = CPU_ALLOC_SIZE(processors);
+    const bool read = sched_getaffinity(0, bytes, set) == 0;
+    const int count = read ? CPU_COUNT_S(bytes, set) : 0;
+    CPU_FREE(set);
+    if (read) return std::max(count, 1);
+  }
+  return 1;
+}
+
+void futex_wait(std::atomic<uint32_t>& word, uint32_t seen) {
+  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr,
+          0);
+}
+
+void futex_wake(std::atomic<uint32_t>& word, int count) {
+  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, count, nullptr,
+          nullptr, 0);
+}
+
+/// Waits until `ready()` for at most the spinning time; says whether it came true.
+template <class Ready>
+bool spin_until(Ready ready) {
+  const auto end = std::chrono::steady_clock::now() + kSpin;
+  do {
+    for (int i = 0; i < kPausesPerClock; ++i) {
+      if (ready()) return true;
+      __builtin_ia32_pause();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return ready();
+}
+
+}  // namespace
+
+int cgroup_quota_threads(std::string_view proc_cgroup, const std::string& mount) {
+  int limit = 0;
+  for (const std::string& line : split(proc_cgroup, '\n')) {
+    const size_t first = line.find(':');
+    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const std::string path = line.substr(second + 1);
+    if (controllers.empty()) {
+      limit = least(limit, path_quota(mount, path, true));
+      continue;
+    }
+    const std::vector<std::string> names = split(controllers, ',');
+    if (std::find(names.begin(), names.end(), "cpu") == names.end()) continue;
+    limit = least(limit, path_quota(mount + "/cpu", path, false));
+  }
+  return limit;
+}
+
+int available_threads() {
+  return least(affinity_threads(),
+               cgroup_quota_threads(read_file("/proc/self/cgroup"), "/sys/fs/cgroup"));
+}
+
+/// `state` holds how often a loop was opened (upper 32 bits), whether one is open (bit 31) and how
+/// many workers are inside (the bits below). A worker that comes after the loop was closed stays
+/// out, so the caller never waits for one that is asleep or not scheduled.
+struct ThreadPool::Shared {
+  static constexpr uint64_t kOpen = uint64_t{1} << 31;
+  static constexpr uint64_t kInside = kOpen - 1;
+
+  alignas(64) std::atomic<uint64_t> state{0};
+  alignas(64) std::atomic<int64_t> next{0};
+  alignas(64) std::atomic<uint32_t> opened{0};  ///< counts loops; workers sleep on it
+  std::atomic<int> sleepers{0};
+  std::atomic<uint32_t> left{0};  ///< counts departures after closing; the caller sleeps on it
+  std::atomic<bool> caller_sleeps{false};
+  std::atomic<bool> stop{false};
+  std::atomic<bool> busy{false};
+  bool spin = true;
+
+  int64_t n = 0;
+  Call call = nullptr;
+  void* body = nullptr;
+
+  std::mutex failure_mutex;
+  std::exception_ptr failure;
+  int64_t failure_index = 0;
+  std::vector<std::thread> crew;
+
+  /// Claims indices until none is left.
+  void claim(int worker) {
+    for (int64_t i = next.fetch_add(1, std::memory_order_relaxed); i < n;
+         i = next.fetch_add(1, std::memory_order_relaxed)) {
+      try {
+        call(body, i, worker);
+      } catch (...) {
+        const std::lock_guard lock(failure_mutex);
+        if (!failure || i < failure_index) {
+          failure = std::current_exception();
+          failure_index = i;
+        }
+        next.store(n, std::memory_order_relaxed);
+      }
+    }
+  }
+
+  bool enter() {
+    uint64_t seen = state.load();
+    while (seen & kOpen) {
+      if (state.compare_exchange_weak(seen, seen + 1)) return true;
+    }
+    return false;
+  }
+
+  void leave() {
+    const uint64_t before = state.fetch_sub(1);
+    if ((before & kOpen) == 0 && (before & kInside) == 1) {
+      left.fetch_add(1);
+      if (caller_sleeps.load()) futex_wake(left, 1);
+    }
+  }
+
+  void wait_for_loop(uint32_t seen) {
+    if (spin && spin_until([&] { return opened.load() != seen; })) return;
+    sleepers.fetch_add(1);
+    while (opened.load() == seen) futex_wait(opened, seen);
+    sleepers.fetch_sub(1);
+  }
+
+  void work(int worker) {
+    uint32_t seen = 0;
+    for (;;) {
+      wait_for_loop(seen);
+      seen = opened.load();
+      if (stop.load()) return;
+      if (!enter()) continue;
+      claim(worker);
+      leave();
+    }
+  }
+
+  void announce(int wanted) {
+    opened.fetch_add(1);
+    const int asleep = sleepers.load();
+    if (asleep > 0) futex_wake(opened, std::min(asleep, wanted));
+  }
+
+  /// Closes the loop and waits for the workers inside.
+  void close() {
+    state.fetch_and(~kOpen);
+    const auto empty = [&] { return (state.load() & kInside) == 0; };
+    if (empty() || (spin && spin_until(empty))) return;
+    caller_sleeps.store(true);
+    for (uint32_t seen = left.load(); !empty(); seen = left.load()) futex_wait(left, seen);
+    caller_sleeps.store(false);
+  }
+};
+
+ThreadPool::ThreadPool(int threads) : threads_(threads), shared_(std::make_unique<Shared>()) {
+  LEV_CHECK(threads >= 1, "a thread pool needs at least one thread");
+  shared_->spin = threads <= available_threads();
+  for (int worker = 1; worker < threads; ++worker) {
+    shared_->crew.emplace_back([shared = shared_.get(), worker] { shared->work(worker); });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  shared_->stop.store(true);
+  shared_->announce(threads_);
+  for (std::thread& thread : shared_->crew) thread.join();
+}
+
+void ThreadPool::run(int64_t n, Call call, void* body) {
+  if (threads_ == 1 || n <= 1) {
+    for (int64_t i = 0; i < n; ++i) call(body, i, 0);
+    return;
+  }
+  Shared& shared = *shared_;
+  LEV_CHECK(!shared.busy.exchange(true), "a thread pool's loops do not nest");
+  shared.n = n;
+  shared.call = call;
+  shared.body = body;
+  shared.next.store(0, std::memory_order_relaxed);
+  const uint64_t count = (shared.state.load() >> 32) + 1;
+  shared.state.store(count << 32 | Shared::kOpen);
+  shared.announce(static_cast<int>(std::min<int64_t>(n - 1, threads_ - 1)));
+  shared.claim(0);
+  shared.close();
+  shared.busy.store(false);
+  if (shared.failure) {
+    std::exception_ptr failure;
+    std::swap(failure, shared.failure);
+    std::rethrow_exception(failure);
+  }
+}
+
+}  // namespace levanter

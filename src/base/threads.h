@@ -1,0 +1,57 @@
+// How many threads this process may use, and a pool that shares a loop's indices among them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace levanter {
+
+/// The number of threads that can run at once here: the processors in the affinity mask, or the
+/// processor quota of the control group (v1 or v2, rounded up) where that is less; at least 1.
+int available_threads();
+
+/// The quota part of available_threads: the least quota, rounded up to whole processors, of the
+/// control group named in `proc_cgroup` (the text of /proc/self/cgroup) and of the groups around it.
+///   mount  where control groups are mounted, such as /sys/fs/cgroup
+/// returns 0 when nothing limits the process
+int cgroup_quota_threads(std::string_view proc_cgroup, const std::string& mount);
+
+/// A fixed crew of threads: the caller of parallel_for is worker 0, the others wait for it, at first
+/// spinning for about 20 microseconds, then asleep. Pools are independent of one another; one pool
+/// serves one caller at a time and its loops do not nest.
+class ThreadPool final {
+ public:
+  /// `threads` >= 1 workers, the caller included; more than the machine has are obeyed.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return threads_; }
+
+  /// Calls fn(int64_t index, int worker) once for each index in [0, n), worker in [0, threads()), and
+  /// returns when all calls have. Indices are claimed in increasing order, one at a time, by whichever
+  /// worker is free. Allocates nothing. When calls throw, no further index is begun, and the exception
+  /// of the lowest index that threw is rethrown here.
+  template <class Fn>
+  void parallel_for(int64_t n, Fn&& fn) {
+    using Body = std::remove_reference_t<Fn>;
+    run(
+        n, [](void* body, int64_t index, int worker) { (*static_cast<Body*>(body))(index, worker); },
+        const_cast<void*>(static_cast<const void*>(&fn)));
+  }
+
+ private:
+  using Call = void (*)(void* body, int64_t index, int worker);
+  struct Shared;
+
+  void run(int64_t n, Call call, void* body);
+
+  int threads_;
+  std::unique_ptr<Shared> shared_;
+};
+
+}  // namespace levanter

@@ -1,0 +1,268 @@
+// Reading and writing safetensors files.
+#include "compat/safetensors.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <numeric>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace levanter::safetensors {
+
+static_assert(std::endian::native == std::endian::little, "the format is little-endian");
+
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kMaxHeaderBytes = 100'000'000;
+constexpr int64_t kLengthBytes = 8;
+constexpr std::array<std::string_view, 8> kNames = {"U8",  "F16", "BF16", "I32",
+                                                    "U32", "F32", "F64",  "I64"};
+constexpr std::array<int64_t, 8> kSizes = {1, 2, 2, 4, 4, 4, 8, 8};
+
+/// The product of the sizes, or -1 when it leaves 63 bits.
+int64_t product(std::span<const int64_t> shape) {
+  int64_t count = 1;
+  for (const int64_t n : shape)
+    if (n < 0 || __builtin_mul_overflow(count, n, &count)) return -1;
+  return count;
+}
+
+[[noreturn]] void damaged(const std::string& path, std::string fault) {
+  throw Error(ErrorKind::kCheckpoint, cat("bad safetensors file: ", fault))
+      .at(path)
+      .hint("the file is damaged, incomplete, or of another format");
+}
+
+/// The header's JSON; names said twice on the upper level are refused, which a plain parse is not.
+json parse_header(const std::string& path, std::string_view text) {
+  std::set<std::string> seen;
+  std::string twice;
+  const auto watch = [&](int depth, json::parse_event_t event, json& value) {
+    if (event == json::parse_event_t::key && depth == 1 &&
+        !seen.insert(value.get_ref<const std::string&>()).second)
+      twice = value.get<std::string>();
+    return true;
+  };
+  json header = json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
+  if (header.is_discarded() || !header.is_object()) damaged(path, "its header is no JSON object");
+  if (!twice.empty()) damaged(path, cat("it names ", quote(twice), " twice"));
+  return header;
+}
+
+int64_t natural(const json& value) {
+  if (!value.is_number_unsigned()) return -1;
+  const auto n = value.get<uint64_t>();
+  return n > static_cast<uint64_t>(INT64_MAX) ? -1 : static_cast<int64_t>(n);
+}
+
+Tensor parse_tensor(const std::string& path, const std::string& name, const json& record,
+                    std::span<const std::byte> data) {
+  const auto wrong = [&](std::string fault) {
+    damaged(path, cat("tensor ", quote(name), " ", fault));
+  };
+  Tensor tensor;
+  tensor.name = name;
+  if (!record.is_object() || record.size() != 3 || !record.contains("dtype") ||
+      !record.contains("shape") || !record.contains("data_offsets"))
+    wrong("must have dtype, shape and data_offsets");
+  const json& dtype = record["dtype"];
+  const auto known = std::find(kNames.begin(), kNames.end(),
+                               dtype.is_string() ? dtype.get_ref<const std::string&>() : "");
+  if (known == kNames.end()) wrong(cat("has the unknown dtype ", dtype.dump()));
+  tensor.element = static_cast<Element>(known - kNames.begin());
+
+  if (!record["shape"].is_array()) wrong("has no list as shape");
+  for (const json& n : record["shape"]) tensor.shape.push_back(natural(n));
+  const int64_t count = product(tensor.shape);
+  if (count < 0) wrong(cat("has the impossible shape ", record["shape"].dump()));
+
+  const json& offsets = record["data_offsets"];
+  const bool pair = offsets.is_array() && offsets.size() == 2;
+  const int64_t begin = pair ? natural(offsets[0]) : -1;
+  const int64_t end = pair ? natural(offsets[1]) : -1;
+  if (begin < 0 || end < begin || end > static_cast<int64_t>(data.size()))
+    wrong(cat("has offsets ", offsets.dump(), " outside the ", data.size(), " bytes of data"));
+  int64_t bytes = 0;
+  if (__builtin_mul_overflow(count, size_of(tensor.element), &bytes) || bytes != end - begin)
+    wrong(cat("has ", end - begin, " bytes for shape ", record["shape"].dump(), " of ",
+              name_of(tensor.element)));
+  tensor.data = data.subspan(static_cast<size_t>(begin), static_cast<size_t>(bytes));
+  return tensor;
+}
+
+/// Tensors must tile the data: each byte belongs to one tensor.
+void check_tiling(const std::string& path, std::span<const Tensor> tensors,
+                  std::span<const std::byte> data) {
+  std::vector<const Tensor*> order;
+  for (const Tensor& tensor : tensors) order.push_back(&tensor);
+  std::sort(order.begin(), order.end(), [](const Tensor* a, const Tensor* b) {
+    return std::pair(a->data.data(), a->data.size()) < std::pair(b->data.data(), b->data.size());
+  });
+  const std::byte* at = data.data();
+  for (const Tensor* tensor : order) {
+    if (tensor->data.data() < at)
+      damaged(path, cat("tensor ", quote(tensor->name), " overlaps another"));
+    if (tensor->data.data() > at)
+      damaged(path, cat("there is a gap before tensor ", quote(tensor->name)));
+    at += tensor->data.size();
+  }
+  if (at != data.data() + data.size())
+    damaged(path, cat(data.data() + data.size() - at, " bytes after the last tensor"));
+}
+
+float f16_to_f32(uint16_t half) {
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
+  const uint32_t exponent = half >> 10 & 31;
+  uint32_t mantissa = half & 1023;
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000 | mantissa << 13);
+  if (exponent > 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
+  const float tiny = static_cast<float>(mantissa) * 0x1p-24f;  // subnormal or zero, exact
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(tiny) | sign);
+}
+
+float bf16_to_f32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+
+template <class Stored, class Convert>
+void convert(std::span<const std::byte> data, std::span<float> out, Convert to_float) {
+  for (size_t i = 0; i < out.size(); ++i) {
+    Stored value;
+    std::memcpy(&value, data.data() + i * sizeof value, sizeof value);
+    out[i] = to_float(value);
+  }
+}
+
+}  // namespace
+
+int64_t size_of(Element element) { return kSizes[static_cast<size_t>(element)]; }
+
+std::string_view name_of(Element element) { return kNames[static_cast<size_t>(element)]; }
+
+Element element_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return Element::f32;
+    case DType::f64:
+      return Element::f64;
+    case DType::i32:
+      return Element::i32;
+    case DType::u32:
+      return Element::u32;
+  }
+  LEV_CHECK(false, "an element type without a stored form");
+}
+
+Layout layout(std::span<const Entry> entries) {
+  std::vector<size_t> order(entries.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return std::pair(entries[b].element, std::string_view(entries[a].name)) <
+           std::pair(entries[a].element, std::string_view(entries[b].name));
+  });
+  Layout plan;
+  std::string text = R"({"__metadata__":{"format":"pt"})";
+  std::set<std::string_view> names;
+  int64_t offset = 0;
+  for (const size_t i : order) {
+    const Entry& entry = entries[i];
+    LEV_CHECK(names.insert(entry.name).second, cat("tensor ", entry.name, " is written twice"));
+    const int64_t count = product(entry.shape);
+    LEV_CHECK(count >= 0, cat("tensor ", entry.name, " is too large"));
+    const int64_t bytes = count * size_of(entry.element);
+    text +=
+        cat(",", json(entry.name).dump(), R"(:{"dtype":")", name_of(entry.element), R"(","shape":)",
+            json(entry.shape).dump(), R"(,"data_offsets":[)", offset, ",", offset + bytes, "]}");
+    plan.slots.push_back({i, offset, bytes});
+    offset += bytes;
+  }
+  text += "}";
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const uint64_t length = text.size();
+  plan.header.assign(reinterpret_cast<const char*>(&length), sizeof length);
+  plan.header += text;
+  const auto start = static_cast<int64_t>(plan.header.size());
+  for (Layout::Slot& slot : plan.slots) slot.begin += start;
+  plan.file_bytes = start + offset;
+  return plan;
+}
+
+void write_file(const std::string& path, std::span<const WriteTensor> tensors) {
+  std::vector<Entry> entries;
+  for (const WriteTensor& tensor : tensors) entries.push_back(tensor.entry);
+  const Layout plan = layout(entries);
+  AtomicFile file(path);
+  file.write(plan.header);
+  for (const Layout::Slot& slot : plan.slots) {
+    const WriteTensor& tensor = tensors[slot.entry];
+    LEV_CHECK(static_cast<int64_t>(tensor.data.size()) == slot.bytes,
+              cat("tensor ", tensor.entry.name, " has data of another size"));
+    file.write(tensor.data);
+  }
+  file.commit();
+}
+
+int64_t Tensor::size() const { return product(shape); }
+
+File::File(const std::string& path) : map_(path) {
+  const std::span<const std::byte> bytes = map_.bytes();
+  if (bytes.size() < kLengthBytes) damaged(path, "it is shorter than 8 bytes");
+  uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), sizeof length);
+  if (length > bytes.size() - kLengthBytes)
+    damaged(path, cat("its header of ", length, " bytes is longer than the file"));
+  if (length > kMaxHeaderBytes)
+    damaged(path, cat("its header of ", length, " bytes is longer than ", kMaxHeaderBytes));
+  const std::span<const std::byte> data = bytes.subspan(kLengthBytes + length);
+  const json header =
+      parse_header(path, {reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length});
+
+  for (const auto& [name, record] : header.items()) {
+    if (name != "__metadata__") {
+      tensors_.push_back(parse_tensor(path, name, record, data));
+      continue;
+    }
+    if (!record.is_object()) damaged(path, "its __metadata__ is no object");
+    for (const auto& [key, value] : record.items()) {
+      if (!value.is_string()) damaged(path, cat("its __metadata__ ", quote(key), " is no text"));
+      metadata_.emplace_back(key, value.get<std::string>());
+    }
+  }
+  check_tiling(path, tensors_, data);
+}
+
+const Tensor* File::find(std::string_view name) const {
+  const auto at = std::lower_bound(
+      tensors_.begin(), tensors_.end(), name,
+      [](const Tensor& tensor, std::string_view wanted) { return tensor.name < wanted; });
+  return at != tensors_.end() && at->name == name ? &*at : nullptr;
+}
+
+void to_f32(const Tensor& tensor, std::span<float> out) {
+  LEV_CHECK(static_cast<int64_t>(out.size()) == tensor.size(),
+            cat("tensor ", tensor.name, " is read into another size"));
+  switch (tensor.element) {
+    case Element::f32:
+      if (!out.empty()) std::memcpy(out.data(), tensor.data.data(), tensor.data.size());
+      return;
+    case Element::f64:
+      return convert<double>(tensor.data, out, [](double x) { return static_cast<float>(x); });
+    case Element::f16:
+      return convert<uint16_t>(tensor.data, out, f16_to_f32);
+    case Element::bf16:
+      return convert<uint16_t>(tensor.data, out, bf16_to_f32);
+    default:
+      throw Error(ErrorKind::kCheckpoint,
+                  cat("tensor ", quote(tensor.name), " holds ", name_of(tensor.element),
+                      ", not numbers with a point"))
+          .allowed("F16, BF16, F32, F64");
+  }
+}
+
+}  // namespace levanter::safetensors

@@ -1,0 +1,97 @@
+// Reading and writing safetensors files: named dense tensors behind a JSON header.
+//
+// A file is the header's length as 8 little-endian bytes, the header, and the data:
+//   {"__metadata__": {"format": "pt"}, NAME: {"dtype", "shape", "data_offsets": [begin, end]}, ...}
+// Offsets count from the end of the header; the tensors tile the data without gap or overlap.
+// https://github.com/huggingface/safetensors describes the format.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "axes/dtype.h"
+#include "base/files.h"
+
+namespace levanter::safetensors {
+
+/// The element types that we read and write, in the order that the writer sorts them by.
+enum class Element : uint8_t { u8, f16, bf16, i32, u32, f32, f64, i64 };
+
+/// Bytes of one element.
+int64_t size_of(Element element);
+/// The format's own name: "F32", "BF16", ...
+std::string_view name_of(Element element);
+Element element_of(DType dtype);
+
+struct Entry {
+  std::string name;
+  Element element = Element::f32;
+  std::vector<int64_t> shape;
+};
+
+/// Where everything in a file to be written goes.
+struct Layout {
+  struct Slot {
+    size_t entry;   ///< which of the entries given to `layout`
+    int64_t begin;  ///< first byte, counted from the start of the file
+    int64_t bytes;
+  };
+  std::string header;       ///< the file's first bytes: length, JSON, spaces up to a multiple of 8
+  std::vector<Slot> slots;  ///< in the order of the file: wide elements first, then by name
+  int64_t file_bytes = 0;
+};
+
+/// Plans a file; the same entries in any order give the same bytes, and they are the bytes that the
+/// Python package writes. Names must be unique (LEV_CHECK).
+Layout layout(std::span<const Entry> entries);
+
+struct WriteTensor {
+  Entry entry;
+  std::span<const std::byte> data;
+};
+
+/// Writes the file atomically; errors as AtomicFile.
+void write_file(const std::string& path, std::span<const WriteTensor> tensors);
+
+/// A tensor in a mapped file; `data` may stand at any alignment.
+struct Tensor {
+  std::string name;
+  Element element = Element::f32;
+  std::vector<int64_t> shape;
+  std::span<const std::byte> data;
+
+  /// The number of elements.
+  int64_t size() const;
+};
+
+/// A safetensors file, mapped and checked.
+class File final {
+ public:
+  /// Maps the file. An Error of kind kCheckpoint names the file and the fault: a header that is
+  /// longer than the file or 100 MB, is no JSON, or says a name twice; an unknown element type; a
+  /// shape that does not fit the bytes; tensors that overlap, leave gaps or exceed the file.
+  explicit File(const std::string& path);
+
+  /// In the order of their names.
+  const std::vector<Tensor>& tensors() const { return tensors_; }
+  /// The tensor of that name, or nullptr.
+  const Tensor* find(std::string_view name) const;
+  /// What "__metadata__" says, by key.
+  const std::vector<std::pair<std::string, std::string>>& metadata() const { return metadata_; }
+
+ private:
+  MappedFile map_;
+  std::vector<Tensor> tensors_;
+  std::vector<std::pair<std::string, std::string>> metadata_;
+};
+
+/// Copies a tensor of floating elements (f16, bf16, f32, f64) to f32, rounding f64 to nearest even.
+/// An Error of kind kCheckpoint for an element that is no float; LEV_CHECK on the size.
+void to_f32(const Tensor& tensor, std::span<float> out);
+
+}  // namespace levanter::safetensors

@@ -1,0 +1,236 @@
+#include "config/describe.h"
+
+#include "base/strings.h"
+#include "config/print.h"
+
+namespace levanter::config {
+
+namespace {
+
+std::string bounds(const Field& field) {
+  std::vector<std::string> parts;
+  if (field.low) parts.push_back(cat(field.low_open ? "above " : "at least ", *field.low));
+  if (field.high) parts.push_back(cat(field.high_open ? "below " : "at most ", *field.high));
+  return join(parts, ", ");
+}
+
+std::string with_bounds(std::string_view what, const Field& field) {
+  const std::string limits = bounds(field);
+  return limits.empty() ? std::string(what) : cat(what, ", ", limits);
+}
+
+bool is_scalar(Kind kind) { return kind < Kind::kOptional; }
+
+std::string type_name(const Type& type, bool plural) {
+  const char* s = plural ? "s" : "";
+  switch (type.kind) {
+    case Kind::kBool:
+      return cat("boolean", s);
+    case Kind::kInteger:
+      return cat("integer", s);
+    case Kind::kNumber:
+      return cat("number", s);
+    case Kind::kString:
+      return cat("string", s);
+    case Kind::kPath:
+      return cat("path", s);
+    case Kind::kDuration:
+      return cat("duration", s);
+    case Kind::kOptional:
+      return cat("optional ", type_name(type.element(), plural));
+    case Kind::kList:
+      return cat("list", s, " of ", type_name(type.element(), true));
+    case Kind::kOneOrMany:
+      return cat(type_name(type.element(), plural), " or list of ",
+                 type_name(type.element(), true));
+    case Kind::kMap:
+      return cat("table", s, " by name");
+    case Kind::kStruct:
+      return cat("table", s);
+    case Kind::kChoice:
+      return cat("choice", s);
+  }
+  return "";
+}
+
+/// Walks a type at its defaults.
+class Describer final {
+ public:
+  explicit Describer(std::vector<Described>& out) : out_(out) {}
+
+  void fields(const Fields& fields, const std::string& path, const std::string& variant,
+              bool may_change) {
+    for (const Field& field : fields.list()) {
+      const std::string key = path.empty() ? field.key : cat(path, ".", field.key);
+      Described entry;
+      entry.key = key;
+      entry.variant = variant;
+      entry.type = type_name(*field.type, false);
+      entry.unit = field.unit_name;
+      entry.allowed = field.words.empty() ? bounds(field) : join(field.words, ", ");
+      entry.meaning = field.meaning;
+      entry.required = field.is_required;
+      entry.may_change = may_change || field.is_free;
+      const Kind kind = field.type->kind;
+      if (!field.is_required && kind != Kind::kStruct && kind != Kind::kMap)
+        entry.standard = standard(field);
+      if (kind == Kind::kChoice) entry.choices = candidates(*field.type);
+      const bool free = entry.may_change;
+      out_.push_back(std::move(entry));
+      inside(*field.type, field.value, key, variant, free);
+    }
+  }
+
+ private:
+  static std::string standard(const Field& field) {
+    if (field.type->kind == Kind::kChoice) return quote(field.type->default_choice);
+    if (field.type->kind == Kind::kOptional && field.type->size(field.value) == 0) return "none";
+    if (field.type->kind == Kind::kPath) return quote(static_cast<Path*>(field.value)->text);
+    return to_value(*field.type, field.value).print();
+  }
+
+  static std::vector<Described::Candidate> candidates(const Type& type) {
+    std::vector<Described::Candidate> out;
+    for (const ChoiceEntry& choice : type.choices()) {
+      const bool first = std::string_view(choice.name) == type.default_choice;
+      out.insert(first ? out.begin() : out.end(), {choice.name, choice.summary});
+    }
+    return out;
+  }
+
+  /// The keys of a struct, or of the structs in a list, map, optional or choice.
+  void inside(const Type& type, void* object, const std::string& key, const std::string& variant,
+              bool may_change) {
+    if (is_scalar(type.kind)) return;
+    if (type.kind == Kind::kStruct) {
+      Fields inner;
+      type.fields(object, inner);
+      fields(inner, key, variant, may_change);
+    } else if (type.kind == Kind::kChoice) {
+      for (const ChoiceEntry& choice : type.choices()) {
+        const std::unique_ptr<Choosable> chosen = choice.make();
+        Fields inner;
+        chosen->fields(inner);
+        fields(inner, key, choice.name, may_change);
+      }
+    } else {
+      const std::shared_ptr<void> element = type.element().make();
+      const char* mark = type.kind == Kind::kMap        ? ".<name>"
+                         : type.kind == Kind::kOptional ? ""
+                                                        : "[]";
+      inside(type.element(), element.get(), key + mark, variant, may_change);
+    }
+  }
+
+  std::vector<Described>& out_;
+};
+
+/// "The width. integer, tokens, at least 1. Default 768": what both forms of output say of a key.
+std::string facts(const Described& d) {
+  std::vector<std::string> parts = {d.type};
+  if (!d.unit.empty()) parts.push_back(cat("in ", d.unit));
+  if (!d.allowed.empty()) parts.push_back(d.allowed);
+  return join(parts, "; ");
+}
+
+std::string default_text(const Described& d) {
+  if (d.required) return "required";
+  return d.standard;
+}
+
+}  // namespace
+
+std::vector<Described> describe(const Type& root) {
+  std::vector<Described> out;
+  const std::shared_ptr<void> object = root.make();
+  Fields fields;
+  root.fields(object.get(), fields);
+  Describer(out).fields(fields, "", "", false);
+  return out;
+}
+
+std::string describe_text(const std::vector<Described>& keys, std::string_view key) {
+  std::string out;
+  for (const Described& d : keys) {
+    const bool below = d.key.size() > key.size() && d.key.starts_with(key) &&
+                       (d.key[key.size()] == '.' || d.key[key.size()] == '[');
+    if (!key.empty() && d.key != key && !below) continue;
+    out += cat(d.key, d.variant.empty() ? "" : cat("  (type = ", quote(d.variant), ")"), "\n");
+    out += cat("  ", d.meaning, "\n  ", facts(d), "\n");
+    if (const std::string standard = default_text(d); !standard.empty())
+      out += d.required ? "  required\n" : cat("  default ", standard, "\n");
+    for (const Described::Candidate& choice : d.choices)
+      out += cat("  type = ", quote(choice.name), ": ", choice.summary, "\n");
+  }
+  return out;
+}
+
+std::string describe_markdown(const std::vector<Described>& keys) {
+  std::string out;
+  std::string section, variant;
+  bool open = false;
+  for (const Described& d : keys) {
+    const size_t dot = d.key.find_last_of('.');
+    const bool table = d.type.find("table") != std::string::npos || !d.choices.empty();
+    if (table) {  // its keys follow under a heading of their own
+      const bool top = d.key.find('.') == std::string::npos;
+      out += cat("\n", top ? "## `[" : "### `", d.key, top ? "]`" : "`", "\n\n", d.meaning, "; ",
+                 facts(d), d.standard.empty() ? "" : cat("; default ", d.standard), ".\n");
+      for (const Described::Candidate& choice : d.choices)
+        out += cat("\n* `type = ", quote(choice.name), "`: ", choice.summary);
+      if (!d.choices.empty()) out += "\n";
+      open = false;
+      continue;
+    }
+    const std::string parent = dot == std::string::npos ? "" : d.key.substr(0, dot);
+    if (!open || parent != section || d.variant != variant) {
+      out += cat("\n", d.variant.empty() ? "" : cat("With `type = ", quote(d.variant), "`:\n\n"));
+      out += "| key | meaning | type | default |\n|---|---|---|---|\n";
+      section = parent;
+      variant = d.variant;
+      open = true;
+    }
+    std::string standard = default_text(d);
+    if (!d.required && standard != "none") standard = cat("`", standard, "`");
+    out += cat("| `", d.key.substr(dot == std::string::npos ? 0 : dot + 1), "` | ", d.meaning,
+               " | ", facts(d), " | ", standard, " |\n");
+  }
+  return out;
+}
+
+std::string allowed_values(const Field& field, const Type& type) {
+  switch (type.kind) {
+    case Kind::kBool:
+      return "true, false";
+    case Kind::kInteger:
+      return with_bounds("an integer", field);
+    case Kind::kNumber:
+      return with_bounds("a number", field);
+    case Kind::kString:
+      return field.words.empty() ? "a string" : join(field.words, ", ");
+    case Kind::kPath:
+      return "a path";
+    case Kind::kDuration:
+      return with_bounds("a time such as \"15m\" or \"1h30m\", or seconds", field);
+    case Kind::kOptional: {
+      const Kind element = type.element().kind;
+      const bool text = element == Kind::kString || element == Kind::kPath;
+      return cat(allowed_values(field, type.element()), text ? "" : ", or \"none\"");
+    }
+    case Kind::kList:
+    case Kind::kOneOrMany:
+      return cat("one or a list of: ", allowed_values(field, type.element()));
+    case Kind::kMap:
+      return "a table of tables by name";
+    case Kind::kStruct:
+      return "a table";
+    case Kind::kChoice: {
+      std::vector<std::string> names;
+      for (const ChoiceEntry& choice : type.choices()) names.push_back(choice.name);
+      return join(names, ", ");
+    }
+  }
+  return "";
+}
+
+}  // namespace levanter::config

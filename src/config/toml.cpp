@@ -1,0 +1,132 @@
+#include "config/toml.h"
+
+#include <algorithm>
+#include <sstream>
+#include <utility>
+
+#include "base/strings.h"
+
+#define TOML_HEADER_ONLY 0
+#include <toml++/toml.h>
+
+namespace levanter::config {
+
+namespace {
+
+Source place(const toml::source_region& region, const std::string& file) {
+  return {file, static_cast<int>(region.begin.line), static_cast<int>(region.begin.column)};
+}
+
+template <class T>
+std::string as_text(const T& value) {
+  std::ostringstream out;
+  out << value;
+  return out.str();
+}
+
+Value convert(const toml::node& node, const std::string& file);
+
+Value convert_table(const toml::table& table, const std::string& file) {
+  Value out;
+  for (const auto& [key, node] : table) {
+    Value::Member member{std::string(key.str()), place(key.source(), file), convert(node, file)};
+    if (member.value.at.line == 0) member.value.at = member.key_at;
+    out.members.push_back(std::move(member));
+  }
+  // The library sorts by name; people expect their own order.
+  std::stable_sort(out.members.begin(), out.members.end(),
+                   [](const Value::Member& a, const Value::Member& b) {
+                     return std::pair(a.key_at.line, a.key_at.column) <
+                            std::pair(b.key_at.line, b.key_at.column);
+                   });
+  return out;
+}
+
+Value convert(const toml::node& node, const std::string& file) {
+  Value out;
+  switch (node.type()) {
+    case toml::node_type::table:
+      out = convert_table(*node.as_table(), file);
+      break;
+    case toml::node_type::array:
+      out.kind = Value::Kind::kArray;
+      for (const toml::node& item : *node.as_array()) out.items.push_back(convert(item, file));
+      break;
+    case toml::node_type::string:
+      out.kind = Value::Kind::kString;
+      out.text = node.as_string()->get();
+      break;
+    case toml::node_type::integer:
+      out.kind = Value::Kind::kInteger;
+      out.integer = node.as_integer()->get();
+      break;
+    case toml::node_type::floating_point:
+      out.kind = Value::Kind::kNumber;
+      out.number = node.as_floating_point()->get();
+      break;
+    case toml::node_type::boolean:
+      out.kind = Value::Kind::kBool;
+      out.boolean = node.as_boolean()->get();
+      break;
+    default:
+      out.kind = Value::Kind::kDate;
+      node.visit([&](const auto& dated) {
+        if constexpr (toml::is_chronological<decltype(dated)>) out.text = as_text(dated.get());
+      });
+  }
+  out.at = place(node.source(), file);
+  return out;
+}
+
+/// The library's message without its own full stop and prefix.
+std::string plain(std::string_view description) {
+  static constexpr std::string_view kPrefix = "Error while parsing ";
+  if (description.starts_with(kPrefix))
+    return cat("cannot read ", description.substr(kPrefix.size()));
+  std::string text(description);
+  if (!text.empty() && text[0] >= 'A' && text[0] <= 'Z') text[0] += 'a' - 'A';
+  return text;
+}
+
+void put_at(Value& value, const Source& at) {
+  value.at = at;
+  for (Value& item : value.items) put_at(item, at);
+  for (Value::Member& member : value.members) {
+    member.key_at = at;
+    put_at(member.value, at);
+  }
+}
+
+}  // namespace
+
+Value parse_toml(std::string_view text, const std::string& file, Problems& problems) {
+  try {
+    Value out = convert_table(toml::parse(text), file);
+    out.at = {file, 0, 0};
+    return out;
+  } catch (const toml::parse_error& fault) {
+    problems.refuse("", place(fault.source(), file), plain(fault.description()))
+        .hint("the rest of the file was not checked");
+  }
+  Value out;
+  out.at = {file, 0, 0};
+  return out;
+}
+
+bool parse_toml_value(std::string_view text, const Source& at, Value& out, std::string& error) {
+  try {
+    const toml::table table = toml::parse(cat("value = ", text));
+    if (table.size() != 1) {
+      error = "it is more than one value";
+      return false;
+    }
+    out = convert(*table.get("value"), at.file);
+  } catch (const toml::parse_error& fault) {
+    error = plain(fault.description());
+    return false;
+  }
+  put_at(out, at);
+  return true;
+}
+
+}  // namespace levanter::config

@@ -1,0 +1,79 @@
+// What the runtime asks of a device: kernels for nodes, and memory.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace levanter {
+
+/// An operand or a result as a kernel will find it: element type, axes, strides. The pointer that
+/// `Kernel::run` gets is already at the view's offset.
+struct ArrayInfo {
+  DType dtype = DType::f32;
+  View view;
+  std::optional<double> constant;  ///< the value, when it is a scalar known now
+  int64_t bytes() const { return view.axes.elements() * size_of(dtype); }
+};
+
+struct KernelRequest {
+  const Node& node;
+  std::vector<ArrayInfo> inputs, outputs;
+};
+
+/// One step of a compiled function. Immutable: the same kernel may run again and again.
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  /// Reads the inputs and writes every element of the outputs. `workspace` has workspace_bytes().
+  /// Allocates nothing.
+  virtual void run(const void* const* inputs, void* const* outputs, void* workspace) const = 0;
+  virtual int64_t workspace_bytes() const { return 0; }
+  /// Whether `output` may lie exactly over `input` (both contiguous and of one size).
+  virtual bool in_place(size_t output, size_t input) const {
+    (void)output, (void)input;
+    return false;
+  }
+};
+
+/// Memory of a device, freed with the object; zero-filled.
+class Buffer {
+ public:
+  virtual ~Buffer() = default;
+  virtual std::byte* data() const = 0;
+  virtual int64_t bytes() const = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string name() const = 0;
+  /// Whether `lower` has a kernel for the node; composites without one are decomposed.
+  virtual bool supports(const Node& node, std::span<const Type> inputs) const = 0;
+  virtual std::unique_ptr<Kernel> lower(const KernelRequest& request) const = 0;
+  /// Whether the node's kernel can write outputs that are strided views.
+  virtual bool writes_strided(const Node& node) const {
+    (void)node;
+    return false;
+  }
+  virtual std::unique_ptr<Buffer> allocate(int64_t bytes) const = 0;
+  /// What the bits of results depend on besides the graph: kernels, tiles, instruction set,
+  /// library versions. Stored with a run.
+  virtual std::string numerics_signature() const = 0;
+  virtual int threads() const { return 1; }
+};
+
+/// One device that trainer.device can name.
+struct BackendEntry {
+  const char* name;
+  const char* summary;
+  /// threads: 0 for what the machine allows.
+  std::unique_ptr<Backend> (*make)(int threads);
+};
+
+}  // namespace levanter

@@ -1,0 +1,72 @@
+// What an op is: the record each file of src/ops fills in, and the record each node carries.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "axes/axes.h"
+
+namespace levanter {
+
+class Graph;
+class NamedArray;
+struct Node;
+struct GradientCall;
+
+/// The attributes of a node: one small record for every op; each op's file says what it uses.
+struct Attributes {
+  int32_t code = 0;  ///< an opcode or an enum of the op
+  AxisName axis{};   ///< the axis that the op is about
+  Axes axes{};       ///< axes that the op is about
+  std::array<int64_t, 4> ints{};
+  std::array<double, 4> reals{};
+  bool operator==(const Attributes&) const = default;
+};
+
+/// Arithmetic that one node does; bytes follow from the types.
+struct Cost {
+  double flops = 0;
+};
+
+/// How a value lies in a buffer: element [i, j, ...] is at offset + i strides[0] + j strides[1] ...
+struct View {
+  Axes axes;
+  std::array<int64_t, Axes::kMaxAxes> strides{};  ///< in elements; 0 repeats
+  int64_t offset = 0;                             ///< in elements
+
+  static View row_major(const Axes& axes) { return {axes, row_major_strides(axes), 0}; }
+  /// Row-major without gaps, whatever the offset.
+  bool is_contiguous() const;
+};
+
+/// When remat keeps a value that the backward pass needs.
+enum class SaveClass {
+  kCheap,  ///< recomputed by `save_dots` and `full`
+  kDot,    ///< kept by `save_dots`: a product or something as dear
+};
+
+/// One kind of op. Each file of src/ops defines one as `<name>_entry`.
+struct Op {
+  const char* name = "";
+  const char* summary = "";
+  /// The types of the outputs; throws through `type_error` when the inputs do not fit.
+  std::vector<Type> (*infer)(const Attributes&, std::span<const Type> inputs) = nullptr;
+  /// Appends the cotangents of the inputs to the graph; null for an op without a gradient.
+  void (*gradient)(GradientCall&) = nullptr;
+  /// The same outputs from simpler ops; null for a primitive.
+  std::vector<NamedArray> (*decompose)(Graph&, const Node&,
+                                       std::span<const NamedArray> inputs) = nullptr;
+  /// Arithmetic of a node; null for none worth counting.
+  Cost (*cost)(const Node&, std::span<const Type> inputs) = nullptr;
+  SaveClass save_class = SaveClass::kCheap;
+  /// Output `output` as strides and an offset over input 0's memory; null for an op that computes.
+  View (*view)(const Node&, const View& input, size_t output) = nullptr;
+};
+
+/// Throws the error for operands that an op cannot take. The graph adds module path and line.
+[[noreturn]] void type_error(std::string message);
+
+}  // namespace levanter

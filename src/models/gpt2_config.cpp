@@ -1,0 +1,57 @@
+#include "models/gpt2_config.h"
+
+#include "base/strings.h"
+#include "config/problems.h"
+
+namespace levanter {
+
+void Gpt2Config::fields(config::Fields& f) {
+  ModelConfig::fields(f);
+  f("hidden_dim", hidden_dim, "width of the residual stream").at_least(1);
+  f("num_layers", num_layers, "number of transformer blocks").at_least(1);
+  f("num_heads", num_heads, "attention heads of a block; must divide hidden_dim").at_least(1);
+  f("intermediate_dim", intermediate_dim, "width inside the MLP; by default 4 hidden_dim")
+      .at_least(1);
+  f("activation_function", activation_function,
+    "nonlinearity of the MLP; gelu_new is GPT-2's tanh approximation, gelu the exact one")
+      .one_of({"gelu_new", "gelu", "relu", "silu"});
+  f("layer_norm_epsilon", layer_norm_epsilon, "added to the variance in a LayerNorm").above(0);
+  f("use_bias", use_bias, "whether linear layers and LayerNorms have biases");
+  f("tie_word_embeddings", tie_word_embeddings,
+    "whether the output layer is the token embedding itself");
+  f("embed_pdrop", embed_pdrop, "probability of dropping an element of the embeddings")
+      .at_least(0)
+      .below(1);
+  f("attn_pdrop", attn_pdrop, "probability of dropping an attention weight").at_least(0).below(1);
+  f("resid_pdrop", resid_pdrop, "probability of dropping an element of a block's output")
+      .at_least(0)
+      .below(1);
+  f("initializer_range", initializer_range,
+    "standard deviation of the initial weights; residual projections get it over sqrt(2 "
+    "num_layers)")
+      .above(0);
+  f("gradient_checkpointing", gradient_checkpointing,
+    "what a block recomputes in the backward pass: nothing, all but its matrix products, or all; "
+    "more recomputation takes less memory and gives the same bits")
+      .one_of({"none", "save_dots", "full"})
+      .may_change();
+  f.dropped("mlp_scale", "write intermediate_dim, the width itself");
+  f.dropped("gradient_checkpointing_block_size", "each block is one region of recomputation");
+  f.dropped("scale_attn_by_inverse_layer_idx", "attention scores are always computed in f32");
+  f.dropped("upcast_attn", "attention scores are always computed in f32");
+}
+
+void Gpt2Config::validate(config::Problems& p) const {
+  if (hidden_dim % num_heads == 0) return;
+  std::string divisors;
+  for (int64_t n = 1; n <= hidden_dim; ++n)
+    if (hidden_dim % n == 0) divisors += cat(divisors.empty() ? "" : ", ", n);
+  p.add("num_heads",
+        cat(p.name("num_heads"), " = ", num_heads, " does not divide ", p.name("hidden_dim"), " = ",
+            hidden_dim),
+        {"hidden_dim"})
+      .allowed(divisors)
+      .hint(cat("each head works on hidden_dim / num_heads numbers, usually 64"));
+}
+
+}  // namespace levanter

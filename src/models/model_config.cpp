@@ -1,0 +1,32 @@
+#include "models/model_config.h"
+
+#include "models/gpt2_config.h"
+
+namespace levanter {
+
+void ModelConfig::fields(config::Fields& f) {
+  f("max_seq_len", max_seq_len, "tokens in one sequence").at_least(1).unit("tokens");
+  f("vocab_size", vocab_size,
+    "number of different tokens; by default the tokenizer's, and when set checked against it: with "
+    "it, plan and bench need no data")
+      .at_least(1)
+      .unit("tokens")
+      .may_change();
+  f.dropped("seq_len", "write max_seq_len");
+  f.dropped("cross_entropy_block_size",
+            "the loss is always computed in blocks; no size has to be chosen");
+  f.dropped("scan_layers", "layers are always traced one by one, at no cost");
+  f.dropped("attn_backend", "the backend chooses its attention kernel");
+  f.dropped("use_flash_attention", "attention never builds the whole score matrix");
+  f.dropped("flash_attention_block_size", "the backend chooses its tiles");
+}
+
+std::span<const config::ChoiceEntry> ModelConfig::choices() {
+  static constexpr config::ChoiceEntry kChoices[] = {
+      {"gpt2", "GPT-2: learned positions, pre-LayerNorm (Radford et al. 2019)",
+       config::make_choice<Gpt2Config>},
+  };
+  return kChoices;
+}
+
+}  // namespace levanter

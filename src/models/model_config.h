@@ -1,0 +1,25 @@
+// What every model's configuration has: sizes that the trainer and the data need.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "config/fields.h"
+
+namespace levanter {
+
+/// Base of the configs that `model.type` chooses.
+struct ModelConfig : config::Choosable {
+  int64_t max_seq_len = 1024;
+  std::optional<int64_t> vocab_size;  ///< the tokenizer's when absent
+
+  /// The keys above; a model's own `fields` calls it first.
+  void fields(config::Fields& f) override;
+
+  /// The models that a config can name.
+  static std::span<const config::ChoiceEntry> choices();
+  static constexpr const char* kDefaultChoice = "gpt2";
+};
+
+}  // namespace levanter

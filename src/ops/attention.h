@@ -1,0 +1,31 @@
+// How the attention ops pack their attributes and operands, for rules and kernels alike.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace levanter {
+
+/// The attributes of `attention` and `attention_grad`, by name.
+struct AttentionAttributes {
+  double scale, dropout_rate;
+  bool causal, has_segments, has_keys;
+  explicit AttentionAttributes(const Attributes& a)
+      : scale(a.reals[0]),
+        dropout_rate(a.reals[1]),
+        causal(a.ints[0] != 0),
+        has_segments(a.ints[1] != 0),
+        has_keys(a.ints[2] != 0) {}
+  /// The number of operands that both ops begin with: q k v [segment_ids] [dropout_keys].
+  size_t operands() const { return 3 + has_segments + has_keys; }
+};
+
+/// Outputs of `attention`: o (axes of q), lse [batch..., heads..., position].
+/// Operands of `attention_grad`: those of attention, then o, lse, do. Outputs: dq, dk, dv.
+
+/// lse's axes: q's without head_dim, position last.
+Axes attention_lse_axes(const Axes& q);
+
+}  // namespace levanter

@@ -1,0 +1,58 @@
+// Elements zeroed at random, the rest scaled up. reals[0]: the rate.
+#include "base/strings.h"
+#include "ops/ops.h"
+
+namespace levanter {
+
+namespace {
+
+std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
+  const Axes& keys = in[1].axes;
+  if (a.reals[0] < 0 || a.reals[0] >= 1) type_error("the rate is not in [0, 1)");
+  if (in[1].dtype != DType::u32 || keys.empty() || keys[keys.size() - 1] != key_word())
+    type_error("keys are u32 with key_word 2 as the last axis");
+  for (size_t i = 0; i + 1 < keys.size(); ++i)
+    if (i >= in[0].axes.size() || in[0].axes[i] != keys[i])
+      type_error("x does not begin with the keys' axes");
+  return {in[0]};
+}
+
+std::vector<NamedArray> decompose(Graph&, const Node& node, std::span<const NamedArray> in) {
+  const double keep = 1 - node.attributes.reals[0];
+  const NamedArray x = in[0];
+  const NamedArray u = uniform(random_bits(in[1], x.axes()), x.dtype());
+  const NamedArray kept = map(Map::kLess, u, constant(x.graph(), keep, x.dtype()));
+  return {select(kept, x * (1 / keep), constant(x.graph(), 0, x.dtype()))};
+}
+
+void gradient(GradientCall& call) {
+  // The same mask: it is a function of the keys and the index alone.
+  call.input_cotangents[0] =
+      dropout(call.output_cotangents[0], call.inputs[1], call.node.attributes.reals[0]);
+}
+
+Cost cost(const Node& node, std::span<const Type>) {
+  return {62.0 * static_cast<double>(node.outputs[0].elements())};
+}
+
+}  // namespace
+
+namespace ops {
+extern const Op dropout_entry;
+const Op dropout_entry = {.name = "dropout",
+                          .summary = "elements zeroed at random, the rest scaled up",
+                          .infer = infer,
+                          .gradient = gradient,
+                          .decompose = decompose,
+                          .cost = cost};
+}  // namespace ops
+
+NamedArray dropout(Operand x, NamedArray keys, double rate) {
+  if (rate == 0) return x.array;
+  Attributes a;
+  a.reals[0] = rate;
+  const NamedArray in[] = {x.array, keys};
+  return x.array.graph().add(ops::dropout_entry, a, in, x.where);
+}
+
+}  // namespace levanter

@@ -1,0 +1,83 @@
+// Layer norm (Ba, Kiros & Hinton 2016, arXiv:1607.06450). reals[0]: eps; ints[0]: with a bias.
+#include "base/strings.h"
+#include "ops/ops.h"
+
+namespace levanter {
+
+namespace {
+
+std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
+  if (!is_subset(in[1].axes, in[0].axes))
+    type_error(cat("the weight's axes ", to_string(in[1].axes), " are not all in x"));
+  if (a.ints[0] && !(in[2].axes == in[1].axes)) type_error("weight and bias differ in axes");
+  if (!(a.reals[0] > 0)) type_error("eps is not above 0");
+  const Type row{in[0].dtype, without(in[0].axes, in[1].axes)};
+  return {in[0], row, row};  // y, mean, 1 / standard deviation
+}
+
+std::vector<NamedArray> decompose(Graph&, const Node& node, std::span<const NamedArray> in) {
+  const Axes& over = in[1].axes();
+  const NamedArray mu = mean(in[0], over), centred = in[0] - mu;
+  const NamedArray rstd = rsqrt(mean(centred * centred, over) + node.attributes.reals[0]);
+  const NamedArray y = centred * rstd * in[1];
+  return {node.attributes.ints[0] ? y + in[2] : y, mu, rstd};
+}
+
+Cost cost(const Node&, std::span<const Type> in) {
+  return {8.0 * static_cast<double>(in[0].elements())};
+}
+
+/// x, weight, mean, rstd, dy -> dx, dweight, dbias
+std::vector<Type> infer_grad(const Attributes&, std::span<const Type> in) {
+  return {in[0], in[1], in[1]};
+}
+
+std::vector<NamedArray> decompose_grad(Graph&, const Node&, std::span<const NamedArray> in) {
+  const NamedArray x = in[0], weight = in[1], mu = in[2], rstd = in[3], dy = in[4];
+  const Axes &over = weight.axes(), rows = without(x.axes(), over);
+  const NamedArray normal = (x - mu) * rstd, g = dy * weight;
+  const NamedArray dx = rstd * (g - mean(g, over) - normal * mean(g * normal, over));
+  return {dx, sum(dy * normal, rows), sum(dy, rows)};
+}
+
+void gradient(GradientCall& call);
+
+}  // namespace
+
+namespace ops {
+extern const Op layer_norm_entry;
+extern const Op layer_norm_grad_entry;
+const Op layer_norm_entry = {.name = "layer_norm",
+                             .summary = "layer norm over the weight's axes",
+                             .infer = infer,
+                             .gradient = gradient,
+                             .decompose = decompose,
+                             .cost = cost};
+const Op layer_norm_grad_entry = {.name = "layer_norm_grad",
+                                  .summary = "the cotangents through layer norm",
+                                  .infer = infer_grad,
+                                  .decompose = decompose_grad,
+                                  .cost = cost};
+}  // namespace ops
+
+namespace {
+void gradient(GradientCall& call) {
+  Graph& graph = call.graph;
+  const NamedArray in[] = {call.inputs[0], call.inputs[1], call.outputs[1], call.outputs[2],
+                           call.output_cotangents[0]};
+  const NodeId node = graph.add(ops::layer_norm_grad_entry, {}, in).value().node;
+  for (uint32_t i = 0; i < call.inputs.size(); ++i)
+    call.input_cotangents[i] = NamedArray(graph, Value{node, i});
+}
+}  // namespace
+
+NamedArray layer_norm(Operand x, NamedArray weight, NamedArray bias, double eps) {
+  Attributes a;
+  a.reals[0] = eps;
+  a.ints[0] = bias ? 1 : 0;
+  std::vector<NamedArray> in = {x.array, weight};
+  if (bias) in.push_back(bias);
+  return x.array.graph().add(ops::layer_norm_entry, a, in, x.where);
+}
+
+}  // namespace levanter

@@ -1,0 +1,79 @@
+// The cross entropy of a linear layer without its full logits; where gradients are wanted, the
+// forward call computes them (Hsu et al. 2024, arXiv:2410.10989). ints[0]: with gradients.
+#include "base/strings.h"
+#include "ops/ops.h"
+
+namespace levanter {
+
+namespace {
+
+std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
+  const Axes &h = in[0].axes, &weight = in[1].axes, &targets = in[2].axes;
+  if (!weight.contains("vocab")) type_error("the weight has no axis vocab");
+  if (!is_subset(without(weight, "vocab"), h)) type_error("h lacks an axis of the weight");
+  if (!(targets == without(h, weight))) type_error("targets are not one a row of h");
+  if (in[2].dtype != DType::i32) type_error("targets are not i32");
+  if (!(in[3].axes == targets)) type_error("token_scale is not one a token");
+  std::vector<Type> out = {Type{in[0].dtype, {}}, Type{in[0].dtype, targets}};
+  if (a.ints[0]) out.insert(out.end(), {in[0], in[1]});  // dh, dweight
+  return out;
+}
+
+std::vector<NamedArray> decompose(Graph& graph, const Node& node, std::span<const NamedArray> in) {
+  const NamedArray h = in[0], weight = in[1], targets = in[2], scale = in[3];
+  const Axis vocab{"vocab", weight.axes().size_of("vocab")};
+  Axes axes = targets.axes();
+  axes.push_back(vocab);
+  const NamedArray logits = dot(h, weight, axes), largest = reduce(Reduce::kMax, logits, {vocab});
+  const NamedArray lse = largest + log(sum(exp(logits - largest), {vocab}));
+  const NamedArray token_loss = lse - gather(logits, "vocab", targets);
+  std::vector<NamedArray> out = {sum(token_loss * scale, targets.axes()), token_loss};
+  if (!node.attributes.ints[0]) return out;
+  const NamedArray hot = map(Map::kEqual, broadcast(iota(graph, vocab, DType::i32), axes), targets);
+  const NamedArray dlogits = (exp(logits - lse) - cast(hot, h.dtype())) * scale;
+  out.push_back(dot(dlogits, weight, h.axes()));
+  out.push_back(dot(dlogits, h, weight.axes()));
+  return out;
+}
+
+Cost cost(const Node& node, std::span<const Type> in) {
+  const double product =
+      2 * static_cast<double>(in[0].elements()) * static_cast<double>(in[1].axes.size_of("vocab"));
+  return {product * (node.attributes.ints[0] ? 3 : 1)};
+}
+
+void gradient(GradientCall& call);
+
+}  // namespace
+
+namespace ops {
+extern const Op linear_xent_entry;
+const Op linear_xent_entry = {.name = "linear_xent",
+                              .summary = "cross entropy of a linear layer, in chunks",
+                              .infer = infer,
+                              .gradient = gradient,
+                              .decompose = decompose,
+                              .cost = cost,
+                              .save_class = SaveClass::kDot};
+}  // namespace ops
+
+namespace {
+void gradient(GradientCall& call) {
+  if (call.output_cotangents[1]) type_error("token_loss has no gradient; use loss");
+  // The same node with gradients; canonicalise lets it stand for the one without.
+  Attributes a = call.node.attributes;
+  a.ints[0] = 1;
+  const NodeId node = call.graph.add(ops::linear_xent_entry, a, call.inputs).value().node;
+  const NamedArray g = call.output_cotangents[0];
+  for (uint32_t i = 0; i < 2; ++i)
+    if (call.wanted[i]) call.input_cotangents[i] = NamedArray(call.graph, Value{node, 2 + i}) * g;
+}
+}  // namespace
+
+LinearXent linear_xent(Operand h, NamedArray weight, NamedArray targets, NamedArray token_scale) {
+  const NamedArray in[] = {h.array, weight, targets, token_scale};
+  const NamedArray loss = h.array.graph().add(ops::linear_xent_entry, {}, in, h.where);
+  return {loss, NamedArray(loss.graph(), Value{loss.value().node, 1})};
+}
+
+}  // namespace levanter

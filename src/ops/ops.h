@@ -1,0 +1,233 @@
+// Everything a graph can compute, in one list. Model code includes this and nothing else of ops/.
+//
+// Common rules. Operands are named arrays of one graph; axes match by name, never by position. An
+// operand whose axes are a subset of another's is broadcast. Floating values have the graph's real
+// type (f32 or f64). A result's axis order is its layout in memory. Every function throws an Error
+// that names the operands, the module path and the source line when the operands do not fit.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace levanter {
+
+// ---- sources ------------------------------------------------------------------------------------
+
+/// The `index`-th array that the caller of the compiled function supplies.
+NamedArray input(Graph& graph, const Type& type, int64_t index,
+                 std::source_location where = std::source_location::current());
+/// A scalar known now, of type `dtype`.
+NamedArray constant(Graph& graph, double value, DType dtype,
+                    std::source_location where = std::source_location::current());
+/// 0, 1, 2, ... along `axis`.
+NamedArray iota(Graph& graph, Axis axis, DType dtype,
+                std::source_location where = std::source_location::current());
+
+// ---- elementwise: one node kind `map` with an opcode --------------------------------------------
+
+/// The opcodes of `map`. Comparisons and logic give 1 or 0 in the operands' own type; any value
+/// but 0 counts as true.
+enum class Map : int32_t {
+  kNeg,
+  kAbs,
+  kExp,
+  kLog,
+  kLog1p,
+  kSqrt,
+  kRsqrt,
+  kRcp,
+  kTanh,
+  kSigmoid,
+  kErf,
+  kSin,
+  kCos,
+  kNot,
+  kIsFinite,
+  kAdd,
+  kSub,
+  kMul,
+  kDiv,
+  kMax,
+  kMin,
+  kPow,
+  kLess,
+  kLessEqual,
+  kEqual,
+  kAnd,
+  kOr,
+  kSelect,
+};
+constexpr int kMapOpcodes = static_cast<int>(Map::kSelect) + 1;
+/// 1, 2 or 3.
+int arity(Map opcode);
+/// "add", "is_finite", ...
+const char* name_of(Map opcode);
+std::optional<Map> map_from_name(std::string_view name);
+
+NamedArray map(Map opcode, Operand a);
+NamedArray map(Map opcode, Operand a, NamedArray b);
+/// a != 0 ? b : c, elementwise.
+NamedArray select(Operand a, NamedArray b, NamedArray c);
+
+NamedArray operator+(Operand a, NamedArray b);
+NamedArray operator-(Operand a, NamedArray b);
+NamedArray operator*(Operand a, NamedArray b);
+NamedArray operator/(Operand a, NamedArray b);
+NamedArray operator-(Operand a);
+NamedArray operator+(Operand a, double b);
+NamedArray operator-(Operand a, double b);
+NamedArray operator*(Operand a, double b);
+NamedArray operator/(Operand a, double b);
+NamedArray operator-(double a, Operand b);
+NamedArray exp(Operand x);
+NamedArray log(Operand x);
+NamedArray sqrt(Operand x);
+NamedArray rsqrt(Operand x);
+NamedArray tanh(Operand x);
+NamedArray sigmoid(Operand x);
+/// max(x, 0)
+NamedArray relu(Operand x);
+/// x sigmoid(x)
+NamedArray silu(Operand x);
+
+/// The value converted: to an integer type towards zero, to a floating one by rounding to nearest.
+NamedArray cast(Operand x, DType dtype);
+
+// ---- views: other names, strides and offsets over the same memory -------------------------------
+
+/// x seen over `axes`, which contain x's axes; an axis that x lacks repeats it.
+NamedArray broadcast(Operand x, const Axes& axes);
+/// The same axes in another order.
+NamedArray transpose(Operand x, const Axes& order);
+/// The axis `from` under the name `to`.
+NamedArray rename(Operand x, AxisName from, AxisName to);
+/// The axis `name` cut into `pieces`, outermost first; their sizes multiply to its size.
+NamedArray split_axis(Operand x, AxisName name, const Axes& pieces);
+/// x cut along `axis` into consecutive parts of the given sizes (at most 4, adding up to the
+/// axis): each part keeps the axis' name. The gradient is `concat`.
+std::vector<NamedArray> partition(Operand x, AxisName axis, std::span<const int64_t> sizes);
+
+// ---- structure ----------------------------------------------------------------------------------
+
+/// The same values, row-major without gaps.
+NamedArray copy(Operand x);
+/// Neighbouring axes `pieces`, outermost first, as one axis `name`.
+NamedArray merge_axes(Operand x, const Axes& pieces, AxisName name);
+
+/// The parts one after the other along `axis`; other axes are the same. The gradient is
+/// `partition`.
+NamedArray concat(std::span<const NamedArray> parts, AxisName axis,
+                  std::source_location where = std::source_location::current());
+/// x[..., axis = index[...], ...]: the axes of `index` take the place of `axis`; axes that x and
+/// `index` share are matched one to one. `index` is i32; an index outside [0, size) gives 0.
+NamedArray gather(Operand x, AxisName axis, NamedArray index);
+/// Zeros of `axes`, plus every update at its index along `axis` (the gradient of gather). Updates
+/// that meet in one place are added in the order of their position.
+NamedArray scatter_add(Operand updates, const Axes& axes, AxisName axis, NamedArray index);
+
+// ---- reductions and products --------------------------------------------------------------------
+
+enum class Reduce : int32_t { kSum, kMax, kMin };
+/// Reduced over the named axes, in an order that depends on the shape only.
+NamedArray reduce(Reduce kind, Operand x, const Axes& over);
+NamedArray sum(Operand x, const Axes& over);
+/// The arithmetic mean over the named axes.
+NamedArray mean(Operand x, const Axes& over);
+/// The sum of all elements' squares, a scalar. Sums over all axes but `shard` first, for each
+/// index of `shard`, then over `shard`: the order that any split of `shard` over ranks can keep.
+NamedArray sum_squares(Operand x, AxisName shard);
+
+/// The product of a and b summed over the axes that they share and `out` lacks. Axes that both
+/// have and `out` has are batch axes. `out` orders the result.
+NamedArray dot(Operand a, NamedArray b, const Axes& out);
+/// acc + dot(a, b, acc's axes): the product is complete before it is added once.
+NamedArray dot_add(Operand acc, NamedArray a, NamedArray b);
+
+// ---- random numbers (Threefry-2x32, JAX's partitionable indexing) -------------------------------
+
+/// The axis of size 2 that holds the two words of a key.
+Axis key_word();
+/// Each key of `keys` (u32 [..., key_word]) folded with the constant `data`.
+NamedArray fold_in(Operand keys, uint32_t data);
+/// Bits over `axes`, u32. The leading axes are those of `keys` without key_word; under each key
+/// the counter is the row-major index over the remaining axes.
+NamedArray random_bits(Operand keys, const Axes& axes);
+/// Bits as a float in [0, 1) with 23 random bits, exactly as JAX makes it.
+NamedArray uniform(Operand bits, DType dtype);
+
+// ---- composites: each has a decomposition, its own gradient, and fused kernels ------------------
+
+/// exp(x - max) / sum of it, over `axis`.
+NamedArray softmax(Operand x, AxisName axis);
+
+/// Layer norm (Ba, Kiros & Hinton 2016, arXiv:1607.06450) over the axes of `weight`.
+///   y = (x - mean) / sqrt(mean of (x - mean)^2 + eps) * weight + bias
+/// x       [..., weight's axes]
+/// bias    weight's axes, or an empty handle for none
+/// eps     > 0, no unit
+/// returns axes and type of x
+NamedArray layer_norm(Operand x, NamedArray weight, NamedArray bias, double eps);
+
+enum class Gelu : int32_t { kTanh, kErf };
+/// Gaussian error linear unit (Hendrycks & Gimpel 2016, arXiv:1606.08415).
+///   kTanh  x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))     GPT-2's, "gelu_new"
+///   kErf   x/2 (1 + erf(x / sqrt 2))
+NamedArray gelu(Operand x, Gelu kind);
+
+/// Zeroes each element with probability `rate` and divides the rest by 1 - rate.
+/// x     [batch..., ...]
+/// keys  u32 [batch..., key_word], one key a row; the rows' other axes index the bits
+/// rate  in [0, 1); 0 returns x itself
+NamedArray dropout(Operand x, NamedArray keys, double rate);
+
+/// Scaled dot-product attention, never materialised as a whole by the fused kernels.
+///   o = sum over key_position of dropout(softmax(scale q.k + mask)) v
+/// q     [batch, position, kv_head, (q_group,) head_dim]; q_group: queries that share a key head
+/// k, v  [batch, key_position, kv_head, head_dim]
+struct AttentionOptions {
+  double scale = 1;
+  bool causal = true;      ///< a query sees keys up to its own position
+  NamedArray segment_ids;  ///< i32 [batch, position]; queries see keys of their own segment only
+  double dropout_rate = 0;
+  NamedArray dropout_keys;  ///< u32 [batch, key_word]; needed when dropout_rate > 0
+};
+/// returns [batch, position, kv_head, (q_group,) head_dim] in q's order
+NamedArray attention(Operand q, NamedArray k, NamedArray v, const AttentionOptions& options);
+
+/// The cross entropy of a linear layer, in chunks of tokens, without the full logits.
+///   token_loss = logsumexp over vocab of h.weight - (h.weight)[target]
+///   loss       = sum of token_scale * token_loss
+/// h            [batch, position, embed]
+/// weight       [vocab, embed] (the vocabulary first, as Hugging Face stores a head)
+/// targets      i32 [batch, position]
+/// token_scale  [batch, position]: loss weight over the number of loss tokens of the global batch
+struct LinearXent {
+  NamedArray loss;        ///< scalar; differentiable in h and weight
+  NamedArray token_loss;  ///< [batch, position]; for evaluation, no gradient
+};
+LinearXent linear_xent(Operand h, NamedArray weight, NamedArray targets, NamedArray token_scale);
+
+/// One step of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) for one parameter.
+///   g' = scale g;  m' = beta1 m + (1-beta1) g';  v' = beta2 v + (1-beta2) g'^2
+///   p' = p - lr (correction1 m' / (sqrt(correction2 v') + eps) + weight_decay p)
+/// and (p, m, v) unchanged where `proceed` is 0.
+struct AdamwScalars {
+  NamedArray lr;           ///< learning rate of this step
+  NamedArray scale;        ///< clip factor of the gradient, in (0, 1]
+  NamedArray correction1;  ///< 1 / (1 - beta1^t), t from 1
+  NamedArray correction2;  ///< 1 / (1 - beta2^t)
+  NamedArray proceed;      ///< 1 to update, 0 to leave every bit of the state
+};
+struct AdamwOptions {
+  double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0;
+};
+struct AdamwState {
+  NamedArray param, m, v;
+};
+AdamwState adamw(Operand param, NamedArray grad, NamedArray m, NamedArray v,
+                 const AdamwScalars& scalars, const AdamwOptions& options);
+
+}  // namespace levanter

@@ -1,0 +1,63 @@
+// One axis cut into consecutive parts, without a copy. axis: the axis; ints: the parts' sizes.
+#include "base/strings.h"
+#include "ops/ops.h"
+
+namespace levanter {
+
+namespace {
+
+std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
+  if (!in[0].axes.contains(a.axis)) type_error(cat("there is no axis ", a.axis.text()));
+  std::vector<Type> parts;
+  int64_t total = 0;
+  for (const int64_t size : a.ints) {
+    if (size == 0) break;
+    parts.push_back({in[0].dtype, replace(in[0].axes, a.axis, {{a.axis, size}})});
+    total += size;
+  }
+  if (total != in[0].axes.size_of(a.axis))
+    type_error(cat("the parts of ", a.axis.text(), " add up to ", total, ", not ",
+                   in[0].axes.size_of(a.axis)));
+  return parts;
+}
+
+View view(const Node& node, const View& in, size_t output) {
+  View out{node.outputs[output].axes, in.strides, in.offset};
+  const auto at = static_cast<size_t>(in.axes.find(node.attributes.axis));
+  for (size_t i = 0; i < output; ++i) out.offset += node.attributes.ints[i] * in.strides[at];
+  return out;
+}
+
+void gradient(GradientCall& call) {
+  std::vector<NamedArray> parts = call.output_cotangents;
+  for (size_t i = 0; i < parts.size(); ++i)  // a part that nothing used gets zeros
+    if (!parts[i])
+      parts[i] =
+          broadcast(constant(call.graph, 0, call.outputs[i].dtype()), call.outputs[i].axes());
+  call.input_cotangents[0] = concat(parts, call.node.attributes.axis);
+}
+
+}  // namespace
+
+namespace ops {
+extern const Op partition_entry;
+const Op partition_entry = {.name = "partition",
+                            .summary = "one axis cut into consecutive parts",
+                            .infer = infer,
+                            .gradient = gradient,
+                            .view = view};
+}  // namespace ops
+
+std::vector<NamedArray> partition(Operand x, AxisName axis, std::span<const int64_t> sizes) {
+  Attributes a{.axis = axis};
+  if (sizes.size() > a.ints.size()) type_error(cat("partition into ", sizes.size(), " parts"));
+  for (size_t i = 0; i < sizes.size(); ++i) a.ints[i] = sizes[i];
+  const NamedArray in[] = {x.array};
+  const NamedArray first = x.array.graph().add(ops::partition_entry, a, in, x.where);
+  std::vector<NamedArray> parts;
+  for (uint32_t i = 0; i < sizes.size(); ++i)
+    parts.emplace_back(x.array.graph(), Value{first.value().node, i});
+  return parts;
+}
+
+}  // namespace levanter

@@ -1,0 +1,15 @@
+// Small helpers that gradient rules and decompositions share.
+#pragma once
+
+#include "graph/graph.h"
+
+namespace levanter {
+
+/// The scalar 0 of x's type.
+NamedArray zero_like(NamedArray x);
+/// Undoes a broadcast: the sum of g over the axes that `axes` lacks (g itself if none).
+NamedArray sum_to(NamedArray g, const Axes& axes);
+/// x in the axis order of `axes`, which are x's own axes (x itself if already so).
+NamedArray reorder(NamedArray x, const Axes& axes);
+
+}  // namespace levanter

@@ -1,0 +1,86 @@
+#include "optim/optimizer_config.h"
+
+#include <cmath>
+#include <string_view>
+
+#include "base/strings.h"
+#include "config/problems.h"
+#include "optim/adam_config.h"
+
+namespace levanter {
+
+void OptimizerConfig::fields(config::Fields& f) {
+  f("learning_rate", learning_rate, "the peak of the learning rate").at_least(0);
+  f("weight_decay", weight_decay,
+    "each step takes this times the learning rate off a decayed parameter, relatively")
+      .at_least(0);
+  f("min_lr_ratio", min_lr_ratio, "where the decay ends, relative to learning_rate")
+      .at_least(0)
+      .at_most(1);
+  f("warmup", warmup,
+    "length of the linear rise: a fraction of the first cycle up to 1, steps above 1; what does "
+    "not "
+    "fit is cut")
+      .at_least(0);
+  f("decay", decay,
+    "length of the decay at a cycle's end, counted as warmup is; by default all after the warm-up, "
+    "and what lies between is constant")
+      .at_least(0);
+  f("rewarmup", rewarmup, "warmup of the cycles after the first").at_least(0);
+  f("cycle_length", cycle_length,
+    "length of every cycle, counted as warmup is, the last one taking the rest; or a list of "
+    "lengths")
+      .above(0);
+  f("cycles", cycles, "number of equal cycles, or a list of the steps at which cycles end")
+      .at_least(1);
+  f("lr_schedule", lr_schedule, "shape of the decay");
+  f("decay_roles", decay_roles, "which parameters are decayed, by their role")
+      .one_of({"weight", "bias", "norm", "embedding"});
+  f.dropped("cooldown", "write decay");
+  f.dropped("stable_lr_schedule", "what lies between warmup and decay is constant");
+  f.dropped("haps", "write cycles = [...]");
+  f.dropped("weight_decay_modules", "write decay_roles = [...], the roles of parameters");
+  f.dropped("default_weight_decay_mask", "write decay_roles = [...], the roles of parameters");
+}
+
+namespace {
+
+/// Faults a length above 1 that is no whole number of steps.
+void check_length(config::Problems& p, std::string_view key, double length) {
+  if (length <= 1 || length == std::floor(length)) return;
+  p.add(key, cat(p.name(key), " = ", length, " is neither a fraction nor a whole number of steps"))
+      .allowed("a fraction from 0 to 1, or a whole number of steps above 1")
+      .hint("1 means the whole cycle");
+}
+
+}  // namespace
+
+void OptimizerConfig::validate(config::Problems& p) const {
+  check_length(p, "warmup", warmup);
+  check_length(p, "rewarmup", rewarmup);
+  if (decay) check_length(p, "decay", *decay);
+  for (size_t i = 0; i < cycle_length.values.size(); ++i)
+    check_length(p, cycle_length.listed ? cat("cycle_length[", i, "]") : "cycle_length",
+                 cycle_length.values[i]);
+  if (!cycles.values.empty() && !cycle_length.values.empty())
+    p.add("cycle_length",
+          cat(p.name("cycles"), " and ", p.name("cycle_length"), " both say where cycles end"),
+          {"cycles"})
+        .hint("keep one of them");
+  for (size_t i = 1; i < cycles.values.size(); ++i) {
+    if (cycles.values[i] > cycles.values[i - 1]) continue;
+    p.add(cat("cycles[", i, "]"), cat(p.name(cat("cycles[", i, "]")), " = ", cycles.values[i],
+                                      " does not come after ", cycles.values[i - 1]))
+        .allowed("steps in increasing order");
+  }
+}
+
+std::span<const config::ChoiceEntry> OptimizerConfig::choices() {
+  static constexpr config::ChoiceEntry kChoices[] = {
+      {"adam", "AdamW: Adam with decoupled weight decay (Loshchilov & Hutter 2019)",
+       config::make_choice<AdamConfig>},
+  };
+  return kChoices;
+}
+
+}  // namespace levanter

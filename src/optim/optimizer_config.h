@@ -1,0 +1,40 @@
+// What every optimizer's configuration has: the learning rate's course and the weight decay.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "config/fields.h"
+#include "optim/schedule_config.h"
+
+namespace levanter {
+
+/// Base of the configs that `optimizer.type` chooses.
+///
+/// warmup, decay, rewarmup and a scalar cycle_length are fractions of their cycle (of the run) up
+/// to 1, and whole numbers of steps above: 1 is all of it, not one step.
+struct OptimizerConfig : config::Choosable {
+  double learning_rate = 6e-4;
+  double weight_decay = 0.1;
+  double min_lr_ratio = 0.1;
+  double warmup = 0.01;
+  std::optional<double> decay;  ///< absent: all that the warm-up leaves
+  double rewarmup = 0;
+  config::OneOrMany<double> cycle_length;  ///< one: every cycle's; a list: one by one; or empty
+  config::OneOrMany<int64_t> cycles;       ///< one: how many; a list: where they end; or empty
+  config::Choice<LrSchedule> lr_schedule;
+  std::vector<std::string> decay_roles = {"weight"};  ///< weight, bias, norm, embedding
+
+  /// The keys above; an optimizer's own `fields` calls it first.
+  void fields(config::Fields& f) override;
+  void validate(config::Problems& p) const override;
+
+  /// The optimizers that a config can name.
+  static std::span<const config::ChoiceEntry> choices();
+  static constexpr const char* kDefaultChoice = "adam";
+};
+
+}  // namespace levanter

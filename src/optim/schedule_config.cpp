@@ -1,0 +1,87 @@
+#include "optim/schedule_config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace levanter {
+
+double ConstantSchedule::at(double, const Decay& d) const { return d.lr; }
+
+void CosineSchedule::fields(config::Fields& f) {
+  f("exponent", exponent, "power of the cosine's half wave").above(0);
+}
+
+double CosineSchedule::at(double t, const Decay& d) const {
+  const double wave = (1 + std::cos(std::numbers::pi * t / d.steps)) / 2;
+  return d.lr * ((1 - d.min_lr_ratio) * std::pow(wave, exponent) + d.min_lr_ratio);
+}
+
+double LinearSchedule::at(double t, const Decay& d) const {
+  return d.lr * (1 - (1 - d.min_lr_ratio) * t / d.steps);
+}
+
+void InvSqrtSchedule::fields(config::Fields& f) {
+  f("timescale", timescale, "steps, the warm-up's included, after which the rate begins to fall")
+      .above(0)
+      .unit("steps");
+}
+
+double InvSqrtSchedule::at(double t, const Decay& d) const {
+  const double factor = 1 / std::sqrt(std::max(t + d.warmup, 1.0) / timescale);
+  return std::max(d.lr * std::min(1.0, factor), d.min_lr_ratio * d.lr);
+}
+
+double InvSchedule::at(double t, const Decay& d) const {
+  if (d.min_lr_ratio == 0) return 0;  // the limit for t > 0
+  const double factor = 1 / ((1 / d.min_lr_ratio - 1) * std::max(t, 1.0) / d.steps + 1);
+  return std::max(d.lr * std::min(1.0, factor), d.min_lr_ratio * d.lr);
+}
+
+void PowerSchedule::fields(config::Fields& f) {
+  f("A", a, "factor of the power law").above(0);
+  f("b", b, "exponent of the power law, in tokens").at_most(0);
+  f.dropped("batch_size", "it is trainer.train_batch_size");
+  f.dropped("seq_length", "it is model.max_seq_len");
+}
+
+double PowerSchedule::at(double t, const Decay& d) const {
+  const double tokens = t * d.batch_size * d.seq_length;
+  return std::min(d.lr, d.batch_size * a * std::pow(tokens, b));
+}
+
+void PolynomialSchedule::fields(config::Fields& f) {
+  f("power", power, "power of the part of the decay that is left").above(0);
+}
+
+double PolynomialSchedule::at(double t, const Decay& d) const {
+  return d.lr * ((1 - d.min_lr_ratio) * std::pow(1 - t / d.steps, power) + d.min_lr_ratio);
+}
+
+void InvSqrtDecaySchedule::fields(config::Fields& f) {
+  f("c", c, "how far it falls: at the end the rate is 1 / sqrt(1 + c) of its peak").at_least(0);
+}
+
+double InvSqrtDecaySchedule::at(double t, const Decay& d) const {
+  return std::max(d.min_lr_ratio * d.lr, d.lr / std::sqrt(1 + c * t / d.steps));
+}
+
+std::span<const config::ChoiceEntry> LrSchedule::choices() {
+  static constexpr config::ChoiceEntry kChoices[] = {
+      {"cosine", "half a cosine wave down to min_lr_ratio", config::make_choice<CosineSchedule>},
+      {"constant", "no decay", config::make_choice<ConstantSchedule>},
+      {"linear", "a straight line down to min_lr_ratio", config::make_choice<LinearSchedule>},
+      {"inv_sqrt", "1 / sqrt(step / timescale), never below min_lr_ratio",
+       config::make_choice<InvSqrtSchedule>},
+      {"inv", "1 / step, scaled to end at min_lr_ratio", config::make_choice<InvSchedule>},
+      {"power", "a power of the tokens seen, times the batch size (Shen et al. 2024)",
+       config::make_choice<PowerSchedule>},
+      {"polynomial", "a power of the steps left, down to min_lr_ratio",
+       config::make_choice<PolynomialSchedule>},
+      {"inv_sqrt_decay", "1 / sqrt(1 + c progress), never below min_lr_ratio",
+       config::make_choice<InvSqrtDecaySchedule>},
+  };
+  return kChoices;
+}
+
+}  // namespace levanter

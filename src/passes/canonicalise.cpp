@@ -1,0 +1,148 @@
+// One node for equal nodes, none for unused ones, and three rewrites that change no bit.
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+#include <unordered_map>
+
+#include "ops/ops.h"
+#include "passes/passes.h"
+
+namespace levanter {
+
+namespace ops {
+extern const Op dot_add_entry;
+}
+
+namespace {
+
+bool is(const Node& node, std::string_view name) { return node.op->name == name; }
+
+bool is_map(const Node& node, Map opcode) {
+  return is(node, "map") && node.attributes.code == static_cast<int32_t>(opcode);
+}
+
+size_t hash_of(const Node& node) {
+  size_t h = std::hash<const void*>()(node.op);
+  const auto mix = [&h](uint64_t x) { h = (h ^ x) * 0x9e3779b97f4a7c15ull; };
+  const Attributes& a = node.attributes;
+  mix(static_cast<uint64_t>(a.code));
+  mix(a.axis.id());
+  for (const Axis& axis : a.axes) mix(axis.name.id() * 31ull + static_cast<uint64_t>(axis.size));
+  for (const int64_t i : a.ints) mix(static_cast<uint64_t>(i));
+  for (const double r : a.reals) {
+    uint64_t bits;
+    std::memcpy(&bits, &r, sizeof bits);
+    mix(bits);
+  }
+  for (const Value& input : node.inputs) mix(input.node * 7ull + input.output);
+  mix(node.origin.generation);
+  return h;
+}
+
+bool equal(const Node& a, const Node& b) {
+  return a.op == b.op && a.attributes == b.attributes && a.inputs == b.inputs &&
+         a.origin.generation == b.origin.generation;
+}
+
+class Canonicaliser {
+ public:
+  explicit Canonicaliser(const Function& function) : from_(function), to_(function.empty_copy()) {}
+
+  Function run() {
+    mark_live();
+    map_.resize(from_.graph.nodes().size());
+    for (NodeId id = 0; id < from_.graph.nodes().size(); ++id)
+      if (uses_[id] > 0) visit(id);
+    to_.results = from_.results;
+    for (Result& result : to_.results) result.value = mapped(result.value);
+    return std::move(to_);
+  }
+
+ private:
+  /// Counts the uses of each node by live ones and by results.
+  void mark_live() {
+    const auto& nodes = from_.graph.nodes();
+    uses_.assign(nodes.size(), 0);
+    for (const Result& result : from_.results) ++uses_[result.value.node];
+    for (NodeId id = static_cast<NodeId>(nodes.size()); id-- > 0;) {
+      if (uses_[id] == 0) continue;
+      for (const Value& input : nodes[id].inputs) ++uses_[input.node];
+      if (is(nodes[id], "linear_xent") && nodes[id].attributes.ints[0])
+        losses_with_gradients_.push_back(id);
+    }
+  }
+
+  Value mapped(Value old) const {
+    const Value base = map_[old.node];
+    // A rewritten node has one output; any other keeps its numbering.
+    return {base.node, base.output + old.output};
+  }
+
+  void visit(NodeId id) {
+    Node node = from_.graph.node(id);
+    if (is(node, "linear_xent"))
+      for (const NodeId other : losses_with_gradients_)
+        if (from_.graph.node(other).inputs == node.inputs) {
+          node.attributes = from_.graph.node(other).attributes;
+          node.outputs = from_.graph.node(other).outputs;
+        }
+    for (Value& input : node.inputs) input = mapped(input);
+    if (const auto same = identity(node)) {
+      map_[id] = *same;
+      return;
+    }
+    fold_dot_add(id, node);
+    auto& bucket = seen_[hash_of(node)];
+    for (const NodeId candidate : bucket)
+      if (equal(to_.graph.node(candidate), node)) {
+        map_[id] = {candidate, 0};
+        return;
+      }
+    map_[id] = {to_.graph.append(std::move(node)), 0};
+    bucket.push_back(map_[id].node);
+  }
+
+  bool is_one(Value value) const {
+    const Node& node = to_.graph.node(value.node);
+    return is(node, "constant") && node.attributes.reals[0] == 1;
+  }
+
+  /// The operand that x * 1, 1 * x and x / 1 return unchanged.
+  std::optional<Value> identity(const Node& node) const {
+    const bool mul = is_map(node, Map::kMul), div = is_map(node, Map::kDiv);
+    if ((mul || div) && is_one(node.inputs[1])) return node.inputs[0];
+    if (mul && is_one(node.inputs[0])) return node.inputs[1];
+    return std::nullopt;
+  }
+
+  /// argument + dot, the dot used here only: dot_add, which writes over the argument.
+  void fold_dot_add(NodeId id, Node& node) {
+    if (!is_map(node, Map::kAdd)) return;
+    const Value old_product = from_.graph.node(id).inputs[1];
+    const Node& acc = to_.graph.node(node.inputs[0].node);
+    const Node& product = to_.graph.node(node.inputs[1].node);
+    if (!is(acc, "input") || !is(product, "dot") || uses_[old_product.node] != 1 ||
+        !(acc.outputs[0] == product.outputs[0]))
+      return;
+    node.op = &ops::dot_add_entry;
+    node.attributes = {};
+    node.inputs = {node.inputs[0], product.inputs[0], product.inputs[1]};
+  }
+
+  const Function& from_;
+  Function to_;
+  std::vector<uint32_t> uses_;
+  std::vector<NodeId> losses_with_gradients_;
+  std::vector<Value> map_;
+  std::unordered_map<size_t, std::vector<NodeId>> seen_;
+};
+
+}  // namespace
+
+Function canonicalise(const Function& function) { return Canonicaliser(function).run(); }
+
+Function optimise(const Function& function, const Backend& backend) {
+  return canonicalise(decompose(canonicalise(remat(canonicalise(function))), backend));
+}
+
+}  // namespace levanter

@@ -1,0 +1,33 @@
+// The passes from a traced function to one that a backend can lower, in the order of use.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "ops/function.h"
+
+namespace levanter {
+
+class Backend;
+
+/// Reverse-mode differentiation, graph to graph: appends the backward pass of the scalar `loss` to
+/// its graph and returns the cotangent of each of `wrt`, with the type and axis order of that
+/// value. A value that the loss does not depend on gets zeros. Contributions to one value are added
+/// in the order in which the reversed graph makes them.
+std::vector<NamedArray> backprop(NamedArray loss, std::span<const NamedArray> wrt);
+
+/// Merges equal nodes, drops unused ones and multiplications by one, turns an addition of a product
+/// to an argument into `dot_add`, and computes the loss once where its gradients are computed too.
+/// Never reassociates: no bit changes.
+Function canonicalise(const Function& function);
+
+/// Computes again, in the backward pass, what each region's policy does not save.
+Function remat(const Function& function);
+
+/// Replaces every composite that the backend has no kernel for by its decomposition.
+Function decompose(Function function, const Backend& backend);
+
+/// canonicalise, remat, decompose, and canonicalise again (which drops what is unused).
+Function optimise(const Function& function, const Backend& backend);
+
+}  // namespace levanter

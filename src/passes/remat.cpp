@@ -1,0 +1,71 @@
+// Rematerialisation by region (Chen et al. 2016, arXiv:1604.06174): the backward pass reads copies
+// of what the region's policy does not save, placed where they are first needed.
+#include <map>
+
+#include "passes/passes.h"
+
+namespace levanter {
+
+namespace {
+
+class Rematerialiser {
+ public:
+  explicit Rematerialiser(const Function& function)
+      : from_(function), to_(function.empty_copy()), map_(function.graph.nodes().size()) {}
+
+  Function run() {
+    for (NodeId id = 0; id < from_.graph.nodes().size(); ++id) {
+      Node node = from_.graph.node(id);
+      const bool backward = node.origin.phase == Phase::kBackward;
+      for (Value& input : node.inputs)
+        input = backward ? for_backward(input) : Value{map_[input.node], input.output};
+      map_[id] = to_.graph.append(std::move(node));
+    }
+    to_.results = from_.results;
+    for (Result& result : to_.results) result.value.node = map_[result.value.node];
+    return std::move(to_);
+  }
+
+ private:
+  bool is_saved(const Node& node) const {
+    if (node.origin.phase != Phase::kForward || node.inputs.empty()) return true;
+    switch (from_.graph.region(node.origin.region).remat) {
+      case Remat::kNone:
+        return true;
+      case Remat::kSaveDots:
+        return node.op->save_class == SaveClass::kDot;
+      case Remat::kFull:
+        return false;
+    }
+    return true;
+  }
+
+  /// The value that a backward node reads: the saved one, or a copy made in the backward pass.
+  Value for_backward(Value value) {
+    const Node& node = from_.graph.node(value.node);
+    if (is_saved(node)) return {map_[value.node], value.output};
+    if (const auto copied = copies_.find(value.node); copied != copies_.end())
+      return {copied->second, value.output};
+    Node copy = node;
+    copy.origin.phase = Phase::kBackward;
+    copy.origin.generation = 1;
+    for (Value& input : copy.inputs)
+      input = from_.graph.node(input.node).origin.region == node.origin.region
+                  ? for_backward(input)
+                  : Value{map_[input.node], input.output};
+    const NodeId id = to_.graph.append(std::move(copy));
+    copies_[value.node] = id;
+    return {id, value.output};
+  }
+
+  const Function& from_;
+  Function to_;
+  std::vector<NodeId> map_;
+  std::map<NodeId, NodeId> copies_;
+};
+
+}  // namespace
+
+Function remat(const Function& function) { return Rematerialiser(function).run(); }
+
+}  // namespace levanter

@@ -1,0 +1,189 @@
+#include "runtime/executable.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "passes/memory_plan.h"
+#include "runtime/lowering.h"
+
+namespace levanter {
+
+struct Executable::Impl {
+  Function function{""};
+  Lowered lowered;
+  MemoryPlan plan;
+  std::vector<int> planned;      ///< slot of each planned buffer
+  std::vector<int64_t> offsets;  ///< arena offset of each slot
+  int64_t workspace_bytes = 0;
+  std::vector<double> constant_memory;  ///< 8 bytes a constant, whatever its type
+  struct Pointers {
+    std::vector<const void*> inputs;
+    std::vector<void*> outputs;
+  };
+  std::vector<Pointers> pointers;
+  std::byte* workspace = nullptr;
+  bool bound = false;
+
+  int root(int slot) const {
+    while (lowered.slots[static_cast<size_t>(slot)].moved_to >= 0)
+      slot = lowered.slots[static_cast<size_t>(slot)].moved_to;
+    return slot;
+  }
+  void plan_slots();
+  void write_constants();
+};
+
+void Executable::Impl::plan_slots() {
+  std::vector<Lifetime> lifetimes;
+  for (int s = 0; s < static_cast<int>(lowered.slots.size()); ++s) {
+    const Slot& slot = lowered.slots[static_cast<size_t>(s)];
+    if (slot.kind != Slot::Kind::kArena || slot.moved_to >= 0 || slot.first < 0) continue;
+    lifetimes.push_back({slot.bytes, slot.first, slot.last});
+    planned.push_back(s);
+  }
+  plan = plan_memory(lifetimes);
+  offsets.assign(lowered.slots.size(), 0);
+  for (size_t i = 0; i < planned.size(); ++i)
+    offsets[static_cast<size_t>(planned[i])] = plan.offsets[i];
+  for (const Step& step : lowered.steps)
+    workspace_bytes = std::max(workspace_bytes, step.kernel->workspace_bytes());
+}
+
+void Executable::Impl::write_constants() {
+  constant_memory.resize(lowered.constants.size());
+  for (size_t i = 0; i < lowered.constants.size(); ++i) {
+    void* at = &constant_memory[i];
+    const double value = lowered.constants[i];
+    switch (lowered.constant_types[i]) {
+      case DType::f32:
+        *static_cast<float*>(at) = static_cast<float>(value);
+        break;
+      case DType::f64:
+        *static_cast<double*>(at) = value;
+        break;
+      case DType::i32:
+        *static_cast<int32_t*>(at) = static_cast<int32_t>(value);
+        break;
+      case DType::u32:
+        *static_cast<uint32_t*>(at) = static_cast<uint32_t>(value);
+        break;
+    }
+  }
+}
+
+Executable::Executable(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Executable::Executable(Executable&&) noexcept = default;
+Executable::~Executable() = default;
+
+const std::string& Executable::name() const { return impl_->function.name; }
+const std::vector<Argument>& Executable::arguments() const { return impl_->function.arguments; }
+const std::vector<Result>& Executable::results() const { return impl_->function.results; }
+const Type& Executable::type(const Result& result) const {
+  return impl_->function.graph.type(result.value);
+}
+int64_t Executable::arena_bytes() const { return impl_->plan.arena_bytes; }
+int64_t Executable::workspace_bytes() const { return impl_->workspace_bytes; }
+int64_t Executable::constant_bytes() const {
+  return static_cast<int64_t>(impl_->constant_memory.size() * sizeof(double));
+}
+int64_t Executable::arena_lower_bound() const { return impl_->plan.lower_bound; }
+size_t Executable::step_count() const { return impl_->lowered.steps.size(); }
+
+std::vector<LiveBuffer> Executable::peak() const {
+  std::vector<LiveBuffer> alive;
+  const Graph& graph = impl_->function.graph;
+  const auto phase_of = [&](int step) {
+    return graph.node(impl_->lowered.steps[static_cast<size_t>(step)].node).origin.phase;
+  };
+  const int last_step = static_cast<int>(impl_->lowered.steps.size()) - 1;
+  for (const int s : impl_->planned) {
+    const Slot& slot = impl_->lowered.slots[static_cast<size_t>(s)];
+    if (slot.first > impl_->plan.peak_step || slot.last < impl_->plan.peak_step) continue;
+    const Node& node = graph.node(slot.maker);
+    alive.push_back({slot.bytes, node.op->name, graph.describe(slot.maker),
+                     node.origin.phase == Phase::kForward &&
+                         phase_of(std::min(slot.last, last_step)) == Phase::kBackward});
+  }
+  std::stable_sort(alive.begin(), alive.end(),
+                   [](const LiveBuffer& a, const LiveBuffer& b) { return a.bytes > b.bytes; });
+  return alive;
+}
+
+std::string Executable::peak_place() const {
+  if (impl_->lowered.steps.empty()) return "";
+  const NodeId node = impl_->lowered.steps[static_cast<size_t>(impl_->plan.peak_step)].node;
+  const Graph& graph = impl_->function.graph;
+  return cat(graph.node(node).op->name,
+             graph.node(node).origin.phase == Phase::kBackward ? " backward of " : " of ",
+             graph.describe(node));
+}
+
+std::vector<std::pair<std::string, double>> Executable::flops_by_op() const {
+  std::map<std::string, double> total;
+  for (const Step& step : impl_->lowered.steps) {
+    const Node& node = impl_->function.graph.node(step.node);
+    if (node.op->cost)
+      total[node.op->name] += node.op->cost(node, impl_->function.graph.input_types(node)).flops;
+  }
+  return {total.begin(), total.end()};
+}
+
+void Executable::bind(std::byte* arena, std::byte* workspace, std::span<std::byte* const> arguments,
+                      std::span<std::byte* const> results) {
+  LEV_CHECK(arguments.size() == this->arguments().size(), cat(name(), ": wrong arguments"));
+  LEV_CHECK(results.size() == this->results().size(), cat(name(), ": wrong results"));
+  const auto base = [&](int slot_index) -> std::byte* {
+    const int root = impl_->root(slot_index);
+    const Slot& slot = impl_->lowered.slots[static_cast<size_t>(root)];
+    const auto index = static_cast<size_t>(slot.index);
+    switch (slot.kind) {
+      case Slot::Kind::kArena:
+        return arena + impl_->offsets[static_cast<size_t>(root)];
+      case Slot::Kind::kArgument:
+        return arguments[index];
+      case Slot::Kind::kResult:
+        return results[index];
+      case Slot::Kind::kConstant:
+        return reinterpret_cast<std::byte*>(&impl_->constant_memory[index]);
+    }
+    return nullptr;
+  };
+  const auto address = [&](const Place& p) {
+    return base(p.slot) + p.info.view.offset * size_of(p.info.dtype);
+  };
+  impl_->pointers.clear();
+  for (const Step& step : impl_->lowered.steps) {
+    Impl::Pointers pointers;
+    for (const Place& p : step.inputs) pointers.inputs.push_back(address(p));
+    for (const Place& p : step.outputs) pointers.outputs.push_back(address(p));
+    impl_->pointers.push_back(std::move(pointers));
+  }
+  impl_->workspace = workspace;
+  impl_->bound = true;
+}
+
+void Executable::run(StepObserver* observer) const {
+  LEV_CHECK(impl_->bound, cat(name(), " has no memory yet"));
+  const Graph& graph = impl_->function.graph;
+  for (size_t s = 0; s < impl_->lowered.steps.size(); ++s) {
+    const Step& step = impl_->lowered.steps[s];
+    const Impl::Pointers& p = impl_->pointers[s];
+    if (observer) observer->before(graph.node(step.node));
+    step.kernel->run(p.inputs.data(), p.outputs.data(), impl_->workspace);
+    if (observer)
+      observer->after(graph.node(step.node), graph.describe(step.node), p.outputs.data());
+  }
+}
+
+Executable compile(Function function, const Backend& backend) {
+  auto impl = std::make_unique<Executable::Impl>();
+  impl->function = std::move(function);
+  impl->lowered = lower(impl->function, backend);
+  impl->plan_slots();
+  impl->write_constants();
+  return Executable(std::move(impl));
+}
+
+}  // namespace levanter

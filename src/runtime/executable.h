@@ -1,0 +1,71 @@
+// A compiled function: a flat list of steps over one planned arena.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "device/backend.h"
+#include "ops/function.h"
+
+namespace levanter {
+
+/// A buffer that is alive where the arena is fullest.
+struct LiveBuffer {
+  int64_t bytes = 0;
+  std::string op, where;  ///< "gelu", "transformer.h.3.mlp, src/models/gpt2.cpp:52"
+  bool saved_for_backward = false;
+};
+
+/// Watches a run step by step: the eager debugger and the profiler.
+class StepObserver {
+ public:
+  virtual ~StepObserver() = default;
+  /// Before and after each step; `outputs` are the pointers that it wrote.
+  virtual void before(const Node& node) = 0;
+  virtual void after(const Node& node, const std::string& where, void* const* outputs) = 0;
+};
+
+class Executable final {
+ public:
+  Executable(Executable&&) noexcept;
+  ~Executable();
+
+  const std::string& name() const;
+  const std::vector<Argument>& arguments() const;
+  const std::vector<Result>& results() const;
+  const Type& type(const Result& result) const;
+
+  /// Bytes of transient memory that a run needs, of scratch that one kernel at a time needs, and of
+  /// constants that the executable itself holds.
+  int64_t arena_bytes() const;
+  int64_t workspace_bytes() const;
+  int64_t constant_bytes() const;
+  /// The largest sum of buffers alive at once: no plan can have a smaller arena.
+  int64_t arena_lower_bound() const;
+  /// The buffers alive at that moment, largest first, and the step's own place.
+  std::vector<LiveBuffer> peak() const;
+  std::string peak_place() const;
+  /// Arithmetic of one run by op name, in floating-point operations.
+  std::vector<std::pair<std::string, double>> flops_by_op() const;
+  size_t step_count() const;
+
+  /// Gives every buffer its address: one pointer an argument, one a result (ignored where donated).
+  void bind(std::byte* arena, std::byte* workspace, std::span<std::byte* const> arguments,
+            std::span<std::byte* const> results);
+  /// Runs all steps. Allocates nothing.
+  void run(StepObserver* observer = nullptr) const;
+
+ private:
+  friend Executable compile(Function function, const Backend& backend);
+  struct Impl;
+  explicit Executable(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Lowers an optimised function (`passes/passes.h`) to steps and plans its memory.
+Executable compile(Function function, const Backend& backend);
+
+}  // namespace levanter

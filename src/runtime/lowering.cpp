@@ -1,0 +1,252 @@
+#include "runtime/lowering.h"
+
+#include <map>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace levanter {
+
+namespace ops {
+extern const Op copy_entry;
+}
+
+namespace {
+
+class Lowering {
+ public:
+  Lowering(Function& function, const Backend& backend) : function_(function), backend_(backend) {}
+
+  Lowered run() {
+    count_uses();
+    const size_t traced = function_.graph.nodes().size();
+    places_.resize(traced);
+    for (NodeId id = 0; id < traced; ++id) reserve_concat(id);
+    for (NodeId id = 0; id < traced; ++id) visit(id);
+    find_lifetimes();
+    share_in_place();
+    for (size_t i = 0; i < function_.results.size(); ++i) settle_result(static_cast<int>(i));
+    return std::move(out_);
+  }
+
+ private:
+  const Graph& graph() const { return function_.graph; }
+  static bool is(const Node& node, std::string_view name) { return node.op->name == name; }
+
+  void count_uses() {
+    uses_.resize(graph().nodes().size());
+    for (const Node& node : graph().nodes())
+      for (const Value& input : node.inputs) ++uses_[input.node];
+    for (const Result& result : function_.results) uses_[result.value.node] += 2;
+  }
+
+  int new_slot(Slot::Kind kind, int index, int64_t bytes, NodeId maker) {
+    Slot slot;
+    slot.kind = kind;
+    slot.index = index;
+    slot.bytes = bytes;
+    slot.maker = maker;
+    out_.slots.push_back(slot);
+    return static_cast<int>(out_.slots.size()) - 1;
+  }
+
+  Place& place(Value value) { return places_[value.node][value.output]; }
+
+  /// Lets the makers of a concatenation's parts write straight into it, if all of them can.
+  void reserve_concat(NodeId id) {
+    const Node& node = graph().node(id);
+    if (!is(node, "concat")) return;
+    for (const Value& part : node.inputs) {
+      const Node& maker = graph().node(part.node);
+      if (maker.op->view || !backend_.writes_strided(maker) ||
+          uses_[part.node] != maker.outputs.size() || inside_.contains(part))
+        return;
+    }
+    const Type& type = node.outputs[0];
+    const int slot = new_slot(Slot::Kind::kArena, 0, type.bytes(), id);
+    const auto at = static_cast<size_t>(type.axes.find(node.attributes.axis));
+    Place whole{slot, {type.dtype, View::row_major(type.axes), {}}};
+    int64_t start = 0;
+    for (const Value& part : node.inputs) {
+      const Axes& axes = graph().type(part).axes;
+      Place piece = whole;
+      piece.info.view.axes = axes;
+      piece.info.view.offset = start * whole.info.view.strides[at];
+      inside_[part] = piece;
+      start += axes[at].size;
+    }
+    elided_[id] = whole;
+  }
+
+  void visit(NodeId id) {
+    const Node& node = graph().node(id);
+    std::vector<Place>& outputs = places_[id];
+    if (const auto elided = elided_.find(id); elided != elided_.end()) {
+      outputs = {elided->second};
+    } else if (is(node, "input")) {
+      const Type& type = node.outputs[0];
+      outputs = {{argument_slot(static_cast<int>(node.attributes.ints[0]), type, id),
+                  {type.dtype, View::row_major(type.axes), {}}}};
+    } else if (is(node, "constant")) {
+      const Type& type = node.outputs[0];
+      out_.constants.push_back(node.attributes.reals[0]);
+      out_.constant_types.push_back(type.dtype);
+      outputs = {{new_slot(Slot::Kind::kConstant, static_cast<int>(out_.constants.size()) - 1,
+                           type.bytes(), id),
+                  {type.dtype, {}, node.attributes.reals[0]}}};
+    } else if (node.op->view) {
+      const Place source = place(node.inputs[0]);
+      for (size_t i = 0; i < node.outputs.size(); ++i) {
+        Place out = source;
+        out.info.view = node.op->view(node, source.info.view, i);
+        outputs.push_back(out);
+      }
+    } else {
+      add_step(id);
+    }
+  }
+
+  int argument_slot(int index, const Type& type, NodeId id) {
+    const auto [at, fresh] = arguments_.try_emplace(index, 0);
+    if (fresh) at->second = new_slot(Slot::Kind::kArgument, index, type.bytes(), id);
+    return at->second;
+  }
+
+  void add_step(NodeId id) {
+    const Node& node = graph().node(id);
+    Step step;
+    step.node = id;
+    for (const Value& input : node.inputs) step.inputs.push_back(place(input));
+    for (uint32_t i = 0; i < node.outputs.size(); ++i) {
+      const Type& type = node.outputs[i];
+      const auto reserved = inside_.find(Value{id, i});
+      step.outputs.push_back(reserved != inside_.end()
+                                 ? reserved->second
+                                 : Place{new_slot(Slot::Kind::kArena, 0, type.bytes(), id),
+                                         {type.dtype, View::row_major(type.axes), {}}});
+    }
+    make_kernel(step);
+    places_[id] = step.outputs;
+    out_.steps.push_back(std::move(step));
+  }
+
+  void make_kernel(Step& step) {
+    KernelRequest request{graph().node(step.node), {}, {}};
+    for (const Place& p : step.inputs) request.inputs.push_back(p.info);
+    for (const Place& p : step.outputs) request.outputs.push_back(p.info);
+    step.kernel = backend_.lower(request);
+  }
+
+  void find_lifetimes() {
+    for (int s = 0; s < static_cast<int>(out_.steps.size()); ++s) note_use(s);
+    for (const Result& result : function_.results)
+      root_slot(place(result.value).slot).last = static_cast<int>(out_.steps.size());
+  }
+
+  void note_use(int s) {
+    const Step& step = out_.steps[static_cast<size_t>(s)];
+    for (const auto* places : {&step.inputs, &step.outputs})
+      for (const Place& p : *places) {
+        Slot& slot = root_slot(p.slot);
+        if (slot.first < 0) slot.first = s;
+        slot.last = std::max(slot.last, s);
+      }
+  }
+
+  int root(int slot) const {
+    while (out_.slots[static_cast<size_t>(slot)].moved_to >= 0)
+      slot = out_.slots[static_cast<size_t>(slot)].moved_to;
+    return slot;
+  }
+  Slot& root_slot(int slot) { return out_.slots[static_cast<size_t>(root(slot))]; }
+
+  bool fills(const Place& p) const {
+    return p.info.view.offset == 0 && p.info.view.is_contiguous() &&
+           p.info.bytes() == out_.slots[static_cast<size_t>(p.slot)].bytes;
+  }
+
+  /// Whether output o of step s may take the memory of its input i, which dies there.
+  bool can_share(int s, size_t o, size_t i) {
+    const Step& step = out_.steps[static_cast<size_t>(s)];
+    const Place &in = step.inputs[i], &out = step.outputs[o];
+    return root(in.slot) != root(out.slot) && root_slot(in.slot).last == s &&
+           root_slot(in.slot).bytes == root_slot(out.slot).bytes && fills(in) && fills(out) &&
+           step.kernel->in_place(o, i);
+  }
+
+  void share_in_place() {
+    for (int s = 0; s < static_cast<int>(out_.steps.size()); ++s) {
+      const Step& step = out_.steps[static_cast<size_t>(s)];
+      for (size_t o = 0; o < step.outputs.size(); ++o)
+        for (size_t i = 0; i < step.inputs.size(); ++i) {
+          const int from = root(step.outputs[o].slot), to = root(step.inputs[i].slot);
+          Slot& target = out_.slots[static_cast<size_t>(to)];
+          if (target.kind != Slot::Kind::kArena || !can_share(s, o, i)) continue;
+          target.last = out_.slots[static_cast<size_t>(from)].last;
+          out_.slots[static_cast<size_t>(from)].moved_to = to;
+          break;
+        }
+    }
+  }
+
+  /// Puts a result where the caller wants it: by choosing its memory, else by a copy at the end.
+  void settle_result(int index) {
+    const Result& result = function_.results[static_cast<size_t>(index)];
+    const Place source = place(result.value);
+    Slot& slot = root_slot(source.slot);
+    const bool donated = result.donated >= 0;
+    if (slot.kind == Slot::Kind::kArena && fills(source) &&
+        (!donated || argument_is_free(result, slot))) {
+      slot.kind = donated ? Slot::Kind::kArgument : Slot::Kind::kResult;
+      slot.index = donated ? result.donated : index;
+      return;
+    }
+    if (donated && slot.kind == Slot::Kind::kArgument && slot.index == result.donated) return;
+    Step step;
+    Node node{&ops::copy_entry, {}, {result.value}, {graph().type(result.value)}, {}};
+    node.origin = graph().node(result.value.node).origin;
+    step.node = function_.graph.append(std::move(node));
+    const Type& type = graph().node(step.node).outputs[0];
+    step.inputs = {source};
+    step.outputs = {{new_slot(donated ? Slot::Kind::kArgument : Slot::Kind::kResult,
+                              donated ? result.donated : index, type.bytes(), step.node),
+                     {type.dtype, View::row_major(type.axes), {}}}};
+    make_kernel(step);
+    out_.steps.push_back(std::move(step));
+    note_use(static_cast<int>(out_.steps.size()) - 1);
+  }
+
+  /// The donated argument is read for the last time before the result is first written, or by the
+  /// step that writes it, over which its kernel can write.
+  bool argument_is_free(const Result& result, const Slot& slot) {
+    const auto found = arguments_.find(result.donated);
+    if (found == arguments_.end()) return true;
+    const Slot& argument = out_.slots[static_cast<size_t>(found->second)];
+    if (argument.last < slot.first) return true;
+    if (argument.last > slot.first) return false;
+    const Step& step = out_.steps[static_cast<size_t>(slot.first)];
+    for (size_t o = 0; o < step.outputs.size(); ++o)
+      for (size_t i = 0; i < step.inputs.size(); ++i)
+        if (&root_slot(step.outputs[o].slot) == &slot && step.inputs[i].slot == found->second)
+          return fills(step.inputs[i]) && step.kernel->in_place(o, i);
+    return false;
+  }
+
+  Function& function_;
+  const Backend& backend_;
+  Lowered out_;
+  std::vector<uint32_t> uses_;
+  std::vector<std::vector<Place>> places_;
+  std::map<Value, Place> inside_;
+  std::map<NodeId, Place> elided_;
+  std::map<int, int> arguments_;
+};
+
+}  // namespace
+
+Lowered lower(Function& function, const Backend& backend) {
+  return Lowering(function, backend).run();
+}
+
+}  // namespace levanter

@@ -1,0 +1,177 @@
+// The console: a progress bar on a terminal, plain lines anywhere else.
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+#include "base/strings.h"
+#include "trackers/tracker.h"
+
+namespace levanter {
+
+namespace {
+
+constexpr double kRedrawSeconds = 0.1;
+constexpr int64_t kFirstLines = 3;  // plain lines that are written whatever the time
+constexpr int kBarWidth = 24;
+constexpr int kDefaultColumns = 80;
+constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
+
+/// Seconds between two plain lines after so many seconds: dense at first, never over a minute.
+double line_interval(double elapsed) { return std::clamp(elapsed / 20, 1.0, 60.0); }
+
+std::string short_rate(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2e", value);
+  return text;
+}
+
+class ConsoleTracker final : public Tracker {
+ public:
+  explicit ConsoleTracker(const TrackerContext& context)
+      : context_(context), step_(context.resume_step) {}
+
+  void log(const Metrics& metrics, int64_t step) override {
+    const double time = now(context_);
+    const bool trains = !std::isnan(find_metric(metrics, "train/loss", kMissing)) ||
+                        std::isnan(find_metric(metrics, "eval/loss", kMissing));
+    step_ = step;
+    if (first_step_ < 0) {
+      first_step_ = step;
+      first_time_ = time;
+    }
+    time_ = time;
+    loss_ = find_metric(metrics, "train/loss", loss_);
+    learning_rate_ = find_metric(metrics, "optim/learning_rate", learning_rate_);
+    tokens_per_second_ = find_metric(metrics, "throughput/tokens_per_second", tokens_per_second_);
+    log_evaluation(metrics);
+    if (context_.terminal) {
+      if (time - drawn_at_ >= kRedrawSeconds || time < drawn_at_) draw(time);
+    } else if (trains) {
+      log_plain(time);
+    }
+  }
+
+  void log_summary(const Metrics&) override {}
+
+  void message(std::string_view line) override { put_line(line); }
+
+  void flush() override {}
+
+  void finish() override {
+    if (bar_shown_) {
+      draw(time_);
+      put("\n");
+      bar_shown_ = false;
+    }
+  }
+
+ private:
+  void log_evaluation(const Metrics& metrics) {
+    const double loss = find_metric(metrics, "eval/loss", kMissing);
+    const double bpb = find_metric(metrics, "eval/bpb", kMissing);
+    if (std::isnan(loss)) return;
+    std::string line = cat(place(), "  eval/loss ", format_fixed(loss, 4));
+    if (!std::isnan(bpb)) line += cat("  eval/bpb ", format_fixed(bpb, 4));
+    if (loss < best_) line += "  (best so far)";
+    best_ = std::min(best_, loss);
+    put_line(context_.color ? cat("\x1b[32m", line, "\x1b[0m") : line);
+  }
+
+  void log_plain(double time) {
+    const bool due = lines_ < kFirstLines || step_ >= context_.total_steps || time < written_at_ ||
+                     time - written_at_ >= line_interval(time - first_time_);
+    if (!due || step_ == written_step_) return;
+    ++lines_;
+    written_at_ = time;
+    written_step_ = step_;
+    put_line(cat(place(), "  ", percent(), numbers(), remaining()));
+  }
+
+  void draw(double time) {
+    drawn_at_ = time;
+    const int filled = static_cast<int>(fraction() * kBarWidth);
+    std::string bar = std::string(static_cast<size_t>(filled), '=');
+    if (filled < kBarWidth) bar += '>';
+    bar.resize(kBarWidth, ' ');
+    std::string line = cat("[", bar, "] ", percent(), "  ", place(), numbers(), remaining());
+    line.resize(std::min(line.size(), static_cast<size_t>(std::max(columns() - 1, 1))));
+    put(cat("\r\x1b[K", line));
+    bar_shown_ = true;
+  }
+
+  /// A line of its own; the bar, if there is one, moves below it.
+  void put_line(std::string_view line) {
+    if (!bar_shown_) return put(cat(line, "\n"));
+    put(cat("\r\x1b[K", line, "\n"));
+    draw(time_);
+  }
+
+  double fraction() const {
+    if (context_.total_steps <= 0) return 0;
+    return std::clamp(static_cast<double>(step_) / static_cast<double>(context_.total_steps), 0.0,
+                      1.0);
+  }
+  std::string place() const { return cat("step ", step_, "/", context_.total_steps); }
+  std::string percent() const { return cat(format_fixed(100 * fraction(), 1), "%"); }
+
+  std::string numbers() const {
+    std::string text;
+    if (!std::isnan(loss_)) text += cat("  loss ", format_fixed(loss_, 4));
+    if (!std::isnan(learning_rate_)) text += cat("  lr ", short_rate(learning_rate_));
+    if (std::isfinite(tokens_per_second_))
+      text += cat("  ", format_count(std::llround(tokens_per_second_)), " tokens/s");
+    return text;
+  }
+
+  /// The time left at the mean pace since the first step of this start, which pays for compiling.
+  std::string remaining() const {
+    const int64_t done = step_ - first_step_;
+    if (done <= 0 || step_ >= context_.total_steps) return "";
+    const double pace = (time_ - first_time_) / static_cast<double>(done);
+    return cat("  eta ", format_duration(pace * static_cast<double>(context_.total_steps - step_)));
+  }
+
+  int columns() const {
+    winsize size{};
+    if (::ioctl(context_.console_fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+      return kDefaultColumns;
+    return size.ws_col;
+  }
+
+  /// A console that went away must not stop the training, so failures are left at that.
+  void put(std::string_view text) const {
+    while (!text.empty()) {
+      const ssize_t n = ::write(context_.console_fd, text.data(), text.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return;
+      text.remove_prefix(static_cast<size_t>(n));
+    }
+  }
+
+  TrackerContext context_;
+  int64_t step_ = 0, first_step_ = -1, written_step_ = -1, lines_ = 0;
+  double time_ = 0, first_time_ = 0, written_at_ = 0;
+  double drawn_at_ = -std::numeric_limits<double>::infinity();
+  double loss_ = kMissing, learning_rate_ = kMissing, tokens_per_second_ = kMissing;
+  double best_ = std::numeric_limits<double>::infinity();
+  bool bar_shown_ = false;
+};
+
+std::unique_ptr<Tracker> make(const TrackerContext& context) {
+  return std::make_unique<ConsoleTracker>(context);
+}
+
+}  // namespace
+
+namespace trackers {
+extern const TrackerEntry console_entry;
+const TrackerEntry console_entry = {
+    "console", "a progress bar on a terminal, plain lines elsewhere; to standard error", make};
+}  // namespace trackers
+
+}  // namespace levanter

@@ -1,0 +1,80 @@
+// Where a run's numbers go: the interface of the trackers and the registry that names them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace levanter {
+
+/// Numbers by name, in the order they were measured. Names are Levanter's: train/loss,
+/// optim/learning_rate, throughput/tokens_per_second, eval/loss, grad/norm/total, ...
+using Metrics = std::vector<std::pair<std::string, double>>;
+
+/// The value of `name`, or `otherwise` when it is missing.
+double find_metric(const Metrics& metrics, std::string_view name, double otherwise);
+
+/// A number as JSON: whole numbers below 2^53 without a point or exponent, others as the shortest
+/// text that reads back, nan and inf as null.
+std::string json_number(double value);
+
+/// Receives what a run measures. Calls come from one thread, steps never decrease. A failure to
+/// write throws Error of kind kIo; the tracker stays usable, and nothing written before is lost.
+class Tracker {
+ public:
+  virtual ~Tracker() = default;
+
+  /// Metrics of a step; a step may have several calls (training, then evaluation).
+  virtual void log(const Metrics& metrics, int64_t step) = 0;
+  /// Values known once a run: parameter_count, throughput/device_kind's numbers, final results.
+  virtual void log_summary(const Metrics& metrics) = 0;
+  /// A line for people: "saved step 500".
+  virtual void message(std::string_view line) = 0;
+  /// Hands to the operating system all that was logged; call it before a checkpoint commits, so
+  /// that a resumed run finds the metrics of every step before it.
+  virtual void flush() = 0;
+  /// The last call: flushes and closes.
+  virtual void finish() = 0;
+};
+
+/// What a tracker may need to know of the run.
+struct TrackerContext {
+  std::string run_folder;       ///< <log_dir>/<id>; files go below it
+  std::string run_id;           ///< the name that people see
+  int64_t total_steps = 0;      ///< trainer.num_train_steps
+  int64_t resume_step = 0;      ///< steps done before this start; 0 for a fresh run
+  double (*clock)() = nullptr;  ///< seconds since 1970; nullptr is the system's clock
+  int console_fd = 2;           ///< where words for people go
+  bool terminal = false;        ///< whether console_fd is one that can redraw a line
+  bool color = false;           ///< whether it may be coloured
+};
+
+/// Seconds since 1970 by the context's clock.
+double now(const TrackerContext& context);
+
+/// Sets `terminal` and `color` as the process finds them: isatty and TERM, NO_COLOR.
+void look_at_console(TrackerContext& context);
+
+/// A kind of tracker, for the registry.
+struct TrackerEntry {
+  std::string_view name;
+  std::string_view summary;
+  std::unique_ptr<Tracker> (*make)(const TrackerContext& context);
+};
+
+namespace trackers {
+/// Every tracker of the build, in the order of the `parts` dictionary.
+std::span<const TrackerEntry* const> entries();
+}  // namespace trackers
+
+/// The trackers of these names as one. Every call reaches all of them, also when one fails; the
+/// first failure is then thrown. An unknown name is an Error of kind kConfig.
+std::unique_ptr<Tracker> make_trackers(std::span<const std::string> names,
+                                       std::span<const TrackerEntry* const> known,
+                                       const TrackerContext& context);
+
+}  // namespace levanter

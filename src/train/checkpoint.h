@@ -1,0 +1,67 @@
+// What a checkpoint holds, and saving one.
+//
+// A checkpoint is a folder step-N with config.toml, tokenizer.json, model.safetensors,
+// optimizer.safetensors and manifest.json. The manifest comes last and makes the folder complete:
+// each file is written under a temporary name, made durable and renamed before it. See
+// train/checkpoint_manifest.h for what it says and train/checkpoint_load.h for reading.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "axes/dtype.h"
+#include "base/hash.h"
+
+namespace levanter {
+
+/// A tensor in memory that somebody else owns: C order, unpadded, little-endian.
+struct TensorView {
+  std::string path;  ///< its name, unique over model and optimizer; a parameter's is Hugging Face's
+  DType dtype = DType::f32;
+  std::vector<int64_t> shape;
+  const std::byte* data = nullptr;
+
+  int64_t elements() const;
+  int64_t bytes() const { return elements() * size_of(dtype); }
+};
+
+/// All that a save needs. The tensors' memory is borrowed: see the function that takes the contents
+/// for how long.
+struct CheckpointContents {
+  int64_t step = 0;         ///< updates done
+  std::string config_toml;  ///< the resolved configuration
+  std::string config_hash;
+  std::string numerics;    ///< the numerics signature
+  std::string tokenizer;   ///< the tokenizer's own text
+  std::string extra_json;  ///< an object of small things (microbatches, groups, seed), or ""
+  std::span<const TensorView> model, optimizer;
+  bool permanent = true;  ///< else the next save that commits removes it
+};
+
+/// A save that committed.
+struct SaveReport {
+  int64_t step = 0;
+  bool permanent = true;
+  std::string folder;   ///< .../step-N
+  int64_t bytes = 0;    ///< of all its files
+  double seconds = 0;   ///< from its start to its commit
+  std::string problem;  ///< a former temporary checkpoint that could not be removed, or ""
+};
+
+/// Writes <folder>/step-N and returns when it is durable. A complete checkpoint of the same step is
+/// replaced at once: at every moment one of the two is there. Former temporary checkpoints are then
+/// removed. On an Error of kind kIo (full disk, no permission) the partial folder is gone and every
+/// former checkpoint is as it was.
+SaveReport save_checkpoint(const std::string& folder, const CheckpointContents& contents);
+
+/// xxh3-128 in canonical hexadecimal over the parameters' elements as little-endian f32, parameters
+/// sorted bytewise by path. The tensors must be floating; f64 is rounded to f32.
+std::string params_hash(std::span<const TensorView> parameters);
+
+/// Adds one parameter's elements to such a hash.
+void hash_parameter(Hasher& hasher, const TensorView& parameter);
+
+}  // namespace levanter

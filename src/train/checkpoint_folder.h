@@ -1,0 +1,33 @@
+// The folder of a run's checkpoints: names, what is there, what is removed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace levanter {
+
+/// <folder>/step-N.
+std::string step_folder(const std::string& folder, int64_t step);
+
+/// N of "step-N", or nothing for another name.
+std::optional<int64_t> step_of(std::string_view name);
+
+/// The steps of the complete checkpoints in the folder (those with a manifest, good or not),
+/// ascending; none for a missing folder.
+std::vector<int64_t> list_checkpoints(const std::string& folder);
+
+/// Removes a checkpoint; a process killed meanwhile leaves an incomplete one, never a damaged one.
+void remove_checkpoint(const std::string& step_folder);
+
+/// Removes what killed processes left: temporary names and folders step-N without a manifest. Only
+/// for the process that holds the run's lock.
+void clean_leftovers(const std::string& folder);
+
+/// Removes the temporary checkpoints other than `committed`'s. What each manifest says now counts,
+/// so writing "permanent" into one (and removing its last key, the seal) rescues it.
+void remove_temporaries(const std::string& folder, int64_t committed);
+
+}  // namespace levanter

@@ -1,0 +1,191 @@
+#include "train/train_config.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/files.h"
+#include "base/strings.h"
+#include "config/bind.h"
+#include "config/document.h"
+#include "config/print.h"
+
+namespace levanter {
+
+namespace {
+
+constexpr int64_t kDefaultGroups = 8;
+
+std::string divisors(int64_t n) {
+  std::vector<std::string> all;
+  for (int64_t d = 1; d <= n; ++d)
+    if (n % d == 0) all.push_back(cat(d));
+  return join(all, ", ");
+}
+
+}  // namespace
+
+int64_t TrainConfig::microbatch_size() const {
+  if (trainer.microbatch_size) return *trainer.microbatch_size;
+  const int64_t limit = std::max<int64_t>(1, kMicrobatchTokens / model->max_seq_len);
+  int64_t size = std::min(limit, trainer.train_batch_size);
+  while (trainer.train_batch_size % size != 0) --size;
+  return size;
+}
+
+int64_t TrainConfig::gradient_groups() const {
+  return trainer.gradient_groups.value_or(std::min(num_microbatches(), kDefaultGroups));
+}
+
+Schedule TrainConfig::schedule() const {
+  return {*optimizer,
+          {.num_train_steps = trainer.num_train_steps,
+           .train_batch_size = trainer.train_batch_size,
+           .max_seq_len = model->max_seq_len}};
+}
+
+std::string TrainConfig::run_id() const {
+  if (trainer.id) return *trainer.id;
+  return file.empty() ? "run" : file_stem(file);
+}
+
+std::string TrainConfig::run_folder() const {
+  return join_path(trainer.log_dir.resolved, run_id());
+}
+
+Error TrainConfig::error(ErrorKind kind, std::string_view key, std::string message) const {
+  return Error(kind, std::move(message)).at(where(key));
+}
+
+void TrainConfig::validate(config::Problems& p) const {
+  const int64_t batch = trainer.train_batch_size;
+  if (trainer.microbatch_size && batch % *trainer.microbatch_size != 0) {
+    p.add("trainer.microbatch_size",
+          cat("trainer.microbatch_size = ", *trainer.microbatch_size,
+              " does not divide trainer.train_batch_size = ", batch),
+          {"trainer.train_batch_size"})
+        .allowed(divisors(batch))
+        .hint("without the key a size is chosen that does");
+    return;  // the checks below count microbatches
+  }
+  if (gradient_groups() > num_microbatches())
+    p.add("trainer.gradient_groups",
+          cat("trainer.gradient_groups = ", gradient_groups(), " is more than the ",
+              num_microbatches(), " microbatches of a step"),
+          {"trainer.train_batch_size", "trainer.microbatch_size", "model.max_seq_len"})
+        .allowed(cat("1 to ", num_microbatches()))
+        .hint("a smaller trainer.microbatch_size gives more microbatches");
+  else if (trainer.ranks > gradient_groups())
+    p.add("trainer.ranks",
+          cat("trainer.ranks = ", trainer.ranks, " is more than the ", gradient_groups(),
+              " gradient groups of a step"),
+          {"trainer.train_batch_size", "trainer.microbatch_size", "trainer.gradient_groups",
+           "model.max_seq_len"})
+        .allowed(cat("1 to ", gradient_groups()))
+        .hint(
+            "a rank owns whole groups; raise trainer.gradient_groups, or lower "
+            "trainer.microbatch_size to have more");
+  const auto needed = data.tokenizer->vocab_size();
+  if (!data.components.empty() && needed && model->vocab_size && *model->vocab_size < *needed)
+    p.add("model.vocab_size",
+          cat("model.vocab_size = ", *model->vocab_size, " is less than the ", *needed,
+              " tokens of data.tokenizer.type = ", quote(data.tokenizer.type)),
+          {"data.tokenizer"})
+        .allowed(cat("at least ", *needed));
+}
+
+namespace {
+
+/// Binds a document to a config; the reader is given the problems to report to.
+template <class Read>
+TrainConfig load(const std::string& file, Read read) {
+  TrainConfig config;
+  config.file = file;
+  config::Problems problems(config.sources);
+  const std::string subject = file.empty() ? "the overrides" : file;
+  const config::Value root = read(problems);
+  problems.raise(subject);  // a file that cannot be read leaves nothing else to check
+  bind(root, config::type_of<TrainConfig>(), &config, config.sources, problems);
+  problems.raise(subject);
+  return config;
+}
+
+}  // namespace
+
+TrainConfig load_train_config(const std::string& path, std::span<const std::string> overrides) {
+  return load(path, [&](config::Problems& problems) {
+    return config::load_document(path, overrides, problems);
+  });
+}
+
+TrainConfig parse_train_config(std::string_view text, const std::string& name,
+                               std::span<const std::string> overrides) {
+  return load(name, [&](config::Problems& problems) {
+    return config::parse_document(text, name, overrides, problems);
+  });
+}
+
+std::string print_config(const TrainConfig& config) {
+  config::Value root = config::to_value(config::type_of<TrainConfig>(), &config);
+  if (!config.trainer.id) {  // the file that it would follow from is another one from here on
+    config::Value id;
+    id.kind = config::Value::Kind::kString;
+    id.text = config.run_id();
+    root.find("trainer")->value.members.push_back({"id", {}, std::move(id)});
+  }
+  return config::print_document(root);
+}
+
+std::string canonical_text(const TrainConfig& config) {
+  std::string out;
+  for (const config::Entry& entry : config::flatten(config::type_of<TrainConfig>(), &config))
+    out += cat(entry.key, " = ", entry.text, "\n");
+  return out;
+}
+
+namespace {
+
+/// The entries that differ; with `fixed_only` those that a resumed run must keep.
+std::vector<Difference> compare(const TrainConfig& saved, const TrainConfig& now, bool fixed_only) {
+  const auto a = config::flatten(config::type_of<TrainConfig>(), &saved);
+  const auto b = config::flatten(config::type_of<TrainConfig>(), &now);
+  const auto find = [](const std::vector<config::Entry>& entries, const std::string& key) {
+    const auto found = std::find_if(entries.begin(), entries.end(),
+                                    [&](const config::Entry& e) { return e.key == key; });
+    return found == entries.end() ? nullptr : &*found;
+  };
+  std::vector<Difference> out;
+  for (const config::Entry& entry : a) {
+    if (fixed_only && entry.may_change) continue;
+    const config::Entry* other = find(b, entry.key);
+    const std::string text = other ? other->text : "none";
+    if (text != entry.text) out.push_back({entry.key, entry.text, text});
+  }
+  for (const config::Entry& entry : b)
+    if (!(fixed_only && entry.may_change) && !find(a, entry.key))
+      out.push_back({entry.key, "none", entry.text});
+  return out;
+}
+
+}  // namespace
+
+std::vector<Difference> differences(const TrainConfig& saved, const TrainConfig& now) {
+  return compare(saved, now, false);
+}
+
+std::vector<Difference> resume_differences(const TrainConfig& saved, const TrainConfig& now) {
+  std::vector<Difference> out = compare(saved, now, true);
+  const auto derived = [&](const char* key, int64_t a, int64_t b) {
+    if (a != b) out.push_back({key, cat(a), cat(b)});
+  };
+  derived("trainer.microbatch_size", saved.microbatch_size(), now.microbatch_size());
+  derived("trainer.gradient_groups", saved.gradient_groups(), now.gradient_groups());
+  return out;
+}
+
+void require_data(const TrainConfig& config) {
+  if (!config.data.components.empty()) return;
+  throw config.error(ErrorKind::kConfig, "data.components", "the config names no text to train on")
+      .hint("add [data.components.NAME] with train = [\"file.txt\"]");
+}
+
+}  // namespace levanter

@@ -1,0 +1,136 @@
+// The whole configuration of a run: the root of a config file.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "config/fields.h"
+#include "config/problems.h"
+#include "data/data_config.h"
+#include "models/model_config.h"
+#include "optim/optimizer_config.h"
+#include "optim/schedule.h"
+
+namespace levanter {
+
+/// Keep every n-th step for good, up to and including step `until`.
+struct KeepRule {
+  int64_t every = 0;
+  std::optional<int64_t> until;
+
+  void fields(config::Fields& f);
+};
+
+/// When to save. Permanent checkpoints go by step, temporary ones by time.
+struct CheckpointerConfig {
+  std::optional<config::Duration> save_interval = config::Duration{900};  ///< absent: never by time
+  std::vector<KeepRule> keep = {{.every = 10000, .until = std::nullopt}};
+
+  void fields(config::Fields& f);
+  void validate(config::Problems& p) const;
+};
+
+struct TrainerConfig {
+  int64_t seed = 0;
+  std::string mp = "f32";
+  int64_t num_train_steps = 400000;
+  int64_t train_batch_size = 512;
+  std::optional<int64_t> microbatch_size;  ///< absent: TrainConfig::microbatch_size decides
+  std::optional<int64_t> gradient_groups;  ///< absent: TrainConfig::gradient_groups decides
+  int64_t steps_per_eval = 1000;
+  std::optional<int64_t> max_eval_batches;
+  config::Path log_dir{.text = "logs", .resolved = ""};
+  std::optional<std::string> id;
+  std::string device = "cpu";           ///< cpu, reference
+  std::optional<int64_t> threads;       ///< absent: what affinity and quota allow
+  std::string communicator = "single";  ///< single, threads
+  int64_t ranks = 1;
+  std::vector<std::string> tracker = {"console", "jsonl", "tensorboard"};
+  CheckpointerConfig checkpointer;
+  bool crash_on_nan = true;
+  bool require_same_bits = false;
+
+  void fields(config::Fields& f);
+  void validate(config::Problems& p) const;
+};
+
+/// What a run starts from when it has no checkpoint of its own.
+struct StartFrom {
+  std::string kind = "none";         ///< none, checkpoint
+  std::optional<config::Path> path;  ///< of a checkpoint
+  std::string what = "all";          ///< all, model
+
+  void fields(config::Fields& f);
+  void validate(config::Problems& p) const;
+};
+
+/// Everything that a config file says.
+struct TrainConfig {
+  config::Choice<ModelConfig> model;
+  DataConfig data;
+  config::Choice<OptimizerConfig> optimizer;
+  TrainerConfig trainer;
+  StartFrom start_from;
+
+  void fields(config::Fields& f);
+  void validate(config::Problems& p) const;
+
+  /// Sequences of one microbatch: trainer.microbatch_size, else the largest divisor of
+  /// train_batch_size with at most kMicrobatchTokens tokens, at least one sequence.
+  int64_t microbatch_size() const;
+  /// Microbatches of a global batch, U.
+  int64_t num_microbatches() const { return trainer.train_batch_size / microbatch_size(); }
+  /// Groups in which gradients are summed, G: trainer.gradient_groups, else min(U, 8).
+  int64_t gradient_groups() const;
+  /// The learning rate's course; refers to this config.
+  Schedule schedule() const;
+  /// The run's name: trainer.id, else the stem of the config's file name, else "run".
+  std::string run_id() const;
+  /// The run's folder, absolute: <trainer.log_dir>/<run_id>.
+  std::string run_folder() const;
+
+  /// The place of a key, for errors raised later: "run.toml:3:14", or where it would belong.
+  std::string where(std::string_view key) const { return sources.where(key); }
+  /// An Error about a key, with its place filled in.
+  Error error(ErrorKind kind, std::string_view key, std::string message) const;
+
+  std::string file;         ///< the config's file as named by the user; "" when there is none
+  config::Sources sources;  ///< where each key was written
+};
+
+/// Tokens of the microbatch that is chosen where the config names none.
+inline constexpr int64_t kMicrobatchTokens = 8192;
+
+/// Reads and checks a config. `overrides` are command-line words, "--k.p=v" or "--k.p" "v". An
+/// empty `path` takes the defaults and the overrides alone. error  one Error of kind kConfig that
+/// lists every fault
+TrainConfig load_train_config(const std::string& path, std::span<const std::string> overrides = {});
+
+/// Reads a config from text; `name` stands for the file in errors, and its folder is what relative
+/// paths start from. For the resolved config stored with a run and for tests.
+TrainConfig parse_train_config(std::string_view text, const std::string& name,
+                               std::span<const std::string> overrides = {});
+
+/// The config as TOML with every value in it; reading it again gives the same config.
+std::string print_config(const TrainConfig& config);
+/// One line "key = value" for each key in declaration order: what config_hash is taken of.
+std::string canonical_text(const TrainConfig& config);
+
+/// A key whose values differ, as TOML; a value that is absent reads "none".
+struct Difference {
+  std::string key, saved, now;
+};
+/// Every key in which two configs differ.
+std::vector<Difference> differences(const TrainConfig& saved, const TrainConfig& now);
+/// The differences that forbid `now` to continue a run of `saved`: those of model, data, optimizer,
+/// seed, mp, batch, microbatch and groups (the last two as they come out, set or not).
+std::vector<Difference> resume_differences(const TrainConfig& saved, const TrainConfig& now);
+
+/// Throws an Error of kind kConfig when the config names no text to train on.
+void require_data(const TrainConfig& config);
+
+}  // namespace levanter

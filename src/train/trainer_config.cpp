@@ -1,0 +1,249 @@
+// The keys of [trainer] and [start_from], and what Levanter has there that we do not.
+#include <algorithm>
+
+#include "base/strings.h"
+#include "train/train_config.h"
+
+namespace levanter {
+
+void KeepRule::fields(config::Fields& f) {
+  f("every", every, "number of steps between two of them").required().at_least(1).unit("steps");
+  f("until", until, "the last step of the rule").at_least(1).unit("steps");
+}
+
+void CheckpointerConfig::fields(config::Fields& f) {
+  f("save_interval", save_interval,
+    "time between temporary checkpoints, of which the latest is kept; \"none\" saves none")
+      .above(0)
+      .may_change();
+  f("keep", keep, "steps whose checkpoints are kept for good; the last step's always is")
+      .may_change();
+  f.dropped("base_path", "checkpoints live in <trainer.log_dir>/<trainer.id>/checkpoints");
+  f.dropped("temporary_base_path",
+            "checkpoints live in <trainer.log_dir>/<trainer.id>/checkpoints");
+  f.dropped("append_run_id_to_base_path",
+            "checkpoints live in <trainer.log_dir>/<trainer.id>/checkpoints");
+  f.dropped("delete_old_temp_checkpoints", "the latest temporary checkpoint is kept");
+  f.dropped("keep_last_temporary_checkpoints", "the latest temporary checkpoint is kept");
+  f.dropped("debug", "remove it");
+  f.dropped("write", "the writer sizes its own buffers");
+}
+
+void CheckpointerConfig::validate(config::Problems& p) const {
+  for (size_t i = 1; i < keep.size(); ++i) {
+    const std::optional<int64_t> before = keep[i - 1].until;
+    if (before && (!keep[i].until || *keep[i].until > *before)) continue;
+    const std::string key = cat("keep[", before ? i : i - 1, "]");
+    if (!before)
+      p.add(key, cat(p.name(key), " has no until, so the rules after it are never reached"))
+          .allowed("until in every rule but the last");
+    else
+      p.add(cat(key, ".until"), cat(p.name(key), ".until = ", *keep[i].until,
+                                    " does not come after ", *before, " of the rule before"))
+          .allowed(cat("above ", *before));
+  }
+}
+
+void TrainerConfig::fields(config::Fields& f) {
+  f("seed", seed, "what all random numbers derive from").at_least(0);
+  f("mp", mp, "number format of parameters and arithmetic");
+  f("num_train_steps", num_train_steps, "optimizer steps of the run")
+      .at_least(1)
+      .unit("steps")
+      .may_change();
+  f("train_batch_size", train_batch_size, "sequences of one optimizer step")
+      .at_least(1)
+      .unit("sequences");
+  f("microbatch_size", microbatch_size,
+    "sequences whose gradient is computed at once, a divisor of train_batch_size; by default the "
+    "largest one with at most 8192 tokens")
+      .at_least(1)
+      .unit("sequences")
+      .may_change();  // compared as it comes out
+  f("gradient_groups", gradient_groups,
+    "groups of microbatches whose gradients are summed in a fixed tree, and so the most ranks; by "
+    "default 8, or the number of microbatches when that is less")
+      .at_least(1)
+      .may_change();  // compared as it comes out
+  f("steps_per_eval", steps_per_eval, "steps between two evaluations")
+      .at_least(1)
+      .unit("steps")
+      .may_change();
+  f("max_eval_batches", max_eval_batches, "batches of an evaluation at most; by default all")
+      .at_least(1)
+      .unit("batches")
+      .may_change();
+  f("log_dir", log_dir, "the folder in which each run has its own").may_change();
+  f("id", id, "name of the run and its folder; by default the config file's, without .toml")
+      .may_change();
+  f("device", device, "what computes: the fast CPU kernels, or the plain ones that define them")
+      .one_of({"cpu", "reference"})
+      .may_change();
+  f("threads", threads, "CPU threads; by default as many as the process may use")
+      .at_least(1)
+      .at_most(1024)
+      .may_change();
+  f("communicator", communicator,
+    "how ranks talk: there is one, or they are threads of the process")
+      .one_of({"single", "threads"})
+      .may_change();
+  f("ranks", ranks, "data-parallel ranks").at_least(1).at_most(1024).may_change();
+  f("tracker", tracker, "where metrics go")
+      .one_of({"console", "jsonl", "tensorboard"})
+      .may_change();
+  f("checkpointer", checkpointer, "when the state of the run is saved").may_change();
+  f("crash_on_nan", crash_on_nan,
+    "whether a loss or gradient that is not finite ends the run, or only skips the step")
+      .may_change();
+  f("require_same_bits", require_same_bits,
+    "whether a resume is refused where libraries or instructions would change the bits")
+      .may_change();
+  f.dropped("quantization", "parameters and arithmetic are f32");
+  f.dropped("model_averaging", "remove it: there is no averaged model");
+  f.dropped("wandb", "write tracker = [\"console\", \"jsonl\", \"tensorboard\"]");
+  f.dropped("watch", "remove it: the gradient's total norm is always logged");
+  f.dropped("profiler", "remove it: there is no profiler");
+  f.dropped("profiler_start_step", "remove it: there is no profiler");
+  f.dropped("profiler_num_steps", "remove it: there is no profiler");
+  f.dropped("profiler_perfetto_link", "remove it: there is no profiler");
+  f.dropped("log_jaxprs", "levanter plan prints the traced program");
+  f.dropped("log_xla_hlo", "levanter plan prints the traced program");
+  f.dropped("crash_on_inf", "write crash_on_nan, which covers both");
+  f.dropped("batch_axis", "the batch's axis is called batch");
+  f.dropped("fsdp_axis", "data parallelism is trainer.ranks; parameters are not sharded");
+  f.dropped("tensor_parallel_axes",
+            "data parallelism is trainer.ranks; parameters are not sharded");
+  f.dropped("axis_resources", "data parallelism is trainer.ranks; parameters are not sharded");
+  f.dropped("parameter_axis_resources",
+            "data parallelism is trainer.ranks; parameters are not sharded");
+  f.dropped("replica_ici_axis_size", "write trainer.ranks");
+  f.dropped("model_axis_size", "data parallelism is trainer.ranks; parameters are not sharded");
+  f.dropped("replica_dcn_axis_size", "write trainer.ranks");
+  f.dropped("mesh", "write trainer.ranks");
+  f.dropped("use_explicit_mesh_axes", "write trainer.ranks");
+  f.dropped("per_device_parallelism", "write microbatch_size, the same on every device");
+  f.dropped("per_device_eval_parallelism", "evaluation uses microbatch_size");
+  f.dropped("allow_nondivisible_batch_size",
+            "write a microbatch_size that divides train_batch_size");
+  f.dropped("load_checkpoint",
+            "a run resumes by itself; write start_from = { kind = \"checkpoint\", path = ... } to "
+            "begin with another run's");
+  f.dropped("load_checkpoint_path", "write start_from = { kind = \"checkpoint\", path = ... }");
+  f.dropped("initialize_from", "write start_from = { kind = \"checkpoint\", path = ... }");
+  f.dropped("allow_partial_checkpoint", "a checkpoint must hold every parameter");
+  f.dropped("jax_config", "remove it: random numbers always are JAX's partitionable Threefry");
+  f.dropped("jax_compilation_cache_dir", "remove it: compiling takes milliseconds");
+  f.dropped("distributed", "write communicator and ranks");
+  f.dropped("ray", "write communicator and ranks");
+  f.dropped("require_accelerator", "write trainer.device");
+  f.dropped("shutdown_at_exit", "let the script that starts levanter do it");
+  f.dropped("elastic", "remove it: ranks work in step");
+}
+
+namespace {
+
+/// The dtype that a policy names for parameters, compute or output, in lower case; "f32" by
+/// default. False when the text is no policy: "f32", or "p=f32,c=bf16,o=f32" in any order.
+bool parse_policy(std::string_view text, std::vector<std::string>& dtypes) {
+  if (text.find('=') == std::string_view::npos) {
+    dtypes = {std::string(trim(text))};
+    return true;
+  }
+  std::string seen;
+  for (const std::string& part : split(text, ',')) {
+    const std::vector<std::string> sides = split(part, '=');
+    if (sides.size() != 2) return false;
+    std::string_view role = trim(sides[0]);
+    for (const std::string_view name : {"params", "compute", "output"})
+      if (role == name) role = name.substr(0, 1);
+    if (role != "p" && role != "c" && role != "o") return false;
+    if (seen.find(role[0]) != std::string::npos) return false;
+    seen += role;
+    dtypes.emplace_back(trim(sides[1]));
+  }
+  return true;
+}
+
+}  // namespace
+
+void TrainerConfig::validate(config::Problems& p) const {
+  std::vector<std::string> dtypes;
+  const bool policy = parse_policy(mp, dtypes);
+  const auto f32 = [](const std::string& d) { return d == "f32" || d == "float32" || d == "full"; };
+  const auto other = std::find_if_not(dtypes.begin(), dtypes.end(), f32);
+  if (!policy)
+    p.add("mp", cat(p.name("mp"), " = ", quote(mp), " is not a precision policy"))
+        .allowed("f32")
+        .hint("a policy is one format, or one each for p (parameters), c (compute), o (output)");
+  else if (other != dtypes.end())
+    p.add("mp", cat(p.name("mp"), " = ", quote(mp), " asks for ", quote(*other),
+                    ", and no device computes in it"))
+        .allowed("f32");
+  if (communicator == "single" && ranks > 1)
+    p.add("ranks", cat(p.name("ranks"), " = ", ranks, " needs ranks that can talk to each other"),
+          {"communicator"})
+        .allowed("1 with communicator = \"single\"")
+        .hint("write communicator = \"threads\"");
+  if (!id) return;
+  const auto good = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  };
+  if (id->empty() || (*id)[0] == '.' || !std::all_of(id->begin(), id->end(), good))
+    p.add("id", cat(p.name("id"), " = ", quote(*id), " cannot name a run's folder"))
+        .allowed("letters, digits, '.', '_' and '-', not beginning with '.'");
+}
+
+void StartFrom::fields(config::Fields& f) {
+  f("kind", kind, "nothing, or a checkpoint of another run")
+      .one_of({"none", "checkpoint"})
+      .may_change();
+  f("path", path, "the checkpoint: a step's folder, or a run's for its latest").may_change();
+  f("what", what, "the whole state with its step, or the parameters of the model alone")
+      .one_of({"all", "model"})
+      .may_change();
+}
+
+void StartFrom::validate(config::Problems& p) const {
+  if (kind == "checkpoint" && !path)
+    p.add("kind", cat(p.name("kind"), " = \"checkpoint\" needs ", p.name("path")), {"path"})
+        .hint("write path = \"logs/RUN\", or the folder of one step");
+  if (kind != "none") return;
+  for (const char* key : {"path", "what"})
+    if (p.given(key))
+      p.add(key, cat(p.name(key), " is not read with ", p.name("kind"), " = \"none\""), {"kind"})
+          .hint(cat("write ", p.name("kind"), " = \"checkpoint\", or remove the key"));
+}
+
+void TrainConfig::fields(config::Fields& f) {
+  f("model", model, "the network");
+  f("data", data, "what it learns from");
+  f("optimizer", optimizer, "how parameters are updated");
+  f("trainer", trainer, "the run: its length, batches, devices and records");
+  f("start_from", start_from, "what a run begins with when it has no checkpoint of its own")
+      .may_change();
+  f.dropped("initialize_from_hf", "write start_from = { kind = \"checkpoint\", path = ... }");
+  f.dropped("use_hf_model_config", "write the model's sizes below [model]");
+  f.dropped("initialize_from_checkpoint_path",
+            "write start_from = { kind = \"checkpoint\", path = ..., what = \"model\" }");
+  f.dropped("z_loss_weight", "remove it: the loss is the cross-entropy alone");
+  f.dropped("hf_save_path", "remove it: a checkpoint's model.safetensors has Hugging Face's names");
+  f.dropped("hf_save_steps",
+            "remove it: a checkpoint's model.safetensors has Hugging Face's names");
+  f.dropped("hf_save_dtype", "remove it: a checkpoint's model.safetensors is f32");
+  f.dropped("hf_upload", "remove it: nothing is sent over a network");
+  f.dropped("data_seed", "write trainer.seed");
+  f.dropped("epoch", "write trainer.num_train_steps");
+  f.dropped("eval_harness", "remove it: validation is the loss on data.components");
+  f.dropped("eval_harness_steps", "remove it: validation is the loss on data.components");
+  f.dropped("log_entropy", "remove it");
+  f.dropped("train_seq_len", "write model.max_seq_len");
+  f.dropped("pad_tokenizer_to_match_model", "write model.vocab_size");
+  f.dropped("adapter", "remove it: every parameter is trained");
+  f.dropped("wandb", "write trainer.tracker = [\"console\", \"jsonl\", \"tensorboard\"]");
+  f.dropped("tokenizer", "write data.tokenizer");
+  f.dropped("initialize_from", "write start_from = { kind = \"checkpoint\", path = ... }");
+  f.dropped("load_checkpoint", "write start_from = { kind = \"checkpoint\", path = ... }");
+}
+
+}  // namespace levanter
