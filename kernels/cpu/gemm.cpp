@@ -10,14 +10,18 @@
 namespace levanter::cpu {
 namespace {
 
-constexpr int64_t kWantedTiles = 24;    ///< three for each of eight workers
-constexpr double kTileWork = 6e6;       ///< at least this many operations in a tile: about 50 us
-constexpr int64_t kReadWork = 16;       ///< reading an element of B costs about 16 multiply-adds
-constexpr int64_t kTallestTile = 256;   ///< rows; taller tiles leave the second-level cache
-constexpr int64_t kShortestTile = 32;   ///< rows
-constexpr int64_t kShortestPack = 96;   ///< rows, where B's columns must be transposed for each tile
-constexpr int64_t kWidestDense = 4096;  ///< columns; narrower results are cut by rows only
-constexpr int64_t kWidestTile = 384;    ///< columns of wider results
+constexpr int64_t kWantedTiles = 24;   ///< three for each of eight workers
+constexpr int64_t kEnoughTiles = 8;    ///< with fewer, and work enough, columns are cut too
+constexpr double kTileWork = 3e6;      ///< at least this many operations in a tile: about 25 us
+constexpr int64_t kReadWork = 16;      ///< reading an element of B costs about 16 multiply-adds
+constexpr int64_t kTallestTile = 256;  ///< rows; taller tiles leave the second-level cache
+constexpr int64_t kShortestPack = 96;  ///< rows, where B's columns must be transposed for each tile
+constexpr int64_t kShortestWide = 64;  ///< rows, otherwise
+constexpr int64_t kShortest = 32;      ///< rows, where a tile is narrow
+constexpr int64_t kNarrow = 256;       ///< columns
+constexpr int64_t kWidestDense =
+    4096;  ///< columns; narrower results are cut by rows, if that is enough
+constexpr int64_t kWidestTile = 384;  ///< columns of wider results
 constexpr int64_t kNarrowestTile = 128;
 constexpr int64_t kColumnStep = 64, kRowStep = 16;
 
@@ -38,18 +42,19 @@ TileGrid tile_grid(const ProductShape& shape) {
   TileGrid grid;
   if (m == 0 || n == 0) return grid;
   const bool packs = shape.b_col != 1 && n > 1;
+  const int64_t shortest = packs ? kShortestPack : n > kNarrow ? kShortestWide : kShortest;
   const double work = 2.0 * static_cast<double>(n) * static_cast<double>(shape.k) *
                       static_cast<double>(m + kReadWork);
-  const int64_t wanted = std::clamp<int64_t>(static_cast<int64_t>(work / kTileWork), 1, kWantedTiles);
-  const int64_t columns = n > kWidestDense ? divide_up(n, kWidestTile) : 1;
+  const int64_t wanted =
+      std::clamp<int64_t>(static_cast<int64_t>(work / kTileWork), 1, kWantedTiles);
+  int64_t columns = n > kWidestDense ? divide_up(n, kWidestTile) : 1;
   const int64_t rows = divide_up(m, divide_up(wanted, columns));
-  grid.tile_m = even_part(
-      m, std::clamp(rows, packs ? kShortestPack : kShortestTile, kTallestTile), kRowStep);
+  grid.tile_m = even_part(m, std::clamp(rows, shortest, kTallestTile), kRowStep);
   grid.tiles_m = divide_up(m, grid.tile_m);
-  const int64_t width = divide_up(n, std::max(columns, divide_up(wanted, grid.tiles_m)));
-  grid.tile_n = grid.tiles_m >= wanted && columns == 1
-                    ? n
-                    : even_part(n, std::max(width, kNarrowestTile), kColumnStep);
+  const int64_t enough = std::min(wanted, kEnoughTiles);
+  columns = std::max(columns, divide_up(enough, grid.tiles_m));
+  grid.tile_n =
+      columns == 1 ? n : even_part(n, std::max(divide_up(n, columns), kNarrowestTile), kColumnStep);
   grid.tiles_n = divide_up(n, grid.tile_n);
   return grid;
 }

@@ -1,4 +1,5 @@
-// oneDNN's C API: version 2 has operation descriptors and open memory descriptors, version 3 neither.
+// oneDNN's C API: version 2 has operation descriptors and open memory descriptors, version 3
+// neither.
 #include "kernels/cpu/onednn.h"
 
 #include <dnnl.h>
@@ -18,7 +19,8 @@ void check(dnnl_status_t status, const char* what) {
   LEV_CHECK(status == dnnl_success, cat("oneDNN: ", what, " failed with status ", int{status}));
 }
 
-/// oneDNN asks OpenMP for the calling thread's number of threads, when it compiles and when it runs.
+/// oneDNN asks OpenMP for the calling thread's number of threads, when it compiles and when it
+/// runs.
 void use_one_thread() {
   thread_local bool done = false;
   if (done) return;
@@ -108,13 +110,16 @@ Attributes product_attributes() {
   return attributes;
 }
 
-/// A dimension of extent 1 is given the stride that makes its matrix dense, which oneDNN likes best.
+/// A dimension of extent 1 is given the stride that makes its matrix dense, which oneDNN likes
+/// best.
 MatrixDesc input_desc(int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
   LEV_CHECK(row_stride == 1 || col_stride == 1 || rows == 1 || cols == 1,
             "a factor of a product needs one stride of 1");
   if (rows == 1 && cols == 1) return {1, 1, 1, 1};
-  if (rows == 1) return col_stride == 1 ? MatrixDesc{1, cols, cols, 1} : MatrixDesc{1, cols, 1, col_stride};
-  if (cols == 1) return row_stride == 1 ? MatrixDesc{rows, 1, 1, rows} : MatrixDesc{rows, 1, row_stride, 1};
+  if (rows == 1)
+    return col_stride == 1 ? MatrixDesc{1, cols, cols, 1} : MatrixDesc{1, cols, 1, col_stride};
+  if (cols == 1)
+    return row_stride == 1 ? MatrixDesc{rows, 1, 1, rows} : MatrixDesc{rows, 1, row_stride, 1};
   return {rows, cols, row_stride, col_stride};
 }
 
@@ -152,9 +157,12 @@ struct Product::Impl {
       Context context;
       check(dnnl_stream_create(context.stream.out(), engine, dnnl_stream_default_flags),
             "making a stream");
-      contexts.push_back(Context{std::move(context.stream), make_memory(a.view(), engine),
-                                 make_memory(b.view(), engine), make_memory(c.view(), engine),
-                                 make_memory(scratch, engine), {}});
+      contexts.push_back(Context{std::move(context.stream),
+                                 make_memory(a.view(), engine),
+                                 make_memory(b.view(), engine),
+                                 make_memory(c.view(), engine),
+                                 make_memory(scratch, engine),
+                                 {}});
       Context& made = contexts.back();
       made.arguments = {{DNNL_ARG_SRC, made.a.get()},
                         {DNNL_ARG_WEIGHTS, made.b.get()},
@@ -176,10 +184,10 @@ void Product::run(int worker, const float* a, const float* b, float* c, void* sc
   dnnl_memory_set_data_handle(context.b.get(), const_cast<float*>(b));
   dnnl_memory_set_data_handle(context.c.get(), c);
   dnnl_memory_set_data_handle(context.scratch.get(), scratch);
-  check(dnnl_primitive_execute(impl_->primitive.get(), context.stream.get(),
-                               static_cast<int>(context.arguments.size()),
-                               context.arguments.data()),
-        "running a product");
+  check(
+      dnnl_primitive_execute(impl_->primitive.get(), context.stream.get(),
+                             static_cast<int>(context.arguments.size()), context.arguments.data()),
+      "running a product");
 }
 
 struct Products::Impl {
@@ -202,8 +210,8 @@ const Product& Products::get(const ProductShape& shape) {
   std::unique_ptr<Product>& product = impl_->made[shape];
   if (!product) {
     use_one_thread();
-    product.reset(new Product(
-        std::make_unique<Product::Impl>(shape, impl_->workers, impl_->engine.get())));
+    product.reset(
+        new Product(std::make_unique<Product::Impl>(shape, impl_->workers, impl_->engine.get())));
   }
   return *product;
 }

@@ -10,8 +10,8 @@
 
 namespace levanter::cpu {
 
-/// Layout of C[m, n] = sum over k of A[m, k] B[k, n], all f32. Strides are in elements; A and B each
-/// have one stride of 1, and C's columns are adjacent.
+/// Layout of C[m, n] = sum over k of A[m, k] B[k, n], all f32. Strides are in elements; A and B
+/// each have one stride of 1, and C's columns are adjacent.
 struct ProductShape {
   int64_t m = 0, n = 0, k = 0;
   int64_t a_row = 0, a_col = 1;
@@ -21,9 +21,9 @@ struct ProductShape {
   auto operator<=>(const ProductShape&) const = default;
 };
 
-/// One compiled product. Runs inline on the calling thread, whatever OpenMP is told elsewhere. oneDNN
-/// itself allocates up to 7 times a call (a map of arguments; for strided factors a packing buffer of
-/// 70 to 220 KB) and frees it before it returns; nothing else is allocated.
+/// One compiled product. Runs inline on the calling thread, whatever OpenMP is told elsewhere.
+/// oneDNN itself allocates up to 7 times a call (a map of arguments; for strided factors a packing
+/// buffer of 70 to 220 KB) and frees it before it returns; nothing else is allocated.
 class Product final {
  public:
   ~Product();

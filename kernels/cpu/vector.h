@@ -1,9 +1,9 @@
 // The table of hand-written vector kernels, one for each level of the x86-64 instruction set.
 //
-// All work on f32 spans in memory and use only additions, multiplications, divisions, square roots and
-// our own polynomials, never fused multiply-add, so that every table gives the same bits. Reductions
-// run in 64 interleaved lanes and end in a fixed fold: their bits depend on the length only. Spans may
-// start anywhere; a result span is one of the inputs or does not overlap them.
+// All work on f32 spans in memory and use only additions, multiplications, divisions, square roots
+// and our own polynomials, never fused multiply-add, so that every table gives the same bits.
+// Reductions run in 64 interleaved lanes and end in a fixed fold: their bits depend on the length
+// only. Spans may start anywhere; a result span is one of the inputs or does not overlap them.
 #pragma once
 
 #include <cstddef>
@@ -12,29 +12,58 @@
 
 namespace levanter::cpu {
 
-/// Elementwise functions of one operand. Truth is 1 for true and 0 for false, and any other value but 0
-/// reads as true. Largest errors, in units in the last place, over all finite operands:
-///   exp 1.5, log 1.5, tanh 2.5, sigmoid 3 (0 where the value is below 1e-38), erf 2, log1p, sin and
-///   cos as in the C library; the others are correctly rounded, rsqrt twice (1 / sqrt)
+/// Elementwise functions of one operand. Truth is 1 for true and 0 for false, and any other value
+/// but 0 reads as true. Largest errors, in units in the last place, over all finite operands:
+///   exp 1.5, log 1.5, tanh 2.5, sigmoid 3 (0 where the value is below 1e-38), erf 2, log1p, sin
+///   and cos as in the C library; the others are correctly rounded, rsqrt twice (1 / sqrt)
 enum class UnaryOp {
-  kNeg, kAbs, kExp, kLog, kLog1p, kSqrt, kRsqrt, kRcp, kTanh, kSigmoid, kErf, kSin, kCos, kNot,
-  kIsFinite, kCopy, kGeluTanh, kGeluErf,
+  kNeg,
+  kAbs,
+  kExp,
+  kLog,
+  kLog1p,
+  kSqrt,
+  kRsqrt,
+  kRcp,
+  kTanh,
+  kSigmoid,
+  kErf,
+  kSin,
+  kCos,
+  kNot,
+  kIsFinite,
+  kCopy,
+  kGeluTanh,
+  kGeluErf,
 };
 inline constexpr size_t kUnaryOps = 18;
 
-/// Elementwise functions of two operands. Maximum and minimum are NaN where either operand is; pow is
-/// the C library's. The last two are gelu's gradients from gelu's input:
+/// Elementwise functions of two operands. Maximum and minimum are NaN where either operand is; pow
+/// is the C library's. The last two are gelu's gradients from gelu's input:
 ///   kGeluTanhGrad(dy, x) = dy * d gelu_tanh(x) / dx, kGeluErfGrad alike
 enum class BinaryOp {
-  kAdd, kSub, kMul, kDiv, kMax, kMin, kPow, kLess, kLessEqual, kEqual, kAnd, kOr,
-  kGeluTanhGrad, kGeluErfGrad,
+  kAdd,
+  kSub,
+  kMul,
+  kDiv,
+  kMax,
+  kMin,
+  kPow,
+  kLess,
+  kLessEqual,
+  kEqual,
+  kAnd,
+  kOr,
+  kGeluTanhGrad,
+  kGeluErfGrad,
 };
 inline constexpr size_t kBinaryOps = 14;
 
 /// Where the random bits of a span come from: element i takes the Threefry-2x32 block of counter
-/// `counter` + i under `key`, the two words combined by exclusive or, as JAX's partitionable arrays do.
+/// `counter` + i under `key`, the two words combined by exclusive or, as JAX's partitionable arrays
+/// do.
 struct RandomSpan {
-  uint32_t key0 = 0, key1 = 0;
+  uint32_t key_hi = 0, key_lo = 0;
   uint64_t counter = 0;
 };
 
@@ -59,7 +88,7 @@ struct VectorKernels {
   using Binary = void (*)(float* y, const float* a, int64_t a_step, const float* b, int64_t b_step,
                           int64_t n);
 
-  const char* isa;  ///< "v2", "v3" or "v4" of x86-64
+  const char* isa;            ///< "v2", "v3" or "v4" of x86-64
   Unary unary[kUnaryOps];     ///< by UnaryOp
   Binary binary[kBinaryOps];  ///< by BinaryOp
   /// y[i] = c[i] is true ? a[i] : b[i]
@@ -70,35 +99,39 @@ struct VectorKernels {
   float (*sum_squares)(const float* a, int64_t n);
   float (*max)(const float* a, int64_t n);  ///< NaN where an element is; -inf for n = 0
   float (*dot)(const float* a, const float* b, int64_t n);
-  void (*add_to)(float* y, const float* a, int64_t n);              ///< y += a
+  void (*add_to)(float* y, const float* a, int64_t n);               ///< y += a
   void (*scale)(float* y, const float* a, float factor, int64_t n);  ///< y = factor * a
 
-  /// y[r, c] = (x[r, c] - mean[r]) * rstd[r] * weight[c] + bias[c], with mean[r] the mean of row r and
-  /// rstd[r] = 1 / sqrt(mean of (x - mean)^2 + epsilon). `weight` and `bias` may be nullptr; y may be x.
+  /// y[r, c] = (x[r, c] - mean[r]) * rstd[r] * weight[c] + bias[c], with mean[r] the mean of row r
+  /// and rstd[r] = 1 / sqrt(mean of (x - mean)^2 + epsilon). `weight` and `bias` may be nullptr; y
+  /// may be x.
   void (*layer_norm)(float* y, float* mean, float* rstd, const float* x, const float* weight,
                      const float* bias, int64_t rows, int64_t width, float epsilon);
   /// With h = (x - mean) rstd and g = dy weight: dx = rstd (g - mean(g) - h mean(g h)), row by row.
   void (*layer_norm_backward)(float* dx, const float* dy, const float* x, const float* mean,
                               const float* rstd, const float* weight, int64_t rows, int64_t width);
-  /// Sums over one block of rows, in row order: dweight[c] = sum of dy (x - mean) rstd and dbias[c] =
-  /// sum of dy; `dbias` may be nullptr. The blocks' results are added by sum_rows.
+  /// Sums over one block of rows, in row order: dweight[c] = sum of dy (x - mean) rstd and dbias[c]
+  /// = sum of dy; `dbias` may be nullptr. The blocks' results are added by sum_rows.
   void (*layer_norm_weight_block)(float* dweight, float* dbias, const float* dy, const float* x,
                                   const float* mean, const float* rstd, int64_t rows,
                                   int64_t width);
   /// y[c] = sum over rows, in row order, of a[r * stride + c], for c in [0, width).
   void (*sum_rows)(float* y, const float* a, int64_t stride, int64_t rows, int64_t width);
 
-  /// In place over one row of n >= mask.limit scores: s = softmax(scale * s) over the keys of the mask,
-  /// 0 elsewhere. Returns the logarithm of the sum of exp(scale * s), -inf where no key is allowed.
+  /// In place over one row of n >= mask.limit scores: s = softmax(scale * s) over the keys of the
+  /// mask, 0 elsewhere. Returns the logarithm of the sum of exp(scale * s), -inf where no key is
+  /// allowed.
   float (*attention_softmax)(float* s, int64_t n, float scale, const KeyMask& mask);
-  /// In place over one row of n scores: s = exp(scale * s - lse) over the keys of the mask, 0 elsewhere.
+  /// In place over one row of n scores: s = exp(scale * s - lse) over the keys of the mask, 0
+  /// elsewhere.
   void (*attention_recompute)(float* s, int64_t n, float scale, float lse, const KeyMask& mask);
   /// ds[i] = p[i] * (dp[i] - d) * scale; ds may be dp.
   void (*attention_backward)(float* ds, const float* p, const float* dp, float d, float scale,
                              int64_t n);
 
   /// Cross entropy of one row of logits. Returns lse = log(sum exp(logits)), and the loss lse -
-  /// logits[target] in `loss`; with `gradient` turns the row into (softmax - onehot(target)) * scale.
+  /// logits[target] in `loss`; with `gradient` turns the row into (softmax - onehot(target)) *
+  /// scale.
   float (*cross_entropy)(float* logits, int64_t n, int64_t target, float scale, bool gradient,
                          float* loss);
 

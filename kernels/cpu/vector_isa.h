@@ -1,8 +1,8 @@
 // Sixteen f32 lanes in as many registers as the instruction set needs; for the vector_*.cpp only.
 //
-// Those files are compiled once for each level (-march=x86-64-v2, -v3, -v4, with LEVANTER_ISA=v2, v3,
-// v4) into a namespace of that name. They call no inline function of the standard library: the linker
-// keeps one copy of such a function, and it might be one that this machine cannot run.
+// Those files are compiled once for each level (-march=x86-64-v2, -v3, -v4, with LEVANTER_ISA=v2,
+// v3, v4) into a namespace of that name. They call no inline function of the standard library: the
+// linker keeps one copy of such a function, and it might be one that this machine cannot run.
 #pragma once
 
 #include <immintrin.h>
@@ -21,7 +21,9 @@ struct Pair {
   Half lo, hi;
 };
 
+typedef float Floats4 __attribute__((vector_size(16)));
 #if defined(__AVX512F__)
+typedef float Floats8 __attribute__((vector_size(32)));
 typedef float Floats __attribute__((vector_size(64)));
 typedef int32_t Ints __attribute__((vector_size(64)));
 typedef uint32_t Words __attribute__((vector_size(64)));
@@ -33,7 +35,6 @@ using Floats = Pair<Floats8>;
 using Ints = Pair<Ints8>;
 using Words = Pair<Words8>;
 #else
-typedef float Floats4 __attribute__((vector_size(16)));
 typedef int32_t Ints4 __attribute__((vector_size(16)));
 typedef uint32_t Words4 __attribute__((vector_size(16)));
 using Floats = Pair<Pair<Floats4>>;
@@ -82,8 +83,7 @@ template <class H>
   return {a.lo >> count, a.hi >> count};
 }
 template <class H>
-[[gnu::always_inline]] inline auto operator<(Pair<H> a, Pair<H> b)
-    -> Pair<decltype(a.lo < b.lo)> {
+[[gnu::always_inline]] inline auto operator<(Pair<H> a, Pair<H> b) -> Pair<decltype(a.lo < b.lo)> {
   return {a.lo < b.lo, a.hi < b.hi};
 }
 template <class H>
@@ -114,26 +114,54 @@ template <class M, class V>
 
 /// The same bits as another kind of lane.
 template <class To, class From>
-[[gnu::always_inline]] inline To as(From a) {
-  To r;
-  static_assert(sizeof r == sizeof a);
-  __builtin_memcpy(&r, &a, sizeof r);
-  return r;
-}
-[[gnu::always_inline]] inline Ints bits(Floats a) { return as<Ints>(a); }
-[[gnu::always_inline]] inline Floats from_bits(Ints a) { return as<Floats>(a); }
+struct Recast {
+  [[gnu::always_inline]] static To of(From a) { return (To)a; }
+};
+template <class To, class From>
+struct Recast<Pair<To>, Pair<From>> {
+  [[gnu::always_inline]] static Pair<To> of(Pair<From> a) {
+    return {Recast<To, From>::of(a.lo), Recast<To, From>::of(a.hi)};
+  }
+};
+[[gnu::always_inline]] inline Ints bits(Floats a) { return Recast<Ints, Floats>::of(a); }
+[[gnu::always_inline]] inline Floats from_bits(Ints a) { return Recast<Floats, Ints>::of(a); }
+[[gnu::always_inline]] inline Floats from_bits(Words a) { return Recast<Floats, Words>::of(a); }
 
+/// Reads and writes at any address, register by register.
 template <class V>
-[[gnu::always_inline]] inline V load_as(const void* p) {
-  V r;
-  __builtin_memcpy(&r, p, sizeof r);
-  return r;
+struct Span {
+  [[gnu::always_inline]] static V load(const char* p) {
+    V r;
+    __builtin_memcpy(&r, p, sizeof r);
+    return r;
+  }
+  [[gnu::always_inline]] static void store(char* p, V a) { __builtin_memcpy(p, &a, sizeof a); }
+};
+template <class H>
+struct Span<Pair<H>> {
+  [[gnu::always_inline]] static Pair<H> load(const char* p) {
+    return {Span<H>::load(p), Span<H>::load(p + sizeof(H))};
+  }
+  [[gnu::always_inline]] static void store(char* p, Pair<H> a) {
+    Span<H>::store(p, a.lo);
+    Span<H>::store(p + sizeof(H), a.hi);
+  }
+};
+[[gnu::always_inline]] inline Floats load(const float* p) {
+  return Span<Floats>::load(reinterpret_cast<const char*>(p));
 }
-[[gnu::always_inline]] inline Floats load(const float* p) { return load_as<Floats>(p); }
-[[gnu::always_inline]] inline Ints load(const int32_t* p) { return load_as<Ints>(p); }
-[[gnu::always_inline]] inline Words load(const uint32_t* p) { return load_as<Words>(p); }
-[[gnu::always_inline]] inline void store(float* p, Floats a) { __builtin_memcpy(p, &a, sizeof a); }
-[[gnu::always_inline]] inline void store(uint32_t* p, Words a) { __builtin_memcpy(p, &a, sizeof a); }
+[[gnu::always_inline]] inline Ints load(const int32_t* p) {
+  return Span<Ints>::load(reinterpret_cast<const char*>(p));
+}
+[[gnu::always_inline]] inline Words load(const uint32_t* p) {
+  return Span<Words>::load(reinterpret_cast<const char*>(p));
+}
+[[gnu::always_inline]] inline void store(float* p, Floats a) {
+  Span<Floats>::store(reinterpret_cast<char*>(p), a);
+}
+[[gnu::always_inline]] inline void store(uint32_t* p, Words a) {
+  Span<Words>::store(reinterpret_cast<char*>(p), a);
+}
 
 #if defined(__AVX512F__)
 [[gnu::always_inline]] inline Floats splat(float x) { return (Floats)_mm512_set1_ps(x); }
@@ -199,7 +227,7 @@ template <class V>
 #endif
 
 [[gnu::always_inline]] inline Words splat(uint32_t x) {
-  return as<Words>(splat(static_cast<int32_t>(x)));
+  return Recast<Words, Ints>::of(splat(static_cast<int32_t>(x)));
 }
 
 /// a > b ? a : b, so b where a or b is NaN.
@@ -218,22 +246,37 @@ template <class V>
   return load(kIndex) < splat(static_cast<int32_t>(count));
 }
 
-/// The lanes' sum by halving: lane i + lane i + 8, then 4, 2, 1.
+/// op over the lanes by halving: lane i with lane i + 8, then i + 4, i + 2, i + 1.
+template <class Op>
+[[gnu::always_inline]] inline float fold(Floats4 a, Op op) {
+  a = op(a, __builtin_shufflevector(a, a, 2, 3, 2, 3));
+  a = op(a, __builtin_shufflevector(a, a, 1, 1, 1, 1));
+  return a[0];
+}
+#if defined(__AVX2__)
+template <class Op>
+[[gnu::always_inline]] inline float fold(Floats8 a, Op op) {
+  return fold(
+      op(__builtin_shufflevector(a, a, 0, 1, 2, 3), __builtin_shufflevector(a, a, 4, 5, 6, 7)), op);
+}
+#endif
+#if defined(__AVX512F__)
+template <class Op>
+[[gnu::always_inline]] inline float fold(Floats a, Op op) {
+  return fold(op(__builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7),
+                 __builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15)),
+              op);
+}
+#endif
+template <class H, class Op>
+[[gnu::always_inline]] inline float fold(Pair<H> a, Op op) {
+  return fold(op(a.lo, a.hi), op);
+}
 [[gnu::always_inline]] inline float fold_sum(Floats a) {
-  float lanes[kLanes];
-  store(lanes, a);
-  for (int half = 8; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  }
-  return lanes[0];
+  return fold(a, [](auto x, auto y) { return x + y; });
 }
 [[gnu::always_inline]] inline float fold_max(Floats a) {
-  float lanes[kLanes];
-  store(lanes, a);
-  for (int half = 8; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
-  }
-  return lanes[0];
+  return fold(a, [](auto x, auto y) { return select(y < x, x, y); });
 }
 
 /// Calls body(i, count) for the vectors of a span of n: count is 16, at the end perhaps less.
@@ -254,8 +297,8 @@ template <class Body>
   }
 }
 
-/// The sum of value(i, count) over the vectors of a span, where value gives 0 in lanes from count on:
-/// vector v goes to accumulator v mod 4, and ((0 + 1) + (2 + 3)) is folded.
+/// The sum of value(i, count) over the vectors of a span, where value gives 0 in lanes from count
+/// on: vector v goes to accumulator v mod 4, and ((0 + 1) + (2 + 3)) is folded.
 template <class Value>
 [[gnu::always_inline]] inline float sum_vectors(int64_t n, Value value) {
   Floats sum0 = splat(0.0f), sum1 = sum0, sum2 = sum0, sum3 = sum0;

@@ -153,16 +153,14 @@ void select_spans(float* y, const float* c, int64_t c_step, const float* a, int6
 
 void fill_map(VectorKernels& table) {
   const VectorKernels::Unary in_order[kUnaryOps] = {
-      unary<Neg>,     unary<Abs>,     unary<Exp>,           unary<Log>,
-      unary_scalar<::log1pf>,         unary<Sqrt>,          unary<Rsqrt>,
-      unary<Rcp>,     unary<Tanh>,    unary<Sigmoid>,       unary<Erf>,
-      unary_scalar<::sinf>,           unary_scalar<::cosf>, unary<Not>,
-      unary<IsFinite>, copy,          unary<GeluTanh>,      unary<GeluErf>};
+      unary<Neg>,  unary<Abs>,           unary<Exp>,           unary<Log>,  unary_scalar<::log1pf>,
+      unary<Sqrt>, unary<Rsqrt>,         unary<Rcp>,           unary<Tanh>, unary<Sigmoid>,
+      unary<Erf>,  unary_scalar<::sinf>, unary_scalar<::cosf>, unary<Not>,  unary<IsFinite>,
+      copy,        unary<GeluTanh>,      unary<GeluErf>};
   const VectorKernels::Binary pairs_in_order[kBinaryOps] = {
-      binary<Add>,  binary<Sub>,       binary<Mul>,   binary<Div>, binary<Max>,
-      binary<Min>,  power,             binary<Less>,  binary<LessEqual>,
-      binary<Equal>, binary<And>,      binary<Or>,    binary<GeluTanhGrad>,
-      binary<GeluErfGrad>};
+      binary<Add>, binary<Sub>, binary<Mul>,          binary<Div>,        binary<Max>,
+      binary<Min>, power,       binary<Less>,         binary<LessEqual>,  binary<Equal>,
+      binary<And>, binary<Or>,  binary<GeluTanhGrad>, binary<GeluErfGrad>};
   memcpy(table.unary, in_order, sizeof in_order);
   memcpy(table.binary, pairs_in_order, sizeof pairs_in_order);
   table.select = select_spans;

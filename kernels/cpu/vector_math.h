@@ -1,7 +1,7 @@
 // exp, log, tanh, sigmoid, erf and gelu on sixteen lanes; for the vector_*.cpp only.
 //
-// The polynomials are minimax fits (Remez exchange in 200-bit arithmetic) rounded to f32 and evaluated
-// by Horner's rule with separate multiplications and additions. All return NaN for NaN.
+// The polynomials are minimax fits (Remez exchange in 200-bit arithmetic) rounded to f32 and
+// evaluated by Horner's rule with separate multiplications and additions. All return NaN for NaN.
 #pragma once
 
 #include "kernels/cpu/vector_isa.h"
@@ -100,16 +100,16 @@ struct Reduced {
   return splat(1.0f) / (splat(1.0f) + exp(splat(0.0f) - x));
 }
 
-/// Error function: x P(x^2) up to 1, then 1 - e^Q(|x|).
+/// Error function: x + x P(x^2) up to 1, then 1 - e^Q(|x|).
 [[gnu::always_inline]] inline Floats erf(Floats x) {
-  constexpr float kP[] = {1.1283791065216064f,   -0.376126229763031f,    0.11283565312623978f,
-                          -0.02685287594795227f, 0.005186375230550766f,  -0.000799153873231262f,
+  constexpr float kP[] = {0.12837916612625122f,  -0.376126229763031f,   0.11283565312623978f,
+                          -0.02685287594795227f, 0.005186375230550766f, -0.000799153873231262f,
                           7.787416689097881e-05f};
-  constexpr float kQ[] = {0.0001884640078060329f, -1.1295802593231201f,  -0.6332164406776428f,
-                          -0.10842207074165344f,  0.025210320949554443f, -0.004205278120934963f,
+  constexpr float kQ[] = {0.0001884640078060329f,  -1.1295802593231201f,    -0.6332164406776428f,
+                          -0.10842207074165344f,   0.025210320949554443f,   -0.004205278120934963f,
                           0.00044147134758532047f, -2.1697509509976953e-05f};
   const Floats magnitude = absolute(x);
-  const Floats small = magnitude * polynomial(kP, magnitude * magnitude);
+  const Floats small = magnitude + magnitude * polynomial(kP, magnitude * magnitude);
   const Floats clamped = select(splat(4.0f) < magnitude, splat(4.0f), magnitude);
   const Floats large = splat(1.0f) - exp_negative(polynomial(kQ, clamped));
   return with_sign(select(splat(1.0f) < magnitude, large, small), x);

@@ -13,11 +13,14 @@ void layer_norm(float* y, float* mean, float* rstd, const float* x, const float*
         sum_vectors(width, [=](int64_t i, int64_t count) { return load_up_to(x + i, count); }) /
         size;
     const Floats center = splat(average);
-    const float variance = sum_vectors(width, [=](int64_t i, int64_t count) {
-                             Floats d = load_up_to(x + i, count) - center;
-                             if (count != kLanes) d = select(lanes_below(count), d, splat(0.0f));
-                             return d * d;
-                           }) / size;
+    const float variance = sum_vectors(width,
+                                       [=](int64_t i, int64_t count) {
+                                         Floats d = load_up_to(x + i, count) - center;
+                                         if (count != kLanes)
+                                           d = select(lanes_below(count), d, splat(0.0f));
+                                         return d * d;
+                                       }) /
+                           size;
     const float inverse = 1.0f / __builtin_sqrtf(variance + epsilon);
     const Floats by = splat(inverse);
     for_vectors(width, [=](int64_t i, int64_t count) {
@@ -43,13 +46,16 @@ void layer_norm_backward(float* dx, const float* dy, const float* x, const float
   const float size = static_cast<float>(width);
   for (int64_t r = 0; r < rows; ++r, x += width, dy += width, dx += width) {
     const Floats center = splat(mean[r]), by = splat(rstd[r]);
-    const float mean_g = sum_vectors(width, [=](int64_t i, int64_t count) {
-                           return scaled_gradient(dy, weight, i, count);
-                         }) / size;
-    const float mean_gh = sum_vectors(width, [=](int64_t i, int64_t count) {
-                            const Floats h = (load_up_to(x + i, count) - center) * by;
-                            return scaled_gradient(dy, weight, i, count) * h;
-                          }) / size;
+    const float mean_g =
+        sum_vectors(width, [=](int64_t i,
+                               int64_t count) { return scaled_gradient(dy, weight, i, count); }) /
+        size;
+    const float mean_gh = sum_vectors(width,
+                                      [=](int64_t i, int64_t count) {
+                                        const Floats h = (load_up_to(x + i, count) - center) * by;
+                                        return scaled_gradient(dy, weight, i, count) * h;
+                                      }) /
+                          size;
     const Floats shift = splat(mean_g), slope = splat(mean_gh);
     for_vectors(width, [=](int64_t i, int64_t count) {
       const Floats h = (load_up_to(x + i, count) - center) * by;

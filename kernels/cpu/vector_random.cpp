@@ -25,16 +25,23 @@ template <int kRotation>
   x.b = x.b + splat(b + round);
 }
 
+/// The upper and lower words of sixteen counters from `first` on.
+[[gnu::always_inline]] inline Block counters(uint64_t first) {
+  static constexpr uint32_t kIndex[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const auto high = static_cast<uint32_t>(first >> 32), low = static_cast<uint32_t>(first);
+  const Words lows = splat(low) + load(kIndex);
+  if (low <= UINT32_MAX - (kLanes - 1)) return {splat(high), lows};
+  uint32_t highs[kLanes];
+  for (int64_t lane = 0; lane < kLanes; ++lane) {
+    highs[lane] = static_cast<uint32_t>((first + static_cast<uint64_t>(lane)) >> 32);
+  }
+  return {load(highs), lows};
+}
+
 /// The bits of sixteen counters from `counter` on.
 [[gnu::always_inline]] inline Words block_bits(const RandomSpan& random, uint64_t counter) {
-  const uint32_t k0 = random.key0, k1 = random.key1, k2 = k0 ^ k1 ^ 0x1bd11bdau;
-  uint32_t high[kLanes], low[kLanes];
-  for (int64_t lane = 0; lane < kLanes; ++lane) {
-    const uint64_t at = counter + static_cast<uint64_t>(lane);
-    high[lane] = static_cast<uint32_t>(at >> 32);
-    low[lane] = static_cast<uint32_t>(at);
-  }
-  Block x = {load(high), load(low)};
+  const uint32_t k0 = random.key_hi, k1 = random.key_lo, k2 = k0 ^ k1 ^ 0x1bd11bdau;
+  Block x = counters(counter);
   add_key(x, k0, k1, 0);
   mix<13>(x), mix<15>(x), mix<26>(x), mix<6>(x);
   add_key(x, k1, k2, 1);
@@ -50,7 +57,7 @@ template <int kRotation>
 }
 
 [[gnu::always_inline]] inline Floats uniform(Words word) {
-  return as<Floats>((word >> 9) | splat(uint32_t{0x3f800000})) - splat(1.0f);
+  return from_bits((word >> 9) | splat(uint32_t{0x3f800000})) - splat(1.0f);
 }
 
 void random_bits(uint32_t* y, int64_t n, const RandomSpan& random) {

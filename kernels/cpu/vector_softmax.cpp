@@ -95,7 +95,10 @@ float cross_entropy(float* logits, int64_t n, int64_t target, float scale, bool 
   const float top = fold_max(largest);
   const float wanted = logits[target];
   const Floats shift = splat(top);
-  const float total = sum_vectors(n, [=](int64_t i, int64_t count) {
+  // The target apart from the others: at it, softmax - 1 is minus the others' sum, and no digits
+  // cancel when the softmax is near 1.
+  logits[target] = -__builtin_inff();
+  const float others = sum_vectors(n, [=](int64_t i, int64_t count) {
     Floats x = load_up_to(logits + i, count) - shift;
     if (count != kLanes) x = select(lanes_below(count), x, lowest);
     const Floats e = exp_negative(x);
@@ -103,6 +106,8 @@ float cross_entropy(float* logits, int64_t n, int64_t target, float scale, bool 
     return e;
   });
   float lanes[kLanes];
+  store(lanes, exp_negative(splat(wanted - top)));
+  const float total = others + lanes[0];
   store(lanes, log(splat(total)));
   *loss = lanes[0] - (wanted - top);
   if (gradient) {
@@ -110,7 +115,7 @@ float cross_entropy(float* logits, int64_t n, int64_t target, float scale, bool 
     for_vectors(n, [=](int64_t i, int64_t count) {
       store_up_to(logits + i, load_up_to(logits + i, count) * by, count);
     });
-    logits[target] -= scale;
+    logits[target] = -others * (scale / total);
   }
   return top + lanes[0];
 }

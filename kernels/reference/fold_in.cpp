@@ -13,11 +13,14 @@ class FoldInKernel final : public LoopKernel {
     const auto* keys = static_cast<const uint32_t*>(in[0]);
     auto* folded = static_cast<uint32_t*>(out[0]);
     const auto data = static_cast<uint32_t>(attributes.ints[0]);
-    for (int64_t i = 0; i < outputs[0].view.axes.elements(); i += 2) {
-      const Key key = levanter::fold_in(Key{keys[i], keys[i + 1]}, data);
-      folded[i] = key.hi;
-      folded[i + 1] = key.lo;
-    }
+    const View &from = inputs[0].view, &to = outputs[0].view;
+    const size_t word = from.axes.size() - 1;
+    Walk(without(from.axes, from.axes[word].name), {&from, &to}).each([&](const auto& at) {
+      const Key key{keys[at[0]], keys[at[0] + from.strides[word]]};
+      const Key next = levanter::fold_in(key, data);
+      folded[at[1]] = next.hi;
+      folded[at[1] + to.strides[word]] = next.lo;
+    });
   }
 };
 

@@ -12,7 +12,7 @@ class IotaKernel final : public LoopKernel {
     with_type(outputs[0].dtype, [&](auto zero) {
       auto* y = static_cast<decltype(zero)*>(out[0]);
       for (int64_t i = 0; i < outputs[0].view.axes.elements(); ++i)
-        y[i] = static_cast<decltype(zero)>(i);
+        y[i * outputs[0].view.strides[0]] = static_cast<decltype(zero)>(i);
     });
   }
 };

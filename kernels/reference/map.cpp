@@ -86,12 +86,12 @@ class MapKernel final : public LoopKernel {
   void run(const void* const* in, void* const* out, void*) const override {
     with_type(outputs[0].dtype, [&](auto zero) {
       using T = decltype(zero);
-      std::vector<const View*> views;
-      for (const ArrayInfo& info : inputs) views.push_back(&info.view);
-      views.push_back(&outputs[0].view);
-      const auto opcode = static_cast<Map>(attributes.code);
       const size_t n = inputs.size();
-      Walk(outputs[0].view.axes, views).each([&](const auto& at) {
+      std::array<const View*, Walk::kMaxOperands> views{};
+      for (size_t i = 0; i < n; ++i) views[i] = &inputs[i].view;
+      views[n] = &outputs[0].view;
+      const auto opcode = static_cast<Map>(attributes.code);
+      Walk(outputs[0].view.axes, std::span(views.data(), n + 1)).each([&](const auto& at) {
         const T a = static_cast<const T*>(in[0])[at[0]];
         const T b = n > 1 ? static_cast<const T*>(in[1])[at[1]] : T{0};
         const T c = n > 2 ? static_cast<const T*>(in[2])[at[2]] : T{0};

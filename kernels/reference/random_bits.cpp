@@ -12,12 +12,16 @@ class RandomBitsKernel final : public LoopKernel {
   void run(const void* const* in, void* const* out, void*) const override {
     const auto* keys = static_cast<const uint32_t*>(in[0]);
     auto* bits = static_cast<uint32_t*>(out[0]);
-    const int64_t rows = inputs[0].view.axes.elements() / 2;
-    const int64_t width = rows ? outputs[0].view.axes.elements() / rows : 0;
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t i = 0; i < width; ++i)
-        bits[r * width + i] =
-            levanter::random_bits(Key{keys[2 * r], keys[2 * r + 1]}, static_cast<uint64_t>(i));
+    const View &from = inputs[0].view, &to = outputs[0].view;
+    const size_t word = from.axes.size() - 1;
+    const Axes rows = without(from.axes, from.axes[word].name);
+    Walk row(rows, {&from, &to}), inside(without(to.axes, rows), {&to});
+    row.each([&](const auto& at) {
+      const Key key{keys[at[0]], keys[at[0] + from.strides[word]]};
+      uint64_t counter = 0;
+      inside.each(
+          [&](const auto& k) { bits[at[1] + k[0]] = levanter::random_bits(key, counter++); });
+    });
   }
 };
 

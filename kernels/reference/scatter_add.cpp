@@ -16,7 +16,7 @@ class ScatterKernel final : public LoopKernel {
     with_type(outputs[0].dtype, [&](auto zero) {
       const auto* x = static_cast<const decltype(zero)*>(in[0]);
       auto* y = static_cast<decltype(zero)*>(out[0]);
-      for (int64_t i = 0; i < y_view.axes.elements(); ++i) y[i] = decltype(zero){0};
+      Walk(y_view.axes, {&y_view}).each([&](const auto& at) { y[at[0]] = decltype(zero){0}; });
       Walk(inputs[0].view.axes, {&inputs[0].view, &inputs[1].view, &y_view})
           .each([&](const auto& at) {
             const int64_t i = index[at[1]];

@@ -13,8 +13,9 @@ class UniformKernel final : public LoopKernel {
     const auto* bits = static_cast<const uint32_t*>(in[0]);
     with_type(outputs[0].dtype, [&](auto zero) {
       auto* u = static_cast<decltype(zero)*>(out[0]);
-      for (int64_t i = 0; i < outputs[0].view.axes.elements(); ++i)
-        u[i] = static_cast<decltype(zero)>(uniform_from_bits(bits[i]));
+      Walk(outputs[0].view.axes, {&inputs[0].view, &outputs[0].view}).each([&](const auto& at) {
+        u[at[1]] = static_cast<decltype(zero)>(uniform_from_bits(bits[at[0]]));
+      });
     });
   }
 };

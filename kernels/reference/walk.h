@@ -3,6 +3,9 @@
 
 #include <array>
 #include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "device/backend.h"
@@ -10,17 +13,21 @@
 namespace levanter::reference {
 
 /// Visits every index of `space`, row-major, and keeps for each operand the offset of the element
-/// with that index; an operand that lacks an axis stays where it is along it.
+/// with that index; an operand that lacks an axis stays where it is along it. Allocates nothing.
 class Walk {
  public:
-  Walk(const Axes& space, const std::vector<const View*>& operands) : space_(space) {
+  static constexpr size_t kMaxOperands = 4;
+
+  Walk(const Axes& space, std::initializer_list<const View*> operands)
+      : Walk(space, std::span(operands.begin(), operands.size())) {}
+  /// At most kMaxOperands operands.
+  Walk(const Axes& space, std::span<const View* const> operands) : space_(space) {
     for (const View* view : operands) {
-      std::array<int64_t, Axes::kMaxAxes> strides{};
+      auto& strides = strides_.at(count_++);
       for (size_t i = 0; i < space.size(); ++i) {
         const int at = view->axes.find(space[i].name);
         strides[i] = at < 0 ? 0 : view->strides[static_cast<size_t>(at)];
       }
-      strides_.push_back(strides);
     }
   }
 
@@ -28,14 +35,13 @@ class Walk {
   template <class Fn>
   void each(Fn&& fn) const {
     std::array<int64_t, Axes::kMaxAxes> index{};
-    std::array<int64_t, 8> offsets{};
+    std::array<int64_t, kMaxOperands> offsets{};
     for (int64_t n = space_.elements(); n > 0; --n) {
       fn(offsets);
       for (size_t axis = space_.size(); axis-- > 0;) {
-        for (size_t o = 0; o < strides_.size(); ++o) offsets[o] += strides_[o][axis];
+        for (size_t o = 0; o < count_; ++o) offsets[o] += strides_[o][axis];
         if (++index[axis] < space_[axis].size) break;
-        for (size_t o = 0; o < strides_.size(); ++o)
-          offsets[o] -= strides_[o][axis] * space_[axis].size;
+        for (size_t o = 0; o < count_; ++o) offsets[o] -= strides_[o][axis] * space_[axis].size;
         index[axis] = 0;
       }
     }
@@ -43,7 +49,8 @@ class Walk {
 
  private:
   Axes space_;
-  std::vector<std::array<int64_t, Axes::kMaxAxes>> strides_;
+  std::array<std::array<int64_t, Axes::kMaxAxes>, kMaxOperands> strides_{};
+  size_t count_ = 0;
 };
 
 /// A kernel from a function that runs it: the reference backend keeps no other state.

@@ -1,7 +1,6 @@
 // Threefry-2x32 and what is made of its bits; the loops are plain and the compiler vectorises them.
 #include "base/random.h"
 
-
 #include "base/error.h"
 #include "base/hash.h"
 
@@ -100,6 +99,52 @@ constexpr float kAboveMinusOne = -0.99999994f;
   return kSqrt2 * (p * u);
 }
 
+// What stands at place i of a filled range.
+struct BitsFrom {
+  Key key;
+  uint64_t first;
+  [[gnu::always_inline]] uint32_t operator()(size_t i) const { return bits_at(key, first + i); }
+};
+struct UniformFrom {
+  BitsFrom bits;
+  float lo, hi;
+  [[gnu::always_inline]] float operator()(size_t i) const {
+    return to_range(to_uniform(bits(i)), lo, hi);
+  }
+};
+struct NormalFrom {
+  BitsFrom bits;
+  [[gnu::always_inline]] float operator()(size_t i) const { return to_normal(bits(i)); }
+};
+
+// One loop for three instruction sets; the widest that the processor has is taken when called.
+template <class T, class At>
+[[gnu::always_inline]] inline void loop(std::span<T> out, At at) {
+  T* values = out.data();
+  const size_t count = out.size();
+  for (size_t i = 0; i < count; ++i) values[i] = at(i);
+}
+
+template <class T, class At>
+[[gnu::target("avx512f,avx512dq")]] void loop_avx512(std::span<T> out, At at) {
+  loop(out, at);
+}
+
+template <class T, class At>
+[[gnu::target("avx2")]] void loop_avx2(std::span<T> out, At at) {
+  loop(out, at);
+}
+
+template <class T, class At>
+void fill(std::span<T> out, At at) {
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+    loop_avx512(out, at);
+  else if (__builtin_cpu_supports("avx2"))
+    loop_avx2(out, at);
+  else
+    loop(out, at);
+}
+
 }  // namespace
 
 Key key_from_seed(uint64_t seed) {
@@ -150,26 +195,16 @@ float normal_from_bits(uint32_t bits) { return to_normal(bits); }
 
 float normal(Key key, uint64_t index) { return to_normal(bits_at(key, index)); }
 
-[[gnu::target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")]]  //
 void fill_bits(Key key, uint64_t first, std::span<uint32_t> out) {
-  uint32_t* values = out.data();
-  const size_t count = out.size();
-  for (size_t i = 0; i < count; ++i) values[i] = bits_at(key, first + i);
+  fill(out, BitsFrom{key, first});
 }
 
-[[gnu::target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")]]  //
 void fill_uniform(Key key, uint64_t first, float lo, float hi, std::span<float> out) {
-  float* values = out.data();
-  const size_t count = out.size();
-  for (size_t i = 0; i < count; ++i)
-    values[i] = to_range(to_uniform(bits_at(key, first + i)), lo, hi);
+  fill(out, UniformFrom{{key, first}, lo, hi});
 }
 
-[[gnu::target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")]]  //
 void fill_normal(Key key, uint64_t first, std::span<float> out) {
-  float* values = out.data();
-  const size_t count = out.size();
-  for (size_t i = 0; i < count; ++i) values[i] = to_normal(bits_at(key, first + i));
+  fill(out, NormalFrom{{key, first}});
 }
 
 }  // namespace levanter

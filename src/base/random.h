@@ -1,5 +1,5 @@
-// Random numbers that depend on a key and an index only: Threefry-2x32 with JAX's partitionable indexing.
-// Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+// Random numbers that depend on a key and an index only: Threefry-2x32 with JAX's partitionable
+// indexing. Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 #pragma once
 
 #include <array>
@@ -36,16 +36,17 @@ Key fold_in(Key key, std::string_view path);
 /// 32 random bits: element `index`, in row-major order, of jax.random.bits(key, shape, uint32).
 uint32_t random_bits(Key key, uint64_t index);
 
-/// An integer in [0, bound), element `index` of its stream: floor(64 random bits * bound / 2^64), so
-/// that no value is more likely than another by more than bound / 2^64.
+/// An integer in [0, bound), element `index` of its stream: floor(64 random bits * bound / 2^64),
+/// so that no value is more likely than another by more than bound / 2^64.
 ///   bound  >= 1
 uint64_t random_below(Key key, uint64_t index, uint64_t bound);
 
 /// Bits as a float in [0, 1), a multiple of 2^-23, exactly as jax.random.uniform makes it.
 float uniform_from_bits(uint32_t bits);
 
-/// A float in [lo, hi): max(lo, u * (hi - lo) + lo), u in [0, 1) and the last two operations rounded
-/// once, as JAX's compiled jax.random.uniform does; may equal hi where rounding takes it there.
+/// A float in [lo, hi): max(lo, u * (hi - lo) + lo), u in [0, 1) and the last two operations
+/// rounded once, as JAX's compiled jax.random.uniform does; may equal hi where rounding takes it
+/// there.
 float uniform(Key key, uint64_t index, float lo, float hi);
 
 /// Bits as a float of the normal distribution: sqrt(2) * erfinv(u), u uniform in (-1, 1), erfinv by

@@ -14,14 +14,15 @@ namespace levanter {
 int available_threads();
 
 /// The quota part of available_threads: the least quota, rounded up to whole processors, of the
-/// control group named in `proc_cgroup` (the text of /proc/self/cgroup) and of the groups around it.
+/// control group named in `proc_cgroup` (the text of /proc/self/cgroup) and of the groups around
+/// it.
 ///   mount  where control groups are mounted, such as /sys/fs/cgroup
 /// returns 0 when nothing limits the process
 int cgroup_quota_threads(std::string_view proc_cgroup, const std::string& mount);
 
-/// A fixed crew of threads: the caller of parallel_for is worker 0, the others wait for it, at first
-/// spinning for about 20 microseconds, then asleep. Pools are independent of one another; one pool
-/// serves one caller at a time and its loops do not nest.
+/// A fixed crew of threads: the caller of parallel_for is worker 0, the others wait for it, at
+/// first spinning for about 20 microseconds, then asleep. Pools are independent of one another; one
+/// pool serves one caller at a time and its loops do not nest.
 class ThreadPool final {
  public:
   /// `threads` >= 1 workers, the caller included; more than the machine has are obeyed.
@@ -32,15 +33,16 @@ class ThreadPool final {
 
   int threads() const { return threads_; }
 
-  /// Calls fn(int64_t index, int worker) once for each index in [0, n), worker in [0, threads()), and
-  /// returns when all calls have. Indices are claimed in increasing order, one at a time, by whichever
-  /// worker is free. Allocates nothing. When calls throw, no further index is begun, and the exception
-  /// of the lowest index that threw is rethrown here.
+  /// Calls fn(int64_t index, int worker) once for each index in [0, n), worker in [0, threads()),
+  /// and returns when all calls have. Indices are claimed in increasing order, one at a time, by
+  /// whichever worker is free. Allocates nothing. When calls throw, no further index is begun, and
+  /// the exception of the lowest index that threw is rethrown here.
   template <class Fn>
   void parallel_for(int64_t n, Fn&& fn) {
     using Body = std::remove_reference_t<Fn>;
     run(
-        n, [](void* body, int64_t index, int worker) { (*static_cast<Body*>(body))(index, worker); },
+        n,
+        [](void* body, int64_t index, int worker) { (*static_cast<Body*>(body))(index, worker); },
         const_cast<void*>(static_cast<const void*>(&fn)));
   }
 

@@ -1,5 +1,7 @@
 #include "commands/config.h"
 
+#include <utility>
+
 #include "base/strings.h"
 #include "config/describe.h"
 #include "train/train_config.h"
@@ -21,15 +23,20 @@ std::string config_print(const std::string& path, std::span<const std::string> o
 
 std::string config_describe(const std::string& key) {
   const std::vector<config::Described> keys = config::describe(config::type_of<TrainConfig>());
-  const std::string text = config::describe_text(keys, key);
+  const bool tag = key.ends_with(".type");  // described with the choice that it makes
+  const std::string text = config::describe_text(keys, tag ? key.substr(0, key.size() - 5) : key);
   if (!text.empty()) return text;
-  std::vector<std::string> names;
-  for (const config::Described& described : keys) names.push_back(described.key);
+  std::vector<std::string> names, last_parts;
+  for (const config::Described& described : keys) {
+    names.push_back(described.key);
+    last_parts.push_back(described.key.substr(described.key.rfind('.') + 1));
+  }
   Error error(ErrorKind::kConfig, cat(quote(key), " is not a key"));
-  std::string near = nearest(key, names);
-  for (const std::string& name : names)  // the last part alone, "warmup", is also understood
-    if (near.empty() && name.ends_with(cat(".", key))) near = name;
-  if (!near.empty()) throw std::move(error).hint(cat("the nearest key is ", near));
+  if (const std::string near = nearest(key, names); !near.empty())
+    throw std::move(error).hint(cat("the nearest key is ", near));
+  const std::string near = nearest(key, last_parts);  // "warmup" for "optimizer.warmup"
+  for (size_t i = 0; i < names.size(); ++i)
+    if (last_parts[i] == near) throw std::move(error).hint(cat("the nearest key is ", names[i]));
   throw std::move(error).hint("levanter config describe lists all keys");
 }
 

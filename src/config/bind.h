@@ -12,7 +12,4 @@ namespace levanter::config {
 /// made with the same `sources`.
 void bind(const Value& root, const Type& type, void* object, Sources& sources, Problems& problems);
 
-/// Seconds of "15m", "1h30m", "500ms", "20" or "1.5h"; false when the text is none of these.
-bool parse_duration(std::string_view text, double& seconds);
-
 }  // namespace levanter::config

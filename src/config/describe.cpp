@@ -1,5 +1,7 @@
 #include "config/describe.h"
 
+#include <utility>
+
 #include "base/strings.h"
 #include "config/print.h"
 
@@ -7,10 +9,16 @@ namespace levanter::config {
 
 namespace {
 
+/// A bound as people write it: 10000000 rather than 1e+07.
+std::string bound(double value) {
+  const auto whole = static_cast<int64_t>(value);
+  return static_cast<double>(whole) == value ? cat(whole) : cat(value);
+}
+
 std::string bounds(const Field& field) {
   std::vector<std::string> parts;
-  if (field.low) parts.push_back(cat(field.low_open ? "above " : "at least ", *field.low));
-  if (field.high) parts.push_back(cat(field.high_open ? "below " : "at most ", *field.high));
+  if (field.low) parts.push_back(cat(field.low_open ? "above " : "at least ", bound(*field.low)));
+  if (field.high) parts.push_back(cat(field.high_open ? "below " : "at most ", bound(*field.high)));
   return join(parts, ", ");
 }
 
@@ -20,6 +28,12 @@ std::string with_bounds(std::string_view what, const Field& field) {
 }
 
 bool is_scalar(Kind kind) { return kind < Kind::kOptional; }
+
+/// Whether a value of the type has keys of its own.
+bool is_table(const Type& type) {
+  if (type.kind == Kind::kStruct || type.kind == Kind::kChoice) return true;
+  return type.element && is_table(type.element());
+}
 
 std::string type_name(const Type& type, bool plural) {
   const char* s = plural ? "s" : "";
@@ -58,30 +72,37 @@ class Describer final {
  public:
   explicit Describer(std::vector<Described>& out) : out_(out) {}
 
+  /// The keys of a struct, those with keys of their own last.
   void fields(const Fields& fields, const std::string& path, const std::string& variant,
               bool may_change) {
-    for (const Field& field : fields.list()) {
-      const std::string key = path.empty() ? field.key : cat(path, ".", field.key);
-      Described entry;
-      entry.key = key;
-      entry.variant = variant;
-      entry.type = type_name(*field.type, false);
-      entry.unit = field.unit_name;
-      entry.allowed = field.words.empty() ? bounds(field) : join(field.words, ", ");
-      entry.meaning = field.meaning;
-      entry.required = field.is_required;
-      entry.may_change = may_change || field.is_free;
-      const Kind kind = field.type->kind;
-      if (!field.is_required && kind != Kind::kStruct && kind != Kind::kMap)
-        entry.standard = standard(field);
-      if (kind == Kind::kChoice) entry.choices = candidates(*field.type);
-      const bool free = entry.may_change;
-      out_.push_back(std::move(entry));
-      inside(*field.type, field.value, key, variant, free);
-    }
+    for (const bool tables : {false, true})
+      for (const Field& field : fields.list())
+        if (is_table(*field.type) == tables) add(field, path, variant, may_change);
   }
 
  private:
+  void add(const Field& field, const std::string& path, const std::string& variant,
+           bool may_change) {
+    Described entry;
+    entry.key = path.empty() ? field.key : cat(path, ".", field.key);
+    entry.variant = variant;
+    entry.type = type_name(*field.type, false);
+    entry.unit = field.unit_name;
+    entry.allowed = field.words.empty() ? bounds(field) : join(field.words, ", ");
+    entry.meaning = field.meaning;
+    entry.required = field.is_required;
+    entry.may_change = may_change || field.is_free;
+    entry.table = is_table(*field.type);
+    const Kind kind = field.type->kind;
+    if (!field.is_required && kind != Kind::kStruct && kind != Kind::kMap)
+      entry.standard = standard(field);
+    if (kind == Kind::kChoice) entry.choices = candidates(*field.type);
+    const std::string key = entry.key;
+    const bool free = entry.may_change;
+    out_.push_back(std::move(entry));
+    inside(*field.type, field.value, key, variant, free);
+  }
+
   static std::string standard(const Field& field) {
     if (field.type->kind == Kind::kChoice) return quote(field.type->default_choice);
     if (field.type->kind == Kind::kOptional && field.type->size(field.value) == 0) return "none";
@@ -171,8 +192,7 @@ std::string describe_markdown(const std::vector<Described>& keys) {
   bool open = false;
   for (const Described& d : keys) {
     const size_t dot = d.key.find_last_of('.');
-    const bool table = d.type.find("table") != std::string::npos || !d.choices.empty();
-    if (table) {  // its keys follow under a heading of their own
+    if (d.table) {  // its keys follow under a heading of their own
       const bool top = d.key.find('.') == std::string::npos;
       out += cat("\n", top ? "## `[" : "### `", d.key, top ? "]`" : "`", "\n\n", d.meaning, "; ",
                  facts(d), d.standard.empty() ? "" : cat("; default ", d.standard), ".\n");

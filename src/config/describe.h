@@ -19,6 +19,7 @@ struct Described {
   std::string allowed;  ///< bounds or words; "" when anything of the type
   std::string meaning;
   bool required = false;
+  bool table = false;       ///< has keys of its own, which follow
   bool may_change = false;  ///< free to differ in a resumed run
   struct Candidate {
     std::string name, summary;
@@ -26,7 +27,7 @@ struct Described {
   std::vector<Candidate> choices;  ///< what `type` may be, the default first
 };
 
-/// Every key below a struct, in the order of declaration, tables before their keys.
+/// Every key below a struct, in the order of declaration but tables last, each before its own keys.
 std::vector<Described> describe(const Type& root);
 
 /// The entries of one key and of those below it as text for a terminal; "" when there is none.

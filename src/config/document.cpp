@@ -20,7 +20,7 @@ class Loader final {
   Value load(const std::string& path, const Source& named_at) {
     const std::string absolute = absolute_path(path);
     if (std::find(open_.begin(), open_.end(), absolute) != open_.end()) {
-      problems_.refuse("", named_at, cat("include = ", quote(path), " includes itself"))
+      problems_.refuse("", named_at, cat("the config ", quote(path), " includes itself"))
           .hint(cat("it is read by ", join(names_, " -> ")));
       return {};
     }

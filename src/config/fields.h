@@ -163,7 +163,8 @@ struct Field {
   Field& may_change() { return is_free = true, *this; }
 };
 
-/// A key that Levanter reads and this program does not, with what to write instead.
+/// A key that people bring from Levanter or elsewhere and that we do not have, with what to write
+/// instead.
 struct DroppedKey {
   const char* key;
   const char* hint;
@@ -178,10 +179,12 @@ class Fields final {
   Field& operator()(const char* key, T& value, const char* meaning) {
     return add(key, type_of<T>(), &value, meaning);
   }
-  /// Declares that `key` is Levanter's and not ours; a config with it is refused with the hint.
+  /// Declares that `key` is Levanter's (or a common name) and not ours; a config with it is refused
+  /// with the hint.
   void dropped(const char* key, const char* hint) { dropped_.push_back({key, hint}); }
 
-  std::span<const Field> list() const { return list_; }
+  std::span<const Field> list() const& { return list_; }
+  std::span<const Field> list() const&& = delete;  // the span would outlive its owner
   std::span<const DroppedKey> dropped_keys() const { return dropped_; }
 
  private:

@@ -51,7 +51,8 @@ Value table_value(const Type& type, const void* object) {
   Value out;
   if (type.kind == Kind::kChoice)
     out.members.push_back({"type", {}, string_value(static_cast<const AnyChoice*>(object)->type)});
-  for (const Field& field : fields_of(type, object).list())
+  const Fields fields = fields_of(type, object);
+  for (const Field& field : fields.list())
     if (!left_out(*field.type, field.value))
       out.members.push_back({field.key, {}, to_value(*field.type, field.value)});
   return out;
@@ -155,7 +156,8 @@ void flatten_into(const Type& type, const void* object, const std::string& path,
     if (type.kind == Kind::kChoice)
       out.push_back(
           {below("type"), quote(static_cast<const AnyChoice*>(object)->type), may_change});
-    for (const Field& field : fields_of(type, object).list())
+    const Fields fields = fields_of(type, object);
+    for (const Field& field : fields.list())
       flatten_into(*field.type, field.value, below(field.key), may_change || field.is_free, out);
   } else {
     out.push_back({path, to_value(type, object).print(), may_change});

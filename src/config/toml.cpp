@@ -78,14 +78,27 @@ Value convert(const toml::node& node, const std::string& file) {
   return out;
 }
 
-/// The library's message without its own full stop and prefix.
+/// The library's message with a small first letter and without its prefix.
 std::string plain(std::string_view description) {
   static constexpr std::string_view kPrefix = "Error while parsing ";
-  if (description.starts_with(kPrefix))
-    return cat("cannot read ", description.substr(kPrefix.size()));
+  if (description.starts_with(kPrefix)) description.remove_prefix(kPrefix.size());
   std::string text(description);
   if (!text.empty() && text[0] >= 'A' && text[0] <= 'Z') text[0] += 'a' - 'A';
   return text;
+}
+
+/// What most often is the cause of a fault of syntax.
+const char* advice(std::string_view description) {
+  const auto has = [&](std::string_view part) {
+    return description.find(part) != std::string_view::npos;
+  };
+  if (has("redefine")) return "a key or a table stands only once in a file; remove one of them";
+  if (has("representable")) return "integers go from -2^63 to 2^63 - 1";
+  if (has("saw ':'")) return "this looks like YAML; TOML writes key = value below [table]";
+  if (has("control characters"))
+    return "a string ends on its own line, with the quote it began with";
+  if (has("utf-8")) return "TOML files are UTF-8";
+  return "the rest of the file was not checked";
 }
 
 void put_at(Value& value, const Source& at) {
@@ -105,8 +118,10 @@ Value parse_toml(std::string_view text, const std::string& file, Problems& probl
     out.at = {file, 0, 0};
     return out;
   } catch (const toml::parse_error& fault) {
-    problems.refuse("", place(fault.source(), file), plain(fault.description()))
-        .hint("the rest of the file was not checked");
+    problems
+        .refuse("", place(fault.source(), file),
+                cat("this is not TOML: ", plain(fault.description())))
+        .hint(advice(fault.description()));
   }
   Value out;
   out.at = {file, 0, 0};

@@ -66,6 +66,10 @@ class Backend {
   /// library versions. Stored with a run.
   virtual std::string numerics_signature() const = 0;
   virtual int threads() const { return 1; }
+  /// to[i] += from[i]: one rounding an element, in any order.
+  virtual void add(float* to, const float* from, int64_t n) const {
+    for (int64_t i = 0; i < n; ++i) to[i] += from[i];
+  }
 };
 
 /// One device that trainer.device can name.

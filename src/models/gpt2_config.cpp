@@ -7,11 +7,12 @@ namespace levanter {
 
 void Gpt2Config::fields(config::Fields& f) {
   ModelConfig::fields(f);
-  f("hidden_dim", hidden_dim, "width of the residual stream").at_least(1);
-  f("num_layers", num_layers, "number of transformer blocks").at_least(1);
+  f("hidden_dim", hidden_dim, "width of the residual stream").at_least(1).at_most(1e6);
+  f("num_layers", num_layers, "number of transformer blocks").at_least(1).at_most(1e4);
   f("num_heads", num_heads, "attention heads of a block; must divide hidden_dim").at_least(1);
   f("intermediate_dim", intermediate_dim, "width inside the MLP; by default 4 hidden_dim")
-      .at_least(1);
+      .at_least(1)
+      .at_most(1e7);
   f("activation_function", activation_function,
     "nonlinearity of the MLP; gelu_new is GPT-2's tanh approximation, gelu the exact one")
       .one_of({"gelu_new", "gelu", "relu", "silu"});

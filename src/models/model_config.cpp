@@ -5,11 +5,12 @@
 namespace levanter {
 
 void ModelConfig::fields(config::Fields& f) {
-  f("max_seq_len", max_seq_len, "tokens in one sequence").at_least(1).unit("tokens");
+  f("max_seq_len", max_seq_len, "tokens in one sequence").at_least(1).at_most(1e7).unit("tokens");
   f("vocab_size", vocab_size,
     "number of different tokens; by default the tokenizer's, and when set checked against it: with "
     "it, plan and bench need no data")
       .at_least(1)
+      .at_most(1e8)
       .unit("tokens")
       .may_change();
   f.dropped("seq_len", "write max_seq_len");

@@ -20,7 +20,7 @@ std::vector<NamedArray> decompose(Graph&, const Node& node, std::span<const Name
   const NamedArray p = in[0], m = in[2], v = in[3], lr = in[4], proceed = in[8];
   const NamedArray g = in[1] * in[5];
   const NamedArray m1 = m * beta1 + g * (1 - beta1), v1 = v * beta2 + g * g * (1 - beta2);
-  const NamedArray u = m1 * in[6] / (sqrt(v1 * in[7]) + epsilon) + p * weight_decay;
+  const NamedArray u = m1 / in[6] / (sqrt(v1 / in[7]) + epsilon) + p * weight_decay;
   return {select(proceed, p - lr * u, p), select(proceed, m1, m), select(proceed, v1, v)};
 }
 

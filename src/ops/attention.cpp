@@ -27,7 +27,19 @@ std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) 
     type_error("the dropout rate is not in [0, 1), or there are no keys for it");
   if (a.causal && q.size_of("position") != k.size_of("key_position"))
     type_error("causal attention needs as many keys as queries");
-  return {in[0], Type{in[0].dtype, attention_lse_axes(q)}};
+  const Axes rows = attention_lse_axes(q);
+  if (a.has_segments && (in[3].dtype != DType::i32 || !in[3].axes.contains("position") ||
+                         !is_subset(in[3].axes, rows)))
+    type_error("segment_ids are not i32 with position and q's batch axes");
+  if (a.has_keys) {
+    const Axes& keys = in[a.operands() - 1].axes;
+    if (in[a.operands() - 1].dtype != DType::u32 || keys.empty() ||
+        keys[keys.size() - 1] != key_word())
+      type_error("dropout_keys are u32 with key_word 2 as the last axis");
+    for (size_t i = 0; i + 1 < keys.size(); ++i)
+      if (keys[i] != rows[i]) type_error("dropout_keys' axes are not q's first ones");
+  }
+  return {in[0], Type{in[0].dtype, rows}};
 }
 
 /// scale q.k, masked: [batch, heads..., position, key_position]

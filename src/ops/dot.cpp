@@ -8,8 +8,10 @@ namespace levanter {
 namespace {
 
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
-  const Axes all = unite(in[0].axes, in[1].axes);
   if (in[0].dtype != in[1].dtype) type_error("operands of two types");
+  if (!is_subset(intersect(in[0].axes, in[1].axes), in[1].axes))
+    type_error("a shared axis has two sizes");
+  const Axes all = unite(in[0].axes, in[1].axes);
   if (!is_subset(a.axes, all))
     type_error(cat("the result's axes ", to_string(a.axes), " are not all in the operands"));
   for (const Axis& axis : without(all, a.axes))

@@ -7,8 +7,10 @@ namespace levanter {
 namespace {
 
 std::vector<Type> infer(const Attributes&, std::span<const Type> in) {
-  const Axes all = unite(in[1].axes, in[2].axes);
   if (in[0].dtype != in[1].dtype || in[0].dtype != in[2].dtype) type_error("operands of two types");
+  if (!is_subset(intersect(in[1].axes, in[2].axes), in[2].axes))
+    type_error("a shared axis has two sizes");
+  const Axes all = unite(in[1].axes, in[2].axes);
   if (!is_subset(in[0].axes, all)) type_error("acc has an axis that the product lacks");
   for (const Axis& axis : without(all, in[0].axes))
     if (!in[1].axes.contains(axis.name) || !in[2].axes.contains(axis.name))

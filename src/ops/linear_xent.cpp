@@ -2,6 +2,7 @@
 // forward call computes them (Hsu et al. 2024, arXiv:2410.10989). ints[0]: with gradients.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/rules.h"
 
 namespace levanter {
 
@@ -13,7 +14,7 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
   if (!is_subset(without(weight, "vocab"), h)) type_error("h lacks an axis of the weight");
   if (!(targets == without(h, weight))) type_error("targets are not one a row of h");
   if (in[2].dtype != DType::i32) type_error("targets are not i32");
-  if (!(in[3].axes == targets)) type_error("token_scale is not one a token");
+  if (!(in[3] == Type{in[0].dtype, targets})) type_error("token_scale is not one a token");
   std::vector<Type> out = {Type{in[0].dtype, {}}, Type{in[0].dtype, targets}};
   if (a.ints[0]) out.insert(out.end(), {in[0], in[1]});  // dh, dweight
   return out;
@@ -29,8 +30,11 @@ std::vector<NamedArray> decompose(Graph& graph, const Node& node, std::span<cons
   const NamedArray token_loss = lse - gather(logits, "vocab", targets);
   std::vector<NamedArray> out = {sum(token_loss * scale, targets.axes()), token_loss};
   if (!node.attributes.ints[0]) return out;
-  const NamedArray hot = map(Map::kEqual, broadcast(iota(graph, vocab, DType::i32), axes), targets);
-  const NamedArray dlogits = (exp(logits - lse) - cast(hot, h.dtype())) * scale;
+  // At the target, softmax - 1 is minus the sum of the others: no digits cancel when it is near 1.
+  const NamedArray hot =
+      cast(map(Map::kEqual, broadcast(iota(graph, vocab, DType::i32), axes), targets), h.dtype());
+  const NamedArray others = select(hot, zero_like(lse), exp(logits - lse));
+  const NamedArray dlogits = (others - hot * sum(others, {vocab})) * scale;
   out.push_back(dot(dlogits, weight, h.axes()));
   out.push_back(dot(dlogits, h, weight.axes()));
   return out;
@@ -67,6 +71,7 @@ void gradient(GradientCall& call) {
   const NamedArray g = call.output_cotangents[0];
   for (uint32_t i = 0; i < 2; ++i)
     if (call.wanted[i]) call.input_cotangents[i] = NamedArray(call.graph, Value{node, 2 + i}) * g;
+  if (call.wanted[3]) call.input_cotangents[3] = call.outputs[1] * g;
 }
 }  // namespace
 

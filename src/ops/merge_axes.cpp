@@ -8,6 +8,7 @@ namespace {
 
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
   const Axes& pieces = a.axes;
+  if (pieces.empty()) type_error("there are no axes to merge");
   const int at = pieces.empty() ? -1 : in[0].axes.find(pieces[0].name);
   for (size_t i = 0; i < pieces.size(); ++i) {
     const size_t position = static_cast<size_t>(at) + i;

@@ -106,7 +106,7 @@ NamedArray transpose(Operand x, const Axes& order);
 NamedArray rename(Operand x, AxisName from, AxisName to);
 /// The axis `name` cut into `pieces`, outermost first; their sizes multiply to its size.
 NamedArray split_axis(Operand x, AxisName name, const Axes& pieces);
-/// x cut along `axis` into consecutive parts of the given sizes (at most 4, adding up to the
+/// x cut along `axis` into consecutive parts of the given sizes (each at least 1, adding up to the
 /// axis): each part keeps the axis' name. The gradient is `concat`.
 std::vector<NamedArray> partition(Operand x, AxisName axis, std::span<const int64_t> sizes);
 
@@ -205,20 +205,20 @@ NamedArray attention(Operand q, NamedArray k, NamedArray v, const AttentionOptio
 /// targets      i32 [batch, position]
 /// token_scale  [batch, position]: loss weight over the number of loss tokens of the global batch
 struct LinearXent {
-  NamedArray loss;        ///< scalar; differentiable in h and weight
+  NamedArray loss;        ///< scalar; differentiable in h, weight and token_scale
   NamedArray token_loss;  ///< [batch, position]; for evaluation, no gradient
 };
 LinearXent linear_xent(Operand h, NamedArray weight, NamedArray targets, NamedArray token_scale);
 
 /// One step of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) for one parameter.
 ///   g' = scale g;  m' = beta1 m + (1-beta1) g';  v' = beta2 v + (1-beta2) g'^2
-///   p' = p - lr (correction1 m' / (sqrt(correction2 v') + eps) + weight_decay p)
+///   p' = p - lr ((m' / correction1) / (sqrt(v' / correction2) + eps) + weight_decay p)
 /// and (p, m, v) unchanged where `proceed` is 0.
 struct AdamwScalars {
   NamedArray lr;           ///< learning rate of this step
   NamedArray scale;        ///< clip factor of the gradient, in (0, 1]
-  NamedArray correction1;  ///< 1 / (1 - beta1^t), t from 1
-  NamedArray correction2;  ///< 1 / (1 - beta2^t)
+  NamedArray correction1;  ///< 1 - beta1^t, t from 1
+  NamedArray correction2;  ///< 1 - beta2^t
   NamedArray proceed;      ///< 1 to update, 0 to leave every bit of the state
 };
 struct AdamwOptions {

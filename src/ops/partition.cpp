@@ -1,4 +1,8 @@
 // One axis cut into consecutive parts, without a copy. axis: the axis; ints: the parts' sizes.
+#include <algorithm>
+#include <numeric>
+
+#include "base/error.h"
 #include "base/strings.h"
 #include "ops/ops.h"
 
@@ -50,13 +54,23 @@ const Op partition_entry = {.name = "partition",
 
 std::vector<NamedArray> partition(Operand x, AxisName axis, std::span<const int64_t> sizes) {
   Attributes a{.axis = axis};
-  if (sizes.size() > a.ints.size()) type_error(cat("partition into ", sizes.size(), " parts"));
-  for (size_t i = 0; i < sizes.size(); ++i) a.ints[i] = sizes[i];
+  const size_t most = a.ints.size(), here = std::min(sizes.size(), most);
+  for (size_t i = 0; i < here; ++i) a.ints[i] = sizes[i];
+  if (sizes.size() > most)  // the last part here holds all the rest
+    a.ints[most - 1] = std::accumulate(sizes.begin() + most - 1, sizes.end(), int64_t{0});
   const NamedArray in[] = {x.array};
   const NamedArray first = x.array.graph().add(ops::partition_entry, a, in, x.where);
+  Graph& graph = first.graph();
+  const size_t made = graph.node(first.value().node).outputs.size();
+  LEV_CHECK(made == here, cat("a part of ", axis.text(), " is empty"));
   std::vector<NamedArray> parts;
-  for (uint32_t i = 0; i < sizes.size(); ++i)
-    parts.emplace_back(x.array.graph(), Value{first.value().node, i});
+  for (uint32_t i = 0; i < here; ++i) parts.emplace_back(graph, Value{first.value().node, i});
+  if (sizes.size() > most) {
+    const NamedArray rest = parts.back();
+    parts.pop_back();
+    for (const NamedArray& part : partition(Operand(rest, x.where), axis, sizes.subspan(most - 1)))
+      parts.push_back(part);
+  }
   return parts;
 }
 

@@ -11,6 +11,8 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
   const Axes &updates = in[0].axes, &index = in[1].axes;
   if (in[1].dtype != DType::i32) type_error("the index is not i32");
   if (!a.axes.contains(a.axis)) type_error(cat("the result has no axis ", a.axis.text()));
+  if (updates.contains(a.axis))
+    type_error(cat("the updates have the axis ", a.axis.text(), " themselves"));
   if (!is_subset(index, updates)) type_error("the index has an axis that the updates lack");
   if (!is_subset(without(a.axes, a.axis), updates))
     type_error(cat("the updates lack an axis of ", to_string(a.axes)));
@@ -18,8 +20,8 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
 }
 
 void gradient(GradientCall& call) {
-  call.input_cotangents[0] =
-      gather(call.output_cotangents[0], call.node.attributes.axis, call.inputs[1]);
+  const NamedArray g = gather(call.output_cotangents[0], call.node.attributes.axis, call.inputs[1]);
+  call.input_cotangents[0] = broadcast(g, call.inputs[0].axes());  // over axes that were summed
 }
 
 Cost cost(const Node&, std::span<const Type> in) { return {static_cast<double>(in[0].elements())}; }

@@ -18,8 +18,9 @@ std::vector<int64_t> inner_points(const OptimizerConfig& config, int64_t total) 
   std::vector<int64_t> points;
   const auto& cycles = config.cycles;
   const auto& lengths = config.cycle_length;
-  if (cycles.listed) return cycles.values;
-  if (!cycles.values.empty()) {
+  if (cycles.listed) {
+    points = cycles.values;
+  } else if (!cycles.values.empty()) {
     const int64_t count = std::min(cycles.values[0], total);
     for (int64_t i = 1; i < count; ++i)
       points.push_back(static_cast<int64_t>(static_cast<double>(total) /

@@ -1,4 +1,6 @@
 // Reverse-mode differentiation: one cotangent a value, one rule an op.
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/strings.h"
 #include "ops/ops.h"
@@ -44,7 +46,8 @@ class Backprop {
 
   void visit(NodeId id) {
     const Node node = graph_.node(id);
-    if (node.inputs.empty()) return;
+    const auto is_needed = [this](const Value& input) { return needed_[input.node]; };
+    if (std::none_of(node.inputs.begin(), node.inputs.end(), is_needed)) return;
     LEV_CHECK(node.op->gradient != nullptr,
               cat(node.op->name, " has no gradient, at ", graph_.describe(id)));
     Origin origin = node.origin;

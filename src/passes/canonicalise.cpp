@@ -1,6 +1,7 @@
 // One node for equal nodes, none for unused ones, and three rewrites that change no bit.
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <unordered_map>
 
@@ -44,9 +45,13 @@ bool equal(const Node& a, const Node& b) {
          a.origin.generation == b.origin.generation;
 }
 
+/// Whether new kinds of op may appear; not once every node has been matched to a kernel.
+enum class Folding { kOn, kOff };
+
 class Canonicaliser {
  public:
-  explicit Canonicaliser(const Function& function) : from_(function), to_(function.empty_copy()) {}
+  Canonicaliser(const Function& function, Folding folding)
+      : from_(function), to_(function.empty_copy()), folding_(folding) {}
 
   Function run() {
     mark_live();
@@ -91,7 +96,7 @@ class Canonicaliser {
       map_[id] = *same;
       return;
     }
-    fold_dot_add(id, node);
+    if (folding_ == Folding::kOn) fold_dot_add(id, node);
     auto& bucket = seen_[hash_of(node)];
     for (const NodeId candidate : bucket)
       if (equal(to_.graph.node(candidate), node)) {
@@ -131,6 +136,7 @@ class Canonicaliser {
 
   const Function& from_;
   Function to_;
+  Folding folding_;
   std::vector<uint32_t> uses_;
   std::vector<NodeId> losses_with_gradients_;
   std::vector<Value> map_;
@@ -139,10 +145,13 @@ class Canonicaliser {
 
 }  // namespace
 
-Function canonicalise(const Function& function) { return Canonicaliser(function).run(); }
+Function canonicalise(const Function& function) {
+  return Canonicaliser(function, Folding::kOn).run();
+}
 
 Function optimise(const Function& function, const Backend& backend) {
-  return canonicalise(decompose(canonicalise(remat(canonicalise(function))), backend));
+  const Function lowered = decompose(canonicalise(remat(canonicalise(function))), backend);
+  return Canonicaliser(lowered, Folding::kOff).run();
 }
 
 }  // namespace levanter

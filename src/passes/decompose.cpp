@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "device/backend.h"
+#include "ops/rules.h"
 #include "passes/passes.h"
 
 namespace levanter {
@@ -24,8 +25,13 @@ bool decompose_once(Function& function, const Backend& backend) {
       const OriginScope scope(function.graph, node.origin, true);
       std::vector<NamedArray> inputs;
       for (const Value& input : node.inputs) inputs.emplace_back(function.graph, input);
-      for (const NamedArray& out : node.op->decompose(function.graph, node, inputs))
-        map[id].push_back(out.value());
+      for (const NamedArray& out : node.op->decompose(function.graph, node, inputs)) {
+        const Type& type = node.outputs[map[id].size()];
+        map[id].push_back(reorder(out, type.axes).value());
+        LEV_CHECK(function.graph.type(map[id].back()) == type,
+                  cat("the decomposition of ", node.op->name, " has the type ",
+                      to_string(out.type()), ", not ", to_string(type)));
+      }
       changed = true;
       continue;
     }

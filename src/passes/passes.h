@@ -27,7 +27,8 @@ Function remat(const Function& function);
 /// Replaces every composite that the backend has no kernel for by its decomposition.
 Function decompose(Function function, const Backend& backend);
 
-/// canonicalise, remat, decompose, and canonicalise again (which drops what is unused).
+/// canonicalise, remat, canonicalise, decompose, and a last merge of equal nodes, which drops what
+/// is unused and brings in no op that the backend has not been asked about.
 Function optimise(const Function& function, const Backend& backend);
 
 }  // namespace levanter

@@ -1,5 +1,6 @@
 #include "runtime/lowering.h"
 
+#include <algorithm>
 #include <map>
 #include <string_view>
 
@@ -26,7 +27,7 @@ class Lowering {
     for (NodeId id = 0; id < traced; ++id) visit(id);
     find_lifetimes();
     share_in_place();
-    for (size_t i = 0; i < function_.results.size(); ++i) settle_result(static_cast<int>(i));
+    settle_results();
     return std::move(out_);
   }
 
@@ -53,14 +54,16 @@ class Lowering {
 
   Place& place(Value value) { return places_[value.node][value.output]; }
 
-  /// Lets the makers of a concatenation's parts write straight into it, if all of them can.
+  /// Lets the makers of a concatenation's parts write straight into it, if all of them can and
+  /// each part has one place in it.
   void reserve_concat(NodeId id) {
     const Node& node = graph().node(id);
     if (!is(node, "concat")) return;
     for (const Value& part : node.inputs) {
       const Node& maker = graph().node(part.node);
-      if (maker.op->view || !backend_.writes_strided(maker) ||
-          uses_[part.node] != maker.outputs.size() || inside_.contains(part))
+      if (maker.op->view || elided_.contains(part.node) || !backend_.writes_strided(maker) ||
+          uses_[part.node] != maker.outputs.size() || inside_.contains(part) ||
+          std::count(node.inputs.begin(), node.inputs.end(), part) > 1)
         return;
     }
     const Type& type = node.outputs[0];
@@ -160,19 +163,36 @@ class Lowering {
     return slot;
   }
   Slot& root_slot(int slot) { return out_.slots[static_cast<size_t>(root(slot))]; }
+  const Slot& root_slot(int slot) const { return out_.slots[static_cast<size_t>(root(slot))]; }
 
   bool fills(const Place& p) const {
     return p.info.view.offset == 0 && p.info.view.is_contiguous() &&
            p.info.bytes() == out_.slots[static_cast<size_t>(p.slot)].bytes;
   }
 
+  /// Whether the step's kernel may write output o over its input i: no other output lies there,
+  /// and whatever it reads of that memory it reads as the same array.
+  bool may_write_over(const Step& step, size_t o, size_t i) const {
+    const Place& in = step.inputs[i];
+    const int memory = root(in.slot);
+    for (const Place& out : step.outputs)
+      if (root(out.slot) == memory) return false;
+    for (size_t j = 0; j < step.inputs.size(); ++j) {
+      const View &view = in.info.view, &other = step.inputs[j].info.view;
+      if (root(step.inputs[j].slot) != memory) continue;
+      if (!(other.axes == view.axes) || other.strides != view.strides ||
+          other.offset != view.offset || !step.kernel->in_place(o, j))
+        return false;
+    }
+    return fills(in);
+  }
+
   /// Whether output o of step s may take the memory of its input i, which dies there.
   bool can_share(int s, size_t o, size_t i) {
     const Step& step = out_.steps[static_cast<size_t>(s)];
     const Place &in = step.inputs[i], &out = step.outputs[o];
-    return root(in.slot) != root(out.slot) && root_slot(in.slot).last == s &&
-           root_slot(in.slot).bytes == root_slot(out.slot).bytes && fills(in) && fills(out) &&
-           step.kernel->in_place(o, i);
+    return root_slot(in.slot).last == s && root_slot(in.slot).bytes == root_slot(out.slot).bytes &&
+           fills(out) && may_write_over(step, o, i);
   }
 
   void share_in_place() {
@@ -190,36 +210,63 @@ class Lowering {
     }
   }
 
-  /// Puts a result where the caller wants it: by choosing its memory, else by a copy at the end.
-  void settle_result(int index) {
+  /// Puts each result where the caller wants it: by choosing its memory, else by a copy at the
+  /// end. Copies into donated arguments come last, when nothing reads an argument any more.
+  void settle_results() {
+    std::map<size_t, Place> late;
+    for (size_t i = 0; i < function_.results.size(); ++i) {
+      const Result& result = function_.results[i];
+      if (settle_in_place(static_cast<int>(i))) continue;
+      const Place source = place(result.value);
+      if (result.donated < 0)
+        add_copy(result.value, source, Slot::Kind::kResult, static_cast<int>(i));
+      else if (is(graph().node(out_.slots[static_cast<size_t>(source.slot)].maker), "input"))
+        late[i] = add_copy(result.value, source, Slot::Kind::kArena, 0);
+      else
+        late[i] = source;
+    }
+    for (const auto& [i, source] : late) {
+      const Result& result = function_.results[i];
+      add_copy(result.value, source, Slot::Kind::kArgument, result.donated);
+    }
+  }
+
+  /// Settles a result without a copy if its value has memory of its own, or is the argument that
+  /// it is to replace.
+  bool settle_in_place(int index) {
     const Result& result = function_.results[static_cast<size_t>(index)];
-    const Place source = place(result.value);
+    const Place& source = place(result.value);
     Slot& slot = root_slot(source.slot);
     const bool donated = result.donated >= 0;
-    if (slot.kind == Slot::Kind::kArena && fills(source) &&
-        (!donated || argument_is_free(result, slot))) {
+    if (!fills(source)) return false;
+    if (slot.kind == Slot::Kind::kArena && (!donated || argument_is_free(result, slot))) {
       slot.kind = donated ? Slot::Kind::kArgument : Slot::Kind::kResult;
       slot.index = donated ? result.donated : index;
-      return;
+      return true;
     }
-    if (donated && slot.kind == Slot::Kind::kArgument && slot.index == result.donated) return;
+    return donated && slot.kind == Slot::Kind::kArgument && slot.index == result.donated;
+  }
+
+  /// Appends a copy of `source`, which holds `value`, to memory of its own.
+  Place add_copy(Value value, const Place& source, Slot::Kind kind, int index) {
+    Node node{
+        &ops::copy_entry, {}, {value}, {graph().type(value)}, graph().node(value.node).origin};
     Step step;
-    Node node{&ops::copy_entry, {}, {result.value}, {graph().type(result.value)}, {}};
-    node.origin = graph().node(result.value.node).origin;
     step.node = function_.graph.append(std::move(node));
     const Type& type = graph().node(step.node).outputs[0];
+    const Place target{new_slot(kind, index, type.bytes(), step.node),
+                       {type.dtype, View::row_major(type.axes), {}}};
     step.inputs = {source};
-    step.outputs = {{new_slot(donated ? Slot::Kind::kArgument : Slot::Kind::kResult,
-                              donated ? result.donated : index, type.bytes(), step.node),
-                     {type.dtype, View::row_major(type.axes), {}}}};
+    step.outputs = {target};
     make_kernel(step);
     out_.steps.push_back(std::move(step));
     note_use(static_cast<int>(out_.steps.size()) - 1);
+    return target;
   }
 
   /// The donated argument is read for the last time before the result is first written, or by the
   /// step that writes it, over which its kernel can write.
-  bool argument_is_free(const Result& result, const Slot& slot) {
+  bool argument_is_free(const Result& result, const Slot& slot) const {
     const auto found = arguments_.find(result.donated);
     if (found == arguments_.end()) return true;
     const Slot& argument = out_.slots[static_cast<size_t>(found->second)];
@@ -229,7 +276,7 @@ class Lowering {
     for (size_t o = 0; o < step.outputs.size(); ++o)
       for (size_t i = 0; i < step.inputs.size(); ++i)
         if (&root_slot(step.outputs[o].slot) == &slot && step.inputs[i].slot == found->second)
-          return fills(step.inputs[i]) && step.kernel->in_place(o, i);
+          return may_write_over(step, o, i);
     return false;
   }
 

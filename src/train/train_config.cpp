@@ -15,11 +15,16 @@ namespace {
 
 constexpr int64_t kDefaultGroups = 8;
 
+/// Every divisor of n, smallest first.
 std::string divisors(int64_t n) {
-  std::vector<std::string> all;
-  for (int64_t d = 1; d <= n; ++d)
-    if (n % d == 0) all.push_back(cat(d));
-  return join(all, ", ");
+  std::vector<std::string> small, large;
+  for (int64_t d = 1; d * d <= n; ++d) {
+    if (n % d != 0) continue;
+    small.push_back(cat(d));
+    if (d * d != n) large.push_back(cat(n / d));
+  }
+  small.insert(small.end(), large.rbegin(), large.rend());
+  return join(small, ", ");
 }
 
 }  // namespace
@@ -56,7 +61,11 @@ Error TrainConfig::error(ErrorKind kind, std::string_view key, std::string messa
   return Error(kind, std::move(message)).at(where(key));
 }
 
-void TrainConfig::validate(config::Problems& p) const {
+namespace {
+
+/// Faults sizes that do not cut a batch into microbatches, groups and ranks.
+void check_batch(const TrainConfig& config, config::Problems& p) {
+  const TrainerConfig& trainer = config.trainer;
   const int64_t batch = trainer.train_batch_size;
   if (trainer.microbatch_size && batch % *trainer.microbatch_size != 0) {
     p.add("trainer.microbatch_size",
@@ -65,25 +74,33 @@ void TrainConfig::validate(config::Problems& p) const {
           {"trainer.train_batch_size"})
         .allowed(divisors(batch))
         .hint("without the key a size is chosen that does");
-    return;  // the checks below count microbatches
+    return;  // what follows counts microbatches
   }
-  if (gradient_groups() > num_microbatches())
+  const int64_t groups = config.gradient_groups();
+  if (groups > config.num_microbatches()) {
     p.add("trainer.gradient_groups",
-          cat("trainer.gradient_groups = ", gradient_groups(), " is more than the ",
-              num_microbatches(), " microbatches of a step"),
+          cat("trainer.gradient_groups = ", groups, " is more than the ", config.num_microbatches(),
+              " microbatches of a step"),
           {"trainer.train_batch_size", "trainer.microbatch_size", "model.max_seq_len"})
-        .allowed(cat("1 to ", num_microbatches()))
+        .allowed(cat("1 to ", config.num_microbatches()))
         .hint("a smaller trainer.microbatch_size gives more microbatches");
-  else if (trainer.ranks > gradient_groups())
-    p.add("trainer.ranks",
-          cat("trainer.ranks = ", trainer.ranks, " is more than the ", gradient_groups(),
-              " gradient groups of a step"),
-          {"trainer.train_batch_size", "trainer.microbatch_size", "trainer.gradient_groups",
-           "model.max_seq_len"})
-        .allowed(cat("1 to ", gradient_groups()))
+  } else if (trainer.ranks > groups) {
+    p.add(
+         "trainer.ranks",
+         cat("trainer.ranks = ", trainer.ranks, " is more than trainer.gradient_groups = ", groups),
+         {"trainer.train_batch_size", "trainer.microbatch_size", "trainer.gradient_groups",
+          "model.max_seq_len"})
+        .allowed(cat("1 to ", groups))
         .hint(
-            "a rank owns whole groups; raise trainer.gradient_groups, or lower "
-            "trainer.microbatch_size to have more");
+            "a rank owns whole groups of microbatches; a smaller trainer.microbatch_size gives "
+            "more");
+  }
+}
+
+}  // namespace
+
+void TrainConfig::validate(config::Problems& p) const {
+  check_batch(*this, p);
   const auto needed = data.tokenizer->vocab_size();
   if (!data.components.empty() && needed && model->vocab_size && *model->vocab_size < *needed)
     p.add("model.vocab_size",
@@ -130,7 +147,10 @@ std::string print_config(const TrainConfig& config) {
     config::Value id;
     id.kind = config::Value::Kind::kString;
     id.text = config.run_id();
-    root.find("trainer")->value.members.push_back({"id", {}, std::move(id)});
+    auto& members = root.find("trainer")->value.members;
+    const auto after = std::find_if(members.begin(), members.end(),
+                                    [](const auto& member) { return member.key == "device"; });
+    members.insert(after, {"id", {}, std::move(id)});
   }
   return config::print_document(root);
 }

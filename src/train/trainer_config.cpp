@@ -49,10 +49,12 @@ void TrainerConfig::fields(config::Fields& f) {
   f("mp", mp, "number format of parameters and arithmetic");
   f("num_train_steps", num_train_steps, "optimizer steps of the run")
       .at_least(1)
+      .at_most(1e12)
       .unit("steps")
       .may_change();
   f("train_batch_size", train_batch_size, "sequences of one optimizer step")
       .at_least(1)
+      .at_most(1e7)
       .unit("sequences");
   f("microbatch_size", microbatch_size,
     "sequences whose gradient is computed at once, a divisor of train_batch_size; by default the "
@@ -98,6 +100,7 @@ void TrainerConfig::fields(config::Fields& f) {
   f("require_same_bits", require_same_bits,
     "whether a resume is refused where libraries or instructions would change the bits")
       .may_change();
+  f.dropped("batch_size", "write train_batch_size");
   f.dropped("quantization", "parameters and arithmetic are f32");
   f.dropped("model_averaging", "remove it: there is no averaged model");
   f.dropped("wandb", "write tracker = [\"console\", \"jsonl\", \"tensorboard\"]");
@@ -209,10 +212,12 @@ void StartFrom::validate(config::Problems& p) const {
     p.add("kind", cat(p.name("kind"), " = \"checkpoint\" needs ", p.name("path")), {"path"})
         .hint("write path = \"logs/RUN\", or the folder of one step");
   if (kind != "none") return;
-  for (const char* key : {"path", "what"})
-    if (p.given(key))
-      p.add(key, cat(p.name(key), " is not read with ", p.name("kind"), " = \"none\""), {"kind"})
-          .hint(cat("write ", p.name("kind"), " = \"checkpoint\", or remove the key"));
+  const auto unread = [&](const char* key) {
+    p.add(key, cat(p.name(key), " is not read with ", p.name("kind"), " = \"none\""), {"kind"})
+        .hint(cat("write ", p.name("kind"), " = \"checkpoint\", or remove the key"));
+  };
+  if (path) unread("path");
+  if (what != "all") unread("what");
 }
 
 void TrainConfig::fields(config::Fields& f) {

@@ -86,8 +86,8 @@ TEST_CASE("keys, bits and uniforms equal JAX's to the bit, normals within 4 ulp"
         CHECK(ulps(normal(key, a[2] + i), std::bit_cast<float>(c.words[i])) <= kNormalUlps);
     }
   }
-  CHECK(seen == std::set<std::string>{"seed", "split", "fold_in", "threefry", "bits", "uniform",
-                                      "normal"});
+  CHECK(seen ==
+        std::set<std::string>{"seed", "split", "fold_in", "threefry", "bits", "uniform", "normal"});
 }
 
 TEST_CASE("a filled range holds what each index gives, whatever the range", "[base]") {

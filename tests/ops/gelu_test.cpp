@@ -1,4 +1,7 @@
-#include "support/evaluate.h"
+#include <cmath>
+#include <numbers>
+
+#include "support/checks.h"
 
 using namespace levanter;
 using namespace levanter::testing;
@@ -25,4 +28,21 @@ TEST_CASE("gelu takes the values of its formulas", "[ops]") {
       evaluate([](const auto& in) { return std::vector{gelu(in[0], Gelu::kErf)}; }, {x});
   CHECK(erf[0].values[0] == Approx(-0.15865525393145707));
   CHECK(erf[0].values[2] == Approx(1.9544997361036416));
+}
+
+TEST_CASE("gelu's own rule agrees with backprop through its formulas", "[ops]") {
+  const Build tanh_formula = [](const auto& in) {
+    const NamedArray x = in[0];
+    return std::vector{x * 0.5 *
+                       (tanh((x + x * x * x * 0.044715) * std::sqrt(2 / std::numbers::pi)) + 1.0)};
+  };
+  const Build erf_formula = [](const auto& in) {
+    return std::vector{in[0] * 0.5 * (map(Map::kErf, in[0] / std::sqrt(2.0)) + 1.0)};
+  };
+  const auto fused = [](Gelu kind) {
+    return [kind](const std::vector<NamedArray>& in) { return std::vector{gelu(in[0], kind)}; };
+  };
+  const Array x = random_array(kX, 1);
+  CHECK(rule_difference(fused(Gelu::kTanh), tanh_formula, {x}, 0) < kRoundingTolerance);
+  CHECK(rule_difference(fused(Gelu::kErf), erf_formula, {x}, 0) < kRoundingTolerance);
 }

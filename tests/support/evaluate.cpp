@@ -56,6 +56,8 @@ Array unpack(const std::vector<std::byte>& bytes, const Type& type) {
   return array;
 }
 
+}  // namespace
+
 Function trace(const Build& build, const std::vector<Array>& inputs, DType real) {
   Function function("test", real);
   std::vector<NamedArray> arguments;
@@ -88,11 +90,13 @@ std::vector<Array> run(Function function, const std::vector<Array>& inputs,
   executable.bind(memory->data(), workspace->data(), in_pointers, out_pointers);
   executable.run();
   std::vector<Array> results;
-  for (size_t i = 0; i < out.size(); ++i) results.push_back(unpack(out[i], types[i]));
+  for (size_t i = 0; i < out.size(); ++i) {
+    const int donated = executable.results()[i].donated;
+    results.push_back(unpack(donated < 0 ? out[i] : in[static_cast<size_t>(donated)], types[i]));
+  }
   return results;
 }
 
-/// The sum over outputs of output times fixed weights: a scalar that no gradient slips through.
 NamedArray weighted_sum(const std::vector<NamedArray>& outputs) {
   NamedArray total;
   uint32_t seed = 17;
@@ -108,8 +112,6 @@ NamedArray weighted_sum(const std::vector<NamedArray>& outputs) {
   }
   return total;
 }
-
-}  // namespace
 
 Array random_array(const Type& type, uint32_t seed, double margin) {
   Array array{type, {}};

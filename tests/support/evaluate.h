@@ -30,6 +30,12 @@ using Build = std::function<std::vector<NamedArray>(const std::vector<NamedArray
 /// A backend by name: "reference" or "cpu".
 std::unique_ptr<Backend> make_backend(const std::string& name, int threads = 1);
 
+/// The function of `build` over inputs of these types, f32 and f64 ones as `real`.
+Function trace(const Build& build, const std::vector<Array>& inputs, DType real = DType::f64);
+/// Compiles a function as it stands and runs it once in poisoned memory: its results, where donated
+/// read from the argument's buffer.
+std::vector<Array> run(Function function, const std::vector<Array>& inputs, const Backend& backend);
+
 /// Traces `build` over inputs of these types (f32 and f64 ones become `real`), optimises, compiles
 /// and runs it.
 std::vector<Array> evaluate(const Build& build, const std::vector<Array>& inputs,
@@ -37,6 +43,9 @@ std::vector<Array> evaluate(const Build& build, const std::vector<Array>& inputs
 /// On the reference backend.
 std::vector<Array> evaluate(const Build& build, const std::vector<Array>& inputs,
                             DType real = DType::f64);
+
+/// The sum over outputs of output times fixed weights: a scalar that no gradient slips through.
+NamedArray weighted_sum(const std::vector<NamedArray>& outputs);
 
 /// The gradient of the scalar build(inputs)[0] in input `which`, by backprop.
 Array gradient(const Build& build, const std::vector<Array>& inputs, size_t which,

@@ -1,0 +1,107 @@
+// Attention and its gradients, tile by tile of queries, with tile products from oneDNN.
+// Vaswani et al. 2017, arXiv:1706.03762; the backward pass recomputes the probabilities as in
+// Dao et al. 2022, arXiv:2205.14135.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/threads.h"
+#include "kernels/cpu/onednn.h"
+#include "kernels/cpu/vector.h"
+
+namespace levanter::cpu {
+
+/// Where an array over batch, position, head and head_dim lies; strides in elements, head_dim's
+/// is 1.
+struct AttentionView {
+  int64_t batch = 0, position = 0, head = 0;
+};
+
+/// For each batch row b, query head h = kv * (heads / kv_heads) + group, query t and key s:
+///   p[b, h, t, :] = softmax over allowed s of scale * q[b, t, h, :] . k[b, s, kv, :]
+///   o[b, t, h, :] = sum over s of p' v[b, s, kv, :],  p' = p after dropout
+/// Causal queries see the keys up to their own place, both ends aligned: s <= t + keys - queries.
+struct AttentionShape {
+  int64_t batch = 0, heads = 0, kv_heads = 0;
+  int64_t queries = 0, keys = 0;  ///< positions
+  int64_t head_dim = 0;
+  float scale = 1;
+  bool causal = false;
+  float keep = 1;  ///< probability that dropout keeps an element; 1 for no dropout
+};
+
+/// Arrays of the forward pass. segment_ids is [batch, keys] or nullptr; with it the numbers of
+/// queries and keys are equal and both see only their own segment. dropout_keys is [batch][2]
+/// (upper word first) where keep < 1; inside a row the counter is the index over [heads, queries,
+/// keys].
+struct AttentionInput {
+  const float *q = nullptr, *k = nullptr, *v = nullptr;
+  AttentionView q_view, k_view, v_view;
+  const int32_t* segment_ids = nullptr;
+  const uint32_t* dropout_keys = nullptr;
+};
+struct AttentionOutput {
+  float* o = nullptr;
+  AttentionView o_view;
+  float* lse = nullptr;  ///< [batch, heads, queries], the log of the sum of exponentials
+};
+
+/// Arrays of the backward pass beside those of the forward pass.
+struct AttentionGradients {
+  const float *lse = nullptr, *d_o = nullptr;
+  AttentionView do_view;
+  float *dq = nullptr, *dk = nullptr, *dv = nullptr;
+  AttentionView dq_view, dk_view, dv_view;
+};
+
+/// The compiled products and the plan of both passes. Work items are (batch row, kv head); an
+/// item's result does not depend on which worker runs it, so neither does anything else.
+class Attention final {
+ public:
+  enum class Pass { kForward, kBackward };
+
+  /// Compiles the products of one pass; `products` must outlive this.
+  Attention(Products& products, const AttentionShape& shape, Pass pass);
+
+  /// Scratch that each worker needs, a multiple of 64; linear in the number of keys.
+  size_t scratch_bytes_per_worker() const { return scratch_bytes_; }
+  int64_t items() const { return shape_.batch * shape_.kv_heads; }
+
+  /// All items on the pool. `scratch` holds scratch_bytes_per_worker() for each worker, aligned
+  /// to 64.
+  void forward(ThreadPool& pool, const AttentionInput& in, const AttentionOutput& out,
+               void* scratch) const;
+  void backward(ThreadPool& pool, const AttentionInput& in, const AttentionGradients& gradients,
+                void* scratch) const;
+
+ private:
+  /// A tile of queries with the keys that any of them sees.
+  struct Tile {
+    int64_t first = 0, rows = 0, keys = 0;
+    const Product* scores = nullptr;  ///< q k^T, and do v^T: [rows, keys]
+    const Product* mix = nullptr;     ///< p v, and ds k: [rows, head_dim]
+    const Product* spread = nullptr;  ///< p^T do, and ds^T q: [keys, head_dim]
+  };
+  struct Scratch;
+  struct Item;
+
+  Scratch carve(void* scratch, int worker) const;
+  Item item(int64_t index) const;
+  KeyMask mask(const AttentionInput& in, const Item& item, int64_t query) const;
+  RandomSpan random(const AttentionInput& in, const Item& item, int64_t head, int64_t query) const;
+  void forward_item(const Item& item, const AttentionInput& in, const AttentionOutput& out,
+                    const Scratch& scratch) const;
+  void backward_item(const Item& item, const AttentionInput& in,
+                     const AttentionGradients& gradients, const Scratch& scratch) const;
+  void backward_rows(const Tile& tile, const Item& item, int64_t head, const AttentionInput& in,
+                     const float* lse, const Scratch& scratch) const;
+
+  AttentionShape shape_;
+  Pass pass_;
+  std::vector<Tile> tiles_;
+  size_t scratch_bytes_ = 0, product_bytes_ = 0;
+};
+
+}  // namespace levanter::cpu

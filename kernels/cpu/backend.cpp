@@ -1,0 +1,155 @@
+// The CPU backend: our threads, our tiles, single-threaded oneDNN products, vector kernels.
+#include "device/backend.h"
+
+#include <span>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "device/host_buffer.h"
+#include "kernels/cpu/copy.h"
+#include "kernels/cpu/kernel.h"
+#include "kernels/reference/walk.h"
+
+namespace levanter {
+
+namespace reference {
+std::span<const KernelEntry* const> entries();
+}
+
+namespace cpu {
+
+std::span<const CpuKernelEntry* const> entries();
+
+namespace {
+
+const OpKernel* find(std::string_view op) {
+  for (const CpuKernelEntry* entry : entries())
+    for (const OpKernel* kernel : {&entry->kernel, &entry->second})
+      if (kernel->op == op) return kernel;
+  return nullptr;
+}
+
+const reference::KernelEntry* find_reference(std::string_view op) {
+  for (const reference::KernelEntry* entry : reference::entries())
+    if (entry->op == op) return entry;
+  return nullptr;
+}
+
+/// Copies inputs that lie in strides, then runs a kernel that wants them without gaps.
+class PackingKernel final : public Kernel {
+ public:
+  PackingKernel(Context& context, const OpKernel& entry, const KernelRequest& request)
+      : context_(context), inputs_(request.inputs) {
+    KernelRequest packed = request;
+    for (ArrayInfo& info : packed.inputs) {
+      packs_.push_back(!info.view.is_contiguous());
+      if (packs_.back()) bytes_ += align64(info.bytes());
+      info.view = View::row_major(info.view.axes);
+    }
+    LEV_CHECK(inputs_.size() <= kInputs, "more inputs than a packing kernel has room for");
+    inner_ = entry.make(context, packed);
+  }
+  int64_t workspace_bytes() const override { return bytes_ + inner_->workspace_bytes(); }
+  bool in_place(size_t output, size_t input) const override {
+    return !packs_[input] && inner_->in_place(output, input);
+  }
+  void run(const void* const* in, void* const* out, void* workspace) const override {
+    const void* pointers[kInputs];
+    auto* at = static_cast<std::byte*>(workspace);
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      pointers[i] = in[i];
+      if (!packs_[i]) continue;
+      auto* copy = reinterpret_cast<float*>(at);
+      copy_strided(context_.pool, floats(in[i]), inputs_[i].view, copy,
+                   View::row_major(inputs_[i].view.axes));
+      pointers[i] = copy;
+      at += align64(inputs_[i].bytes());
+    }
+    inner_->run(pointers, out, at);
+  }
+
+ private:
+  static constexpr size_t kInputs = 16;
+  Context& context_;
+  std::vector<ArrayInfo> inputs_;
+  std::vector<bool> packs_;
+  int64_t bytes_ = 0;
+  std::unique_ptr<Kernel> inner_;
+};
+
+bool all_contiguous(const std::vector<ArrayInfo>& arrays) {
+  for (const ArrayInfo& info : arrays)
+    if (!info.view.is_contiguous()) return false;
+  return true;
+}
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(int threads)
+      : context_(std::make_unique<Context>(threads > 0 ? threads : available_threads())) {}
+
+  std::string name() const override { return "cpu"; }
+  int threads() const override { return context_->pool.threads(); }
+
+  bool supports(const Node& node, std::span<const Type> inputs) const override {
+    const std::string_view op = node.op->name;
+    if (op == "input" || op == "constant" || find_reference(op)) return true;
+    const OpKernel* entry = find(op);
+    if (!entry) return false;
+    for (const Type& type : inputs)
+      if (type.dtype == DType::f64) return false;
+    return !entry->supports || entry->supports(node, inputs);
+  }
+
+  bool writes_strided(const Node& node) const override {
+    const OpKernel* entry = find(node.op->name);
+    return entry && entry->writes_strided && node.outputs[0].dtype != DType::f64;
+  }
+
+  std::unique_ptr<Kernel> lower(const KernelRequest& request) const override {
+    const std::string_view op = request.node.op->name;
+    if (const OpKernel* entry = find(op);
+        entry && request.outputs[0].dtype != DType::f64) {
+      if (entry->packs_inputs && !all_contiguous(request.inputs))
+        return std::make_unique<PackingKernel>(*context_, *entry, request);
+      if (auto kernel = entry->make(*context_, request)) return kernel;
+    }
+    const reference::KernelEntry* fallback = find_reference(op);
+    LEV_CHECK(fallback != nullptr, cat("the cpu backend has no kernel for ", op));
+    return fallback->make(request);
+  }
+
+  std::unique_ptr<Buffer> allocate(int64_t bytes) const override {
+    return allocate_host(bytes, threads());
+  }
+
+  void add(float* to, const float* from, int64_t n) const override {
+    for_spans(context_->pool, n, [&](int64_t begin, int64_t end) {
+      context_->vector.add_to(to + begin, from + begin, end - begin);
+    });
+  }
+
+  std::string numerics_signature() const override {
+    // The vector kernels give the same bits on every level of the instruction set; oneDNN's
+    // products depend on the one it finds.
+    return cat("cpu; products ", onednn_version(), " on x86-64-", context_->vector.isa);
+  }
+
+ private:
+  std::unique_ptr<Context> context_;
+};
+
+}  // namespace
+
+}  // namespace cpu
+
+namespace device {
+extern const BackendEntry cpu_entry;
+const BackendEntry cpu_entry = {"cpu", "all cores: oneDNN products, vector kernels, own threads",
+                                [](int threads) -> std::unique_ptr<Backend> {
+                                  return std::make_unique<cpu::CpuBackend>(threads);
+                                }};
+}  // namespace device
+
+}  // namespace levanter

@@ -1,0 +1,14 @@
+// Copies between layouts, for kernels that need an operand in another order.
+#pragma once
+
+#include "base/threads.h"
+#include "graph/op.h"
+
+namespace levanter::cpu {
+
+/// to[index] = from[index] for every index over the axes of `to_view`, which are those of
+/// `from_view` in any order. Any 4-byte elements.
+void copy_strided(ThreadPool& pool, const float* from, const View& from_view, float* to,
+                  const View& to_view);
+
+}  // namespace levanter::cpu

@@ -1,0 +1,58 @@
+// Counting sort of the positions by id (stable), then one task for each block of vocabulary rows.
+#include "kernels/cpu/embedding.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "kernels/cpu/vector.h"
+
+namespace levanter::cpu {
+namespace {
+
+constexpr int64_t kTaskPositions =
+    256;  ///< positions or rows that a worker claims at a time, about
+
+size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+}  // namespace
+
+size_t EmbeddingGradient::scratch_bytes() const {
+  return round_up(sizeof(int32_t) * static_cast<size_t>(positions)) +
+         round_up(sizeof(int32_t) * static_cast<size_t>(vocab + 1));
+}
+
+void EmbeddingGradient::run(ThreadPool& pool, const int32_t* ids, const float* dy, int64_t dy_row,
+                            float* dweight, void* scratch) const {
+  LEV_CHECK(positions < INT32_MAX, "too many positions for one embedding gradient");
+  auto* const sorted = static_cast<int32_t*>(scratch);
+  auto* const begins = reinterpret_cast<int32_t*>(
+      static_cast<char*>(scratch) + round_up(sizeof(int32_t) * static_cast<size_t>(positions)));
+  std::fill(begins, begins + vocab + 1, 0);
+  for (int64_t i = 0; i < positions; ++i) {
+    LEV_CHECK(ids[i] >= 0 && ids[i] < vocab, "a token id is outside the vocabulary");
+    ++begins[ids[i]];
+  }
+  int32_t total = 0;
+  for (int64_t v = 0; v <= vocab; ++v) {
+    total += begins[v];
+    begins[v] = total;  // where id v ends, until filling from the back moves it to where v begins
+  }
+  for (int64_t i = positions; i-- > 0;) sorted[--begins[ids[i]]] = static_cast<int32_t>(i);
+
+  const VectorKernels& kernels = vector_kernels();
+  const int64_t rows =
+      std::clamp<int64_t>(kTaskPositions * vocab / (positions + vocab + 1), 1, kTaskPositions);
+  pool.parallel_for((vocab + rows - 1) / rows, [&](int64_t task, int) {
+    const int64_t end = std::min(vocab, (task + 1) * rows);
+    for (int64_t v = task * rows; v < end; ++v) {
+      float* const row = dweight + v * width;
+      std::memset(row, 0, sizeof(float) * static_cast<size_t>(width));
+      for (int32_t at = begins[v]; at < begins[v + 1]; ++at) {
+        kernels.add_to(row, dy + sorted[at] * dy_row, width);
+      }
+    }
+  });
+}
+
+}  // namespace levanter::cpu

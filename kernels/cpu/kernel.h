@@ -1,0 +1,91 @@
+// What the kernels of the CPU backend share: the pool, the compiled products, the vector table.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "base/threads.h"
+#include "device/backend.h"
+#include "kernels/cpu/onednn.h"
+#include "kernels/cpu/vector.h"
+
+namespace levanter::cpu {
+
+/// One of each for a backend; outlives its kernels.
+struct Context {
+  explicit Context(int threads)
+      : pool(threads), products(threads), vector(vector_kernels()) {}
+  ThreadPool pool;
+  Products products;
+  const VectorKernels& vector;
+};
+
+/// A kernel of the CPU backend for one op.
+struct OpKernel {
+  const char* op = "";
+  /// A primitive's kernel may be null for a request that it does not take: the reference kernel
+  /// then serves.
+  std::unique_ptr<Kernel> (*make)(Context& context, const KernelRequest& request) = nullptr;
+  /// Whether a composite with floating types f32 has this kernel, or is decomposed; null: always.
+  bool (*supports)(const Node& node, std::span<const Type> inputs) = nullptr;
+  /// Inputs that are not row-major without gaps are copied before the kernel sees them.
+  bool packs_inputs = false;
+  /// Whether outputs may be strided views of a larger array.
+  bool writes_strided = false;
+};
+
+/// What a file kernels/cpu/op_<name>.cpp defines: the op's kernel, and its gradient's or its twin's.
+struct CpuKernelEntry {
+  OpKernel kernel, second = {};
+};
+
+/// Base of the kernels: what they were asked for, and the context.
+class CpuKernel : public Kernel {
+ public:
+  CpuKernel(Context& c, const KernelRequest& request)
+      : context(c),
+        attributes(request.node.attributes),
+        inputs(request.inputs),
+        outputs(request.outputs) {}
+
+ protected:
+  Context& context;
+  const Attributes attributes;
+  const std::vector<ArrayInfo> inputs, outputs;
+};
+
+template <class K>
+std::unique_ptr<Kernel> make(Context& context, const KernelRequest& request) {
+  return std::make_unique<K>(context, request);
+}
+
+/// Elements of a task small enough to share among threads and large enough to be worth a claim.
+inline constexpr int64_t kTaskElements = 16384;
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t align64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+inline const float* floats(const void* p) { return static_cast<const float*>(p); }
+inline float* floats(void* p) { return static_cast<float*>(p); }
+
+/// fn(begin, end) over pieces of [0, n) of kTaskElements, on the pool.
+template <class Fn>
+void for_spans(ThreadPool& pool, int64_t n, Fn&& fn) {
+  pool.parallel_for(ceil_div(n, kTaskElements), [&](int64_t task, int) {
+    const int64_t begin = task * kTaskElements;
+    fn(begin, std::min(n, begin + kTaskElements));
+  });
+}
+
+/// fn(first_row, rows) over blocks of rows of `width` elements, about kTaskElements each.
+template <class Fn>
+void for_rows(ThreadPool& pool, int64_t rows, int64_t width, Fn&& fn) {
+  const int64_t block = std::max<int64_t>(1, kTaskElements / std::max<int64_t>(1, width));
+  pool.parallel_for(ceil_div(rows, block), [&](int64_t task, int) {
+    const int64_t begin = task * block;
+    fn(begin, std::min(block, rows - begin));
+  });
+}
+
+}  // namespace levanter::cpu

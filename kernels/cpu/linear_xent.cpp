@@ -1,0 +1,102 @@
+// A chunk: logits by tiles, the cross entropy row by row in place, then both gradients by tiles.
+#include "kernels/cpu/linear_xent.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/cpu/vector.h"
+
+namespace levanter::cpu {
+namespace {
+
+constexpr int64_t kShortChunk = 256, kLongChunk = 4096;
+constexpr int64_t kChunkElements = int64_t{1} << 24;  ///< logits of a chunk: 64 MiB
+constexpr int64_t kRowsElements = 16384;              ///< logits that a worker claims at a time
+
+size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/// As many tokens as keep the logits within their limit, a multiple of 256.
+int64_t chunk_length(const LinearXentShape& shape) {
+  const int64_t fitting =
+      kChunkElements / std::max<int64_t>(shape.vocab, 1) / kShortChunk * kShortChunk;
+  return std::min(shape.tokens, std::clamp(fitting, kShortChunk, kLongChunk));
+}
+
+ProductShape logits_shape(const LinearXentShape& s, int64_t tokens) {
+  return {tokens, s.vocab, s.embed, s.h_row, 1, s.weight_embed, s.weight_vocab, s.vocab};
+}
+ProductShape dh_shape(const LinearXentShape& s, int64_t tokens) {
+  return {tokens, s.embed, s.vocab, s.vocab, 1, s.weight_vocab, s.weight_embed, s.h_row};
+}
+ProductShape dweight_shape(const LinearXentShape& s, int64_t tokens) {
+  return {s.vocab, s.embed, tokens, 1, s.vocab, s.h_row, 1, s.embed};
+}
+
+}  // namespace
+
+LinearXent::Chunk::Chunk(Products& products, const LinearXentShape& shape, int64_t tokens,
+                         Mode mode, Store store)
+    : tokens(tokens), logits(products, logits_shape(shape, tokens), Store::kOverwrite) {
+  if (mode == Mode::kLoss) return;
+  dh.emplace(products, dh_shape(shape, tokens), Store::kOverwrite);
+  dweight_first.emplace(products, dweight_shape(shape, tokens), store);
+  dweight_next.emplace(products, dweight_shape(shape, tokens), Store::kAdd);
+}
+
+size_t LinearXent::Chunk::scratch_bytes_per_worker() const {
+  size_t bytes = logits.scratch_bytes_per_worker();
+  for (const auto* gemm : {&dh, &dweight_first, &dweight_next}) {
+    if (*gemm) bytes = std::max(bytes, (*gemm)->scratch_bytes_per_worker());
+  }
+  return bytes;
+}
+
+LinearXent::LinearXent(Products& products, const LinearXentShape& shape, Mode mode, Store store)
+    : shape_(shape), mode_(mode), chunk_(chunk_length(shape)) {
+  LEV_CHECK(shape.tokens >= 1 && shape.vocab >= 1 && shape.embed >= 1, "linear_xent needs extents");
+  logits_bytes_ = round_up(sizeof(float) * static_cast<size_t>(chunk_ * shape.vocab));
+  whole_.emplace(products, shape, chunk_, mode, store);
+  const int64_t rest = shape.tokens % chunk_;
+  if (rest != 0) rest_.emplace(products, shape, rest, mode, store);
+}
+
+size_t LinearXent::scratch_bytes(int workers) const {
+  size_t tile = whole_->scratch_bytes_per_worker();
+  if (rest_) tile = std::max(tile, rest_->scratch_bytes_per_worker());
+  return logits_bytes_ + static_cast<size_t>(workers) * tile;
+}
+
+void LinearXent::run_chunk(ThreadPool& pool, const Chunk& chunk, int64_t first,
+                           const LinearXentArrays& arrays, float* logits, void* scratch) const {
+  const VectorKernels& kernels = vector_kernels();
+  const bool gradients = mode_ == Mode::kGradients;
+  const float* const h = arrays.h + first * shape_.h_row;
+  chunk.logits.run(pool, h, arrays.weight, logits, scratch);
+  const int64_t rows = std::max<int64_t>(1, kRowsElements / shape_.vocab);
+  pool.parallel_for((chunk.tokens + rows - 1) / rows, [&](int64_t block, int) {
+    const int64_t end = std::min(chunk.tokens, (block + 1) * rows);
+    for (int64_t row = block * rows; row < end; ++row) {
+      const int64_t t = first + row;
+      LEV_CHECK(arrays.targets[t] >= 0 && arrays.targets[t] < shape_.vocab,
+                "a target is outside the vocabulary");
+      kernels.cross_entropy(logits + row * shape_.vocab, shape_.vocab, arrays.targets[t],
+                            gradients ? arrays.token_scale[t] : 0.0f, gradients,
+                            arrays.token_loss + t);
+    }
+  });
+  if (!gradients) return;
+  chunk.dh->run(pool, logits, arrays.weight, arrays.dh + first * shape_.h_row, scratch);
+  const Gemm& dweight = first == 0 ? *chunk.dweight_first : *chunk.dweight_next;
+  dweight.run(pool, logits, h, arrays.dweight, scratch);
+}
+
+void LinearXent::run(ThreadPool& pool, const LinearXentArrays& arrays, void* scratch) const {
+  float* const logits = static_cast<float*>(scratch);
+  void* const rest = static_cast<char*>(scratch) + logits_bytes_;
+  for (int64_t first = 0; first < shape_.tokens; first += chunk_) {
+    const Chunk& chunk = first + chunk_ <= shape_.tokens ? *whole_ : *rest_;
+    run_chunk(pool, chunk, first, arrays, logits, rest);
+  }
+}
+
+}  // namespace levanter::cpu

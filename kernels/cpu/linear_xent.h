@@ -1,0 +1,69 @@
+// Cross entropy of a linear layer in chunks of tokens, without the whole logits; and the gradient
+// of an embedding. Hsu et al. 2024, arXiv:2410.10989.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "base/threads.h"
+#include "kernels/cpu/gemm.h"
+
+namespace levanter::cpu {
+
+/// Sizes and strides (in elements) of a linear layer under a cross entropy.
+struct LinearXentShape {
+  int64_t tokens = 0, embed = 0, vocab = 0;
+  int64_t h_row = 0;                           ///< between the tokens of h and of dh
+  int64_t weight_vocab = 0, weight_embed = 1;  ///< of the weight; one of them is 1
+};
+
+/// token_loss[t] = log(sum over v of exp(logits[t, v])) - logits[t, targets[t]], logits = h
+/// weight^T. With gradients, of the sum over t of token_scale[t] token_loss[t]:
+///   dlogits = (softmax(logits) - onehot(targets)) token_scale
+///   dh = dlogits weight,  dweight (+)= dlogits^T h, chunk after chunk in order
+struct LinearXentArrays {
+  const float *h = nullptr, *weight = nullptr;
+  const int32_t* targets = nullptr;    ///< [tokens], each in [0, vocab)
+  const float* token_scale = nullptr;  ///< [tokens]; for gradients only
+  float* token_loss = nullptr;         ///< [tokens]
+  float *dh = nullptr,
+        *dweight = nullptr;  ///< for gradients only; dweight is [vocab, embed], dense
+};
+
+class LinearXent final {
+ public:
+  enum class Mode { kLoss, kGradients };
+
+  /// Compiles the products; `products` must outlive this. `store` says whether dweight is added to.
+  LinearXent(Products& products, const LinearXentShape& shape, Mode mode,
+             Store store = Store::kOverwrite);
+
+  /// Tokens in a chunk, from the shape alone.
+  int64_t chunk_tokens() const { return chunk_; }
+  /// Scratch for a pool of that many workers, a multiple of 64: one chunk of logits and the tiles'.
+  size_t scratch_bytes(int workers) const;
+
+  /// `scratch` is aligned to 64.
+  void run(ThreadPool& pool, const LinearXentArrays& arrays, void* scratch) const;
+
+ private:
+  /// The products of a chunk of one length.
+  struct Chunk {
+    int64_t tokens;
+    Gemm logits;
+    std::optional<Gemm> dh, dweight_first, dweight_next;
+    Chunk(Products& products, const LinearXentShape& shape, int64_t tokens, Mode mode, Store store);
+    size_t scratch_bytes_per_worker() const;
+  };
+  void run_chunk(ThreadPool& pool, const Chunk& chunk, int64_t first,
+                 const LinearXentArrays& arrays, float* logits, void* scratch) const;
+
+  LinearXentShape shape_;
+  Mode mode_;
+  int64_t chunk_ = 0;
+  size_t logits_bytes_ = 0;
+  std::optional<Chunk> whole_, rest_;
+};
+
+}  // namespace levanter::cpu

@@ -1,0 +1,115 @@
+// Attention and its gradients: named axes to strides, then tiles of queries.
+#include <algorithm>
+#include <optional>
+
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/kernel.h"
+#include "ops/attention.h"
+
+namespace levanter::cpu {
+
+namespace {
+
+int64_t stride_of(const View& view, AxisName name) {
+  const int at = view.axes.find(name);
+  return at < 0 ? 0 : view.strides[static_cast<size_t>(at)];
+}
+
+/// Heads are kv_head x q_group, which lie like one axis in q.
+AttentionView attention_view(const View& view, AxisName position) {
+  const bool grouped = view.axes.contains("q_group");
+  return {stride_of(view, "batch"), stride_of(view, position),
+          stride_of(view, grouped ? "q_group" : "kv_head")};
+}
+
+/// batch, kv_head, head_dim and at most q_group; a fused kernel for every such order whose head_dim
+/// is innermost and whose q_group lies inside kv_head.
+bool takes(const Node&, std::span<const Type> in) {
+  const Axes& q = in[0].axes;
+  const bool grouped = q.contains("q_group");
+  if (q.size() != (grouped ? 5u : 4u) || !q.contains("kv_head")) return false;
+  if (grouped && q.find("q_group") != q.find("kv_head") + 1) return false;
+  for (size_t i = 0; i < 3; ++i) {
+    const Axes& axes = in[i].axes;
+    if (axes[axes.size() - 1].name != AxisName("head_dim")) return false;
+    if (axes.find("batch") != 0) return false;
+  }
+  return true;
+}
+
+AttentionShape shape_of(const Attributes& attributes, const std::vector<ArrayInfo>& in) {
+  const AttentionAttributes a(attributes);
+  const Axes &q = in[0].view.axes, &k = in[1].view.axes;
+  const int64_t kv_heads = k.size_of("kv_head");
+  return {.batch = q.size_of("batch"),
+          .heads = kv_heads * (q.contains("q_group") ? q.size_of("q_group") : 1),
+          .kv_heads = kv_heads,
+          .queries = q.size_of("position"),
+          .keys = k.size_of("key_position"),
+          .head_dim = q.size_of("head_dim"),
+          .scale = static_cast<float>(a.scale),
+          .causal = a.causal,
+          .keep = static_cast<float>(1 - a.dropout_rate)};
+}
+
+class AttentionKernel final : public CpuKernel {
+ public:
+  AttentionKernel(Context& c, const KernelRequest& request)
+      : CpuKernel(c, request),
+        pass_(request.node.outputs.size() == 2 ? Attention::Pass::kForward
+                                               : Attention::Pass::kBackward),
+        attention_(c.products, shape_of(attributes, inputs), pass_) {}
+
+  int64_t workspace_bytes() const override {
+    return context.pool.threads() * static_cast<int64_t>(attention_.scratch_bytes_per_worker());
+  }
+
+  void run(const void* const* in, void* const* out, void* workspace) const override {
+    const AttentionAttributes a(attributes);
+    AttentionInput input;
+    input.q = floats(in[0]), input.k = floats(in[1]), input.v = floats(in[2]);
+    input.q_view = attention_view(inputs[0].view, "position");
+    input.k_view = attention_view(inputs[1].view, "key_position");
+    input.v_view = attention_view(inputs[2].view, "key_position");
+    if (a.has_segments) input.segment_ids = segments(static_cast<const int32_t*>(in[3]));
+    if (a.has_keys) input.dropout_keys = static_cast<const uint32_t*>(in[a.operands() - 1]);
+    if (pass_ == Attention::Pass::kForward) {
+      const AttentionOutput output{floats(out[0]), attention_view(outputs[0].view, "position"),
+                                   floats(out[1])};
+      attention_.forward(context.pool, input, output, workspace);
+      return;
+    }
+    const size_t n = a.operands();
+    AttentionGradients g;
+    g.lse = floats(in[n + 1]), g.d_o = floats(in[n + 2]);
+    g.do_view = attention_view(inputs[n + 2].view, "position");
+    g.dq = floats(out[0]), g.dk = floats(out[1]), g.dv = floats(out[2]);
+    g.dq_view = attention_view(outputs[0].view, "position");
+    g.dk_view = attention_view(outputs[1].view, "key_position");
+    g.dv_view = attention_view(outputs[2].view, "key_position");
+    attention_.backward(context.pool, input, g, workspace);
+  }
+
+ private:
+  /// Null when all tokens are of one segment, which spares the kernel its masks.
+  const int32_t* segments(const int32_t* ids) const {
+    const int64_t n = inputs[3].view.axes.elements();
+    return std::all_of(ids, ids + n, [ids](int32_t id) { return id == ids[0]; }) ? nullptr : ids;
+  }
+
+  Attention::Pass pass_;
+  Attention attention_;
+};
+
+}  // namespace
+
+extern const CpuKernelEntry attention_entry;
+const CpuKernelEntry attention_entry = {{.op = "attention",
+                                         .make = make<AttentionKernel>,
+                                         .supports = takes},
+                                        {.op = "attention_grad",
+                                         .make = make<AttentionKernel>,
+                                         .supports = takes,
+                                         .writes_strided = true}};
+
+}  // namespace levanter::cpu

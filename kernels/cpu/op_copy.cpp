@@ -1,0 +1,45 @@
+// Values moved from one layout to another.
+#include <cstring>
+
+#include "kernels/cpu/copy.h"
+#include "kernels/cpu/kernel.h"
+#include "kernels/cpu/loop.h"
+
+namespace levanter::cpu {
+
+void copy_strided(ThreadPool& pool, const float* from, const View& from_view, float* to,
+                  const View& to_view) {
+  const View views[] = {to_view, from_view};
+  const Loop loop(to_view.axes, views);
+  const int64_t to_step = loop.inner()[0], from_step = loop.inner()[1];
+  loop.run(pool, kTaskElements, [&](const Loop::Offsets& at, int64_t n) {
+    float* y = to + at[0];
+    const float* x = from + at[1];
+    if (to_step == 1 && from_step == 1) {
+      std::memcpy(y, x, static_cast<size_t>(n) * sizeof(float));
+    } else {
+      for (int64_t i = 0; i < n; ++i) y[i * to_step] = x[i * from_step];
+    }
+  });
+}
+
+namespace {
+
+class CopyKernel final : public CpuKernel {
+ public:
+  using CpuKernel::CpuKernel;
+  void run(const void* const* in, void* const* out, void*) const override {
+    copy_strided(context.pool, floats(in[0]), inputs[0].view, floats(out[0]), outputs[0].view);
+  }
+};
+
+std::unique_ptr<Kernel> make_copy(Context& context, const KernelRequest& request) {
+  return request.outputs[0].dtype == DType::f64 ? nullptr : make<CopyKernel>(context, request);
+}
+
+}  // namespace
+
+extern const CpuKernelEntry copy_entry;
+const CpuKernelEntry copy_entry = {{.op = "copy", .make = make_copy, .writes_strided = true}};
+
+}  // namespace levanter::cpu

@@ -1,0 +1,63 @@
+// The cross entropy of a linear layer, in chunks of tokens.
+#include "kernels/cpu/kernel.h"
+#include "kernels/cpu/linear_xent.h"
+
+namespace levanter::cpu {
+
+namespace {
+
+/// h [tokens..., embed] and weight [vocab, embed].
+bool takes(const Node&, std::span<const Type> in) {
+  const Axes &h = in[0].axes, &weight = in[1].axes;
+  return weight.size() == 2 && weight[0].name == AxisName("vocab") &&
+         h[h.size() - 1] == weight[1] && h.elements() > 0;
+}
+
+class LinearXentKernel final : public CpuKernel {
+ public:
+  LinearXentKernel(Context& c, const KernelRequest& request)
+      : CpuKernel(c, request),
+        tokens_(inputs[2].view.axes.elements()),
+        gradients_(attributes.ints[0] != 0),
+        xent_(c.products, shape(),
+              gradients_ ? LinearXent::Mode::kGradients : LinearXent::Mode::kLoss) {}
+
+  int64_t workspace_bytes() const override {
+    return align64(tokens_ * 4) +
+           static_cast<int64_t>(xent_.scratch_bytes(context.pool.threads()));
+  }
+
+  void run(const void* const* in, void* const* out, void* workspace) const override {
+    LinearXentArrays arrays;
+    arrays.h = floats(in[0]), arrays.weight = floats(in[1]);
+    arrays.targets = static_cast<const int32_t*>(in[2]);
+    arrays.token_scale = floats(in[3]);
+    arrays.token_loss = floats(out[1]);
+    if (gradients_) arrays.dh = floats(out[2]), arrays.dweight = floats(out[3]);
+    float* products = floats(workspace);
+    xent_.run(context.pool, arrays, static_cast<std::byte*>(workspace) + align64(tokens_ * 4));
+    context.vector.binary[static_cast<size_t>(BinaryOp::kMul)](
+        products, arrays.token_loss, 1, arrays.token_scale, 1, tokens_);
+    *floats(out[0]) = context.vector.sum(products, tokens_);
+  }
+
+ private:
+  LinearXentShape shape() const {
+    const Axes& weight = inputs[1].view.axes;
+    return {tokens_, weight[1].size, weight[0].size, weight[1].size, weight[1].size, 1};
+  }
+
+  int64_t tokens_;
+  bool gradients_;
+  LinearXent xent_;
+};
+
+}  // namespace
+
+extern const CpuKernelEntry linear_xent_entry;
+const CpuKernelEntry linear_xent_entry = {{.op = "linear_xent",
+                                           .make = make<LinearXentKernel>,
+                                           .supports = takes,
+                                           .packs_inputs = true}};
+
+}  // namespace levanter::cpu

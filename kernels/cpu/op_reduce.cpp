@@ -1,0 +1,87 @@
+// Sums over leading or trailing axes, maxima over trailing ones.
+#include "kernels/cpu/kernel.h"
+#include "ops/ops.h"
+
+namespace levanter::cpu {
+
+namespace {
+
+/// Rows summed in order by one task, then blocks in order: a function of the shape alone.
+constexpr int64_t kBlockRows = 64;
+
+/// Columns that one task sums, so that few rows still make several tasks.
+constexpr int64_t kBlockColumns = 2048;
+
+/// [rows, width] -> [width], `blocks` x width scratch.
+void sum_columns(Context& context, const float* x, int64_t rows, int64_t width, float* y,
+                 float* scratch) {
+  const int64_t blocks = ceil_div(rows, kBlockRows), strips = ceil_div(width, kBlockColumns);
+  context.pool.parallel_for(blocks * strips, [&](int64_t task, int) {
+    const int64_t block = task / strips, column = task % strips * kBlockColumns;
+    context.vector.sum_rows(scratch + block * width + column, x + block * kBlockRows * width + column,
+                            width, std::min(kBlockRows, rows - block * kBlockRows),
+                            std::min(kBlockColumns, width - column));
+  });
+  context.vector.sum_rows(y, scratch, width, blocks, width);
+}
+
+/// Whether `over` are the first (or last) axes of `axes`.
+bool leads(const Axes& axes, const Axes& over) {
+  for (size_t i = 0; i < over.size(); ++i)
+    if (!over.contains(axes[i].name)) return false;
+  return true;
+}
+bool trails(const Axes& axes, const Axes& over) {
+  for (size_t i = 0; i < over.size(); ++i)
+    if (!over.contains(axes[axes.size() - 1 - i].name)) return false;
+  return true;
+}
+
+class ColumnSumKernel final : public CpuKernel {
+ public:
+  ColumnSumKernel(Context& c, const KernelRequest& request)
+      : CpuKernel(c, request),
+        width_(outputs[0].view.axes.elements()),
+        rows_(attributes.axes.elements()) {}
+  int64_t workspace_bytes() const override { return ceil_div(rows_, kBlockRows) * width_ * 4; }
+  void run(const void* const* in, void* const* out, void* workspace) const override {
+    sum_columns(context, floats(in[0]), rows_, width_, floats(out[0]), floats(workspace));
+  }
+
+ private:
+  int64_t width_, rows_;
+};
+
+class RowReduceKernel final : public CpuKernel {
+ public:
+  using CpuKernel::CpuKernel;
+  void run(const void* const* in, void* const* out, void*) const override {
+    const int64_t width = attributes.axes.elements();
+    const int64_t rows = outputs[0].view.axes.elements();
+    const bool sum = static_cast<Reduce>(attributes.code) == Reduce::kSum;
+    const auto reduce = sum ? context.vector.sum : context.vector.max;
+    for_rows(context.pool, rows, width, [&](int64_t first, int64_t count) {
+      for (int64_t r = first; r < first + count; ++r)
+        floats(out[0])[r] = reduce(floats(in[0]) + r * width, width);
+    });
+  }
+};
+
+std::unique_ptr<Kernel> make_reduce(Context& context, const KernelRequest& request) {
+  const Attributes& a = request.node.attributes;
+  const ArrayInfo& x = request.inputs[0];
+  if (x.dtype != DType::f32 || !x.view.is_contiguous() || x.view.axes.elements() == 0 ||
+      static_cast<Reduce>(a.code) == Reduce::kMin)
+    return nullptr;
+  if (trails(x.view.axes, a.axes)) return make<RowReduceKernel>(context, request);
+  if (leads(x.view.axes, a.axes) && static_cast<Reduce>(a.code) == Reduce::kSum)
+    return make<ColumnSumKernel>(context, request);
+  return nullptr;
+}
+
+}  // namespace
+
+extern const CpuKernelEntry reduce_entry;
+const CpuKernelEntry reduce_entry = {{.op = "reduce", .make = make_reduce}};
+
+}  // namespace levanter::cpu

@@ -1,0 +1,192 @@
+#include "config/slot.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <utility>
+
+#include "base/files.h"
+#include "base/strings.h"
+#include "config/describe.h"
+
+namespace levanter::config {
+
+namespace {
+
+constexpr double kExactIntegers = 1e15;  // whole doubles below it print as integers
+
+std::string_view with_article(Kind kind) {
+  switch (kind) {
+    case Kind::kBool:
+      return "a boolean";
+    case Kind::kInteger:
+      return "an integer";
+    case Kind::kNumber:
+      return "a number";
+    case Kind::kString:
+      return "a string";
+    case Kind::kPath:
+      return "a path";
+    case Kind::kDuration:
+      return "a time";
+    case Kind::kMap:
+    case Kind::kStruct:
+      return "a table";
+    case Kind::kChoice:
+      return "a choice";
+    default:
+      return "a list";
+  }
+}
+
+/// Whether a quoted text is a number or a boolean when that is what is wanted.
+bool reads_as(const std::string& text, bool number, bool boolean) {
+  if (boolean) return text == "true" || text == "false";
+  double value = 0;
+  const char* end = text.data() + text.size();
+  return number && !text.empty() && std::from_chars(text.data(), end, value).ptr == end;
+}
+
+bool in_bounds(const Slot& slot, double value) {
+  const Field& f = slot.field;
+  const bool small = f.low && (f.low_open ? value <= *f.low : value < *f.low);
+  const bool large = f.high && (f.high_open ? value >= *f.high : value > *f.high);
+  if (small || large) refuse(slot, small ? "is too small" : "is too large");
+  return !small && !large;
+}
+
+/// A TOML integer or float as a double within the field's bounds.
+bool read_number(const Slot& slot, double& out) {
+  const Value& in = slot.in;
+  if (in.kind != Value::Kind::kNumber && in.kind != Value::Kind::kInteger) return wrong_kind(slot);
+  out = in.kind == Value::Kind::kNumber ? in.number : static_cast<double>(in.integer);
+  if (std::isfinite(out)) return in_bounds(slot, out);
+  refuse(slot, "is not finite");
+  return false;
+}
+
+bool bind_string(const Slot& slot) {
+  if (slot.in.kind != Value::Kind::kString) return wrong_kind(slot);
+  const auto& words = slot.field.words;
+  if (!words.empty() && std::find(words.begin(), words.end(), slot.in.text) == words.end()) {
+    hint_nearest(refuse(slot, "is not one of the words allowed here"), slot.in.text, words);
+    return false;
+  }
+  *static_cast<std::string*>(slot.object) = slot.in.text;
+  return true;
+}
+
+bool bind_path(const Slot& slot) {
+  const Value& in = slot.in;
+  if (in.kind != Value::Kind::kString) return wrong_kind(slot);
+  if (in.text.empty()) {
+    refuse(slot, "is empty");
+    return false;
+  }
+  const bool in_file = in.at.line > 0;
+  *static_cast<Path*>(slot.object) = {
+      in.text, absolute_path(in_file ? join_path(parent_path(in.at.file), in.text) : in.text)};
+  return true;
+}
+
+bool bind_duration(const Slot& slot) {
+  double seconds = 0;
+  if (slot.in.kind != Value::Kind::kString) {
+    if (!read_number(slot, seconds)) return false;
+  } else if (!parse_duration(slot.in.text, seconds)) {
+    refuse(slot, "is not a time").hint("units are d, h, m, s and ms");
+    return false;
+  } else if (!in_bounds(slot, seconds)) {
+    return false;
+  }
+  *static_cast<Duration*>(slot.object) = {seconds};
+  return true;
+}
+
+}  // namespace
+
+Fault& refuse(const Slot& slot, std::string_view what) {
+  return slot.problems
+      .refuse(slot.path, slot.in.at,
+              cat(slot.path, " = ", slot.in.print(kShownCharacters), " ", what))
+      .allowed(allowed_values(slot.field, slot.type));
+}
+
+bool wrong_kind(const Slot& slot) {
+  const Value& in = slot.in;
+  const Kind wanted = slot.type.kind;
+  Fault& fault = refuse(slot, cat("is ", in.kind_name(), ", not ", with_article(wanted)));
+  const bool number = wanted == Kind::kInteger || wanted == Kind::kNumber;
+  if (in.kind == Value::Kind::kNumber && wanted == Kind::kInteger &&
+      in.number == std::floor(in.number) && std::fabs(in.number) < kExactIntegers)
+    fault.hint(cat("write ", static_cast<int64_t>(in.number)));
+  else if (in.kind == Value::Kind::kString && reads_as(in.text, number, wanted == Kind::kBool))
+    fault.hint(cat("write ", in.text, " without quotes"));
+  else if (in.kind == Value::Kind::kInteger && wanted == Kind::kString && slot.field.words.empty())
+    fault.hint(cat("write ", quote(cat(in.integer))));
+  return false;
+}
+
+bool bind_scalar(const Slot& slot) {
+  const Value& in = slot.in;
+  switch (slot.type.kind) {
+    case Kind::kBool:
+      if (in.kind != Value::Kind::kBool) return wrong_kind(slot);
+      *static_cast<bool*>(slot.object) = in.boolean;
+      return true;
+    case Kind::kInteger:
+      if (in.kind != Value::Kind::kInteger) return wrong_kind(slot);
+      if (!in_bounds(slot, static_cast<double>(in.integer))) return false;
+      *static_cast<int64_t*>(slot.object) = in.integer;
+      return true;
+    case Kind::kNumber: {
+      double value = 0;
+      if (!read_number(slot, value)) return false;
+      *static_cast<double*>(slot.object) = value;
+      return true;
+    }
+    case Kind::kString:
+      return bind_string(slot);
+    case Kind::kPath:
+      return bind_path(slot);
+    case Kind::kDuration:
+      return bind_duration(slot);
+    default:
+      break;
+  }
+  LEV_CHECK(false, "not a scalar");
+  return false;
+}
+
+void hint_nearest(Fault& fault, std::string_view text, const std::vector<std::string>& words) {
+  if (const std::string near = nearest(text, words); !near.empty())
+    fault.hint(cat("the nearest is ", quote(near)));
+}
+
+bool parse_duration(std::string_view text, double& seconds) {
+  static constexpr std::pair<std::string_view, double> kUnits[] = {
+      {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
+  double total = 0;
+  for (bool first = true; first || !text.empty(); first = false) {
+    double count = 0;
+    if (text.empty() || text[0] < '0' || text[0] > '9') return false;
+    const auto [end, fault] =
+        std::from_chars(text.data(), text.data() + text.size(), count, std::chars_format::fixed);
+    if (fault != std::errc()) return false;
+    text.remove_prefix(static_cast<size_t>(end - text.data()));
+    const std::string_view unit = text.substr(0, text.find_first_of("0123456789."));
+    text.remove_prefix(unit.size());
+    if (unit.empty()) {  // a bare number of seconds stands alone
+      seconds = count;
+      return first && text.empty();
+    }
+    const auto* known = std::find_if(std::begin(kUnits), std::end(kUnits),
+                                     [&](const auto& u) { return u.first == unit; });
+    if (known == std::end(kUnits)) return false;
+    total += count * known->second;
+  }
+  seconds = total;
+  return true;
+}
+
+}  // namespace levanter::config

@@ -1,0 +1,189 @@
+// Datasets made from datasets: map, map_batches, slice, take, shuffle, concat and epochs.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <type_traits>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "data/dataset.h"
+#include "data/permutation.h"
+
+namespace levanter::data {
+
+namespace detail {
+
+/// get_batch is fn(elements of the source); the length is the source's.
+template <class T, class U, class Fn>
+class MappedBatches final : public Dataset<U> {
+ public:
+  MappedBatches(DatasetPtr<T> source, Fn fn) : source_(std::move(source)), fn_(std::move(fn)) {}
+  std::future<std::vector<U>> get_batch(std::span<const int64_t> indices) const override {
+    return then(source_->get_batch(indices), fn_);
+  }
+  std::future<int64_t> length() const override { return source_->length(); }
+
+ private:
+  DatasetPtr<T> source_;
+  Fn fn_;
+};
+
+/// Element i is element to_source(i) of the source.
+template <class T, class ToSource>
+class Reindexed final : public Dataset<T> {
+ public:
+  Reindexed(DatasetPtr<T> source, int64_t length, ToSource to_source)
+      : source_(std::move(source)), length_(length), to_source_(std::move(to_source)) {}
+  std::future<std::vector<T>> get_batch(std::span<const int64_t> indices) const override {
+    std::vector<int64_t> inner;
+    inner.reserve(indices.size());
+    for (const int64_t index : indices) {
+      LEV_CHECK(index >= 0 && index < length_, "an index is outside the dataset");
+      inner.push_back(to_source_(index));
+    }
+    return source_->get_batch(inner);
+  }
+  std::future<int64_t> length() const override { return ready(length_); }
+
+ private:
+  DatasetPtr<T> source_;
+  int64_t length_;
+  ToSource to_source_;
+};
+
+template <class T, class ToSource>
+DatasetPtr<T> reindexed(DatasetPtr<T> source, int64_t length, ToSource to_source) {
+  return std::make_shared<Reindexed<T, ToSource>>(std::move(source), length, std::move(to_source));
+}
+
+/// Element i is element place(i).second of the dataset open(place(i).first).
+template <class T, class Place, class Open>
+class Scattered final : public Dataset<T> {
+ public:
+  Scattered(int64_t length, Place place, Open open)
+      : length_(length), place_(std::move(place)), open_(std::move(open)) {}
+
+  std::future<std::vector<T>> get_batch(std::span<const int64_t> indices) const override {
+    std::map<int64_t, Part> parts;
+    for (size_t row = 0; row < indices.size(); ++row) {
+      LEV_CHECK(indices[row] >= 0 && indices[row] < length_, "an index is outside the dataset");
+      const auto [source, index] = place_(indices[row]);
+      Part& part = parts[source];
+      part.indices.push_back(index);
+      part.rows.push_back(row);
+    }
+    for (auto& [source, part] : parts) {
+      part.dataset = open_(source);
+      part.values = part.dataset->get_batch(part.indices);
+    }
+    return std::async(std::launch::deferred,
+                      [parts = std::move(parts), count = indices.size()]() mutable {
+                        std::vector<T> out(count);
+                        for (auto& [source, part] : parts) {
+                          std::vector<T> values = part.values.get();
+                          for (size_t i = 0; i < values.size(); ++i)
+                            out[part.rows[i]] = std::move(values[i]);
+                        }
+                        return out;
+                      });
+  }
+  std::future<int64_t> length() const override { return ready(length_); }
+
+ private:
+  struct Part {
+    DatasetPtr<T> dataset;
+    std::vector<int64_t> indices;
+    std::vector<size_t> rows;
+    std::future<std::vector<T>> values;
+  };
+
+  int64_t length_;
+  Place place_;
+  Open open_;
+};
+
+}  // namespace detail
+
+/// Element i is fn(element i); fn must be pure.
+template <class T, class Fn>
+auto map(DatasetPtr<T> source, Fn fn) {
+  using U = std::invoke_result_t<Fn, T>;
+  auto each = [fn = std::move(fn)](std::vector<T> values) {
+    std::vector<U> out;
+    out.reserve(values.size());
+    for (T& value : values) out.push_back(fn(std::move(value)));
+    return out;
+  };
+  return DatasetPtr<U>(std::make_shared<detail::MappedBatches<T, U, decltype(each)>>(
+      std::move(source), std::move(each)));
+}
+
+/// fn takes a batch of elements and gives as many; which elements stand in one batch must not
+/// matter.
+template <class T, class Fn>
+auto map_batches(DatasetPtr<T> source, Fn fn) {
+  using U = typename std::invoke_result_t<Fn, std::vector<T>>::value_type;
+  return DatasetPtr<U>(
+      std::make_shared<detail::MappedBatches<T, U, Fn>>(std::move(source), std::move(fn)));
+}
+
+/// Elements [begin, end) of the source, which must be as long as that; waits for its length.
+template <class T>
+DatasetPtr<T> slice(DatasetPtr<T> source, int64_t begin, int64_t end) {
+  LEV_CHECK(begin >= 0 && begin <= end && end <= source->length().get(),
+            "a slice is not inside its dataset");
+  return detail::reindexed(std::move(source), end - begin,
+                           [begin](int64_t index) { return begin + index; });
+}
+
+/// The first `count` elements, or all where there are fewer; waits for the source's length.
+template <class T>
+DatasetPtr<T> take(DatasetPtr<T> source, int64_t count) {
+  const int64_t length = source->length().get();
+  return slice(std::move(source), 0, std::min(count, length));
+}
+
+/// The elements of a finite source in an order that `key` decides; waits for its length.
+template <class T>
+DatasetPtr<T> shuffle(DatasetPtr<T> source, Key key) {
+  const int64_t length = source->length().get();
+  LEV_CHECK(length != kEndless, "an endless dataset can't be shuffled as a whole");
+  return detail::reindexed(std::move(source), length, Permutation(key, length));
+}
+
+/// The sources one after the other; waits for their lengths, which must be finite.
+template <class T>
+DatasetPtr<T> concat(std::vector<DatasetPtr<T>> sources) {
+  std::vector<int64_t> ends;
+  int64_t total = 0;
+  for (const DatasetPtr<T>& source : sources) {
+    const int64_t length = source->length().get();
+    LEV_CHECK(length != kEndless, "an endless dataset can't be followed by another");
+    ends.push_back(total += length);
+  }
+  const auto place = [ends = std::move(ends)](int64_t index) {
+    const auto source = std::upper_bound(ends.begin(), ends.end(), index) - ends.begin();
+    return std::pair(int64_t{source}, source == 0 ? index : index - ends[source - 1]);
+  };
+  const auto open = [sources = std::move(sources)](int64_t source) {
+    return sources[static_cast<size_t>(source)];
+  };
+  return std::make_shared<detail::Scattered<T, decltype(place), decltype(open)>>(total, place,
+                                                                                 open);
+}
+
+/// An endless dataset of `epoch_length` elements an epoch: element g is element g mod epoch_length
+/// of make_epoch(g / epoch_length), a dataset of at least that length. make_epoch must be pure and
+/// quick: it is called for each batch.
+template <class T, class MakeEpoch>
+DatasetPtr<T> epochs(int64_t epoch_length, MakeEpoch make_epoch) {
+  LEV_CHECK(epoch_length > 0, "an epoch needs at least one element");
+  const auto place = [epoch_length](int64_t index) {
+    return std::pair(index / epoch_length, index % epoch_length);
+  };
+  return std::make_shared<detail::Scattered<T, decltype(place), MakeEpoch>>(kEndless, place,
+                                                                            std::move(make_epoch));
+}
+
+}  // namespace levanter::data

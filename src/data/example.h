@@ -1,0 +1,35 @@
+// What a model learns from in one row of a batch.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "data/dataset.h"
+
+namespace levanter::data {
+
+/// One row; every field is [position]. The model never shifts: targets[t] is what it is to say
+/// after tokens[0..t].
+struct Example {
+  std::vector<int32_t> tokens;
+  std::vector<int32_t> targets;
+  std::vector<float> loss_weight;  ///< how much targets[t] counts; 0 where there is none
+  std::vector<int32_t>
+      segment_ids;  ///< attention stays among equal ones; kPaddingSegment in padding
+  std::vector<int32_t> positions;
+};
+
+/// The segment of positions that hold no token.
+inline constexpr int32_t kPaddingSegment = -1;
+
+/// Examples, and beside each the sum of its loss weights, known without making the example.
+struct ExampleSource {
+  DatasetPtr<Example> examples;
+  DatasetPtr<double> loss_tokens;
+  /// Examples in all, or in one epoch where `examples` is endless.
+  int64_t epoch_length = 0;
+  /// True when every position of every example that isn't padding is in segment 0.
+  bool one_segment = true;
+};
+
+}  // namespace levanter::data

@@ -1,0 +1,186 @@
+// The loader: batches of one rank in order, prepared ahead in a background thread.
+#include "data/loader.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <numeric>
+#include <thread>
+
+#include "base/error.h"
+
+namespace levanter::data {
+
+namespace {
+
+constexpr int64_t kBytesPerPosition = 5 * 4;
+
+void set_padding(Batch& batch, int64_t row, int64_t seq_len) {
+  const auto begin = static_cast<ptrdiff_t>(row * seq_len);
+  std::fill_n(batch.tokens.begin() + begin, seq_len, 0);
+  std::fill_n(batch.targets.begin() + begin, seq_len, 0);
+  std::fill_n(batch.loss_weight.begin() + begin, seq_len, 0.0f);
+  std::fill_n(batch.segment_ids.begin() + begin, seq_len, kPaddingSegment);
+  std::iota(batch.positions.begin() + begin, batch.positions.begin() + begin + seq_len, 0);
+}
+
+template <class T>
+void copy_row(const std::vector<T>& from, std::vector<T>& to, int64_t row, int64_t seq_len) {
+  LEV_CHECK(static_cast<int64_t>(from.size()) == seq_len,
+            "an example is not as long as the sequence");
+  std::copy(from.begin(), from.end(), to.begin() + static_cast<ptrdiff_t>(row * seq_len));
+}
+
+void set_example(Batch& batch, int64_t row, int64_t seq_len, const Example& example) {
+  copy_row(example.tokens, batch.tokens, row, seq_len);
+  copy_row(example.targets, batch.targets, row, seq_len);
+  copy_row(example.loss_weight, batch.loss_weight, row, seq_len);
+  copy_row(example.segment_ids, batch.segment_ids, row, seq_len);
+  copy_row(example.positions, batch.positions, row, seq_len);
+}
+
+}  // namespace
+
+double target_bytes(const Batch& batch, std::span<const int32_t> byte_lengths) {
+  double bytes = 0;
+  for (size_t i = 0; i < batch.targets.size(); ++i)
+    bytes += static_cast<double>(batch.loss_weight[i]) *
+             byte_lengths[static_cast<size_t>(batch.targets[i])];
+  return bytes;
+}
+
+int64_t loader_bytes(const LoaderOptions& options) {
+  return (options.prefetch + 1) * options.rows * options.seq_len * kBytesPerPosition;
+}
+
+int64_t num_steps(int64_t num_examples, int64_t batch_size) {
+  return num_examples == kEndless ? kEndless : (num_examples + batch_size - 1) / batch_size;
+}
+
+struct Loader::Impl {
+  Impl(ExampleSource source, const LoaderOptions& given)
+      : source(std::move(source)), options(given) {
+    LEV_CHECK(options.seq_len >= 1 && options.batch_size >= 1 && options.prefetch >= 1,
+              "the loader's sizes are at least 1");
+    LEV_CHECK(options.first_row >= 0 && options.rows >= 0 &&
+                  options.first_row + options.rows <= options.batch_size,
+              "a rank's rows are inside the global batch");
+    num_examples = this->source.examples->length().get();
+    options.end_step = std::min(options.end_step, num_steps(num_examples, options.batch_size));
+    next_step = made_until = options.first_step;
+    const auto size = static_cast<size_t>(options.rows * options.seq_len);
+    slots.resize(static_cast<size_t>(options.prefetch + 1));
+    for (Batch& slot : slots) {
+      slot.tokens.resize(size);
+      slot.targets.resize(size);
+      slot.loss_weight.resize(size);
+      slot.segment_ids.resize(size);
+      slot.positions.resize(size);
+    }
+    thread = std::thread([this] { produce(); });
+  }
+
+  ~Impl() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    changed.notify_all();
+    thread.join();
+  }
+
+  Batch& slot(int64_t step) { return slots[static_cast<size_t>(step) % slots.size()]; }
+
+  /// The loop of the background thread. The slot of the batch last handed out is never written:
+  /// that of step s is free again when step s + 1 has been asked for.
+  void produce() {
+    for (int64_t step = options.first_step; step < options.end_step; ++step) {
+      {
+        std::unique_lock lock(mutex);
+        changed.wait(lock, [&] { return stopping || step < next_step + options.prefetch; });
+        if (stopping) return;
+      }
+      std::exception_ptr thrown;
+      try {
+        fill(slot(step), step);
+      } catch (...) {
+        thrown = std::current_exception();
+      }
+      {
+        const std::lock_guard lock(mutex);
+        error = thrown;
+        if (thrown == nullptr) made_until = step + 1;
+      }
+      changed.notify_all();
+      if (thrown != nullptr) return;
+    }
+  }
+
+  void fill(Batch& batch, int64_t step) {
+    const int64_t begin = step * options.batch_size;
+    const int64_t end = std::min(begin + options.batch_size, num_examples);
+    indices.resize(static_cast<size_t>(end - begin));
+    std::iota(indices.begin(), indices.end(), begin);
+    const int64_t mine = std::clamp<int64_t>(end - begin - options.first_row, 0, options.rows);
+    const int64_t first = std::min(options.first_row, end - begin);
+    auto examples = source.examples->get_batch(
+        std::span(indices).subspan(static_cast<size_t>(first), static_cast<size_t>(mine)));
+    const std::vector<double> weights = source.loss_tokens->get_batch(indices).get();
+    const std::vector<Example> rows = examples.get();
+
+    batch.step = step;
+    batch.first_example = begin + options.first_row;
+    batch.rows = options.rows;
+    batch.real_rows = mine;
+    batch.loss_tokens = std::accumulate(weights.begin(), weights.end(), 0.0);
+    for (int64_t row = 0; row < options.rows; ++row) {
+      if (row < mine)
+        set_example(batch, row, options.seq_len, rows[static_cast<size_t>(row)]);
+      else
+        set_padding(batch, row, options.seq_len);
+    }
+  }
+
+  const Batch& take() {
+    const auto begin = std::chrono::steady_clock::now();
+    std::unique_lock lock(mutex);
+    LEV_CHECK(next_step < options.end_step, "the loader has no step left");
+    changed.wait(lock, [&] { return made_until > next_step || error != nullptr; });
+    waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (made_until <= next_step) std::rethrow_exception(error);
+    Batch& batch = slot(next_step++);
+    lock.unlock();
+    changed.notify_all();
+    return batch;
+  }
+
+  ExampleSource source;
+  LoaderOptions options;
+  int64_t num_examples = 0;
+  std::vector<Batch> slots;
+  std::vector<int64_t> indices;  // of the thread alone
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  int64_t next_step = 0;   // the step that `take` gives next
+  int64_t made_until = 0;  // steps before this one are in their slots
+  std::exception_ptr error;
+  bool stopping = false;
+  double waited = 0;
+  std::thread thread;
+};
+
+Loader::Loader(ExampleSource source, const LoaderOptions& options)
+    : impl_(std::make_unique<Impl>(std::move(source), options)) {}
+
+Loader::~Loader() = default;
+
+bool Loader::done() const { return impl_->next_step >= impl_->options.end_step; }
+
+const Batch& Loader::next() { return impl_->take(); }
+
+double Loader::seconds_waited() const { return impl_->waited; }
+
+}  // namespace levanter::data

@@ -1,0 +1,35 @@
+// A random order of [0, n) that is computed one element at a time (a Feistel network).
+// Luby and Rackoff 1988; Black and Rogaway 2002, "Ciphers with arbitrary finite domains", for any
+// n.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "base/random.h"
+
+namespace levanter::data {
+
+/// A bijection of [0, size) that `key` decides. Eight rounds over the smallest power of two that
+/// holds [0, size), with Threefry as the round function; a value that falls outside goes round
+/// again, fewer than two times on average.
+class Permutation final {
+ public:
+  /// `size` >= 0.
+  Permutation(Key key, int64_t size);
+
+  int64_t size() const { return size_; }
+  /// The image of `index`, which is in [0, size).
+  int64_t operator()(int64_t index) const;
+
+ private:
+  static constexpr int kRounds = 8;
+
+  uint64_t encipher(uint64_t value) const;
+
+  int64_t size_;
+  int left_bits_, right_bits_;
+  std::array<Key, kRounds> round_keys_;
+};
+
+}  // namespace levanter::data

@@ -1,0 +1,129 @@
+// A long row of token ids in memory, and the windows that are cut from it.
+#include "data/token_stream.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/error.h"
+
+namespace levanter::data {
+
+TokenStream::TokenStream(int64_t vocab_size) : narrow_(vocab_size <= 65536) {}
+
+void TokenStream::append(std::span<const int32_t> document) {
+  if (document.empty()) return;
+  document_starts_.push_back(size());
+  if (narrow_)
+    narrow_ids_.insert(narrow_ids_.end(), document.begin(), document.end());
+  else
+    wide_ids_.insert(wide_ids_.end(), document.begin(), document.end());
+}
+
+int64_t TokenStream::size() const {
+  return static_cast<int64_t>(narrow_ ? narrow_ids_.size() : wide_ids_.size());
+}
+
+void TokenStream::read(int64_t begin, std::span<int32_t> out) const {
+  const auto count = static_cast<int64_t>(out.size());
+  LEV_CHECK(begin >= 0 && begin + count <= size(), "tokens are read outside their stream");
+  if (narrow_)
+    std::copy_n(narrow_ids_.begin() + begin, count, out.begin());
+  else
+    std::copy_n(wide_ids_.begin() + begin, count, out.begin());
+}
+
+std::span<const int64_t> TokenStream::document_starts(int64_t begin, int64_t end) const {
+  const auto first = std::lower_bound(document_starts_.begin(), document_starts_.end(), begin);
+  const auto last = std::lower_bound(first, document_starts_.end(), end);
+  return {first, last};
+}
+
+int64_t TokenStream::documents_begun(int64_t begin, int64_t end) const {
+  return static_cast<int64_t>(document_starts(begin, end).size());
+}
+
+WindowPlan training_plan(const TokenStream& stream, int64_t seq_len, Key key) {
+  LEV_CHECK(seq_len >= 1, "a window needs at least one position");
+  if (stream.size() < seq_len + 1) return {seq_len, 0, 0};
+  const int64_t count = std::max<int64_t>(1, stream.size() / seq_len - 1);
+  const int64_t offsets = std::min(seq_len, stream.size() - count * seq_len);
+  const auto offset = static_cast<int64_t>(random_below(key, 0, static_cast<uint64_t>(offsets)));
+  return {seq_len, offset, count};
+}
+
+WindowPlan evaluation_plan(const TokenStream& stream, int64_t seq_len) {
+  LEV_CHECK(seq_len >= 1, "a window needs at least one position");
+  const int64_t targets = std::max<int64_t>(0, stream.size() - 1);
+  return {seq_len, 0, (targets + seq_len - 1) / seq_len};
+}
+
+namespace {
+
+/// The windows of one plan, each as a T.
+template <class T>
+class Windows final : public Dataset<T> {
+ public:
+  Windows(std::shared_ptr<const TokenStream> stream, WindowPlan plan)
+      : stream_(std::move(stream)), plan_(plan) {}
+
+  std::future<std::vector<T>> get_batch(std::span<const int64_t> indices) const override {
+    std::vector<T> out;
+    out.reserve(indices.size());
+    for (const int64_t index : indices) {
+      LEV_CHECK(index >= 0 && index < plan_.count, "a window is outside its plan");
+      const int64_t begin = index * plan_.seq_len + plan_.offset;
+      const int64_t targets = std::min(plan_.seq_len, stream_->size() - 1 - begin);
+      out.push_back(make(begin, targets));
+    }
+    return ready(std::move(out));
+  }
+  std::future<int64_t> length() const override { return ready(plan_.count); }
+
+ private:
+  /// The window whose first token is `begin` and that has `targets` tokens more, at least one.
+  T make(int64_t begin, int64_t targets) const;
+
+  std::shared_ptr<const TokenStream> stream_;
+  WindowPlan plan_;
+};
+
+template <>
+Example Windows<Example>::make(int64_t begin, int64_t targets) const {
+  const auto length = static_cast<size_t>(plan_.seq_len), real = static_cast<size_t>(targets);
+  Example e;
+  e.tokens.resize(length);
+  e.targets.resize(length);
+  e.loss_weight.resize(length);
+  e.segment_ids.resize(length, kPaddingSegment);
+  e.positions.resize(length);
+  std::iota(e.positions.begin(), e.positions.end(), 0);
+
+  const size_t present = std::min(length, real + 1);  // the last token may have no target
+  stream_->read(begin, std::span(e.tokens).first(present));
+  stream_->read(begin + 1, std::span(e.targets).first(real));
+  std::fill_n(e.loss_weight.begin(), real, 1.0f);
+  std::fill_n(e.segment_ids.begin(), present, 0);
+  for (const int64_t start : stream_->document_starts(begin + 1, begin + 1 + targets)) {
+    const auto t = static_cast<size_t>(start - begin);
+    e.loss_weight[t - 1] = 0;
+    for (size_t later = t; later < present; ++later) ++e.segment_ids[later];
+  }
+  return e;
+}
+
+template <>
+double Windows<double>::make(int64_t begin, int64_t targets) const {
+  return static_cast<double>(targets - stream_->documents_begun(begin + 1, begin + 1 + targets));
+}
+
+}  // namespace
+
+DatasetPtr<Example> windows(std::shared_ptr<const TokenStream> stream, WindowPlan plan) {
+  return std::make_shared<Windows<Example>>(std::move(stream), plan);
+}
+
+DatasetPtr<double> window_loss_tokens(std::shared_ptr<const TokenStream> stream, WindowPlan plan) {
+  return std::make_shared<Windows<double>>(std::move(stream), plan);
+}
+
+}  // namespace levanter::data

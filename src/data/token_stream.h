@@ -1,0 +1,67 @@
+// A long row of token ids in memory, and the windows that are cut from it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/random.h"
+#include "data/example.h"
+
+namespace levanter::data {
+
+/// Token ids of one or more documents, one after the other; two bytes each where the vocabulary has
+/// at most 65,536 ids, else four.
+class TokenStream final {
+ public:
+  explicit TokenStream(int64_t vocab_size);
+
+  /// Adds a document, in order; one without tokens leaves no trace.
+  void append(std::span<const int32_t> document);
+
+  int64_t size() const;
+  int64_t num_documents() const { return static_cast<int64_t>(document_starts_.size()); }
+  /// out[i] = id at `begin + i`; all of them must be in the stream.
+  void read(int64_t begin, std::span<int32_t> out) const;
+  /// How many documents begin in [begin, end).
+  int64_t documents_begun(int64_t begin, int64_t end) const;
+  /// Where documents begin in [begin, end), rising.
+  std::span<const int64_t> document_starts(int64_t begin, int64_t end) const;
+
+ private:
+  bool narrow_;
+  std::vector<uint16_t> narrow_ids_;
+  std::vector<int32_t> wide_ids_;
+  std::vector<int64_t> document_starts_;
+};
+
+/// Windows of a stream: window i is ids [i * seq_len + offset, i * seq_len + offset + seq_len],
+/// seq_len + 1 of them, so that each target is the next window's first token.
+struct WindowPlan {
+  int64_t seq_len = 0;
+  int64_t offset = 0;
+  int64_t count = 0;
+};
+
+/// The plan of training for an epoch whose key is `key`. The number of windows is the same in every
+/// epoch, so that the epoch of a global index is known without history:
+///   count   max(1, floor(size / seq_len) - 1)
+///   offset  uniform in [0, min(seq_len, size - count * seq_len))
+/// What is left over at either end, fewer than 2 * seq_len tokens, is not seen in this epoch. count
+/// is 0 when the stream is shorter than one window.
+WindowPlan training_plan(const TokenStream& stream, int64_t seq_len, Key key);
+
+/// The plan of evaluation: offset 0 and as many windows as make every token but the first a target
+/// exactly once; the last is padded.
+WindowPlan evaluation_plan(const TokenStream& stream, int64_t seq_len);
+
+/// The windows as examples: position t counts from 0, segment_ids[t] is the number of documents
+/// that began after the window's first token, loss_weight[t] is 1, but 0 where the target is past
+/// the end or in another document than the token.
+DatasetPtr<Example> windows(std::shared_ptr<const TokenStream> stream, WindowPlan plan);
+
+/// The sum of each window's loss weights.
+DatasetPtr<double> window_loss_tokens(std::shared_ptr<const TokenStream> stream, WindowPlan plan);
+
+}  // namespace levanter::data

@@ -1,0 +1,48 @@
+// What the trainer, the evaluator and the generator need of a model.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "models/model_config.h"
+#include "nn/scope.h"
+
+namespace levanter::models {
+
+/// The inputs of one microbatch, as values of the graph.
+struct LmBatch {
+  NamedArray tokens;        ///< i32 [batch, position]
+  NamedArray segment_ids;   ///< i32 [batch, position]; attention stays inside a segment
+  NamedArray positions;     ///< i32 [batch, position], from 0 in each window
+  NamedArray dropout_keys;  ///< u32 [batch, key_word]; empty: nothing is dropped
+};
+
+/// A language model whose parameters have been declared.
+class LanguageModel {
+ public:
+  virtual ~LanguageModel() = default;
+  /// The final hidden state, [batch, position, embed]: what the head multiplies.
+  virtual NamedArray hidden(const LmBatch& batch) const = 0;
+  /// The head, [vocab, embed].
+  virtual NamedArray head() const = 0;
+};
+
+/// One family: src/models/<name>.cpp defines `<name>_entry`.
+struct ModelEntry {
+  const char* name;
+  const char* summary;
+  std::unique_ptr<config::Choosable> (*make_config)();
+  std::unique_ptr<LanguageModel> (*build)(const nn::Scope& root, const ModelConfig& config,
+                                          int64_t vocab_size);
+  /// Parameters multiplied for one token (a lookup is none, a tied head counts once), and
+  /// sum over layers of heads x head_dim: FLOPs per token are 6 N + 12 T x the latter.
+  int64_t (*attention_width)(const ModelConfig& config);
+};
+
+std::span<const ModelEntry* const> entries();
+/// The family called `name`, which a loaded config always names rightly.
+const ModelEntry& entry(std::string_view name);
+
+}  // namespace levanter::models

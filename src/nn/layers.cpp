@@ -1,0 +1,57 @@
+#include "nn/layers.h"
+
+#include "base/hash.h"
+#include "base/strings.h"
+
+namespace levanter::nn {
+
+Linear::Linear(const Scope& s, const Axes& in_axes, const Axes& out_axes, const Options& options)
+    : scope(s), in(in_axes), out(out_axes) {
+  weight = scope.param("weight", unite(in, out), {in.elements(), out.elements()}, options.init,
+                       Role::kWeight);
+  if (options.bias) bias = scope.param("bias", out, {out.elements()}, Init::zeros(), Role::kBias);
+}
+
+NamedArray Linear::operator()(NamedArray x) const {
+  const OriginScope at = scope.enter();
+  const NamedArray y = dot(x, weight, unite(without(x.axes(), in), out));
+  return bias ? y + bias : y;
+}
+
+Embedding::Embedding(const Scope& s, Axis table_axis, Axis embed, Init init)
+    : scope(s), table(table_axis.name) {
+  weight = scope.param("weight", {table_axis, embed}, {table_axis.size, embed.size}, init,
+                       Role::kEmbedding);
+}
+
+NamedArray Embedding::operator()(NamedArray ids) const {
+  const OriginScope at = scope.enter();
+  return gather(weight, table, ids);
+}
+
+LayerNorm::LayerNorm(const Scope& s, Axis embed, double eps, bool with_bias)
+    : scope(s), epsilon(eps) {
+  weight = scope.param("weight", {embed}, {embed.size}, Init::ones(), Role::kNorm);
+  if (with_bias) bias = scope.param("bias", {embed}, {embed.size}, Init::zeros(), Role::kBias);
+}
+
+NamedArray LayerNorm::operator()(NamedArray x) const {
+  const OriginScope at = scope.enter();
+  return layer_norm(x, weight, bias, epsilon);
+}
+
+Dropout::Dropout(const Scope& scope, std::string_view name, double r)
+    : path(cat(scope.path(), ".", name)), rate(r) {}
+
+NamedArray Dropout::keys_for(NamedArray keys) const {
+  if (!keys || rate == 0) return {};
+  const uint64_t hash = xxh3_64(std::as_bytes(std::span(path.data(), path.size())));
+  return fold_in(fold_in(keys, static_cast<uint32_t>(hash >> 32)), static_cast<uint32_t>(hash));
+}
+
+NamedArray Dropout::operator()(NamedArray x, NamedArray keys) const {
+  const NamedArray own = keys_for(keys);
+  return own ? dropout(x, own, rate) : x;
+}
+
+}  // namespace levanter::nn

@@ -1,0 +1,56 @@
+// The layers that models are built of: plain structs whose constructors declare parameters and
+// whose operator() builds the graph.
+#pragma once
+
+#include "nn/scope.h"
+
+namespace levanter::nn {
+
+/// y[..., out] = sum over in of x[..., in] weight[in, out] + bias[out], the weight stored with its
+/// input axes first (Hugging Face's Conv1D). `in` and `out` may be several axes.
+struct Linear {
+  struct Options {
+    bool bias = true;
+    Init init;
+  };
+  Linear(const Scope& scope, const Axes& in, const Axes& out, const Options& options);
+  NamedArray operator()(NamedArray x) const;
+
+  Scope scope;
+  Axes in, out;
+  NamedArray weight, bias;
+};
+
+/// One row of `embed` for each entry of `table`.
+struct Embedding {
+  Embedding(const Scope& scope, Axis table, Axis embed, Init init);
+  /// ids: i32 [...] -> [..., embed]
+  NamedArray operator()(NamedArray ids) const;
+
+  Scope scope;
+  AxisName table;
+  NamedArray weight;
+};
+
+/// Layer norm over `embed` with a weight and, if asked for, a bias.
+struct LayerNorm {
+  LayerNorm(const Scope& scope, Axis embed, double epsilon, bool with_bias);
+  NamedArray operator()(NamedArray x) const;
+
+  Scope scope;
+  double epsilon;
+  NamedArray weight, bias;
+};
+
+/// Dropout with a stream of its own: the keys folded with the hash of the module's path and `name`.
+struct Dropout {
+  Dropout(const Scope& scope, std::string_view name, double rate);
+  /// The keys for this place; empty when nothing is dropped (`keys` empty, or rate 0).
+  NamedArray keys_for(NamedArray keys) const;
+  NamedArray operator()(NamedArray x, NamedArray keys) const;
+
+  std::string path;
+  double rate;
+};
+
+}  // namespace levanter::nn

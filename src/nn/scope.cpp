@@ -1,0 +1,45 @@
+#include "nn/scope.h"
+
+#include "base/strings.h"
+
+namespace levanter::nn {
+
+std::string_view name_of(Role role) {
+  switch (role) {
+    case Role::kWeight: return "weight";
+    case Role::kBias: return "bias";
+    case Role::kNorm: return "norm";
+    case Role::kEmbedding: return "embedding";
+  }
+  return "";
+}
+
+Scope Scope::operator/(std::string_view name) const {
+  Scope child = *this;
+  child.path_ = path_.empty() ? std::string(name) : cat(path_, ".", name);
+  return child;
+}
+
+NamedArray Scope::param(std::string_view name, const Axes& axes, std::vector<int64_t> shape,
+                        Init init, Role role) const {
+  const std::string path = cat(path_, ".", name);
+  const Type type{graph().real(), axes};
+  const NamedArray value = function_->argument(path, type);
+  params_->push_back({path, type, std::move(shape), init, role, value});
+  return value;
+}
+
+OriginScope Scope::enter() const {
+  Origin origin = graph().origin();
+  origin.path = graph().intern_path(path_);
+  return {graph(), origin, false};
+}
+
+OriginScope Scope::enter_region(Remat remat) const {
+  Origin origin = graph().origin();
+  origin.path = graph().intern_path(path_);
+  origin.region = graph().add_region({path_, remat});
+  return {graph(), origin, false};
+}
+
+}  // namespace levanter::nn

@@ -1,0 +1,65 @@
+// Where a module's parameters are declared: a path, which is the Hugging Face tensor name.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ops/function.h"
+#include "ops/ops.h"
+
+namespace levanter::nn {
+
+/// What a parameter is: optimizers decay by role.
+enum class Role : uint8_t { kWeight, kBias, kNorm, kEmbedding };
+/// "weight", "bias", "norm", "embedding".
+std::string_view name_of(Role role);
+
+/// How a parameter begins: every element `mean`, or normal around it.
+struct Init {
+  double mean = 0, stddev = 0;
+  static Init zeros() { return {0, 0}; }
+  static Init ones() { return {1, 0}; }
+  static Init normal(double stddev) { return {0, stddev}; }
+};
+
+/// A trained array. In files its path is its name and `shape` its shape: the axes, some of them
+/// merged, in the same order, so that the bytes are the same.
+struct Param {
+  std::string path;
+  Type type;
+  std::vector<int64_t> shape;
+  Init init;
+  Role role = Role::kWeight;
+  NamedArray value;  ///< the argument of the function being traced
+};
+
+/// A place in the tree of modules of a function being traced. Constructors declare parameters
+/// through it; `operator()`s enter it, so that their nodes carry its path.
+class Scope {
+ public:
+  Scope(Function& function, std::vector<Param>& params) : function_(&function), params_(&params) {}
+
+  /// The scope of a child: "transformer" / "h" is "transformer.h".
+  Scope operator/(std::string_view name) const;
+
+  /// Declares the parameter `path`.`name`, an argument of the function.
+  NamedArray param(std::string_view name, const Axes& axes, std::vector<int64_t> shape, Init init,
+                   Role role) const;
+
+  /// While the result lives, new nodes carry this path.
+  [[nodiscard]] OriginScope enter() const;
+  /// enter(), and the nodes belong to a new region with this policy.
+  [[nodiscard]] OriginScope enter_region(Remat remat) const;
+
+  Graph& graph() const { return function_->graph; }
+  const std::string& path() const { return path_; }
+
+ private:
+  Function* function_;
+  std::vector<Param>* params_;
+  std::string path_;
+};
+
+}  // namespace levanter::nn

@@ -1,0 +1,62 @@
+// An optimizer as graph code: what it keeps for each parameter and how a step changes it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "nn/scope.h"
+#include "optim/optimizer_config.h"
+
+namespace levanter::optim {
+
+/// One parameter in the update function, before the step.
+struct Before {
+  NamedArray param, grad;
+  std::vector<NamedArray> state;  ///< one array of the parameter's type for each state name
+};
+
+/// The same after the step.
+struct After {
+  NamedArray param;
+  std::vector<NamedArray> state;
+};
+
+/// Scalars of the step, as values of the graph.
+struct StepScalars {
+  NamedArray lr;
+  NamedArray proceed;           ///< 1 to update; 0 leaves every bit of parameters and state
+  NamedArray grad_norm;         ///< of all gradients together
+  std::vector<NamedArray> own;  ///< the optimizer's own, in the order of scalar_names
+};
+
+/// One optimizer: src/optim/<name>.cpp defines `<name>_entry`.
+struct OptimizerEntry {
+  const char* name;
+  const char* summary;
+  std::unique_ptr<config::Choosable> (*make_config)();
+  /// What is kept for each parameter, zeros at first: "exp_avg", ...
+  std::span<const std::string_view> state_names;
+  /// Host-computed scalars that the update takes besides the learning rate.
+  std::span<const std::string_view> scalar_names;
+  /// Their values at update number `step`, from 0.
+  void (*scalars)(const OptimizerConfig& config, int64_t step, std::span<double> values);
+  /// Appends the update of every parameter.
+  std::vector<After> (*update)(const OptimizerConfig& config, std::span<const nn::Param> params,
+                               std::span<const Before> before, const StepScalars& scalars);
+};
+
+std::span<const OptimizerEntry* const> entries();
+/// The optimizer called `name`, which a loaded config always names rightly.
+const OptimizerEntry& entry(std::string_view name);
+
+/// The square root of the sum of all squares of all gradients, each summed shard axis last.
+NamedArray global_norm(std::span<const NamedArray> grads);
+/// The factor that scales a gradient of norm `norm` down to `max_norm`; 1 where it is below.
+NamedArray clip_factor(NamedArray norm, double max_norm);
+/// Whether weight decay applies to a parameter of this role.
+bool decays(const OptimizerConfig& config, nn::Role role);
+
+}  // namespace levanter::optim

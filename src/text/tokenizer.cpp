@@ -1,0 +1,40 @@
+// Finding a kind of tokenizer by name, and loading one that a checkpoint holds.
+#include "text/tokenizer.h"
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace levanter::text {
+
+const TokenizerEntry& find_tokenizer(std::string_view name) {
+  std::vector<std::string> names;
+  for (const TokenizerEntry* entry : entries()) {
+    if (entry->name == name) return *entry;
+    names.emplace_back(entry->name);
+  }
+  throw Error(ErrorKind::kConfig, cat("there is no tokenizer ", quote(name)))
+      .allowed(join(names, ", "));
+}
+
+std::unique_ptr<const Tokenizer> load_tokenizer(std::string_view serialised,
+                                                std::string_view origin) {
+  for (const TokenizerEntry* entry : entries())
+    if (std::unique_ptr<const Tokenizer> tokenizer = entry->load(serialised)) return tokenizer;
+  throw Error(ErrorKind::kCheckpoint, "the saved tokenizer is damaged or of an unknown kind")
+      .at(std::string(origin))
+      .hint("take it from another checkpoint of the same run; the file is the same in all of them");
+}
+
+std::vector<int32_t> byte_lengths(const Tokenizer& tokenizer) {
+  std::vector<int32_t> lengths(static_cast<size_t>(tokenizer.vocab_size()));
+  for (size_t id = 0; id < lengths.size(); ++id)
+    lengths[id] = static_cast<int32_t>(tokenizer.byte_length(static_cast<int32_t>(id)));
+  return lengths;
+}
+
+void throw_unknown_id(int32_t id, int64_t vocab_size) {
+  throw Error(ErrorKind::kData, cat("token id ", id, " is not in the vocabulary"))
+      .allowed(cat("0 to ", vocab_size - 1));
+}
+
+}  // namespace levanter::text

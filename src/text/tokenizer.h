@@ -1,0 +1,69 @@
+// What turns text into token ids and back, and the table of the kinds that there are.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace levanter::text {
+
+/// A text and what to call it in an error: a path, "the prompt".
+struct NamedText {
+  std::string_view content;
+  std::string_view origin;
+};
+
+/// Text to ids in [0, vocab_size) and back. Immutable, so any number of threads may share one.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  /// The word that chooses it in a config, such as "char".
+  virtual std::string_view name() const = 0;
+  virtual int64_t vocab_size() const = 0;
+  /// The ids of a text, nothing added to it.
+  /// error  kData when the text can't be expressed, naming the byte and line of `text.origin`
+  virtual std::vector<int32_t> encode(NamedText text) const = 0;
+  /// The bytes that the ids stand for, one after the other; they need not be UTF-8.
+  /// error  kData for an id outside the vocabulary
+  virtual std::string decode(std::span<const int32_t> ids) const = 0;
+  /// Bytes that decode gives for this id alone; what bits per byte is counted with.
+  virtual int64_t byte_length(int32_t id) const = 0;
+  /// JSON text from which load_tokenizer makes an equal tokenizer; equal tokenizers give equal
+  /// texts.
+  virtual std::string serialise() const = 0;
+};
+
+/// A kind of tokenizer.
+struct TokenizerEntry {
+  std::string_view name;
+  std::string_view summary;
+  /// Makes one for the given texts, those of validation included.
+  /// error  kData when a text can't be expressed by this kind
+  std::unique_ptr<const Tokenizer> (*make)(std::span<const NamedText> texts);
+  /// Makes one from what serialise gave; nullptr when the text is not of that form.
+  std::unique_ptr<const Tokenizer> (*load)(std::string_view serialised);
+};
+
+/// All kinds, from the list of parts.
+std::span<const TokenizerEntry* const> entries();
+
+/// The kind of that name.
+/// error  kConfig naming all kinds
+const TokenizerEntry& find_tokenizer(std::string_view name);
+
+/// The tokenizer that `serialised`, the content of the file `origin`, describes.
+/// error  kCheckpoint when no kind understands it
+std::unique_ptr<const Tokenizer> load_tokenizer(std::string_view serialised,
+                                                std::string_view origin);
+
+/// byte_length of every id, [vocab_size].
+std::vector<int32_t> byte_lengths(const Tokenizer& tokenizer);
+
+/// Throws the error of an id that is not in the vocabulary.
+[[noreturn]] void throw_unknown_id(int32_t id, int64_t vocab_size);
+
+}  // namespace levanter::text

@@ -1,0 +1,110 @@
+#include "train/compiled_step.h"
+
+#include <algorithm>
+
+#include "passes/passes.h"
+
+namespace levanter::train {
+
+namespace {
+
+constexpr int64_t kAlignment = 16;  // elements of f32: 64 bytes
+
+int64_t aligned(int64_t elements) { return (elements + kAlignment - 1) / kAlignment * kAlignment; }
+
+FlatLayout lay_out(const std::vector<nn::Param>& params) {
+  FlatLayout layout;
+  for (const nn::Param& param : params) {
+    layout.offsets.push_back(layout.elements);
+    layout.elements += aligned(param.type.elements());
+  }
+  layout.offsets.push_back(layout.elements);
+  layout.elements += kAlignment;
+  return layout;
+}
+
+Executable make(Function function, const StepOptions& options, const Backend& backend) {
+  return compile(options.optimise ? optimise(function, backend)
+                                  : decompose(std::move(function), backend),
+                 backend);
+}
+
+/// Whether some group of these has more than one microbatch.
+bool accumulates(const StepOptions& o, GroupRange groups) {
+  for (int64_t g = groups.begin; g < groups.end; ++g)
+    if (microbatches_of_group(o.microbatches, o.groups, g).size() > 1) return true;
+  return false;
+}
+
+}  // namespace
+
+CompiledStep::CompiledStep(StepOptions o, const Backend& backend)
+    : options(o),
+      params(trace_params(o.model, o.shape)),
+      layout(lay_out(params)),
+      groups(groups_of_rank(o.groups, o.ranks, o.rank)),
+      gradients(make(trace_gradients(o.model, o.shape, Accumulate::kFirst).function, o, backend)),
+      update(make(trace_update(o.model, o.shape, o.optimizer, o.optimizer_config), o, backend)),
+      evaluation(make(trace_evaluation(o.model, o.shape).function, o, backend)) {
+  tree = schedule_tree(o.groups, groups);
+  if (accumulates(o, groups))
+    gradients_next.emplace(
+        make(trace_gradients(o.model, o.shape, Accumulate::kNext).function, o, backend));
+}
+
+int64_t CompiledStep::input_bytes() const {
+  const int64_t tokens = options.shape.batch * options.shape.position;
+  // tokens, targets, segments, positions, weights and evaluation's losses; keys; scalars.
+  return (6 * aligned(tokens) + aligned(2 * options.shape.batch) + aligned(64)) * 4;
+}
+
+int64_t CompiledStep::state_bytes() const {
+  return layout.bytes() * (1 + static_cast<int64_t>(options.optimizer.state_names.size()));
+}
+
+std::vector<MemoryLine> CompiledStep::persistent() const {
+  std::vector<MemoryLine> lines = {{"parameters", layout.bytes()}};
+  for (const std::string_view name : options.optimizer.state_names)
+    lines.push_back({"optimizer " + std::string(name), layout.bytes()});
+  lines.push_back({"gradients", layout.bytes() * gradient_buffers()});
+  lines.push_back({"inputs", input_bytes()});
+  int64_t constants =
+      gradients.constant_bytes() + update.constant_bytes() + evaluation.constant_bytes();
+  if (gradients_next) constants += gradients_next->constant_bytes();
+  lines.push_back({"constants", constants});
+  return lines;
+}
+
+int64_t CompiledStep::persistent_bytes() const {
+  int64_t total = 0;
+  for (const MemoryLine& line : persistent()) total += line.bytes;
+  return total;
+}
+
+int64_t CompiledStep::arena_bytes() const {
+  return std::max({gradients.arena_bytes(), update.arena_bytes(), evaluation.arena_bytes(),
+                   gradients_next ? gradients_next->arena_bytes() : 0});
+}
+
+int64_t CompiledStep::workspace_bytes() const {
+  return std::max({gradients.workspace_bytes(), update.workspace_bytes(),
+                   evaluation.workspace_bytes(),
+                   gradients_next ? gradients_next->workspace_bytes() : 0});
+}
+
+int64_t CompiledStep::parameter_count() const {
+  int64_t total = 0;
+  for (const nn::Param& param : params) total += param.type.elements();
+  return total;
+}
+
+double CompiledStep::flops_per_token() const {
+  return train::flops_per_token(options.model, params, options.shape.position);
+}
+
+int64_t staging_bytes(int64_t state_bytes) {
+  constexpr int64_t kMost = int64_t{256} << 20;
+  return std::min(state_bytes, kMost);
+}
+
+}  // namespace levanter::train

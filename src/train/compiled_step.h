@@ -1,0 +1,74 @@
+// The compiled functions of a run and every byte that they need, known without allocating any.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/executable.h"
+#include "train/gradient_tree.h"
+#include "train/step.h"
+
+namespace levanter::train {
+
+/// What a step is compiled for on one rank.
+struct StepOptions {
+  ModelSpec model;
+  StepShape shape;
+  const optim::OptimizerEntry& optimizer;
+  const OptimizerConfig& optimizer_config;
+  int64_t microbatches = 1;  ///< of the global batch, U
+  int64_t groups = 1;        ///< in which they are summed, G
+  int64_t ranks = 1, rank = 0;
+  bool optimise = true;      ///< false: node by node as traced (--eager)
+};
+
+/// The parameters' places in a flat array of f32: tensors one after the other, each from a
+/// multiple of 64 bytes; `loss` is one more element after the last.
+struct FlatLayout {
+  std::vector<int64_t> offsets;  ///< in elements, one a parameter, then the loss
+  int64_t elements = 0;
+  int64_t bytes() const { return elements * 4; }
+};
+
+/// One line of the memory plan.
+struct MemoryLine {
+  std::string what;
+  int64_t bytes = 0;
+};
+
+class CompiledStep {
+ public:
+  CompiledStep(StepOptions options, const Backend& backend);
+
+  StepOptions options;
+  std::vector<nn::Param> params;
+  FlatLayout layout;
+  TreeSchedule tree;
+  GroupRange groups;  ///< this rank's
+  Executable gradients;                      ///< a group's first microbatch
+  std::optional<Executable> gradients_next;  ///< the others, when a group has more than one
+  Executable update;
+  Executable evaluation;
+
+  /// Flat gradient arrays: the one being accumulated and the stack of partial sums.
+  int64_t gradient_buffers() const { return options.groups == 1 ? 1 : 1 + tree.depth; }
+  /// Arrays of one microbatch and the scalars of a step.
+  int64_t input_bytes() const;
+  /// What lives from step to step, line by line: parameters, state, gradients, inputs, constants.
+  std::vector<MemoryLine> persistent() const;
+  int64_t persistent_bytes() const;
+  int64_t arena_bytes() const;
+  int64_t workspace_bytes() const;
+  /// Bytes of parameters and optimizer state: what a checkpoint holds.
+  int64_t state_bytes() const;
+  int64_t parameter_count() const;
+  /// Of one token, forward and backward.
+  double flops_per_token() const;
+};
+
+/// Copies of live state that a save may stage before an update: see CheckpointWriter.
+int64_t staging_bytes(int64_t state_bytes);
+
+}  // namespace levanter::train

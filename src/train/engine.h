@@ -1,0 +1,75 @@
+// One rank's state in memory and the running of its compiled step.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/random.h"
+#include "train/checkpoint.h"
+#include "train/checkpoint_load.h"
+#include "train/compiled_step.h"
+
+namespace levanter::train {
+
+/// Rows of a microbatch as the loader has them, [batch, position] each.
+struct Rows {
+  const int32_t *tokens = nullptr, *targets = nullptr, *segment_ids = nullptr,
+                *positions = nullptr;
+  const float* loss_weight = nullptr;
+  int64_t first_example = 0;  ///< global index of row 0: what its dropout keys derive from
+};
+
+/// What one update reports.
+struct UpdateReport {
+  float loss = 0, grad_norm = 0;
+  bool proceeded = false;
+};
+
+class Engine final {
+ public:
+  /// Allocates exactly what `step` says and binds the functions to it. The backend must outlive
+  /// this.
+  Engine(CompiledStep step, const Backend& backend);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  /// Draws the initial parameters: element i of a parameter from its path's own key. Zeroes the
+  /// optimizer's state.
+  void initialise(Key key);
+
+  /// The state as checkpoints see it; the memory is this engine's.
+  std::vector<TensorView> model_tensors() const;
+  std::vector<TensorView> optimizer_tensors() const;
+  std::vector<TensorTarget> model_targets();
+  std::vector<TensorTarget> optimizer_targets();
+
+  /// The global batch's 1 / loss tokens and the key that this step's dropout derives from.
+  void begin_step(double loss_tokens, Key dropout_key);
+  /// Gradients of one microbatch; the microbatches of this rank come in order.
+  void run_microbatch(const Rows& rows);
+  /// The flat sums of this rank's maximal subtrees (gradients and loss), in order, after the last
+  /// microbatch. Each has step().layout.elements.
+  std::vector<float*> subtree_sums();
+  /// Where the sum over all groups must be when update runs.
+  float* total();
+  const CompiledStep& step() const;
+  /// The update with gradients from total().
+  UpdateReport run_update(double lr, std::span<const double> scalars);
+
+  /// Token losses of a microbatch of rows, [batch, position]; good until the next call.
+  std::span<const float> run_evaluation(const Rows& rows);
+
+  /// Watches every later run, when not null.
+  void observe(StepObserver* observer);
+  /// Bytes that this engine holds: the sum that the plan names.
+  int64_t allocated_bytes() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace levanter::train

@@ -1,0 +1,71 @@
+#include "train/gradient_tree.h"
+
+#include <algorithm>
+
+namespace levanter::train {
+
+namespace {
+
+GroupRange equal_share(int64_t things, int64_t parts, int64_t part) {
+  const int64_t size = things / parts, larger = things % parts;
+  const int64_t begin = part * size + std::min(part, larger);
+  return {begin, begin + size + (part < larger ? 1 : 0)};
+}
+
+void collect(GroupRange node, GroupRange own, std::vector<GroupRange>& found) {
+  if (node.begin >= own.end || node.end <= own.begin) return;
+  if (node.begin >= own.begin && node.end <= own.end) {
+    found.push_back(node);
+    return;
+  }
+  const int64_t middle = node.begin + tree_split(node.size());
+  collect({node.begin, middle}, own, found);
+  collect({middle, node.end}, own, found);
+}
+
+/// The moves that sum the groups of `node`, the stack holding `height` before.
+void sum_moves(GroupRange node, int64_t height, int64_t first, TreeSchedule& schedule) {
+  if (node.size() == 1) {
+    schedule.after_group[static_cast<size_t>(node.begin - first)].push_back(TreeMove::kPush);
+    schedule.depth = std::max(schedule.depth, height + 1);
+    return;
+  }
+  const int64_t middle = node.begin + tree_split(node.size());
+  sum_moves({node.begin, middle}, height, first, schedule);
+  sum_moves({middle, node.end}, height + 1, first, schedule);
+  schedule.after_group[static_cast<size_t>(node.end - 1 - first)].push_back(TreeMove::kAdd);
+}
+
+}  // namespace
+
+int64_t tree_split(int64_t n) {
+  int64_t p = 1;
+  while (p * 2 < n) p *= 2;
+  return p;
+}
+
+std::vector<GroupRange> maximal_subtrees(int64_t groups, GroupRange own) {
+  std::vector<GroupRange> found;
+  collect({0, groups}, own, found);
+  return found;
+}
+
+GroupRange groups_of_rank(int64_t groups, int64_t ranks, int64_t rank) {
+  return equal_share(groups, ranks, rank);
+}
+
+GroupRange microbatches_of_group(int64_t microbatches, int64_t groups, int64_t group) {
+  return equal_share(microbatches, groups, group);
+}
+
+TreeSchedule schedule_tree(int64_t groups, GroupRange own) {
+  TreeSchedule schedule;
+  schedule.after_group.resize(static_cast<size_t>(own.size()));
+  schedule.subtrees = maximal_subtrees(groups, own);
+  int64_t height = 0;
+  for (const GroupRange& subtree : schedule.subtrees)
+    sum_moves(subtree, height++, own.begin, schedule);
+  return schedule;
+}
+
+}  // namespace levanter::train

@@ -1,0 +1,187 @@
+// Files, folders, locks and paths.
+#include "base/files.h"
+
+#include <catch2/catch.hpp>
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+
+#include "base/strings.h"
+#include "support/temporary_folder.h"
+
+using namespace levanter;
+using Catch::Matchers::Contains;
+
+namespace {
+
+/// The text of the kIo error that `call` throws, or "" when it throws none.
+template <class Call>
+std::string io_failure(Call call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.kind() == ErrorKind::kIo ? error.what() : "another kind of error";
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("a file reads back as it was written", "[base]") {
+  const testing::TemporaryFolder folder;
+  const std::string content("a\0b\n\xff", 5);
+  write_file_atomic(folder / "x", content);
+  CHECK(read_file(folder / "x") == content);
+  write_file_atomic(folder / "x", "shorter");
+  CHECK(read_file(folder / "x") == "shorter");
+  CHECK(file_size(folder / "x") == 7);
+  write_file_atomic(folder / "empty", "");
+  CHECK(read_file(folder / "empty").empty());
+  CHECK(list_directory(folder.path()) == std::vector<std::string>{"empty", "x"});
+}
+
+TEST_CASE("an atomic file that is not committed leaves the old content and nothing else",
+          "[base]") {
+  const testing::TemporaryFolder folder;
+  write_file_atomic(folder / "x", "old");
+  {
+    AtomicFile file(folder / "x");
+    file.write("new, but not all of it");
+    CHECK(read_file(folder / "x") == "old");
+    CHECK(list_directory(folder.path()).size() == 2);
+    CHECK(is_temporary_name(list_directory(folder.path())[1]));
+  }
+  CHECK(read_file(folder / "x") == "old");
+  CHECK(list_directory(folder.path()) == std::vector<std::string>{"x"});
+}
+
+TEST_CASE("a write that the system refuses leaves the old content and nothing else", "[base]") {
+  const testing::TemporaryFolder folder;
+  write_file_atomic(folder / "x", "old");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit small{1000, 1000};
+    ::setrlimit(RLIMIT_FSIZE, &small);
+    const std::string text =
+        io_failure([&] { write_file_atomic(folder / "x", std::string(5000, 'n')); });
+    const bool told = text.find("cannot write") != text.npos && text.find("/x") != text.npos &&
+                      text.find("hint") != text.npos;
+    ::_exit(told && list_directory(folder.path()).size() == 1 ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  CHECK(read_file(folder / "x") == "old");
+}
+
+TEST_CASE("failures name the path, the system's words and a hint", "[base]") {
+  const testing::TemporaryFolder folder;
+  const std::string missing = io_failure([&] { read_file(folder / "no/such"); });
+  CHECK_THAT(missing, Contains("cannot read " + (folder / "no/such") + ": no such file"));
+  CHECK_THAT(missing, Contains("hint"));
+  CHECK_THAT(io_failure([&] { read_file(folder.path()); }), Contains("directory"));
+  CHECK_THAT(io_failure([&] { AtomicFile file(folder / "no/such"); }), Contains("cannot write"));
+  CHECK_THAT(io_failure([&] { list_directory(folder / "none"); }), Contains("cannot list"));
+  write_file_atomic(folder / "file", "");
+  CHECK_THAT(io_failure([&] { make_directories(folder / "file/below"); }),
+             Contains((folder / "file") + ": not a directory"));
+  CHECK_THAT(io_failure([&] { make_directories(folder / "file"); }), Contains("not a directory"));
+}
+
+TEST_CASE("folders are made with their parents and removed with their content", "[base]") {
+  const testing::TemporaryFolder folder;
+  make_directories(folder / "a/b/c");
+  make_directories(folder / "a/b/c");
+  write_file_atomic(folder / "a/b/x", "1");
+  REQUIRE(::symlink((folder / "a/b").c_str(), (folder / "a/link").c_str()) == 0);
+  CHECK(list_directory(folder / "a") == std::vector<std::string>{"b", "link"});
+  CHECK(is_directory(folder / "a/b/c"));
+  remove_tree(folder / "a/link");
+  CHECK(path_exists(folder / "a/b/x"));
+  remove_tree(folder / "a");
+  CHECK_FALSE(path_exists(folder / "a"));
+  CHECK_NOTHROW(remove_tree(folder / "a"));
+}
+
+TEST_CASE("two folders exchange their names", "[base]") {
+  const testing::TemporaryFolder folder;
+  make_directories(folder / "a");
+  make_directories(folder / "b");
+  write_file_atomic(folder / "a/one", "");
+  exchange_paths(folder / "a", folder / "b");
+  CHECK(list_directory(folder / "a").empty());
+  CHECK(list_directory(folder / "b") == std::vector<std::string>{"one"});
+}
+
+TEST_CASE("a map and an input file show a file's bytes", "[base]") {
+  const testing::TemporaryFolder folder;
+  write_file_atomic(folder / "x", "0123456789");
+  MappedFile map(folder / "x");
+  CHECK(std::memcmp(map.bytes().data(), "0123456789", map.bytes().size()) == 0);
+  MappedFile moved = std::move(map);
+  CHECK(moved.bytes().size() == 10);
+  CHECK(map.bytes().empty());
+  write_file_atomic(folder / "empty", "");
+  CHECK(MappedFile(folder / "empty").bytes().empty());
+
+  const InputFile file(folder / "x");
+  char part[4] = {};
+  file.read(6, std::as_writable_bytes(std::span(part)));
+  CHECK(std::string_view(part, 4) == "6789");
+  CHECK_THAT(io_failure([&] { file.read(7, std::as_writable_bytes(std::span(part))); }),
+             Contains("too short"));
+}
+
+TEST_CASE("a lock admits one holder, names it, and ends with it", "[base]") {
+  const testing::TemporaryFolder folder;
+  int ready[2];
+  REQUIRE(::pipe(ready) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const FileLock lock(folder / "lock", "");
+    const char byte = 1;
+    if (::write(ready[1], &byte, 1) == 1) ::pause();
+    ::_exit(0);
+  }
+  char byte = 0;
+  REQUIRE(::read(ready[0], &byte, 1) == 1);
+  const std::string refused = io_failure([&] { FileLock(folder / "lock", "wait for it"); });
+  CHECK_THAT(refused, Contains(cat("is held by process ", static_cast<int64_t>(child))));
+  CHECK_THAT(refused, Contains("wait for it"));
+  REQUIRE(::kill(child, SIGKILL) == 0);
+  REQUIRE(::waitpid(child, nullptr, 0) == child);
+  CHECK_NOTHROW(FileLock(folder / "lock", ""));
+  ::close(ready[0]);
+  ::close(ready[1]);
+}
+
+TEST_CASE("paths are joined and taken apart", "[base]") {
+  CHECK(join_path("a", "b") == "a/b");
+  CHECK(join_path("a/", "b") == "a/b");
+  CHECK(join_path("a", "/b") == "/b");
+  CHECK(join_path("", "b") == "b");
+  CHECK(parent_path("a/b/c.txt") == "a/b");
+  CHECK(parent_path("c.txt") == ".");
+  CHECK(parent_path("/c") == "/");
+  CHECK(parent_path("a/b/") == "a");
+  CHECK(file_name("a/b/c.txt") == "c.txt");
+  CHECK(file_name("a/b/") == "b");
+  CHECK(file_stem("a/c.tar.gz") == "c.tar");
+  CHECK(file_stem(".profile") == ".profile");
+  CHECK(absolute_path("/a/./b//../c") == "/a/c");
+  CHECK(absolute_path("/../..") == "/");
+  CHECK(absolute_path("x").ends_with("/x"));
+  CHECK(absolute_path("x").starts_with("/"));
+}
+
+TEST_CASE("temporary names are told from others", "[base]") {
+  CHECK(is_temporary_name(temporary_name("step-5")));
+  CHECK(temporary_name("x") != temporary_name("x"));
+  CHECK_FALSE(is_temporary_name("step-5"));
+  CHECK_FALSE(is_temporary_name("notes.tmp-of-mine"));
+}

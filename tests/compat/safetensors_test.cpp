@@ -1,0 +1,190 @@
+// safetensors: what is written reads back, and every kind of damage is named.
+#include "compat/safetensors.h"
+
+#include <catch2/catch.hpp>
+
+#include <cmath>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "support/temporary_folder.h"
+
+using namespace levanter;
+using Catch::Matchers::Contains;
+using safetensors::Element;
+
+namespace {
+
+template <class T>
+std::span<const std::byte> bytes_of(const std::vector<T>& values) {
+  return std::as_bytes(std::span(values));
+}
+
+/// A file of the given header and so many data bytes.
+std::string raw_file(std::string_view header, size_t data_bytes) {
+  const uint64_t length = header.size();
+  std::string file(reinterpret_cast<const char*>(&length), sizeof length);
+  return cat(file, header, std::string(data_bytes, '\0'));
+}
+
+/// The text of the kCheckpoint error that reading this file gives, or "" when it reads.
+std::string failure(const std::string& path, std::string_view content) {
+  write_file_atomic(path, content);
+  try {
+    const safetensors::File file(path);
+  } catch (const Error& error) {
+    return error.kind() == ErrorKind::kCheckpoint ? error.what() : "another kind of error";
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("tensors of every element type read back", "[compat]") {
+  const testing::TemporaryFolder folder;
+  const std::vector<float> f32 = {1, 2, 3, 4, 5, 6};
+  const std::vector<double> f64 = {0.1, -1e300};
+  const std::vector<int64_t> i64 = {-5};
+  const std::vector<uint8_t> u8 = {1, 2, 3};
+  const std::vector<uint16_t> half = {0x3c00, 0xc000, 0x0001, 0x7c00, 0x8000};
+  const std::vector<uint16_t> brain = {0x3f80, 0xc000};
+  const std::vector<float> none;
+  const std::vector<safetensors::WriteTensor> tensors = {
+      {{"b.f32", Element::f32, {2, 3}}, bytes_of(f32)},
+      {{"f64", Element::f64, {2}}, bytes_of(f64)},
+      {{"i64", Element::i64, {}}, bytes_of(i64)},
+      {{"u8", Element::u8, {3}}, bytes_of(u8)},
+      {{"half", Element::f16, {5}}, bytes_of(half)},
+      {{"a.none", Element::f32, {0, 4}}, bytes_of(none)},
+      {{"brain", Element::bf16, {2}}, bytes_of(brain)}};
+  safetensors::write_file(folder / "x.safetensors", tensors);
+
+  const safetensors::File file(folder / "x.safetensors");
+  REQUIRE(file.tensors().size() == tensors.size());
+  REQUIRE(file.metadata().size() == 1);
+  CHECK(file.metadata()[0] == std::pair<std::string, std::string>("format", "pt"));
+  for (const auto& wanted : tensors) {
+    const safetensors::Tensor* tensor = file.find(wanted.entry.name);
+    REQUIRE(tensor);
+    CHECK(tensor->element == wanted.entry.element);
+    CHECK(tensor->shape == wanted.entry.shape);
+    CHECK(std::ranges::equal(tensor->data, wanted.data));
+    // Wide elements come first, so each tensor stands at a multiple of its element's size.
+    CHECK(reinterpret_cast<uintptr_t>(tensor->data.data()) %
+              safetensors::size_of(tensor->element) ==
+          0);
+  }
+  CHECK(file.find("b.f3") == nullptr);
+
+  std::vector<float> read(5);
+  safetensors::to_f32(*file.find("half"), read);
+  CHECK(read[0] == 1.0f);
+  CHECK(read[1] == -2.0f);
+  CHECK(read[2] == 0x1p-24f);
+  CHECK(std::isinf(read[3]));
+  CHECK((read[4] == 0.0f && std::signbit(read[4])));
+  read.resize(2);
+  safetensors::to_f32(*file.find("brain"), read);
+  CHECK(read == std::vector<float>{1, -2});
+  safetensors::to_f32(*file.find("f64"), read);
+  CHECK(read[0] == 0.1f);
+  CHECK(read[1] == -INFINITY);
+  read.resize(6);
+  safetensors::to_f32(*file.find("b.f32"), read);
+  CHECK(read == f32);
+  CHECK_THROWS_AS(safetensors::to_f32(*file.find("u8"), std::span(read).first(3)), Error);
+}
+
+TEST_CASE("the same tensors in any order give the same bytes", "[compat]") {
+  const testing::TemporaryFolder folder;
+  const std::vector<float> a = {1, 2}, b = {3};
+  safetensors::write_file(
+      folder / "1", std::vector<safetensors::WriteTensor>{{{"a", Element::f32, {2}}, bytes_of(a)},
+                                                          {{"b", Element::f32, {1}}, bytes_of(b)}});
+  safetensors::write_file(
+      folder / "2", std::vector<safetensors::WriteTensor>{{{"b", Element::f32, {1}}, bytes_of(b)},
+                                                          {{"a", Element::f32, {2}}, bytes_of(a)}});
+  const std::string bytes = read_file(folder / "1");
+  CHECK(bytes == read_file(folder / "2"));
+  const std::string_view header =
+      R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+      R"("b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}})";
+  CHECK(bytes.substr(8, header.size()) == header);
+  CHECK(bytes.size() % 8 == 4);  // the header is padded, the data is not
+}
+
+TEST_CASE("half precision converts as its definition says", "[compat]") {
+  std::vector<uint16_t> all(1 << 16);
+  for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<uint16_t>(i);
+  const safetensors::Tensor tensor{"all", Element::f16, {1 << 16}, bytes_of(all)};
+  std::vector<float> read(all.size());
+  safetensors::to_f32(tensor, read);
+  bool same = true;
+  for (size_t i = 0; i < all.size(); ++i) {
+    const int exponent = static_cast<int>(i >> 10 & 31);
+    const auto mantissa = static_cast<double>(i & 1023);
+    double value =
+        exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+    if (exponent == 31) value = mantissa == 0 ? INFINITY : NAN;
+    if (i >> 15) value = -value;
+    same &= std::isnan(value) ? std::isnan(read[i]) : read[i] == value;
+  }
+  CHECK(same);
+}
+
+TEST_CASE("a damaged safetensors file is refused and named", "[compat]") {
+  const testing::TemporaryFolder folder;
+  const std::string path = folder / "bad.safetensors";
+  const auto tensor = [](std::string_view fields) { return cat(R"({"t":{)", fields, "}}"); };
+  const std::string good = tensor(R"("dtype":"F32","shape":[2],"data_offsets":[0,8])");
+  REQUIRE(failure(path, raw_file(good, 8)) == "");
+
+  struct Case {
+    std::string content, fault;
+  };
+  const std::vector<Case> cases = {
+      {"", "shorter than 8 bytes"},
+      {"1234567", "shorter than 8 bytes"},
+      {raw_file(good, 8).substr(0, 40), "longer than the file"},
+      {std::string(8, '\xff') + good, "longer than the file"},
+      {raw_file("[1, 2]", 0), "no JSON object"},
+      {raw_file("{\"t\":", 0), "no JSON object"},
+      {raw_file("{\"\xff\": 1}", 0), "no JSON object"},
+      {raw_file(good, 7), "outside the 7 bytes"},
+      {raw_file(good, 9), "1 bytes after the last tensor"},
+      {raw_file(tensor(R"("dtype":"F99","shape":[2],"data_offsets":[0,8])"), 8),
+       "unknown dtype \"F99\""},
+      {raw_file(tensor(R"("dtype":7,"shape":[2],"data_offsets":[0,8])"), 8), "unknown dtype 7"},
+      {raw_file(tensor(R"("dtype":"F32","shape":[3],"data_offsets":[0,8])"), 8),
+       "has 8 bytes for shape [3]"},
+      {raw_file(tensor(R"("dtype":"F32","shape":[-2],"data_offsets":[0,8])"), 8),
+       "impossible shape"},
+      {raw_file(tensor(R"("dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8])"), 8),
+       "impossible shape"},
+      {raw_file(tensor(R"("dtype":"F32","shape":2,"data_offsets":[0,8])"), 8), "no list as shape"},
+      {raw_file(tensor(R"("dtype":"F32","shape":[2],"data_offsets":[8,0])"), 8), "outside"},
+      {raw_file(tensor(R"("dtype":"F32","shape":[2],"data_offsets":[0])"), 8), "outside"},
+      {raw_file(tensor(R"("dtype":"F32","shape":[2])"), 8), "must have dtype"},
+      {raw_file(R"({"t":3})", 0), "must have dtype"},
+      {raw_file(R"({"__metadata__":[]})", 0), "__metadata__ is no object"},
+      {raw_file(R"({"__metadata__":{"a":1}})", 0), "is no text"},
+      {raw_file(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                R"("b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+                12),
+       "overlaps"},
+      {raw_file(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                R"("b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}})",
+                12),
+       "gap before tensor \"b\""},
+      {raw_file(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                R"("a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+                8),
+       "names \"a\" twice"},
+  };
+  for (const Case& c : cases) {
+    const std::string text = failure(path, c.content);
+    CHECK_THAT(text, Contains(c.fault));
+    CHECK_THAT(text, Contains(path));
+  }
+}

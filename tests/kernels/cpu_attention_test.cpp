@@ -1,0 +1,266 @@
+// Attention forward and backward against double precision, over masks, groups, layouts and threads.
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "base/random.h"
+#include "kernels/cpu/attention.h"
+
+using namespace levanter;
+using namespace levanter::cpu;
+
+namespace {
+
+constexpr double kTolerance = 1e-5;  // of an array's largest entry
+constexpr float kPoison = -12345.0f;
+
+std::vector<float> random_values(int64_t n, uint32_t seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(static_cast<size_t>(n));
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+struct FreeDeleter {
+  void operator()(void* p) const { std::free(p); }
+};
+
+/// One array [batch, position, head, head_dim] inside rows that may be wider, as a fused qkv is.
+struct Array {
+  std::vector<float> values;
+  AttentionView view;
+  int64_t start = 0;
+  Array(int64_t batch, int64_t positions, int64_t heads, int64_t width, int64_t before,
+        int64_t after, uint32_t seed)
+      : start(before) {
+    const int64_t row = before + heads * width + after;
+    view = {positions * row, row, width};
+    values = random_values(batch * positions * row, seed);
+  }
+  size_t at(int64_t b, int64_t t, int64_t h, int64_t d) const {
+    return static_cast<size_t>(start + b * view.batch + t * view.position + h * view.head + d);
+  }
+  float* data() { return values.data() + start; }
+  const float* data() const { return values.data() + start; }
+};
+
+struct Problem {
+  AttentionShape shape;
+  bool segments;
+  int64_t gap;
+
+  AttentionShape s() const { return shape; }
+};
+
+/// All arrays of a problem and double-precision results in the same places.
+struct Arrays {
+  Array q, k, v, o, d_o, dq, dk, dv;
+  std::vector<float> lse;
+  std::vector<int32_t> segment_ids;
+  std::vector<uint32_t> dropout_keys;
+
+  explicit Arrays(const Problem& p)
+      : q(p.shape.batch, p.shape.queries, p.shape.heads, p.shape.head_dim, 0, p.gap, 1),
+        k(p.shape.batch, p.shape.keys, p.shape.kv_heads, p.shape.head_dim, p.gap, 0, 2),
+        v(p.shape.batch, p.shape.keys, p.shape.kv_heads, p.shape.head_dim, p.gap, p.gap, 3),
+        o(p.shape.batch, p.shape.queries, p.shape.heads, p.shape.head_dim, 0, p.gap, 4),
+        d_o(p.shape.batch, p.shape.queries, p.shape.heads, p.shape.head_dim, p.gap, 0, 5),
+        dq(p.shape.batch, p.shape.queries, p.shape.heads, p.shape.head_dim, 0, p.gap, 6),
+        dk(p.shape.batch, p.shape.keys, p.shape.kv_heads, p.shape.head_dim, p.gap, 0, 7),
+        dv(p.shape.batch, p.shape.keys, p.shape.kv_heads, p.shape.head_dim, p.gap, p.gap, 8),
+        lse(static_cast<size_t>(p.shape.batch * p.shape.heads * p.shape.queries), kPoison) {
+    for (Array* array : {&o, &dq, &dk, &dv}) {
+      std::fill(array->values.begin(), array->values.end(), kPoison);
+    }
+    for (int64_t b = 0; b < p.shape.batch; ++b) {
+      dropout_keys.insert(dropout_keys.end(), {static_cast<uint32_t>(77 + b), 99u});
+      for (int64_t t = 0; t < p.shape.keys; ++t) {
+        segment_ids.push_back(static_cast<int32_t>(t * 3 / p.shape.keys + b));
+      }
+    }
+  }
+
+  AttentionInput input(const Problem& p) const {
+    return {q.data(),
+            k.data(),
+            v.data(),
+            q.view,
+            k.view,
+            v.view,
+            p.segments ? segment_ids.data() : nullptr,
+            p.shape.keep < 1 ? dropout_keys.data() : nullptr};
+  }
+
+  void run(const Problem& p, int threads) {
+    Products products(threads);
+    const Attention forward(products, p.shape, Attention::Pass::kForward);
+    const Attention backward(products, p.shape, Attention::Pass::kBackward);
+    ThreadPool pool(threads);
+    const size_t bytes =
+        static_cast<size_t>(threads) *
+        std::max(forward.scratch_bytes_per_worker(), backward.scratch_bytes_per_worker());
+    REQUIRE(bytes % 64 == 0);
+    const std::unique_ptr<void, FreeDeleter> scratch(std::aligned_alloc(64, bytes));
+    std::fill_n(static_cast<float*>(scratch.get()), bytes / sizeof(float), NAN);
+    forward.forward(pool, input(p), {o.data(), o.view, lse.data()}, scratch.get());
+    std::fill_n(static_cast<float*>(scratch.get()), bytes / sizeof(float), NAN);
+    backward.backward(pool, input(p),
+                      {lse.data(), d_o.data(), d_o.view, dq.data(), dk.data(), dv.data(), dq.view,
+                       dk.view, dv.view},
+                      scratch.get());
+  }
+};
+
+/// The definition, in double precision.
+struct Definition {
+  std::vector<double> o, lse, dq, dk, dv;
+
+  Definition(const Problem& problem, const Arrays& x) {
+    const AttentionShape& s = problem.shape;
+    o.resize(x.o.values.size()), dq.resize(x.dq.values.size());
+    dk.resize(x.dk.values.size()), dv.resize(x.dv.values.size());
+    for (int64_t b = 0; b < s.batch; ++b) {
+      for (int64_t h = 0; h < s.heads; ++h) {
+        for (int64_t t = 0; t < s.queries; ++t) query(problem, x, b, h, t);
+      }
+    }
+  }
+
+  void query(const Problem& problem, const Arrays& x, int64_t b, int64_t h, int64_t t) {
+    const AttentionShape& s = problem.shape;
+    const int64_t kv = h / (s.heads / s.kv_heads);
+    const auto keys = static_cast<size_t>(s.keys);
+    std::vector<double> p(keys), keep(keys, 1.0), dp(keys);
+    double total = 0, row = 0;
+    for (int64_t key = 0; key < s.keys; ++key) {
+      const auto segment = [&](int64_t at) {
+        return x.segment_ids[static_cast<size_t>(b * s.keys + at)];
+      };
+      if (s.causal && key > t + s.keys - s.queries) continue;
+      if (problem.segments && segment(key) != segment(t)) continue;
+      double score = 0;
+      for (int64_t d = 0; d < s.head_dim; ++d) {
+        score += double{x.q.values[x.q.at(b, t, h, d)]} * x.k.values[x.k.at(b, key, kv, d)];
+      }
+      total += p[static_cast<size_t>(key)] = std::exp(s.scale * score);
+      if (s.keep < 1) {
+        const Key random = {x.dropout_keys[static_cast<size_t>(2 * b)],
+                            x.dropout_keys[static_cast<size_t>(2 * b + 1)]};
+        const auto counter = static_cast<uint64_t>((h * s.queries + t) * s.keys + key);
+        const bool kept = uniform_from_bits(random_bits(random, counter)) < s.keep;
+        keep[static_cast<size_t>(key)] = kept ? 1 / double{s.keep} : 0;
+      }
+    }
+    lse.push_back(std::log(total));
+    for (int64_t key = 0; key < s.keys; ++key) {
+      const auto i = static_cast<size_t>(key);
+      p[i] /= total;
+      for (int64_t d = 0; d < s.head_dim; ++d) {
+        const double g = x.d_o.values[x.d_o.at(b, t, h, d)];
+        o[x.o.at(b, t, h, d)] += p[i] * keep[i] * x.v.values[x.v.at(b, key, kv, d)];
+        dv[x.dv.at(b, key, kv, d)] += p[i] * keep[i] * g;
+        dp[i] += keep[i] * g * x.v.values[x.v.at(b, key, kv, d)];
+      }
+      row += p[i] * dp[i];
+    }
+    for (int64_t key = 0; key < s.keys; ++key) {
+      const auto i = static_cast<size_t>(key);
+      const double ds = p[i] * (dp[i] - row) * s.scale;
+      for (int64_t d = 0; d < s.head_dim; ++d) {
+        dq[x.dq.at(b, t, h, d)] += ds * x.k.values[x.k.at(b, key, kv, d)];
+        dk[x.dk.at(b, key, kv, d)] += ds * x.q.values[x.q.at(b, t, h, d)];
+      }
+    }
+  }
+};
+
+/// Elements of the array agree; what lies between its rows is still poison.
+void check_array(const char* name, const Array& got, const std::vector<double>& want,
+                 const AttentionShape& s, int64_t positions, int64_t heads) {
+  double scale = 1e-30, worst = 0;
+  std::vector<bool> inside(want.size());
+  for (int64_t b = 0; b < s.batch; ++b) {
+    for (int64_t t = 0; t < positions; ++t) {
+      for (int64_t h = 0; h < heads; ++h) {
+        for (int64_t d = 0; d < s.head_dim; ++d) {
+          const size_t at = got.at(b, t, h, d);
+          inside[at] = true;
+          scale = std::max(scale, std::abs(want[at]));
+          const double error = std::abs(got.values[at] - want[at]);
+          worst = error <= worst ? worst : error;  // NaN counts as worst
+        }
+      }
+    }
+  }
+  INFO(name << ": error " << worst << " of " << scale);
+  REQUIRE(worst <= kTolerance * scale + 1e-7);
+  for (size_t i = 0; i < want.size(); ++i) {
+    if (!inside[i]) REQUIRE(got.values[i] == kPoison);
+  }
+}
+
+void check_problem(const Problem& problem) {
+  Arrays x(problem);
+  x.run(problem, 2);
+  const Definition want(problem, x);
+  const AttentionShape& s = problem.shape;
+  INFO("batch " << s.batch << " heads " << s.heads << "/" << s.kv_heads << " queries " << s.queries
+                << " keys " << s.keys << " width " << s.head_dim << " causal " << s.causal
+                << " segments " << problem.segments << " keep " << s.keep);
+  check_array("o", x.o, want.o, s, s.queries, s.heads);
+  check_array("dq", x.dq, want.dq, s, s.queries, s.heads);
+  check_array("dk", x.dk, want.dk, s, s.keys, s.kv_heads);
+  check_array("dv", x.dv, want.dv, s, s.keys, s.kv_heads);
+  for (size_t i = 0; i < want.lse.size(); ++i) REQUIRE(std::abs(x.lse[i] - want.lse[i]) <= 1e-5);
+}
+
+}  // namespace
+
+TEST_CASE("attention and its gradients agree with double precision", "[kernels]") {
+  for (const bool causal : {false, true}) {
+    for (const bool segments : {false, true}) {
+      for (const float keep : {1.0f, 0.8f}) {
+        for (const int64_t gap : {0, 24}) {
+          for (const int64_t positions : {1, 5, 64, 67, 131}) {
+            const float scale = 0.3f;
+            check_problem({{2, 2, 2, positions, positions, 8, scale, causal, keep}, segments, gap});
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("groups of query heads share keys, and long rows go through several tiles", "[kernels]") {
+  check_problem({{2, 6, 2, 33, 33, 16, 0.25f, true, 1.0f}, false, 8});
+  check_problem({{1, 4, 1, 70, 70, 5, 0.4f, true, 0.9f}, true, 0});
+  check_problem({{1, 2, 1, 300, 300, 32, 0.17f, true, 1.0f}, false, 3});
+  check_problem({{1, 1, 1, 300, 300, 7, 0.3f, false, 1.0f}, true, 0});
+}
+
+TEST_CASE("fewer queries than keys stand at the end of the keys", "[kernels]") {
+  check_problem({{2, 2, 1, 3, 40, 8, 0.3f, true, 1.0f}, false, 0});
+  check_problem({{2, 2, 2, 5, 290, 8, 0.3f, false, 1.0f}, false, 4});
+  check_problem({{1, 2, 2, 1, 17, 8, 0.3f, true, 0.7f}, false, 0});
+}
+
+TEST_CASE("attention gives the same bits with any number of threads", "[kernels]") {
+  const Problem problem = {{3, 4, 2, 150, 150, 16, 0.25f, true, 0.9f}, true, 16};
+  Arrays one(problem);
+  one.run(problem, 1);
+  for (const int threads : {2, 5}) {
+    Arrays many(problem);
+    many.run(problem, threads);
+    REQUIRE(many.o.values == one.o.values);
+    REQUIRE(many.lse == one.lse);
+    REQUIRE(many.dq.values == one.dq.values);
+    REQUIRE(many.dk.values == one.dk.values);
+    REQUIRE(many.dv.values == one.dv.values);
+  }
+}

@@ -1,0 +1,205 @@
+// Tiled matrix products against double precision, and the promises about their bits.
+#include <catch2/catch.hpp>
+
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "kernels/cpu/gemm.h"
+
+using namespace levanter;
+using namespace levanter::cpu;
+
+namespace {
+
+constexpr double kTolerance = 5e-6;  // times sqrt(k): sums of k products of normal numbers
+constexpr double kRounding = 1e-6;   // of the values of C
+constexpr float kPoison = -12345.0f;
+
+std::vector<float> random_values(int64_t n, uint32_t seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(static_cast<size_t>(n));
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+struct FreeDeleter {
+  void operator()(void* p) const { std::free(p); }
+};
+std::unique_ptr<void, FreeDeleter> scratch_for(size_t bytes) {
+  return std::unique_ptr<void, FreeDeleter>(std::aligned_alloc(64, bytes + 64 - bytes % 64));
+}
+
+enum class Order { kRows, kColumns };
+
+/// A case: extents, how each factor lies, and the gap between rows of C.
+struct Case {
+  int64_t m, n, k;
+  Order a = Order::kRows, b = Order::kRows;
+  int64_t gap = 0;
+};
+
+ProductShape shape_of(const Case& c) {
+  ProductShape shape{c.m, c.n, c.k};
+  shape.a_row = c.a == Order::kRows ? c.k + c.gap : 1;
+  shape.a_col = c.a == Order::kRows ? 1 : c.m + c.gap;
+  shape.b_row = c.b == Order::kRows ? c.n + c.gap : 1;
+  shape.b_col = c.b == Order::kRows ? 1 : c.k + c.gap;
+  shape.c_row = c.n + c.gap;
+  return shape;
+}
+
+struct Operands {
+  std::vector<float> a, b, c;
+};
+Operands operands_of(const Case& c, uint32_t seed) {
+  const int64_t g = c.gap;
+  return {random_values((c.m + g) * (c.k + g), seed),
+          random_values((c.k + g) * (c.n + g), seed + 1), random_values(c.m * (c.n + g), seed + 2)};
+}
+
+std::vector<float> run(const ProductShape& shape, Store store, const Operands& operands,
+                       int threads) {
+  Products products(threads);
+  const Gemm gemm(products, shape, store);
+  ThreadPool pool(threads);
+  const auto scratch = scratch_for(gemm.scratch_bytes_per_worker() * static_cast<size_t>(threads));
+  std::vector<float> c = operands.c;
+  gemm.run(pool, operands.a.data(), operands.b.data(), c.data(), scratch.get());
+  return c;
+}
+
+void check_product(const Case& test, const Operands& operands, const std::vector<float>& c,
+                   Store store) {
+  const ProductShape s = shape_of(test);
+  double worst = 0;
+  bool kept = true;
+  for (int64_t i = 0; i < s.m; ++i) {
+    for (int64_t j = 0; j < s.c_row; ++j) {
+      const auto at = static_cast<size_t>(i * s.c_row + j);
+      if (j >= s.n) {
+        kept = kept && c[at] == operands.c[at];
+        continue;
+      }
+      double want = store == Store::kAdd ? operands.c[at] : 0.0;
+      for (int64_t k = 0; k < s.k; ++k) {
+        want += double{operands.a[static_cast<size_t>(i * s.a_row + k * s.a_col)]} *
+                operands.b[static_cast<size_t>(k * s.b_row + j * s.b_col)];
+      }
+      worst = std::max(worst, std::abs(c[at] - want));
+    }
+  }
+  INFO(s.m << " x " << s.n << " x " << s.k);
+  REQUIRE(kept);
+  REQUIRE(worst <= kTolerance * std::sqrt(static_cast<double>(s.k)) + kRounding);
+}
+
+const Case kCases[] = {
+    {1, 1, 1},     {1, 7, 5},      {5, 1, 7},     {7, 5, 1},      {2, 3, 4},
+    {13, 17, 19},  {64, 64, 32},   {65, 31, 127}, {100, 65, 128}, {257, 130, 33},
+    {33, 400, 70}, {300, 700, 40}, {70, 5000, 9}, {1, 3000, 64},  {200, 129, 500},
+};
+
+}  // namespace
+
+TEST_CASE("products agree with double precision in every order and spacing", "[kernels]") {
+  for (const Case& base : kCases) {
+    for (const Order a : {Order::kRows, Order::kColumns}) {
+      for (const Order b : {Order::kRows, Order::kColumns}) {
+        for (const int64_t gap : {0, 3}) {
+          const Case test = {base.m, base.n, base.k, a, b, gap};
+          const Operands operands = operands_of(test, 1);
+          for (const Store store : {Store::kOverwrite, Store::kAdd}) {
+            check_product(test, operands, run(shape_of(test), store, operands, 2), store);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("adding gives the bits of a product and one addition", "[kernels]") {
+  // k beyond 384, and transposed or spaced factors, are where a library's own sum rounds otherwise.
+  for (const Case& test :
+       {Case{384, 128, 768, Order::kColumns}, Case{100, 300, 1000, Order::kColumns},
+        Case{65, 128, 768, Order::kColumns, Order::kRows, 5},
+        Case{64, 200, 500, Order::kRows, Order::kColumns, 1},
+        Case{90, 4500, 64, Order::kRows, Order::kColumns}}) {
+    const ProductShape shape = shape_of(test);
+    const Operands operands = operands_of(test, 2);
+    const std::vector<float> product = run(shape, Store::kOverwrite, operands, 1);
+    const std::vector<float> added = run(shape, Store::kAdd, operands, 1);
+    bool equal = true;
+    for (int64_t i = 0; i < test.m; ++i) {
+      for (int64_t j = 0; j < test.n; ++j) {
+        const auto at = static_cast<size_t>(i * shape.c_row + j);
+        equal = equal && added[at] == operands.c[at] + product[at];
+      }
+    }
+    REQUIRE(equal);
+  }
+}
+
+TEST_CASE("the bits do not depend on threads or on where the rows of C stand", "[kernels]") {
+  for (Case test : {Case{768, 384, 128, Order::kRows, Order::kColumns},
+                    Case{384, 128, 768, Order::kColumns}, Case{500, 65, 300}}) {
+    const ProductShape shape = shape_of(test);
+    const Operands operands = operands_of(test, 3);
+    const std::vector<float> one = run(shape, Store::kOverwrite, operands, 1);
+    for (const int threads : {2, 5})
+      REQUIRE(run(shape, Store::kOverwrite, operands, threads) == one);
+    ProductShape spaced = shape;
+    spaced.c_row = shape.n + 11;
+    Operands wide = operands;
+    wide.c.assign(static_cast<size_t>(shape.m * spaced.c_row), kPoison);
+    const std::vector<float> apart = run(spaced, Store::kOverwrite, wide, 2);
+    bool equal = true, kept = true;
+    for (int64_t i = 0; i < shape.m; ++i) {
+      for (int64_t j = 0; j < spaced.c_row; ++j) {
+        const float got = apart[static_cast<size_t>(i * spaced.c_row + j)];
+        if (j < shape.n)
+          equal = equal && got == one[static_cast<size_t>(i * shape.n + j)];
+        else
+          kept = kept && got == kPoison;
+      }
+    }
+    REQUIRE(equal);
+    REQUIRE(kept);
+  }
+}
+
+TEST_CASE("a result without elements is no work", "[kernels]") {
+  Products products(1);
+  ThreadPool pool(1);
+  for (const Case& test : {Case{0, 4, 3}, Case{4, 0, 3}}) {
+    const Gemm gemm(products, shape_of(test), Store::kOverwrite);
+    REQUIRE(gemm.tiles() == 0);
+    gemm.run(pool, nullptr, nullptr, nullptr, nullptr);
+  }
+}
+
+TEST_CASE("tiles cover the result once and are many enough for large products", "[kernels]") {
+  for (const Case& test :
+       {Case{768, 384, 128}, Case{4096, 1536, 384}, Case{384, 1536, 4096}, Case{65, 128, 768},
+        Case{512, 50257, 768}, Case{1, 2304, 768}, Case{1, 1, 1}}) {
+    const TileGrid grid = tile_grid(shape_of(test));
+    REQUIRE((grid.tiles_m - 1) * grid.tile_m < test.m);
+    REQUIRE(grid.tiles_m * grid.tile_m >= test.m);
+    REQUIRE((grid.tiles_n - 1) * grid.tile_n < test.n);
+    REQUIRE(grid.tiles_n * grid.tile_n >= test.n);
+    if (test.m * test.n * test.k > 30000000) REQUIRE(grid.tiles_m * grid.tiles_n >= 8);
+  }
+}
+
+TEST_CASE("products of one shape are shared", "[kernels]") {
+  Products products(2);
+  const ProductShape shape{8, 8, 8, 8, 1, 8, 1, 8};
+  REQUIRE(&products.get(shape) == &products.get(shape));
+  ProductShape other = shape;
+  other.k = 4;
+  REQUIRE(&products.get(shape) != &products.get(other));
+  REQUIRE(onednn_version().rfind("oneDNN ", 0) == 0);
+}

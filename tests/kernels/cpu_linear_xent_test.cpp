@@ -1,0 +1,216 @@
+// The chunked cross entropy and the embedding gradient against double precision.
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "kernels/cpu/embedding.h"
+#include "kernels/cpu/linear_xent.h"
+
+using namespace levanter;
+using namespace levanter::cpu;
+
+namespace {
+
+constexpr double kTolerance = 1e-5;  // of an array's largest entry
+constexpr double kLossTolerance = 2e-6;
+
+std::vector<float> random_values(int64_t n, uint32_t seed, float scale = 1.0f) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(static_cast<size_t>(n));
+  for (float& value : values) value = scale * normal(generator);
+  return values;
+}
+
+std::vector<int32_t> random_ids(int64_t n, int64_t bound, uint32_t seed) {
+  std::mt19937 generator(seed);
+  std::vector<int32_t> ids(static_cast<size_t>(n));
+  for (int32_t& id : ids) id = static_cast<int32_t>(generator() % static_cast<uint32_t>(bound));
+  return ids;
+}
+
+struct FreeDeleter {
+  void operator()(void* p) const { std::free(p); }
+};
+std::unique_ptr<void, FreeDeleter> scratch_for(size_t bytes) {
+  std::unique_ptr<void, FreeDeleter> scratch(std::aligned_alloc(64, bytes));
+  std::fill_n(static_cast<float*>(scratch.get()), bytes / sizeof(float), NAN);
+  return scratch;
+}
+
+struct Result {
+  std::vector<float> loss, dh, dweight;
+};
+
+struct Problem {
+  int64_t tokens, embed, vocab;
+  bool transposed = false;  ///< the weight lies [embed, vocab]
+  std::vector<float> h, weight, scale;
+  std::vector<int32_t> targets;
+
+  Problem(int64_t t, int64_t e, int64_t v, bool transpose = false)
+      : tokens(t),
+        embed(e),
+        vocab(v),
+        transposed(transpose),
+        h(random_values(t * e, 1)),
+        weight(random_values(v * e, 2, 0.3f)),
+        scale(random_values(t, 3)),
+        targets(random_ids(t, v, 4)) {
+    for (size_t i = 0; i < scale.size(); i += 5) scale[i] = 0.0f;
+  }
+  float w(int64_t v, int64_t e) const {
+    return weight[static_cast<size_t>(transposed ? e * vocab + v : v * embed + e)];
+  }
+
+  Result run(LinearXent::Mode mode, Store store, int threads) const {
+    Products products(threads);
+    const LinearXentShape shape = {
+        tokens, embed, vocab, embed, transposed ? 1 : embed, transposed ? vocab : 1};
+    const LinearXent xent(products, shape, mode, store);
+    ThreadPool pool(threads);
+    const auto scratch = scratch_for(xent.scratch_bytes(threads));
+    Result r;
+    r.loss.assign(static_cast<size_t>(tokens), NAN);
+    r.dh.assign(h.size(), NAN);
+    r.dweight.assign(weight.size(), store == Store::kAdd ? 1.0f : NAN);
+    xent.run(pool,
+             {h.data(), weight.data(), targets.data(), scale.data(), r.loss.data(), r.dh.data(),
+              r.dweight.data()},
+             scratch.get());
+    return r;
+  }
+};
+
+void check_near(const char* name, const std::vector<float>& got, const std::vector<double>& want) {
+  double scale = 1e-30, worst = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    scale = std::max(scale, std::abs(want[i]));
+    const double error = std::abs(got[i] - want[i]);
+    worst = error <= worst ? worst : error;
+  }
+  INFO(name << ": error " << worst << " of " << scale);
+  REQUIRE(worst <= kTolerance * scale);
+}
+
+void check_problem(const Problem& p) {
+  std::vector<double> loss, dh(p.h.size()), dweight(p.weight.size());
+  for (int64_t t = 0; t < p.tokens; ++t) {
+    std::vector<double> logits(static_cast<size_t>(p.vocab));
+    double top = -INFINITY, total = 0;
+    for (int64_t v = 0; v < p.vocab; ++v) {
+      for (int64_t e = 0; e < p.embed; ++e) {
+        logits[static_cast<size_t>(v)] +=
+            double{p.h[static_cast<size_t>(t * p.embed + e)]} * p.w(v, e);
+      }
+      top = std::max(top, logits[static_cast<size_t>(v)]);
+    }
+    for (double x : logits) total += std::exp(x - top);
+    const int32_t target = p.targets[static_cast<size_t>(t)];
+    loss.push_back(top + std::log(total) - logits[static_cast<size_t>(target)]);
+    for (int64_t v = 0; v < p.vocab; ++v) {
+      const double g = (std::exp(logits[static_cast<size_t>(v)] - top) / total - (v == target)) *
+                       p.scale[static_cast<size_t>(t)];
+      for (int64_t e = 0; e < p.embed; ++e) {
+        dh[static_cast<size_t>(t * p.embed + e)] += g * p.w(v, e);
+        dweight[static_cast<size_t>(v * p.embed + e)] +=
+            g * p.h[static_cast<size_t>(t * p.embed + e)];
+      }
+    }
+  }
+  const Result got = p.run(LinearXent::Mode::kGradients, Store::kOverwrite, 2);
+  INFO(p.tokens << " tokens, " << p.embed << " wide, " << p.vocab << " words");
+  for (size_t i = 0; i < loss.size(); ++i) {
+    REQUIRE(std::abs(got.loss[i] - loss[i]) <= kLossTolerance * std::max(1.0, loss[i]));
+  }
+  check_near("dh", got.dh, dh);
+  check_near("dweight", got.dweight, dweight);
+  REQUIRE(p.run(LinearXent::Mode::kLoss, Store::kOverwrite, 2).loss == got.loss);
+}
+
+}  // namespace
+
+TEST_CASE("the cross entropy of a linear layer agrees with double precision", "[kernels]") {
+  check_problem({1, 1, 1});
+  check_problem({1, 8, 2});
+  check_problem({37, 12, 65});
+  check_problem({130, 33, 127});
+  check_problem({37, 12, 65, true});
+}
+
+TEST_CASE("tokens beyond a chunk continue the sums in order", "[kernels]") {
+  const Problem p(700, 4, 50000);
+  Products products(1);
+  const LinearXent xent(products, {700, 4, 50000, 4, 4, 1}, LinearXent::Mode::kLoss);
+  REQUIRE(xent.chunk_tokens() == 256);
+  const Result got = p.run(LinearXent::Mode::kGradients, Store::kOverwrite, 2);
+  std::vector<float> dweight;
+  for (const int64_t first : {0, 256, 512}) {
+    Problem part(std::min<int64_t>(256, 700 - first), 4, 50000);
+    part.weight = p.weight;
+    for (int64_t t = 0; t < part.tokens; ++t) {
+      const auto to = static_cast<size_t>(t), from = static_cast<size_t>(first + t);
+      std::copy_n(p.h.begin() + static_cast<int64_t>(from) * 4, 4, part.h.begin() + t * 4);
+      part.targets[to] = p.targets[from];
+      part.scale[to] = p.scale[from];
+    }
+    const Result want = part.run(LinearXent::Mode::kGradients, Store::kOverwrite, 1);
+    REQUIRE(std::equal(want.loss.begin(), want.loss.end(), got.loss.begin() + first));
+    REQUIRE(std::equal(want.dh.begin(), want.dh.end(), got.dh.begin() + first * 4));
+    if (first == 0) dweight.assign(want.dweight.size(), 0.0f);
+    for (size_t i = 0; i < dweight.size(); ++i) dweight[i] += want.dweight[i];
+  }
+  REQUIRE(got.dweight == dweight);
+}
+
+TEST_CASE("dweight can be added to, and threads do not change a bit", "[kernels]") {
+  const Problem p(300, 16, 70000);
+  const Result one = p.run(LinearXent::Mode::kGradients, Store::kOverwrite, 1);
+  for (const int threads : {2, 5}) {
+    const Result many = p.run(LinearXent::Mode::kGradients, Store::kOverwrite, threads);
+    REQUIRE(many.loss == one.loss);
+    REQUIRE(many.dh == one.dh);
+    REQUIRE(many.dweight == one.dweight);
+  }
+  const Problem small(40, 16, 65);
+  const Result fresh = small.run(LinearXent::Mode::kGradients, Store::kOverwrite, 1);
+  const Result added = small.run(LinearXent::Mode::kGradients, Store::kAdd, 1);
+  for (size_t i = 0; i < fresh.dweight.size(); ++i)
+    REQUIRE(added.dweight[i] == 1.0f + fresh.dweight[i]);
+}
+
+TEST_CASE("a target outside the vocabulary is refused", "[kernels]") {
+  Problem p(3, 4, 5);
+  p.targets[1] = 5;
+  REQUIRE_THROWS(p.run(LinearXent::Mode::kLoss, Store::kOverwrite, 2));
+}
+
+TEST_CASE("the embedding gradient sums each id's rows in order of position", "[kernels]") {
+  for (const int64_t positions : {0, 1, 7, 500}) {
+    for (const int64_t vocab : {1, 3, 65, 2000}) {
+      const int64_t width = 19, row = 23;
+      const std::vector<int32_t> ids = random_ids(positions, vocab, 5);
+      const std::vector<float> dy = random_values(positions * row, 6);
+      std::vector<float> want(static_cast<size_t>(vocab * width));
+      for (int64_t i = 0; i < positions; ++i) {
+        for (int64_t c = 0; c < width; ++c) {
+          want[static_cast<size_t>(ids[static_cast<size_t>(i)] * width + c)] +=
+              dy[static_cast<size_t>(i * row + c)];
+        }
+      }
+      const EmbeddingGradient gradient = {positions, vocab, width};
+      for (const int threads : {1, 3}) {
+        ThreadPool pool(threads);
+        const auto scratch = scratch_for(gradient.scratch_bytes());
+        std::vector<float> got(want.size(), NAN);
+        gradient.run(pool, ids.data(), dy.data(), row, got.data(), scratch.get());
+        REQUIRE(got == want);
+      }
+    }
+  }
+}

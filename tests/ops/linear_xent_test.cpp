@@ -1,0 +1,161 @@
+#include <cmath>
+
+#include "passes/passes.h"
+#include "support/checks.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+
+namespace {
+
+const Build kLoss = [](const auto& in) {
+  return std::vector{linear_xent(in[0], in[1], in[2], in[3]).loss};
+};
+const Build kBoth = [](const auto& in) {
+  const LinearXent out = linear_xent(in[0], in[1], in[2], in[3]);
+  return std::vector{out.loss, out.token_loss};
+};
+/// The definition, with the full logits.
+const Build kPlain = [](const auto& in) {
+  const Axis vocab{"vocab", in[1].axes().size_of("vocab")};
+  Axes axes = in[2].axes();
+  axes.push_back(vocab);
+  const NamedArray logits = dot(in[0], in[1], axes);
+  const NamedArray token_loss = log(sum(exp(logits), {vocab})) - gather(logits, "vocab", in[2]);
+  return std::vector{sum(token_loss * in[3], in[2].axes())};
+};
+
+struct Case {
+  const char* name;
+  Axes h, weight, targets;
+};
+
+const std::vector<Case> kCases = {
+    {"a batch of sequences",
+     {{"batch", 2}, {"position", 3}, {"embed", 4}},
+     {{"vocab", 5}, {"embed", 4}},
+     {{"batch", 2}, {"position", 3}}},
+    {"the weight turned",
+     {{"position", 3}, {"embed", 2}},
+     {{"embed", 2}, {"vocab", 7}},
+     {{"position", 3}}},
+    {"embed first",
+     {{"embed", 2}, {"position", 3}},
+     {{"vocab", 3}, {"embed", 2}},
+     {{"position", 3}}},
+    {"one token", {{"embed", 3}}, {{"vocab", 2}, {"embed", 3}}, {}},
+    {"a vocabulary of one",
+     {{"position", 2}, {"embed", 3}},
+     {{"vocab", 1}, {"embed", 3}},
+     {{"position", 2}}},
+};
+
+std::vector<Array> operands(const Case& c) {
+  return {random_real(c.h, 1), random_real(c.weight, 2),
+          random_ids(c.targets, c.weight.size_of("vocab"), 3), positive(c.targets, 4)};
+}
+
+}  // namespace
+
+TEST_CASE("linear_xent's gradients are those of central differences", "[ops]") {
+  for (const Case& c : kCases) {
+    INFO(c.name);
+    CHECK(worst_gradient_error(kLoss, operands(c)) < kGradientTolerance);
+  }
+}
+
+TEST_CASE("linear_xent's own rule agrees with backprop through the full logits", "[ops]") {
+  for (const Case& c : kCases)
+    for (const size_t which : {0, 1, 3}) {
+      INFO(c.name);
+      CHECK(rule_difference(kLoss, kPlain, operands(c), which) < kRoundingTolerance);
+    }
+}
+
+TEST_CASE("a cotangent other than 1 scales linear_xent's gradients", "[ops]") {
+  const Build f = [](const auto& in) {
+    const NamedArray loss = linear_xent(in[0], in[1], in[2], in[3]).loss;
+    return std::vector{loss * loss * -3.0};
+  };
+  CHECK(worst_gradient_error(f, operands(kCases[0])) < kGradientTolerance);
+}
+
+TEST_CASE("linear_xent takes the values of its formula", "[ops]") {
+  for (const Case& c : kCases) {
+    INFO(c.name);
+    const auto in = operands(c);
+    const auto embed = indices({{"embed", c.h.size_of("embed")}});
+    double loss = 0;
+    const Array token_loss = looped(c.targets, [&](const auto& token) {
+      double total = 0, target = 0;
+      for (const auto& word : indices({{"vocab", c.weight.size_of("vocab")}})) {
+        double logit = 0;
+        for (const auto& e : embed) logit += at(in[0], join(token, e)) * at(in[1], join(word, e));
+        total += std::exp(logit);
+        if (static_cast<double>(word[0].at) == at(in[2], token)) target = logit;
+      }
+      loss += (std::log(total) - target) * at(in[3], token);
+      return std::log(total) - target;
+    });
+    const auto y = evaluate(kBoth, in);
+    CHECK(std::abs(y[0].values[0] - loss) < kRoundingTolerance);
+    CHECK(difference(y[1], token_loss) < kRoundingTolerance);
+  }
+}
+
+TEST_CASE("large logits do not overflow linear_xent", "[ops]") {
+  const Array h = array({{"position", 1}, {"embed", 1}}, {1000}),
+              weight = array({{"vocab", 2}, {"embed", 1}}, {1, -1}),
+              scale = array({{"position", 1}}, {1});
+  CHECK(evaluate(kLoss, {h, weight, ids({{"position", 1}}, {1}), scale})[0].values[0] == 2000);
+  CHECK(evaluate(kLoss, {h, weight, ids({{"position", 1}}, {0}), scale})[0].values[0] == 0);
+}
+
+TEST_CASE("a token of scale 0 adds nothing to the loss and to the gradients", "[ops]") {
+  auto in = operands(kCases[0]);
+  in[3].values = {0, 0, 0, 0, 0, 0};
+  CHECK(evaluate(kLoss, in)[0].values[0] == 0);
+  const auto backend = make_backend("reference");
+  for (const double g : gradient(kLoss, in, 1, *backend).values) CHECK(g == 0);
+}
+
+TEST_CASE("the loss and its gradients have the same bits asked for alone and together", "[ops]") {
+  const auto in = operands(kCases[0]);
+  const Build together = [](const auto& x) {
+    const LinearXent out = linear_xent(x[0], x[1], x[2], x[3]);
+    const NamedArray wrt[] = {x[0], x[1]};
+    auto results = backprop(out.loss, wrt);
+    results.insert(results.end(), {out.loss, out.token_loss});
+    return results;
+  };
+  const auto all = evaluate(together, in, DType::f32), values = evaluate(kBoth, in, DType::f32);
+  CHECK(same_bits({all[2], all[3]}, values));
+}
+
+TEST_CASE("linear_xent's token losses cannot be differentiated", "[ops]") {
+  const Build f = [](const auto& in) {
+    const NamedArray wrt[] = {in[0]};
+    return backprop(weighted_sum(kBoth(in)), wrt);
+  };
+  CHECK_THAT(trace_error(f, operands(kCases[0])),
+             Catch::Contains("token_loss has no gradient; use loss"));
+}
+
+TEST_CASE("linear_xent refuses operands that do not fit", "[ops]") {
+  const auto in = operands(kCases[0]);
+  const auto with = [&](size_t i, const Array& other) {
+    auto changed = in;
+    changed[i] = other;
+    return trace_error(kLoss, changed);
+  };
+  CHECK_THAT(with(1, random_real({{"words", 5}, {"embed", 4}}, 1)),
+             Catch::Contains("linear_xent: the weight has no axis vocab"));
+  CHECK_THAT(with(1, random_real({{"vocab", 5}, {"embed", 3}}, 1)),
+             Catch::Contains("h lacks an axis of the weight"));
+  CHECK_THAT(with(2, random_ids({{"batch", 2}}, 5, 1)),
+             Catch::Contains("targets are not one a row of h"));
+  CHECK_THAT(with(2, random_real({{"batch", 2}, {"position", 3}}, 1)),
+             Catch::Contains("targets are not i32"));
+  CHECK_THAT(with(3, random_real({{"batch", 2}}, 1)),
+             Catch::Contains("token_scale is not one a token"));
+}

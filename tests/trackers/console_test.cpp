@@ -1,0 +1,152 @@
+// The console: plain lines, and a bar on a terminal.
+#include <catch2/catch.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/strings.h"
+#include "support/temporary_folder.h"
+#include "trackers/tracker.h"
+
+namespace levanter::trackers {
+extern const TrackerEntry console_entry;
+}
+
+using namespace levanter;
+using Catch::Matchers::Contains;
+
+namespace {
+
+double clock_seconds = 0;
+double test_clock() { return clock_seconds; }
+
+/// A console that writes into a file.
+class Console {
+ public:
+  explicit Console(bool terminal, bool color = false, int64_t total_steps = 1000) {
+    clock_seconds = 100;
+    TrackerContext context;
+    context.clock = test_clock;
+    context.console_fd = fd_ = ::open((folder_ / "out").c_str(), O_RDWR | O_CREAT, 0600);
+    context.terminal = terminal;
+    context.color = color;
+    context.total_steps = total_steps;
+    tracker_ = trackers::console_entry.make(context);
+  }
+  ~Console() { ::close(fd_); }
+  Tracker* operator->() { return tracker_.get(); }
+  std::string text() const { return read_file(folder_ / "out"); }
+  int64_t lines() const {
+    const std::string all = text();
+    return std::count(all.begin(), all.end(), '\n');
+  }
+
+ private:
+  testing::TemporaryFolder folder_;
+  int fd_ = -1;
+  std::unique_ptr<Tracker> tracker_;
+};
+
+Metrics training(double loss) {
+  return {{"train/loss", loss},
+          {"optim/learning_rate", 1e-3},
+          {"throughput/tokens_per_second", 12345.4}};
+}
+
+}  // namespace
+
+TEST_CASE("a plain line tells step, loss, rate, speed and time left", "[trackers]") {
+  Console console(false);
+  console->log(training(4.25), 1);
+  clock_seconds += 10;
+  console->log(training(4.125), 101);
+  console->finish();
+  CHECK(console.text() ==
+        "step 1/1000  0.1%  loss 4.2500  lr 1.00e-03  12,345 tokens/s\n"
+        "step 101/1000  10.1%  loss 4.1250  lr 1.00e-03  12,345 tokens/s  eta 1m 30s\n");
+}
+
+TEST_CASE("plain lines come at first, then at intervals, and at the end", "[trackers]") {
+  Console console(false);
+  for (int64_t step = 1; step <= 1000; ++step, clock_seconds += 0.005)
+    console->log(training(1), step);
+  // Three at first, one a second for five seconds, and the last step.
+  CHECK(console.lines() >= 7);
+  CHECK(console.lines() <= 9);
+  CHECK_THAT(console.text(), Contains("step 1/1000"));
+  CHECK_THAT(console.text(), Contains("step 1000/1000  100.0%"));
+}
+
+TEST_CASE("an evaluation always has its line, and the best is marked", "[trackers]") {
+  Console console(false);
+  console->log({{"eval/loss", 3}, {"eval/bpb", 4.5}}, 10);
+  console->log({{"eval/loss", 3.5}}, 20);
+  console->message("saved step 20");
+  CHECK(console.text() ==
+        "step 10/1000  eval/loss 3.0000  eval/bpb 4.5000  (best so far)\n"
+        "step 20/1000  eval/loss 3.5000\n"
+        "saved step 20\n");
+}
+
+TEST_CASE("a terminal shows one line that is redrawn, with evaluations above it", "[trackers]") {
+  Console console(true);
+  console->log(training(2), 500);
+  clock_seconds += 0.01;
+  console->log(training(9), 501);  // too soon to be drawn
+  clock_seconds += 1;
+  console->log({{"eval/loss", 1.5}}, 502);
+  console->finish();
+  const std::string text = console.text();
+  CHECK_THAT(text,
+             Contains("\r\x1b[K[============>           ] 50.0%  step 500/1000  loss 2.0000"));
+  CHECK_THAT(text, !Contains("step 501/1000"));
+  CHECK_THAT(text, Contains("\r\x1b[Kstep 502/1000  eval/loss 1.5000  (best so far)\n\r\x1b[K["));
+  CHECK(text.ends_with("\n"));
+  CHECK_THAT(text, !Contains("\x1b[32m"));
+  for (const std::string& line : split(text, '\r')) CHECK(line.size() <= 80 + 4);
+}
+
+TEST_CASE("colours appear only where they are allowed", "[trackers]") {
+  Console console(true, true);
+  console->log({{"eval/loss", 1.5}}, 1);
+  CHECK_THAT(console.text(),
+             Contains("\x1b[32mstep 1/1000  eval/loss 1.5000  (best so far)\x1b[0m\n"));
+
+  TrackerContext context;
+  context.terminal = context.color = true;
+  context.console_fd = ::open("/dev/null", O_WRONLY);
+  look_at_console(context);
+  CHECK_FALSE(context.terminal);
+  CHECK_FALSE(context.color);
+  ::close(context.console_fd);
+}
+
+TEST_CASE("NO_COLOR keeps the bar and drops its colours", "[trackers]") {
+  const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY);
+  if (terminal < 0) {
+    WARN("skipped: no pseudo-terminal can be had here");
+    return;
+  }
+  const char* old_term = std::getenv("TERM");
+  const std::string term = old_term ? old_term : "";
+  const char* old_color = std::getenv("NO_COLOR");
+  const std::string no_color = old_color ? old_color : "";
+  TrackerContext context;
+  context.console_fd = terminal;
+  ::setenv("TERM", "xterm", 1);
+  ::unsetenv("NO_COLOR");
+  look_at_console(context);
+  CHECK((context.terminal && context.color));
+  ::setenv("NO_COLOR", "1", 1);
+  look_at_console(context);
+  CHECK((context.terminal && !context.color));
+  ::setenv("TERM", "dumb", 1);
+  look_at_console(context);
+  CHECK_FALSE(context.terminal);
+  old_term ? ::setenv("TERM", term.c_str(), 1) : ::unsetenv("TERM");
+  old_color ? ::setenv("NO_COLOR", no_color.c_str(), 1) : ::unsetenv("NO_COLOR");
+  ::close(terminal);
+}

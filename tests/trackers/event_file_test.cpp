@@ -1,0 +1,42 @@
+// TensorBoard's records, byte by byte.
+#include "trackers/event_file.h"
+
+#include <catch2/catch.hpp>
+
+#include <cstring>
+
+using namespace levanter;
+
+TEST_CASE("crc32c has its published check values", "[trackers]") {
+  CHECK(trackers::crc32c("") == 0);
+  CHECK(trackers::crc32c("123456789") == 0xE3069283);
+  CHECK(trackers::crc32c(std::string(32, '\0')) == 0x8A9136AA);
+  CHECK(trackers::crc32c(std::string(32, '\xff')) == 0x62A8AB43);
+}
+
+TEST_CASE("a record frames its payload with length and checksums", "[trackers]") {
+  const std::string record = trackers::tf_record("payload");
+  REQUIRE(record.size() == 8 + 4 + 7 + 4);
+  uint64_t length = 0;
+  uint32_t length_crc = 0, payload_crc = 0;
+  std::memcpy(&length, record.data(), 8);
+  std::memcpy(&length_crc, record.data() + 8, 4);
+  std::memcpy(&payload_crc, record.data() + 19, 4);
+  const auto unmask = [](uint32_t crc) {
+    const uint32_t rotated = crc - 0xa282ead8;
+    return rotated >> 17 | rotated << 15;
+  };
+  CHECK(length == 7);
+  CHECK(record.substr(12, 7) == "payload");
+  CHECK(unmask(length_crc) == trackers::crc32c(record.substr(0, 8)));
+  CHECK(unmask(payload_crc) == trackers::crc32c("payload"));
+}
+
+TEST_CASE("events are encoded as their protocol buffers say", "[trackers]") {
+  const std::string wall("\x09\0\0\0\0\0\0\x04\x40", 9);  // field 1, fixed64: 2.5
+  CHECK(trackers::version_event(2.5) == wall + "\x1a\x0d" + "brain.Event:2");
+  CHECK(trackers::restart_event(2.5, 300) == wall + "\x10\xac\x02" + "\x3a\x02\x08\x01");
+  // summary = 5, 10 bytes: value = 1, 8 bytes: tag = 1 "a"; simple_value = 2, fixed32: 1.0
+  CHECK(trackers::scalars_event(2.5, 1, {{"a", 1.0}}) ==
+        wall + "\x10\x01" + "\x2a\x0a\x0a\x08\x0a\x01" + "a" + std::string("\x15\0\0\x80\x3f", 5));
+}
