@@ -63,5 +63,5 @@ build_in() {
   if [ ! -f "$root/$folder/build.ninja" ]; then
     meson setup "${setup_options[@]}" "$root/$folder" "$root" >&2
   fi
-  ninja -C "$root/$folder" "${targets[@]}" >&2
+  meson compile -C "$root/$folder" "${targets[@]}" >&2
 }

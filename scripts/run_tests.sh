@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$root"
 
 [ $# -ge 1 ] || fail "usage: $0 FOLDER [test spec]"
-tests=$1/levanter_tests
-[ -x "$tests" ] || fail "no such program: $tests"
+tests=$(find "$1" -maxdepth 2 -type f -name levanter_tests)
+[ -x "$tests" ] || fail "no program levanter_tests in $1"
 shift
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT

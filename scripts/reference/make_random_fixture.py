@@ -1,6 +1,6 @@
 """Prints tests/golden/jax_random.txt: keys, bits, uniforms and normals computed by JAX.
 
-Usage: python make_random_fixture.py > tests/golden/jax_random.txt   (needs the package jax)
+Usage: python make_random_fixture.py > tests/golden/jax_random.txt  (needs the package jax)
 
 A line is a case and its 32-bit words in hexadecimal, arguments before the colon; floats are given by
 their bits. Keys are (upper word, lower word). Indices count the elements of an array in row-major order.

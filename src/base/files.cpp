@@ -300,6 +300,26 @@ void AtomicFile::commit() {
   sync_directory(parent_path(path_));
 }
 
+LogFile::LogFile(std::string path) : path_(std::move(path)) {
+  fd_ = open_or_fail(path_, O_WRONLY | O_CREAT, "write");
+}
+
+LogFile::~LogFile() { close_quietly(fd_); }
+
+void LogFile::write(int64_t offset, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t n = ::pwrite(fd_, text.data(), std::min(text.size(), kMaxTransfer), offset);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("write", path_, errno);
+    text.remove_prefix(static_cast<size_t>(n));
+    offset += n;
+  }
+}
+
+void LogFile::truncate(int64_t bytes) {
+  if (::ftruncate(fd_, bytes) != 0) fail("write", path_, errno);
+}
+
 InputFile::InputFile(std::string path) : path_(std::move(path)) {
   fd_ = open_or_fail(path_, O_RDONLY, "read");
   try {

@@ -82,6 +82,25 @@ class AtomicFile final {
   int64_t size_ = 0;
 };
 
+/// A file open for writing at any offset, for logs that grow; made if it is missing. Not durable.
+class LogFile final {
+ public:
+  explicit LogFile(std::string path);
+  ~LogFile();
+  LogFile(const LogFile&) = delete;
+  LogFile& operator=(const LogFile&) = delete;
+
+  const std::string& path() const { return path_; }
+  /// Writes all of `text` from `offset` on, over what stands there.
+  void write(int64_t offset, std::string_view text);
+  /// Makes the file so many bytes long.
+  void truncate(int64_t bytes);
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+};
+
 /// A file open for reading at any offset.
 class InputFile final {
  public:

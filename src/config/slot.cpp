@@ -177,8 +177,9 @@ bool parse_duration(std::string_view text, double& seconds) {
     const std::string_view unit = text.substr(0, text.find_first_of("0123456789."));
     text.remove_prefix(unit.size());
     if (unit.empty()) {  // a bare number of seconds stands alone
+      if (!first || !text.empty()) return false;
       seconds = count;
-      return first && text.empty();
+      return true;
     }
     const auto* known = std::find_if(std::begin(kUnits), std::end(kUnits),
                                      [&](const auto& u) { return u.first == unit; });

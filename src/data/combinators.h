@@ -2,8 +2,8 @@
 #pragma once
 
 #include <algorithm>
-#include <map>
 #include <type_traits>
+#include <utility>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -57,30 +57,28 @@ DatasetPtr<T> reindexed(DatasetPtr<T> source, int64_t length, ToSource to_source
   return std::make_shared<Reindexed<T, ToSource>>(std::move(source), length, std::move(to_source));
 }
 
-/// Element i is element place(i).second of the dataset open(place(i).first).
-template <class T, class Place, class Open>
-class Scattered final : public Dataset<T> {
+/// Element i is element place(i).index of the dataset open(place(i).source).
+template <class T>
+class Scattered : public Dataset<T> {
  public:
-  Scattered(int64_t length, Place place, Open open)
-      : length_(length), place_(std::move(place)), open_(std::move(open)) {}
+  explicit Scattered(int64_t length) : length_(length) {}
 
   std::future<std::vector<T>> get_batch(std::span<const int64_t> indices) const override {
-    std::map<int64_t, Part> parts;
+    std::vector<Part> parts;  // few: a batch touches few sources
     for (size_t row = 0; row < indices.size(); ++row) {
       LEV_CHECK(indices[row] >= 0 && indices[row] < length_, "an index is outside the dataset");
-      const auto [source, index] = place_(indices[row]);
-      Part& part = parts[source];
-      part.indices.push_back(index);
-      part.rows.push_back(row);
+      const Place at = place(indices[row]);
+      size_t p = 0;
+      while (p < parts.size() && parts[p].source != at.source) ++p;
+      if (p == parts.size()) parts.push_back({.source = at.source, .dataset = open(at.source)});
+      parts[p].indices.push_back(at.index);
+      parts[p].rows.push_back(row);
     }
-    for (auto& [source, part] : parts) {
-      part.dataset = open_(source);
-      part.values = part.dataset->get_batch(part.indices);
-    }
+    for (Part& part : parts) part.values = part.dataset->get_batch(part.indices);
     return std::async(std::launch::deferred,
                       [parts = std::move(parts), count = indices.size()]() mutable {
                         std::vector<T> out(count);
-                        for (auto& [source, part] : parts) {
+                        for (Part& part : parts) {
                           std::vector<T> values = part.values.get();
                           for (size_t i = 0; i < values.size(); ++i)
                             out[part.rows[i]] = std::move(values[i]);
@@ -90,17 +88,61 @@ class Scattered final : public Dataset<T> {
   }
   std::future<int64_t> length() const override { return ready(length_); }
 
+ protected:
+  struct Place {
+    int64_t source, index;
+  };
+  virtual Place place(int64_t index) const = 0;
+  virtual DatasetPtr<T> open(int64_t source) const = 0;
+
  private:
   struct Part {
-    DatasetPtr<T> dataset;
-    std::vector<int64_t> indices;
-    std::vector<size_t> rows;
-    std::future<std::vector<T>> values;
+    int64_t source = 0;
+    DatasetPtr<T> dataset = nullptr;
+    std::vector<int64_t> indices = {};
+    std::vector<size_t> rows = {};
+    std::future<std::vector<T>> values = {};
   };
 
   int64_t length_;
-  Place place_;
-  Open open_;
+};
+
+template <class T>
+class Concatenated final : public Scattered<T> {
+ public:
+  /// `ends` are the running sums of the sources' lengths, beginning with the first.
+  Concatenated(std::vector<DatasetPtr<T>> sources, std::vector<int64_t> ends)
+      : Scattered<T>(ends.empty() ? 0 : ends.back()),
+        sources_(std::move(sources)),
+        ends_(std::move(ends)) {}
+
+ private:
+  typename Scattered<T>::Place place(int64_t index) const override {
+    const auto end = std::upper_bound(ends_.begin(), ends_.end(), index);
+    return {end - ends_.begin(), end == ends_.begin() ? index : index - end[-1]};
+  }
+  DatasetPtr<T> open(int64_t source) const override {
+    return sources_[static_cast<size_t>(source)];
+  }
+
+  std::vector<DatasetPtr<T>> sources_;
+  std::vector<int64_t> ends_;
+};
+
+template <class T, class MakeEpoch>
+class Epochs final : public Scattered<T> {
+ public:
+  Epochs(int64_t epoch_length, MakeEpoch make_epoch)
+      : Scattered<T>(kEndless), epoch_length_(epoch_length), make_epoch_(std::move(make_epoch)) {}
+
+ private:
+  typename Scattered<T>::Place place(int64_t index) const override {
+    return {index / epoch_length_, index % epoch_length_};
+  }
+  DatasetPtr<T> open(int64_t epoch) const override { return make_epoch_(epoch); }
+
+  int64_t epoch_length_;
+  MakeEpoch make_epoch_;
 };
 
 }  // namespace detail
@@ -162,15 +204,7 @@ DatasetPtr<T> concat(std::vector<DatasetPtr<T>> sources) {
     LEV_CHECK(length != kEndless, "an endless dataset can't be followed by another");
     ends.push_back(total += length);
   }
-  const auto place = [ends = std::move(ends)](int64_t index) {
-    const auto source = std::upper_bound(ends.begin(), ends.end(), index) - ends.begin();
-    return std::pair(int64_t{source}, source == 0 ? index : index - ends[source - 1]);
-  };
-  const auto open = [sources = std::move(sources)](int64_t source) {
-    return sources[static_cast<size_t>(source)];
-  };
-  return std::make_shared<detail::Scattered<T, decltype(place), decltype(open)>>(total, place,
-                                                                                 open);
+  return std::make_shared<detail::Concatenated<T>>(std::move(sources), std::move(ends));
 }
 
 /// An endless dataset of `epoch_length` elements an epoch: element g is element g mod epoch_length
@@ -179,11 +213,7 @@ DatasetPtr<T> concat(std::vector<DatasetPtr<T>> sources) {
 template <class T, class MakeEpoch>
 DatasetPtr<T> epochs(int64_t epoch_length, MakeEpoch make_epoch) {
   LEV_CHECK(epoch_length > 0, "an epoch needs at least one element");
-  const auto place = [epoch_length](int64_t index) {
-    return std::pair(index / epoch_length, index % epoch_length);
-  };
-  return std::make_shared<detail::Scattered<T, decltype(place), MakeEpoch>>(kEndless, place,
-                                                                            std::move(make_epoch));
+  return std::make_shared<detail::Epochs<T, MakeEpoch>>(epoch_length, std::move(make_epoch));
 }
 
 }  // namespace levanter::data

@@ -36,7 +36,6 @@ size_t hash_of(const Node& node) {
     mix(bits);
   }
   for (const Value& input : node.inputs) mix(input.node * 7ull + input.output);
-  mix(node.origin.generation);
   return h;
 }
 
@@ -45,13 +44,15 @@ bool equal(const Node& a, const Node& b) {
          a.origin.generation == b.origin.generation;
 }
 
-/// Whether new kinds of op may appear; not once every node has been matched to a kernel.
-enum class Folding { kOn, kOff };
+/// What went before. In a lowered function every node has been matched to a kernel, so no new kind
+/// of op may appear, and remat has parted the passes: what a decomposition computes again in the
+/// backward pass of a region is not to be kept from its forward pass.
+enum class Stage { kTraced, kLowered };
 
 class Canonicaliser {
  public:
-  Canonicaliser(const Function& function, Folding folding)
-      : from_(function), to_(function.empty_copy()), folding_(folding) {}
+  Canonicaliser(const Function& function, Stage stage)
+      : from_(function), to_(function.empty_copy()), stage_(stage) {}
 
   Function run() {
     mark_live();
@@ -96,15 +97,21 @@ class Canonicaliser {
       map_[id] = *same;
       return;
     }
-    if (folding_ == Folding::kOn) fold_dot_add(id, node);
+    if (stage_ == Stage::kTraced) fold_dot_add(id, node);
     auto& bucket = seen_[hash_of(node)];
     for (const NodeId candidate : bucket)
-      if (equal(to_.graph.node(candidate), node)) {
+      if (equal(to_.graph.node(candidate), node) &&
+          is_parted(to_.graph.node(candidate)) == is_parted(node)) {
         map_[id] = {candidate, 0};
         return;
       }
     map_[id] = {to_.graph.append(std::move(node)), 0};
     bucket.push_back(map_[id].node);
+  }
+
+  bool is_parted(const Node& node) const {
+    return stage_ == Stage::kLowered && node.origin.phase == Phase::kBackward &&
+           to_.graph.region(node.origin.region).remat != Remat::kNone;
   }
 
   bool is_one(Value value) const {
@@ -136,7 +143,7 @@ class Canonicaliser {
 
   const Function& from_;
   Function to_;
-  Folding folding_;
+  Stage stage_;
   std::vector<uint32_t> uses_;
   std::vector<NodeId> losses_with_gradients_;
   std::vector<Value> map_;
@@ -146,12 +153,13 @@ class Canonicaliser {
 }  // namespace
 
 Function canonicalise(const Function& function) {
-  return Canonicaliser(function, Folding::kOn).run();
+  const Function rewritten = Canonicaliser(function, Stage::kTraced).run();
+  return Canonicaliser(rewritten, Stage::kLowered).run();  // drops what the rewrites left unused
 }
 
 Function optimise(const Function& function, const Backend& backend) {
   const Function lowered = decompose(canonicalise(remat(canonicalise(function))), backend);
-  return Canonicaliser(lowered, Folding::kOff).run();
+  return Canonicaliser(lowered, Stage::kLowered).run();
 }
 
 }  // namespace levanter

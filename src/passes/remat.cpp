@@ -18,7 +18,8 @@ class Rematerialiser {
       Node node = from_.graph.node(id);
       const bool backward = node.origin.phase == Phase::kBackward;
       for (Value& input : node.inputs)
-        input = backward ? for_backward(input) : Value{map_[input.node], input.output};
+        input = backward ? for_backward(input, node.origin.region)
+                         : Value{map_[input.node], input.output};
       map_[id] = to_.graph.append(std::move(node));
     }
     to_.results = from_.results;
@@ -40,19 +41,17 @@ class Rematerialiser {
     return true;
   }
 
-  /// The value that a backward node reads: the saved one, or a copy made in the backward pass.
-  Value for_backward(Value value) {
+  /// The value that a backward node of `region` reads: the saved one, or a copy made in the
+  /// backward pass. What one region makes for another is an input of that one, and saved.
+  Value for_backward(Value value, uint32_t region) {
     const Node& node = from_.graph.node(value.node);
-    if (is_saved(node)) return {map_[value.node], value.output};
+    if (is_saved(node) || node.origin.region != region) return {map_[value.node], value.output};
     if (const auto copied = copies_.find(value.node); copied != copies_.end())
       return {copied->second, value.output};
     Node copy = node;
     copy.origin.phase = Phase::kBackward;
     copy.origin.generation = 1;
-    for (Value& input : copy.inputs)
-      input = from_.graph.node(input.node).origin.region == node.origin.region
-                  ? for_backward(input)
-                  : Value{map_[input.node], input.output};
+    for (Value& input : copy.inputs) input = for_backward(input, region);
     const NodeId id = to_.graph.append(std::move(copy));
     copies_[value.node] = id;
     return {id, value.output};

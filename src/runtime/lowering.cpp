@@ -26,6 +26,8 @@ class Lowering {
     for (NodeId id = 0; id < traced; ++id) reserve_concat(id);
     for (NodeId id = 0; id < traced; ++id) visit(id);
     find_lifetimes();
+    for (size_t i = 0; i < function_.results.size(); ++i)  // before sharing ties their memory
+      if (function_.results[i].donated >= 0) settle_in_place(static_cast<int>(i));
     share_in_place();
     settle_results();
     return std::move(out_);
@@ -202,7 +204,10 @@ class Lowering {
         for (size_t i = 0; i < step.inputs.size(); ++i) {
           const int from = root(step.outputs[o].slot), to = root(step.inputs[i].slot);
           Slot& target = out_.slots[static_cast<size_t>(to)];
-          if (target.kind != Slot::Kind::kArena || !can_share(s, o, i)) continue;
+          if (target.kind != Slot::Kind::kArena ||
+              out_.slots[static_cast<size_t>(from)].kind != Slot::Kind::kArena ||
+              !can_share(s, o, i))
+            continue;
           target.last = out_.slots[static_cast<size_t>(from)].last;
           out_.slots[static_cast<size_t>(from)].moved_to = to;
           break;
@@ -244,6 +249,7 @@ class Lowering {
       slot.index = donated ? result.donated : index;
       return true;
     }
+    // Already there: the argument itself, or settled before.
     return donated && slot.kind == Slot::Kind::kArgument && slot.index == result.donated;
   }
 

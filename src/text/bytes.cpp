@@ -1,6 +1,4 @@
 // Tokenizer "bytes": 256 ids, one for each value of a byte; takes any text in any encoding.
-#include <nlohmann/json.hpp>
-
 #include "text/tokenizer.h"
 
 namespace levanter::text {
@@ -37,8 +35,7 @@ std::unique_ptr<const Tokenizer> make(std::span<const NamedText>) {
 }
 
 std::unique_ptr<const Tokenizer> load(std::string_view serialised) {
-  const nlohmann::json json = nlohmann::json::parse(serialised, nullptr, false);
-  if (!json.is_object() || json.value("type", nlohmann::json()) != "bytes") return nullptr;
+  if (json_string(serialised, "type") != "bytes") return nullptr;
   return std::make_unique<BytesTokenizer>();
 }
 

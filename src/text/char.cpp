@@ -2,7 +2,6 @@
 // codes.
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -89,7 +88,7 @@ class CharTokenizer final : public Tokenizer {
   std::string serialise() const override {
     std::string characters;
     for (const uint32_t scalar : scalars_) append_scalar(characters, scalar);
-    return nlohmann::json{{"type", "char"}, {"characters", characters}}.dump();
+    return cat(R"({"type":"char","characters":)", quote(characters), "}");
   }
 
  private:
@@ -133,11 +132,10 @@ std::unique_ptr<const Tokenizer> make(std::span<const NamedText> texts) {
 }
 
 std::unique_ptr<const Tokenizer> load(std::string_view serialised) {
-  const nlohmann::json json = nlohmann::json::parse(serialised, nullptr, false);
-  if (!json.is_object() || json.value("type", nlohmann::json()) != "char") return nullptr;
-  const auto characters = json.find("characters");
-  if (characters == json.end() || !characters->is_string()) return nullptr;
-  const std::string& text = characters->get_ref<const std::string&>();
+  if (json_string(serialised, "type") != "char") return nullptr;
+  const std::optional<std::string> characters = json_string(serialised, "characters");
+  if (!characters) return nullptr;
+  const std::string& text = *characters;
   std::vector<uint32_t> scalars;
   uint32_t scalar = 0;
   for (size_t offset = 0; offset < text.size();) {

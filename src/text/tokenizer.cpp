@@ -1,6 +1,8 @@
 // Finding a kind of tokenizer by name, and loading one that a checkpoint holds.
 #include "text/tokenizer.h"
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "base/strings.h"
 
@@ -30,6 +32,14 @@ std::vector<int32_t> byte_lengths(const Tokenizer& tokenizer) {
   for (size_t id = 0; id < lengths.size(); ++id)
     lengths[id] = static_cast<int32_t>(tokenizer.byte_length(static_cast<int32_t>(id)));
   return lengths;
+}
+
+std::optional<std::string> json_string(std::string_view json, std::string_view key) {
+  const nlohmann::json object = nlohmann::json::parse(json, nullptr, false);
+  if (!object.is_object()) return std::nullopt;
+  const auto value = object.find(key);
+  if (value == object.end() || !value->is_string()) return std::nullopt;
+  return value->get<std::string>();
 }
 
 void throw_unknown_id(int32_t id, int64_t vocab_size) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -62,6 +63,10 @@ std::unique_ptr<const Tokenizer> load_tokenizer(std::string_view serialised,
 
 /// byte_length of every id, [vocab_size].
 std::vector<int32_t> byte_lengths(const Tokenizer& tokenizer);
+
+/// The value of the string field `key` of the JSON object `json`; nothing when there is none, or
+/// when `json` is not an object.
+std::optional<std::string> json_string(std::string_view json, std::string_view key);
 
 /// Throws the error of an id that is not in the vocabulary.
 [[noreturn]] void throw_unknown_id(int32_t id, int64_t vocab_size);

@@ -1,10 +1,4 @@
 // metrics.jsonl: one JSON object a step, for scripts.
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <system_error>
-
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -41,15 +35,9 @@ int64_t kept_bytes(const std::string& path, int64_t resume_step) {
 class JsonlTracker final : public Tracker {
  public:
   explicit JsonlTracker(const TrackerContext& context)
-      : path_(join_path(context.run_folder, "metrics.jsonl")) {
-    make_directories(context.run_folder);
-    if (path_exists(path_)) end_ = kept_bytes(path_, context.resume_step);
-    line_start_ = end_;
-    fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-    if (fd_ < 0 || ::ftruncate(fd_, end_) != 0) fail(errno);
-  }
-  ~JsonlTracker() override {
-    if (fd_ >= 0) ::close(fd_);
+      : file_(join_path(context.run_folder, "metrics.jsonl")) {
+    end_ = line_start_ = kept_bytes(file_.path(), context.resume_step);
+    file_.truncate(end_);
   }
 
   void log(const Metrics& metrics, int64_t step) override {
@@ -62,10 +50,9 @@ class JsonlTracker final : public Tracker {
     for (const auto& [name, value] : metrics) {
       bool known = name == "step";
       for (auto& [key, old] : line_) {
-        if (key == name) {
-          old = value;
-          known = true;
-        }
+        if (key != name) continue;
+        old = value;
+        known = true;
       }
       if (!known) line_.emplace_back(name, value);
     }
@@ -83,20 +70,15 @@ class JsonlTracker final : public Tracker {
     for (const auto& [name, value] : line_)
       text += cat(", ", quote(name), ": ", json_number(value));
     text += "}\n";
-    size_t done = 0;
-    while (done < text.size()) {
-      const ssize_t n = ::pwrite(fd_, text.data() + done, text.size() - done,
-                                 line_start_ + static_cast<int64_t>(done));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) {
-        const int error = errno;
-        if (::ftruncate(fd_, line_start_) == 0) end_ = line_start_;
-        fail(error);
-      }
-      done += static_cast<size_t>(n);
-    }
     const int64_t end = line_start_ + static_cast<int64_t>(text.size());
-    if (end < end_ && ::ftruncate(fd_, end) != 0) fail(errno);
+    try {
+      file_.write(line_start_, text);
+      if (end < end_) file_.truncate(end);
+    } catch (const Error&) {
+      file_.truncate(line_start_);  // whole lines only; the next flush tries this one again
+      end_ = line_start_;
+      throw;
+    }
     end_ = end;
     pending_ = false;
   }
@@ -104,14 +86,7 @@ class JsonlTracker final : public Tracker {
   void finish() override { flush(); }
 
  private:
-  [[noreturn]] void fail(int error) const {
-    throw Error(ErrorKind::kIo,
-                cat("cannot write ", path_, ": ", std::generic_category().message(error)))
-        .hint("free space on that disk, or check the permissions of the run's folder");
-  }
-
-  std::string path_;
-  int fd_ = -1;
+  LogFile file_;
   int64_t end_ = 0;         // bytes of the file
   int64_t line_start_ = 0;  // where the current step's line stands or will stand
   int64_t step_ = -1;

@@ -1,14 +1,10 @@
 // tensorboard/: event files that TensorBoard reads.
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <system_error>
 
-#include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
 #include "trackers/event_file.h"
@@ -37,32 +33,38 @@ std::string host_name() {
   return name;
 }
 
+/// The seconds in the name of the newest event file, or -1 when there is none.
+int64_t newest_seconds(const std::string& folder) {
+  make_directories(folder);
+  int64_t newest = -1;
+  for (const std::string& name : list_directory(folder))
+    newest = std::max(newest, seconds_of(name));
+  return newest;
+}
+
+/// The name of an event file; readers take the files in the order of their names.
+std::string name_of_file(int64_t seconds) {
+  std::string digits = cat(seconds);
+  digits.insert(0, digits.size() < 10 ? 10 - digits.size() : 0, '0');
+  return cat(kPrefix, digits, ".", host_name(), ".", static_cast<int64_t>(::getpid()));
+}
+
 class TensorboardTracker final : public Tracker {
  public:
-  explicit TensorboardTracker(const TrackerContext& context) : context_(context) {
-    const std::string folder = join_path(context.run_folder, "tensorboard");
-    make_directories(folder);
-    int64_t newest = -1;
-    for (const std::string& name : list_directory(folder))
-      newest = std::max(newest, seconds_of(name));
-    // Readers take files in the order of their names, so the clock may not stand still or go back.
-    const double wall = now(context_);
-    const int64_t seconds = std::max(static_cast<int64_t>(wall), newest + 1);
-    std::string digits = cat(seconds);
-    digits.insert(0, digits.size() < 10 ? 10 - digits.size() : 0, '0');
-    path_ = join_path(
-        folder, cat(kPrefix, digits, ".", host_name(), ".", static_cast<int64_t>(::getpid())));
-    fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd_ < 0) fail(errno);
+  /// `newest` is the second of the newest file so far, or -1: a clock that stood still or went back
+  /// must not put this file before it.
+  TensorboardTracker(const TrackerContext& context, const std::string& folder, int64_t newest)
+      : context_(context),
+        file_(join_path(folder,
+                        name_of_file(std::max(static_cast<int64_t>(now(context)), newest + 1)))),
+        last_step_(context.resume_step) {
+    const double wall = now(context);
     append(trackers::version_event(wall));
     if (newest >= 0) {
       const int64_t first = context.resume_step > 0 ? context.resume_step + 1 : 0;
       append(trackers::restart_event(wall, first));
     }
     flush();
-  }
-  ~TensorboardTracker() override {
-    if (fd_ >= 0) ::close(fd_);
   }
 
   void log(const Metrics& metrics, int64_t step) override {
@@ -78,17 +80,11 @@ class TensorboardTracker final : public Tracker {
 
   void message(std::string_view) override {}
 
+  /// When a write fails the records stay pending, and the next flush writes them in the same place.
   void flush() override {
     flushed_at_ = now(context_);
-    size_t done = 0;
-    while (done < pending_.size()) {
-      const ssize_t n = ::pwrite(fd_, pending_.data() + done, pending_.size() - done,
-                                 bytes_ + static_cast<int64_t>(done));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail(errno);  // the records stay pending, and the next flush writes them anew
-      done += static_cast<size_t>(n);
-    }
-    bytes_ += static_cast<int64_t>(done);
+    file_.write(bytes_, pending_);
+    bytes_ += static_cast<int64_t>(pending_.size());
     pending_.clear();
   }
 
@@ -97,22 +93,18 @@ class TensorboardTracker final : public Tracker {
  private:
   void append(std::string_view event) { pending_ += trackers::tf_record(event); }
 
-  [[noreturn]] void fail(int error) const {
-    throw Error(ErrorKind::kIo,
-                cat("cannot write ", path_, ": ", std::generic_category().message(error)))
-        .hint("free space on that disk, or check the permissions of the run's folder");
-  }
-
   TrackerContext context_;
-  std::string path_, pending_;
-  int fd_ = -1;
+  LogFile file_;
+  std::string pending_;
   int64_t bytes_ = 0;
   int64_t last_step_ = 0;
   double flushed_at_ = 0;
 };
 
 std::unique_ptr<Tracker> make(const TrackerContext& context) {
-  return std::make_unique<TensorboardTracker>(context);
+  const std::string folder = join_path(context.run_folder, "tensorboard");
+  const int64_t newest = newest_seconds(folder);
+  return std::make_unique<TensorboardTracker>(context, folder, newest);
 }
 
 }  // namespace

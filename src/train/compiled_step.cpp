@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "dist/gradient_sum.h"
 #include "passes/passes.h"
 
 namespace levanter::train {
@@ -30,9 +31,9 @@ Executable make(Function function, const StepOptions& options, const Backend& ba
 }
 
 /// Whether some group of these has more than one microbatch.
-bool accumulates(const StepOptions& o, GroupRange groups) {
+bool accumulates(const StepOptions& o, dist::GroupRange groups) {
   for (int64_t g = groups.begin; g < groups.end; ++g)
-    if (microbatches_of_group(o.microbatches, o.groups, g).size() > 1) return true;
+    if (dist::microbatches_of_group(o.microbatches, o.groups, g).size() > 1) return true;
   return false;
 }
 
@@ -40,16 +41,16 @@ bool accumulates(const StepOptions& o, GroupRange groups) {
 
 CompiledStep::CompiledStep(StepOptions o, const Backend& backend)
     : options(o),
-      params(trace_params(o.model, o.shape)),
+      params(infer::trace_params(o.model, o.shape)),
       layout(lay_out(params)),
-      groups(groups_of_rank(o.groups, o.ranks, o.rank)),
-      gradients(make(trace_gradients(o.model, o.shape, Accumulate::kFirst).function, o, backend)),
+      groups(dist::groups_of_rank(o.groups, o.ranks, o.rank)),
+      gradients(make(trace_gradients(o.model, o.shape, Accumulate::kFirst), o, backend)),
       update(make(trace_update(o.model, o.shape, o.optimizer, o.optimizer_config), o, backend)),
-      evaluation(make(trace_evaluation(o.model, o.shape).function, o, backend)) {
-  tree = schedule_tree(o.groups, groups);
+      evaluation(make(infer::trace_evaluation(o.model, o.shape), o, backend)) {
+  tree = dist::schedule_tree(o.groups, groups);
   if (accumulates(o, groups))
     gradients_next.emplace(
-        make(trace_gradients(o.model, o.shape, Accumulate::kNext).function, o, backend));
+        make(trace_gradients(o.model, o.shape, Accumulate::kNext), o, backend));
 }
 
 int64_t CompiledStep::input_bytes() const {
@@ -67,6 +68,9 @@ std::vector<MemoryLine> CompiledStep::persistent() const {
   for (const std::string_view name : options.optimizer.state_names)
     lines.push_back({"optimizer " + std::string(name), layout.bytes()});
   lines.push_back({"gradients", layout.bytes() * gradient_buffers()});
+  if (options.ranks > 1)
+    lines.push_back({"gradient exchange", dist::GradientSum::staging_bytes(
+                                              options.ranks, options.groups, layout.elements)});
   lines.push_back({"inputs", input_bytes()});
   int64_t constants =
       gradients.constant_bytes() + update.constant_bytes() + evaluation.constant_bytes();
@@ -99,7 +103,7 @@ int64_t CompiledStep::parameter_count() const {
 }
 
 double CompiledStep::flops_per_token() const {
-  return train::flops_per_token(options.model, params, options.shape.position);
+  return infer::flops_per_token(options.model, params, options.shape.position);
 }
 
 int64_t staging_bytes(int64_t state_bytes) {

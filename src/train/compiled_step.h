@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "runtime/executable.h"
-#include "train/gradient_tree.h"
+#include "dist/gradient_tree.h"
 #include "train/step.h"
 
 namespace levanter::train {
@@ -45,8 +45,8 @@ class CompiledStep {
   StepOptions options;
   std::vector<nn::Param> params;
   FlatLayout layout;
-  TreeSchedule tree;
-  GroupRange groups;  ///< this rank's
+  dist::TreeSchedule tree;
+  dist::GroupRange groups;  ///< this rank's
   Executable gradients;                      ///< a group's first microbatch
   std::optional<Executable> gradients_next;  ///< the others, when a group has more than one
   Executable update;

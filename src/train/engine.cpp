@@ -223,16 +223,16 @@ void Engine::run_microbatch(const Rows& rows) {
   }
   // Which group this microbatch belongs to, and whether it is the group's first and last.
   const int64_t index =
-      m.microbatch++ + microbatches_of_group(o.microbatches, o.groups, m.step.groups.begin).begin;
+      m.microbatch++ + dist::microbatches_of_group(o.microbatches, o.groups, m.step.groups.begin).begin;
   int64_t group = m.step.groups.begin;
-  while (index >= microbatches_of_group(o.microbatches, o.groups, group).end) ++group;
-  const GroupRange members = microbatches_of_group(o.microbatches, o.groups, group);
+  while (index >= dist::microbatches_of_group(o.microbatches, o.groups, group).end) ++group;
+  const dist::GroupRange members = dist::microbatches_of_group(o.microbatches, o.groups, group);
   (index == members.begin ? m.step.gradients : *m.step.gradients_next).run(m.observer);
   if (index + 1 < members.end || o.groups == 1) return;
   const int64_t elements = m.step.layout.elements;
-  for (const TreeMove move :
+  for (const dist::TreeMove move :
        m.step.tree.after_group[static_cast<size_t>(group - m.step.groups.begin)]) {
-    if (move == TreeMove::kPush) {
+    if (move == dist::TreeMove::kPush) {
       std::memcpy(m.gradients[static_cast<size_t>(1 + m.height++)], m.gradients[0],
                   static_cast<size_t>(elements) * sizeof(float));
     } else {

@@ -13,14 +13,6 @@
 
 namespace levanter::train {
 
-/// Rows of a microbatch as the loader has them, [batch, position] each.
-struct Rows {
-  const int32_t *tokens = nullptr, *targets = nullptr, *segment_ids = nullptr,
-                *positions = nullptr;
-  const float* loss_weight = nullptr;
-  int64_t first_example = 0;  ///< global index of row 0: what its dropout keys derive from
-};
-
 /// What one update reports.
 struct UpdateReport {
   float loss = 0, grad_norm = 0;

@@ -1,39 +1,19 @@
 #include "train/step.h"
 
-#include <memory>
-
 #include "passes/passes.h"
 
 namespace levanter::train {
 
-namespace {
-
-Axis batch_axis(const StepShape& s) { return {"batch", s.batch}; }
-Axis position_axis(const StepShape& s) { return {"position", s.position}; }
-Type ids(const StepShape& s) { return {DType::i32, {batch_axis(s), position_axis(s)}}; }
-
-/// A function with the model's parameters declared as its first arguments.
-struct Tracing {
-  Tracing(std::string name, const ModelSpec& spec, const StepShape& s)
-      : function(std::move(name), s.real),
-        model(spec.family.build(nn::Scope(function, params), spec.config, s.vocab_size)) {}
-  Function function;
-  std::vector<nn::Param> params;
-  std::unique_ptr<models::LanguageModel> model;
-};
-
-}  // namespace
-
-TracedFunction trace_gradients(const ModelSpec& spec, const StepShape& s, Accumulate mode) {
-  Tracing t(mode == Accumulate::kFirst ? "gradients" : "gradients_added", spec, s);
+Function trace_gradients(const ModelSpec& spec, const StepShape& s, Accumulate mode) {
+  infer::Tracing t(mode == Accumulate::kFirst ? "gradients" : "gradients_added", spec, s);
   Function& f = t.function;
   models::LmBatch batch;
-  batch.tokens = f.argument("tokens", ids(s));
-  const NamedArray targets = f.argument("targets", ids(s));
-  batch.segment_ids = f.argument("segment_ids", ids(s));
-  batch.positions = f.argument("positions", ids(s));
-  const NamedArray weight = f.argument("loss_weight", {s.real, ids(s).axes});
-  batch.dropout_keys = f.argument("dropout_keys", {DType::u32, {batch_axis(s), key_word()}});
+  batch.tokens = f.argument("tokens", infer::token_type(s));
+  const NamedArray targets = f.argument("targets", infer::token_type(s));
+  batch.segment_ids = f.argument("segment_ids", infer::token_type(s));
+  batch.positions = f.argument("positions", infer::token_type(s));
+  const NamedArray weight = f.argument("loss_weight", {s.real, infer::token_type(s).axes});
+  batch.dropout_keys = f.argument("dropout_keys", {DType::u32, {infer::batch_axis(s), key_word()}});
   const NamedArray inverse_tokens = f.argument("inverse_tokens", {s.real, {}});
 
   const NamedArray h = t.model->hidden(batch);
@@ -51,12 +31,12 @@ TracedFunction trace_gradients(const ModelSpec& spec, const StepShape& s, Accumu
       f.result(name, so_far + grads[i], static_cast<int>(f.arguments.size()) - 1);
     }
   }
-  return {std::move(t.function), std::move(t.params)};
+  return std::move(t.function);
 }
 
 Function trace_update(const ModelSpec& spec, const StepShape& s,
                       const optim::OptimizerEntry& optimizer, const OptimizerConfig& config) {
-  Tracing t("update", spec, s);
+  infer::Tracing t("update", spec, s);
   Function& f = t.function;
   Origin origin = f.graph.origin();
   origin.phase = Phase::kUpdate;
@@ -93,59 +73,6 @@ Function trace_update(const ModelSpec& spec, const StepShape& s,
   f.result("grad_norm", step.grad_norm);
   f.result("proceed", step.proceed);
   return std::move(t.function);
-}
-
-TracedFunction trace_evaluation(const ModelSpec& spec, const StepShape& s) {
-  Tracing t("evaluation", spec, s);
-  Function& f = t.function;
-  models::LmBatch batch;
-  batch.tokens = f.argument("tokens", ids(s));
-  const NamedArray targets = f.argument("targets", ids(s));
-  batch.segment_ids = f.argument("segment_ids", ids(s));
-  batch.positions = f.argument("positions", ids(s));
-  const NamedArray h = t.model->hidden(batch);
-  const NamedArray scale =
-      broadcast(constant(f.graph, 0, s.real), ids(s).axes);  // only token losses are asked for
-  f.result("token_loss", linear_xent(h, t.model->head(), targets, scale).token_loss);
-  return {std::move(t.function), std::move(t.params)};
-}
-
-TracedFunction trace_next_logits(const ModelSpec& spec, const StepShape& s) {
-  Tracing t("next_logits", spec, s);
-  Function& f = t.function;
-  models::LmBatch batch;
-  batch.tokens = f.argument("tokens", ids(s));
-  batch.segment_ids = f.argument("segment_ids", ids(s));
-  batch.positions = f.argument("positions", ids(s));
-  const NamedArray last = f.argument("last", {DType::i32, {batch_axis(s)}});
-  const NamedArray h = gather(t.model->hidden(batch), "position", last);
-  f.result("logits", dot(h, t.model->head(), {batch_axis(s), {"vocab", s.vocab_size}}));
-  return {std::move(t.function), std::move(t.params)};
-}
-
-std::vector<nn::Param> trace_params(const ModelSpec& spec, const StepShape& s) {
-  return Tracing("parameters", spec, s).params;
-}
-
-int64_t multiplied_parameters(const std::vector<nn::Param>& params) {
-  // A table that is only looked up is an embedding, unless it is also the (tied) head: then the
-  // model has no parameter of its own over vocab besides it.
-  bool own_head = false;
-  for (const nn::Param& p : params)
-    own_head |= p.role == nn::Role::kWeight && p.type.axes.contains("vocab");
-  int64_t total = 0;
-  for (const nn::Param& p : params) {
-    const bool tied_head = p.type.axes.contains("vocab") && !own_head;
-    if (p.role != nn::Role::kEmbedding || tied_head) total += p.type.elements();
-  }
-  return total;
-}
-
-double flops_per_token(const ModelSpec& spec, const std::vector<nn::Param>& params,
-                       int64_t position) {
-  return 6.0 * static_cast<double>(multiplied_parameters(params)) +
-         12.0 * static_cast<double>(spec.family.attention_width(spec.config)) *
-             static_cast<double>(position);
 }
 
 }  // namespace levanter::train

@@ -56,7 +56,9 @@ TEST_CASE("axes are equal in the same order only", "[axes]") {
 }
 
 TEST_CASE("axes refuse a name twice, a negative size, and a ninth axis", "[axes]") {
-  CHECK_THAT(error_of([] { Axes{{"batch", 2}, {"batch", 3}}; }),
+  CHECK_THAT(error_of([] {
+               Axes{{"batch", 2}, {"batch", 3}};
+             }),
              Catch::Contains("axis batch twice in {batch 2}"));
   CHECK_THAT(error_of([] { Axes{{"batch", -1}}; }), Catch::Contains("negative size -1"));
   CHECK_THAT(error_of([] { kX.size_of("mlp"); }), Catch::Contains("no axis mlp in {batch 2"));
@@ -79,15 +81,19 @@ TEST_CASE("axes subtract, unite, intersect and replace in the first one's order"
   CHECK(without(kX, "mlp") == kX);
   CHECK(unite({{"embed", 5}, {"mlp", 7}}, {{"batch", 2}, {"embed", 5}}) ==
         Axes{{"embed", 5}, {"mlp", 7}, {"batch", 2}});
-  CHECK(intersect(kX, {{"embed", 5}, {"batch", 2}, {"mlp", 7}}) == Axes{{"batch", 2}, {"embed", 5}});
+  CHECK(intersect(kX, {{"embed", 5}, {"batch", 2}, {"mlp", 7}}) ==
+        Axes{{"batch", 2}, {"embed", 5}});
   CHECK(replace(kX, "position", {{"a", 1}, {"b", 3}}) ==
         Axes{{"batch", 2}, {"a", 1}, {"b", 3}, {"embed", 5}});
   CHECK(replace(kX, "position", {}) == Axes{{"batch", 2}, {"embed", 5}});
 }
 
 TEST_CASE("uniting two sizes of one axis is refused", "[axes]") {
-  CHECK_THAT(error_of([] { unite(kX, {{"embed", 4}}); }),
-             Catch::Contains("axis embed has two sizes: {batch 2, position 3, embed 5} and {embed 4}"));
+  CHECK_THAT(
+      error_of([] {
+        unite(kX, {{"embed", 4}});
+      }),
+      Catch::Contains("axis embed has two sizes: {batch 2, position 3, embed 5} and {embed 4}"));
 }
 
 TEST_CASE("row-major strides end in 1", "[axes]") {

@@ -137,6 +137,21 @@ TEST_CASE("a map and an input file show a file's bytes", "[base]") {
              Contains("too short"));
 }
 
+TEST_CASE("a log is written at any place and cut", "[base]") {
+  const testing::TemporaryFolder folder;
+  {
+    LogFile log(folder / "log");
+    log.write(0, "0123456789");
+    log.write(8, "abcd");
+    log.truncate(11);
+  }
+  CHECK(read_file(folder / "log") == "01234567abc");
+  LogFile log(folder / "log");  // what is there stays
+  log.write(1, "x");
+  CHECK(read_file(folder / "log") == "0x234567abc");
+  CHECK_THAT(io_failure([&] { LogFile file(folder / "no/such"); }), Contains("cannot write"));
+}
+
 TEST_CASE("a lock admits one holder, names it, and ends with it", "[base]") {
   const testing::TemporaryFolder folder;
   int ready[2];

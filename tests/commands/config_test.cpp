@@ -1,5 +1,5 @@
 // `levanter config check | print | describe` and the page that is made of them.
-#include "commands/config.h"
+#include "commands/config_text.h"
 
 #include <catch2/catch.hpp>
 #include <string>

@@ -26,7 +26,8 @@ TEST_CASE("operands of two graphs do not mix", "[graph]") {
   Function f("one"), g("other");
   const NamedArray x = f.argument("x", kX), y = g.argument("y", kX);
   CHECK_THAT(error_of([&] { x + y; }), Catch::Contains("map: an operand of another graph"));
-  CHECK_THAT(error_of([&] { x + NamedArray(); }), Catch::Contains("map: an operand of another graph"));
+  CHECK_THAT(error_of([&] { x + NamedArray(); }),
+             Catch::Contains("map: an operand of another graph"));
 }
 
 TEST_CASE("an op that does not fit adds no node", "[graph]") {

@@ -200,7 +200,7 @@ TEST_CASE("the trained sorter's logits are the reference's", "[models]") {
   std::vector<Array> inputs;
   const train::ModelSpec spec{models::entry("gpt2"), sorter.config};
   const train::StepShape shape{sorter.rows(), 11, 3};
-  for (const nn::Param& param : train::trace_params(spec, shape)) {
+  for (const nn::Param& param : infer::trace_params(spec, shape)) {
     const safetensors::Tensor* tensor = sorter.weights.find(param.path);
     std::vector<float> values(static_cast<size_t>(tensor->size()));
     safetensors::to_f32(*tensor, values);
@@ -219,7 +219,7 @@ TEST_CASE("the trained sorter's logits are the reference's", "[models]") {
     arguments.push_back({{DType::i32, {{"batch", sorter.rows()}}},
                          std::vector<double>(static_cast<size_t>(sorter.rows()), last)});
     const Array logits =
-        testing::run(optimise(train::trace_next_logits(spec, shape).function, *backend), arguments, *backend)[0];
+        testing::run(optimise(infer::trace_next_logits(spec, shape), *backend), arguments, *backend)[0];
     for (int64_t row = 0; row < sorter.rows(); ++row)
       for (int64_t v = 0; v < 3; ++v)
         worst = std::max(worst,

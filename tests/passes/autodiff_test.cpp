@@ -40,9 +40,7 @@ TEST_CASE("contributions of several uses are added", "[passes]") {
 }
 
 TEST_CASE("a gradient has the axis order of its value", "[passes]") {
-  const Build loss = [](const auto& in) {
-    return std::vector{dot(in[0], in[1], {})};
-  };
+  const Build loss = [](const auto& in) { return std::vector{dot(in[0], in[1], {})}; };
   const Array x = counting(kX), y = random_real({{"embed", 3}, {"batch", 2}}, 1);
   const auto g = gradients(loss, {x, y});
   CHECK(g[0].type.axes == kX);
@@ -73,15 +71,14 @@ TEST_CASE("an op without gradient stands in the way only where a gradient must p
   const Array keys = random_keys({}, 1);
   const auto g = evaluate(f, {keys})[0];
   const Key key{static_cast<uint32_t>(keys.values[0]), static_cast<uint32_t>(keys.values[1])};
-  for (size_t i = 0; i < 6; ++i)
-    CHECK(g.values[i] == 2.0 * uniform_from_bits(random_bits(key, i)));
+  for (size_t i = 0; i < 6; ++i) CHECK(g.values[i] == 2.0 * uniform_from_bits(random_bits(key, i)));
 }
 
 TEST_CASE("an op without gradient on the way is named with its place", "[passes]") {
   const Build loss = [](const auto& in) { return std::vector{sum_squares(in[0], "embed")}; };
-  const std::string error =
-      error_of([&] { gradients(loss, {random_real(kX, 1)}); });
-  CHECK_THAT(error, Catch::Contains("sum_squares has no gradient, at tests/passes/autodiff_test.cpp:"));
+  const std::string error = error_of([&] { gradients(loss, {random_real(kX, 1)}); });
+  CHECK_THAT(error,
+             Catch::Contains("sum_squares has no gradient, at tests/passes/autodiff_test.cpp:"));
 }
 
 TEST_CASE("only a scalar can be differentiated", "[passes]") {

@@ -30,7 +30,8 @@ void check_plan(const std::vector<Lifetime>& buffers) {
     CHECK(plan.offsets[i] % kArenaAlignment == 0);
     CHECK(plan.offsets[i] >= 0);
     CHECK(plan.offsets[i] + a.bytes <= plan.arena_bytes);
-    for (int step = a.first; step <= a.last; ++step) largest = std::max(largest, alive(buffers, step));
+    for (int step = a.first; step <= a.last; ++step)
+      largest = std::max(largest, alive(buffers, step));
     for (size_t j = 0; j < i; ++j) {
       const Lifetime& b = buffers[j];
       if (a.first <= b.last && b.first <= a.last)
@@ -48,7 +49,9 @@ TEST_CASE("buffers alive together never share an address", "[passes]") {
   for (uint32_t seed = 0; seed < 100; ++seed) {
     const Key key = key_from_seed(seed);
     uint64_t at = 0;
-    const auto below = [&](uint64_t bound) { return static_cast<int>(random_below(key, at++, bound)); };
+    const auto below = [&](uint64_t bound) {
+      return static_cast<int>(random_below(key, at++, bound));
+    };
     std::vector<Lifetime> buffers;
     const int count = below(40), steps = 1 + below(30);
     for (int i = 0; i < count; ++i) {
@@ -78,8 +81,8 @@ TEST_CASE("both ends of a lifetime count", "[passes]") {
 
 TEST_CASE("a buffer goes into the smallest gap that holds it", "[passes]") {
   // The last buffer fits between the first three as they stand: no plan needs more than they do.
-  const std::vector<Lifetime> buffers = {
-      {640, 0, 9}, {320, 0, 3}, {640, 0, 9}, {128, 0, 3}, {640, 0, 9}, {128, 5, 9}, {320, 5, 9}};
+  const std::vector<Lifetime> buffers = {{640, 0, 9}, {320, 0, 3}, {640, 0, 9}, {128, 0, 3},
+                                         {640, 0, 9}, {128, 5, 9}, {320, 5, 9}};
   const MemoryPlan plan = plan_memory(buffers);
   CHECK(plan.arena_bytes == plan.lower_bound);
   check_plan(buffers);

@@ -108,6 +108,13 @@ std::string trace_error(const Build& build, const std::vector<Array>& inputs) {
   return error_of([&] { trace(build, inputs); });
 }
 
+Function duplicate(const Function& function) {
+  Function copy = function.empty_copy();
+  for (const Node& node : function.graph.nodes()) copy.graph.append(node);
+  copy.results = function.results;
+  return copy;
+}
+
 size_t count_nodes(const Function& function, const std::string& name) {
   const auto& nodes = function.graph.nodes();
   return static_cast<size_t>(std::count_if(

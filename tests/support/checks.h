@@ -71,6 +71,9 @@ std::string error_of(Action&& action) {
 /// What the Error of tracing `build` prints; "" when there is none.
 std::string trace_error(const Build& build, const std::vector<Array>& inputs);
 
+/// The same arguments, nodes and results.
+Function duplicate(const Function& function);
+
 /// The number of nodes of the op `name`.
 size_t count_nodes(const Function& function, const std::string& name);
 

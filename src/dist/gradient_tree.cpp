@@ -1,8 +1,8 @@
-#include "train/gradient_tree.h"
+#include "dist/gradient_tree.h"
 
 #include <algorithm>
 
-namespace levanter::train {
+namespace levanter::dist {
 
 namespace {
 
@@ -68,4 +68,4 @@ TreeSchedule schedule_tree(int64_t groups, GroupRange own) {
   return schedule;
 }
 
-}  // namespace levanter::train
+}  // namespace levanter::dist

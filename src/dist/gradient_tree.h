@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace levanter::train {
+namespace levanter::dist {
 
 /// Groups [begin, end).
 struct GroupRange {
@@ -44,4 +44,4 @@ struct TreeSchedule {
 };
 TreeSchedule schedule_tree(int64_t groups, GroupRange own);
 
-}  // namespace levanter::train
+}  // namespace levanter::dist

@@ -1,0 +1,56 @@
+// A subcommand as data: main turns it into a command-line parser, so that one file knows CLI11.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace levanter::commands {
+
+/// One option. With `value` empty it is a flag.
+struct Option {
+  const char* name;   ///< "config" for --config
+  const char* value;  ///< what to call its value in help: "FILE"; "" for a flag
+  const char* help;
+  bool required = false;
+};
+
+/// What the user wrote.
+class Arguments final {
+ public:
+  std::map<std::string, std::string, std::less<>> values;  ///< options with a value
+  std::vector<std::string> flags;
+  std::vector<std::string> words;      ///< positional ones
+  std::vector<std::string> overrides;  ///< --k.p=v, or --k.p and v
+
+  bool has(std::string_view flag) const;
+  /// The option's value, or `otherwise`.
+  std::string text(std::string_view name, std::string_view otherwise = "") const;
+  /// Error kConfig for a value that is no such number, or outside [low, high].
+  int64_t integer(std::string_view name, int64_t otherwise, int64_t low, int64_t high) const;
+  double number(std::string_view name, double otherwise, double low, double high) const;
+};
+
+/// One subcommand: src/commands/<name>.cpp defines `<name>_entry`.
+struct CommandEntry {
+  const char* name;
+  const char* summary;
+  const char* words;  ///< positional arguments in help, "check|print|describe [KEY]"; "" for none
+  std::span<const Option> options;
+  bool overrides;  ///< takes --k.p=v
+  /// Does it; the exit code. Results go to stdout.
+  int (*run)(const Arguments& arguments);
+};
+
+std::span<const CommandEntry* const> entries();
+
+/// Writes all of `text` to stdout; Error kIo when nobody reads it.
+void print(std::string_view text);
+/// Bytes with a unit: "17", "512M", "24G" (units of 1024). Error kConfig for another form.
+int64_t parse_bytes(std::string_view text, std::string_view option);
+
+}  // namespace levanter::commands

@@ -1,0 +1,33 @@
+// levanter train: trains, resuming by itself.
+#include "commands/command.h"
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "train/run.h"
+
+namespace levanter::commands {
+
+namespace {
+
+constexpr Option kOptions[] = {
+    {"config", "FILE", "the run's configuration", true},
+    {"eager", "", "run node by node on the reference backend; name the first NaN"},
+};
+
+int run(const Arguments& a) {
+  const TrainConfig config = load_train_config(a.text("config"), a.overrides);
+  switch (train::train(config, {.eager = a.has("eager")})) {
+    case train::Outcome::kFinished: return 0;
+    case train::Outcome::kAlreadyFinished: return 0;
+    case train::Outcome::kStopped: return static_cast<int>(ErrorKind::kSignal);
+  }
+  return 0;
+}
+
+}  // namespace
+
+extern const CommandEntry train_entry;
+const CommandEntry train_entry = {"train", "train a model; resumes by itself", "",
+                                  kOptions, true, run};
+
+}  // namespace levanter::commands

@@ -1,0 +1,40 @@
+// levanter verify: checks a checkpoint's checksums and prints its params_hash.
+#include "base/error.h"
+#include "base/strings.h"
+#include "commands/command.h"
+#include "train/checkpoint_load.h"
+
+namespace levanter::commands {
+
+namespace {
+
+constexpr Option kOptions[] = {
+    {"checkpoint", "DIR", "a step folder, or a run folder to check all of its checkpoints", true},
+    {"json", "", "print one JSON object"},
+};
+
+int run(const Arguments& a) {
+  const VerifyReport report = verify_checkpoint(a.text("checkpoint"));
+  if (a.has("json")) {
+    std::string problems;
+    for (const std::string& p : report.problems)
+      problems += cat(problems.empty() ? "" : ", ", quote(p));
+    print(cat("{\"step\": ", report.step, ", \"params_hash\": ", quote(report.params_hash),
+              ", \"ok\": ", report.ok, ", \"problems\": [", problems, "]}\n"));
+  } else {
+    for (const std::string& p : report.problems) print(cat("bad   ", p, "\n"));
+    if (report.step >= 0)
+      print(cat(report.folder, "\nstep         ", report.step, "\nparams_hash  ",
+                report.params_hash, "\n"));
+    print(report.ok ? "ok\n" : "not ok\n");
+  }
+  return report.ok ? 0 : static_cast<int>(ErrorKind::kCheckpoint);
+}
+
+}  // namespace
+
+extern const CommandEntry verify_entry;
+const CommandEntry verify_entry = {"verify", "check a checkpoint's checksums, print its params_hash",
+                                   "", kOptions, false, run};
+
+}  // namespace levanter::commands

@@ -1,0 +1,108 @@
+#include "dist/gradient_sum.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace levanter::dist {
+
+namespace {
+
+int64_t shard_size(int64_t elements, int64_t ranks) { return (elements + ranks - 1) / ranks; }
+
+int64_t count_subtrees(int64_t ranks, int64_t groups) {
+  size_t count = 0;
+  for (int64_t r = 0; r < ranks; ++r)
+    count += maximal_subtrees(groups, groups_of_rank(groups, ranks, r)).size();
+  return static_cast<int64_t>(count);
+}
+
+}  // namespace
+
+GradientSum::GradientSum(Communicator& communicator, const Backend& backend, int64_t groups,
+                         int64_t elements)
+    : communicator_(communicator),
+      backend_(backend),
+      groups_(groups),
+      elements_(elements),
+      shard_elements_(shard_size(elements, communicator.size())) {
+  const int64_t ranks = communicator.size();
+  for (int64_t r = 0; r < ranks; ++r)
+    subtrees_.push_back(maximal_subtrees(groups, groups_of_rank(groups, ranks, r)));
+  if (ranks > 1) staging_ = backend.allocate(staging_bytes(ranks, groups, elements));
+  send_.resize(static_cast<size_t>(ranks));
+  receive_.resize(static_cast<size_t>(ranks));
+}
+
+int64_t GradientSum::staging_bytes(int64_t ranks, int64_t groups, int64_t elements) {
+  if (ranks == 1) return 0;
+  // One piece for each subtree of every rank; what this rank sends is packed beside.
+  const int64_t own = groups_of_rank(groups, ranks, 0).size();  // at most so many subtrees
+  return (count_subtrees(ranks, groups) + own * ranks) * shard_size(elements, ranks) * 4;
+}
+
+GroupRange GradientSum::shard(int64_t rank) const {
+  const int64_t begin = std::min(elements_, rank * shard_elements_);
+  return {begin, std::min(elements_, begin + shard_elements_)};
+}
+
+void GradientSum::run(std::span<float* const> partials, float* total) {
+  const int64_t ranks = communicator_.size();
+  if (ranks == 1) {
+    // One rank's maximal subtree is the whole tree.
+    LEV_CHECK(partials.size() == 1, "one rank has one subtree");
+    if (partials[0] != total)
+      std::memcpy(total, partials[0], static_cast<size_t>(elements_) * sizeof(float));
+    return;
+  }
+  // Pack: for each destination its shard of each of this rank's partial sums.
+  auto* const pieces = reinterpret_cast<float*>(staging_->data());
+  float* packed = pieces + count_subtrees(ranks, groups_) * shard_elements_;
+  for (int64_t d = 0; d < ranks; ++d) {
+    const GroupRange range = shard(d);
+    send_[static_cast<size_t>(d)] = {reinterpret_cast<std::byte*>(packed), 0};
+    for (const float* partial : partials) {
+      std::memcpy(packed, partial + range.begin, static_cast<size_t>(range.size()) * 4);
+      packed += range.size();
+      send_[static_cast<size_t>(d)].bytes += static_cast<size_t>(range.size()) * 4;
+    }
+  }
+  const GroupRange own = shard(communicator_.rank());
+  float* at = pieces;
+  for (int64_t s = 0; s < ranks; ++s) {
+    const auto count = static_cast<int64_t>(subtrees_[static_cast<size_t>(s)].size());
+    receive_[static_cast<size_t>(s)] = {reinterpret_cast<std::byte*>(at),
+                                        static_cast<size_t>(count * own.size()) * 4};
+    at += count * own.size();
+  }
+  communicator_.exchange(send_, receive_);
+  const float* sum = add_up({0, groups_});
+  // Every rank's shard to everybody.
+  for (int64_t r = 0; r < ranks; ++r) {
+    const GroupRange range = shard(r);
+    send_[static_cast<size_t>(r)] = {reinterpret_cast<const std::byte*>(sum),
+                                     static_cast<size_t>(own.size()) * 4};
+    receive_[static_cast<size_t>(r)] = {reinterpret_cast<std::byte*>(total + range.begin),
+                                        static_cast<size_t>(range.size()) * 4};
+  }
+  communicator_.exchange(send_, receive_);
+}
+
+/// The sum of this rank's shard over the groups of `node`, in the memory of its leftmost piece.
+float* GradientSum::add_up(GroupRange node) {
+  const int64_t width = shard(communicator_.rank()).size();
+  auto* piece = reinterpret_cast<float*>(staging_->data());
+  for (const auto& subtrees : subtrees_)
+    for (const GroupRange& subtree : subtrees) {
+      if (subtree == node) return piece;
+      piece += width;
+    }
+  const int64_t middle = node.begin + tree_split(node.size());
+  float* left = add_up({node.begin, middle});
+  const float* right = add_up({middle, node.end});
+  backend_.add(left, right, width);
+  return left;
+}
+
+}  // namespace levanter::dist

@@ -1,0 +1,66 @@
+#include "infer/trace.h"
+
+namespace levanter::infer {
+
+Axis batch_axis(const StepShape& s) { return {"batch", s.batch}; }
+Axis position_axis(const StepShape& s) { return {"position", s.position}; }
+Type token_type(const StepShape& s) { return {DType::i32, {batch_axis(s), position_axis(s)}}; }
+
+Tracing::Tracing(std::string name, const ModelSpec& spec, const StepShape& s)
+    : function(std::move(name), s.real),
+      model(spec.family.build(nn::Scope(function, params), spec.config, s.vocab_size)) {}
+
+Function trace_evaluation(const ModelSpec& spec, const StepShape& s) {
+  Tracing t("evaluation", spec, s);
+  Function& f = t.function;
+  models::LmBatch batch;
+  batch.tokens = f.argument("tokens", token_type(s));
+  const NamedArray targets = f.argument("targets", token_type(s));
+  batch.segment_ids = f.argument("segment_ids", token_type(s));
+  batch.positions = f.argument("positions", token_type(s));
+  const NamedArray h = t.model->hidden(batch);
+  const NamedArray scale =
+      broadcast(constant(f.graph, 0, s.real), token_type(s).axes);  // only token losses are asked for
+  f.result("token_loss", linear_xent(h, t.model->head(), targets, scale).token_loss);
+  return std::move(t.function);
+}
+
+Function trace_next_logits(const ModelSpec& spec, const StepShape& s) {
+  Tracing t("next_logits", spec, s);
+  Function& f = t.function;
+  models::LmBatch batch;
+  batch.tokens = f.argument("tokens", token_type(s));
+  batch.segment_ids = f.argument("segment_ids", token_type(s));
+  batch.positions = f.argument("positions", token_type(s));
+  const NamedArray last = f.argument("last", {DType::i32, {batch_axis(s)}});
+  const NamedArray h = gather(t.model->hidden(batch), "position", last);
+  f.result("logits", dot(h, t.model->head(), {batch_axis(s), {"vocab", s.vocab_size}}));
+  return std::move(t.function);
+}
+
+std::vector<nn::Param> trace_params(const ModelSpec& spec, const StepShape& s) {
+  return Tracing("parameters", spec, s).params;
+}
+
+int64_t multiplied_parameters(const std::vector<nn::Param>& params) {
+  // A table that is only looked up is an embedding, unless it is also the (tied) head: then the
+  // model has no parameter of its own over vocab besides it.
+  bool own_head = false;
+  for (const nn::Param& p : params)
+    own_head |= p.role == nn::Role::kWeight && p.type.axes.contains("vocab");
+  int64_t total = 0;
+  for (const nn::Param& p : params) {
+    const bool tied_head = p.type.axes.contains("vocab") && !own_head;
+    if (p.role != nn::Role::kEmbedding || tied_head) total += p.type.elements();
+  }
+  return total;
+}
+
+double flops_per_token(const ModelSpec& spec, const std::vector<nn::Param>& params,
+                       int64_t position) {
+  return 6.0 * static_cast<double>(multiplied_parameters(params)) +
+         12.0 * static_cast<double>(spec.family.attention_width(spec.config)) *
+             static_cast<double>(position);
+}
+
+}  // namespace levanter::infer

@@ -1,0 +1,71 @@
+// A model as traced functions: parameters, token losses, the next token's logits.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/model.h"
+#include "nn/scope.h"
+#include "ops/function.h"
+
+namespace levanter::infer {
+
+/// What a function is traced for.
+struct StepShape {
+  int64_t batch = 1;     ///< sequences of one microbatch
+  int64_t position = 1;  ///< tokens of a sequence
+  int64_t vocab_size = 1;
+  DType real = DType::f32;  ///< f64 for checks
+};
+
+Axis batch_axis(const StepShape& shape);
+Axis position_axis(const StepShape& shape);
+/// i32 [batch, position].
+Type token_type(const StepShape& shape);
+
+/// A model to trace: its family and its configuration.
+struct ModelSpec {
+  const models::ModelEntry& family;
+  const ModelConfig& config;
+};
+
+/// Rows of a microbatch, [batch, position] each.
+struct Rows {
+  const int32_t *tokens = nullptr, *targets = nullptr, *segment_ids = nullptr,
+                *positions = nullptr;
+  const float* loss_weight = nullptr;
+  int64_t first_example = 0;  ///< global index of row 0: what its dropout keys derive from
+};
+
+/// A function being traced, the model's parameters declared as its first arguments.
+struct Tracing {
+  Tracing(std::string name, const ModelSpec& spec, const StepShape& shape);
+  Tracing(const Tracing&) = delete;
+  Tracing& operator=(const Tracing&) = delete;
+  Function function;
+  std::vector<nn::Param> params;
+  std::unique_ptr<models::LanguageModel> model;
+};
+
+/// Losses without gradients or dropout.
+///   arguments  parameters; tokens targets segment_ids positions
+///   results    token_loss [batch, position]
+Function trace_evaluation(const ModelSpec& model, const StepShape& shape);
+
+/// The next token's logits.
+///   arguments  parameters; tokens segment_ids positions; last i32 [batch], each row's last index
+///   results    logits [batch, vocab]
+Function trace_next_logits(const ModelSpec& model, const StepShape& shape);
+
+/// The parameters alone, in order of declaration.
+std::vector<nn::Param> trace_params(const ModelSpec& model, const StepShape& shape);
+
+/// Parameters multiplied for a token: all but lookup-only tables; a tied head counts once.
+int64_t multiplied_parameters(const std::vector<nn::Param>& params);
+/// 6 N + 12 L heads head_dim T, forward and backward.
+double flops_per_token(const ModelSpec& model, const std::vector<nn::Param>& params,
+                       int64_t position);
+
+}  // namespace levanter::infer

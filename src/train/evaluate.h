@@ -1,0 +1,31 @@
+// Validation losses over whole validation sets.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "data/text_data.h"
+#include "infer/trace.h"
+#include "trackers/tracker.h"
+
+namespace levanter::train {
+
+/// Token losses [batch, position] of a microbatch of rows, in f32.
+using TokenLosses = std::function<std::span<const float>(const infer::Rows&)>;
+
+struct EvaluationOptions {
+  int64_t batch = 1;          ///< rows that token_losses takes at a time
+  int64_t seq_len = 1;
+  int64_t max_rows = -1;      ///< of each component; -1: all
+};
+
+/// Losses of every validation component. Token losses of a row are added in f32 in order, rows in
+/// f64 in order, so that the result depends on neither threads nor batch.
+/// returns eval/loss (mean over all tokens, nats), eval/bpb (bits per byte), and with several
+///         components eval/macro_loss, eval/macro_bpb and eval/<name>/loss, eval/<name>/bpb;
+///         eval/total_time (seconds). Empty when there is no validation text.
+Metrics evaluate(const data::TextData& data, const TokenLosses& token_losses,
+                 const EvaluationOptions& options);
+
+}  // namespace levanter::train

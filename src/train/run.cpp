@@ -1,0 +1,356 @@
+#include "train/run.h"
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <exception>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+
+#include "base/strings.h"
+#include "base/threads.h"
+#include "data/loader.h"
+#include "device/backends.h"
+#include "dist/gradient_sum.h"
+#include "text/tokenizer.h"
+#include "train/hooks.h"
+#include "train/nan_guard.h"
+#include "train/setup.h"
+
+namespace levanter::train {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+volatile std::sig_atomic_t stop_signal = 0;
+void note_signal(int signal) {
+  stop_signal = 1;
+  std::signal(signal, SIG_DFL);  // a second one ends the program at once
+}
+
+/// What all ranks of a run share.
+struct Run {
+  const TrainConfig& config;
+  const RunOptions& options;
+  std::unique_ptr<data::TextData> data = nullptr;
+  int64_t vocab = 0;
+  std::optional<Checkpoint> from = {};  ///< what the state is read from
+  bool restore_optimizer = true;
+  int64_t start_step = 0;
+  Key root{};
+  std::atomic<int64_t> stop_after{INT64_MAX};
+};
+
+void refuse_differences(const TrainConfig& config, const Checkpoint& checkpoint) {
+  const TrainConfig saved =
+      parse_train_config(checkpoint.config_toml(), checkpoint.folder() + "/config.toml");
+  std::string list;
+  for (const Difference& d : resume_differences(saved, config))
+    list += cat(list.empty() ? "" : "; ", d.key, " was ", d.saved, " and is ", d.now);
+  if (list.empty()) return;
+  throw Error(ErrorKind::kConfig, cat("the config does not fit the run's checkpoint: ", list))
+      .at(checkpoint.folder())
+      .hint("give the new run another trainer.id, or undo the change");
+}
+
+/// The checkpoint to go on from, if any: the run's own, else the one that start_from names.
+void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& messages) {
+  FoundCheckpoint found = find_latest(folder.checkpoints());
+  for (const std::string& problem : found.problems) messages.push_back(problem);
+  if (!found.checkpoint && !found.problems.empty())
+    throw Error(ErrorKind::kCheckpoint, cat("no checkpoint of this run is good: ",
+                                            join(found.problems, "; ")))
+        .at(folder.checkpoints())
+        .hint("move the folder away to start anew");
+  if (found.checkpoint) {
+    refuse_differences(run.config, *found.checkpoint);
+    run.from = std::move(found.checkpoint);
+    run.start_step = run.from->step();
+    messages.push_back(cat("resuming from step ", run.start_step));
+    return;
+  }
+  const StartFrom& start = run.config.start_from;
+  if (start.kind == "none") return;
+  FoundCheckpoint other = open_checkpoint(start.path->resolved);
+  for (const std::string& problem : other.problems) messages.push_back(problem);
+  run.from = std::move(other.checkpoint);
+  run.restore_optimizer = start.what == "all";
+  if (run.restore_optimizer) run.start_step = run.from->step();
+  messages.push_back(cat("starting from ", run.from->folder(), " (", start.what, ")"));
+}
+
+void check_numerics(const Run& run, const Backend& backend, std::vector<std::string>& messages) {
+  if (run.start_step == 0 || !run.from) return;
+  const std::string now = backend.numerics_signature() + "; mp " + run.config.trainer.mp;
+  const std::string& saved = run.from->manifest().numerics;
+  if (saved == now) return;
+  const std::string difference = cat("numerics were \"", saved, "\" and are \"", now, "\"");
+  if (run.config.trainer.require_same_bits)
+    throw Error(ErrorKind::kCheckpoint, cat("the bits would differ: ", difference))
+        .at(run.config.where("trainer.require_same_bits"))
+        .hint("go on where the run was begun, or without trainer.require_same_bits");
+  messages.push_back(difference);
+}
+
+void restore(const Run& run, Engine& engine) {
+  engine.initialise(fold_in(run.root, "init"));
+  if (!run.from) return;
+  for (const TensorTarget& target : engine.model_targets()) run.from->load(target);
+  if (run.restore_optimizer)
+    for (const TensorTarget& target : engine.optimizer_targets()) run.from->load(target);
+}
+
+void check_memory(const Run& run, const CompiledStep& step) {
+  const MemoryTotal need = memory_total(step, run.config);
+  if (need.needed() <= memory_limit()) return;
+  throw Error(ErrorKind::kDevice, cat("the run needs ", format_bytes(need.needed()), " and there are ",
+                                      format_bytes(memory_limit())))
+      .at(run.config.where("trainer.microbatch_size"))
+      .hint("levanter plan lists what takes it and which microbatch would fit");
+}
+
+/// One rank: its backend, its state, its part of every batch.
+class Rank {
+ public:
+  Rank(Run& run, dist::Communicator& communicator)
+      : run_(run),
+        communicator_(communicator),
+        backend_(device::make_backend(run.options.eager ? "reference" : run.config.trainer.device,
+                                      threads(run.config))),
+        engine_(compiled(), *backend_),
+        sum_(communicator, *backend_, engine_.step().options.groups,
+             engine_.step().layout.elements),
+        schedule_(run.config.schedule()),
+        optimizer_(optim::entry(run.config.optimizer.type)),
+        scalars_(optimizer_.scalar_names.size()) {
+    if (run.options.eager) engine_.observe(&nan_guard_);
+    restore(run, engine_);
+  }
+
+  Engine& engine() { return engine_; }
+  const Backend& backend() const { return *backend_; }
+
+  /// Steps until the end or until asked to stop; the steps done.
+  int64_t run(std::span<const std::unique_ptr<Hook>> hooks) {
+    const int64_t last = run_.config.trainer.num_train_steps;
+    data::Loader loader(training_source(), loading());
+    double hook_time = 0;
+    for (int64_t step = run_.start_step; step < last; ++step) {
+      StepInfo info;
+      info.step = step + 1;
+      info.last = info.step == last;
+      info.hook_time = hook_time;
+      auto start = Clock::now();
+      const data::Batch& batch = loader.next();
+      info.loading_time = seconds_since(start);
+      start = Clock::now();
+      one_step(step, batch, hooks, info);
+      info.duration = seconds_since(start);
+      if (!info.report.proceeded && run_.config.trainer.crash_on_nan) stop_at_nan(info);
+      start = Clock::now();
+      for (const auto& hook : hooks) hook->after_step(info);
+      hook_time = seconds_since(start);
+      if (info.step >= run_.stop_after) return info.step;
+    }
+    return last;
+  }
+
+ private:
+  static int threads(const TrainConfig& config) {
+    if (config.trainer.threads) return static_cast<int>(*config.trainer.threads);
+    return config.trainer.ranks > 1
+               ? std::max<int>(1, available_threads() / static_cast<int>(config.trainer.ranks))
+               : 0;
+  }
+
+  CompiledStep compiled() const {
+    CompiledStep step(step_options(run_.config, run_.vocab, communicator_.rank(),
+                                   !run_.options.eager),
+                      *backend_);
+    if (communicator_.rank() == 0) check_memory(run_, step);
+    return step;
+  }
+
+  data::ExampleSource training_source() const {
+    return run_.data->training({run_.config.model->max_seq_len, fold_in(run_.root, "data"),
+                                run_.config.data.shuffle});
+  }
+
+  /// This rank's rows: those of its groups' microbatches.
+  data::LoaderOptions loading() const {
+    const StepOptions& o = engine_.step().options;
+    const dist::GroupRange groups = engine_.step().groups;
+    const int64_t begin = dist::microbatches_of_group(o.microbatches, o.groups, groups.begin).begin;
+    const int64_t end = dist::microbatches_of_group(o.microbatches, o.groups, groups.end - 1).end;
+    data::LoaderOptions loading;
+    loading.seq_len = o.shape.position;
+    loading.batch_size = run_.config.trainer.train_batch_size;
+    loading.first_row = begin * o.shape.batch;
+    loading.rows = (end - begin) * o.shape.batch;
+    loading.first_step = run_.start_step;
+    loading.end_step = run_.config.trainer.num_train_steps;
+    loading.prefetch = run_.config.data.prefetch;
+    return loading;
+  }
+
+  void one_step(int64_t step, const data::Batch& batch,
+                std::span<const std::unique_ptr<Hook>> hooks, StepInfo& info) {
+    const StepShape& shape = engine_.step().options.shape;
+    const Key dropout = fold_in(run_.root, "dropout");
+    engine_.begin_step(batch.loss_tokens, fold_in(dropout, static_cast<uint32_t>(step)));
+    for (int64_t row = 0; row < batch.rows; row += shape.batch) {
+      const auto at = static_cast<size_t>(row * shape.position);
+      engine_.run_microbatch({batch.tokens.data() + at, batch.targets.data() + at,
+                              batch.segment_ids.data() + at, batch.positions.data() + at,
+                              batch.loss_weight.data() + at, batch.first_example + row});
+    }
+    // All ranks meet in the sum, so what rank 0 says before it, all know after it.
+    if (communicator_.rank() == 0 && stop_signal && run_.stop_after == INT64_MAX)
+      run_.stop_after = step + 1;
+    sum_.run(engine_.subtree_sums(), engine_.total());
+    for (const auto& hook : hooks) hook->before_update();
+    info.lr = schedule_.at(step);
+    optimizer_.scalars(*run_.config.optimizer, step, scalars_);
+    info.report = engine_.run_update(info.lr, scalars_);
+  }
+
+  [[noreturn]] void stop_at_nan(const StepInfo& info) const {
+    throw Error(ErrorKind::kGuard,
+                cat("step ", info.step, " has loss ", info.report.loss, " and gradient norm ",
+                    info.report.grad_norm, "; the step was not taken"))
+        .at(run_.config.where("trainer.crash_on_nan"))
+        .hint("run with --eager to see where it begins; trainer.crash_on_nan = false skips the step");
+  }
+
+  Run& run_;
+  dist::Communicator& communicator_;
+  std::unique_ptr<Backend> backend_;
+  Engine engine_;
+  dist::GradientSum sum_;
+  Schedule schedule_;
+  const optim::OptimizerEntry& optimizer_;
+  std::vector<double> scalars_;
+  NanGuard nan_guard_;
+};
+
+void log_summary(const HookContext& c, Tracker& tracker) {
+  const Metrics facts = {
+      {"parameter_count", static_cast<double>(c.engine.step().parameter_count())},
+      {"dataset/total_tokens", static_cast<double>(c.data.train_tokens())},
+      {"throughput/flops_per_example",
+       c.engine.step().flops_per_token() * static_cast<double>(c.config.model->max_seq_len)},
+      {"num_devices", static_cast<double>(c.config.trainer.ranks)},
+      {"num_hosts", 1}};
+  tracker.log_summary(facts);
+  for (const auto& [name, value] : facts) c.summary.set(name, value);
+  c.summary.set("backend", c.backend.name());
+}
+
+void restore_best(const Run& run, Summary& summary) {
+  if (!run.from || run.start_step == 0) return;
+  const auto extra = nlohmann::json::parse(run.from->manifest().extra_json, nullptr, false);
+  if (extra.is_object() && extra.contains("best_step"))
+    summary.restore_best(extra["best_loss"], extra["best_step"]);
+}
+
+/// Rank 0: with the trackers, the hooks and the run's folder.
+Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::string>& messages) {
+  TrackerContext context;
+  context.run_folder = folder.path();
+  context.run_id = run.config.run_id();
+  context.total_steps = run.config.trainer.num_train_steps;
+  context.resume_step = run.start_step;
+  look_at_console(context);
+  const auto tracker =
+      make_trackers(run.config.trainer.tracker, trackers::entries(), context);
+  Summary summary;
+  restore_best(run, summary);
+  const HookContext hooks_context{run.config, *run.data, rank.backend(), rank.engine(),
+                                  *tracker,   summary,   folder,         run.start_step};
+  log_summary(hooks_context, *tracker);
+  for (const std::string& line : messages) tracker->message(line);
+  int64_t done = run.start_step;
+  std::vector<std::unique_ptr<Hook>> hooks;
+  hooks.push_back(make_metrics_hook(hooks_context));
+  hooks.push_back(make_evaluation_hook(hooks_context));
+  hooks.push_back(
+      make_checkpoint_hook(hooks_context, [&run] { return run.stop_after != INT64_MAX; }));
+  done = rank.run(hooks);
+  hooks.clear();
+  const bool finished = done == run.config.trainer.num_train_steps;
+  if (finished) summary.set("params_hash", params_hash(rank.engine().model_tensors()));
+  summary.set("global_step", static_cast<double>(done));
+  folder.write_summary(summary);
+  tracker->finish();
+  return finished ? Outcome::kFinished : Outcome::kStopped;
+}
+
+/// Runs all ranks, rank 0 in this thread; the first error of any is thrown here.
+Outcome run_ranks(Run& run, RunFolder& folder, std::vector<std::string> messages) {
+  auto ends = dist::entry(run.config.trainer.communicator).make(run.config.trainer.ranks);
+  std::vector<std::exception_ptr> errors(ends.size());
+  Outcome outcome = Outcome::kFinished;
+  const auto body = [&](size_t r) {
+    try {
+      Rank rank(run, *ends[r]);
+      if (r > 0) {
+        rank.run({});
+      } else {
+        check_numerics(run, rank.backend(), messages);
+        outcome = lead(run, rank, folder, messages);
+      }
+    } catch (...) {
+      errors[r] = std::current_exception();
+      ends[r]->abandon();
+    }
+  };
+  {
+    std::vector<std::jthread> others;
+    for (size_t r = 1; r < ends.size(); ++r) others.emplace_back(body, r);
+    body(0);
+  }
+  // A rank that was only told of another's end says less than the other.
+  std::exception_ptr first;
+  for (const std::exception_ptr& error : errors) {
+    if (!error) continue;
+    if (!first) first = error;
+    try {
+      std::rethrow_exception(error);
+    } catch (const Error& e) {
+      if (e.kind() != ErrorKind::kInternal) first = error;
+    } catch (...) {
+    }
+  }
+  if (first) std::rethrow_exception(first);
+  return outcome;
+}
+
+}  // namespace
+
+Outcome train(const TrainConfig& config, const RunOptions& options) {
+  require_data(config);
+  if (is_finished(config.run_folder(), config.trainer.num_train_steps))
+    return Outcome::kAlreadyFinished;
+  Run run{.config = config, .options = options};
+  run.root = key_from_seed(static_cast<uint64_t>(config.trainer.seed));
+  RunFolder folder(config.run_folder());
+  std::vector<std::string> messages;
+  choose_start(run, folder, messages);
+  std::shared_ptr<const text::Tokenizer> saved;
+  if (run.from)
+    saved = text::load_tokenizer(run.from->tokenizer(), run.from->folder() + "/tokenizer.json");
+  run.data = load_data(config, saved);
+  run.vocab = vocab_size(config, run.data->tokenizer().get());
+  folder.write_config(print_config(config));
+  std::signal(SIGINT, note_signal);
+  std::signal(SIGTERM, note_signal);
+  return run_ranks(run, folder, std::move(messages));
+}
+
+}  // namespace levanter::train

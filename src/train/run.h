@@ -1,0 +1,27 @@
+// A training run from its config to its last checkpoint.
+#pragma once
+
+#include <string>
+
+#include "train/train_config.h"
+
+namespace levanter::train {
+
+struct RunOptions {
+  /// Node by node as traced, on the reference backend, stopping at the first NaN.
+  bool eager = false;
+};
+
+enum class Outcome {
+  kFinished,         ///< all steps are done
+  kAlreadyFinished,  ///< they were done before; nothing was changed
+  kStopped,          ///< a signal came; the state was saved
+};
+
+/// Trains, resuming from the run's own latest good checkpoint if there is one. SIGINT and SIGTERM
+/// end the run after the step under way, with a checkpoint.
+/// error  kConfig, kData, kCheckpoint, kDevice, kIo as each part says; kGuard when a loss or norm
+///        is not finite and trainer.crash_on_nan is set
+Outcome train(const TrainConfig& config, const RunOptions& options);
+
+}  // namespace levanter::train

@@ -1,0 +1,40 @@
+// From a config to what a run is made of: the data, the vocabulary, the model to trace.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "data/text_data.h"
+#include "train/compiled_step.h"
+#include "train/train_config.h"
+
+namespace levanter::train {
+
+/// The texts that the config names, tokenised; with the tokenizer of a checkpoint where given.
+std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
+                                          std::shared_ptr<const text::Tokenizer> saved = nullptr);
+
+/// The size of the vocabulary: model.vocab_size, else the tokenizer's (null: what the config alone
+/// says of it). Error kConfig when neither is known, or when model.vocab_size is too small.
+int64_t vocab_size(const TrainConfig& config, const text::Tokenizer* tokenizer);
+
+ModelSpec model_spec(const TrainConfig& config);
+
+/// What rank `rank` compiles.
+StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t rank,
+                         bool optimise = true);
+
+/// The total that a run of this step holds: persistent + arena + workspaces + loader, all ranks.
+struct MemoryTotal {
+  int64_t persistent = 0, arena = 0, workspace = 0, loader = 0, save = 0;
+  int64_t total() const { return persistent + arena + workspace + loader; }
+  /// What must fit: a save stages copies beside.
+  int64_t needed() const { return total() + save; }
+};
+MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config);
+
+/// Bytes of memory that this process may use: the control group's limit, else the machine's.
+int64_t memory_limit();
+
+}  // namespace levanter::train

@@ -1,0 +1,245 @@
+#include "support/random_function.h"
+
+#include <algorithm>
+
+#include "base/random.h"
+#include "support/checks.h"
+
+namespace levanter::testing {
+
+namespace {
+
+constexpr int kNodes = 30;
+constexpr int64_t kIndexBound = 3;
+const std::vector<Axis> kAxes = {{"a", 2}, {"b", 3}, {"c", 4}, {"d", 1}};
+
+class Generator {
+ public:
+  Generator(uint32_t seed, DType real) : key_(key_from_seed(seed)), real_(real) {}
+
+  RandomFunction make() {
+    for (int i = 0; i < 4; ++i) add_argument(random_real(random_axes(), 100 + next()));
+    add_argument(random_ids({{"n", 3}}, kIndexBound, next()));
+    index_ = values_.back();
+    values_.pop_back();
+    for (int i = 0; i < kNodes; ++i) grow();
+    add_results();
+    return {std::move(function_), std::move(inputs_)};
+  }
+
+ private:
+  uint32_t next() { return random_bits(key_, at_++); }
+  size_t below(size_t bound) { return random_below(key_, at_++, bound); }
+  bool chance(size_t one_in) { return below(one_in) == 0; }
+  NamedArray any() { return values_[below(values_.size())]; }
+
+  void add_argument(const Array& array) {
+    Type type = array.type;
+    if (is_float(type.dtype)) type.dtype = real_;
+    values_.push_back(function_.argument("x" + std::to_string(inputs_.size()), type));
+    inputs_.push_back(array);
+  }
+
+  Axes random_axes() {
+    Axes axes;
+    for (const Axis& axis : shuffled(kAxes))
+      if (!chance(3)) axes.push_back(axis);
+    return axes;
+  }
+
+  std::vector<Axis> shuffled(std::vector<Axis> axes) {
+    for (size_t i = axes.size(); i > 1; --i) std::swap(axes[i - 1], axes[below(i)]);
+    return axes;
+  }
+
+  Axes some_of(const Axes& axes) {
+    Axes some;
+    for (const Axis& axis : shuffled({axes.begin(), axes.end()}))
+      if (chance(2)) some.push_back(axis);
+    return some;
+  }
+
+  /// Adds values unless they are larger than a test should handle.
+  void keep(const std::vector<NamedArray>& made) {
+    for (const NamedArray& x : made)
+      if (x.type().elements() <= 2000) values_.push_back(x);
+  }
+
+  void grow() {
+    const NamedArray x = any(), y = any();
+    switch (below(13)) {
+      case 0:
+        return keep({map(
+            static_cast<Map>(below(2) ? static_cast<int>(Map::kTanh) : static_cast<int>(Map::kNeg)),
+            x)});
+      case 1:
+        return binary(x, y);
+      case 2:
+        return product(x, y);
+      case 3:
+        return keep({reduce(static_cast<Reduce>(below(3)), x, some_of(x.axes()))});
+      case 4: {
+        const auto order = shuffled({x.axes().begin(), x.axes().end()});
+        return keep({transpose(x, Axes(order))});
+      }
+      case 5:
+        return cut(x);
+      case 6:
+        return join(x, y);
+      case 7:
+        return x.axes().contains("e") ? void() : keep({broadcast(x, unite(x.axes(), {{"e", 2}}))});
+      case 8:
+        return exchange(x);
+      case 9:
+        return pick(x);
+      case 10:
+        return keep({chance(2) ? x * 1.0 : x / 1.0});
+      case 11:
+        return composite(x);
+      default:
+        return keep({copy(x) + (tanh(x) + tanh(x))});
+    }
+  }
+
+  void binary(NamedArray x, NamedArray y) {
+    const Axes all = agreeing(x, y);
+    if (all.empty() && !(x.axes().empty() && y.axes().empty())) return;
+    const NamedArray wide = broadcast(x, unite(x.axes(), y.axes()));
+    switch (below(3)) {
+      case 0:
+        return keep({wide + y});
+      case 1:
+        return keep({tanh(wide * y)});
+      default:
+        return keep({select(map(Map::kLess, wide, y), y, wide)});
+    }
+  }
+
+  /// The union of both axes, or none when a shared name has two sizes.
+  static Axes agreeing(NamedArray x, NamedArray y) {
+    if (!is_subset(intersect(x.axes(), y.axes()), y.axes())) return {};
+    Axes all = x.axes();
+    for (const Axis& axis : without(y.axes(), x.axes()))
+      if (all.size() < 6) all.push_back(axis);
+    return is_subset(y.axes(), all) ? all : Axes{};
+  }
+
+  void product(NamedArray x, NamedArray y) {
+    if (agreeing(x, y).empty()) return;
+    const Axes shared = intersect(x.axes(), y.axes());
+    Axes out = some_of(shared);
+    for (const Axis& axis : without(unite(x.axes(), y.axes()), shared)) out.push_back(axis);
+    const NamedArray p = dot(x, y, Axes(shuffled({out.begin(), out.end()})));
+    keep({tanh(p)});
+    if (chance(2))  // onto an argument or another value of the same axes
+      for (const NamedArray& acc : values_)
+        if (acc.type() == p.type()) return keep({chance(2) ? acc + p : dot_add(acc, x, y)});
+  }
+
+  void cut(NamedArray x) {
+    for (const Axis& axis : x.axes())
+      if (axis.size > 1) {
+        const std::vector<int64_t> sizes = {1, axis.size - 1};
+        return keep(partition(x, axis.name, sizes));
+      }
+  }
+
+  void join(NamedArray x, NamedArray y) {
+    if (x.axes().empty()) return;
+    const AxisName axis = x.axes()[below(x.axes().size())].name;
+    std::vector<NamedArray> parts = {tanh(x), chance(2) ? x : -x};
+    const Axes others = without(x.axes(), axis);
+    if (y.axes().contains(axis) && is_subset(without(y.axes(), axis), others) &&
+        y.axes().size() == x.axes().size())
+      parts.push_back(y + 1.0);
+    const NamedArray joined = concat(parts, axis);
+    keep({joined, joined + joined});
+  }
+
+  void exchange(NamedArray x) {
+    if (!x.axes().contains("c") || x.axes().size_of("c") % 2 || x.axes().size() > 5 ||
+        x.axes().contains("c1"))
+      return;
+    const Axes pieces = {{"c1", 2}, {"c", x.axes().size_of("c") / 2}};
+    const NamedArray apart = split_axis(x, "c", pieces);
+    keep({apart, merge_axes(tanh(apart), pieces, "c")});
+    if (chance(2)) keep({rename(x, "c", "c1") + 1.0});
+  }
+
+  void pick(NamedArray x) {
+    if (x.axes().empty() || x.axes().contains("n")) return;
+    const Axis axis = x.axes()[below(x.axes().size())];
+    if (axis.size < kIndexBound) return;
+    const NamedArray y = gather(x, axis.name, index_);
+    keep({y, scatter_add(y, x.axes(), axis.name, index_)});
+  }
+
+  void composite(NamedArray x) {
+    if (x.axes().empty()) return;
+    const Axis axis = x.axes()[0];
+    switch (below(3)) {
+      case 0:
+        return keep({gelu(x, Gelu::kTanh)});
+      case 1:
+        return keep({softmax(x, axis.name)});
+      default:
+        return keep({layer_norm(x, iota(x.graph(), axis, real_), NamedArray(), 1e-3)});
+    }
+  }
+
+  void add_results() {
+    for (int i = 0; i < 5; ++i) function_.result("y", any());
+    function_.result("first", values_[0]);
+    function_.result("last", values_.back());
+    function_.result("last again", values_.back());
+    for (int i = 0; i < 4; ++i) {  // arguments that some value of their type replaces
+      const Type& type = function_.arguments[static_cast<size_t>(i)].type;
+      std::vector<NamedArray> fitting;
+      for (const NamedArray& value : values_)
+        if (value.type() == type) fitting.push_back(value);
+      if (!chance(3)) function_.result("new", fitting[below(fitting.size())], i);
+    }
+  }
+
+  Key key_;
+  uint64_t at_ = 0;
+  DType real_;
+  Function function_{"random", real_};
+  std::vector<Array> inputs_;
+  std::vector<NamedArray> values_;
+  NamedArray index_;
+};
+
+}  // namespace
+
+RandomFunction random_function(uint32_t seed, DType real) { return Generator(seed, real).make(); }
+
+std::vector<Array> run_eagerly(const Function& function, const std::vector<Array>& inputs,
+                               const Backend& backend) {
+  const Graph& graph = function.graph;
+  std::vector<std::vector<Array>> values(graph.nodes().size());
+  for (NodeId id = 0; id < values.size(); ++id) {
+    Node node = graph.node(id);
+    Function alone("node", graph.empty_copy());
+    std::vector<Array> in;
+    if (node.op->name == std::string("input")) {
+      in = {inputs[static_cast<size_t>(node.attributes.ints[0])]};
+      node.attributes.ints[0] = 0;
+      alone.arguments.push_back({"x", node.outputs[0]});
+    }
+    for (Value& input : node.inputs) {
+      in.push_back(values[input.node][input.output]);
+      input = alone.argument("x", in.back().type).value();
+    }
+    const size_t outputs = node.outputs.size();
+    const NodeId copy = alone.graph.append(std::move(node));
+    for (uint32_t i = 0; i < outputs; ++i) alone.results.push_back({"y", {copy, i}});
+    values[id] = run(std::move(alone), in, backend);
+  }
+  std::vector<Array> results;
+  for (const Result& result : function.results)
+    results.push_back(values[result.value.node][result.value.output]);
+  return results;
+}
+
+}  // namespace levanter::testing
