@@ -138,6 +138,7 @@ class Canonicaliser {
       return;
     node.op = &ops::dot_add_entry;
     node.attributes = {};
+    node.origin = product.origin;  // of the backward pass: remat may compute its operands again
     node.inputs = {node.inputs[0], product.inputs[0], product.inputs[1]};
   }
 
@@ -159,7 +160,7 @@ Function canonicalise(const Function& function) {
 
 Function optimise(const Function& function, const Backend& backend) {
   const Function lowered = decompose(canonicalise(remat(canonicalise(function))), backend);
-  return Canonicaliser(lowered, Stage::kLowered).run();
+  return schedule(Canonicaliser(lowered, Stage::kLowered).run());
 }
 
 }  // namespace levanter

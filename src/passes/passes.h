@@ -27,8 +27,12 @@ Function remat(const Function& function);
 /// Replaces every composite that the backend has no kernel for by its decomposition.
 Function decompose(Function function, const Backend& backend);
 
-/// canonicalise, remat, canonicalise, decompose, and a last merge of equal nodes, which drops what
-/// is unused and brings in no op that the backend has not been asked about.
+/// Moves every node that takes over an argument's memory to right after its last operand: gradients
+/// are then added to their accumulators as soon as they are there.
+Function schedule(const Function& function);
+
+/// canonicalise, remat, canonicalise, decompose, a last merge of equal nodes, which drops what is
+/// unused and brings in no op that the backend has not been asked about, and schedule.
 Function optimise(const Function& function, const Backend& backend);
 
 }  // namespace levanter

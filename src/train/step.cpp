@@ -22,6 +22,9 @@ Function trace_gradients(const ModelSpec& spec, const StepShape& s, Accumulate m
   for (const nn::Param& param : t.params) values.push_back(param.value);
   std::vector<NamedArray> grads = backprop(loss, values);
   grads.push_back(loss);
+  Origin origin = f.graph.origin();
+  origin.phase = Phase::kBackward;
+  const OriginScope scope(f.graph, origin, false);
   for (size_t i = 0; i < grads.size(); ++i) {
     const std::string name = i < values.size() ? t.params[i].path : "loss";
     if (mode == Accumulate::kFirst) {

@@ -33,6 +33,18 @@ TEST_CASE("shared and reused memory changes no bit", "[runtime]") {
   for (const BackendEntry* entry : device::entries()) check_bits(*entry->make(1), DType::f32);
 }
 
+TEST_CASE("the number of threads changes no bit", "[runtime]") {
+  for (const BackendEntry* entry : device::entries()) {
+    const auto one = entry->make(1), three = entry->make(3);
+    for (uint32_t seed = 0; seed < kSeeds; ++seed) {
+      INFO("seed " << seed << " on " << entry->name);
+      const RandomFunction random = random_function(seed, DType::f32);
+      CHECK(same_bits(run(optimise(random.function, *one), random.inputs, *one),
+                      run(optimise(random.function, *three), random.inputs, *three)));
+    }
+  }
+}
+
 TEST_CASE("concatenations written in place change no bit", "[runtime]") {
   check_bits(StridedBackend(), DType::f64);
 }

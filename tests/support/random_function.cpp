@@ -1,6 +1,7 @@
 #include "support/random_function.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/random.h"
 #include "support/checks.h"
@@ -210,36 +211,84 @@ class Generator {
   NamedArray index_;
 };
 
+/// Runs each node that computes in a function of its own, whose arguments are the values that its
+/// operands are or are views of.
+class EagerRun {
+ public:
+  EagerRun(const Function& function, const std::vector<Array>& inputs, const Backend& backend)
+      : function_(function), inputs_(inputs), backend_(backend) {
+    const auto& nodes = function.graph.nodes();
+    values_.resize(nodes.size());
+    for (NodeId id = 0; id < nodes.size(); ++id)
+      if (!nodes[id].op->view && !is(id, "constant")) values_[id] = run_alone(id);
+  }
+
+  std::vector<Array> results() {
+    std::vector<Array> all;
+    for (const Result& result : function_.results) {
+      Alone alone(function_);
+      alone.function.results.push_back({"y", carry(result.value, alone)});
+      all.push_back(run(std::move(alone.function), alone.inputs, backend_)[0]);
+    }
+    return all;
+  }
+
+ private:
+  struct Alone {
+    Function function;
+    std::vector<Array> inputs;
+    std::map<Value, Value> carried;
+    explicit Alone(const Function& from) : function("node", from.graph.empty_copy()) {}
+  };
+
+  bool is(NodeId id, const std::string& name) const {
+    return function_.graph.node(id).op->name == name;
+  }
+
+  std::vector<Array> run_alone(NodeId id) {
+    Node node = function_.graph.node(id);
+    Alone alone(function_);
+    if (is(id, "input")) {
+      alone.inputs = {inputs_[static_cast<size_t>(node.attributes.ints[0])]};
+      alone.function.arguments.push_back({"x", node.outputs[0]});
+      node.attributes.ints[0] = 0;
+    }
+    for (Value& input : node.inputs) input = carry(input, alone);
+    const size_t outputs = node.outputs.size();
+    const NodeId copy = alone.function.graph.append(std::move(node));
+    for (uint32_t i = 0; i < outputs; ++i) alone.function.results.push_back({"y", {copy, i}});
+    return run(std::move(alone.function), alone.inputs, backend_);
+  }
+
+  /// A value in a function of its own: views and constants as they are, others as arguments.
+  Value carry(Value value, Alone& alone) {
+    if (const auto found = alone.carried.find(value); found != alone.carried.end())
+      return found->second;
+    Node node = function_.graph.node(value.node);
+    Value carried;
+    if (node.op->view || is(value.node, "constant")) {
+      for (Value& input : node.inputs) input = carry(input, alone);
+      carried = {alone.function.graph.append(std::move(node)), value.output};
+    } else {
+      alone.inputs.push_back(values_[value.node][value.output]);
+      carried = alone.function.argument("x", alone.inputs.back().type).value();
+    }
+    return alone.carried[value] = carried;
+  }
+
+  const Function& function_;
+  const std::vector<Array>& inputs_;
+  const Backend& backend_;
+  std::vector<std::vector<Array>> values_;
+};
+
 }  // namespace
 
 RandomFunction random_function(uint32_t seed, DType real) { return Generator(seed, real).make(); }
 
 std::vector<Array> run_eagerly(const Function& function, const std::vector<Array>& inputs,
                                const Backend& backend) {
-  const Graph& graph = function.graph;
-  std::vector<std::vector<Array>> values(graph.nodes().size());
-  for (NodeId id = 0; id < values.size(); ++id) {
-    Node node = graph.node(id);
-    Function alone("node", graph.empty_copy());
-    std::vector<Array> in;
-    if (node.op->name == std::string("input")) {
-      in = {inputs[static_cast<size_t>(node.attributes.ints[0])]};
-      node.attributes.ints[0] = 0;
-      alone.arguments.push_back({"x", node.outputs[0]});
-    }
-    for (Value& input : node.inputs) {
-      in.push_back(values[input.node][input.output]);
-      input = alone.argument("x", in.back().type).value();
-    }
-    const size_t outputs = node.outputs.size();
-    const NodeId copy = alone.graph.append(std::move(node));
-    for (uint32_t i = 0; i < outputs; ++i) alone.results.push_back({"y", {copy, i}});
-    values[id] = run(std::move(alone), in, backend);
-  }
-  std::vector<Array> results;
-  for (const Result& result : function.results)
-    results.push_back(values[result.value.node][result.value.output]);
-  return results;
+  return EagerRun(function, inputs, backend).results();
 }
 
 }  // namespace levanter::testing

@@ -17,7 +17,8 @@ struct RandomFunction {
 /// values of all kinds: views, arguments, the same value twice; some replace arguments.
 RandomFunction random_function(uint32_t seed, DType real);
 
-/// Runs every node on its own, in memory of its own, and keeps every value.
+/// Runs every node on its own, in memory of its own, and keeps every value. Kernels see their
+/// operands through the same views as in the whole function.
 std::vector<Array> run_eagerly(const Function& function, const std::vector<Array>& inputs,
                                const Backend& backend);
 
