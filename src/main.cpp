@@ -1,70 +1,50 @@
-// The program: hands the command line to its subcommand, prints errors, sets the exit code.
-#include <CLI/CLI.hpp>
+// The program: runs the command that the command line names, prints errors, sets the exit code.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdio>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "base/error.h"
-#include "base/strings.h"
-#include "commands/command.h"
+#include "commands/command_line.h"
 
 namespace {
 
 using levanter::Error;
 using levanter::ErrorKind;
-using levanter::commands::Arguments;
-using levanter::commands::CommandEntry;
-using levanter::commands::Option;
 
-void add_command(CLI::App& app, const CommandEntry& entry, Arguments& arguments,
-                 const CommandEntry*& chosen) {
-  CLI::App* command = app.add_subcommand(entry.name, entry.summary);
-  for (const Option& option : entry.options) {
-    const std::string name = levanter::cat("--", option.name);
-    if (*option.value == '\0') {
-      command->add_flag_callback(
-          name, [&arguments, &option] { arguments.flags.emplace_back(option.name); }, option.help);
-    } else {
-      command
-          ->add_option_function<std::string>(
-              name,
-              [&arguments, &option](const std::string& v) { arguments.values[option.name] = v; },
-              option.help)
-          ->required(option.required)
-          ->type_name(option.value);
-    }
-  }
-  if (*entry.words) command->add_option("words", arguments.words)->type_name(entry.words);
-  if (entry.overrides) {
-    command->allow_extras();
-    command->footer("Every key of the configuration is an option too: --trainer.seed=1");
-  }
-  command->callback([&chosen, &entry, &arguments, command] {
-    chosen = &entry;
-    arguments.overrides = command->remaining();
-  });
+/// Fills closed standard streams, so that no file of ours gets their numbers and is written to by
+/// what was meant for the console. Reading and writing them fails as before.
+void occupy_standard_streams() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(fd, F_GETFD) < 0) ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
-int run(int argc, char** argv) {
-  CLI::App app("levanter: trains language models", "levanter");
-  app.require_subcommand(1);
-  app.set_version_flag("--version", "levanter " LEVANTER_VERSION);
-  Arguments arguments;
-  const CommandEntry* chosen = nullptr;
-  for (const CommandEntry* entry : levanter::commands::entries())
-    add_command(app, *entry, arguments, chosen);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // help and version
-    throw Error(ErrorKind::kConfig, error.what()).hint("see levanter --help");
+int run(std::span<const std::string> words) {
+  namespace commands = levanter::commands;
+  if (words.empty()) {
+    std::fputs(commands::help_text().c_str(), stderr);
+    return static_cast<int>(ErrorKind::kConfig);
   }
-  return chosen->run(arguments);
+  if (words[0] == "--version") {
+    commands::print("levanter " LEVANTER_VERSION "\n");
+    return 0;
+  }
+  const commands::CommandLine line = commands::parse_command_line(words);
+  if (line.command) return line.command->run(line.arguments);
+  commands::print(line.text);
+  return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  occupy_standard_streams();
   try {
-    return run(argc, argv);
+    const std::vector<std::string> words(argv + (argc > 0), argv + argc);
+    return run(words);
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return static_cast<int>(error.kind());

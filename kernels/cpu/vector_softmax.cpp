@@ -116,6 +116,8 @@ float cross_entropy(float* logits, int64_t n, int64_t target, float scale, bool 
       store_up_to(logits + i, load_up_to(logits + i, count) * by, count);
     });
     logits[target] = -others * (scale / total);
+  } else {
+    logits[target] = wanted;
   }
   return top + lanes[0];
 }

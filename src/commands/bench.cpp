@@ -27,13 +27,16 @@ constexpr Option kOptions[] = {
 };
 
 double now_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 int run_gemm(const Arguments& a) {
-  const auto backend = device::make_backend(
-      a.text("device", "cpu"), static_cast<int>(a.integer("threads", 0, 0, 1024)));
+  if (!a.overrides.empty() || a.values.contains("config"))
+    throw Error(ErrorKind::kConfig, "bench gemm reads no configuration")
+        .at(a.overrides.empty() ? cat("--config ", a.text("config")) : a.overrides[0])
+        .hint("--device and --threads choose what is timed");
+  const auto backend = device::make_backend(a.text("device", "cpu"),
+                                            static_cast<int>(a.integer("threads", 0, 0, 1024)));
   const auto rates = train::measure_products(*backend, 2);
   double best = 0;
   std::string rows;
@@ -79,8 +82,7 @@ class StepBench {
  public:
   StepBench(const TrainConfig& config, const Backend& backend)
       : config_(config),
-        vocab_(config.model->vocab_size.value_or(
-            config.data.tokenizer->vocab_size().value_or(65))),
+        vocab_(config.model->vocab_size.value_or(config.data.tokenizer->vocab_size().value_or(65))),
         engine_(train::CompiledStep(train::step_options(config, vocab_, 0), backend), backend),
         schedule_(config.schedule()) {
     const auto count = static_cast<size_t>(config.microbatch_size() * config.model->max_seq_len);
@@ -105,8 +107,8 @@ class StepBench {
     const double start = now_seconds();
     engine_.begin_step(tokens(), key_from_seed(static_cast<uint64_t>(step_)));
     for (int64_t m = 0; m < o.microbatches; ++m)
-      engine_.run_microbatch({tokens_.data(), targets_.data(), segments_.data(),
-                              positions_.data(), weight_.data(), m * o.shape.batch});
+      engine_.run_microbatch({tokens_.data(), targets_.data(), segments_.data(), positions_.data(),
+                              weight_.data(), m * o.shape.batch});
     if (engine_.subtree_sums()[0] != engine_.total())
       throw Error(ErrorKind::kInternal, "one rank's sum is not the total");
     o.optimizer.scalars(*config_.optimizer, step_, scalars_);
@@ -145,14 +147,14 @@ std::string profile_table(StepBench& bench) {
 
 int run_step(const Arguments& a) {
   if (!a.values.contains("config"))
-    throw Error(ErrorKind::kConfig, "bench step needs a configuration").hint("--config FILE");
+    throw Error(ErrorKind::kConfig, "bench step needs a configuration").allowed("--config FILE");
   const TrainConfig config = load_train_config(a.text("config"), a.overrides);
   if (config.trainer.ranks != 1)
     throw Error(ErrorKind::kConfig, "bench step times one rank")
         .at(config.where("trainer.ranks"))
         .allowed("1");
-  const auto backend = device::make_backend(
-      config.trainer.device, static_cast<int>(config.trainer.threads.value_or(0)));
+  const auto backend = device::make_backend(config.trainer.device,
+                                            static_cast<int>(config.trainer.threads.value_or(0)));
   StepBench bench(config, *backend);
   const int64_t steps = a.integer("steps", 10, 1, 1000000);
   for (int i = 0; i < 3; ++i) bench.run();
@@ -166,12 +168,10 @@ int run_step(const Arguments& a) {
   const double rate = bench.engine().step().flops_per_token() * bench.tokens() / seconds / 1e9;
   if (a.has("json")) {
     print(cat("{\"tokens_per_second\": ", format_fixed(bench.tokens() / seconds, 1),
-              ", \"ms_per_step\": ", format_fixed(seconds * 1e3, 3),
-              ", \"gflops_per_second\": ", format_fixed(rate, 2),
-              ", \"peak_gflops_per_second\": ", format_fixed(peak, 2),
-              ", \"fraction_of_peak\": ", format_fixed(rate / peak, 4),
-              ", \"dtype\": ", quote(config.trainer.mp),
-              ", \"threads\": ", backend->threads(), "}\n"));
+              ", \"ms_per_step\": ", format_fixed(seconds * 1e3, 3), ", \"gflops_per_second\": ",
+              format_fixed(rate, 2), ", \"peak_gflops_per_second\": ", format_fixed(peak, 2),
+              ", \"fraction_of_peak\": ", format_fixed(rate / peak, 4), ", \"dtype\": ",
+              quote(config.trainer.mp), ", \"threads\": ", backend->threads(), "}\n"));
     return 0;
   }
   print(cat(format_fixed(seconds * 1e3, 2), " ms a step, ",
@@ -186,14 +186,16 @@ int run(const Arguments& a) {
   const std::string what = a.words.empty() ? "" : a.words[0];
   if (what == "gemm") return run_gemm(a);
   if (what == "step") return run_step(a);
-  throw Error(ErrorKind::kConfig, cat("levanter bench cannot ", quote(what)))
+  throw Error(ErrorKind::kConfig, what.empty() ? "levanter bench of what?"
+                                               : cat("levanter bench cannot time ", quote(what)))
       .allowed("gemm, step");
 }
 
 }  // namespace
 
 extern const CommandEntry bench_entry;
-const CommandEntry bench_entry = {"bench", "the machine's rate of products, and a step's share",
-                                  "gemm|step", kOptions, true, run};
+const CommandEntry bench_entry = {
+    "bench", "the machine's rate of products, and a step's share", "gemm|step", 1, kOptions, true,
+    run};
 
 }  // namespace levanter::commands

@@ -17,7 +17,9 @@ Number parse(const std::string& text, std::string_view name, Number low, Number 
   const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (problem != std::errc() || end != text.data() + text.size() || !(value >= low) ||
       !(value <= high))
-    throw Error(ErrorKind::kConfig, cat("--", name, " = ", quote(text), " cannot be"))
+    throw Error(ErrorKind::kConfig,
+                cat("--", name, " = ", quote(text), " is no ",
+                    std::integral<Number> ? "whole number" : "number", " that fits"))
         .allowed(cat(low, " to ", high));
   return value;
 }

@@ -1,4 +1,4 @@
-// A subcommand as data: main turns it into a command-line parser, so that one file knows CLI11.
+// A subcommand as data: command_line.h reads its options, words and overrides.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@ struct Option {
   const char* value;  ///< what to call its value in help: "FILE"; "" for a flag
   const char* help;
   bool required = false;
+  bool may_be_empty = false;  ///< whether "" is a value
 };
 
 /// What the user wrote.
@@ -40,6 +41,7 @@ struct CommandEntry {
   const char* name;
   const char* summary;
   const char* words;  ///< positional arguments in help, "check|print|describe [KEY]"; "" for none
+  int max_words;      ///< how many of them
   std::span<const Option> options;
   bool overrides;  ///< takes --k.p=v
   /// Does it; the exit code. Results go to stdout.

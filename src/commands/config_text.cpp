@@ -1,5 +1,6 @@
 #include "commands/config_text.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/strings.h"
@@ -38,6 +39,25 @@ std::string config_describe(const std::string& key) {
   for (size_t i = 0; i < names.size(); ++i)
     if (last_parts[i] == near) throw std::move(error).hint(cat("the nearest key is ", names[i]));
   throw std::move(error).hint("levanter config describe lists all keys");
+}
+
+std::vector<std::pair<std::string, std::string>> often_set_keys() {
+  static constexpr std::string_view kOften[] = {
+      "trainer.num_train_steps", "trainer.train_batch_size",
+      "optimizer.learning_rate", "trainer.seed",
+      "trainer.log_dir",         "trainer.id",
+      "trainer.device",          "trainer.threads"};
+  const std::vector<config::Described> all = config::describe(config::type_of<TrainConfig>());
+  std::vector<std::pair<std::string, std::string>> rows;
+  for (const std::string_view key : kOften) {
+    const auto found = std::find_if(all.begin(), all.end(),
+                                    [&](const config::Described& d) { return d.key == key; });
+    LEV_CHECK(found != all.end(), cat("help names ", key, ", which is no key"));
+    const bool none = found->standard.empty() || found->standard == "none";
+    rows.emplace_back(cat("--", key),
+                      cat(found->meaning, none ? "" : "; default ", none ? "" : found->standard));
+  }
+  return rows;
 }
 
 std::string config_page() {

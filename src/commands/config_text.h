@@ -3,6 +3,8 @@
 
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace levanter::commands {
 
@@ -16,6 +18,9 @@ std::string config_print(const std::string& path, std::span<const std::string> o
 /// What `key` and the keys below it mean, all keys for "".
 /// error  kConfig for a key that does not exist, naming the nearest
 std::string config_describe(const std::string& key);
+
+/// The keys that are set most often, as "--key VALUE", with their meaning and default: for help.
+std::vector<std::pair<std::string, std::string>> often_set_keys();
 
 /// The page docs/config.md.
 std::string config_page();

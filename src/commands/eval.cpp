@@ -39,15 +39,14 @@ int run(const Arguments& a) {
     table += cat(name, std::string(name.size() < 24 ? 24 - name.size() : 1, ' '),
                  format_fixed(value, 4), "\n");
   }
-  print(a.has("json") ? cat("{\"step\": ", m.step, ", ", json, "}\n")
-                      : cat(m.folder, "\n", table));
+  print(a.has("json") ? cat("{\"step\": ", m.step, ", ", json, "}\n") : cat(m.folder, "\n", table));
   return 0;
 }
 
 }  // namespace
 
 extern const CommandEntry eval_entry;
-const CommandEntry eval_entry = {"eval", "validation losses of a checkpoint, bits per byte", "",
-                                 kOptions, true, run};
+const CommandEntry eval_entry = {
+    "eval", "validation losses of a checkpoint, bits per byte", "", 0, kOptions, true, run};
 
 }  // namespace levanter::commands

@@ -17,7 +17,8 @@ namespace {
 
 constexpr Option kOptions[] = {
     {"checkpoint", "DIR", "a step folder, or a run folder for its latest good one", true},
-    {"prompt", "TEXT", "what to continue; without it the standard input, if it is a file or a pipe"},
+    {"prompt", "TEXT", "what to continue; without it the standard input, if it is a file or a pipe",
+     false, true},
     {"temperature", "X", "0: always the most probable token; default 1"},
     {"top-k", "K", "draw among the K most probable tokens"},
     {"top-p", "P", "draw among the most probable tokens that reach probability P"},
@@ -46,8 +47,8 @@ infer::GenerateOptions options_of(const Arguments& a) {
   o.max_new_tokens = a.integer("max-new-tokens", 200, 0, int64_t{1} << 40);
   if (a.values.contains("stop-id"))
     o.stop_ids.push_back(static_cast<int32_t>(a.integer("stop-id", 0, 0, INT32_MAX)));
-  o.key = fold_in(key_from_seed(static_cast<uint64_t>(a.integer("seed", 0, 0, INT64_MAX))),
-                  "generate");
+  o.key =
+      fold_in(key_from_seed(static_cast<uint64_t>(a.integer("seed", 0, 0, INT64_MAX))), "generate");
   return o;
 }
 
@@ -78,16 +79,23 @@ struct Continuation {
 Continuation continue_text(LoadedModel& m, const std::string& prompt,
                            const infer::GenerateOptions& options) {
   Continuation c;
-  c.prompt = prompt.empty() ? beginning(*m.tokenizer)
-                            : m.tokenizer->encode({prompt, "the prompt"});
+  c.prompt = prompt.empty() ? beginning(*m.tokenizer) : m.tokenizer->encode({prompt, "the prompt"});
   c.ids = infer::generate(*m.model, c.prompt, options);
   return c;
 }
 
+/// The next line of the standard input, without its end; false when there is none.
+bool read_line(std::string& line) {
+  line.clear();
+  int c = 0;
+  while ((c = std::getc(stdin)) != EOF && c != '\n') line += static_cast<char>(c);
+  return c != EOF || !line.empty();
+}
+
+/// Answers each line as it comes.
 void run_json(LoadedModel& m, const infer::GenerateOptions& options) {
-  size_t number = 0;
-  for (const std::string& line : split(read_stdin(), '\n')) {
-    ++number;
+  std::string line;
+  for (size_t number = 1; read_line(line); ++number) {
     if (trim(line).empty()) continue;
     const auto request = nlohmann::json::parse(line, nullptr, false);
     if (!request.is_object() || !request.contains("prompt") || !request["prompt"].is_string())
@@ -122,7 +130,7 @@ int run(const Arguments& a) {
 }  // namespace
 
 extern const CommandEntry generate_entry;
-const CommandEntry generate_entry = {"generate", "text from a checkpoint", "", kOptions, true,
+const CommandEntry generate_entry = {"generate", "text from a checkpoint", "", 0, kOptions, true,
                                      run};
 
 }  // namespace levanter::commands

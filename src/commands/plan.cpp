@@ -40,8 +40,8 @@ std::string report(const TrainConfig& config, const train::CompiledStep& step,
           " groups, ", config.trainer.ranks, " ranks\n\npersistent, each rank\n");
   for (const train::MemoryLine& l : step.persistent()) text += line(l.what, l.bytes);
   text += cat("arena", line("", step.arena_bytes()).substr(5));
-  text += cat("  lower bound ", format_bytes(step.gradients.arena_lower_bound()),
-              "; fullest at ", step.gradients.peak_place(), "\n");
+  text += cat("  lower bound ", format_bytes(step.gradients.arena_lower_bound()), "; fullest at ",
+              step.gradients.peak_place(), "\n");
   int64_t saved = 0;
   const std::vector<LiveBuffer> peak = step.gradients.peak();
   for (const LiveBuffer& b : peak) saved += b.saved_for_backward ? b.bytes : 0;
@@ -80,20 +80,19 @@ std::string advice(const std::string& file, std::span<const std::string> overrid
 
 int run(const Arguments& a) {
   const TrainConfig config = load_train_config(a.text("config"), a.overrides);
-  const int64_t limit = a.values.contains("memory") ? parse_bytes(a.text("memory"), "memory")
-                                                    : train::memory_limit();
+  const int64_t limit =
+      a.values.contains("memory") ? parse_bytes(a.text("memory"), "memory") : train::memory_limit();
   const int64_t vocab = find_vocab(config);
-  const auto backend = device::make_backend(
-      config.trainer.device, static_cast<int>(config.trainer.threads.value_or(0)));
+  const auto backend = device::make_backend(config.trainer.device,
+                                            static_cast<int>(config.trainer.threads.value_or(0)));
   const train::CompiledStep step(train::step_options(config, vocab, 0), *backend);
   const train::MemoryTotal need = train::memory_total(step, config);
   const bool fits = need.needed() <= limit;
   if (a.has("json")) {
     print(cat("{\"parameters\": ", step.parameter_count(),
               ", \"persistent_bytes\": ", need.persistent, ", \"arena_bytes\": ", need.arena,
-              ", \"workspace_bytes\": ", need.workspace, ", \"loader_bytes\": ", need.loader,
-              ", \"total_bytes\": ", need.total(), ", \"save_bytes\": ", need.save,
-              ", \"fits\": ", fits, "}\n"));
+              ", \"workspace_bytes\": ", need.workspace, ", \"total_bytes\": ", need.total(),
+              ", \"save_bytes\": ", need.save, ", \"fits\": ", fits, "}\n"));
   } else {
     print(report(config, step, need, limit));
     print(fits ? "FITS\n" : "DOES NOT FIT\n");
@@ -106,7 +105,7 @@ int run(const Arguments& a) {
 }  // namespace
 
 extern const CommandEntry plan_entry;
-const CommandEntry plan_entry = {"plan", "memory, parameters and FLOPs of a run; exit 0 if it fits",
-                                 "", kOptions, true, run};
+const CommandEntry plan_entry = {
+    "plan", "memory, parameters and FLOPs of a run; exit 0 if it fits", "", 0, kOptions, true, run};
 
 }  // namespace levanter::commands

@@ -1,8 +1,10 @@
 // levanter train: trains, resuming by itself.
-#include "commands/command.h"
+#include <csignal>
+#include <cstdio>
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "commands/command.h"
 #include "train/run.h"
 
 namespace levanter::commands {
@@ -15,11 +17,16 @@ constexpr Option kOptions[] = {
 };
 
 int run(const Arguments& a) {
+  std::signal(SIGPIPE, SIG_IGN);  // who watches may leave; the training goes on
   const TrainConfig config = load_train_config(a.text("config"), a.overrides);
   switch (train::train(config, {.eager = a.has("eager")})) {
-    case train::Outcome::kFinished: return 0;
-    case train::Outcome::kAlreadyFinished: return 0;
-    case train::Outcome::kStopped: return static_cast<int>(ErrorKind::kSignal);
+    case train::Outcome::kFinished:
+      return 0;
+    case train::Outcome::kAlreadyFinished:
+      std::fprintf(stderr, "%s has finished; nothing was changed\n", config.run_folder().c_str());
+      return 0;
+    case train::Outcome::kStopped:
+      return static_cast<int>(ErrorKind::kSignal);
   }
   return 0;
 }
@@ -27,7 +34,7 @@ int run(const Arguments& a) {
 }  // namespace
 
 extern const CommandEntry train_entry;
-const CommandEntry train_entry = {"train", "train a model; resumes by itself", "",
-                                  kOptions, true, run};
+const CommandEntry train_entry = {
+    "train", "train a model; resumes by itself", "", 0, kOptions, true, run};
 
 }  // namespace levanter::commands

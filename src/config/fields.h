@@ -61,6 +61,23 @@ std::unique_ptr<Choosable> make_choice() {
   return std::make_unique<T>();
 }
 
+/// The candidates of a table of parts: entries with name, summary and make_config.
+template <class Entry>
+std::vector<ChoiceEntry> choices_of(std::span<const Entry* const> entries) {
+  std::vector<ChoiceEntry> choices;
+  for (const Entry* entry : entries)
+    choices.push_back({entry->name, entry->summary, entry->make_config});
+  return choices;
+}
+
+/// The names of a table of parts, for Field::one_of.
+template <class Entry>
+std::vector<std::string> names_of(std::span<const Entry* const> entries) {
+  std::vector<std::string> names;
+  for (const Entry* entry : entries) names.emplace_back(entry->name);
+  return names;
+}
+
 /// The part of Choice that does not depend on the base type. `value` is never null.
 struct AnyChoice {
   std::string type;
@@ -156,6 +173,7 @@ struct Field {
     words.assign(allowed.begin(), allowed.end());
     return *this;
   }
+  Field& one_of(std::vector<std::string> allowed) { return words = std::move(allowed), *this; }
   /// The key must be there: it has no default.
   Field& required() { return is_required = true, *this; }
   /// A resumed run may use another value than the checkpoint's: the result's bits do not depend on

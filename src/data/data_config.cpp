@@ -61,34 +61,15 @@ void DataConfig::fields(config::Fields& f) {
   f.dropped("ignore_token_id", "what the loss counts is decided by weights, not by a token");
   f.dropped("vocab_size", "write model.vocab_size");
   f.dropped("permutation_type", "shuffles are Feistel permutations");
-  f.dropped("train_weights", "there is one component, so nothing to weigh");
-  f.dropped("stop_strategy", "the component starts anew when it is through");
-  f.dropped("mixture_block_size", "there is one component, so nothing to mix");
+  f.dropped("train_weights", "components are seen in proportion to their sizes");
+  f.dropped("stop_strategy", "all components start anew when they are through");
+  f.dropped("mixture_block_size", "windows of all components are shuffled together");
   f.dropped("max_train_batches", "write trainer.num_train_steps");
   f.dropped("num_validation_sequences", "write validation_fraction below [data.components.NAME]");
   f.dropped("target_budget", "write trainer.num_train_steps");
   f.dropped("experiment_budget", "write trainer.num_train_steps");
   f.dropped("block_cross_document_attention", "a text file is one document");
   f.dropped("shuffle_before_trainval_split", "validation is the end of the text");
-}
-
-void DataConfig::validate(config::Problems& p) const {
-  if (components.size() <= 1) return;
-  std::vector<std::string> names;
-  for (const auto& [name, component] : components) names.push_back(name);
-  p.add("components",
-        cat(p.name("components"), " has ", names.size(), " sources: ", join(names, ", ")))
-      .allowed("one source")
-      .hint("its train may list several files");
-}
-
-std::span<const config::ChoiceEntry> TokenizerConfig::choices() {
-  static constexpr config::ChoiceEntry kChoices[] = {
-      {"bytes", "one token a byte, 256 in all", config::make_choice<BytesTokenizerConfig>},
-      {"char", "one token for each character of the training text",
-       config::make_choice<CharTokenizerConfig>},
-  };
-  return kChoices;
 }
 
 }  // namespace levanter

@@ -62,8 +62,7 @@ InferenceModel::InferenceModel(const ModelSpec& spec, int64_t vocab_size, int64_
   }
   impl_->memory = backend.allocate(elements * static_cast<int64_t>(sizeof(float)));
   const auto count = static_cast<size_t>(batch * spec.config.max_seq_len);
-  for (auto* array :
-       {&impl_->tokens, &impl_->targets, &impl_->segment_ids, &impl_->positions})
+  for (auto* array : {&impl_->tokens, &impl_->targets, &impl_->segment_ids, &impl_->positions})
     array->resize(count);
   impl_->losses.resize(count);
   impl_->logits.resize(static_cast<size_t>(vocab_size));
@@ -74,8 +73,8 @@ InferenceModel::~InferenceModel() = default;
 std::vector<ParamSlot> InferenceModel::slots() {
   std::vector<ParamSlot> slots;
   for (size_t i = 0; i < impl_->params.size(); ++i)
-    slots.push_back({&impl_->params[i],
-                     reinterpret_cast<float*>(impl_->memory->data()) + impl_->offsets[i]});
+    slots.push_back(
+        {&impl_->params[i], reinterpret_cast<float*>(impl_->memory->data()) + impl_->offsets[i]});
   return slots;
 }
 
@@ -127,8 +126,8 @@ std::vector<int32_t> generate(InferenceModel& model, std::span<const int32_t> pr
                               const GenerateOptions& options) {
   std::vector<int32_t> all(prompt.begin(), prompt.end());
   for (int64_t i = 0; i < options.max_new_tokens; ++i) {
-    const int32_t token = sample(model.next_logits(all), options.sampling, options.key,
-                                 static_cast<uint64_t>(i));
+    const int32_t token =
+        sample(model.next_logits(all), options.sampling, options.key, static_cast<uint64_t>(i));
     if (std::find(options.stop_ids.begin(), options.stop_ids.end(), token) !=
         options.stop_ids.end())
       break;

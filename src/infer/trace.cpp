@@ -19,8 +19,8 @@ Function trace_evaluation(const ModelSpec& spec, const StepShape& s) {
   batch.segment_ids = f.argument("segment_ids", token_type(s));
   batch.positions = f.argument("positions", token_type(s));
   const NamedArray h = t.model->hidden(batch);
-  const NamedArray scale =
-      broadcast(constant(f.graph, 0, s.real), token_type(s).axes);  // only token losses are asked for
+  const NamedArray scale = broadcast(constant(f.graph, 0, s.real),
+                                     token_type(s).axes);  // only token losses are asked for
   f.result("token_loss", linear_xent(h, t.model->head(), targets, scale).token_loss);
   return std::move(t.function);
 }

@@ -33,8 +33,7 @@ struct ModelSpec {
 
 /// Rows of a microbatch, [batch, position] each.
 struct Rows {
-  const int32_t *tokens = nullptr, *targets = nullptr, *segment_ids = nullptr,
-                *positions = nullptr;
+  const int32_t *tokens = nullptr, *targets = nullptr, *segment_ids = nullptr, *positions = nullptr;
   const float* loss_weight = nullptr;
   int64_t first_example = 0;  ///< global index of row 0: what its dropout keys derive from
 };

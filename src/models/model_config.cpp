@@ -1,6 +1,6 @@
 #include "models/model_config.h"
 
-#include "models/gpt2_config.h"
+#include "models/model.h"
 
 namespace levanter {
 
@@ -23,10 +23,7 @@ void ModelConfig::fields(config::Fields& f) {
 }
 
 std::span<const config::ChoiceEntry> ModelConfig::choices() {
-  static constexpr config::ChoiceEntry kChoices[] = {
-      {"gpt2", "GPT-2: learned positions, pre-LayerNorm (Radford et al. 2019)",
-       config::make_choice<Gpt2Config>},
-  };
+  static const auto kChoices = config::choices_of(models::entries());
   return kChoices;
 }
 

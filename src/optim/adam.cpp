@@ -39,7 +39,7 @@ std::vector<After> update(const OptimizerConfig& config, std::span<const nn::Par
 
 extern const OptimizerEntry adam_entry;
 const OptimizerEntry adam_entry = {.name = "adam",
-                                   .summary = "AdamW (Loshchilov & Hutter 2019)",
+                                   .summary = "AdamW: Adam with decoupled weight decay (Loshchilov & Hutter 2019)",
                                    .make_config = config::make_choice<AdamConfig>,
                                    .state_names = kStates,
                                    .scalar_names = kScalars,

@@ -5,7 +5,7 @@
 
 #include "base/strings.h"
 #include "config/problems.h"
-#include "optim/adam_config.h"
+#include "optim/optimizer.h"
 
 namespace levanter {
 
@@ -76,10 +76,7 @@ void OptimizerConfig::validate(config::Problems& p) const {
 }
 
 std::span<const config::ChoiceEntry> OptimizerConfig::choices() {
-  static constexpr config::ChoiceEntry kChoices[] = {
-      {"adam", "AdamW: Adam with decoupled weight decay (Loshchilov & Hutter 2019)",
-       config::make_choice<AdamConfig>},
-  };
+  static const auto kChoices = config::choices_of(optim::entries());
   return kChoices;
 }
 

@@ -30,6 +30,10 @@ class BytesTokenizer final : public Tokenizer {
   std::string serialise() const override { return R"({"type":"bytes"})"; }
 };
 
+struct BytesConfig final : TokenizerConfig {
+  std::optional<int64_t> vocab_size() const override { return kVocabSize; }
+};
+
 std::unique_ptr<const Tokenizer> make(std::span<const NamedText>) {
   return std::make_unique<BytesTokenizer>();
 }
@@ -42,7 +46,10 @@ std::unique_ptr<const Tokenizer> load(std::string_view serialised) {
 }  // namespace
 
 extern const TokenizerEntry bytes_entry;
-const TokenizerEntry bytes_entry = {
-    .name = "bytes", .summary = "one token a byte, 256 in all", .make = make, .load = load};
+const TokenizerEntry bytes_entry = {.name = "bytes",
+                                    .summary = "one token a byte, 256 in all",
+                                    .make_config = config::make_choice<BytesConfig>,
+                                    .make = make,
+                                    .load = load};
 
 }  // namespace levanter::text

@@ -151,7 +151,8 @@ std::unique_ptr<const Tokenizer> load(std::string_view serialised) {
 
 extern const TokenizerEntry char_entry;
 const TokenizerEntry char_entry = {.name = "char",
-                                   .summary = "one token a character that the text holds",
+                                   .summary = "one token for each character of the training text",
+                                   .make_config = config::make_choice<TokenizerConfig>,
                                    .make = make,
                                    .load = load};
 

@@ -48,3 +48,12 @@ void throw_unknown_id(int32_t id, int64_t vocab_size) {
 }
 
 }  // namespace levanter::text
+
+namespace levanter {
+
+std::span<const config::ChoiceEntry> TokenizerConfig::choices() {
+  static const auto kChoices = config::choices_of(text::entries());
+  return kChoices;
+}
+
+}  // namespace levanter

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "text/tokenizer_config.h"
+
 namespace levanter::text {
 
 /// A text and what to call it in an error: a path, "the prompt".
@@ -40,8 +42,9 @@ class Tokenizer {
 
 /// A kind of tokenizer.
 struct TokenizerEntry {
-  std::string_view name;
-  std::string_view summary;
+  const char* name;
+  const char* summary;
+  std::unique_ptr<config::Choosable> (*make_config)();  ///< of a TokenizerConfig
   /// Makes one for the given texts, those of validation included.
   /// error  kData when a text can't be expressed by this kind
   std::unique_ptr<const Tokenizer> (*make)(std::span<const NamedText> texts);

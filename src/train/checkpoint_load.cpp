@@ -147,8 +147,9 @@ std::string checkpoints_below(const std::string& path) {
 [[noreturn]] void none_found(const std::string& path) {
   throw Error(ErrorKind::kCheckpoint, cat("no checkpoint in ", path))
       .allowed("a folder step-N with a manifest.json, or the run folder that holds checkpoints/")
-      .hint(path_exists(path) ? "a run saves its first checkpoint after checkpointer.save_interval"
-                              : "there is no such folder");
+      .hint(is_directory(path) ? "a run saves its first checkpoint after checkpointer.save_interval"
+            : path_exists(path) ? "that is a file"
+                                : "there is no such folder");
 }
 
 }  // namespace
@@ -238,6 +239,7 @@ FoundCheckpoint find_latest(const std::string& folder) {
 }
 
 FoundCheckpoint open_checkpoint(const std::string& path) {
+  if (!is_directory(path)) none_found(path);
   if (path_exists(join_path(path, kManifestFile))) return {read_checkpoint(path), {}};
   FoundCheckpoint found = find_latest(checkpoints_below(path));
   if (found.checkpoint) return found;
@@ -247,6 +249,7 @@ FoundCheckpoint open_checkpoint(const std::string& path) {
 }
 
 VerifyReport verify_checkpoint(const std::string& path) {
+  if (!is_directory(path)) none_found(path);
   std::vector<std::string> folders;
   if (path_exists(join_path(path, kManifestFile)) || step_of(file_name(path))) {
     folders.push_back(path);
@@ -254,7 +257,7 @@ VerifyReport verify_checkpoint(const std::string& path) {
     const std::string below = checkpoints_below(path);
     for (const int64_t step : list_checkpoints(below)) folders.push_back(step_folder(below, step));
   }
-  if (folders.empty() || !path_exists(path)) none_found(path);
+  if (folders.empty()) none_found(path);
   VerifyReport report;
   for (size_t i = folders.size(); i-- > 0;) {
     std::vector<std::string> problems;

@@ -8,12 +8,14 @@
 #include <optional>
 #include <thread>
 
+#include "base/files.h"
 #include "base/strings.h"
 #include "base/threads.h"
 #include "data/loader.h"
 #include "device/backends.h"
 #include "dist/gradient_sum.h"
 #include "text/tokenizer.h"
+#include "train/checkpoint_folder.h"
 #include "train/hooks.h"
 #include "train/nan_guard.h"
 #include "train/setup.h"
@@ -47,15 +49,16 @@ struct Run {
   std::atomic<int64_t> stop_after{INT64_MAX};
 };
 
-void refuse_differences(const TrainConfig& config, const Checkpoint& checkpoint) {
-  const TrainConfig saved =
-      parse_train_config(checkpoint.config_toml(), checkpoint.folder() + "/config.toml");
+/// `toml` is the resolved config that stands in `folder`.
+void refuse_differences(const TrainConfig& config, const std::string& toml,
+                        const std::string& folder) {
+  const TrainConfig saved = parse_train_config(toml, join_path(folder, "config.toml"));
   std::string list;
   for (const Difference& d : resume_differences(saved, config))
     list += cat(list.empty() ? "" : "; ", d.key, " was ", d.saved, " and is ", d.now);
   if (list.empty()) return;
   throw Error(ErrorKind::kConfig, cat("the config does not fit the run's checkpoint: ", list))
-      .at(checkpoint.folder())
+      .at(folder)
       .hint("give the new run another trainer.id, or undo the change");
 }
 
@@ -64,12 +67,12 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
   FoundCheckpoint found = find_latest(folder.checkpoints());
   for (const std::string& problem : found.problems) messages.push_back(problem);
   if (!found.checkpoint && !found.problems.empty())
-    throw Error(ErrorKind::kCheckpoint, cat("no checkpoint of this run is good: ",
-                                            join(found.problems, "; ")))
+    throw Error(ErrorKind::kCheckpoint,
+                cat("no checkpoint of this run is good: ", join(found.problems, "; ")))
         .at(folder.checkpoints())
         .hint("move the folder away to start anew");
   if (found.checkpoint) {
-    refuse_differences(run.config, *found.checkpoint);
+    refuse_differences(run.config, found.checkpoint->config_toml(), found.checkpoint->folder());
     run.from = std::move(found.checkpoint);
     run.start_step = run.from->step();
     messages.push_back(cat("resuming from step ", run.start_step));
@@ -82,6 +85,13 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
   run.from = std::move(other.checkpoint);
   run.restore_optimizer = start.what == "all";
   if (run.restore_optimizer) run.start_step = run.from->step();
+  if (run.start_step >= run.config.trainer.num_train_steps)
+    throw run.config
+        .error(ErrorKind::kConfig, "trainer.num_train_steps",
+               cat("start_from names a checkpoint of step ", run.start_step,
+                   ", and the run would end at ", run.config.trainer.num_train_steps))
+        .hint(
+            "raise trainer.num_train_steps, or take the model alone: start_from.what = \"model\"");
   messages.push_back(cat("starting from ", run.from->folder(), " (", start.what, ")"));
 }
 
@@ -109,8 +119,8 @@ void restore(const Run& run, Engine& engine) {
 void check_memory(const Run& run, const CompiledStep& step) {
   const MemoryTotal need = memory_total(step, run.config);
   if (need.needed() <= memory_limit()) return;
-  throw Error(ErrorKind::kDevice, cat("the run needs ", format_bytes(need.needed()), " and there are ",
-                                      format_bytes(memory_limit())))
+  throw Error(ErrorKind::kDevice, cat("the run needs ", format_bytes(need.needed()),
+                                      " and there are ", format_bytes(memory_limit())))
       .at(run.config.where("trainer.microbatch_size"))
       .hint("levanter plan lists what takes it and which microbatch would fit");
 }
@@ -170,16 +180,16 @@ class Rank {
   }
 
   CompiledStep compiled() const {
-    CompiledStep step(step_options(run_.config, run_.vocab, communicator_.rank(),
-                                   !run_.options.eager),
-                      *backend_);
+    CompiledStep step(
+        step_options(run_.config, run_.vocab, communicator_.rank(), !run_.options.eager),
+        *backend_);
     if (communicator_.rank() == 0) check_memory(run_, step);
     return step;
   }
 
   data::ExampleSource training_source() const {
-    return run_.data->training({run_.config.model->max_seq_len, fold_in(run_.root, "data"),
-                                run_.config.data.shuffle});
+    return run_.data->training(
+        {run_.config.model->max_seq_len, fold_in(run_.root, "data"), run_.config.data.shuffle});
   }
 
   /// This rank's rows: those of its groups' microbatches.
@@ -225,7 +235,8 @@ class Rank {
                 cat("step ", info.step, " has loss ", info.report.loss, " and gradient norm ",
                     info.report.grad_norm, "; the step was not taken"))
         .at(run_.config.where("trainer.crash_on_nan"))
-        .hint("run with --eager to see where it begins; trainer.crash_on_nan = false skips the step");
+        .hint(
+            "run with --eager to see where it begins; trainer.crash_on_nan = false skips the step");
   }
 
   Run& run_;
@@ -267,8 +278,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   context.total_steps = run.config.trainer.num_train_steps;
   context.resume_step = run.start_step;
   look_at_console(context);
-  const auto tracker =
-      make_trackers(run.config.trainer.tracker, trackers::entries(), context);
+  const auto tracker = make_trackers(run.config.trainer.tracker, trackers::entries(), context);
   Summary summary;
   restore_best(run, summary);
   const HookContext hooks_context{run.config, *run.data, rank.backend(), rank.engine(),
@@ -335,13 +345,19 @@ Outcome run_ranks(Run& run, RunFolder& folder, std::vector<std::string> messages
 
 Outcome train(const TrainConfig& config, const RunOptions& options) {
   require_data(config);
-  if (is_finished(config.run_folder(), config.trainer.num_train_steps))
+  if (is_finished(config.run_folder(), config.trainer.num_train_steps)) {
+    const std::string last =
+        step_folder(join_path(config.run_folder(), "checkpoints"), config.trainer.num_train_steps);
+    refuse_differences(config, read_file(join_path(last, "config.toml")), last);
     return Outcome::kAlreadyFinished;
+  }
   Run run{.config = config, .options = options};
   run.root = key_from_seed(static_cast<uint64_t>(config.trainer.seed));
   RunFolder folder(config.run_folder());
   std::vector<std::string> messages;
   choose_start(run, folder, messages);
+  if (run.start_step > config.trainer.num_train_steps)
+    return Outcome::kAlreadyFinished;  // and more
   std::shared_ptr<const text::Tokenizer> saved;
   if (run.from)
     saved = text::load_tokenizer(run.from->tokenizer(), run.from->folder() + "/tokenizer.json");

@@ -2,6 +2,9 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "device/backends.h"
+#include "dist/communicator.h"
+#include "trackers/tracker.h"
 #include "train/train_config.h"
 
 namespace levanter {
@@ -79,7 +82,7 @@ void TrainerConfig::fields(config::Fields& f) {
   f("id", id, "name of the run and its folder; by default the config file's, without .toml")
       .may_change();
   f("device", device, "what computes: the fast CPU kernels, or the plain ones that define them")
-      .one_of({"cpu", "reference"})
+      .one_of(config::names_of(device::entries()))
       .may_change();
   f("threads", threads, "CPU threads; by default as many as the process may use")
       .at_least(1)
@@ -87,11 +90,11 @@ void TrainerConfig::fields(config::Fields& f) {
       .may_change();
   f("communicator", communicator,
     "how ranks talk: there is one, or they are threads of the process")
-      .one_of({"single", "threads"})
+      .one_of(config::names_of(dist::entries()))
       .may_change();
   f("ranks", ranks, "data-parallel ranks").at_least(1).at_most(1024).may_change();
   f("tracker", tracker, "where metrics go")
-      .one_of({"console", "jsonl", "tensorboard"})
+      .one_of(config::names_of(trackers::entries()))
       .may_change();
   f("checkpointer", checkpointer, "when the state of the run is saved").may_change();
   f("crash_on_nan", crash_on_nan,

@@ -39,6 +39,15 @@ TEST_CASE("fold_in reads keys through strides", "[ops]") {
   CHECK(same_bits(evaluate(before, {keys}), evaluate(after, {keys})));
 }
 
+TEST_CASE("fold_in reads the words of a key where they lie", "[ops]") {
+  const Array apart{{DType::u32, {key_word(), {"batch", 2}}}, {1, 2, 3, 4}};
+  const Array keys{{DType::u32, {{"batch", 2}, key_word()}}, {1, 3, 2, 4}};
+  const Build turned = [](const auto& in) {
+    return std::vector{fold_in(transpose(in[0], {{"batch", 2}, key_word()}), 3)};
+  };
+  CHECK(same_bits(evaluate(turned, {apart}), evaluate(with(3), {keys})));
+}
+
 TEST_CASE("fold_in refuses what is not keys", "[ops]") {
   CHECK_THAT(trace_error(with(1), {random_real({{"batch", 2}, key_word()}, 1)}),
              Catch::Contains("keys are u32 with key_word 2 as the last axis"));

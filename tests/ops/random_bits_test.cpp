@@ -49,6 +49,16 @@ TEST_CASE("random_bits read keys through strides", "[ops]") {
     for (size_t b = 0; b < 2; ++b) CHECK(bits.values[h * 2 + b] == expected(keys, b * 3 + h, 0));
 }
 
+TEST_CASE("random_bits read the words of a key where they lie", "[ops]") {
+  const Array apart{{DType::u32, {key_word(), {"batch", 2}}}, {1, 2, 3, 4}};
+  const Array keys{{DType::u32, {{"batch", 2}, key_word()}}, {1, 3, 2, 4}};
+  const Axes axes = {{"batch", 2}, {"embed", 3}};
+  const Build turned = [&](const auto& in) {
+    return std::vector{random_bits(transpose(in[0], {{"batch", 2}, key_word()}), axes)};
+  };
+  CHECK(same_bits(evaluate(turned, {apart}), evaluate(over(axes), {keys})));
+}
+
 TEST_CASE("random_bits refuse what is not keys, and axes that do not begin with theirs", "[ops]") {
   CHECK_THAT(trace_error(over({{"batch", 2}}), {random_real({{"batch", 2}, key_word()}, 1)}),
              Catch::Contains("random_bits: keys are u32 with key_word 2 as the last axis"));

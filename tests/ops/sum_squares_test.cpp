@@ -20,12 +20,12 @@ TEST_CASE("sum_squares is the sum of all squares, whatever the shard axis", "[op
 }
 
 TEST_CASE("sum_squares sums a shard's own elements first, then over the shards", "[ops]") {
-  const Axis vocab{"vocab", 5}, embed{"embed", 7};
-  const Build by_hand = [&](const auto& in) {
-    return std::vector{sum(sum(in[0] * in[0], {vocab}), {embed})};
-  };
-  const Array x = random_real({vocab, embed}, 1);
-  CHECK(same_bits(evaluate(sharded("embed"), {x}, DType::f32), evaluate(by_hand, {x}, DType::f32)));
+  // In f32 a shard of 2^24 and 1 rounds to 2^24; together the two ones would count.
+  const Array x = array({{"vocab", 2}, {"embed", 2}}, {4096, 1, 1, 0});
+  CHECK(evaluate(sharded("embed"), {x}, DType::f32)[0].values[0] == 0x1p24);
+  CHECK(evaluate(sharded("vocab"), {x}, DType::f32)[0].values[0] == 0x1p24);
+  const Array apart = array({{"vocab", 2}, {"embed", 2}}, {4096, 0, 1, 1});
+  CHECK(evaluate(sharded("vocab"), {apart}, DType::f32)[0].values[0] == 0x1p24 + 2);
 }
 
 TEST_CASE("sum_squares of a scalar and of the shard axis alone", "[ops]") {

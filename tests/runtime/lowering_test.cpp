@@ -48,7 +48,7 @@ class PairKernel final : public Kernel {
     for (int64_t i = 0; i < 3; ++i)
       for (int64_t j = 0; j < 3; ++j) {
         const double value = x[3 * i + j];
-        for (size_t o = 0; o < 2; ++o)
+        for (size_t o = 2; o-- > 0;)
           static_cast<double*>(out[o])[i * views_[o].strides[0] + j * views_[o].strides[1]] =
               o == 0 ? value + 1 : 2 * value;
       }

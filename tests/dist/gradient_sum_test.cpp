@@ -1,0 +1,107 @@
+// Sums over ranks against the tree added up on one.
+#include "dist/gradient_sum.h"
+
+#include <catch2/catch.hpp>
+
+#include <atomic>
+#include <cstring>
+#include <thread>
+
+#include "base/random.h"
+#include "support/counting_backend.h"
+
+using namespace levanter;
+using namespace levanter::dist;
+
+namespace {
+
+using Values = std::vector<float>;
+
+/// A group's gradient: values of very different sizes, so that every order of adding shows.
+Values gradient(int64_t group, int64_t elements) {
+  Values values(static_cast<size_t>(elements));
+  fill_normal(fold_in(key_from_seed(3), static_cast<uint32_t>(group)), 0, values);
+  for (size_t i = 0; i < values.size(); i += 3) values[i] *= 1e4f;
+  return values;
+}
+
+Values tree_sum(int64_t begin, int64_t n, int64_t elements) {
+  if (n == 1) return gradient(begin, elements);
+  const int64_t p = tree_split(n);
+  Values left = tree_sum(begin, p, elements);
+  const Values right = tree_sum(begin + p, n - p, elements);
+  for (size_t i = 0; i < left.size(); ++i) left[i] += right[i];
+  return left;
+}
+
+/// What each rank ends with after `rounds` sums with one object.
+std::vector<Values> sum_on_ranks(int64_t ranks, int64_t groups, int64_t elements, int rounds) {
+  auto ends = entry(ranks == 1 ? "single" : "threads").make(ranks);
+  std::vector<Values> totals(ends.size(), Values(static_cast<size_t>(elements), NAN));
+  const auto backend = testing::make_backend("reference");
+  std::atomic<int> failed = 0;
+  const auto body = [&](size_t r) {
+    try {
+      GradientSum sum(*ends[r], *backend, groups, elements);
+      for (int round = 0; round < rounds; ++round) {
+        std::vector<Values> partials;
+        for (const GroupRange& subtree :
+             maximal_subtrees(groups, groups_of_rank(groups, ranks, static_cast<int64_t>(r))))
+          partials.push_back(tree_sum(subtree.begin, subtree.size(), elements));
+        std::vector<float*> pointers;
+        for (Values& partial : partials) pointers.push_back(partial.data());
+        if (round % 2 == 0) {
+          sum.run(pointers, totals[r].data());
+        } else {  // over one of the partial sums, as the engine does
+          sum.run(pointers, pointers[0]);
+          totals[r] = partials[0];
+        }
+      }
+    } catch (...) {
+      ++failed;
+      ends[r]->abandon();
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (size_t r = 1; r < ends.size(); ++r) threads.emplace_back(body, r);
+    body(0);
+  }
+  REQUIRE(failed == 0);
+  return totals;
+}
+
+}  // namespace
+
+TEST_CASE("all ranks end with the bits of the tree on one rank", "[dist]") {
+  for (const int64_t groups : {1, 2, 3, 5, 6, 8})
+    for (int64_t ranks = 1; ranks <= groups; ++ranks)
+      for (const int64_t elements : {1, 2, 16, 1009}) {
+        INFO(groups << " groups, " << ranks << " ranks, " << elements << " elements");
+        const Values expected = tree_sum(0, groups, elements);
+        for (const Values& total : sum_on_ranks(ranks, groups, elements, 2))
+          REQUIRE(std::memcmp(total.data(), expected.data(), expected.size() * 4) == 0);
+      }
+}
+
+TEST_CASE("another order of adding would have been seen", "[dist]") {
+  const int64_t groups = 6, elements = 1009;
+  Values in_order = gradient(0, elements);
+  for (int64_t group = 1; group < groups; ++group) {
+    const Values next = gradient(group, elements);
+    for (size_t i = 0; i < in_order.size(); ++i) in_order[i] += next[i];
+  }
+  CHECK(in_order != tree_sum(0, groups, elements));
+}
+
+TEST_CASE("a rank's staging is what staging_bytes says", "[dist]") {
+  for (const int64_t ranks : {1, 2, 3, 5}) {
+    auto ends = entry(ranks == 1 ? "single" : "threads").make(ranks);
+    for (size_t r = 0; r < ends.size(); ++r) {
+      const testing::CountingBackend backend(testing::make_backend("reference"));
+      const GradientSum sum(*ends[r], backend, 6, 1009);
+      CHECK(backend.bytes() == GradientSum::staging_bytes(ranks, 6, 1009));
+      CHECK((backend.bytes() > 0) == (ranks > 1));
+    }
+  }
+}
