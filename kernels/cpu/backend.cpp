@@ -36,16 +36,22 @@ const reference::KernelEntry* find_reference(std::string_view op) {
   return nullptr;
 }
 
-/// Copies inputs that lie in strides, then runs a kernel that wants them without gaps.
+bool is_read(const OpKernel& entry, const KernelRequest& request, size_t input) {
+  return request.inputs[input].view.is_contiguous() ||
+         (entry.reads && entry.reads(request, input));
+}
+
+/// Copies inputs that the kernel can't read as they lie, then runs it.
 class PackingKernel final : public Kernel {
  public:
   PackingKernel(Context& context, const OpKernel& entry, const KernelRequest& request)
       : context_(context), inputs_(request.inputs) {
     KernelRequest packed = request;
-    for (ArrayInfo& info : packed.inputs) {
-      packs_.push_back(!info.view.is_contiguous());
-      if (packs_.back()) bytes_ += align64(info.bytes());
-      info.view = View::row_major(info.view.axes);
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      packs_.push_back(!is_read(entry, request, i));
+      if (!packs_.back()) continue;
+      bytes_ += align64(inputs_[i].bytes());
+      packed.inputs[i].view = View::row_major(inputs_[i].view.axes);
     }
     LEV_CHECK(inputs_.size() <= kInputs, "more inputs than a packing kernel has room for");
     inner_ = entry.make(context, packed);
@@ -78,9 +84,9 @@ class PackingKernel final : public Kernel {
   std::unique_ptr<Kernel> inner_;
 };
 
-bool all_contiguous(const std::vector<ArrayInfo>& arrays) {
-  for (const ArrayInfo& info : arrays)
-    if (!info.view.is_contiguous()) return false;
+bool all_read(const OpKernel& entry, const KernelRequest& request) {
+  for (size_t i = 0; i < request.inputs.size(); ++i)
+    if (!is_read(entry, request, i)) return false;
   return true;
 }
 
@@ -104,14 +110,15 @@ class CpuBackend final : public Backend {
 
   bool writes_strided(const Node& node) const override {
     const OpKernel* entry = find(node.op->name);
-    return entry && entry->writes_strided && node.outputs[0].dtype != DType::f64;
+    return entry && entry->writes_strided && entry->writes_strided(node) &&
+           node.outputs[0].dtype != DType::f64;
   }
 
   std::unique_ptr<Kernel> lower(const KernelRequest& request) const override {
     const std::string_view op = request.node.op->name;
     if (const OpKernel* entry = find(op);
         entry && request.outputs[0].dtype != DType::f64) {
-      if (entry->packs_inputs && !all_contiguous(request.inputs))
+      if (entry->packs_inputs && !all_read(*entry, request))
         return std::make_unique<PackingKernel>(*context_, *entry, request);
       if (auto kernel = entry->make(*context_, request)) return kernel;
     }

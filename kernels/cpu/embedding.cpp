@@ -29,16 +29,17 @@ void EmbeddingGradient::run(ThreadPool& pool, const int32_t* ids, const float* d
   auto* const begins = reinterpret_cast<int32_t*>(
       static_cast<char*>(scratch) + round_up(sizeof(int32_t) * static_cast<size_t>(positions)));
   std::fill(begins, begins + vocab + 1, 0);
+  const auto is_row = [this](int32_t id) { return id >= 0 && id < vocab; };
   for (int64_t i = 0; i < positions; ++i) {
-    LEV_CHECK(ids[i] >= 0 && ids[i] < vocab, "a token id is outside the vocabulary");
-    ++begins[ids[i]];
+    if (is_row(ids[i])) ++begins[ids[i]];
   }
   int32_t total = 0;
   for (int64_t v = 0; v <= vocab; ++v) {
     total += begins[v];
     begins[v] = total;  // where id v ends, until filling from the back moves it to where v begins
   }
-  for (int64_t i = positions; i-- > 0;) sorted[--begins[ids[i]]] = static_cast<int32_t>(i);
+  for (int64_t i = positions; i-- > 0;)
+    if (is_row(ids[i])) sorted[--begins[ids[i]]] = static_cast<int32_t>(i);
 
   const VectorKernels& kernels = vector_kernels();
   const int64_t rows =

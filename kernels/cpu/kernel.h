@@ -31,8 +31,10 @@ struct OpKernel {
   bool (*supports)(const Node& node, std::span<const Type> inputs) = nullptr;
   /// Inputs that are not row-major without gaps are copied before the kernel sees them.
   bool packs_inputs = false;
-  /// Whether outputs may be strided views of a larger array.
-  bool writes_strided = false;
+  /// With packs_inputs: whether the kernel takes an input as it lies after all; null: it does not.
+  bool (*reads)(const KernelRequest& request, size_t input) = nullptr;
+  /// Whether outputs may be strided views of a larger array; null: they may not.
+  bool (*writes_strided)(const Node& node) = nullptr;
 };
 
 /// What a file kernels/cpu/op_<name>.cpp defines: the op's kernel, and its gradient's or its twin's.

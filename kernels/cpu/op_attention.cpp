@@ -5,6 +5,7 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/kernel.h"
 #include "ops/attention.h"
+#include "ops/ops.h"
 
 namespace levanter::cpu {
 
@@ -22,20 +23,39 @@ AttentionView attention_view(const View& view, AxisName position) {
           stride_of(view, grouped ? "q_group" : "kv_head")};
 }
 
-/// batch, kv_head, head_dim and at most q_group; a fused kernel for every such order whose head_dim
-/// is innermost and whose q_group lies inside kv_head.
-bool takes(const Node&, std::span<const Type> in) {
-  const Axes& q = in[0].axes;
+/// batch, position, kv_head, head_dim and at most q_group; a fused kernel for every such order whose
+/// head_dim is innermost and whose q_group lies inside kv_head. Segments are those of each sequence,
+/// and so are the keys of dropout.
+bool takes(const Node& node, std::span<const Type> in) {
+  const AttentionAttributes a(node.attributes);
+  const Axes &q = in[0].axes, &k = in[1].axes;
   const bool grouped = q.contains("q_group");
-  if (q.size() != (grouped ? 5u : 4u) || !q.contains("kv_head")) return false;
+  if (q.size() != (grouped ? 5u : 4u) || k.size() != 4) return false;
   if (grouped && q.find("q_group") != q.find("kv_head") + 1) return false;
-  for (size_t i = 0; i < 3; ++i) {
-    const Axes& axes = in[i].axes;
-    if (axes[axes.size() - 1].name != AxisName("head_dim")) return false;
-    if (axes.find("batch") != 0) return false;
-  }
-  return true;
+  for (const Axes& axes : {q, k})
+    if (axes.find("batch") != 0 || !axes.contains("kv_head") || axes.elements() == 0 ||
+        axes[axes.size() - 1].name != AxisName("head_dim"))
+      return false;
+  const Axis batch = q[0], position{"position", q.size_of("position")};
+  return (!a.has_segments || in[3].axes == Axes{batch, position}) &&
+         (!a.has_keys || in[a.operands() - 1].axes == Axes{batch, key_word()});
 }
+
+/// Whether an operand of the queries' or keys' form is read where it lies: its rows of head_dim
+/// without gaps, and its heads like one axis.
+bool reads(const KernelRequest& request, size_t input) {
+  const View& view = request.inputs[input].view;
+  if (!view.axes.contains("head_dim")) return false;
+  const auto steps_by = [&](AxisName axis, int64_t stride) {
+    return view.axes.size_of(axis) == 1 || stride_of(view, axis) == stride;
+  };
+  return steps_by("head_dim", 1) &&
+         (!view.axes.contains("q_group") ||
+          steps_by("kv_head", view.axes.size_of("q_group") * stride_of(view, "q_group")));
+}
+
+/// Grouped heads that are written into a larger array may not lie like one axis.
+bool writes_strided(const Node& node) { return !node.outputs[0].axes.contains("q_group"); }
 
 AttentionShape shape_of(const Attributes& attributes, const std::vector<ArrayInfo>& in) {
   const AttentionAttributes a(attributes);
@@ -106,10 +126,14 @@ class AttentionKernel final : public CpuKernel {
 extern const CpuKernelEntry attention_entry;
 const CpuKernelEntry attention_entry = {{.op = "attention",
                                          .make = make<AttentionKernel>,
-                                         .supports = takes},
+                                         .supports = takes,
+                                         .packs_inputs = true,
+                                         .reads = reads},
                                         {.op = "attention_grad",
                                          .make = make<AttentionKernel>,
                                          .supports = takes,
-                                         .writes_strided = true}};
+                                         .packs_inputs = true,
+                                         .reads = reads,
+                                         .writes_strided = writes_strided}};
 
 }  // namespace levanter::cpu

@@ -1,9 +1,7 @@
 // The reference backend: plain loops, one node at a time. The definition of correct.
 #include "device/backend.h"
 
-#include <cstdlib>
-#include <cstring>
-#include <new>
+#include <span>
 #include <string_view>
 
 #include "base/error.h"
@@ -44,15 +42,6 @@ class ReferenceBackend final : public Backend {
 }  // namespace
 
 }  // namespace reference
-
-/// A reference kernel for one node, for backends that have none of their own; null if there is
-/// none.
-std::unique_ptr<Kernel> reference_kernel(const KernelRequest& request) {
-  const reference::KernelEntry* entry = reference::find(request.node.op->name);
-  return entry ? entry->make(request) : nullptr;
-}
-
-bool has_reference_kernel(const Node& node) { return reference::find(node.op->name) != nullptr; }
 
 namespace device {
 extern const BackendEntry reference_entry;

@@ -36,8 +36,8 @@ struct ModelEntry {
   std::unique_ptr<config::Choosable> (*make_config)();
   std::unique_ptr<LanguageModel> (*build)(const nn::Scope& root, const ModelConfig& config,
                                           int64_t vocab_size);
-  /// Parameters multiplied for one token (a lookup is none, a tied head counts once), and
-  /// sum over layers of heads x head_dim: FLOPs per token are 6 N + 12 T x the latter.
+  /// The sum over layers of heads x head_dim: attention's share of the FLOPs of a token is 12 T
+  /// times this (see infer/trace.h).
   int64_t (*attention_width)(const ModelConfig& config);
 };
 

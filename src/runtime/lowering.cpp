@@ -56,25 +56,35 @@ class Lowering {
 
   Place& place(Value value) { return places_[value.node][value.output]; }
 
-  /// Lets the makers of a concatenation's parts write straight into it, if all of them can and
-  /// each part has one place in it.
+  /// The value that `part` is another name of: what a kernel writes.
+  Value maker_of(Value part) const {
+    while (is(graph().node(part.node), "rename") && uses_[part.node] == 1)
+      part = graph().node(part.node).inputs[0];
+    return part;
+  }
+
+  /// Lets the makers of a concatenation's parts write straight into it, if all of them can.
   void reserve_concat(NodeId id) {
     const Node& node = graph().node(id);
     if (!is(node, "concat")) return;
+    std::vector<Value> parts;
     for (const Value& part : node.inputs) {
-      const Node& maker = graph().node(part.node);
-      if (maker.op->view || elided_.contains(part.node) || !backend_.writes_strided(maker) ||
-          uses_[part.node] != maker.outputs.size() || inside_.contains(part) ||
-          std::count(node.inputs.begin(), node.inputs.end(), part) > 1)
+      const Value made = maker_of(part);
+      const Node& maker = graph().node(made.node);
+      const bool twice = std::find(parts.begin(), parts.end(), made) != parts.end();
+      if (twice || maker.op->view || !backend_.writes_strided(maker) ||
+          uses_[made.node] != maker.outputs.size() || inside_.contains(made) ||
+          elided_.contains(made.node))
         return;
+      parts.push_back(made);
     }
     const Type& type = node.outputs[0];
     const int slot = new_slot(Slot::Kind::kArena, 0, type.bytes(), id);
     const auto at = static_cast<size_t>(type.axes.find(node.attributes.axis));
-    Place whole{slot, {type.dtype, View::row_major(type.axes), {}}};
+    const Place whole{slot, {type.dtype, View::row_major(type.axes), {}}};
     int64_t start = 0;
-    for (const Value& part : node.inputs) {
-      const Axes& axes = graph().type(part).axes;
+    for (const Value& part : parts) {
+      const Axes& axes = graph().type(part).axes;  // renaming keeps their order
       Place piece = whole;
       piece.info.view.axes = axes;
       piece.info.view.offset = start * whole.info.view.strides[at];

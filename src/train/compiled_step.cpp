@@ -56,7 +56,7 @@ CompiledStep::CompiledStep(StepOptions o, const Backend& backend)
 int64_t CompiledStep::input_bytes() const {
   const int64_t tokens = options.shape.batch * options.shape.position;
   // tokens, targets, segments, positions, weights and evaluation's losses; keys; scalars.
-  return (6 * aligned(tokens) + aligned(2 * options.shape.batch) + aligned(64)) * 4;
+  return (6 * aligned(tokens) + aligned(2 * options.shape.batch) + aligned(kScalars)) * 4;
 }
 
 int64_t CompiledStep::state_bytes() const {

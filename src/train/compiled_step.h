@@ -54,6 +54,8 @@ class CompiledStep {
 
   /// Flat gradient arrays: the one being accumulated and the stack of partial sums.
   int64_t gradient_buffers() const { return options.groups == 1 ? 1 : 1 + tree.depth; }
+  /// Room for the scalars of a step: four and the optimizer's own.
+  static constexpr int64_t kScalars = 64;
   /// Arrays of one microbatch and the scalars of a step.
   int64_t input_bytes() const;
   /// What lives from step to step, line by line: parameters, state, gradients, inputs, constants.

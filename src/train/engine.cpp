@@ -49,12 +49,12 @@ struct Engine::Impl {
   int64_t microbatch = 0;  ///< of this rank, in this step
   int64_t height = 0;      ///< of the stack
 
-  // Scalars by place.
+  // Scalars by place; the optimizer's own come last.
   float* inverse_tokens() { return scalars; }
   float* lr() { return scalars + 1; }
-  float* own_scalars() { return scalars + 2; }
-  float* grad_norm() { return scalars + 40; }
-  float* proceed() { return scalars + 41; }
+  float* grad_norm() { return scalars + 2; }
+  float* proceed() { return scalars + 3; }
+  float* own_scalars() { return scalars + 4; }
 
   std::byte* allocate(int64_t size) {
     buffers.push_back(backend.allocate(size));
@@ -85,7 +85,7 @@ void Engine::Impl::allocate_all() {
   loss_weight = carve.take<float>(tokens_count);
   token_loss = carve.take<float>(tokens_count);
   dropout_keys = carve.take<uint32_t>(2 * step.options.shape.batch);
-  scalars = carve.take<float>(64);
+  scalars = carve.take<float>(CompiledStep::kScalars);
   arena = allocate(step.arena_bytes());
   workspace = allocate(step.workspace_bytes());
 }

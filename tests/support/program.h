@@ -1,0 +1,71 @@
+// The real program, run as a person runs it: words, folder and input in; exit code and texts out.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "support/temporary_folder.h"
+
+namespace levanter::testing {
+
+/// How a program ended. `code` is 128 + the signal when a signal ended it.
+struct Ended {
+  int code = -1;
+  std::string out, err;
+};
+
+/// What the program finds when it starts.
+struct Surroundings {
+  std::string folder;                    ///< the working directory; "": this process's
+  std::string input;                     ///< the standard input, a file
+  std::vector<std::string> environment;  ///< "NAME=value", added to this process's
+  int64_t file_bytes = -1;               ///< the longest file that it may write; -1: any
+  int closed_stream = -1;                ///< a standard stream that is closed: 0, 1 or 2
+  std::string out_path;                  ///< where the standard output goes; "": to Ended::out
+};
+
+/// A process of build/levanter.
+class Program final {
+ public:
+  explicit Program(std::vector<std::string> words, const Surroundings& surroundings = {});
+  ~Program();
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  void signal(int number) const;
+  Ended wait();
+
+ private:
+  TemporaryFolder streams_;
+  pid_t pid_ = -1;
+};
+
+/// The program from start to end.
+Ended run_program(std::vector<std::string> words, const Surroundings& surroundings = {});
+
+/// A folder with a text, a.txt of 16 different characters, and run.toml, which trains a very small
+/// model on it for 20 steps in well under a second.
+class SmallRun final {
+ public:
+  SmallRun();
+
+  /// `levanter words...` in the folder.
+  Ended operator()(std::vector<std::string> words, Surroundings surroundings = {}) const;
+  /// `levanter train --config run.toml words...`
+  Ended train(std::vector<std::string> words = {}, Surroundings surroundings = {}) const;
+  const std::string& path() const { return folder_.path(); }
+  std::string operator/(std::string_view name) const { return folder_ / name; }
+  /// The text with the folder's path shortened to "<folder>".
+  std::string shorten(std::string text) const;
+
+ private:
+  TemporaryFolder folder_;
+};
+
+/// Path and content of every file below a folder, but for lock files, in one text: equal texts are
+/// equal folders.
+std::string snapshot(const std::string& folder);
+
+}  // namespace levanter::testing
