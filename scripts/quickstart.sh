@@ -58,8 +58,9 @@ loss=$(summary_value eval/loss)
 [ -n "$loss" ] || fail "no validation loss in $run/summary.json"
 printf '\ntext             %s\n' "$text"
 printf 'run              %s\n' "$run"
-printf 'validation loss  %s nats per character (%s bits)\n' "$loss" \
-  "$(awk -v loss="$loss" 'BEGIN { printf "%.4f", loss / log(2) }')"
+awk -v loss="$loss" 'BEGIN {
+  printf "validation loss  %.4f nats per character (%.4f bits)\n", loss, loss / log(2)
+}'
 printf '\nA sample:\n\n'
 "$levanter" generate --checkpoint "$run" --max-new-tokens 300 --seed 0
 printf '\n'

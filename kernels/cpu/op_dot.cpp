@@ -163,17 +163,19 @@ class DotKernel final : public CpuKernel {
   std::optional<Gemm> gemm_;
 };
 
-bool takes(const KernelRequest& request) {
-  return request.outputs[0].dtype == DType::f32 && request.outputs[0].view.axes.elements() > 0;
+/// Without anything to multiply dot_add is decomposed, and dot is the reference's.
+bool multiplies(const Node&, std::span<const Type> in) {
+  return in[in.size() - 2].elements() > 0 && in[in.size() - 1].elements() > 0;
 }
 
 std::unique_ptr<Kernel> make_dot(Context& context, const KernelRequest& request) {
-  if (!takes(request)) return nullptr;
+  if (request.outputs[0].dtype != DType::f32 || request.inputs[0].view.axes.elements() == 0 ||
+      request.inputs[1].view.axes.elements() == 0)
+    return nullptr;
   return std::make_unique<DotKernel>(context, request, 0, Store::kOverwrite);
 }
 
 std::unique_ptr<Kernel> make_dot_add(Context& context, const KernelRequest& request) {
-  if (!takes(request)) return nullptr;
   return std::make_unique<DotKernel>(context, request, 1, Store::kAdd);
 }
 
@@ -181,6 +183,6 @@ std::unique_ptr<Kernel> make_dot_add(Context& context, const KernelRequest& requ
 
 extern const CpuKernelEntry dot_entry;
 const CpuKernelEntry dot_entry = {{.op = "dot", .make = make_dot},
-                                  {.op = "dot_add", .make = make_dot_add}};
+                                  {.op = "dot_add", .make = make_dot_add, .supports = multiplies}};
 
 }  // namespace levanter::cpu

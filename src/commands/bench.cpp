@@ -186,7 +186,7 @@ int run(const Arguments& a) {
   const std::string what = a.words.empty() ? "" : a.words[0];
   if (what == "gemm") return run_gemm(a);
   if (what == "step") return run_step(a);
-  throw Error(ErrorKind::kConfig, what.empty() ? "levanter bench of what?"
+  throw Error(ErrorKind::kConfig, what.empty() ? "levanter bench needs a word for what to time"
                                                : cat("levanter bench cannot time ", quote(what)))
       .allowed("gemm, step");
 }

@@ -48,7 +48,8 @@ double Arguments::number(std::string_view name, double otherwise, double low, do
 
 void print(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    throw Error(ErrorKind::kIo, "cannot write to the standard output");
+    throw Error(ErrorKind::kIo, "cannot write to the standard output")
+        .hint("its disk may be full, or its reader gone");
 }
 
 int64_t parse_bytes(std::string_view text, std::string_view option) {
@@ -57,8 +58,8 @@ int64_t parse_bytes(std::string_view text, std::string_view option) {
   const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
   constexpr std::string_view kUnits = "KMGT";
   const size_t power = unit.empty() ? 0 : kUnits.find(unit[0]) + 1;
-  if (problem != std::errc() || value < 0 || value > (int64_t{1} << 40) || unit.size() > 1 ||
-      (!unit.empty() && power == 0))
+  const bool unit_known = unit.empty() || (unit.size() == 1 && power > 0);
+  if (problem != std::errc() || !unit_known || value < 0 || value > (INT64_MAX >> (10 * power)))
     throw Error(ErrorKind::kConfig, cat("--", option, " = ", quote(text), " is no number of bytes"))
         .allowed("a whole number, or one with K, M, G or T after it");
   return value << (10 * power);

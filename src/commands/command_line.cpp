@@ -110,10 +110,13 @@ class Parser final {
   }
 
   [[noreturn]] void refuse_word(const std::string& word) const {
+    const std::string hint = word.ends_with(".toml") ? cat("a configuration: --config ", word)
+                             : command_.overrides
+                                 ? "a key of the configuration is set as --trainer.seed=1"
+                                 : see_help();
     throw Error(ErrorKind::kConfig, cat(called(), " does not take the word ", quote(word)))
         .allowed(*command_.words ? command_.words : "options alone")
-        .hint(command_.overrides ? "a key of the configuration is set as --trainer.seed=1"
-                                 : see_help());
+        .hint(hint);
   }
 
   const CommandEntry& command_;

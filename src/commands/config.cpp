@@ -24,7 +24,7 @@ int run(const Arguments& a) {
     return 0;
   }
   if (verb != "check" && verb != "print")
-    throw Error(ErrorKind::kConfig, verb.empty() ? "levanter config does what?"
+    throw Error(ErrorKind::kConfig, verb.empty() ? "levanter config needs a word for what to do"
                                                  : cat("levanter config cannot ", quote(verb)))
         .allowed("check, print, describe");
   const std::string word = a.words.size() > 1 ? a.words[1] : "";

@@ -43,7 +43,7 @@ infer::GenerateOptions options_of(const Arguments& a) {
   infer::GenerateOptions o;
   o.sampling.temperature = a.number("temperature", 1, 0, 1e6);
   o.sampling.top_k = a.integer("top-k", 0, 0, 1 << 30);
-  o.sampling.top_p = a.number("top-p", 1, 1e-9, 1);
+  o.sampling.top_p = a.number("top-p", 1, 0, 1);
   o.max_new_tokens = a.integer("max-new-tokens", 200, 0, int64_t{1} << 40);
   if (a.values.contains("stop-id"))
     o.stop_ids.push_back(static_cast<int32_t>(a.integer("stop-id", 0, 0, INT32_MAX)));

@@ -1,5 +1,6 @@
 #include "commands/loaded_model.h"
 
+#include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
 #include "device/backends.h"
@@ -7,6 +8,25 @@
 #include "train/setup.h"
 
 namespace levanter::commands {
+
+namespace {
+
+/// Throws the error of a tensor that does not fit, saying in which keys the models differ.
+[[noreturn]] void explain(const Error& error, const Checkpoint& checkpoint,
+                          const TrainConfig& config) {
+  const TrainConfig saved =
+      parse_train_config(checkpoint.config_toml(), join_path(checkpoint.folder(), "config.toml"));
+  std::string list;
+  for (const Difference& d : differences(saved, config))
+    if (d.key.starts_with("model."))
+      list += cat(list.empty() ? "" : "; ", d.key, " was ", d.saved, " and is ", d.now);
+  if (list.empty()) throw error;
+  throw Error(ErrorKind::kCheckpoint, error.message())
+      .at(checkpoint.folder())
+      .hint(cat("the checkpoint is of another model: ", list));
+}
+
+}  // namespace
 
 LoadedModel load_model(const std::string& checkpoint, const std::string& config_file,
                        std::span<const std::string> overrides) {
@@ -27,9 +47,13 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
   loaded.model = std::make_unique<infer::InferenceModel>(
       train::model_spec(loaded.config), train::vocab_size(loaded.config, loaded.tokenizer.get()),
       loaded.config.microbatch_size(), *loaded.backend);
-  for (const infer::ParamSlot& slot : loaded.model->slots())
-    good.load(
-        {slot.param->path, DType::f32, slot.param->shape, reinterpret_cast<std::byte*>(slot.data)});
+  try {
+    for (const infer::ParamSlot& slot : loaded.model->slots())
+      good.load({slot.param->path, DType::f32, slot.param->shape,
+                 reinterpret_cast<std::byte*>(slot.data)});
+  } catch (const Error& error) {
+    explain(error, good, loaded.config);
+  }
   return loaded;
 }
 

@@ -243,10 +243,10 @@ void Engine::run_microbatch(const Rows& rows) {
   }
 }
 
-std::vector<float*> Engine::subtree_sums() {
-  if (impl_->step.options.groups == 1) return {impl_->gradients[0]};
-  return {impl_->gradients.begin() + 1,
-          impl_->gradients.begin() + 1 + static_cast<std::ptrdiff_t>(impl_->height)};
+std::span<float* const> Engine::subtree_sums() {
+  const std::span<float* const> all(impl_->gradients);
+  if (impl_->step.options.groups == 1) return all;
+  return all.subspan(1, static_cast<size_t>(impl_->height));
 }
 
 float* Engine::total() { return impl_->total(); }

@@ -44,7 +44,7 @@ class Engine final {
   void run_microbatch(const Rows& rows);
   /// The flat sums of this rank's maximal subtrees (gradients and loss), in order, after the last
   /// microbatch. Each has step().layout.elements.
-  std::vector<float*> subtree_sums();
+  std::span<float* const> subtree_sums();
   /// Where the sum over all groups must be when update runs.
   float* total();
   const CompiledStep& step() const;

@@ -364,6 +364,7 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
   run.data = load_data(config, saved);
   run.vocab = vocab_size(config, run.data->tokenizer().get());
   folder.write_config(print_config(config));
+  stop_signal = 0;
   std::signal(SIGINT, note_signal);
   std::signal(SIGTERM, note_signal);
   return run_ranks(run, folder, std::move(messages));

@@ -43,5 +43,6 @@ TEST_CASE("sizes that differ, a second rank and an unknown name are defects", "[
   const Received receive[] = {{&byte, 0}};
   CHECK_THROWS_AS(ends[0]->exchange(send, receive), Error);
   CHECK_THROWS_AS(dist::entry("single").make(2), Error);
-  CHECK_THROWS_WITH(dist::entry("pigeons"), Catch::Contains("there is no communicator \"pigeons\""));
+  CHECK_THROWS_WITH(dist::entry("pigeons"),
+                    Catch::Contains("there is no communicator \"pigeons\""));
 }

@@ -1,5 +1,7 @@
 #include "runtime/lowering.h"
 
+#include <cmath>
+
 #include "passes/passes.h"
 #include "runtime/executable.h"
 #include "support/checks.h"
@@ -244,6 +246,29 @@ TEST_CASE("parts are written straight into their concatenation", "[runtime]") {
       CHECK(y[9 * i + 3 + j] == 10);
       CHECK(y[9 * i + 6 + j] == std::tanh(kY[3 * i + j]));
     }
+}
+
+TEST_CASE("a part under another name is written in place too", "[runtime]") {
+  Traced t;
+  const NamedArray parts[] = {rename(exp(t.x), "a", "c"),
+                              rename(rename(t.x + t.y, "a", "d"), "d", "c")};
+  t.f.result("joined", concat(parts, "c"));
+  Function copy = duplicate(t.f);
+  CHECK(compiled(std::move(copy)).steps == 2);
+  const auto y = values(std::move(t.f), inputs())[0];
+  for (size_t i = 0; i < 9; ++i) {
+    CHECK(y[i] == std::exp(kX[i]));
+    CHECK(y[9 + i] == 10);
+  }
+}
+
+TEST_CASE("one value under two names, twice in a concatenation", "[runtime]") {
+  Traced t;
+  const auto both = pair(t.x + 0.0);
+  const NamedArray parts[] = {rename(both[0], "a", "c"), rename(both[0], "a", "c")};
+  t.f.result("y", concat(parts, "c"));
+  const auto y = values(std::move(t.f), inputs(), PairBackend())[0];
+  for (size_t i = 0; i < 18; ++i) CHECK(y[i] == kX[i % 9] + 1);
 }
 
 TEST_CASE("a part that is used twice, or is an argument, is copied into its concatenation",

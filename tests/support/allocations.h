@@ -8,4 +8,8 @@ namespace levanter::testing {
 /// Calls of operator new by this thread since it began.
 int64_t allocations();
 
+/// Leaves out from now on the calls made by code of the shared library whose file name contains
+/// `name`; false when no such library is loaded. One library at a time.
+bool ignore_allocations_of(const char* name);
+
 }  // namespace levanter::testing

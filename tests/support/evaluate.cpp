@@ -87,6 +87,7 @@ std::vector<Array> run(Function function, const std::vector<Array>& inputs,
   const auto memory = backend.allocate(executable.arena_bytes() + 64);
   const auto workspace = backend.allocate(executable.workspace_bytes() + 64);
   std::memset(memory->data(), 0xff, static_cast<size_t>(memory->bytes()));
+  std::memset(workspace->data(), 0xff, static_cast<size_t>(workspace->bytes()));
   executable.bind(memory->data(), workspace->data(), in_pointers, out_pointers);
   executable.run();
   std::vector<Array> results;

@@ -93,7 +93,7 @@ Ended run_program(std::vector<std::string> words, const Surroundings& surroundin
 }
 
 SmallRun::SmallRun() {
-  static constexpr std::string_view kWords[] = {"the ", "cat ", "sat ",  "on ",  "a ",    "mat\n",
+  static constexpr std::string_view kWords[] = {"the ", "cat ", "sat ",  "on ", "a ",   "mat\n",
                                                 "and ", "ran ", "away ", "to ", "see ", "more\n"};
   std::string text;
   for (uint64_t i = 0; i < 1500; ++i) text += kWords[random_below(key_from_seed(1), i, 12)];

@@ -18,12 +18,12 @@ struct Ended {
 
 /// What the program finds when it starts.
 struct Surroundings {
-  std::string folder;                    ///< the working directory; "": this process's
-  std::string input;                     ///< the standard input, a file
-  std::vector<std::string> environment;  ///< "NAME=value", added to this process's
-  int64_t file_bytes = -1;               ///< the longest file that it may write; -1: any
-  int closed_stream = -1;                ///< a standard stream that is closed: 0, 1 or 2
-  std::string out_path;                  ///< where the standard output goes; "": to Ended::out
+  std::string folder = {};                    ///< the working directory; "": this process's
+  std::string input = {};                     ///< the standard input, a file
+  std::vector<std::string> environment = {};  ///< "NAME=value", added to this process's
+  int64_t file_bytes = -1;                    ///< the longest file that it may write; -1: any
+  int closed_stream = -1;                     ///< a standard stream that is closed: 0, 1 or 2
+  std::string out_path = {};                  ///< where the standard output goes; "": to Ended::out
 };
 
 /// A process of build/levanter.
@@ -45,7 +45,7 @@ class Program final {
 /// The program from start to end.
 Ended run_program(std::vector<std::string> words, const Surroundings& surroundings = {});
 
-/// A folder with a text, a.txt of 16 different characters, and run.toml, which trains a very small
+/// A folder with a text, a.txt of 15 different characters, and run.toml, which trains a very small
 /// model on it for 20 steps in well under a second.
 class SmallRun final {
  public:

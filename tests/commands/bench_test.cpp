@@ -1,0 +1,62 @@
+// `levanter bench`: the keys that scripts rely on, and figures that are possible.
+#include <catch2/catch.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include "support/program.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+
+namespace {
+
+/// A rate is measured twice, in a product alone and in the whole step: noise may lift the latter.
+constexpr double kMostOfPeak = 1.5;
+
+std::vector<std::string> keys_of(const nlohmann::json& object) {
+  std::vector<std::string> keys;
+  for (const auto& item : object.items()) keys.push_back(item.key());
+  return keys;
+}
+
+}  // namespace
+
+TEST_CASE("bench step prints the keys that scripts rely on", "[commands]") {
+  const SmallRun run;
+  remove_tree(run / "a.txt");  // random ids: no data is needed
+  const Ended ended = run({"bench", "step", "--config", "run.toml", "--steps", "3", "--json",
+                           "--model.vocab_size", "16"});
+  CHECK(ended.code == 0);
+  CHECK(ended.err == "");
+  const auto result = nlohmann::json::parse(ended.out);
+  CHECK(keys_of(result) ==
+        std::vector<std::string>{"dtype", "fraction_of_peak", "gflops_per_second", "ms_per_step",
+                                 "peak_gflops_per_second", "threads", "tokens_per_second"});
+  CHECK(result["dtype"] == "f32");
+  CHECK(result["threads"] == 1);
+  CHECK(result["tokens_per_second"] > 0);
+  CHECK(result["ms_per_step"] > 0);
+  CHECK(result["fraction_of_peak"] > 0);
+  CHECK(result["fraction_of_peak"] < kMostOfPeak);
+  CHECK_FALSE(path_exists(run / "logs"));
+}
+
+TEST_CASE("bench step for people lists where the time goes", "[commands]") {
+  const SmallRun run;
+  const Ended ended = run({"bench", "step", "--config", "run.toml", "--steps", "1"});
+  CHECK(ended.code == 0);
+  CHECK(ended.out.find(" tokens/s, ") != std::string::npos);
+  CHECK(ended.out.find(" %  dot\n") != std::string::npos);
+}
+
+TEST_CASE("bench gemm prints the best of its products as the peak", "[commands]") {
+  const Ended ended = run_program({"bench", "gemm", "--threads", "1", "--json"});
+  CHECK(ended.code == 0);
+  const auto result = nlohmann::json::parse(ended.out);
+  CHECK(result["threads"] == 1);
+  double best = 0;
+  for (const auto& product : result["products"])
+    best = std::max(best, product["gflops_per_second"].get<double>());
+  CHECK(best > 0);
+  CHECK(result["peak_gflops_per_second"] == best);
+}

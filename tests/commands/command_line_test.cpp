@@ -1,0 +1,125 @@
+// The command line: options, words and overrides, and the help of each command.
+#include "commands/command_line.h"
+
+#include <catch2/catch.hpp>
+
+#include "base/strings.h"
+#include "support/fault.h"
+#include "support/golden.h"
+#include "support/program.h"
+
+using namespace levanter;
+using namespace levanter::commands;
+using levanter::testing::failure_of;
+
+namespace {
+
+CommandLine parse(const std::vector<std::string>& words) { return parse_command_line(words); }
+
+std::string refusal(const std::vector<std::string>& words) {
+  return failure_of(ErrorKind::kConfig, [&] { parse(words); });
+}
+
+}  // namespace
+
+TEST_CASE("a value stands after an equals sign or in the next word", "[commands]") {
+  const CommandLine line = parse({"generate", "--checkpoint", "logs/a b", "--top-k=5", "--json"});
+  REQUIRE(line.command);
+  CHECK(std::string(line.command->name) == "generate");
+  CHECK(line.arguments.text("checkpoint") == "logs/a b");
+  CHECK(line.arguments.integer("top-k", 0, 0, 100) == 5);
+  CHECK(line.arguments.has("json"));
+  CHECK(line.arguments.overrides.empty());
+}
+
+TEST_CASE("a value may look like an option, a number below zero or a command", "[commands]") {
+  CHECK(parse({"generate", "--checkpoint", "c", "--prompt", "--help"}).arguments.text("prompt") ==
+        "--help");
+  CHECK(parse({"generate", "--checkpoint", "c", "--prompt", ""}).arguments.text("prompt") == "");
+  const CommandLine line = parse({"train", "--config", "train", "--trainer.id", "eval",
+                                  "--optimizer.beta1", "-1", "--trainer.seed=a=b"});
+  CHECK(line.arguments.text("config") == "train");
+  CHECK(line.arguments.overrides == std::vector<std::string>{"--trainer.id", "eval",
+                                                             "--optimizer.beta1", "-1",
+                                                             "--trainer.seed=a=b"});
+}
+
+TEST_CASE("words and overrides with a value of their own do not mix", "[commands]") {
+  const CommandLine line =
+      parse({"config", "--trainer.seed", "3", "print", "run.toml", "--model", "{type=\"gpt2\"}"});
+  CHECK(line.arguments.words == std::vector<std::string>{"print", "run.toml"});
+  CHECK(line.arguments.overrides ==
+        std::vector<std::string>{"--trainer.seed", "3", "--model", "{type=\"gpt2\"}"});
+}
+
+TEST_CASE("a slip of the keyboard is an error that names what was meant", "[commands]") {
+  CHECK(refusal({"trian"}).find("did you mean train") != std::string::npos);
+  CHECK(refusal({"generate", "--checkpoint=c", "--promt=x"}).find("did you mean --prompt") !=
+        std::string::npos);
+  CHECK(refusal({"train", "--config=c", "--egaer"}).find("did you mean --eager") !=
+        std::string::npos);
+  CHECK(refusal({"train", "--config=c", "--", "x"}).find("has no option --") != std::string::npos);
+  CHECK(refusal({}).find("no command") != std::string::npos);
+}
+
+TEST_CASE("numbers of options are whole, of this form and within their bounds", "[commands]") {
+  Arguments a;
+  a.values["n"] = "7";
+  CHECK(a.integer("n", 1, 0, 10) == 7);
+  CHECK(a.integer("absent", 4, 0, 10) == 4);
+  CHECK(a.number("absent", 0.5, 0, 1) == 0.5);
+  for (const char* bad :
+       {"", " 7", "7 ", "7x", "0x7", "1e1", "11", "-1", "9999999999999999999999"}) {
+    INFO(bad);
+    a.values["n"] = bad;
+    CHECK(failure_of(ErrorKind::kConfig, [&] {
+            a.integer("n", 1, 0, 10);
+          }).find("allowed  0 to 10") != std::string::npos);
+  }
+  for (const char* bad : {"nan", "inf", "1.5.0", "2"}) {
+    INFO(bad);
+    a.values["x"] = bad;
+    CHECK_FALSE(failure_of(ErrorKind::kConfig, [&] { a.number("x", 1, 0, 1); }).empty());
+  }
+}
+
+TEST_CASE("bytes are whole numbers with a unit of 1024 or none", "[commands]") {
+  CHECK(parse_bytes("17", "memory") == 17);
+  CHECK(parse_bytes("3K", "memory") == 3 << 10);
+  CHECK(parse_bytes("512M", "memory") == int64_t{512} << 20);
+  CHECK(parse_bytes("24G", "memory") == int64_t{24} << 30);
+  CHECK(parse_bytes("8388607T", "memory") == int64_t{8388607} << 40);
+  for (const char* bad : {"", "G", "1.5G", "-1", "3X", "3GB", "99999999999999999999", "8388608T",
+                          "18014398509481985K"}) {
+    INFO(bad);
+    CHECK_FALSE(failure_of(ErrorKind::kConfig, [&] { parse_bytes(bad, "memory"); }).empty());
+  }
+}
+
+TEST_CASE("the help of the program and of each command is as it was reviewed", "[commands]") {
+  const auto check = [](const std::string& name, const std::string& text) {
+    INFO(name);
+    CHECK(text == testing::expected_text(testing::golden_path(cat("help/", name, ".txt")), text));
+  };
+  check("levanter", help_text());
+  for (const CommandEntry* entry : entries()) {
+    check(entry->name, help_text(*entry));
+    CHECK(parse({entry->name, "--help"}).text == help_text(*entry));
+    CHECK(parse({entry->name, "x", "-h"}).text == help_text(*entry));
+    CHECK(parse({entry->name, "--help"}).command == nullptr);
+  }
+}
+
+TEST_CASE("help that was asked for is a result, help instead of a command is not", "[commands]") {
+  const testing::Ended asked = testing::run_program({"--help"});
+  CHECK(asked.code == 0);
+  CHECK(asked.out == help_text());
+  CHECK(asked.err == "");
+  const testing::Ended bare = testing::run_program({});
+  CHECK(bare.code == 2);
+  CHECK(bare.out == "");
+  CHECK(bare.err == help_text());
+  const testing::Ended version = testing::run_program({"--version"});
+  CHECK(version.code == 0);
+  CHECK(version.out.starts_with("levanter "));
+}

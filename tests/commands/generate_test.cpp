@@ -1,0 +1,115 @@
+// `levanter generate`: prompts from everywhere, the same text for the same seed, JSON lines.
+#include <catch2/catch.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "support/program.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+
+namespace {
+
+/// A trained run, and `levanter generate` from it.
+struct Trained {
+  Trained() { REQUIRE(run.train().code == 0); }
+
+  Ended generate(std::vector<std::string> words, Surroundings surroundings = {}) const {
+    words.insert(words.begin(), {"generate", "--checkpoint", "logs/run"});
+    return run(std::move(words), std::move(surroundings));
+  }
+  /// The standard output of one that succeeds.
+  std::string text(std::vector<std::string> words, Surroundings surroundings = {}) const {
+    const Ended ended = generate(std::move(words), std::move(surroundings));
+    CHECK(ended.code == 0);
+    CHECK(ended.err == "");
+    return ended.out;
+  }
+
+  SmallRun run;
+};
+
+}  // namespace
+
+TEST_CASE("a text begins with its prompt and has so many characters more", "[commands]") {
+  const Trained trained;
+  const std::string text = trained.text({"--prompt", "the cat", "--max-new-tokens", "30"});
+  CHECK(text.starts_with("the cat"));
+  CHECK(text.size() == 7 + 30 + 1);
+  CHECK(text.back() == '\n');
+  CHECK(trained.text({"--prompt", "the cat", "--max-new-tokens", "0"}) == "the cat\n");
+  // Longer than the context of 16.
+  CHECK(
+      trained.text({"--prompt", "the cat sat on a mat and ran", "--max-new-tokens", "4"}).size() ==
+      28 + 4 + 1);
+}
+
+TEST_CASE("the prompt may be the standard input, or none", "[commands]") {
+  const Trained trained;
+  const std::string text = trained.text({"--prompt", "cat", "--max-new-tokens", "9"});
+  CHECK(trained.text({"--max-new-tokens", "9"}, {.input = "cat"}) == text);
+  CHECK(trained.text({"--max-new-tokens", "9"}).size() == 9 + 1);
+  CHECK(trained.text({"--max-new-tokens", "9"}, {.closed_stream = 0}).size() == 9 + 1);
+  CHECK(trained.text({"--prompt", "", "--max-new-tokens", "9"}, {.input = "cat"}) ==
+        trained.text({"--max-new-tokens", "9"}));
+}
+
+TEST_CASE("a seed decides the text; without temperature there is only one", "[commands]") {
+  const Trained trained;
+  const auto text = [&](std::vector<std::string> words) {
+    words.insert(words.end(), {"--prompt", "a ", "--max-new-tokens", "60"});
+    return trained.text(words);
+  };
+  CHECK(text({"--seed", "1"}) == text({"--seed", "1"}));
+  CHECK(text({"--seed", "1"}) != text({"--seed", "2"}));
+  CHECK(text({}) == text({"--seed", "0"}));
+  const std::string greedy = text({"--temperature", "0"});
+  CHECK(text({"--temperature", "0", "--seed", "5"}) == greedy);
+  CHECK(text({"--top-k", "1", "--seed", "3"}) == greedy);
+  CHECK(text({"--top-p", "0.000001", "--seed", "3"}) == greedy);
+  CHECK(text({"--trainer.threads=2", "--seed", "1"}) == text({"--seed", "1"}));
+}
+
+TEST_CASE("JSON lines are answered in order with ids and the new text", "[commands]") {
+  const Trained trained;
+  const std::string out = trained.text({"--json", "--max-new-tokens", "5", "--temperature", "0"},
+                                       {.input = "{\"prompt\": \"the\"}\n\n{\"prompt\": \"a\"}"});
+  const std::vector<std::string> lines = split(out, '\n');
+  REQUIRE(lines.size() == 3);
+  std::vector<nlohmann::json> answers;
+  for (size_t i = 0; i < 2; ++i) {
+    answers.push_back(nlohmann::json::parse(lines[i]));
+    CHECK(answers[i].size() == 3);
+    CHECK(answers[i].at("prompt_ids").size() == (i == 0 ? 3u : 1u));
+    CHECK(answers[i].at("ids").size() == 5);
+    CHECK(answers[i].at("text").get<std::string>().size() == 5);
+  }
+  const std::string one =
+      trained.text({"--json", "--max-new-tokens", "5", "--temperature", "0", "--prompt", "the"});
+  CHECK(nlohmann::json::parse(one) == answers[0]);
+}
+
+TEST_CASE("a stop id ends the text before itself", "[commands]") {
+  const Trained trained;
+  const auto answer = [&](std::vector<std::string> words) {
+    words.insert(words.end(), {"--json", "--prompt", "the", "--max-new-tokens", "40"});
+    return nlohmann::json::parse(trained.text(words)).at("ids").get<std::vector<int>>();
+  };
+  const std::vector<int> all = answer({});
+  REQUIRE(all.size() == 40);
+  const int stop = all[20];
+  const auto end = std::find(all.begin(), all.end(), stop);
+  CHECK(answer({"--stop-id", cat(stop)}) == std::vector<int>(all.begin(), end));
+}
+
+TEST_CASE("text that ends inside a character is still JSON", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train({"--data.tokenizer.type=bytes", "--trainer.num_train_steps=1"}).code == 0);
+  const Ended ended = run({"generate", "--checkpoint", "logs/run", "--json", "--prompt", "\xff",
+                           "--max-new-tokens", "50"});
+  CHECK(ended.code == 0);
+  const auto answer = nlohmann::json::parse(ended.out);  // throws on bytes that are not UTF-8
+  CHECK(answer.at("prompt_ids") == nlohmann::json{255});
+  CHECK(answer.at("ids").size() == 50);
+}

@@ -1,0 +1,90 @@
+// `levanter plan`: the report as reviewed, its JSON, and what it advises when memory is short.
+#include <catch2/catch.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "support/golden.h"
+#include "support/program.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+
+namespace {
+
+constexpr int kDoesNotFit = 5;
+
+/// The report without source lines and workspaces, which follow the code and the processor.
+std::string steady(const std::string& report) {
+  std::string text;
+  for (std::string line : split(report, '\n')) {
+    if (const size_t at = line.find(", src/"); at != std::string::npos) line.resize(at);
+    for (const char* changing : {"workspace ", "total "})
+      if (line.starts_with(changing)) line = changing;
+    text += line + "\n";
+  }
+  return text.substr(0, text.size() - 1);
+}
+
+}  // namespace
+
+TEST_CASE("the report of a small run is as it was reviewed", "[commands]") {
+  const SmallRun run;
+  const Ended ended = run({"plan", "--config", "run.toml", "--memory", "1G"});
+  CHECK(ended.code == 0);
+  CHECK(ended.err == "");
+  const std::string text = steady(ended.out);
+  CHECK(text == expected_text(golden_path("plan/small.txt"), text));
+  CHECK_FALSE(path_exists(run / "logs"));
+}
+
+TEST_CASE("the JSON has the keys that scripts rely on, and they add up", "[commands]") {
+  const SmallRun run;
+  const Ended ended = run({"plan", "--config", "run.toml", "--json"});
+  CHECK(ended.code == 0);
+  const auto plan = nlohmann::json::parse(ended.out);
+  std::vector<std::string> keys;
+  for (const auto& item : plan.items()) keys.push_back(item.key());
+  CHECK(keys == std::vector<std::string>{"arena_bytes", "fits", "parameters", "persistent_bytes",
+                                         "save_bytes", "total_bytes", "workspace_bytes"});
+  CHECK(plan["fits"] == true);
+  const int64_t sum = plan["persistent_bytes"].get<int64_t>() + plan["arena_bytes"].get<int64_t>() +
+                      plan["workspace_bytes"].get<int64_t>();
+  CHECK(plan["total_bytes"] > sum);  // the loader's bytes are in the total too
+  CHECK(plan["parameters"] == 3808);
+}
+
+TEST_CASE("exactly total and save bytes are enough, one less is not", "[commands]") {
+  const SmallRun run;
+  const auto plan = nlohmann::json::parse(run({"plan", "--config", "run.toml", "--json"}).out);
+  const int64_t need = plan["total_bytes"].get<int64_t>() + plan["save_bytes"].get<int64_t>();
+  CHECK(run({"plan", "--config", "run.toml", "--memory", cat(need)}).code == 0);
+  const Ended less = run({"plan", "--config", "run.toml", "--memory", cat(need - 1)});
+  CHECK(less.code == kDoesNotFit);
+  CHECK(less.out.find("\nDOES NOT FIT\n") != std::string::npos);
+  const Ended json = run({"plan", "--config", "run.toml", "--memory", cat(need - 1), "--json"});
+  CHECK(json.code == kDoesNotFit);
+  CHECK(nlohmann::json::parse(json.out)["fits"] == false);
+}
+
+TEST_CASE("what plan advises fits", "[commands]") {
+  const SmallRun run;
+  const auto plan = nlohmann::json::parse(run({"plan", "--config", "run.toml", "--json"}).out);
+  const int64_t most = plan["total_bytes"].get<int64_t>() + plan["save_bytes"].get<int64_t>() - 1;
+  const std::string out = run({"plan", "--config", "run.toml", "--memory", cat(most)}).out;
+  static constexpr std::string_view kAdvice = "trainer.microbatch_size = ";
+  const size_t at = out.find(kAdvice);
+  REQUIRE(at != std::string::npos);
+  const std::string size = out.substr(at + kAdvice.size(), 1);
+  CHECK(run({"plan", "--config", "run.toml", "--memory", cat(most),
+             cat("--trainer.microbatch_size=", size)})
+            .code == 0);
+}
+
+TEST_CASE("a plan asks for the data only when the vocabulary is not known", "[commands]") {
+  const SmallRun run;
+  remove_tree(run / "a.txt");
+  CHECK(run({"plan", "--config", "run.toml"}).code == 3);
+  CHECK(run({"plan", "--config", "run.toml", "--model.vocab_size=16"}).code == 0);
+  CHECK(run({"plan", "--config", "run.toml", "--data.tokenizer.type=bytes"}).code == 0);
+}

@@ -1,0 +1,154 @@
+// `levanter train`: its exit codes, what it leaves, what it prints, and signals.
+#include <catch2/catch.hpp>
+
+#include <signal.h>
+#include <time.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "support/program.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+
+namespace {
+
+constexpr int kRequeue = 75;
+
+nlohmann::json read_json(const std::string& path) { return nlohmann::json::parse(read_file(path)); }
+
+size_t count(const std::string& text, const std::string& part) {
+  size_t n = 0;
+  for (size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++n;
+  return n;
+}
+
+/// Waits until the file is longer than `bytes`; false when it never is.
+bool wait_for(const std::string& path, int64_t bytes) {
+  constexpr timespec kPause{0, 5'000'000};
+  constexpr int kPauses = 6000;  // half a minute
+  for (int i = 0; i < kPauses; ++i) {
+    if (path_exists(path) && file_size(path) > bytes) return true;
+    ::nanosleep(&kPause, nullptr);
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("a run leaves its config, metrics, summary, events and checkpoints", "[commands]") {
+  const SmallRun run;
+  const Ended ended = run.train();
+  CHECK(ended.code == 0);
+  CHECK(ended.out == "");
+  CHECK(ended.err.find("step 20/20") != std::string::npos);
+  CHECK(ended.err.find('\x1b') == std::string::npos);  // no terminal, no colour
+  CHECK(ended.err.find('\r') == std::string::npos);
+  CHECK(list_directory(run / "logs/run") ==
+        std::vector<std::string>{"checkpoints", "config.toml", "lock", "metrics.jsonl",
+                                 "summary.json", "tensorboard"});
+  CHECK(list_directory(run / "logs/run/checkpoints") ==
+        std::vector<std::string>{"step-10", "step-20"});
+
+  int64_t last_step = 0, training_lines = 0;
+  for (const std::string& line : split(read_file(run / "logs/run/metrics.jsonl"), '\n')) {
+    if (line.empty()) continue;
+    const auto metrics = nlohmann::json::parse(line);
+    const int64_t step = metrics.at("step");
+    CHECK(step >= last_step);
+    last_step = step;
+    training_lines += metrics.contains("train/loss");
+  }
+  CHECK(last_step == 20);
+  CHECK(training_lines == 20);
+
+  const auto summary = read_json(run / "logs/run/summary.json");
+  for (const char* key : {"eval/loss", "eval/bpb", "train/loss", "best/eval/loss",
+                          "best/eval/loss_step", "global_step", "parameter_count", "params_hash"}) {
+    INFO(key);
+    CHECK(summary.contains(key));
+  }
+  const auto verified =
+      nlohmann::json::parse(run({"verify", "--checkpoint", "logs/run", "--json"}).out);
+  CHECK(summary["params_hash"] == verified["params_hash"]);
+}
+
+TEST_CASE("the resolved config of a run trains the same parameters", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train({"--trainer.seed", "3"}).code == 0);
+  REQUIRE(run({"train", "--config", "logs/run/config.toml", "--trainer.id=again"}).code == 0);
+  CHECK(read_json(run / "logs/run/summary.json")["params_hash"] ==
+        read_json(run / "logs/again/summary.json")["params_hash"]);
+}
+
+TEST_CASE("a finished run started again says so and changes nothing", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train().code == 0);
+  const std::string before = snapshot(run / "logs");
+  for (const char* steps : {"20", "15"}) {  // and what is asked for may be less than was done
+    const Ended again = run.train({"--trainer.num_train_steps", steps});
+    CHECK(again.code == 0);
+    CHECK(again.out == "");
+    CHECK(run.shorten(again.err) == "<folder>/logs/run has finished; nothing was changed\n");
+    CHECK(snapshot(run / "logs") == before);
+  }
+}
+
+TEST_CASE("a run is found from any folder, with blanks and letters of any script", "[commands]") {
+  const SmallRun run;
+  make_directories(run / "my räume/deep");
+  for (const char* name : {"a.txt", "run.toml"})
+    write_file_atomic(run / cat("my räume/", name), read_file(run / name));
+  const Ended ended = run({"train", "--config", "my räume/run.toml"});
+  CHECK(ended.code == 0);
+  CHECK(path_exists(run / "my räume/logs/run/summary.json"));
+  const Ended again =
+      run_program({"train", "--config", "../run.toml"}, {.folder = run / "my räume/deep"});
+  CHECK(again.code == 0);
+  CHECK(again.err.find("has finished") != std::string::npos);
+  // A path in an override starts where the user stands.
+  CHECK(run({"train", "--config", "my räume/run.toml", "--trainer.log_dir=here"}).code == 0);
+  CHECK(path_exists(run / "here/run/summary.json"));
+}
+
+TEST_CASE("a signal ends the run after its step with a checkpoint, and it goes on from there",
+          "[commands]") {
+  for (const int number : {SIGINT, SIGTERM}) {
+    const SmallRun run;
+    Program program({"train", "--config", run / "run.toml", "--trainer.num_train_steps=1000000",
+                     "--trainer.steps_per_eval=1000000"});
+    REQUIRE(wait_for(run / "logs/run/metrics.jsonl", 0));
+    program.signal(number);
+    const Ended ended = program.wait();
+    CHECK(ended.code == kRequeue);
+    const auto verified =
+        nlohmann::json::parse(run({"verify", "--checkpoint", "logs/run", "--json"}).out);
+    CHECK(verified["ok"] == true);
+    const int64_t step = verified["step"];
+    const Ended resumed =
+        run.train({"--trainer.num_train_steps", cat(step + 1), "--trainer.steps_per_eval=1000000"});
+    CHECK(resumed.code == 0);
+    CHECK(resumed.err.starts_with(cat("resuming from step ", step, "\n")));
+  }
+}
+
+TEST_CASE("a run whose console goes away trains to its end", "[commands]") {
+  const SmallRun run;
+  const Ended ended = run.train({}, {.closed_stream = 2});
+  CHECK(ended.code == 0);
+  const SmallRun usual;
+  REQUIRE(usual.train().code == 0);
+  CHECK(read_json(run / "logs/run/summary.json")["params_hash"] ==
+        read_json(usual / "logs/run/summary.json")["params_hash"]);
+  // Nothing that was meant for the console went into a file.
+  CHECK(count(read_file(run / "logs/run/metrics.jsonl"), "tokens/s") == 0);
+  CHECK(run({"verify", "--checkpoint", "logs/run"}).code == 0);
+}
+
+TEST_CASE("node by node on the reference backend trains too", "[commands]") {
+  const SmallRun run;
+  const Ended ended = run.train({"--eager", "--trainer.num_train_steps=2"});
+  CHECK(ended.code == 0);
+  CHECK(read_json(run / "logs/run/summary.json")["global_step"] == 2);
+}

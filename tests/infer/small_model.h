@@ -1,0 +1,30 @@
+// A very small GPT-2 with drawn parameters, for tests of tracing and inference.
+#pragma once
+
+#include "base/random.h"
+#include "infer/inference.h"
+#include "models/gpt2_config.h"
+
+namespace levanter::testing {
+
+inline constexpr int64_t kSmallVocab = 11;
+
+inline Gpt2Config small_config() {
+  Gpt2Config config;
+  config.max_seq_len = 8;
+  config.hidden_dim = 12;
+  config.num_layers = 2;
+  config.num_heads = 3;
+  return config;
+}
+
+/// Fills every parameter with numbers in [-0.5, 0.5) of its own.
+inline void draw_parameters(infer::InferenceModel& model) {
+  for (const infer::ParamSlot& slot : model.slots()) {
+    const Key key = fold_in(key_from_seed(5), slot.param->path);
+    for (int64_t i = 0; i < slot.param->type.elements(); ++i)
+      slot.data[i] = static_cast<float>(uniform(key, static_cast<uint64_t>(i), -0.5, 0.5));
+  }
+}
+
+}  // namespace levanter::testing
