@@ -23,9 +23,9 @@ AttentionView attention_view(const View& view, AxisName position) {
           stride_of(view, grouped ? "q_group" : "kv_head")};
 }
 
-/// batch, position, kv_head, head_dim and at most q_group; a fused kernel for every such order whose
-/// head_dim is innermost and whose q_group lies inside kv_head. Segments are those of each sequence,
-/// and so are the keys of dropout.
+/// batch, position, kv_head, head_dim and at most q_group; a fused kernel for every such order
+/// whose head_dim is innermost and whose q_group lies inside kv_head. Segments are those of each
+/// sequence, and so are the keys of dropout.
 bool takes(const Node& node, std::span<const Type> in) {
   const AttentionAttributes a(node.attributes);
   const Axes &q = in[0].axes, &k = in[1].axes;

@@ -17,8 +17,10 @@ std::optional<int64_t> merged_stride(const View& view, const Axes& axes) {
   for (size_t i = axes.size(); i-- > 0;) {
     if (axes[i].size == 1) continue;
     const int64_t s = view.strides[static_cast<size_t>(view.axes.find(axes[i].name))];
-    if (!stride) stride = s;
-    else if (s != expected) return std::nullopt;
+    if (!stride)
+      stride = s;
+    else if (s != expected)
+      return std::nullopt;
     expected = s * axes[i].size;
   }
   return stride.value_or(1);
@@ -29,7 +31,7 @@ Axes concatenated(const Axes& a, const Axes& b, const Axes& c) { return unite(un
 /// A factor as a matrix per batch element, possibly after a copy into another layout.
 struct Factor {
   size_t input = 0;
-  View view;           ///< of the copy, or of the input itself
+  View view;  ///< of the copy, or of the input itself
   bool copied = false;
   int64_t row = 0, col = 0;  ///< strides of (m or k) and (k or n)
   int64_t bytes() const { return copied ? align64(view.axes.elements() * 4) : 0; }
@@ -57,19 +59,17 @@ class DotKernel final : public CpuKernel {
     result_ = result_layout();
     const int64_t rows = m_.elements(), columns = n_.elements();
     const int64_t c_row = rows == 1 ? columns : *merged_stride(result_, m_);
-    const ProductShape shape{rows,  columns, k_.elements(), a_.row, a_.col,
-                             b_.row, b_.col,  c_row};
+    const ProductShape shape{rows, columns, k_.elements(), a_.row, a_.col, b_.row, b_.col, c_row};
     gemm_.emplace(c.products, shape, store);
   }
 
   int64_t workspace_bytes() const override {
     return a_.bytes() + b_.bytes() + (result_copied_ ? align64(outputs[0].bytes()) : 0) +
-           context.pool.threads() * align64(static_cast<int64_t>(gemm_->scratch_bytes_per_worker()));
+           context.pool.threads() *
+               align64(static_cast<int64_t>(gemm_->scratch_bytes_per_worker()));
   }
 
-  bool in_place(size_t, size_t input) const override {
-    return store_ == Store::kAdd && input == 0;
-  }
+  bool in_place(size_t, size_t input) const override { return store_ == Store::kAdd && input == 0; }
 
   void run(const void* const* in, void* const* out, void* workspace) const override {
     auto* scratch = static_cast<std::byte*>(workspace);
@@ -83,8 +83,7 @@ class DotKernel final : public CpuKernel {
     if (store_ == Store::kAdd && (result_copied_ || in[0] != out[0]))
       copy_strided(context.pool, floats(in[0]), inputs[0].view, c, result_);
     multiply(a, b, c, scratch);
-    if (result_copied_)
-      copy_strided(context.pool, c, result_, floats(out[0]), outputs[0].view);
+    if (result_copied_) copy_strided(context.pool, c, result_, floats(out[0]), outputs[0].view);
   }
 
  private:
