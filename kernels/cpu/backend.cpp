@@ -37,8 +37,7 @@ const reference::KernelEntry* find_reference(std::string_view op) {
 }
 
 bool is_read(const OpKernel& entry, const KernelRequest& request, size_t input) {
-  return request.inputs[input].view.is_contiguous() ||
-         (entry.reads && entry.reads(request, input));
+  return request.inputs[input].view.is_contiguous() || (entry.reads && entry.reads(request, input));
 }
 
 /// Copies inputs that the kernel can't read as they lie, then runs it.
@@ -116,8 +115,7 @@ class CpuBackend final : public Backend {
 
   std::unique_ptr<Kernel> lower(const KernelRequest& request) const override {
     const std::string_view op = request.node.op->name;
-    if (const OpKernel* entry = find(op);
-        entry && request.outputs[0].dtype != DType::f64) {
+    if (const OpKernel* entry = find(op); entry && request.outputs[0].dtype != DType::f64) {
       if (entry->packs_inputs && !all_read(*entry, request))
         return std::make_unique<PackingKernel>(*context_, *entry, request);
       if (auto kernel = entry->make(*context_, request)) return kernel;

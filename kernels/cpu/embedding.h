@@ -8,8 +8,8 @@
 
 namespace levanter::cpu {
 
-/// dweight[v, :] = sum, in order of position, of dy[i, :] over the positions i with ids[i] = v. An id
-/// outside [0, vocab) adds to no row.
+/// dweight[v, :] = sum, in order of position, of dy[i, :] over the positions i with ids[i] = v. An
+/// id outside [0, vocab) adds to no row.
 struct EmbeddingGradient {
   int64_t positions = 0, vocab = 0, width = 0;
 

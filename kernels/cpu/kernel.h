@@ -14,8 +14,7 @@ namespace levanter::cpu {
 
 /// One of each for a backend; outlives its kernels.
 struct Context {
-  explicit Context(int threads)
-      : pool(threads), products(threads), vector(vector_kernels()) {}
+  explicit Context(int threads) : pool(threads), products(threads), vector(vector_kernels()) {}
   ThreadPool pool;
   Products products;
   const VectorKernels& vector;
@@ -37,7 +36,8 @@ struct OpKernel {
   bool (*writes_strided)(const Node& node) = nullptr;
 };
 
-/// What a file kernels/cpu/op_<name>.cpp defines: the op's kernel, and its gradient's or its twin's.
+/// What a file kernels/cpu/op_<name>.cpp defines: the op's kernel, and its gradient's or its
+/// twin's.
 struct CpuKernelEntry {
   OpKernel kernel, second = {};
 };

@@ -30,9 +30,8 @@ class AdamwKernel final : public CpuKernel {
           std::memcpy(floats(out[o]) + begin, floats(in[kFrom[o]]) + begin,
                       static_cast<size_t>(end - begin) * sizeof(float));
       if (proceed)
-        context.vector.adamw(floats(out[0]) + begin, floats(out[1]) + begin,
-                             floats(out[2]) + begin, floats(in[1]) + begin, end - begin,
-                             constants);
+        context.vector.adamw(floats(out[0]) + begin, floats(out[1]) + begin, floats(out[2]) + begin,
+                             floats(in[1]) + begin, end - begin, constants);
     });
   }
   bool in_place(size_t output, size_t input) const override {

@@ -46,15 +46,14 @@ class ScatterAddKernel final : public CpuKernel {
  public:
   ScatterAddKernel(Context& c, const KernelRequest& request) : CpuKernel(c, request) {
     const Axes& table = outputs[0].view.axes;
-    gradient_ = {inputs[1].view.axes.elements(), table[0].size,
-                 table.elements() / table[0].size};
+    gradient_ = {inputs[1].view.axes.elements(), table[0].size, table.elements() / table[0].size};
   }
   int64_t workspace_bytes() const override {
     return static_cast<int64_t>(gradient_.scratch_bytes());
   }
   void run(const void* const* in, void* const* out, void* workspace) const override {
-    gradient_.run(context.pool, static_cast<const int32_t*>(in[1]), floats(in[0]),
-                  gradient_.width, floats(out[0]), workspace);
+    gradient_.run(context.pool, static_cast<const int32_t*>(in[1]), floats(in[0]), gradient_.width,
+                  floats(out[0]), workspace);
   }
 
  private:

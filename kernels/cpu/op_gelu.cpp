@@ -10,8 +10,8 @@ class GeluKernel final : public CpuKernel {
  public:
   using CpuKernel::CpuKernel;
   void run(const void* const* in, void* const* out, void*) const override {
-    const auto op = static_cast<Gelu>(attributes.code) == Gelu::kTanh ? UnaryOp::kGeluTanh
-                                                                      : UnaryOp::kGeluErf;
+    const auto op =
+        static_cast<Gelu>(attributes.code) == Gelu::kTanh ? UnaryOp::kGeluTanh : UnaryOp::kGeluErf;
     const auto apply = context.vector.unary[static_cast<size_t>(op)];
     for_spans(context.pool, outputs[0].view.axes.elements(), [&](int64_t begin, int64_t end) {
       apply(floats(out[0]) + begin, floats(in[0]) + begin, end - begin);

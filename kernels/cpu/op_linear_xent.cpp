@@ -23,8 +23,7 @@ class LinearXentKernel final : public CpuKernel {
               gradients_ ? LinearXent::Mode::kGradients : LinearXent::Mode::kLoss) {}
 
   int64_t workspace_bytes() const override {
-    return align64(tokens_ * 4) +
-           static_cast<int64_t>(xent_.scratch_bytes(context.pool.threads()));
+    return align64(tokens_ * 4) + static_cast<int64_t>(xent_.scratch_bytes(context.pool.threads()));
   }
 
   void run(const void* const* in, void* const* out, void* workspace) const override {
@@ -36,8 +35,8 @@ class LinearXentKernel final : public CpuKernel {
     if (gradients_) arrays.dh = floats(out[2]), arrays.dweight = floats(out[3]);
     float* products = floats(workspace);
     xent_.run(context.pool, arrays, static_cast<std::byte*>(workspace) + align64(tokens_ * 4));
-    context.vector.binary[static_cast<size_t>(BinaryOp::kMul)](
-        products, arrays.token_loss, 1, arrays.token_scale, 1, tokens_);
+    context.vector.binary[static_cast<size_t>(BinaryOp::kMul)](products, arrays.token_loss, 1,
+                                                               arrays.token_scale, 1, tokens_);
     *floats(out[0]) = context.vector.sum(products, tokens_);
   }
 
@@ -55,9 +54,7 @@ class LinearXentKernel final : public CpuKernel {
 }  // namespace
 
 extern const CpuKernelEntry linear_xent_entry;
-const CpuKernelEntry linear_xent_entry = {{.op = "linear_xent",
-                                           .make = make<LinearXentKernel>,
-                                           .supports = takes,
-                                           .packs_inputs = true}};
+const CpuKernelEntry linear_xent_entry = {
+    {.op = "linear_xent", .make = make<LinearXentKernel>, .supports = takes, .packs_inputs = true}};
 
 }  // namespace levanter::cpu

@@ -39,8 +39,7 @@ class MapKernel final : public CpuKernel {
   }
 
   bool in_place(size_t, size_t input) const override {
-    return inputs[input].dtype == DType::f32 &&
-           inputs[input].view.axes == outputs[0].view.axes;
+    return inputs[input].dtype == DType::f32 && inputs[input].view.axes == outputs[0].view.axes;
   }
 
   static std::array<View, Loop::kOperands> views(const KernelRequest& request) {

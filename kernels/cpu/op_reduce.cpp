@@ -18,9 +18,9 @@ void sum_columns(Context& context, const float* x, int64_t rows, int64_t width, 
   const int64_t blocks = ceil_div(rows, kBlockRows), strips = ceil_div(width, kBlockColumns);
   context.pool.parallel_for(blocks * strips, [&](int64_t task, int) {
     const int64_t block = task / strips, column = task % strips * kBlockColumns;
-    context.vector.sum_rows(scratch + block * width + column, x + block * kBlockRows * width + column,
-                            width, std::min(kBlockRows, rows - block * kBlockRows),
-                            std::min(kBlockColumns, width - column));
+    context.vector.sum_rows(
+        scratch + block * width + column, x + block * kBlockRows * width + column, width,
+        std::min(kBlockRows, rows - block * kBlockRows), std::min(kBlockColumns, width - column));
   });
   context.vector.sum_rows(y, scratch, width, blocks, width);
 }

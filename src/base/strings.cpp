@@ -24,7 +24,8 @@ std::string format_fixed(double value, int digits) {
 
 std::string format_count(int64_t value) {
   std::string digits = cat(value < 0 ? -value : value);
-  for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), 1, ',');
+  for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3)
+    digits.insert(static_cast<size_t>(at), 1, ',');
   return value < 0 ? "-" + digits : digits;
 }
 

@@ -16,8 +16,7 @@ namespace levanter::dist {
 /// total to all. Only additions of the tree are done, so any number of ranks gives the same bits.
 class GradientSum final {
  public:
-  GradientSum(Communicator& communicator, const Backend& backend, int64_t groups,
-              int64_t elements);
+  GradientSum(Communicator& communicator, const Backend& backend, int64_t groups, int64_t elements);
 
   /// `partials`: this rank's maximal subtrees, in order. `total` may be one of them.
   void run(std::span<float* const> partials, float* total);

@@ -3,8 +3,8 @@
 //   tree(n) = tree(p) + tree(n - p), p the largest power of two below n
 //
 // The tree depends on the number of groups alone. A rank sums the maximal subtrees that lie wholly
-// in its own range; the rest of the tree is summed over ranks, so any number of ranks gives the same
-// bits.
+// in its own range; the rest of the tree is summed over ranks, so any number of ranks gives the
+// same bits.
 #pragma once
 
 #include <cstdint>

@@ -6,10 +6,14 @@ namespace levanter::nn {
 
 std::string_view name_of(Role role) {
   switch (role) {
-    case Role::kWeight: return "weight";
-    case Role::kBias: return "bias";
-    case Role::kNorm: return "norm";
-    case Role::kEmbedding: return "embedding";
+    case Role::kWeight:
+      return "weight";
+    case Role::kBias:
+      return "bias";
+    case Role::kNorm:
+      return "norm";
+    case Role::kEmbedding:
+      return "embedding";
   }
   return "";
 }

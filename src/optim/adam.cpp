@@ -38,12 +38,13 @@ std::vector<After> update(const OptimizerConfig& config, std::span<const nn::Par
 }  // namespace
 
 extern const OptimizerEntry adam_entry;
-const OptimizerEntry adam_entry = {.name = "adam",
-                                   .summary = "AdamW: Adam with decoupled weight decay (Loshchilov & Hutter 2019)",
-                                   .make_config = config::make_choice<AdamConfig>,
-                                   .state_names = kStates,
-                                   .scalar_names = kScalars,
-                                   .scalars = scalars,
-                                   .update = update};
+const OptimizerEntry adam_entry = {
+    .name = "adam",
+    .summary = "AdamW: Adam with decoupled weight decay (Loshchilov & Hutter 2019)",
+    .make_config = config::make_choice<AdamConfig>,
+    .state_names = kStates,
+    .scalar_names = kScalars,
+    .scalars = scalars,
+    .update = update};
 
 }  // namespace levanter::optim

@@ -25,9 +25,9 @@ FlatLayout lay_out(const std::vector<nn::Param>& params) {
 }
 
 Executable make(Function function, const StepOptions& options, const Backend& backend) {
-  return compile(options.optimise ? optimise(function, backend)
-                                  : decompose(std::move(function), backend),
-                 backend);
+  return compile(
+      options.optimise ? optimise(function, backend) : decompose(std::move(function), backend),
+      backend);
 }
 
 /// Whether some group of these has more than one microbatch.
@@ -49,8 +49,7 @@ CompiledStep::CompiledStep(StepOptions o, const Backend& backend)
       evaluation(make(infer::trace_evaluation(o.model, o.shape), o, backend)) {
   tree = dist::schedule_tree(o.groups, groups);
   if (accumulates(o, groups))
-    gradients_next.emplace(
-        make(trace_gradients(o.model, o.shape, Accumulate::kNext), o, backend));
+    gradients_next.emplace(make(trace_gradients(o.model, o.shape, Accumulate::kNext), o, backend));
 }
 
 int64_t CompiledStep::input_bytes() const {

@@ -21,7 +21,7 @@ struct StepOptions {
   int64_t microbatches = 1;  ///< of the global batch, U
   int64_t groups = 1;        ///< in which they are summed, G
   int64_t ranks = 1, rank = 0;
-  bool optimise = true;      ///< false: node by node as traced (--eager)
+  bool optimise = true;  ///< false: node by node as traced (--eager)
 };
 
 /// The parameters' places in a flat array of f32: tensors one after the other, each from a
@@ -46,7 +46,7 @@ class CompiledStep {
   std::vector<nn::Param> params;
   FlatLayout layout;
   dist::TreeSchedule tree;
-  dist::GroupRange groups;  ///< this rank's
+  dist::GroupRange groups;                   ///< this rank's
   Executable gradients;                      ///< a group's first microbatch
   std::optional<Executable> gradients_next;  ///< the others, when a group has more than one
   Executable update;

@@ -223,7 +223,8 @@ void Engine::run_microbatch(const Rows& rows) {
   }
   // Which group this microbatch belongs to, and whether it is the group's first and last.
   const int64_t index =
-      m.microbatch++ + dist::microbatches_of_group(o.microbatches, o.groups, m.step.groups.begin).begin;
+      m.microbatch++ +
+      dist::microbatches_of_group(o.microbatches, o.groups, m.step.groups.begin).begin;
   int64_t group = m.step.groups.begin;
   while (index >= dist::microbatches_of_group(o.microbatches, o.groups, group).end) ++group;
   const dist::GroupRange members = dist::microbatches_of_group(o.microbatches, o.groups, group);

@@ -15,9 +15,9 @@ namespace levanter::train {
 using TokenLosses = std::function<std::span<const float>(const infer::Rows&)>;
 
 struct EvaluationOptions {
-  int64_t batch = 1;          ///< rows that token_losses takes at a time
+  int64_t batch = 1;  ///< rows that token_losses takes at a time
   int64_t seq_len = 1;
-  int64_t max_rows = -1;      ///< of each component; -1: all
+  int64_t max_rows = -1;  ///< of each component; -1: all
 };
 
 /// Losses of every validation component. Token losses of a row are added in f32 in order, rows in

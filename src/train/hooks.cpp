@@ -32,22 +32,21 @@ class MetricsHook final : public Hook {
     const auto batch = static_cast<double>(c_.config.trainer.train_batch_size);
     const double step = static_cast<double>(info.step);
     const double rate = flops_a_step_ / info.duration / 1e9;
-    Metrics m = {
-        {"train/loss", info.report.loss},
-        {"global_step", step},
-        {"run_progress", step / static_cast<double>(c_.config.trainer.num_train_steps)},
-        {"train/current_epoch", step * batch / epoch_length_},
-        {"optim/learning_rate", info.lr},
-        {"grad/norm/total", info.report.grad_norm},
-        {"optim/skipped_step", info.report.proceeded ? 0.0 : 1.0},
-        {"throughput/total_tokens", step * tokens},
-        {"throughput/total_gflops", step * flops_a_step_ / 1e9},
-        {"throughput/examples_per_second", batch / info.duration},
-        {"throughput/tokens_per_second", tokens / info.duration},
-        {"throughput/duration", info.duration},
-        {"throughput/gflops_per_second", rate},
-        {"throughput/loading_time", info.loading_time},
-        {"throughput/hook_time", info.hook_time}};
+    Metrics m = {{"train/loss", info.report.loss},
+                 {"global_step", step},
+                 {"run_progress", step / static_cast<double>(c_.config.trainer.num_train_steps)},
+                 {"train/current_epoch", step * batch / epoch_length_},
+                 {"optim/learning_rate", info.lr},
+                 {"grad/norm/total", info.report.grad_norm},
+                 {"optim/skipped_step", info.report.proceeded ? 0.0 : 1.0},
+                 {"throughput/total_tokens", step * tokens},
+                 {"throughput/total_gflops", step * flops_a_step_ / 1e9},
+                 {"throughput/examples_per_second", batch / info.duration},
+                 {"throughput/tokens_per_second", tokens / info.duration},
+                 {"throughput/duration", info.duration},
+                 {"throughput/gflops_per_second", rate},
+                 {"throughput/loading_time", info.loading_time},
+                 {"throughput/hook_time", info.hook_time}};
     if (info.step - c_.start_step == kStepsBeforePeak) find_peak();
     if (peak_ > 0) m.emplace_back("throughput/mfu", 100 * rate / peak_);
     c_.tracker.log(m, info.step);
@@ -55,7 +54,6 @@ class MetricsHook final : public Hook {
   }
 
  private:
-
   void find_peak() {
     peak_ = machine_peak(c_.backend);
     if (peak_ > 0)

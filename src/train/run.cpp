@@ -353,20 +353,25 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
   }
   Run run{.config = config, .options = options};
   run.root = key_from_seed(static_cast<uint64_t>(config.trainer.seed));
+  // A new run's texts are read before its folder is made: a mistake in them leaves no trace.
+  if (config.start_from.kind == "none" && !path_exists(config.run_folder()))
+    run.data = load_data(config);
   RunFolder folder(config.run_folder());
   std::vector<std::string> messages;
   choose_start(run, folder, messages);
   if (run.start_step > config.trainer.num_train_steps)
     return Outcome::kAlreadyFinished;  // and more
-  std::shared_ptr<const text::Tokenizer> saved;
   if (run.from)
-    saved = text::load_tokenizer(run.from->tokenizer(), run.from->folder() + "/tokenizer.json");
-  run.data = load_data(config, saved);
+    run.data = load_data(config, text::load_tokenizer(run.from->tokenizer(),
+                                                      run.from->folder() + "/tokenizer.json"));
+  else if (!run.data)
+    run.data = load_data(config);
   run.vocab = vocab_size(config, run.data->tokenizer().get());
   folder.write_config(print_config(config));
   stop_signal = 0;
   std::signal(SIGINT, note_signal);
   std::signal(SIGTERM, note_signal);
+  if (std::signal(SIGHUP, note_signal) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);  // under nohup
   return run_ranks(run, folder, std::move(messages));
 }
 

@@ -70,15 +70,14 @@ struct Sorter {
 
   train::Engine engine(const Backend& backend, const OptimizerConfig& adam, int64_t microbatches,
                        int64_t groups) const {
-    return train::Engine(
-        train::CompiledStep({{models::entry("gpt2"), config},
-                             {rows() / microbatches, 11, 3},
-                             optim::entry("adam"),
-                             adam,
-                             microbatches,
-                             groups},
-                            backend),
-        backend);
+    return train::Engine(train::CompiledStep({{models::entry("gpt2"), config},
+                                              {rows() / microbatches, 11, 3},
+                                              optim::entry("adam"),
+                                              adam,
+                                              microbatches,
+                                              groups},
+                                             backend),
+                         backend);
   }
 
   void load(train::Engine& engine) const {
@@ -218,13 +217,12 @@ TEST_CASE("the trained sorter's logits are the reference's", "[models]") {
     std::vector<Array> arguments = inputs;
     arguments.push_back({{DType::i32, {{"batch", sorter.rows()}}},
                          std::vector<double>(static_cast<size_t>(sorter.rows()), last)});
-    const Array logits =
-        testing::run(optimise(infer::trace_next_logits(spec, shape), *backend), arguments, *backend)[0];
+    const Array logits = testing::run(optimise(infer::trace_next_logits(spec, shape), *backend),
+                                      arguments, *backend)[0];
     for (int64_t row = 0; row < sorter.rows(); ++row)
       for (int64_t v = 0; v < 3; ++v)
-        worst = std::max(worst,
-                         std::abs(logits.values[static_cast<size_t>(row * 3 + v)] -
-                                  expected[static_cast<size_t>((row * 11 + last) * 3 + v)]));
+        worst = std::max(worst, std::abs(logits.values[static_cast<size_t>(row * 3 + v)] -
+                                         expected[static_cast<size_t>((row * 11 + last) * 3 + v)]));
   }
   CHECK(worst <= kLogitTolerance);
 }

@@ -15,9 +15,13 @@ using namespace levanter::testing;
 
 namespace {
 
-/// The report of running y = sqrt(x) - log(x) below the module "h.3.mlp", node by node; "" for
-/// none.
-std::string report(double x, DType real) {
+/// What running y = sqrt(x) - log(x) below the module "h.3.mlp" throws, and the line of the log.
+struct Report {
+  std::string text;
+  int line = 0;
+};
+
+Report report(double x, DType real) {
   Report found;
   Function f("test", real);
   std::vector<nn::Param> params;
