@@ -137,8 +137,8 @@ class CpuBackend final : public Backend {
 
   std::string numerics_signature() const override {
     // The vector kernels give the same bits on every level of the instruction set; oneDNN's
-    // products depend on the one it finds.
-    return cat("cpu; products ", onednn_version(), " on x86-64-", context_->vector.isa);
+    // products depend on the one it uses.
+    return cat("cpu; ", onednn_version(), " on instruction set ", onednn_isa());
   }
 
  private:

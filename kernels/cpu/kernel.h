@@ -65,6 +65,9 @@ std::unique_ptr<Kernel> make(Context& context, const KernelRequest& request) {
 /// Elements of a task small enough to share among threads and large enough to be worth a claim.
 inline constexpr int64_t kTaskElements = 16384;
 
+/// Rows that one task sums in order before blocks are summed in order: a function of shape alone.
+inline constexpr int64_t kBlockRows = 64;
+
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t align64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 

@@ -4,6 +4,8 @@
 
 #include <dnnl.h>
 
+#include <cstdio>
+
 #include <utility>
 #include <vector>
 
@@ -214,6 +216,12 @@ const Product& Products::get(const ProductShape& shape) {
         new Product(std::make_unique<Product::Impl>(shape, impl_->workers, impl_->engine.get())));
   }
   return *product;
+}
+
+std::string onednn_isa() {
+  char text[16];
+  std::snprintf(text, sizeof text, "0x%x", static_cast<unsigned>(dnnl_get_effective_cpu_isa()));
+  return text;
 }
 
 std::string onednn_version() {

@@ -63,5 +63,8 @@ class Products final {
 
 /// Name and version of the library in use, such as "oneDNN 2.6.3", for the numerics signature.
 std::string onednn_version();
+/// The instruction set that oneDNN uses, as its own number for it in hexadecimal: a product's bits
+/// depend on it.
+std::string onednn_isa();
 
 }  // namespace levanter::cpu

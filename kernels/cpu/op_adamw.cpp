@@ -17,6 +17,8 @@ class AdamwKernel final : public CpuKernel {
     const AdamwConstants constants{scalar(4),
                                    static_cast<float>(beta1),
                                    static_cast<float>(beta2),
+                                   static_cast<float>(1 - beta1),
+                                   static_cast<float>(1 - beta2),
                                    static_cast<float>(epsilon),
                                    static_cast<float>(weight_decay),
                                    scalar(6),

@@ -16,9 +16,14 @@ int64_t stride_of(const View& view, AxisName name) {
   return at < 0 ? 0 : view.strides[static_cast<size_t>(at)];
 }
 
+/// Whether several queries share a key head. A group of one may have any stride.
+bool is_grouped(const Axes& axes) {
+  return axes.contains("q_group") && axes.size_of("q_group") > 1;
+}
+
 /// Heads are kv_head x q_group, which lie like one axis in q.
 AttentionView attention_view(const View& view, AxisName position) {
-  const bool grouped = view.axes.contains("q_group");
+  const bool grouped = is_grouped(view.axes);
   return {stride_of(view, "batch"), stride_of(view, position),
           stride_of(view, grouped ? "q_group" : "kv_head")};
 }
@@ -50,7 +55,7 @@ bool reads(const KernelRequest& request, size_t input) {
     return view.axes.size_of(axis) == 1 || stride_of(view, axis) == stride;
   };
   return steps_by("head_dim", 1) &&
-         (!view.axes.contains("q_group") ||
+         (!is_grouped(view.axes) ||
           steps_by("kv_head", view.axes.size_of("q_group") * stride_of(view, "q_group")));
 }
 

@@ -18,7 +18,8 @@ class GatherKernel final : public CpuKernel {
   using CpuKernel::CpuKernel;
   void run(const void* const* in, void* const* out, void*) const override {
     const int64_t size = inputs[0].view.axes[0].size;
-    const int64_t width = inputs[0].view.axes.elements() / std::max<int64_t>(1, size);
+    const int64_t rows = inputs[1].view.axes.elements();
+    const int64_t width = outputs[0].view.axes.elements() / std::max<int64_t>(1, rows);
     const auto* index = static_cast<const int32_t*>(in[1]);
     const auto bytes = static_cast<size_t>(width) * sizeof(float);
     for_rows(context.pool, inputs[1].view.axes.elements(), width,
@@ -63,7 +64,8 @@ class ScatterAddKernel final : public CpuKernel {
 std::unique_ptr<Kernel> make_scatter_add(Context& context, const KernelRequest& request) {
   const ArrayInfo &updates = request.inputs[0], &index = request.inputs[1];
   const Axes& table = request.outputs[0].view.axes;
-  if (!is_table(table, request.node.attributes.axis, index.view.axes) ||
+  if (updates.dtype != DType::f32 ||
+      !is_table(table, request.node.attributes.axis, index.view.axes) ||
       !updates.view.is_contiguous() || !index.view.is_contiguous() || table.elements() == 0 ||
       !(updates.view.axes == replace(table, table[0].name, index.view.axes)))
     return nullptr;

@@ -5,9 +5,6 @@ namespace levanter::cpu {
 
 namespace {
 
-/// Rows summed in order by one task, then blocks in order: a function of the shape alone.
-constexpr int64_t kBlockRows = 64;
-
 /// The weight's axes are the last ones of x, in order.
 bool rows_last(const Node&, std::span<const Type> in) {
   const Axes &x = in[0].axes, &weight = in[1].axes;

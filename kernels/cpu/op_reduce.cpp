@@ -6,9 +6,6 @@ namespace levanter::cpu {
 
 namespace {
 
-/// Rows summed in order by one task, then blocks in order: a function of the shape alone.
-constexpr int64_t kBlockRows = 64;
-
 /// Columns that one task sums, so that few rows still make several tasks.
 constexpr int64_t kBlockColumns = 2048;
 

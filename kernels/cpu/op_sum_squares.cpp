@@ -5,9 +5,6 @@ namespace levanter::cpu {
 
 namespace {
 
-/// Rows summed in order by one task, then blocks in order: a function of the shape alone.
-constexpr int64_t kBlockRows = 64;
-
 /// The sum of squares of [outer, shard, inner]: over outer and inner for each shard index, then
 /// over the shard axis.
 class SumSquaresKernel final : public CpuKernel {

@@ -77,7 +77,9 @@ struct KeyMask {
 
 /// Constants of one AdamW step; see VectorKernels::adamw.
 struct AdamwConstants {
-  float learning_rate, beta1, beta2, epsilon, weight_decay;
+  float learning_rate, beta1, beta2;
+  float rest1, rest2;  ///< 1 - beta1 and 1 - beta2, rounded once
+  float epsilon, weight_decay;
   float correction1, correction2;  ///< 1 - beta1^t and 1 - beta2^t
   float grad_scale;                ///< from clipping; 1 for none
 };

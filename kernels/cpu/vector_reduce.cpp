@@ -75,7 +75,7 @@ void sum_rows(float* y, const float* a, int64_t stride, int64_t rows, int64_t wi
 void adamw(float* p, float* m, float* v, const float* grad, int64_t n,
            const AdamwConstants& constants) {
   const Floats beta1 = splat(constants.beta1), beta2 = splat(constants.beta2);
-  const Floats rest1 = splat(1.0f - constants.beta1), rest2 = splat(1.0f - constants.beta2);
+  const Floats rest1 = splat(constants.rest1), rest2 = splat(constants.rest2);
   const Floats correction1 = splat(constants.correction1);
   const Floats correction2 = splat(constants.correction2);
   const Floats epsilon = splat(constants.epsilon), decay = splat(constants.weight_decay);

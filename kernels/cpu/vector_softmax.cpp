@@ -40,8 +40,15 @@ float attention_softmax(float* s, int64_t n, float scale, const KeyMask& mask) {
   });
   const float top = fold_max(largest);
   if (top == -__builtin_inff()) {
-    clear(s, n);
-    return top;
+    // No key is allowed, or every allowed score is NaN: then the row goes on to be NaN.
+    const float all = sum_vectors(mask.limit, [=](int64_t i, int64_t count) {
+      const Floats x = load_up_to(s + i, count);
+      return count == kLanes ? x : select(lanes_below(count), x, splat(0.0f));
+    });
+    if (all == all) {
+      clear(s, n);
+      return top;
+    }
   }
   const Floats shift = splat(top);
   const float total = sum_vectors(mask.limit, [=](int64_t i, int64_t count) {

@@ -18,10 +18,10 @@ T apply(Map opcode, T a, T b, T c) {
       return a - b;
     case Map::kMul:
       return a * b;
-    case Map::kMax:
-      return a < b ? b : a;
+    case Map::kMax:  // NaN where either is
+      return a != a || b < a ? a : b;
     case Map::kMin:
-      return b < a ? b : a;
+      return a != a || a < b ? a : b;
     case Map::kLess:
       return a < b;
     case Map::kLessEqual:

@@ -11,8 +11,9 @@ namespace {
 template <class T>
 T combine(Reduce kind, T a, T b) {
   if (kind == Reduce::kSum) return a + b;
-  if (kind == Reduce::kMax) return a < b ? b : a;
-  return b < a ? b : a;
+  if (a != a) return a;  // NaN where an element is
+  if (kind == Reduce::kMax) return b < a ? a : b;
+  return a < b ? a : b;
 }
 
 class ReduceKernel final : public LoopKernel {

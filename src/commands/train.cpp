@@ -27,6 +27,7 @@ int run(const Arguments& a) {
       std::fprintf(stderr, "%s has finished; nothing was changed\n", config.run_folder().c_str());
       return 0;
     case train::Outcome::kStopped:
+      std::fprintf(stderr, "stopped and saved; the same command goes on from there\n");
       return static_cast<int>(ErrorKind::kSignal);
   }
   return 0;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <thread>
+#include <vector>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -34,7 +35,7 @@ class HostBuffer final : public Buffer {
 void touch(std::byte* data, int64_t bytes, int threads) {
   const auto part = [&](int i) {
     const int64_t begin = bytes * i / threads, end = bytes * (i + 1) / threads;
-    for (int64_t at = begin; at < end; at += kPage) data[at] = std::byte{0};
+    for (int64_t at = begin / kPage * kPage; at < end; at += kPage) data[at] = std::byte{0};
   };
   std::vector<std::jthread> workers;
   for (int i = 1; i < threads; ++i) workers.emplace_back(part, i);

@@ -2,13 +2,20 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <vector>
+
+#include "base/error.h"
 
 namespace levanter::infer {
 
 int32_t sample(std::span<const float> logits, const SamplingOptions& options, Key key,
                uint64_t index) {
+  for (const float logit : logits)
+    if (std::isnan(logit) || logit == std::numeric_limits<float>::infinity())
+      throw Error(ErrorKind::kGuard, "the model's logits are not numbers")
+          .hint("its training has diverged; an earlier checkpoint may be good");
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
   const auto before = [&](int32_t a, int32_t b) {

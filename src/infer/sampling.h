@@ -16,6 +16,7 @@ struct SamplingOptions {
 
 /// The token drawn from softmax(logits / temperature) restricted to top_k, then to top_p. Ties are
 /// broken by the lower id. The draw is the uniform number `index` of `key`'s stream.
+/// A logit of -inf is never drawn. Error kGuard when one is NaN or +inf.
 int32_t sample(std::span<const float> logits, const SamplingOptions& options, Key key,
                uint64_t index);
 

@@ -2,12 +2,14 @@
 // weight decay. Operands: param grad m v lr scale correction1 correction2 proceed.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/rules.h"
 
 namespace levanter {
 
 namespace {
 
 std::vector<Type> infer(const Attributes&, std::span<const Type> in) {
+  require_floats(in, in.size());
   for (size_t i = 1; i < 4; ++i)
     if (!(in[i] == in[0])) type_error("param, grad, m and v differ");
   for (size_t i = 4; i < in.size(); ++i)

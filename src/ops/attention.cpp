@@ -4,6 +4,7 @@
 
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/rules.h"
 
 namespace levanter {
 
@@ -15,6 +16,7 @@ constexpr double kMasked = -1e30;
 Axis axis_of(const Axes& axes, AxisName name) { return {name, axes.size_of(name)}; }
 
 std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) {
+  require_floats(in, 3);
   const AttentionAttributes a(attributes);
   const Axes &q = in[0].axes, &k = in[1].axes;
   for (const AxisName name : {AxisName("batch"), AxisName("position"), AxisName("head_dim")})
@@ -23,7 +25,7 @@ std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) 
     type_error("k has no axis key_position, or has position too");
   if (!(in[1] == in[2])) type_error("k and v differ");
   if (!is_subset(without(k, "key_position"), q)) type_error("k has an axis that q lacks");
-  if (a.dropout_rate < 0 || a.dropout_rate >= 1 || (a.dropout_rate > 0 && !a.has_keys))
+  if (!(a.dropout_rate >= 0 && a.dropout_rate < 1) || (a.dropout_rate > 0 && !a.has_keys))
     type_error("the dropout rate is not in [0, 1), or there are no keys for it");
   if (a.causal && q.size_of("position") != k.size_of("key_position"))
     type_error("causal attention needs as many keys as queries");

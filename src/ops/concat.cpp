@@ -1,4 +1,5 @@
 // Parts one after the other along an axis. axis: the axis.
+#include "base/error.h"
 #include "base/strings.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
@@ -36,6 +37,7 @@ const Op concat_entry = {.name = "concat",
 }  // namespace ops
 
 NamedArray concat(std::span<const NamedArray> parts, AxisName axis, std::source_location where) {
+  LEV_CHECK(!parts.empty(), "concat of no parts");
   std::vector<NamedArray> ordered;  // all in the first one's order
   for (const NamedArray& part : parts) {
     Axes order;

@@ -1,14 +1,16 @@
 // Elements zeroed at random, the rest scaled up. reals[0]: the rate.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/rules.h"
 
 namespace levanter {
 
 namespace {
 
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
+  require_floats(in, 1);
   const Axes& keys = in[1].axes;
-  if (a.reals[0] < 0 || a.reals[0] >= 1) type_error("the rate is not in [0, 1)");
+  if (!(a.reals[0] >= 0 && a.reals[0] < 1)) type_error("the rate is not in [0, 1)");
   if (in[1].dtype != DType::u32 || keys.empty() || keys[keys.size() - 1] != key_word())
     type_error("keys are u32 with key_word 2 as the last axis");
   for (size_t i = 0; i + 1 < keys.size(); ++i)

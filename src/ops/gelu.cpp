@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "ops/ops.h"
+#include "ops/rules.h"
 
 namespace levanter {
 
@@ -11,7 +12,10 @@ namespace {
 constexpr double kCubic = 0.044715;
 const double kSqrt2OverPi = std::sqrt(2 / std::numbers::pi);
 
-std::vector<Type> infer(const Attributes&, std::span<const Type> in) { return {in[0]}; }
+std::vector<Type> infer(const Attributes&, std::span<const Type> in) {
+  require_floats(in, in.size());
+  return {in[0]};
+}
 
 /// The factor of x/2: 1 + tanh(...) or 1 + erf(...).
 NamedArray gate(Gelu kind, NamedArray x) {

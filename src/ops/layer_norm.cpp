@@ -1,12 +1,14 @@
 // Layer norm (Ba, Kiros & Hinton 2016, arXiv:1607.06450). reals[0]: eps; ints[0]: with a bias.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/rules.h"
 
 namespace levanter {
 
 namespace {
 
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
+  require_floats(in, a.ints[0] ? 3 : 2);
   if (!is_subset(in[1].axes, in[0].axes))
     type_error(cat("the weight's axes ", to_string(in[1].axes), " are not all in x"));
   if (a.ints[0] && !(in[2].axes == in[1].axes)) type_error("weight and bias differ in axes");

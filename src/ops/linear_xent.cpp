@@ -9,6 +9,7 @@ namespace levanter {
 namespace {
 
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
+  require_floats(in, 2);
   const Axes &h = in[0].axes, &weight = in[1].axes, &targets = in[2].axes;
   if (!weight.contains("vocab")) type_error("the weight has no axis vocab");
   if (!is_subset(without(weight, "vocab"), h)) type_error("h lacks an axis of the weight");

@@ -70,8 +70,8 @@ NamedArray unary_rule(Map opcode, NamedArray g, NamedArray x, NamedArray y) {
   switch (opcode) {
     case Map::kNeg:
       return -g;
-    case Map::kAbs:
-      return select(map(Map::kLess, x, zero_like(x)), -g, g);
+    case Map::kAbs:  // 0 at 0
+      return g * (map(Map::kLess, zero_like(x), x) - map(Map::kLess, x, zero_like(x)));
     case Map::kExp:
       return g * y;
     case Map::kLog:
@@ -118,7 +118,8 @@ NamedArray binary_rule(Map opcode, size_t i, NamedArray g, const std::vector<Nam
       return i == 0 ? select(second, zero_like(g), g) : select(second, g, zero_like(g));
     }
     case Map::kPow:
-      return i == 0 ? g * in[1] * map(Map::kPow, in[0], in[1] - 1.0) : g * y * log(in[0]);
+      if (i == 0) return g * in[1] * map(Map::kPow, in[0], in[1] - 1.0);
+      return select(map(Map::kEqual, in[0], zero_like(in[0])), zero_like(y), g * y * log(in[0]));
     case Map::kSelect:
       if (i == 0) return {};
       return i == 1 ? select(in[0], g, zero_like(g)) : select(in[0], zero_like(g), g);
@@ -172,6 +173,8 @@ NamedArray apply(Map opcode, const Operand& a, Rest... rest) {
 }
 
 NamedArray scalar(const Operand& like, double value) {
+  if (!is_float(like.array.dtype()) && value != std::trunc(value))
+    type_error(cat("integers with the fraction ", value));
   return constant(like.array.graph(), value, like.array.dtype(), like.where);
 }
 }  // namespace
@@ -198,7 +201,10 @@ NamedArray sqrt(Operand x) { return apply(Map::kSqrt, x); }
 NamedArray rsqrt(Operand x) { return apply(Map::kRsqrt, x); }
 NamedArray tanh(Operand x) { return apply(Map::kTanh, x); }
 NamedArray sigmoid(Operand x) { return apply(Map::kSigmoid, x); }
-NamedArray relu(Operand x) { return apply(Map::kMax, x, scalar(x, 0)); }
+NamedArray relu(Operand x) {
+  // At 0 the constant takes the gradient.
+  return apply(Map::kMax, Operand(scalar(x, 0), x.where), x.array);
+}
 NamedArray silu(Operand x) { return apply(Map::kMul, x, apply(Map::kSigmoid, x)); }
 
 }  // namespace levanter

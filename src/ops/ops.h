@@ -29,7 +29,7 @@ NamedArray iota(Graph& graph, Axis axis, DType dtype,
 // ---- elementwise: one node kind `map` with an opcode --------------------------------------------
 
 /// The opcodes of `map`. Comparisons and logic give 1 or 0 in the operands' own type; any value
-/// but 0 counts as true.
+/// but 0 counts as true. The larger and the smaller of two are NaN where either is.
 enum class Map : int32_t {
   kNeg,
   kAbs,
@@ -202,7 +202,7 @@ NamedArray attention(Operand q, NamedArray k, NamedArray v, const AttentionOptio
 ///   loss       = sum of token_scale * token_loss
 /// h            [batch, position, embed]
 /// weight       [vocab, embed] (the vocabulary first, as Hugging Face stores a head)
-/// targets      i32 [batch, position]
+/// targets      i32 [batch, position], each in [0, vocab)
 /// token_scale  [batch, position]: loss weight over the number of loss tokens of the global batch
 struct LinearXent {
   NamedArray loss;        ///< scalar; differentiable in h, weight and token_scale

@@ -15,4 +15,10 @@ NamedArray reorder(NamedArray x, const Axes& axes) {
   return x.axes() == axes ? x : transpose(x, axes);
 }
 
+void require_floats(std::span<const Type> operands, size_t count) {
+  for (size_t i = 0; i < count; ++i)
+    if (!is_float(operands[i].dtype) || operands[i].dtype != operands[0].dtype)
+      type_error("the operands are not of one floating type");
+}
+
 }  // namespace levanter

@@ -12,4 +12,7 @@ NamedArray sum_to(NamedArray g, const Axes& axes);
 /// x in the axis order of `axes`, which are x's own axes (x itself if already so).
 NamedArray reorder(NamedArray x, const Axes& axes);
 
+/// Throws unless the first `count` operands have one floating type.
+void require_floats(std::span<const Type> operands, size_t count);
+
 }  // namespace levanter

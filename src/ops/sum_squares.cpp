@@ -2,12 +2,14 @@
 // axis.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/rules.h"
 
 namespace levanter {
 
 namespace {
 
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
+  require_floats(in, 1);
   if (!in[0].axes.empty() && !in[0].axes.contains(a.axis))
     type_error(cat("there is no axis ", a.axis.text()));
   return {Type{in[0].dtype, {}}};

@@ -151,7 +151,7 @@ std::unique_ptr<const Tokenizer> load(std::string_view serialised) {
 
 extern const TokenizerEntry char_entry;
 const TokenizerEntry char_entry = {.name = "char",
-                                   .summary = "one token for each character of the training text",
+                                   .summary = "one token for each character of the texts",
                                    .make_config = config::make_choice<TokenizerConfig>,
                                    .make = make,
                                    .load = load};

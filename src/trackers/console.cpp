@@ -94,11 +94,14 @@ class ConsoleTracker final : public Tracker {
 
   void draw(double time) {
     drawn_at_ = time;
-    const int filled = static_cast<int>(fraction() * kBarWidth);
+    // What is said comes first; the bar takes what is left of the line, at most kBarWidth.
+    const std::string said = cat(percent(), "  ", place(), numbers(), remaining());
+    const int width = std::clamp(columns() - 4 - static_cast<int>(said.size()), 0, kBarWidth);
+    const int filled = static_cast<int>(fraction() * width);
     std::string bar = std::string(static_cast<size_t>(filled), '=');
-    if (filled < kBarWidth) bar += '>';
-    bar.resize(kBarWidth, ' ');
-    std::string line = cat("[", bar, "] ", percent(), "  ", place(), numbers(), remaining());
+    if (filled < width) bar += '>';
+    bar.resize(static_cast<size_t>(width), ' ');
+    std::string line = width > 0 ? cat("[", bar, "] ", said) : said;
     line.resize(std::min(line.size(), static_cast<size_t>(std::max(columns() - 1, 1))));
     put(cat("\r\x1b[K", line));
     bar_shown_ = true;

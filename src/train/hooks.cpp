@@ -56,16 +56,18 @@ class MetricsHook final : public Hook {
  private:
   void find_peak() {
     peak_ = machine_peak(c_.backend);
+    peak_ *= static_cast<double>(c_.config.trainer.ranks);
     if (peak_ > 0)
       c_.tracker.log_summary({{"throughput/theoretical_flops", peak_ * 1e9},
-                              {"throughput/theoretical_flops_per_device", peak_ * 1e9}});
+                              {"throughput/theoretical_flops_per_device",
+                               peak_ * 1e9 / static_cast<double>(c_.config.trainer.ranks)}});
   }
 
   HookContext c_;
   int64_t tokens_a_step_;
   double flops_a_step_;
   double epoch_length_ = 1;
-  double peak_ = 0;  ///< GFLOP/s; 0: not known yet
+  double peak_ = 0;  ///< GFLOP/s of all ranks; 0: not known yet
 };
 
 class EvaluationHook final : public Hook {
@@ -74,13 +76,7 @@ class EvaluationHook final : public Hook {
 
   void after_step(const StepInfo& info) override {
     if (!info.last && info.step % c_.config.trainer.steps_per_eval != 0) return;
-    EvaluationOptions options;
-    options.batch = c_.config.microbatch_size();
-    options.seq_len = c_.config.model->max_seq_len;
-    if (c_.config.trainer.max_eval_batches)
-      options.max_rows = *c_.config.trainer.max_eval_batches * c_.config.trainer.train_batch_size;
-    const Metrics metrics = evaluate(
-        c_.data, [this](const Rows& rows) { return c_.engine.run_evaluation(rows); }, options);
+    const Metrics metrics = evaluate_now(c_);
     if (metrics.empty()) return;
     c_.tracker.log(metrics, info.step);
     c_.summary.log(metrics, info.step);
@@ -159,6 +155,16 @@ class CheckpointHook final : public Hook {
 };
 
 }  // namespace
+
+Metrics evaluate_now(const HookContext& c) {
+  EvaluationOptions options;
+  options.batch = c.config.microbatch_size();
+  options.seq_len = c.config.model->max_seq_len;
+  if (c.config.trainer.max_eval_batches)
+    options.max_rows = *c.config.trainer.max_eval_batches * c.config.trainer.train_batch_size;
+  return evaluate(
+      c.data, [&c](const Rows& rows) { return c.engine.run_evaluation(rows); }, options);
+}
 
 std::unique_ptr<Hook> make_metrics_hook(const HookContext& context) {
   return std::make_unique<MetricsHook>(context);

@@ -46,6 +46,9 @@ struct HookContext {
   int64_t start_step = 0;
 };
 
+/// The validation losses of the state as it is.
+Metrics evaluate_now(const HookContext& context);
+
 /// Loss, learning rate, norm and throughput of every step.
 std::unique_ptr<Hook> make_metrics_hook(const HookContext& context);
 /// Validation every trainer.steps_per_eval steps and after the last.

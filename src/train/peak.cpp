@@ -82,6 +82,7 @@ double machine_peak(const Backend& backend) {
   nlohmann::json known = nlohmann::json::object();
   try {
     if (!file.empty() && path_exists(file)) known = nlohmann::json::parse(read_file(file));
+    if (!known.is_object()) known = nlohmann::json::object();
     if (known.contains(key)) return known[key].get<double>();
   } catch (const std::exception&) {
     known = nlohmann::json::object();  // a damaged cache is measured anew
@@ -95,7 +96,7 @@ double machine_peak(const Backend& backend) {
       make_directories(parent_path(file));
       write_file_atomic(file, known.dump(2) + "\n");
     }
-  } catch (const Error&) {
+  } catch (const std::exception&) {
     // A cache that cannot be written is only slower.
   }
   return best;

@@ -291,9 +291,16 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   hooks.push_back(make_evaluation_hook(hooks_context));
   hooks.push_back(
       make_checkpoint_hook(hooks_context, [&run] { return run.stop_after != INT64_MAX; }));
-  done = rank.run(hooks);
-  hooks.clear();
+  try {
+    done = rank.run(hooks);
+    hooks.clear();
+  } catch (...) {
+    tracker->finish();  // what was measured before the error stays
+    throw;
+  }
   const bool finished = done == run.config.trainer.num_train_steps;
+  if (finished && run.start_step == done)  // killed between its last checkpoint and its summary
+    summary.log(evaluate_now(hooks_context), done);
   if (finished) summary.set("params_hash", params_hash(rank.engine().model_tensors()));
   summary.set("global_step", static_cast<double>(done));
   folder.write_summary(summary);
@@ -349,7 +356,8 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
     const std::string last =
         step_folder(join_path(config.run_folder(), "checkpoints"), config.trainer.num_train_steps);
     refuse_differences(config, read_file(join_path(last, "config.toml")), last);
-    return Outcome::kAlreadyFinished;
+    if (verify_checkpoint(last).ok) return Outcome::kAlreadyFinished;
+    // Damaged since: what the previous good checkpoint leaves to do is done again.
   }
   Run run{.config = config, .options = options};
   run.root = key_from_seed(static_cast<uint64_t>(config.trainer.seed));
@@ -361,11 +369,17 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
   choose_start(run, folder, messages);
   if (run.start_step > config.trainer.num_train_steps)
     return Outcome::kAlreadyFinished;  // and more
-  if (run.from)
-    run.data = load_data(config, text::load_tokenizer(run.from->tokenizer(),
-                                                      run.from->folder() + "/tokenizer.json"));
-  else if (!run.data)
+  if (run.from) {
+    auto saved =
+        text::load_tokenizer(run.from->tokenizer(), run.from->folder() + "/tokenizer.json");
+    if (saved->name() != config.data.tokenizer.type)
+      throw config.error(ErrorKind::kConfig, "data.tokenizer",
+                         cat("data.tokenizer is ", config.data.tokenizer.type,
+                             ", but the checkpoint was trained with ", saved->name()));
+    run.data = load_data(config, std::move(saved));
+  } else if (!run.data) {
     run.data = load_data(config);
+  }
   run.vocab = vocab_size(config, run.data->tokenizer().get());
   folder.write_config(print_config(config));
   stop_signal = 0;

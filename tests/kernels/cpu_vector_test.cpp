@@ -466,7 +466,7 @@ TEST_CASE("cross entropy of a row agrees with double precision", "[kernels]") {
 }
 
 TEST_CASE("adamw follows its formula", "[kernels]") {
-  const AdamwConstants c = {1e-2f, 0.9f, 0.99f, 1e-8f, 0.1f, 0.1f, 0.01f, 0.5f};
+  const AdamwConstants c = {1e-2f, 0.9f, 0.999f, 0.1f, 1e-3f, 1e-8f, 0.1f, 0.1f, 0.01f, 0.5f};
   for (const VectorKernels* kernels : runnable_vector_kernels()) {
     for (const int64_t n : kSizes) {
       const std::vector<float> p = random_values(n, 16), m = random_values(n, 17, 0.1);
@@ -478,8 +478,8 @@ TEST_CASE("adamw follows its formula", "[kernels]") {
       std::vector<double> p_want, m_want, v_want;
       for (size_t i = 0; i < p.size(); ++i) {
         const double g = 0.5 * grad[i];
-        m_want.push_back(0.9 * m[i] + (1 - double{c.beta1}) * g);
-        v_want.push_back(double{c.beta2} * v[i] + (1 - double{c.beta2}) * g * g);
+        m_want.push_back(0.9 * m[i] + (1 - 0.9) * g);
+        v_want.push_back(0.999 * v[i] + (1 - 0.999) * g * g);
         const double step = m_want[i] / 0.1 / (std::sqrt(v_want[i] / 0.01) + 1e-8);
         p_want.push_back(p[i] - 0.01 * (step + 0.1 * p[i]));
       }

@@ -242,3 +242,19 @@ TEST_CASE("attention with dropout needs keys and a rate below 1", "[ops]") {
   CHECK_THAT(trace_error(with(1, true), in), Catch::Contains("the dropout rate is not in [0, 1)"));
   CHECK(trace_error(with(0.5, true), in).empty());
 }
+
+TEST_CASE("a group of one query that is a broadcast reads its own head", "[ops]") {
+  const Axes heads{{"batch", 1}, {"position", 2}, {"kv_head", 3}, {"head_dim", 2}};
+  const Axes keys{{"batch", 1}, {"key_position", 2}, {"kv_head", 3}, {"head_dim", 2}};
+  const Axes grouped{
+      {"batch", 1}, {"position", 2}, {"kv_head", 3}, {"q_group", 1}, {"head_dim", 2}};
+  const Build f = [&](const auto& in) {
+    return std::vector{attention(broadcast(in[0], grouped), in[1], in[2], {})};
+  };
+  const std::vector<Array> in = {random_array({DType::f64, heads}, 1),
+                                 random_array({DType::f64, keys}, 2),
+                                 random_array({DType::f64, keys}, 3)};
+  const auto cpu = evaluate(f, in, *make_backend("cpu"), DType::f32);
+  constexpr double kF32Tolerance = 1e-5;
+  CHECK(difference(cpu[0], evaluate(f, in)[0]) < kF32Tolerance);
+}

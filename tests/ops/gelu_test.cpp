@@ -46,3 +46,10 @@ TEST_CASE("gelu's own rule agrees with backprop through its formulas", "[ops]") 
   CHECK(rule_difference(fused(Gelu::kTanh), tanh_formula, {x}, 0) < kRoundingTolerance);
   CHECK(rule_difference(fused(Gelu::kErf), erf_formula, {x}, 0) < kRoundingTolerance);
 }
+
+TEST_CASE("gelu of integers is refused on every backend", "[ops]") {
+  const Array ids = random_ids({{"embed", 3}}, 5, 1);
+  for (const char* name : {"reference", "cpu"})
+    CHECK_THROWS(evaluate([](const auto& in) { return std::vector{gelu(in[0], Gelu::kTanh)}; },
+                          {ids}, *make_backend(name), DType::f32));
+}

@@ -1,5 +1,7 @@
 #include <cmath>
 
+#include <limits>
+
 #include "support/checks.h"
 
 using namespace levanter;
@@ -215,4 +217,30 @@ TEST_CASE("map refuses mixed types, and integers where only floats make sense", 
   CHECK_THAT(trace_error(node(Map::kExp), {i}), Catch::Contains("exp of i32"));
   CHECK_THAT(trace_error(node(Map::kDiv), {i, i}), Catch::Contains("div of i32"));
   CHECK_THAT(trace_error(node(Map::kAdd), {i}), Catch::Contains("add takes 2 operands"));
+}
+
+TEST_CASE("at a kink the gradient is the field's: 0 for relu and abs, and 0^2 has none in 2",
+          "[ops]") {
+  const Array zero{{DType::f64, {{"a", 1}}}, {0}}, two{{DType::f64, {{"a", 1}}}, {2}};
+  const auto reference = make_backend("reference");
+  const auto slope = [&](const Build& f, const std::vector<Array>& in, size_t which) {
+    const Build total = [&](const auto& x) { return std::vector{sum(f(x)[0], {{"a", 1}})}; };
+    return gradient(total, in, which, *reference).values[0];
+  };
+  CHECK(slope([](const auto& x) { return std::vector{relu(x[0])}; }, {zero}, 0) == 0);
+  CHECK(slope([](const auto& x) { return std::vector{map(Map::kAbs, x[0])}; }, {zero}, 0) == 0);
+  CHECK(slope([](const auto& x) { return std::vector{map(Map::kPow, x[0], x[1])}; }, {zero, two},
+              1) == 0);
+}
+
+TEST_CASE("the larger and the smaller of two are NaN where either is, on every backend", "[ops]") {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const Array a{{DType::f64, {{"a", 2}}}, {1, nan}}, b{{DType::f64, {{"a", 2}}}, {nan, 1}};
+  for (const char* name : {"reference", "cpu"})
+    for (const Map opcode : {Map::kMax, Map::kMin}) {
+      const auto y = evaluate([&](const auto& x) { return std::vector{map(opcode, x[0], x[1])}; },
+                              {a, b}, *make_backend(name), DType::f32);
+      CHECK(std::isnan(y[0].values[0]));
+      CHECK(std::isnan(y[0].values[1]));
+    }
 }

@@ -98,8 +98,8 @@ bool same_bits(const std::vector<Array>& a, const std::vector<Array>& b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i)
     if (!(a[i].type == b[i].type) || a[i].values.size() != b[i].values.size() ||
-        std::memcmp(a[i].values.data(), b[i].values.data(), a[i].values.size() * sizeof(double)) !=
-            0)
+        (!a[i].values.empty() && std::memcmp(a[i].values.data(), b[i].values.data(),
+                                             a[i].values.size() * sizeof(double)) != 0))
       return false;
   return true;
 }

@@ -100,8 +100,8 @@ TEST_CASE("a terminal shows one line that is redrawn, with evaluations above it"
   console->log({{"eval/loss", 1.5}}, 502);
   console->finish();
   const std::string text = console.text();
-  CHECK_THAT(text,
-             Contains("\r\x1b[K[============>           ] 50.0%  step 500/1000  loss 2.0000"));
+  CHECK_THAT(text, Contains("] 50.0%  step 500/1000  loss 2.0000  lr 1.00e-03  12,345 tokens/s"));
+  CHECK_THAT(text, Contains("12,345 tokens/s  eta 4m 11s"));  // all of it on 80 columns
   CHECK_THAT(text, !Contains("step 501/1000"));
   CHECK_THAT(text, Contains("\r\x1b[Kstep 502/1000  eval/loss 1.5000  (best so far)\n\r\x1b[K["));
   CHECK(text.ends_with("\n"));
