@@ -1,5 +1,6 @@
 // Elementwise arithmetic, one element at a time.
 #include <cmath>
+#include <type_traits>
 
 #include "kernels/reference/walk.h"
 #include "ops/ops.h"
@@ -86,16 +87,17 @@ class MapKernel final : public LoopKernel {
   void run(const void* const* in, void* const* out, void*) const override {
     with_type(outputs[0].dtype, [&](auto zero) {
       using T = decltype(zero);
+      using Wide = std::conditional_t<std::is_same_v<T, Bf16>, float, T>;
       const size_t n = inputs.size();
       std::array<const View*, Walk::kMaxOperands> views{};
       for (size_t i = 0; i < n; ++i) views[i] = &inputs[i].view;
       views[n] = &outputs[0].view;
       const auto opcode = static_cast<Map>(attributes.code);
       Walk(outputs[0].view.axes, std::span(views.data(), n + 1)).each([&](const auto& at) {
-        const T a = static_cast<const T*>(in[0])[at[0]];
-        const T b = n > 1 ? static_cast<const T*>(in[1])[at[1]] : T{0};
-        const T c = n > 2 ? static_cast<const T*>(in[2])[at[2]] : T{0};
-        static_cast<T*>(out[0])[at[n]] = apply(opcode, a, b, c);
+        const Wide a = static_cast<const T*>(in[0])[at[0]];
+        const Wide b = n > 1 ? Wide{static_cast<const T*>(in[1])[at[1]]} : Wide{0};
+        const Wide c = n > 2 ? Wide{static_cast<const T*>(in[2])[at[2]]} : Wide{0};
+        static_cast<T*>(out[0])[at[n]] = apply<Wide>(opcode, a, b, c);
       });
     });
   }

@@ -1,4 +1,5 @@
-// Sum, largest or smallest, element by element; sums of f32 are kept in f64.
+// Sum, largest or smallest, element by element; sums are kept in f64. bf16
+// gives f32.
 #include "kernels/reference/walk.h"
 #include "ops/ops.h"
 
@@ -23,11 +24,12 @@ class ReduceKernel final : public LoopKernel {
     const auto kind = static_cast<Reduce>(attributes.code);
     Walk outer(outputs[0].view.axes, {&inputs[0].view, &outputs[0].view});
     Walk inner(attributes.axes, {&inputs[0].view});
-    with_type(outputs[0].dtype, [&](auto zero) {
+    with_type(inputs[0].dtype, [&](auto zero) {
       using T = decltype(zero);
-      using Wide = std::conditional_t<std::is_floating_point_v<T>, double, T>;
+      using Wide = std::conditional_t<std::is_integral_v<T>, T, double>;
+      using Out = std::conditional_t<std::is_same_v<T, Bf16>, float, T>;
       const auto* x = static_cast<const T*>(in[0]);
-      auto* y = static_cast<T*>(out[0]);
+      auto* y = static_cast<Out*>(out[0]);
       outer.each([&](const auto& at) {
         Wide total{0};
         bool first = true;
@@ -36,7 +38,7 @@ class ReduceKernel final : public LoopKernel {
           total = first ? value : combine(kind, total, value);
           first = false;
         });
-        y[at[1]] = static_cast<T>(total);
+        y[at[1]] = static_cast<Out>(total);
       });
     });
   }

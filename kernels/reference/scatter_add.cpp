@@ -20,7 +20,9 @@ class ScatterKernel final : public LoopKernel {
       Walk(inputs[0].view.axes, {&inputs[0].view, &inputs[1].view, &y_view})
           .each([&](const auto& at) {
             const int64_t i = index[at[1]];
-            if (i >= 0 && i < size) y[at[2] + i * stride] += x[at[0]];
+            if (i < 0 || i >= size) return;
+            auto& sum = y[at[2] + i * stride];
+            sum = static_cast<decltype(zero)>(sum + x[at[0]]);
           });
     });
   }

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "base/bf16.h"
 #include "device/backend.h"
 
 namespace levanter::reference {
@@ -76,6 +77,8 @@ void with_type(DType dtype, Fn&& fn) {
       return fn(int32_t{});
     case DType::u32:
       return fn(uint32_t{});
+    case DType::bf16:
+      return fn(Bf16{});
   }
 }
 

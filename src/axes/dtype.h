@@ -7,12 +7,17 @@
 
 namespace levanter {
 
-enum class DType : uint8_t { f32, f64, i32, u32 };
+/// bf16 is a format of storage: see base/bf16.h.
+enum class DType : uint8_t { f32, f64, i32, u32, bf16 };
 
-constexpr int64_t size_of(DType dtype) { return dtype == DType::f64 ? 8 : 4; }
-constexpr bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
+constexpr int64_t size_of(DType dtype) {
+  return dtype == DType::f64 ? 8 : dtype == DType::bf16 ? 2 : 4;
+}
+constexpr bool is_float(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::bf16;
+}
 
-/// "f32", "f64", "i32", "u32".
+/// "f32", "f64", "i32", "u32", "bf16".
 std::string_view name_of(DType dtype);
 std::optional<DType> dtype_from_name(std::string_view name);
 

@@ -155,6 +155,8 @@ Element element_of(DType dtype) {
       return Element::i32;
     case DType::u32:
       return Element::u32;
+    case DType::bf16:
+      return Element::bf16;
   }
   LEV_CHECK(false, "an element type without a stored form");
 }

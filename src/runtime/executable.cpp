@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/bf16.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "passes/memory_plan.h"
@@ -68,6 +69,9 @@ void Executable::Impl::write_constants() {
         break;
       case DType::u32:
         *static_cast<uint32_t*>(at) = static_cast<uint32_t>(value);
+        break;
+      case DType::bf16:
+        *static_cast<Bf16*>(at) = static_cast<float>(value);
         break;
     }
   }

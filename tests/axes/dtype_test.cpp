@@ -5,10 +5,10 @@
 using namespace levanter;
 
 TEST_CASE("element types have names, sizes and kinds", "[axes]") {
-  for (const DType dtype : {DType::f32, DType::f64, DType::i32, DType::u32}) {
+  for (const DType dtype : {DType::f32, DType::f64, DType::i32, DType::u32, DType::bf16}) {
     CHECK(dtype_from_name(name_of(dtype)) == dtype);
-    CHECK(size_of(dtype) == (dtype == DType::f64 ? 8 : 4));
-    CHECK(is_float(dtype) == (name_of(dtype)[0] == 'f'));
+    CHECK(size_of(dtype) == (dtype == DType::f64 ? 8 : dtype == DType::bf16 ? 2 : 4));
+    CHECK(is_float(dtype) == (name_of(dtype).find('f') != std::string_view::npos));
   }
   CHECK(name_of(DType::u32) == "u32");
   CHECK_FALSE(dtype_from_name("f16"));

@@ -1,5 +1,7 @@
 #include "support/evaluate.h"
 
+#include "base/bf16.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -32,6 +34,9 @@ std::vector<std::byte> pack(const Array& array, DType dtype) {
       case DType::u32:
         reinterpret_cast<uint32_t*>(bytes.data())[i] = static_cast<uint32_t>(x);
         break;
+      case DType::bf16:
+        reinterpret_cast<Bf16*>(bytes.data())[i] = static_cast<float>(x);
+        break;
     }
   }
   return bytes;
@@ -51,6 +56,9 @@ Array unpack(const std::vector<std::byte>& bytes, const Type& type) {
         break;
       case DType::u32:
         array.values[i] = reinterpret_cast<const uint32_t*>(bytes.data())[i];
+        break;
+      case DType::bf16:
+        array.values[i] = reinterpret_cast<const Bf16*>(bytes.data())[i];
         break;
     }
   return array;
