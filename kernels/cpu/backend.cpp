@@ -65,10 +65,9 @@ class PackingKernel final : public Kernel {
     for (size_t i = 0; i < inputs_.size(); ++i) {
       pointers[i] = in[i];
       if (!packs_[i]) continue;
-      auto* copy = reinterpret_cast<float*>(at);
-      copy_strided(context_.pool, floats(in[i]), inputs_[i].view, copy,
+      copy_strided(context_.pool, inputs_[i].dtype, in[i], inputs_[i].view, at,
                    View::row_major(inputs_[i].view.axes));
-      pointers[i] = copy;
+      pointers[i] = at;
       at += align64(inputs_[i].bytes());
     }
     inner_->run(pointers, out, at);
