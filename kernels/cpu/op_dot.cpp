@@ -3,8 +3,7 @@
 
 #include "base/error.h"
 #include "kernels/cpu/copy.h"
-#include "kernels/cpu/gemm.h"
-#include "kernels/cpu/kernel.h"
+#include "kernels/cpu/dot.h"
 
 namespace levanter::cpu {
 
@@ -36,11 +35,11 @@ struct Factor {
   int64_t row = 0, col = 0;  ///< strides of (m or k) and (k or n)
 };
 
-class DotKernel final : public CpuKernel {
+class DotKernel final : public TiledDot {
  public:
   /// `first`: index of the left factor among the inputs; `store`: added to input 0 or not.
   DotKernel(Context& c, const KernelRequest& request, size_t first, Store store)
-      : CpuKernel(c, request), store_(store) {
+      : TiledDot(c, request), store_(store) {
     const View &a = inputs[first].view, &b = inputs[first + 1].view;
     const Axes out = outputs[0].view.axes, &left = a.axes, &right = b.axes;
     batch_ = intersect(intersect(out, left), right);
@@ -82,6 +81,27 @@ class DotKernel final : public CpuKernel {
       copy_strided(context.pool, DType::f32, in[0], inputs[0].view, c, result_);
     multiply(a, b, c, scratch);
     if (result_copied_) copy_strided(context.pool, DType::f32, c, result_, out[0], outputs[0].view);
+  }
+
+  bool has_tiles(int64_t columns, bool whole) const override {
+    return !result_copied_ && batch_.elements() == 1 && result_.is_contiguous() &&
+           n_.elements() == columns && (!whole || gemm_->grid().tiles_n == 1);
+  }
+
+  void run_tiles(const void* const* in, float* result, void* workspace,
+                 const std::function<void(const Tile&, int)>& take) const override {
+    auto* scratch = static_cast<std::byte*>(workspace);
+    const std::byte* a = prepare(a_, in, scratch);
+    const std::byte* b = prepare(b_, in, scratch);
+    if (gemm_->packs()) {
+      gemm_->pack(context.pool, b, scratch);
+      b = scratch;
+      scratch += gemm_->packed_bytes();
+    }
+    const auto stride = static_cast<int64_t>(gemm_->scratch_bytes_per_worker());
+    context.pool.parallel_for(gemm_->tiles(), [&](int64_t index, int worker) {
+      take(gemm_->multiply(index, worker, a, b, scratch + worker * stride, result), worker);
+    });
   }
 
  private:
@@ -190,6 +210,10 @@ std::unique_ptr<Kernel> make_dot_add(Context& context, const KernelRequest& requ
 }
 
 }  // namespace
+
+std::unique_ptr<TiledDot> make_tiled_dot(Context& context, const KernelRequest& request) {
+  return std::make_unique<DotKernel>(context, request, 0, Store::kOverwrite);
+}
 
 extern const CpuKernelEntry dot_entry;
 const CpuKernelEntry dot_entry = {{.op = "dot", .make = make_dot},

@@ -1,5 +1,5 @@
 // Dropout: the mask comes from each row's key and the index inside the row.
-#include "kernels/cpu/kernel.h"
+#include "kernels/cpu/region_kernel.h"
 
 namespace levanter::cpu {
 
@@ -30,6 +30,6 @@ class DropoutKernel final : public CpuKernel {
 
 extern const CpuKernelEntry dropout_entry;
 const CpuKernelEntry dropout_entry = {
-    {.op = "dropout", .make = make<DropoutKernel>, .packs_inputs = true}};
+    {.op = "dropout", .make = make_either<DropoutKernel>, .packs_inputs = true}};
 
 }  // namespace levanter::cpu

@@ -1,5 +1,5 @@
 // GELU and its gradient on vector spans.
-#include "kernels/cpu/kernel.h"
+#include "kernels/cpu/region_kernel.h"
 #include "ops/ops.h"
 
 namespace levanter::cpu {
@@ -40,7 +40,7 @@ class GeluGradKernel final : public CpuKernel {
 
 extern const CpuKernelEntry gelu_entry;
 const CpuKernelEntry gelu_entry = {
-    {.op = "gelu", .make = make<GeluKernel>, .packs_inputs = true},
-    {.op = "gelu_grad", .make = make<GeluGradKernel>, .packs_inputs = true}};
+    {.op = "gelu", .make = make_either<GeluKernel>, .packs_inputs = true},
+    {.op = "gelu_grad", .make = make_either<GeluGradKernel>, .packs_inputs = true}};
 
 }  // namespace levanter::cpu

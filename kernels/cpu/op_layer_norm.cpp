@@ -1,5 +1,5 @@
 // Layer norm over rows, and its gradients: weights in two stages over fixed blocks of rows.
-#include "kernels/cpu/kernel.h"
+#include "kernels/cpu/region_kernel.h"
 
 namespace levanter::cpu {
 
@@ -48,6 +48,8 @@ class LayerNormGradKernel final : public CpuKernel {
     context.pool.parallel_for(blocks_, [&](int64_t block, int) {
       const int64_t first = block * kBlockRows, count = std::min(kBlockRows, rows_ - first);
       const int64_t at = first * width_;
+      std::fill_n(dweight + block * width_, width_, 0.0f);
+      std::fill_n(dbias + block * width_, width_, 0.0f);
       context.vector.layer_norm_weight_block(dweight + block * width_, dbias + block * width_,
                                              dy + at, x + at, mean + first, rstd + first, count,
                                              width_);
@@ -71,11 +73,11 @@ class LayerNormGradKernel final : public CpuKernel {
 
 extern const CpuKernelEntry layer_norm_entry;
 const CpuKernelEntry layer_norm_entry = {{.op = "layer_norm",
-                                          .make = make<LayerNormKernel>,
+                                          .make = make_either<LayerNormKernel>,
                                           .supports = rows_last,
                                           .packs_inputs = true},
                                          {.op = "layer_norm_grad",
-                                          .make = make<LayerNormGradKernel>,
+                                          .make = make_either<LayerNormGradKernel>,
                                           .supports = rows_last,
                                           .packs_inputs = true}};
 

@@ -3,24 +3,12 @@
 
 #include "kernels/cpu/kernel.h"
 #include "kernels/cpu/loop.h"
-#include "ops/ops.h"
+#include "kernels/cpu/map_table.h"
+#include "kernels/cpu/region_kernel.h"
 
 namespace levanter::cpu {
 
 namespace {
-
-/// The vector table's index of a graph opcode: the two enums are in one order up to kIsFinite and
-/// from kAdd to kOr.
-UnaryOp unary_of(Map opcode) { return static_cast<UnaryOp>(opcode); }
-BinaryOp binary_of(Map opcode) {
-  return static_cast<BinaryOp>(static_cast<int>(opcode) - static_cast<int>(Map::kAdd));
-}
-static_assert(static_cast<int>(UnaryOp::kIsFinite) == static_cast<int>(Map::kIsFinite));
-static_assert(static_cast<int>(UnaryOp::kExp) == static_cast<int>(Map::kExp));
-static_assert(static_cast<int>(BinaryOp::kPow) ==
-              static_cast<int>(Map::kPow) - static_cast<int>(Map::kAdd));
-static_assert(static_cast<int>(BinaryOp::kOr) ==
-              static_cast<int>(Map::kOr) - static_cast<int>(Map::kAdd));
 
 /// An operand whose inner stride is neither 0 nor 1 is gathered into a span of this many elements.
 constexpr int64_t kSpan = 1024;
@@ -71,12 +59,11 @@ class MapKernel final : public CpuKernel {
     if (opcode == Map::kSelect) {
       context.vector.select(y, x[0], step[0], x[1], step[1], x[2], step[2], n);
     } else if (opcode >= Map::kAdd) {
-      context.vector.binary[static_cast<size_t>(binary_of(opcode))](y, x[0], step[0], x[1], step[1],
-                                                                    n);
+      context.vector.binary[binary_index(opcode)](y, x[0], step[0], x[1], step[1], n);
     } else if (step[0] == 1) {
-      context.vector.unary[static_cast<size_t>(unary_of(opcode))](y, x[0], n);
+      context.vector.unary[unary_index(opcode)](y, x[0], n);
     } else {  // one value for the whole span
-      context.vector.unary[static_cast<size_t>(unary_of(opcode))](y, x[0], 1);
+      context.vector.unary[unary_index(opcode)](y, x[0], 1);
       for (int64_t i = 1; i < n; ++i) y[i] = y[0];
     }
   }
@@ -86,6 +73,7 @@ class MapKernel final : public CpuKernel {
 };
 
 std::unique_ptr<Kernel> make_map(Context& context, const KernelRequest& request) {
+  if (is_bf16(request)) return make_region(context, request);
   if (request.outputs[0].dtype != DType::f32 || !request.outputs[0].view.is_contiguous())
     return nullptr;
   return make<MapKernel>(context, request);

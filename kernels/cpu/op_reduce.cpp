@@ -1,5 +1,5 @@
 // Sums over leading or trailing axes, maxima over trailing ones.
-#include "kernels/cpu/kernel.h"
+#include "kernels/cpu/region_kernel.h"
 #include "ops/ops.h"
 
 namespace levanter::cpu {
@@ -67,13 +67,14 @@ class RowReduceKernel final : public CpuKernel {
 std::unique_ptr<Kernel> make_reduce(Context& context, const KernelRequest& request) {
   const Attributes& a = request.node.attributes;
   const ArrayInfo& x = request.inputs[0];
-  if (x.dtype != DType::f32 || !x.view.is_contiguous() || x.view.axes.elements() == 0 ||
-      static_cast<Reduce>(a.code) == Reduce::kMin)
-    return nullptr;
-  if (trails(x.view.axes, a.axes)) return make<RowReduceKernel>(context, request);
-  if (leads(x.view.axes, a.axes) && static_cast<Reduce>(a.code) == Reduce::kSum)
-    return make<ColumnSumKernel>(context, request);
-  return nullptr;
+  const bool whole = x.view.is_contiguous() && x.view.axes.elements() > 0;
+  const bool sums = static_cast<Reduce>(a.code) == Reduce::kSum;
+  const bool rows = trails(x.view.axes, a.axes), columns = leads(x.view.axes, a.axes) && !rows;
+  if (!whole || static_cast<Reduce>(a.code) == Reduce::kMin) return nullptr;
+  if (x.dtype == DType::bf16 && columns && sums) return make_region(context, request);
+  if (x.dtype != DType::f32) return nullptr;
+  if (rows) return make<RowReduceKernel>(context, request);
+  return columns && sums ? make<ColumnSumKernel>(context, request) : nullptr;
 }
 
 }  // namespace

@@ -35,8 +35,9 @@ enum class UnaryOp {
   kCopy,
   kGeluTanh,
   kGeluErf,
+  kRoundBf16,  ///< to the nearest bf16, ties to even
 };
-inline constexpr size_t kUnaryOps = 18;
+inline constexpr size_t kUnaryOps = 19;
 
 /// Elementwise functions of two operands. Maximum and minimum are NaN where either operand is; pow
 /// is the C library's. The last two are gelu's gradients from gelu's input:
@@ -97,6 +98,10 @@ struct VectorKernels {
   void (*select)(float* y, const float* c, int64_t c_step, const float* a, int64_t a_step,
                  const float* b, int64_t b_step, int64_t n);
 
+  /// bf16 as f32, and f32 rounded to bf16 as base/bf16.h does; the spans do not overlap.
+  void (*widen)(float* y, const uint16_t* a, int64_t n);
+  void (*narrow)(uint16_t* y, const float* a, int64_t n);
+
   float (*sum)(const float* a, int64_t n);
   float (*sum_squares)(const float* a, int64_t n);
   float (*max)(const float* a, int64_t n);  ///< NaN where an element is; -inf for n = 0
@@ -112,13 +117,15 @@ struct VectorKernels {
   /// With h = (x - mean) rstd and g = dy weight: dx = rstd (g - mean(g) - h mean(g h)), row by row.
   void (*layer_norm_backward)(float* dx, const float* dy, const float* x, const float* mean,
                               const float* rstd, const float* weight, int64_t rows, int64_t width);
-  /// Sums over one block of rows, in row order: dweight[c] = sum of dy (x - mean) rstd and dbias[c]
-  /// = sum of dy; `dbias` may be nullptr. The blocks' results are added by sum_rows.
+  /// Adds rows, in order, to a block's sums: dy (x - mean) rstd to dweight[c] and dy to dbias[c];
+  /// `dbias` may be nullptr. The blocks' results are added by sum_rows.
   void (*layer_norm_weight_block)(float* dweight, float* dbias, const float* dy, const float* x,
                                   const float* mean, const float* rstd, int64_t rows,
                                   int64_t width);
   /// y[c] = sum over rows, in row order, of a[r * stride + c], for c in [0, width).
   void (*sum_rows)(float* y, const float* a, int64_t stride, int64_t rows, int64_t width);
+  /// The same with the rows added to what y holds.
+  void (*add_rows)(float* y, const float* a, int64_t stride, int64_t rows, int64_t width);
 
   /// In place over one row of n >= mask.limit scores: s = softmax(scale * s) over the keys of the
   /// mask, 0 elsewhere. Returns the logarithm of the sum of exp(scale * s), -inf where no key is

@@ -56,6 +56,10 @@ struct GeluErf {
   static Floats of(Floats a) { return gelu_erf(a); }
 };
 
+struct RoundBf16 {
+  static Floats of(Floats a) { return from_bits(bf16_bits(a) << 16); }
+};
+
 template <class Op>
 void unary(float* y, const float* a, int64_t n) {
   for_vectors(n, [=](int64_t i, int64_t count) {
@@ -152,11 +156,25 @@ void select_spans(float* y, const float* c, int64_t c_step, const float* a, int6
 }  // namespace
 
 void fill_map(VectorKernels& table) {
-  const VectorKernels::Unary in_order[kUnaryOps] = {
-      unary<Neg>,  unary<Abs>,           unary<Exp>,           unary<Log>,  unary_scalar<::log1pf>,
-      unary<Sqrt>, unary<Rsqrt>,         unary<Rcp>,           unary<Tanh>, unary<Sigmoid>,
-      unary<Erf>,  unary_scalar<::sinf>, unary_scalar<::cosf>, unary<Not>,  unary<IsFinite>,
-      copy,        unary<GeluTanh>,      unary<GeluErf>};
+  const VectorKernels::Unary in_order[kUnaryOps] = {unary<Neg>,
+                                                    unary<Abs>,
+                                                    unary<Exp>,
+                                                    unary<Log>,
+                                                    unary_scalar<::log1pf>,
+                                                    unary<Sqrt>,
+                                                    unary<Rsqrt>,
+                                                    unary<Rcp>,
+                                                    unary<Tanh>,
+                                                    unary<Sigmoid>,
+                                                    unary<Erf>,
+                                                    unary_scalar<::sinf>,
+                                                    unary_scalar<::cosf>,
+                                                    unary<Not>,
+                                                    unary<IsFinite>,
+                                                    copy,
+                                                    unary<GeluTanh>,
+                                                    unary<GeluErf>,
+                                                    unary<RoundBf16>};
   const VectorKernels::Binary pairs_in_order[kBinaryOps] = {
       binary<Add>, binary<Sub>, binary<Mul>,          binary<Div>,        binary<Max>,
       binary<Min>, power,       binary<Less>,         binary<LessEqual>,  binary<Equal>,
@@ -168,6 +186,7 @@ void fill_map(VectorKernels& table) {
 
 void fill_table(VectorKernels& table) {
   fill_map(table);
+  fill_bf16(table);
   fill_reduce(table);
   fill_norm(table);
   fill_softmax(table);

@@ -65,7 +65,7 @@ void layer_norm_backward(float* dx, const float* dy, const float* x, const float
   }
 }
 
-/// Sums the columns [c, c + kVectors * 16) of the block, or the last `count` < 16 of them.
+/// Adds the columns [c, c + kVectors * 16) of the block, or the last `count` < 16 of them.
 template <int kVectors>
 [[gnu::always_inline]] inline void weight_columns(float* dweight, float* dbias, const float* dy,
                                                   const float* x, const float* mean,
@@ -73,7 +73,10 @@ template <int kVectors>
                                                   int64_t c, int64_t count) {
   Floats weight_sum[kVectors], bias_sum[kVectors];
 #pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) weight_sum[v] = bias_sum[v] = splat(0.0f);
+  for (int v = 0; v < kVectors; ++v) {
+    weight_sum[v] = load_up_to(dweight + c + v * kLanes, count);
+    bias_sum[v] = dbias != nullptr ? load_up_to(dbias + c + v * kLanes, count) : splat(0.0f);
+  }
   for (int64_t r = 0; r < rows; ++r) {
     const Floats center = splat(mean[r]), by = splat(rstd[r]);
 #pragma GCC unroll 4

@@ -48,24 +48,24 @@ void scale(float* y, const float* a, float factor, int64_t n) {
   });
 }
 
-void sum_rows(float* y, const float* a, int64_t stride, int64_t rows, int64_t width) {
+/// y[c] = or += the rows' sums, in row order.
+template <bool kAdds>
+void rows_sum(float* y, const float* a, int64_t stride, int64_t rows, int64_t width) {
   int64_t c = 0;
   for (; c + 4 * kLanes <= width; c += 4 * kLanes) {
-    Floats sum0 = splat(0.0f), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+    Floats sum[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) sum[v] = kAdds ? load(y + c + v * kLanes) : splat(0.0f);
     const float* row = a + c;
     for (int64_t r = 0; r < rows; ++r, row += stride) {
-      sum0 = sum0 + load(row);
-      sum1 = sum1 + load(row + kLanes);
-      sum2 = sum2 + load(row + 2 * kLanes);
-      sum3 = sum3 + load(row + 3 * kLanes);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) sum[v] = sum[v] + load(row + v * kLanes);
     }
-    store(y + c, sum0);
-    store(y + c + kLanes, sum1);
-    store(y + c + 2 * kLanes, sum2);
-    store(y + c + 3 * kLanes, sum3);
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) store(y + c + v * kLanes, sum[v]);
   }
   for_vectors(width - c, [=](int64_t i, int64_t count) {
-    Floats total = splat(0.0f);
+    Floats total = kAdds ? load_up_to(y + c + i, count) : splat(0.0f);
     const float* row = a + c + i;
     for (int64_t r = 0; r < rows; ++r, row += stride) total = total + load_up_to(row, count);
     store_up_to(y + c + i, total, count);
@@ -101,7 +101,8 @@ void fill_reduce(VectorKernels& table) {
   table.dot = dot;
   table.add_to = add_to;
   table.scale = scale;
-  table.sum_rows = sum_rows;
+  table.sum_rows = rows_sum<false>;
+  table.add_rows = rows_sum<true>;
   table.adamw = adamw;
 }
 

@@ -9,6 +9,7 @@
 #include "commands/command.h"
 #include "data/loader.h"
 #include "device/backends.h"
+#include "ops/fused.h"
 #include "ops/ops.h"
 #include "train/engine.h"
 #include "train/peak.h"
@@ -62,6 +63,7 @@ class Profile final : public StepObserver {
   void before(const Node&) override { start_ = now_seconds(); }
   void after(const Node& node, const std::string&, void* const*) override {
     std::string name = node.op->name;
+    if (node.body) name += cat(" ", members_of(node));
     if (name == "map") name += cat(" ", name_of(static_cast<Map>(node.attributes.code)));
     seconds_[name] += now_seconds() - start_;
   }

@@ -77,11 +77,13 @@ std::string Graph::describe(NodeId id) const {
   return place(path(origin.path), origin.where);
 }
 
-std::string Graph::print() const {
+std::string Graph::print() const { return print_lines(""); }
+
+std::string Graph::print_lines(const std::string& indent) const {
   std::string text;
   for (NodeId id = 0; id < nodes_.size(); ++id) {
     const Node& node = nodes_[id];
-    text += cat("%", id, " = ", node.op->name);
+    text += cat(indent, "%", id, " = ", node.op->name);
     if (node.attributes.code) text += cat("#", node.attributes.code);
     text += "(";
     for (size_t i = 0; i < node.inputs.size(); ++i) {
@@ -92,6 +94,12 @@ std::string Graph::print() const {
     for (const Type& type : node.outputs) text += cat(" ", to_string(type));
     if (const std::string& module = path(node.origin.path); !module.empty())
       text += cat("  ; ", module);
+    text += "\n";
+    if (!node.body) continue;
+    text += node.body->graph.print_lines(indent + "  ");
+    text += indent + "  results";
+    for (const Value& result : node.body->results)
+      text += cat(" %", result.node, result.output ? cat(".", result.output) : std::string());
     text += "\n";
   }
   return text;

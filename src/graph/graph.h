@@ -78,12 +78,15 @@ struct Origin {
   std::source_location where;
 };
 
+struct Body;
+
 struct Node {
   const Op* op = nullptr;
   Attributes attributes;
   std::vector<Value> inputs;
   std::vector<Type> outputs;
   Origin origin;
+  std::shared_ptr<const Body> body = nullptr;  ///< what a `fused` node computes; shared by copies
 };
 
 /// Nodes in the order they were traced, which is a topological order. Passes make new graphs.
@@ -133,6 +136,8 @@ class Graph {
   Graph empty_copy() const;
 
  private:
+  std::string print_lines(const std::string& indent) const;
+
   struct Tables {
     std::deque<std::string> paths{""};
     std::deque<Region> regions{Region{}};
@@ -142,6 +147,12 @@ class Graph {
   std::shared_ptr<Tables> tables_;
   Origin origin_;
   bool keep_location_ = false;
+};
+
+/// The program of a `fused` node: its i-th `input` node stands for the node's input i.
+struct Body {
+  Graph graph;
+  std::vector<Value> results;  ///< the fused node's outputs
 };
 
 /// While it lives, new nodes carry this origin (the path, region and phase, and with

@@ -41,7 +41,7 @@ size_t hash_of(const Node& node) {
 
 bool equal(const Node& a, const Node& b) {
   return a.op == b.op && a.attributes == b.attributes && a.inputs == b.inputs &&
-         a.origin.generation == b.origin.generation;
+         a.origin.generation == b.origin.generation && a.body == b.body;
 }
 
 /// What went before. In a lowered function every node has been matched to a kernel, so no new kind
@@ -158,9 +158,10 @@ Function canonicalise(const Function& function) {
   return Canonicaliser(rewritten, Stage::kLowered).run();  // drops what the rewrites left unused
 }
 
-Function optimise(const Function& function, const Backend& backend) {
+Function optimise(const Function& function, const Backend& backend, Fusion fusion) {
   const Function lowered = decompose(canonicalise(remat(canonicalise(function))), backend);
-  return schedule(Canonicaliser(lowered, Stage::kLowered).run());
+  Function merged = Canonicaliser(lowered, Stage::kLowered).run();
+  return schedule(fusion == Fusion::kRegions ? fuse(merged, backend) : std::move(merged));
 }
 
 }  // namespace levanter

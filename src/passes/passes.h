@@ -27,12 +27,19 @@ Function remat(const Function& function);
 /// Replaces every composite that the backend has no kernel for by its decomposition.
 Function decompose(Function function, const Backend& backend);
 
+/// Makes one node, with the replaced ones as its body, of neighbours that do arithmetic over the
+/// same axes: elementwise ops, layer norms, their gradients, sums over leading axes. Changes no
+/// bit, and joins nothing that the backend has no kernel for.
+Function fuse(const Function& function, const Backend& backend);
+
 /// Moves every node that takes over an argument's memory to right after its last operand: gradients
 /// are then added to their accumulators as soon as they are there.
 Function schedule(const Function& function);
 
 /// canonicalise, remat, canonicalise, decompose, a last merge of equal nodes, which drops what is
-/// unused and brings in no op that the backend has not been asked about, and schedule.
-Function optimise(const Function& function, const Backend& backend);
+/// unused and brings in no op that the backend has not been asked about, fuse and schedule.
+enum class Fusion { kNone, kRegions };
+Function optimise(const Function& function, const Backend& backend,
+                  Fusion fusion = Fusion::kRegions);
 
 }  // namespace levanter

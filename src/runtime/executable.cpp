@@ -124,12 +124,22 @@ std::string Executable::peak_place() const {
              graph.describe(node));
 }
 
+namespace {
+
+void add_flops(const Graph& graph, const Node& node, std::map<std::string, double>& total) {
+  if (node.op->cost) total[node.op->name] += node.op->cost(node, graph.input_types(node)).flops;
+}
+
+}  // namespace
+
 std::vector<std::pair<std::string, double>> Executable::flops_by_op() const {
   std::map<std::string, double> total;
   for (const Step& step : impl_->lowered.steps) {
     const Node& node = impl_->function.graph.node(step.node);
-    if (node.op->cost)
-      total[node.op->name] += node.op->cost(node, impl_->function.graph.input_types(node)).flops;
+    add_flops(impl_->function.graph, node, total);
+    if (node.body)
+      for (const Node& member : node.body->graph.nodes())
+        add_flops(node.body->graph, member, total);
   }
   return {total.begin(), total.end()};
 }

@@ -25,9 +25,10 @@ FlatLayout lay_out(const std::vector<nn::Param>& params) {
 }
 
 Executable make(Function function, const StepOptions& options, const Backend& backend) {
-  return compile(
-      options.optimise ? optimise(function, backend) : decompose(std::move(function), backend),
-      backend);
+  const Fusion fusion = options.fuse ? Fusion::kRegions : Fusion::kNone;
+  return compile(options.optimise ? optimise(function, backend, fusion)
+                                  : decompose(std::move(function), backend),
+                 backend);
 }
 
 /// Whether some group of these has more than one microbatch.

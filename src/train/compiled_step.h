@@ -22,6 +22,7 @@ struct StepOptions {
   int64_t groups = 1;        ///< in which they are summed, G
   int64_t ranks = 1, rank = 0;
   bool optimise = true;  ///< false: node by node as traced (--eager)
+  bool fuse = true;      ///< of what is optimised; no bit depends on it
 };
 
 /// The parameters' places in a flat array of f32: tensors one after the other, each from a

@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "base/bf16.h"
 #include "base/random.h"
 #include "kernels/cpu/vector.h"
 
@@ -100,6 +101,8 @@ double reference(UnaryOp op, double x) {
       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
     case UnaryOp::kGeluErf:
       return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case UnaryOp::kRoundBf16:
+      return Bf16(static_cast<float>(x));
   }
   return NAN;
 }
@@ -182,13 +185,40 @@ void check_near(const std::vector<float>& got, const std::vector<double>& want, 
 
 }  // namespace
 
+TEST_CASE("bf16 is rounded, stored and read as base/bf16.h does, bit for bit", "[kernels]") {
+  std::vector<float> x = probes();
+  for (const uint32_t upper : {0x0000u, 0x0001u, 0x007fu, 0x3f80u, 0x3f81u, 0x7f7fu, 0x7f80u})
+    for (const uint32_t lower : {0x0000u, 0x0001u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu})
+      for (const uint32_t sign : {0u, 0x80000000u})
+        x.push_back(std::bit_cast<float>(sign | upper << 16 | lower));
+  for (const VectorKernels* kernels : runnable_vector_kernels()) {
+    for (size_t n = x.size() - 40; n <= x.size(); ++n) {
+      const auto count = static_cast<int64_t>(n);
+      std::vector<uint16_t> narrow(n + 1, 0x1234);
+      std::vector<float> wide(n + 1, 7), rounded(n + 1, 7);
+      kernels->narrow(narrow.data(), x.data(), count);
+      kernels->widen(wide.data(), narrow.data(), count);
+      kernels->unary[static_cast<size_t>(UnaryOp::kRoundBf16)](rounded.data(), x.data(), count);
+      REQUIRE((narrow[n] == 0x1234 && wide[n] == 7 && rounded[n] == 7));
+      size_t wrong = 0;
+      for (size_t i = 0; i < n; ++i) {
+        const uint32_t bits = uint32_t{Bf16(x[i]).bits()} << 16;
+        wrong += narrow[i] != bits >> 16 || std::bit_cast<uint32_t>(wide[i]) != bits ||
+                 std::bit_cast<uint32_t>(rounded[i]) != bits;
+      }
+      CHECK(wrong == 0);
+    }
+  }
+}
+
 TEST_CASE("unary kernels are within their stated ulp everywhere", "[kernels]") {
   const std::vector<float> x = probes();
   const auto n = static_cast<int64_t>(x.size());
   for (const VectorKernels* kernels : runnable_vector_kernels()) {
     for (size_t op = 0; op < kUnaryOps; ++op) {
       const auto what = static_cast<UnaryOp>(op);
-      if (what == UnaryOp::kGeluTanh || what == UnaryOp::kGeluErf) continue;
+      if (what == UnaryOp::kGeluTanh || what == UnaryOp::kGeluErf || what == UnaryOp::kRoundBf16)
+        continue;
       Guarded y(n);
       kernels->unary[op](y.data(), x.data(), n);
       REQUIRE(y.intact());
@@ -338,6 +368,8 @@ TEST_CASE("layer norm and its gradients agree with double precision", "[kernels]
                           kRows, n, static_cast<float>(kEpsilon));
       kernels->layer_norm_backward(dx.data(), dy.data(), x.data(), mean.data(), rstd.data(),
                                    weight.data(), kRows, n);
+      std::fill_n(dweight.data(), n, 0.0f);
+      std::fill_n(dbias.data(), n, 0.0f);
       kernels->layer_norm_weight_block(dweight.data(), dbias.data(), dy.data(), x.data(),
                                        mean.data(), rstd.data(), kRows, n);
       std::vector<double> y_want, dx_want, dweight_want(width), dbias_want(width);

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/random.h"
+#include "passes/passes.h"
 #include "support/checks.h"
 
 namespace levanter::testing {
@@ -211,6 +212,93 @@ class Generator {
   NamedArray index_;
 };
 
+/// Values over one space [rows..., embed] that feed one another.
+class RowsGenerator {
+ public:
+  explicit RowsGenerator(uint32_t seed) : key_(key_from_seed(seed)) {}
+
+  RandomFunction make() {
+    constexpr int64_t kBatches[] = {1, 2, 3}, kPositions[] = {1, 5, 64, 67, 131};
+    constexpr int64_t kWidths[] = {1, 3, 16, 17, 96, 131, 1024, 1031};
+    batch_ = {"batch", kBatches[below(3)]};
+    position_ = {"position", kPositions[below(5)]};
+    embed_ = {"embed", kWidths[below(8)]};
+    space_ = {batch_, position_, embed_};
+    for (int i = 0; i < 3; ++i) values_.push_back(argument(random_real(space_, seed())));
+    for (int i = 0; i < 2; ++i) vectors_.push_back(argument(random_real({embed_}, seed())));
+    columns_.push_back(argument(random_real({batch_, position_}, seed())));
+    columns_.push_back(argument(random_real({}, seed())));
+    keys_ = argument(random_keys({batch_}, seed()));
+    constexpr int64_t kInner[] = {1, 5, 64, 100};
+    inner_ = {"inner", kInner[below(4)]};
+    up_ = argument(random_real({embed_, inner_}, seed()));
+    std::vector<NamedArray> wanted = values_;
+    for (const NamedArray& vector : vectors_) wanted.push_back(vector);
+    for (int i = 0; i < 10; ++i) values_.push_back(next_value());
+    NamedArray joined =
+        below(2) ? concat(std::vector{values_.back(), tanh(values_[3])}, "embed") : values_.back();
+    function_.result("y", joined);
+    function_.result("x", values_[values_.size() - 3]);
+    const NamedArray loss = sum(values_.back(), space_) + sum(values_[5], space_);
+    for (const NamedArray& grad : backprop(loss, wanted)) function_.result("grad", grad);
+    if (below(2)) function_.result("new", values_[4], 0);
+    return {std::move(function_), std::move(inputs_)};
+  }
+
+ private:
+  size_t below(size_t bound) { return random_below(key_, at_++, bound); }
+  uint32_t seed() { return random_bits(key_, at_++); }
+
+  NamedArray argument(const Array& array) {
+    Type type = array.type;
+    if (is_float(type.dtype)) type.dtype = DType::f32;
+    inputs_.push_back(array);
+    return function_.argument("x", type);
+  }
+
+  NamedArray next_value() {
+    const NamedArray x = values_[values_.size() - 1 - below(3)], y = values_[below(values_.size())];
+    const NamedArray vector = vectors_[below(2)];
+    switch (below(11)) {
+      case 0:
+        return x + y;
+      case 10:
+        return dropout(dot(gelu(dot(x, up_, {batch_, position_, inner_}), Gelu::kErf) * 0.5, up_,
+                           space_) +
+                           vector,
+                       keys_, 0.1) +
+               x;
+      case 1:
+        return x * vector + vectors_[0];
+      case 2:
+        return gelu(x, below(2) ? Gelu::kTanh : Gelu::kErf);
+      case 3:
+        return layer_norm(x, vector, below(2) ? vectors_[1] : NamedArray(), 1e-3);
+      case 4:
+        return dropout(x, keys_, 0.25);
+      case 5:
+        return tanh(x * columns_[below(2)]);
+      case 6:
+        return select(map(Map::kLess, x, y), x * 0.5, y + vector);
+      case 7:
+        return transpose(sigmoid(transpose(x, {embed_, position_, batch_})), space_);
+      case 8:
+        return exp(broadcast(columns_[below(2)], space_)) + x;
+      default:
+        return x - broadcast(sum(y, {batch_, position_}), space_) * 1e-3;
+    }
+  }
+
+  Key key_;
+  uint64_t at_ = 0;
+  Axis batch_, position_, embed_, inner_;
+  Axes space_;
+  Function function_{"rows", DType::f32};
+  std::vector<Array> inputs_;
+  std::vector<NamedArray> values_, vectors_, columns_;
+  NamedArray keys_, up_;
+};
+
 /// Runs each node that computes in a function of its own, whose arguments are the values that its
 /// operands are or are views of.
 class EagerRun {
@@ -285,6 +373,8 @@ class EagerRun {
 }  // namespace
 
 RandomFunction random_function(uint32_t seed, DType real) { return Generator(seed, real).make(); }
+
+RandomFunction random_rows(uint32_t seed) { return RowsGenerator(seed).make(); }
 
 std::vector<Array> run_eagerly(const Function& function, const std::vector<Array>& inputs,
                                const Backend& backend) {

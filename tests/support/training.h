@@ -22,7 +22,7 @@ Gpt2Config tiny_model_with_dropout();
 /// How a step is cut up and what it runs on.
 struct StepPlan {
   int64_t microbatch = 2, microbatches = 6, groups = 6, ranks = 1;
-  bool optimise = true;
+  bool optimise = true, fuse = true;
 };
 
 /// The step of one rank; `model` and `adam` must outlive it.

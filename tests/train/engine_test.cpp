@@ -90,6 +90,8 @@ TEST_CASE("an optimised step has the bits of the step as traced", "[train]") {
       INFO(device);
       StepPlan plan{2, 3, 2};
       const Trained optimised = train_tiny(model, plan, device, 2, 3);
+      plan.fuse = false;
+      CHECK(train_tiny(model, plan, device, 2, 3) == optimised);
       plan.optimise = false;
       CHECK(train_tiny(model, plan, device, 2, 3) == optimised);
     }

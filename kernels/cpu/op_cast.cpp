@@ -1,0 +1,19 @@
+// Between f32 and bf16.
+#include "kernels/cpu/region_kernel.h"
+
+namespace levanter::cpu {
+
+namespace {
+
+std::unique_ptr<Kernel> make_cast(Context& context, const KernelRequest& request) {
+  const DType to = request.outputs[0].dtype;
+  if (!is_bf16(request) || !(to == DType::f32 || to == DType::bf16)) return nullptr;
+  return make_region(context, request);
+}
+
+}  // namespace
+
+extern const CpuKernelEntry cast_entry;
+const CpuKernelEntry cast_entry = {{.op = "cast", .make = make_cast}};
+
+}  // namespace levanter::cpu

@@ -1,0 +1,321 @@
+// Running a region's program.
+#include <algorithm>
+#include <cstring>
+
+#include "base/bf16.h"
+#include "kernels/cpu/region.h"
+
+namespace levanter::cpu {
+
+namespace {
+
+const uint16_t* halves(const void* p) { return static_cast<const uint16_t*>(p); }
+uint16_t* halves(void* p) { return static_cast<uint16_t*>(p); }
+
+}  // namespace
+
+/// What one worker knows while it runs a part.
+struct Region::Frame {
+  const VectorKernels& vector;
+  const void* const* in;
+  void* const* out;
+  float* sums;
+  float* registers;
+  Tile product{};                       ///< or the whole of it
+  std::array<bool, kOutputs> direct{};  ///< written by the instruction that makes the value
+  bool repeats = false;                 ///< tiles are of several rows: what stays is loaded once
+  std::array<const float*, kValues> at{};
+  std::array<int64_t, kValues> step{};  ///< 1 for a span, 0 for one value
+};
+
+void Region::run(const void* const* in, void* const* out, void* workspace) const {
+  const int64_t sum_floats = sum_count_ * ceil_div(rows_, kBlockRows) * width_;
+  float* const sums = floats(workspace);
+  Frame frame{context_.vector, in, out, sums, sums + align64(sum_floats * 4) / 4};
+  find_direct(frame);
+  if (!product_) return run_all(frame);
+  auto* const rest = static_cast<std::byte*>(workspace) + own_bytes();
+  const void* const factors[] = {in[factors_[0]], in[factors_[1]]};
+  if (!tiled_) {
+    void* const matrix = rest;
+    product_->run(factors, &matrix, rest + align64(rows_ * width_ * 4));
+    frame.product = {0, 0, rows_, width_, floats(matrix)};
+    return run_all(frame);
+  }
+  const auto take = [&](const Tile& tile, int worker) {
+    Frame own = frame;
+    own.registers += worker * register_count_ * register_floats_;
+    own.product = tile;
+    run_part(own, {tile.row, tile.rows, tile.column, tile.columns});
+  };
+  product_->run_tiles(factors, product_result(frame), rest, std::cref(take));
+}
+
+/// The output that is the product itself, if the product can be written there at once.
+float* Region::product_result(const Frame& frame) const {
+  for (size_t o = 0; o < outputs_.size(); ++o) {
+    const Output& output = outputs_[o];
+    if (output.slot < 0 || !output.operand.dense || output.operand.dtype != DType::f32 ||
+        slots_[static_cast<size_t>(output.slot)].input != static_cast<int>(input_axes_.size()))
+      continue;
+    const void* const* const end = frame.in + input_axes_.size();
+    if (std::find(frame.in, end, frame.out[o]) == end) return floats(frame.out[o]);
+  }
+  return nullptr;
+}
+
+/// Finds the outputs that may be written before the tile's other instructions are done: what lies
+/// there has been read by then.
+void Region::find_direct(Frame& frame) const {
+  for (size_t o = 0; o < outputs_.size(); ++o) {
+    if (outputs_[o].slot < 0) continue;
+    const Slot& slot = slots_[static_cast<size_t>(outputs_[o].slot)];
+    bool& direct = frame.direct[o];
+    direct = slot.input < 0 && !slot.constant && outputs_[o].operand.dtype == DType::f32;
+    int made = 0;
+    while (direct && program_[static_cast<size_t>(made)].out != outputs_[o].slot) ++made;
+    for (const Slot& other : slots_)
+      if (other.input >= 0 && static_cast<size_t>(other.input) < input_axes_.size() &&
+          frame.in[other.input] == frame.out[o] && other.last_use > made)
+        direct = false;
+  }
+}
+
+void Region::run_all(const Frame& whole) const {
+  const int64_t blocks = ceil_div(rows_, block_rows_), pieces = ceil_div(width_, piece_);
+  context_.pool.parallel_for(blocks * pieces, [&](int64_t task, int worker) {
+    const int64_t row = task / pieces * block_rows_, column = task % pieces * piece_;
+    Frame frame = whole;
+    frame.registers += worker * register_count_ * register_floats_;
+    run_part(frame,
+             {row, std::min(block_rows_, rows_ - row), column, std::min(piece_, width_ - column)});
+  });
+  const int64_t sum_blocks = ceil_div(rows_, kBlockRows);
+  for (size_t o = 0; o < outputs_.size(); ++o)
+    if (const int sum = outputs_[o].sum; sum >= 0)
+      context_.vector.sum_rows(floats(whole.out[o]), whole.sums + sum * sum_blocks * width_, width_,
+                               sum_blocks, width_);
+}
+
+void Region::run_part(Frame& frame, const Part& part) const {
+  const int64_t rows = part.columns == width_ ? tile_rows_ : 1;
+  const int64_t columns = std::min(tile_columns_, part.columns);
+  frame.repeats = rows > 1;
+  for (int64_t s = 0; s < sum_count_; ++s)
+    std::fill_n(sums(frame, static_cast<int>(s), part), part.columns, 0.0f);
+  const Part first{part.row, std::min(rows, part.rows), part.column, columns};
+  for (size_t s = 0; s < slots_.size(); ++s) {
+    const Slot& slot = slots_[s];
+    if (slot.constant) {
+      frame.at[s] = &slot.value;
+      frame.step[s] = 0;
+      if (slot.whole) {
+        float* const to = frame.registers + slot.reg * register_floats_;
+        std::fill_n(to, register_floats_, slot.value);
+        frame.at[s] = to;
+        frame.step[s] = 1;
+      }
+    } else if (slot.input >= 0 && slot.loaded && frame.repeats &&
+               !operands_[static_cast<size_t>(slot.input)].moves) {
+      load(frame, static_cast<int>(s), first);
+    }
+  }
+  for (int64_t row = 0; row < part.rows; row += rows)
+    for (int64_t column = 0; column < part.columns; column += columns) {
+      const Part tile{part.row + row, std::min(rows, part.rows - row), part.column + column,
+                      std::min(columns, part.columns - column)};
+      for (size_t s = 0; s < slots_.size(); ++s) {
+        const Slot& slot = slots_[s];
+        if (slot.input < 0 || !slot.loaded) continue;
+        if (!frame.repeats || operands_[static_cast<size_t>(slot.input)].moves)
+          load(frame, static_cast<int>(s), tile);
+      }
+      for (const Instruction& step : program_) execute(frame, step, tile);
+      for (size_t o = 0; o < outputs_.size(); ++o)
+        if (outputs_[o].slot >= 0) store(frame, outputs_[o], frame.out[o], tile);
+    }
+}
+
+/// Lets the slot's pointer and step refer to the tile's elements: in memory, or copied.
+void Region::load(Frame& frame, int index, const Part& tile) const {
+  const auto s = static_cast<size_t>(index);
+  const Slot& slot = slots_[s];
+  const Operand& o = operands_[static_cast<size_t>(slot.input)];
+  const bool one = o.column_step == 0 && (tile.rows == 1 || !o.moves);
+  const int64_t offset = o.rows.offset(tile.row) + (o.column_step == 1 ? tile.column : int64_t{0});
+  float* const to = frame.registers + slot.reg * register_floats_;
+  frame.step[s] = one && !slot.whole ? 0 : 1;
+  frame.at[s] = to;
+  if (slot.input == static_cast<int>(input_axes_.size())) {
+    const Tile& from = frame.product;
+    frame.at[s] = from.values + (tile.row - from.row) * from.columns + tile.column - from.column;
+    frame.step[s] = 1;
+    return;
+  }
+  if (o.dtype == DType::f32) {
+    const float* const from = floats(frame.in[slot.input]) + offset;
+    if (frame.step[s] == 0 || (o.column_step == 1 && (tile.rows == 1 || o.dense))) {
+      frame.at[s] = from;
+      return;
+    }
+  } else {
+    const uint16_t* const from = halves(frame.in[slot.input]) + offset;
+    if (frame.step[s] == 0) return frame.vector.widen(to, from, 1);
+    if (o.column_step == 1 && o.dense)
+      return frame.vector.widen(to, from, tile.rows * tile.columns);
+  }
+  fill(frame, index, tile, to);
+}
+
+/// Copies an operand row by row.
+void Region::fill(const Frame& frame, int index, const Part& tile, float* to) const {
+  const Slot& slot = slots_[static_cast<size_t>(index)];
+  const Operand& o = operands_[static_cast<size_t>(slot.input)];
+  const void* const in = frame.in[slot.input];
+  const auto at = [&](int64_t offset) {
+    return o.dtype == DType::f32 ? floats(in)[offset]
+                                 : static_cast<float>(static_cast<const Bf16*>(in)[offset]);
+  };
+  for (int64_t r = 0; r < tile.rows; ++r, to += tile.columns) {
+    const int64_t row = o.rows.offset(tile.row + r);
+    if (o.column_step == 0) {
+      std::fill_n(to, tile.columns, at(row));
+    } else if (o.column_step == 1 && o.dtype == DType::f32) {
+      std::memcpy(to, floats(in) + row + tile.column, static_cast<size_t>(tile.columns) * 4);
+    } else if (o.column_step == 1) {
+      frame.vector.widen(to, halves(in) + row + tile.column, tile.columns);
+    } else {
+      for (int64_t c = 0; c < tile.columns; ++c)
+        to[c] = at(row + o.columns.offset(tile.column + c));
+    }
+  }
+}
+
+/// Where the value of a slot goes: its register, or an output that takes it as it is.
+float* Region::target(const Frame& frame, int slot, const Part& tile) const {
+  for (size_t o = 0; o < outputs_.size(); ++o) {
+    const Operand& to = outputs_[o].operand;
+    if (outputs_[o].slot != slot || !frame.direct[o]) continue;
+    if (to.column_step == 1 && (tile.rows == 1 || to.dense))
+      return floats(frame.out[o]) + to.rows.offset(tile.row) + tile.column;
+  }
+  return frame.registers + slots_[static_cast<size_t>(slot)].reg * register_floats_;
+}
+
+void Region::execute(Frame& frame, const Instruction& step, const Part& tile) const {
+  using Kind = Instruction::Kind;
+  const int64_t n = tile.rows * tile.columns;
+  const auto at = [&](size_t i) { return frame.at[static_cast<size_t>(step.in[i])]; };
+  const auto by = [&](size_t i) { return frame.step[static_cast<size_t>(step.in[i])]; };
+  if (step.kind == Kind::kSum)
+    return frame.vector.add_rows(sums(frame, step.extra[0], tile), at(0), tile.columns, tile.rows,
+                                 tile.columns);
+  float* const y = target(frame, step.out, tile);
+  switch (step.kind) {
+    case Kind::kUnary:
+      frame.vector.unary[step.index](y, at(0), by(0) ? n : 1);
+      if (!by(0)) std::fill_n(y + 1, n - 1, y[0]);
+      break;
+    case Kind::kBinary:
+      frame.vector.binary[step.index](y, at(0), by(0), at(1), by(1), n);
+      break;
+    case Kind::kSelect:
+      frame.vector.select(y, at(0), by(0), at(1), by(1), at(2), by(2), n);
+      break;
+    case Kind::kDropout:
+      drop(frame, step, y, tile);
+      break;
+    case Kind::kNorm:
+      norm(frame, step, y, tile);
+      break;
+    default:
+      norm_grad(frame, step, y, tile);
+  }
+  if (step.rounds) frame.vector.unary[static_cast<size_t>(UnaryOp::kRoundBf16)](y, y, n);
+  frame.at[static_cast<size_t>(step.out)] = y;
+  frame.step[static_cast<size_t>(step.out)] = 1;
+}
+
+/// Each of the leading rows of the space has a key; the index within it counts.
+void Region::drop(Frame& frame, const Instruction& step, float* y, const Part& tile) const {
+  const int input = slots_[static_cast<size_t>(step.in[1])].input;
+  const auto* const keys = static_cast<const uint32_t*>(frame.in[input]);
+  const int64_t under_key =
+      rows_ * width_ / (input_axes_[static_cast<size_t>(input)].elements() / 2);
+  const float* x = frame.at[static_cast<size_t>(step.in[0])];
+  int64_t index = tile.row * width_ + tile.column, left = tile.rows * tile.columns;
+  while (left > 0) {
+    const int64_t key = index / under_key, counter = index % under_key;
+    const int64_t count = std::min(left, under_key - counter);
+    frame.vector.dropout(y, x, count, step.real,
+                         {keys[2 * key], keys[2 * key + 1], static_cast<uint64_t>(counter)});
+    x += count, y += count, index += count, left -= count;
+  }
+}
+
+void Region::norm(Frame& frame, const Instruction& step, float* y, const Part& tile) const {
+  const auto at = [&](size_t i) {
+    return step.in[i] < 0 ? nullptr : frame.at[static_cast<size_t>(step.in[i])];
+  };
+  float mean[kTileRows], rstd[kTileRows];
+  frame.vector.layer_norm(y, mean, rstd, at(0), at(1), at(2), tile.rows, width_, step.real);
+  for (size_t i = 0; i < 2; ++i) {
+    if (step.extra[i] < 0) continue;
+    const auto o = static_cast<size_t>(step.extra[i]);
+    for (int64_t r = 0; r < tile.rows; ++r)
+      floats(frame.out[o])[outputs_[o].operand.rows.offset(tile.row + r)] =
+          (i == 0 ? mean : rstd)[r];
+  }
+}
+
+void Region::norm_grad(Frame& frame, const Instruction& step, float* y, const Part& tile) const {
+  const auto at = [&](size_t i) { return frame.at[static_cast<size_t>(step.in[i])]; };
+  float room[2][kTileRows];
+  const float* const mean = row_values(frame, step.in[2], tile, room[0]);
+  const float* const rstd = row_values(frame, step.in[3], tile, room[1]);
+  frame.vector.layer_norm_weight_block(sums(frame, step.extra[0], tile),
+                                       sums(frame, step.extra[1], tile), at(4), at(0), mean, rstd,
+                                       tile.rows, width_);
+  frame.vector.layer_norm_backward(y, at(4), at(0), mean, rstd, at(1), tile.rows, width_);
+}
+
+/// One f32 value a row, without gaps.
+const float* Region::row_values(const Frame& frame, int slot, const Part& tile, float* room) const {
+  const int input = slots_[static_cast<size_t>(slot)].input;
+  const Dims& rows = operands_[static_cast<size_t>(input)].rows;
+  const float* const in = floats(frame.in[input]);
+  if (rows.linear() && rows.step() == 1) return in + tile.row;
+  for (int64_t r = 0; r < tile.rows; ++r) room[r] = in[rows.offset(tile.row + r)];
+  return room;
+}
+
+float* Region::sums(const Frame& frame, int sum, const Part& tile) const {
+  const int64_t blocks = ceil_div(rows_, kBlockRows);
+  return frame.sums + (sum * blocks + tile.row / kBlockRows) * width_ + tile.column;
+}
+
+void Region::store(const Frame& frame, const Output& output, void* to, const Part& tile) const {
+  const Operand& o = output.operand;
+  const float* from = frame.at[static_cast<size_t>(output.slot)];
+  const int64_t column = o.column_step == 1 ? tile.column : 0;
+  for (int64_t r = 0; r < tile.rows; ++r, from += tile.columns) {
+    const int64_t at = o.rows.offset(tile.row + r) + column;
+    const int64_t n = o.dense ? tile.rows * tile.columns : tile.columns;
+    if (o.column_step == 1 && o.dtype == DType::f32) {
+      if (floats(to) + at != from) std::memcpy(floats(to) + at, from, static_cast<size_t>(n) * 4);
+    } else if (o.column_step == 1) {
+      frame.vector.narrow(halves(to) + at, from, n);
+    } else {
+      for (int64_t c = 0; c < tile.columns; ++c) {
+        const int64_t offset = at + o.columns.offset(tile.column + c);
+        if (o.dtype == DType::f32)
+          floats(to)[offset] = from[c];
+        else
+          static_cast<Bf16*>(to)[offset] = from[c];
+      }
+    }
+    if (o.dense) return;
+  }
+}
+
+}  // namespace levanter::cpu

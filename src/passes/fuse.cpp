@@ -1,0 +1,271 @@
+// Regions of neighbouring nodes that do arithmetic over one space of axes become single nodes.
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <string_view>
+
+#include "device/backend.h"
+#include "ops/fused.h"
+#include "ops/ops.h"
+#include "passes/passes.h"
+
+namespace levanter {
+
+namespace ops {
+extern const Op input_entry;
+}
+
+namespace {
+
+// What one kernel can hold in registers that stay in the first-level cache.
+constexpr size_t kMostInputs = 12, kMostOutputs = 6, kMostMembers = 24;
+
+bool is(const Node& node, std::string_view name) { return node.op->name == name; }
+
+/// What a node brings to a region.
+struct Member {
+  Axes space;            ///< that its arithmetic runs over
+  Axes row;              ///< the last axes of it that the node takes together; empty: none
+  bool sums = false;     ///< sums over the other axes
+  bool product = false;  ///< a dot: the first of its region
+};
+
+bool is_real(DType dtype) { return dtype == DType::f32 || dtype == DType::bf16; }
+
+bool ends_with(const Axes& axes, const Axes& last) {
+  if (last.empty() || last.size() > axes.size()) return false;
+  return std::equal(last.begin(), last.end(), axes.end() - last.size());
+}
+
+/// The node as a member, if it can be one.
+std::optional<Member> member_of(const Graph& graph, const Node& node) {
+  if (node.inputs.empty()) return std::nullopt;
+  const std::vector<Type> in = graph.input_types(node);
+  const bool drops = is(node, "dropout");
+  for (size_t i = 0; i < in.size(); ++i)
+    if (!is_real(in[i].dtype) && !(drops && i == 1)) return std::nullopt;
+  if (!is_real(node.outputs[0].dtype) || in[0].elements() == 0) return std::nullopt;
+  if (is(node, "map") || is(node, "cast") || is(node, "gelu") || is(node, "gelu_grad") || drops)
+    return Member{node.outputs[0].axes, {}, false};
+  const bool norm = is(node, "layer_norm"), norm_grad = is(node, "layer_norm_grad");
+  if (norm || norm_grad) {
+    if (!ends_with(in[0].axes, in[1].axes)) return std::nullopt;
+    return Member{in[0].axes, in[1].axes, norm_grad};
+  }
+  if (is(node, "reduce") && static_cast<Reduce>(node.attributes.code) == Reduce::kSum &&
+      !node.attributes.axes.empty() && ends_with(in[0].axes, node.outputs[0].axes) &&
+      !ends_with(in[0].axes, node.attributes.axes))
+    return Member{in[0].axes, node.outputs[0].axes, true};
+  if (is(node, "dot") && in[1].elements() > 0 && !in[0].axes.empty() && !in[1].axes.empty())
+    return Member{node.outputs[0].axes, {}, false, true};
+  return std::nullopt;
+}
+
+/// Nodes that are to be one: a region, or a node alone.
+struct Unit {
+  std::vector<NodeId> nodes;  ///< in order
+  Member member;
+};
+
+class Fuser {
+ public:
+  Fuser(const Function& function, const Backend& backend)
+      : from_(function),
+        backend_(backend),
+        to_(function.empty_copy()),
+        unit_of_(nodes().size()),
+        users_(nodes().size()),
+        is_result_(nodes().size()),
+        map_(nodes().size()) {}
+
+  Function run() {
+    for (NodeId id = 0; id < nodes().size(); ++id) {
+      for (const Value& input : nodes()[id].inputs) users_[input.node].push_back(id);
+      const auto member = member_of(from_.graph, nodes()[id]);
+      unit_of_[id] = id;
+      units_.push_back({{id}, member.value_or(Member{})});
+      joins_.push_back(member.has_value());
+    }
+    for (const Result& result : from_.results) is_result_[result.value.node] = true;
+    for (NodeId id = 0; id < nodes().size(); ++id)
+      for (const Value& input : nodes()[id].inputs) join(input, id);
+    emitted_.resize(nodes().size());
+    for (NodeId id = 0; id < nodes().size(); ++id)
+      if (units_[unit_of_[id]].nodes.back() == id) emit(unit_of_[id]);
+    to_.results = from_.results;
+    for (Result& result : to_.results) result.value = mapped(result.value);
+    return std::move(to_);
+  }
+
+ private:
+  const std::vector<Node>& nodes() const { return from_.graph.nodes(); }
+  Value mapped(Value old) const { return map_[old.node][old.output]; }
+
+  /// Makes one unit of those of a value's maker and a user of it, if they may be.
+  void join(Value value, NodeId user) {
+    const uint32_t a = unit_of_[value.node], b = unit_of_[user];
+    if (a == b || !joins_[value.node] || !joins_[user]) return;
+    const Unit &first = units_[a], &second = units_[b];
+    const Member &left = first.member, &right = second.member;
+    // What a product gives goes on; tiles of a product are not the blocks of a sum.
+    if (is(nodes()[user], "dot") || (left.product && right.product)) return;
+    if ((left.product || right.product) && (left.sums || right.sums)) return;
+    if (!(left.space == right.space) ||
+        (!left.row.empty() && !right.row.empty() && !(left.row == right.row)) ||
+        nodes()[value.node].origin.phase != nodes()[user].origin.phase)
+      return;
+    Unit both{first.nodes,
+              {left.space, left.row.empty() ? right.row : left.row, left.sums || right.sums,
+               left.product || right.product}};
+    both.nodes.insert(both.nodes.end(), second.nodes.begin(), second.nodes.end());
+    std::sort(both.nodes.begin(), both.nodes.end());
+    if (!fits(both) || leaves_and_returns(a, b)) return;
+    for (const NodeId id : second.nodes) unit_of_[id] = a;
+    units_[a] = std::move(both);
+    units_[b].nodes.clear();
+  }
+
+  static bool contains(const Unit& unit, NodeId id) {
+    return std::binary_search(unit.nodes.begin(), unit.nodes.end(), id);
+  }
+
+  /// The values that the unit reads, constants aside, and those that others read of it.
+  std::vector<Value> inputs_of(const Unit& unit) const {
+    std::vector<Value> inputs;
+    for (const NodeId id : unit.nodes)
+      for (const Value& input : nodes()[id].inputs)
+        if (!contains(unit, input.node) && !is(nodes()[input.node], "constant") &&
+            std::find(inputs.begin(), inputs.end(), input) == inputs.end())
+          inputs.push_back(input);
+    return inputs;
+  }
+  std::vector<Value> outputs_of(const Unit& unit) const {
+    std::vector<Value> outputs;
+    for (const NodeId id : unit.nodes)
+      for (uint32_t i = 0; i < nodes()[id].outputs.size(); ++i)
+        if (is_read_outside(unit, {id, i})) outputs.push_back({id, i});
+    return outputs;
+  }
+  bool is_read_outside(const Unit& unit, Value value) const {
+    if (is_result_[value.node])
+      for (const Result& result : from_.results)
+        if (result.value == value) return true;
+    for (const NodeId user : users_[value.node])
+      if (!contains(unit, user) && reads(nodes()[user], value)) return true;
+    return false;
+  }
+  static bool reads(const Node& node, Value value) {
+    return std::find(node.inputs.begin(), node.inputs.end(), value) != node.inputs.end();
+  }
+
+  bool fits(const Unit& unit) const {
+    if (unit.nodes.size() > kMostMembers || inputs_of(unit).size() > kMostInputs ||
+        outputs_of(unit).size() > kMostOutputs)
+      return false;
+    for (const NodeId id : unit.nodes)  // what members make for members is over the whole space
+      for (const Value& input : nodes()[id].inputs)
+        if (contains(unit, input.node) && (is(nodes()[id], "dot") || input.output > 0 ||
+                                           !(from_.graph.type(input).axes == unit.member.space)))
+          return false;
+    return true;
+  }
+
+  /// Whether a path leads from unit a or b through others back to one of them.
+  bool leaves_and_returns(uint32_t a, uint32_t b) const {
+    std::vector<bool> seen(units_.size());
+    std::vector<uint32_t> open = {a, b};
+    while (!open.empty()) {
+      const uint32_t unit = open.back();
+      open.pop_back();
+      for (const NodeId id : units_[unit].nodes)
+        for (const NodeId user : users_[id]) {
+          const uint32_t next = unit_of_[user];
+          const bool home = next == a || next == b;
+          if (home && unit != a && unit != b) return true;
+          if (home || seen[next]) continue;
+          seen[next] = true;
+          open.push_back(next);
+        }
+    }
+    return false;
+  }
+
+  /// Appends a unit after whatever it reads.
+  void emit(uint32_t index) {
+    if (emitted_[index]) return;
+    emitted_[index] = true;
+    const Unit& unit = units_[index];
+    for (const NodeId id : unit.nodes)
+      for (const Value& input : nodes()[id].inputs)
+        if (unit_of_[input.node] != index) emit(unit_of_[input.node]);
+    if (unit.nodes.size() > 1 && append_fused(unit)) return;
+    for (const NodeId id : unit.nodes) {
+      Node node = nodes()[id];
+      for (Value& input : node.inputs) input = mapped(input);
+      const auto count = static_cast<uint32_t>(node.outputs.size());
+      const NodeId copy = to_.graph.append(std::move(node));
+      for (uint32_t i = 0; i < count; ++i) map_[id].push_back({copy, i});
+    }
+  }
+
+  bool append_fused(const Unit& unit) {
+    const std::vector<Value> inputs = inputs_of(unit), outputs = outputs_of(unit);
+    Node node{&ops::fused_entry,
+              {},
+              {},
+              {},
+              nodes()[unit.nodes.back()].origin,
+              std::make_shared<const Body>(body_of(unit, inputs, outputs))};
+    std::vector<Type> types;
+    for (const Value& input : inputs) {
+      node.inputs.push_back(mapped(input));
+      types.push_back(from_.graph.type(input));
+    }
+    for (const Value& output : outputs) node.outputs.push_back(from_.graph.type(output));
+    if (!backend_.supports(node, types)) return false;
+    for (const NodeId id : unit.nodes) map_[id].resize(nodes()[id].outputs.size());
+    const NodeId fused = to_.graph.append(std::move(node));
+    for (uint32_t i = 0; i < outputs.size(); ++i)
+      map_[outputs[i].node][outputs[i].output] = {fused, i};
+    return true;
+  }
+
+  Body body_of(const Unit& unit, const std::vector<Value>& inputs,
+               const std::vector<Value>& outputs) const {
+    Body body{from_.graph.empty_copy(), {}};
+    std::map<Value, Value> inside;
+    for (size_t i = 0; i < inputs.size(); ++i)
+      inside[inputs[i]] =
+          input(body.graph, from_.graph.type(inputs[i]), static_cast<int64_t>(i)).value();
+    for (const NodeId id : unit.nodes) {
+      Node member = nodes()[id];
+      for (Value& operand : member.inputs) {
+        if (!inside.contains(operand))  // a constant
+          inside[operand] = {body.graph.append(nodes()[operand.node]), 0};
+        operand = inside[operand];
+      }
+      const auto count = static_cast<uint32_t>(member.outputs.size());
+      const NodeId copy = body.graph.append(std::move(member));
+      for (uint32_t i = 0; i < count; ++i) inside[Value{id, i}] = {copy, i};
+    }
+    for (const Value& output : outputs) body.results.push_back(inside[output]);
+    return body;
+  }
+
+  const Function& from_;
+  const Backend& backend_;
+  Function to_;
+  std::vector<uint32_t> unit_of_;
+  std::vector<std::vector<NodeId>> users_;
+  std::vector<bool> is_result_, joins_, emitted_;
+  std::vector<Unit> units_;
+  std::vector<std::vector<Value>> map_;
+};
+
+}  // namespace
+
+Function fuse(const Function& function, const Backend& backend) {
+  return Fuser(function, backend).run();
+}
+
+}  // namespace levanter

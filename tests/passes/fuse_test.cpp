@@ -1,0 +1,83 @@
+// Which nodes become one, and that no bit depends on it.
+#include "passes/passes.h"
+#include "runtime/executable.h"
+#include "models/model.h"
+#include "support/checks.h"
+#include "support/golden.h"
+#include "support/random_function.h"
+#include "support/training.h"
+#include "train/step.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+
+namespace {
+
+constexpr uint32_t kSeeds = 200;
+
+Function fused_on_cpu(const Build& build, const std::vector<Array>& inputs) {
+  return fuse(canonicalise(trace(build, inputs, DType::f32)), *make_backend("cpu"));
+}
+
+const Axes kRows = {{"a", 3}, {"b", 7}, {"embed", 5}};
+const Axes kEmbed = {{"embed", 5}};
+
+}  // namespace
+
+TEST_CASE("a chain over one space becomes one node", "[passes]") {
+  const Function f = fused_on_cpu(
+      [](const auto& in) {
+        const NamedArray x = in[0] + gelu(in[1] + in[2], Gelu::kTanh);
+        return std::vector{x, layer_norm(x, in[2], in[2], 1e-5)};
+      },
+      {random_real(kRows, 1), random_real(kRows, 2), random_real(kEmbed, 3)});
+  CHECK(f.graph.nodes().size() == 4);
+  CHECK(count_nodes(f, "fused") == 1);
+}
+
+TEST_CASE("a path that leaves a region and returns keeps it apart", "[passes]") {
+  const Function f = fused_on_cpu(
+      [](const auto& in) {
+        const NamedArray x = exp(in[0]);
+        return std::vector{x / sum(x, {{"embed", 5}})};
+      },
+      {random_real(kRows, 1)});
+  CHECK(count_nodes(f, "fused") == 0);
+}
+
+TEST_CASE("a backend without the kernel gets no fused nodes", "[passes]") {
+  const std::vector<Array> inputs = {random_real(kRows, 1)};
+  const Function f =
+      trace([](const auto& in) { return std::vector{exp(in[0]) + 1.0}; }, inputs, DType::f32);
+  CHECK(count_nodes(fuse(f, *make_backend("reference")), "fused") == 0);
+  CHECK(count_nodes(fuse(f, *make_backend("cpu")), "fused") == 1);
+}
+
+TEST_CASE("the regions of a block of GPT-2", "[passes]") {
+  Gpt2Config model = tiny_model_with_dropout();
+  model.num_layers = 1;
+  const train::ModelSpec spec{models::entry("gpt2"), model};
+  const train::StepShape shape{2, model.max_seq_len, kVocab};
+  const std::string text =
+      optimise(train::trace_gradients(spec, shape, train::Accumulate::kFirst), *make_backend("cpu"))
+          .graph.print();
+  CHECK(text == expected_text(golden_path("fused/gpt2_block.txt"), text));
+}
+
+TEST_CASE("fused and node by node agree in every bit", "[passes]") {
+  const auto one = make_backend("cpu", 1), three = make_backend("cpu", 3);
+  size_t fused = 0;
+  for (uint32_t seed = 0; seed < kSeeds; ++seed) {
+    INFO("seed " << seed);
+    const RandomFunction random = random_rows(seed);
+    const Function whole = optimise(random.function, *one);
+    fused += count_nodes(whole, "fused");
+    const auto expected =
+        run_eagerly(decompose(duplicate(random.function), *one), random.inputs, *one);
+    CHECK(same_bits(run(duplicate(whole), random.inputs, *one), expected));
+    CHECK(same_bits(run(duplicate(whole), random.inputs, *three), expected));
+    CHECK(same_bits(run(optimise(random.function, *one, Fusion::kNone), random.inputs, *one),
+                    expected));
+  }
+  CHECK(fused > kSeeds);
+}
