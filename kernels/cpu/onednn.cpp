@@ -218,6 +218,11 @@ const Product& Products::get(const ProductShape& shape) {
   return *product;
 }
 
+bool onednn_multiplies_bf16() {
+  const auto isa = static_cast<unsigned>(dnnl_get_effective_cpu_isa());
+  return (isa & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+}
+
 std::string onednn_isa() {
   char text[16];
   std::snprintf(text, sizeof text, "0x%x", static_cast<unsigned>(dnnl_get_effective_cpu_isa()));

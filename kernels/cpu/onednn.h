@@ -66,5 +66,7 @@ std::string onednn_version();
 /// The instruction set that oneDNN uses, as its own number for it in hexadecimal: a product's bits
 /// depend on it.
 std::string onednn_isa();
+/// Whether oneDNN has instructions for products of bf16 (AVX512_BF16 or AMX) and may use them.
+bool onednn_multiplies_bf16();
 
 }  // namespace levanter::cpu

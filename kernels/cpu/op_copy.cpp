@@ -7,20 +7,43 @@
 
 namespace levanter::cpu {
 
-void copy_strided(ThreadPool& pool, const float* from, const View& from_view, float* to,
-                  const View& to_view) {
+namespace {
+
+template <class T>
+void copy_elements(ThreadPool& pool, const T* from, const View& from_view, T* to,
+                   const View& to_view) {
   const View views[] = {to_view, from_view};
   const Loop loop(to_view.axes, views);
   const int64_t to_step = loop.inner()[0], from_step = loop.inner()[1];
   loop.run(pool, kTaskElements, [&](const Loop::Offsets& at, int64_t n) {
-    float* y = to + at[0];
-    const float* x = from + at[1];
+    T* y = to + at[0];
+    const T* x = from + at[1];
     if (to_step == 1 && from_step == 1) {
-      std::memcpy(y, x, static_cast<size_t>(n) * sizeof(float));
+      std::memcpy(y, x, static_cast<size_t>(n) * sizeof(T));
     } else {
       for (int64_t i = 0; i < n; ++i) y[i * to_step] = x[i * from_step];
     }
   });
+}
+
+}  // namespace
+
+void copy_strided(ThreadPool& pool, const float* from, const View& from_view, float* to,
+                  const View& to_view) {
+  copy_elements(pool, from, from_view, to, to_view);
+}
+
+void copy_strided(ThreadPool& pool, const Bf16* from, const View& from_view, Bf16* to,
+                  const View& to_view) {
+  copy_elements(pool, from, from_view, to, to_view);
+}
+
+void copy_strided(ThreadPool& pool, DType dtype, const void* from, const View& from_view, void* to,
+                  const View& to_view) {
+  if (dtype == DType::bf16)
+    copy_elements(pool, static_cast<const Bf16*>(from), from_view, static_cast<Bf16*>(to), to_view);
+  else
+    copy_elements(pool, floats(from), from_view, floats(to), to_view);
 }
 
 namespace {
@@ -29,7 +52,7 @@ class CopyKernel final : public CpuKernel {
  public:
   using CpuKernel::CpuKernel;
   void run(const void* const* in, void* const* out, void*) const override {
-    copy_strided(context.pool, floats(in[0]), inputs[0].view, floats(out[0]), outputs[0].view);
+    copy_strided(context.pool, inputs[0].dtype, in[0], inputs[0].view, out[0], outputs[0].view);
   }
 };
 
@@ -41,6 +64,9 @@ std::unique_ptr<Kernel> make_copy(Context& context, const KernelRequest& request
 
 extern const CpuKernelEntry copy_entry;
 const CpuKernelEntry copy_entry = {
-    {.op = "copy", .make = make_copy, .writes_strided = [](const Node&) { return true; }}};
+    {.op = "copy",
+     .make = make_copy,
+     .writes_strided = [](const Node&) { return true; },
+     .bf16 = true}};
 
 }  // namespace levanter::cpu
