@@ -137,7 +137,7 @@ class CpuBackend final : public Backend {
     return allocate_host(bytes, threads());
   }
 
-  bool multiplies_bf16() const override { return onednn_multiplies_bf16(); }
+  bool multiplies_bf16() const override { return cpu::multiplies_bf16(); }
 
   void add(float* to, const float* from, int64_t n) const override {
     for_spans(context_->pool, n, [&](int64_t begin, int64_t end) {

@@ -21,7 +21,7 @@ struct LinearXentShape {
 /// token_loss[t] = log(sum over v of exp(logits[t, v])) - logits[t, targets[t]], logits = h
 /// weight^T. With gradients, of the sum over t of token_scale[t] token_loss[t]:
 ///   dlogits = (softmax(logits) - onehot(targets)) token_scale
-///   dh = dlogits weight,  dweight (+)= dlogits^T h, chunk after chunk in order
+///   dh = dlogits weight,  dweight = dlogits^T h, chunk after chunk in order
 struct LinearXentArrays {
   const float *h = nullptr, *weight = nullptr;
   const int32_t* targets = nullptr;    ///< [tokens], each in [0, vocab)
@@ -35,9 +35,8 @@ class LinearXent final {
  public:
   enum class Mode { kLoss, kGradients };
 
-  /// Compiles the products; `products` must outlive this. `store` says whether dweight is added to.
-  LinearXent(Products& products, const LinearXentShape& shape, Mode mode,
-             Store store = Store::kOverwrite);
+  /// Compiles the products; `products` must outlive this.
+  LinearXent(Products& products, const LinearXentShape& shape, Mode mode);
 
   /// Tokens in a chunk, from the shape alone.
   int64_t chunk_tokens() const { return chunk_; }
@@ -52,9 +51,9 @@ class LinearXent final {
   struct Chunk {
     int64_t tokens;
     Gemm logits;
-    std::optional<Gemm> dh, dweight_first, dweight_next;
-    Chunk(Products& products, const LinearXentShape& shape, int64_t tokens, Mode mode, Store store);
-    size_t scratch_bytes_per_worker() const;
+    std::optional<Gemm> dh, dweight;
+    Chunk(Products& products, const LinearXentShape& shape, int64_t tokens, Mode mode);
+    size_t scratch_bytes(int workers) const;
   };
   void run_chunk(ThreadPool& pool, const Chunk& chunk, int64_t first,
                  const LinearXentArrays& arrays, float* logits, void* scratch) const;

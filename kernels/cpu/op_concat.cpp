@@ -15,8 +15,8 @@ class ConcatKernel final : public CpuKernel {
     auto* y = static_cast<std::byte*>(out[0]);
     for (size_t i = 0; i < inputs.size(); ++i) {
       const View piece{inputs[i].view.axes, whole.strides, 0};
-      copy_strided(context.pool, inputs[i].dtype, in[i], inputs[i].view, y, piece);
-      y += piece.axes[axis].size * whole.strides[axis] * size_of(inputs[i].dtype);
+      copy_strided(context.pool, outputs[0].dtype, in[i], inputs[i].view, y, piece);
+      y += piece.axes[axis].size * whole.strides[axis] * size_of(outputs[0].dtype);
     }
   }
 };

@@ -28,22 +28,13 @@ void copy_elements(ThreadPool& pool, const T* from, const View& from_view, T* to
 
 }  // namespace
 
-void copy_strided(ThreadPool& pool, const float* from, const View& from_view, float* to,
-                  const View& to_view) {
-  copy_elements(pool, from, from_view, to, to_view);
-}
-
-void copy_strided(ThreadPool& pool, const Bf16* from, const View& from_view, Bf16* to,
-                  const View& to_view) {
-  copy_elements(pool, from, from_view, to, to_view);
-}
-
 void copy_strided(ThreadPool& pool, DType dtype, const void* from, const View& from_view, void* to,
                   const View& to_view) {
-  if (dtype == DType::bf16)
-    copy_elements(pool, static_cast<const Bf16*>(from), from_view, static_cast<Bf16*>(to), to_view);
-  else
-    copy_elements(pool, floats(from), from_view, floats(to), to_view);
+  const auto copy = [&](auto element) {
+    using T = decltype(element);
+    copy_elements(pool, static_cast<const T*>(from), from_view, static_cast<T*>(to), to_view);
+  };
+  size_of(dtype) == 2 ? copy(uint16_t{}) : copy(uint32_t{});
 }
 
 namespace {
@@ -52,7 +43,7 @@ class CopyKernel final : public CpuKernel {
  public:
   using CpuKernel::CpuKernel;
   void run(const void* const* in, void* const* out, void*) const override {
-    copy_strided(context.pool, inputs[0].dtype, in[0], inputs[0].view, out[0], outputs[0].view);
+    copy_strided(context.pool, outputs[0].dtype, in[0], inputs[0].view, out[0], outputs[0].view);
   }
 };
 

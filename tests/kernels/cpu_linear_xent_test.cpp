@@ -68,17 +68,17 @@ struct Problem {
     return weight[static_cast<size_t>(transposed ? e * vocab + v : v * embed + e)];
   }
 
-  Result run(LinearXent::Mode mode, Store store, int threads) const {
+  Result run(LinearXent::Mode mode, int threads) const {
     Products products(threads);
     const LinearXentShape shape = {
         tokens, embed, vocab, embed, transposed ? 1 : embed, transposed ? vocab : 1};
-    const LinearXent xent(products, shape, mode, store);
+    const LinearXent xent(products, shape, mode);
     ThreadPool pool(threads);
     const auto scratch = scratch_for(xent.scratch_bytes(threads));
     Result r;
     r.loss.assign(static_cast<size_t>(tokens), NAN);
     r.dh.assign(h.size(), NAN);
-    r.dweight.assign(weight.size(), store == Store::kAdd ? 1.0f : NAN);
+    r.dweight.assign(weight.size(), NAN);
     xent.run(pool,
              {h.data(), weight.data(), targets.data(), scale.data(), r.loss.data(), r.dh.data(),
               r.dweight.data()},
@@ -123,14 +123,14 @@ void check_problem(const Problem& p) {
       }
     }
   }
-  const Result got = p.run(LinearXent::Mode::kGradients, Store::kOverwrite, 2);
+  const Result got = p.run(LinearXent::Mode::kGradients, 2);
   INFO(p.tokens << " tokens, " << p.embed << " wide, " << p.vocab << " words");
   for (size_t i = 0; i < loss.size(); ++i) {
     REQUIRE(std::abs(got.loss[i] - loss[i]) <= kLossTolerance * std::max(1.0, loss[i]));
   }
   check_near("dh", got.dh, dh);
   check_near("dweight", got.dweight, dweight);
-  REQUIRE(p.run(LinearXent::Mode::kLoss, Store::kOverwrite, 2).loss == got.loss);
+  REQUIRE(p.run(LinearXent::Mode::kLoss, 2).loss == got.loss);
 }
 
 }  // namespace
@@ -148,7 +148,7 @@ TEST_CASE("tokens beyond a chunk continue the sums in order", "[kernels]") {
   Products products(1);
   const LinearXent xent(products, {700, 4, 50000, 4, 4, 1}, LinearXent::Mode::kLoss);
   REQUIRE(xent.chunk_tokens() == 256);
-  const Result got = p.run(LinearXent::Mode::kGradients, Store::kOverwrite, 2);
+  const Result got = p.run(LinearXent::Mode::kGradients, 2);
   std::vector<float> dweight;
   for (const int64_t first : {0, 256, 512}) {
     Problem part(std::min<int64_t>(256, 700 - first), 4, 50000);
@@ -159,7 +159,7 @@ TEST_CASE("tokens beyond a chunk continue the sums in order", "[kernels]") {
       part.targets[to] = p.targets[from];
       part.scale[to] = p.scale[from];
     }
-    const Result want = part.run(LinearXent::Mode::kGradients, Store::kOverwrite, 1);
+    const Result want = part.run(LinearXent::Mode::kGradients, 1);
     REQUIRE(std::equal(want.loss.begin(), want.loss.end(), got.loss.begin() + first));
     REQUIRE(std::equal(want.dh.begin(), want.dh.end(), got.dh.begin() + first * 4));
     if (first == 0) dweight.assign(want.dweight.size(), 0.0f);
@@ -170,24 +170,19 @@ TEST_CASE("tokens beyond a chunk continue the sums in order", "[kernels]") {
 
 TEST_CASE("dweight can be added to, and threads do not change a bit", "[kernels]") {
   const Problem p(300, 16, 70000);
-  const Result one = p.run(LinearXent::Mode::kGradients, Store::kOverwrite, 1);
+  const Result one = p.run(LinearXent::Mode::kGradients, 1);
   for (const int threads : {2, 5}) {
-    const Result many = p.run(LinearXent::Mode::kGradients, Store::kOverwrite, threads);
+    const Result many = p.run(LinearXent::Mode::kGradients, threads);
     REQUIRE(many.loss == one.loss);
     REQUIRE(many.dh == one.dh);
     REQUIRE(many.dweight == one.dweight);
   }
-  const Problem small(40, 16, 65);
-  const Result fresh = small.run(LinearXent::Mode::kGradients, Store::kOverwrite, 1);
-  const Result added = small.run(LinearXent::Mode::kGradients, Store::kAdd, 1);
-  for (size_t i = 0; i < fresh.dweight.size(); ++i)
-    REQUIRE(added.dweight[i] == 1.0f + fresh.dweight[i]);
 }
 
 TEST_CASE("a target outside the vocabulary is refused", "[kernels]") {
   Problem p(3, 4, 5);
   p.targets[1] = 5;
-  REQUIRE_THROWS(p.run(LinearXent::Mode::kLoss, Store::kOverwrite, 2));
+  REQUIRE_THROWS(p.run(LinearXent::Mode::kLoss, 2));
 }
 
 TEST_CASE("the embedding gradient sums each id's rows in order of position", "[kernels]") {
