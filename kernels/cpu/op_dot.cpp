@@ -216,7 +216,8 @@ std::unique_ptr<TiledDot> make_tiled_dot(Context& context, const KernelRequest& 
 }
 
 extern const CpuKernelEntry dot_entry;
-const CpuKernelEntry dot_entry = {{.op = "dot", .make = make_dot},
-                                  {.op = "dot_add", .make = make_dot_add, .supports = multiplies}};
+const CpuKernelEntry dot_entry = {
+    {.op = "dot", .make = make_dot, .bf16 = true},
+    {.op = "dot_add", .make = make_dot_add, .supports = multiplies, .bf16 = true}};
 
 }  // namespace levanter::cpu

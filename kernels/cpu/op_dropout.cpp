@@ -30,6 +30,6 @@ class DropoutKernel final : public CpuKernel {
 
 extern const CpuKernelEntry dropout_entry;
 const CpuKernelEntry dropout_entry = {
-    {.op = "dropout", .make = make_either<DropoutKernel>, .packs_inputs = true}};
+    {.op = "dropout", .make = make_either<DropoutKernel>, .packs_inputs = true, .bf16 = true}};
 
 }  // namespace levanter::cpu

@@ -67,6 +67,6 @@ std::unique_ptr<Kernel> make_region(Context& context, const KernelRequest& reque
 
 extern const CpuKernelEntry fused_entry;
 const CpuKernelEntry fused_entry = {
-    {.op = "fused", .make = make_fused, .writes_strided = writes_strided}};
+    {.op = "fused", .make = make_fused, .writes_strided = writes_strided, .bf16 = true}};
 
 }  // namespace levanter::cpu

@@ -40,7 +40,7 @@ class GeluGradKernel final : public CpuKernel {
 
 extern const CpuKernelEntry gelu_entry;
 const CpuKernelEntry gelu_entry = {
-    {.op = "gelu", .make = make_either<GeluKernel>, .packs_inputs = true},
-    {.op = "gelu_grad", .make = make_either<GeluGradKernel>, .packs_inputs = true}};
+    {.op = "gelu", .make = make_either<GeluKernel>, .packs_inputs = true, .bf16 = true},
+    {.op = "gelu_grad", .make = make_either<GeluGradKernel>, .packs_inputs = true, .bf16 = true}};
 
 }  // namespace levanter::cpu

@@ -75,10 +75,12 @@ extern const CpuKernelEntry layer_norm_entry;
 const CpuKernelEntry layer_norm_entry = {{.op = "layer_norm",
                                           .make = make_either<LayerNormKernel>,
                                           .supports = rows_last,
-                                          .packs_inputs = true},
+                                          .packs_inputs = true,
+                                          .bf16 = true},
                                          {.op = "layer_norm_grad",
                                           .make = make_either<LayerNormGradKernel>,
                                           .supports = rows_last,
-                                          .packs_inputs = true}};
+                                          .packs_inputs = true,
+                                          .bf16 = true}};
 
 }  // namespace levanter::cpu

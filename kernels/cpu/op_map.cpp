@@ -82,6 +82,6 @@ std::unique_ptr<Kernel> make_map(Context& context, const KernelRequest& request)
 }  // namespace
 
 extern const CpuKernelEntry map_entry;
-const CpuKernelEntry map_entry = {{.op = "map", .make = make_map}};
+const CpuKernelEntry map_entry = {{.op = "map", .make = make_map, .bf16 = true}};
 
 }  // namespace levanter::cpu

@@ -80,6 +80,6 @@ std::unique_ptr<Kernel> make_reduce(Context& context, const KernelRequest& reque
 }  // namespace
 
 extern const CpuKernelEntry reduce_entry;
-const CpuKernelEntry reduce_entry = {{.op = "reduce", .make = make_reduce}};
+const CpuKernelEntry reduce_entry = {{.op = "reduce", .make = make_reduce, .bf16 = true}};
 
 }  // namespace levanter::cpu

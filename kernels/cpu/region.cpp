@@ -14,6 +14,8 @@ namespace {
 
 bool is(const Node& node, std::string_view name) { return node.op->name == name; }
 
+bool is_cast(const Node& node) { return is(node, "cast") || is(node, "pack"); }
+
 /// The columns that a node takes together; none for an elementwise one.
 Axes columns_of(const Graph& graph, const Node& node) {
   if (is(node, "reduce")) return node.outputs[0].axes;
@@ -146,7 +148,7 @@ void Region::compile(const Body& body) {
   for (NodeId id = 0; id < nodes.size(); ++id) {
     const Node& node = nodes[id];
     const int source = node.inputs.empty() ? -1 : slot_of[node.inputs[0].node];
-    if (is(node, "cast") && (node.outputs[0].dtype == DType::f32 || !is_read[id])) {
+    if (is_cast(node) && (node.outputs[0].dtype == DType::f32 || !is_read[id])) {
       slot_of[id] = source;  // widened already, or rounded by storing
       continue;
     }
@@ -164,7 +166,7 @@ void Region::compile(const Body& body) {
       add_instruction(body, id, slot_of);
       Instruction& step = program_.back();
       step.out = step.kind == Instruction::Kind::kSum ? -1 : slot_of[id];
-      step.rounds = node.outputs[0].dtype == DType::bf16 && is_read[id] && !is(node, "cast");
+      step.rounds = node.outputs[0].dtype == DType::bf16 && is_read[id] && !is_cast(node);
     }
   }
   LEV_CHECK(slots_.size() <= kValues && outputs_.size() <= kOutputs, "a region is too large");
@@ -198,7 +200,7 @@ void Region::add_instruction(const Body& body, NodeId id, const std::vector<int>
                                      : Kind::kSelect;
     if (step.kind == Kind::kUnary) step.index = unary_index(opcode);
     if (step.kind == Kind::kBinary) step.index = binary_index(opcode);
-  } else if (is(node, "cast")) {
+  } else if (is_cast(node)) {
     LEV_CHECK(bf16, "a cast in a region is to bf16");
     step.index = static_cast<size_t>(UnaryOp::kRoundBf16);
   } else if (is(node, "gelu")) {

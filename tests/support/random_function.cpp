@@ -219,35 +219,36 @@ class RowsGenerator {
 
   RandomFunction make() {
     constexpr int64_t kBatches[] = {1, 2, 3}, kPositions[] = {1, 5, 64, 67, 131};
-    constexpr int64_t kWidths[] = {1, 3, 16, 17, 96, 131, 1024, 1031};
+    constexpr int64_t kWidths[] = {1, 3, 16, 17, 96, 131, 1024, 1031}, kInner[] = {1, 5, 64, 100};
     batch_ = {"batch", kBatches[below(3)]};
     position_ = {"position", kPositions[below(5)]};
     embed_ = {"embed", kWidths[below(8)]};
-    space_ = {batch_, position_, embed_};
-    for (int i = 0; i < 3; ++i) values_.push_back(argument(random_real(space_, seed())));
-    for (int i = 0; i < 2; ++i) vectors_.push_back(argument(random_real({embed_}, seed())));
-    columns_.push_back(argument(random_real({batch_, position_}, seed())));
-    columns_.push_back(argument(random_real({}, seed())));
-    keys_ = argument(random_keys({batch_}, seed()));
-    constexpr int64_t kInner[] = {1, 5, 64, 100};
     inner_ = {"inner", kInner[below(4)]};
-    up_ = argument(random_real({embed_, inner_}, seed()));
+    space_ = {batch_, position_, embed_};
+    compute_ = below(2) ? DType::bf16 : DType::f32;
+    for (int i = 0; i < 3; ++i) values_.push_back(narrow(argument(random_real(space_, seed()))));
+    for (int i = 0; i < 2; ++i) vectors_.push_back(argument(random_real({embed_}, seed())));
     std::vector<NamedArray> wanted = values_;
-    for (const NamedArray& vector : vectors_) wanted.push_back(vector);
+    if (compute_ == DType::f32)
+      for (const NamedArray& vector : vectors_) wanted.push_back(vector);
+    columns_.push_back(narrow(argument(random_real({batch_, position_}, seed()))));
+    columns_.push_back(narrow(argument(random_real({}, seed()))));
+    keys_ = argument(random_keys({batch_}, seed()));
+    up_ = narrow(argument(random_real({embed_, inner_}, seed())));
     for (int i = 0; i < 10; ++i) values_.push_back(next_value());
-    NamedArray joined =
-        below(2) ? concat(std::vector{values_.back(), tanh(values_[3])}, "embed") : values_.back();
-    function_.result("y", joined);
+    const NamedArray y = values_.back();
+    function_.result("y", below(2) ? concat(std::vector{y, tanh(values_[3])}, "embed") : y);
     function_.result("x", values_[values_.size() - 3]);
-    const NamedArray loss = sum(values_.back(), space_) + sum(values_[5], space_);
+    const NamedArray loss = sum(y, space_) + sum(values_[5], space_);
     for (const NamedArray& grad : backprop(loss, wanted)) function_.result("grad", grad);
-    if (below(2)) function_.result("new", values_[4], 0);
+    if (compute_ == DType::f32 && below(2)) function_.result("new", values_[4], 0);
     return {std::move(function_), std::move(inputs_)};
   }
 
  private:
   size_t below(size_t bound) { return random_below(key_, at_++, bound); }
   uint32_t seed() { return random_bits(key_, at_++); }
+  NamedArray narrow(NamedArray x) { return cast(x, compute_); }
 
   NamedArray argument(const Array& array) {
     Type type = array.type;
@@ -258,22 +259,16 @@ class RowsGenerator {
 
   NamedArray next_value() {
     const NamedArray x = values_[values_.size() - 1 - below(3)], y = values_[below(values_.size())];
-    const NamedArray vector = vectors_[below(2)];
+    const NamedArray weight = vectors_[below(2)], vector = narrow(weight);
     switch (below(11)) {
       case 0:
         return x + y;
-      case 10:
-        return dropout(dot(gelu(dot(x, up_, {batch_, position_, inner_}), Gelu::kErf) * 0.5, up_,
-                           space_) +
-                           vector,
-                       keys_, 0.1) +
-               x;
       case 1:
-        return x * vector + vectors_[0];
+        return x * vector + narrow(vectors_[0]);
       case 2:
         return gelu(x, below(2) ? Gelu::kTanh : Gelu::kErf);
       case 3:
-        return layer_norm(x, vector, below(2) ? vectors_[1] : NamedArray(), 1e-3);
+        return layer_norm(x, weight, below(2) ? vectors_[1] : NamedArray(), 1e-3);
       case 4:
         return dropout(x, keys_, 0.25);
       case 5:
@@ -284,13 +279,24 @@ class RowsGenerator {
         return transpose(sigmoid(transpose(x, {embed_, position_, batch_})), space_);
       case 8:
         return exp(broadcast(columns_[below(2)], space_)) + x;
+      case 9:
+        return linear(gelu(linear(x, {batch_, position_, inner_}, NamedArray()), Gelu::kErf),
+                      space_, weight) +
+               x;
       default:
-        return x - broadcast(sum(y, {batch_, position_}), space_) * 1e-3;
+        return x - broadcast(narrow(sum(y, {batch_, position_})), space_) * 1e-3;
     }
+  }
+
+  /// A product, the bias added before it is rounded.
+  NamedArray linear(NamedArray x, const Axes& out, NamedArray bias) {
+    const NamedArray y = dot(x, up_, out) * 0.25;
+    return narrow(bias ? y + bias : y);
   }
 
   Key key_;
   uint64_t at_ = 0;
+  DType compute_ = DType::f32;
   Axis batch_, position_, embed_, inner_;
   Axes space_;
   Function function_{"rows", DType::f32};
