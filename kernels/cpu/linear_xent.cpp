@@ -69,7 +69,7 @@ void LinearXent::run_chunk(ThreadPool& pool, const Chunk& chunk, int64_t first,
   const VectorKernels& kernels = vector_kernels();
   const bool gradients = mode_ == Mode::kGradients;
   const float* const h = arrays.h + first * shape_.h_row;
-  chunk.logits.run(pool, h, arrays.weight, logits, Store::kOverwrite, scratch);
+  chunk.logits.run(pool, {h, arrays.weight}, logits, Store::kOverwrite, scratch);
   const int64_t rows = std::max<int64_t>(1, kRowsElements / shape_.vocab);
   pool.parallel_for((chunk.tokens + rows - 1) / rows, [&](int64_t block, int) {
     const int64_t end = std::min(chunk.tokens, (block + 1) * rows);
@@ -83,10 +83,10 @@ void LinearXent::run_chunk(ThreadPool& pool, const Chunk& chunk, int64_t first,
     }
   });
   if (!gradients) return;
-  chunk.dh->run(pool, logits, arrays.weight, arrays.dh + first * shape_.h_row, Store::kOverwrite,
+  chunk.dh->run(pool, {logits, arrays.weight}, arrays.dh + first * shape_.h_row, Store::kOverwrite,
                 scratch);
-  chunk.dweight->run(pool, logits, h, arrays.dweight, first == 0 ? Store::kOverwrite : Store::kAdd,
-                     scratch);
+  chunk.dweight->run(pool, {logits, h}, arrays.dweight,
+                     first == 0 ? Store::kOverwrite : Store::kAdd, scratch);
 }
 
 void LinearXent::run(ThreadPool& pool, const LinearXentArrays& arrays, void* scratch) const {
