@@ -26,8 +26,8 @@ struct OpKernel {
   /// A primitive's kernel may be null for a request that it does not take: the reference kernel
   /// then serves.
   std::unique_ptr<Kernel> (*make)(Context& context, const KernelRequest& request) = nullptr;
-  /// Whether a composite has this kernel, or is decomposed; null: always. Not asked of f64 operands,
-  /// nor of bf16 ones unless `bf16`.
+  /// Whether a composite has this kernel, or is decomposed; null: always. Not asked of f64
+  /// operands, nor of bf16 ones unless `bf16`.
   bool (*supports)(const Node& node, std::span<const Type> inputs) = nullptr;
   /// Inputs that are not row-major without gaps are copied before the kernel sees them.
   bool packs_inputs = false;

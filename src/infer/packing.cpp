@@ -44,8 +44,7 @@ Function Packing::function() const {
   Origin origin;
   origin.phase = Phase::kUpdate;
   const OriginScope scope(f.graph, origin, false);
-  for (const Packed& p : packed_)
-    f.result(packed_name(p.path), pack(f.argument(p.path, p.type)));
+  for (const Packed& p : packed_) f.result(packed_name(p.path), pack(f.argument(p.path, p.type)));
   return f;
 }
 
@@ -59,9 +58,8 @@ void Packing::append_arguments(const Executable& reader, std::byte* memory,
                                std::vector<std::byte*>& arguments) const {
   for (size_t i = arguments.size(); i < reader.arguments().size(); ++i) {
     const std::string& name = reader.arguments()[i].name;
-    const auto found = std::find_if(packed_.begin(), packed_.end(), [&](const Packed& p) {
-      return packed_name(p.path) == name;
-    });
+    const auto found = std::find_if(packed_.begin(), packed_.end(),
+                                    [&](const Packed& p) { return packed_name(p.path) == name; });
     LEV_CHECK(found != packed_.end(), cat(name, " is not packed"));
     arguments.push_back(memory + found->offset);
   }

@@ -1,4 +1,5 @@
-// A parameter as the factors of products want it: in bf16. Derived data, made again after an update.
+// A parameter as the factors of products want it: in bf16. Derived data, made again after an
+// update.
 #include "base/strings.h"
 #include "ops/ops.h"
 

@@ -134,7 +134,8 @@ class Canonicaliser {
     const bool mul = is_map(node, Map::kMul), div = is_map(node, Map::kDiv);
     if ((mul || div) && is_one(node.inputs[1])) return node.inputs[0];
     if (mul && is_one(node.inputs[0])) return node.inputs[1];
-    if (is(node, "cast") && node.outputs[0].dtype == DType::bf16) return narrow_form(node.inputs[0]);
+    if (is(node, "cast") && node.outputs[0].dtype == DType::bf16)
+      return narrow_form(node.inputs[0]);
     return std::nullopt;
   }
 

@@ -26,8 +26,9 @@ std::string packed_name(std::string_view name);
 Function hoist_packs(const Function& function);
 
 /// Merges equal nodes, drops unused ones, multiplications by one and casts there and back, reduces
-/// bf16 without widening it first, turns an addition of a product to an argument into `dot_add`, and
-/// computes the loss once where its gradients are computed too. Never reassociates: no bit changes.
+/// bf16 without widening it first, turns an addition of a product to an argument into `dot_add`,
+/// and computes the loss once where its gradients are computed too. Never reassociates: no bit
+/// changes.
 Function canonicalise(const Function& function);
 
 /// Computes again, in the backward pass, what each region's policy does not save.

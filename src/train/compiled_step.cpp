@@ -52,8 +52,8 @@ CompiledStep::CompiledStep(StepOptions o, const Backend& backend)
   if (accumulates(o, groups))
     gradients_next.emplace(
         make(hoist_packs(trace_gradients(o.model, o.shape, Accumulate::kNext)), o, backend));
-  packing = infer::Packing(
-      params, {&gradients, gradients_next ? &*gradients_next : nullptr, &evaluation});
+  packing = infer::Packing(params,
+                           {&gradients, gradients_next ? &*gradients_next : nullptr, &evaluation});
   if (!packing.empty()) pack.emplace(make(packing.function(), o, backend));
 }
 
@@ -98,10 +98,9 @@ int64_t CompiledStep::arena_bytes() const {
 }
 
 int64_t CompiledStep::workspace_bytes() const {
-  return std::max({gradients.workspace_bytes(), update.workspace_bytes(),
-                   evaluation.workspace_bytes(),
-                   gradients_next ? gradients_next->workspace_bytes() : 0,
-                   pack ? pack->workspace_bytes() : 0});
+  return std::max(
+      {gradients.workspace_bytes(), update.workspace_bytes(), evaluation.workspace_bytes(),
+       gradients_next ? gradients_next->workspace_bytes() : 0, pack ? pack->workspace_bytes() : 0});
 }
 
 int64_t CompiledStep::parameter_count() const {

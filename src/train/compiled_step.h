@@ -52,7 +52,7 @@ class CompiledStep {
   std::optional<Executable> gradients_next;  ///< the others, when a group has more than one
   Executable update;
   Executable evaluation;
-  infer::Packing packing;           ///< of the weights that the functions read packed
+  infer::Packing packing;          ///< of the weights that the functions read packed
   std::optional<Executable> pack;  ///< absent: nothing is packed
 
   /// Flat gradient arrays: the one being accumulated and the stack of partial sums.

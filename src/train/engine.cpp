@@ -39,7 +39,7 @@ struct Engine::Impl {
   float* params = nullptr;
   std::vector<float*> states;     ///< one flat array a state name
   std::vector<float*> gradients;  ///< [0] is accumulated into, [1 + i] is the stack
-  std::byte* packed = nullptr;     ///< the packed forms of parameters
+  std::byte* packed = nullptr;    ///< the packed forms of parameters
   bool packed_is_fresh = false;
   std::byte *arena = nullptr, *workspace = nullptr;
   // The inputs.

@@ -352,8 +352,8 @@ Outcome run_ranks(Run& run, RunFolder& folder, std::vector<std::string> messages
 
 Outcome train(const TrainConfig& config, const RunOptions& options) {
   require_data(config);
-  require_precision(
-      config, *device::make_backend(options.eager ? "reference" : config.trainer.device, 1));
+  require_precision(config,
+                    *device::make_backend(options.eager ? "reference" : config.trainer.device, 1));
   if (is_finished(config.run_folder(), config.trainer.num_train_steps)) {
     const std::string last =
         step_folder(join_path(config.run_folder(), "checkpoints"), config.trainer.num_train_steps);

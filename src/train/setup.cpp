@@ -65,9 +65,10 @@ StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t 
 void require_precision(const TrainConfig& config, const Backend& backend) {
   if (config.trainer.compute() != DType::bf16 || backend.multiplies_bf16()) return;
   throw config
-      .error(ErrorKind::kConfig, "trainer.mp",
-             cat("trainer.mp = ", quote(config.trainer.mp), " needs products of bf16, which device ",
-                 quote(backend.name()), " does not have on this machine"))
+      .error(
+          ErrorKind::kConfig, "trainer.mp",
+          cat("trainer.mp = ", quote(config.trainer.mp), " needs products of bf16, which device ",
+              quote(backend.name()), " does not have on this machine"))
       .allowed("\"f32\"")
       .hint("a run that has begun in bf16 can only go on in it");
 }

@@ -44,11 +44,11 @@ TEST_CASE("the gradient of a packed weight is not rounded", "[ops]") {
   const Array weight = array_f32({kIn, kOut}, {1, 2, 3, 4, 5, 6});
   // Each sum over the batch needs more digits than bf16 has.
   const Array batch{{DType::bf16, {{"batch", 2}, kIn}}, {1, 2, 4, 0x1p-9, 0x1p-9, 0x1p-9}};
-  const Array dw = run(optimise(f, *make_backend("reference")), {weight, batch},
-                       *make_backend("reference"))[0];
+  const Array dw =
+      run(optimise(f, *make_backend("reference")), {weight, batch}, *make_backend("reference"))[0];
   CHECK(dw.type.dtype == DType::f32);
-  CHECK(dw.values == std::vector<double>{1 + 0x1p-9, 1 + 0x1p-9, 2 + 0x1p-9, 2 + 0x1p-9,
-                                         4 + 0x1p-9, 4 + 0x1p-9});
+  CHECK(dw.values == std::vector<double>{1 + 0x1p-9, 1 + 0x1p-9, 2 + 0x1p-9, 2 + 0x1p-9, 4 + 0x1p-9,
+                                         4 + 0x1p-9});
 }
 
 TEST_CASE("pack refuses what is no f32 parameter", "[ops]") {

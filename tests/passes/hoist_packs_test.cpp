@@ -20,8 +20,8 @@ Function products() {
   const NamedArray b = f.argument("b", {DType::f32, {kIn, kOut}});
   const NamedArray shift = f.argument("shift", {DType::f32, {kOut}});
   const Axes out{kBatch, kOut};
-  const NamedArray y = dot(x, pack(b), out) + dot(x, pack(a), out);
-  f.result("y", y + dot(x, pack(b), out) + shift);
+  const NamedArray first = dot(x, pack(b), out), second = dot(x, pack(a), out);
+  f.result("y", first + second + dot(x, pack(b), out) + shift);
   return f;
 }
 
@@ -33,24 +33,22 @@ TEST_CASE("each packed argument becomes one more argument, in the order of use",
   for (size_t i = 0; i < 4; ++i) CHECK(hoisted.arguments[i].name == f.arguments[i].name);
   CHECK(hoisted.arguments[4].name == packed_name("b"));
   CHECK(hoisted.arguments[5].name == packed_name("a"));
-  for (size_t i = 4; i < 6; ++i)
-    CHECK(hoisted.arguments[i].type == Type{DType::bf16, {kIn, kOut}});
+  for (size_t i = 4; i < 6; ++i) CHECK(hoisted.arguments[i].type == Type{DType::bf16, {kIn, kOut}});
   CHECK(count_nodes(hoisted, "pack") == 0);
   CHECK(count_nodes(hoisted, "dot") == 3);
 }
 
 TEST_CASE("hoisting changes no bit", "[passes]") {
   const auto backend = make_backend("reference");
-  const std::vector<Array> inputs = {random_array({DType::f32, {kIn, kOut}}, 1),
-                                     random_array({DType::bf16, {kBatch, kIn}}, 2),
-                                     random_array({DType::f32, {kIn, kOut}}, 3),
-                                     random_array({DType::f32, {kOut}}, 4)};
+  const std::vector<Array> inputs = {
+      random_array({DType::f32, {kIn, kOut}}, 1), random_array({DType::bf16, {kBatch, kIn}}, 2),
+      random_array({DType::f32, {kIn, kOut}}, 3), random_array({DType::f32, {kOut}}, 4)};
   std::vector<Array> with_packed = inputs;
   for (const size_t i : {2, 0})  // run() rounds them on the way in
     with_packed.push_back({{DType::bf16, {kIn, kOut}}, inputs[i].values});
   const auto expected = run(optimise(products(), *backend), inputs, *backend);
-  CHECK(same_bits(run(optimise(hoist_packs(products()), *backend), with_packed, *backend),
-                  expected));
+  CHECK(
+      same_bits(run(optimise(hoist_packs(products()), *backend), with_packed, *backend), expected));
 }
 
 TEST_CASE("a pack of what is computed stays where it is", "[passes]") {
