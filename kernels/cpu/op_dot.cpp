@@ -194,7 +194,8 @@ std::unique_ptr<Kernel> make_dot_add(Context& context, const KernelRequest& requ
 }  // namespace
 
 extern const CpuKernelEntry dot_entry;
-const CpuKernelEntry dot_entry = {{.op = "dot", .make = make_dot},
-                                  {.op = "dot_add", .make = make_dot_add, .supports = multiplies}};
+const CpuKernelEntry dot_entry = {
+    {.op = "dot", .make = make_dot, .bf16 = true},
+    {.op = "dot_add", .make = make_dot_add, .supports = multiplies, .bf16 = true}};
 
 }  // namespace levanter::cpu
