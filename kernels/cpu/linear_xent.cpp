@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/strings.h"
 #include "kernels/cpu/vector.h"
 
 namespace levanter::cpu {
@@ -64,29 +65,36 @@ size_t LinearXent::scratch_bytes(int workers) const {
   return logits_bytes_ + products;
 }
 
+void LinearXent::run_row(const LinearXentArrays& arrays, int64_t t, float* logits) const {
+  const int32_t target = arrays.targets[t];
+  if (target < 0 || target >= shape_.vocab)
+    throw Error(ErrorKind::kData, cat("the target of token ", t, " of a batch is ", target))
+        .allowed(cat("0 to ", shape_.vocab - 1, ", the model's vocabulary"));
+  const float scale = arrays.token_scale[t];
+  const float lse = vector_kernels().cross_entropy(
+      logits, shape_.vocab,
+      {target, scale, shape_.z_loss, shape_.soft_cap, mode_ == Mode::kGradients},
+      arrays.token_loss + t);
+  const float squared = shape_.z_loss > 0 ? lse * lse * shape_.z_loss : 0.0f;
+  arrays.term[t] = (arrays.token_loss[t] + squared) * scale;
+}
+
 void LinearXent::run_chunk(ThreadPool& pool, const Chunk& chunk, int64_t first,
                            const LinearXentArrays& arrays, float* logits, void* scratch) const {
-  const VectorKernels& kernels = vector_kernels();
-  const bool gradients = mode_ == Mode::kGradients;
   const float* const h = arrays.h + first * shape_.h_row;
-  chunk.logits.run(pool, h, arrays.weight, logits, Store::kOverwrite, scratch);
+  chunk.logits.run(pool, {h, arrays.weight}, logits, Store::kOverwrite, scratch);
   const int64_t rows = std::max<int64_t>(1, kRowsElements / shape_.vocab);
   pool.parallel_for((chunk.tokens + rows - 1) / rows, [&](int64_t block, int) {
     const int64_t end = std::min(chunk.tokens, (block + 1) * rows);
     for (int64_t row = block * rows; row < end; ++row) {
-      const int64_t t = first + row;
-      LEV_CHECK(arrays.targets[t] >= 0 && arrays.targets[t] < shape_.vocab,
-                "a target is outside the vocabulary");
-      kernels.cross_entropy(logits + row * shape_.vocab, shape_.vocab, arrays.targets[t],
-                            gradients ? arrays.token_scale[t] : 0.0f, gradients,
-                            arrays.token_loss + t);
+      run_row(arrays, first + row, logits + row * shape_.vocab);
     }
   });
-  if (!gradients) return;
-  chunk.dh->run(pool, logits, arrays.weight, arrays.dh + first * shape_.h_row, Store::kOverwrite,
+  if (mode_ == Mode::kLoss) return;
+  chunk.dh->run(pool, {logits, arrays.weight}, arrays.dh + first * shape_.h_row, Store::kOverwrite,
                 scratch);
-  chunk.dweight->run(pool, logits, h, arrays.dweight, first == 0 ? Store::kOverwrite : Store::kAdd,
-                     scratch);
+  chunk.dweight->run(pool, {logits, h}, arrays.dweight,
+                     first == 0 ? Store::kOverwrite : Store::kAdd, scratch);
 }
 
 void LinearXent::run(ThreadPool& pool, const LinearXentArrays& arrays, void* scratch) const {

@@ -7,8 +7,8 @@ namespace levanter {
 namespace {
 
 std::vector<Type> infer(const Attributes&, std::span<const Type> in) {
-  if (in[1].dtype != in[2].dtype) type_error("factors of two types");
-  if (in[0].dtype != widened(in[1].dtype)) type_error("acc is not of the product's type");
+  if (in[1].dtype != in[2].dtype || in[0].dtype != widened(in[1].dtype))
+    type_error("operands of two types");
   if (!is_subset(intersect(in[1].axes, in[2].axes), in[2].axes))
     type_error("a shared axis has two sizes");
   const Axes all = unite(in[1].axes, in[2].axes);

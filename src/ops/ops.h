@@ -196,6 +196,8 @@ NamedArray dropout(Operand x, NamedArray keys, double rate);
 struct AttentionOptions {
   double scale = 1;
   bool causal = true;      ///< a query sees keys up to its own position
+  int64_t window = 0;      ///< with causal: a query sees this many keys, its own the last; 0 all
+  double soft_cap = 0;     ///< scores become soft_cap tanh(score / soft_cap) before masks; 0 none
   NamedArray segment_ids;  ///< i32 [batch, position]; queries see keys of their own segment only
   double dropout_rate = 0;
   NamedArray dropout_keys;  ///< u32 [batch, key_word]; needed when dropout_rate > 0
@@ -205,17 +207,23 @@ NamedArray attention(Operand q, NamedArray k, NamedArray v, const AttentionOptio
 
 /// The cross entropy of a linear layer, in chunks of tokens, without the full logits.
 ///   token_loss = logsumexp over vocab of h.weight - (h.weight)[target]
-///   loss       = sum of token_scale * token_loss
+///   loss       = sum of token_scale * (token_loss + z_loss * logsumexp^2)
+/// token_loss stays the plain cross entropy whatever z_loss is.
 /// h            [batch, position, embed]
 /// weight       [vocab, embed] (the vocabulary first, as Hugging Face stores a head)
 /// targets      i32 [batch, position], each in [0, vocab)
 /// token_scale  [batch, position]: loss weight over the number of loss tokens of the global batch
 /// h and weight may be bf16; token_scale, the losses and the gradient of weight are then f32
+struct LinearXentOptions {
+  double z_loss = 0;    ///< weight of the squared logsumexp in the loss
+  double soft_cap = 0;  ///< logits become soft_cap tanh(logit / soft_cap); 0 none
+};
 struct LinearXent {
   NamedArray loss;        ///< scalar; differentiable in h, weight and token_scale
   NamedArray token_loss;  ///< [batch, position]; for evaluation, no gradient
 };
-LinearXent linear_xent(Operand h, NamedArray weight, NamedArray targets, NamedArray token_scale);
+LinearXent linear_xent(Operand h, NamedArray weight, NamedArray targets, NamedArray token_scale,
+                       const LinearXentOptions& options = {});
 
 /// One step of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) for one parameter.
 ///   g' = scale g;  m' = beta1 m + (1-beta1) g';  v' = beta2 v + (1-beta2) g'^2

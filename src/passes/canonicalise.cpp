@@ -88,7 +88,8 @@ class Canonicaliser {
     Node node = from_.graph.node(id);
     if (is(node, "linear_xent"))
       for (const NodeId other : losses_with_gradients_)
-        if (from_.graph.node(other).inputs == node.inputs) {
+        if (from_.graph.node(other).inputs == node.inputs &&
+            from_.graph.node(other).attributes.reals == node.attributes.reals) {
           node.attributes = from_.graph.node(other).attributes;
           node.outputs = from_.graph.node(other).outputs;
         }

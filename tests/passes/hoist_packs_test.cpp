@@ -20,8 +20,8 @@ Function products() {
   const NamedArray b = f.argument("b", {DType::f32, {kIn, kOut}});
   const NamedArray shift = f.argument("shift", {DType::f32, {kOut}});
   const Axes out{kBatch, kOut};
-  const NamedArray y = dot(x, pack(b), out) + dot(x, pack(a), out);
-  f.result("y", y + dot(x, pack(b), out) + shift);
+  const NamedArray first = dot(x, pack(b), out), second = dot(x, pack(a), out);
+  f.result("y", first + second + dot(x, pack(b), out) + shift);
   return f;
 }
 
