@@ -91,7 +91,7 @@ inline void turn(float* to, int64_t to_stride, const float* from, int64_t rows, 
 }
 inline void turn(uint16_t* to, int64_t to_stride, const uint16_t* from, int64_t rows,
                  int64_t columns) {
-  vector_kernels().transpose_halves(to, to_stride, from, columns, rows, columns);
+  vector_kernels().transpose_2(to, to_stride, from, columns, rows, columns);
 }
 
 template <class Element>

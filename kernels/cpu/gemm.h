@@ -19,9 +19,16 @@ enum class Store { kOverwrite, kAdd };
 struct TileGrid {
   int64_t tile_m = 0, tile_n = 0;
   int64_t tiles_m = 0, tiles_n = 0;
-  bool packs = false;  ///< B is packed first: every tile is then quicker, by more than that costs
+  bool packs_a = false;  ///< A lies transposed and is turned over first
+  bool packs_b = false;  ///< B is packed first; both make every tile quicker by more than they cost
 };
 TileGrid tile_grid(const ProductShape& shape);
+
+/// Where the tiles find A and B: as they lie, or packed.
+struct Factors {
+  const void* a = nullptr;
+  const void* b = nullptr;
+};
 
 /// A finished piece of C: `values` are dense rows, row r at values + r * columns.
 struct Tile {
@@ -48,44 +55,43 @@ class Gemm final {
   /// The largest tile's extents.
   const TileGrid& grid() const { return grid_; }
 
-  /// Whether B has to go through `pack`; what it then takes is a multiple of 64 bytes.
-  bool packs() const { return grid_.packs; }
-  size_t packed_bytes() const { return packed_bytes_; }
-  /// Pieces of packing, for any worker each; done before any tile.
-  int64_t packs_count() const { return packs() ? grid_.tiles_n : 0; }
-  void pack_piece(int64_t index, int worker, const void* b, void* packed) const;
-  void pack(ThreadPool& pool, const void* b, void* packed) const;
+  /// What the packed factors take, a multiple of 64 bytes; 0 when they are read as they lie.
+  size_t packed_bytes() const { return packed_a_bytes_ + packed_b_bytes_; }
+  /// Packs what is to be packed into `packed`, before any tile.
+  Factors pack(ThreadPool& pool, const Factors& factors, void* packed) const;
 
   /// Scratch that each worker needs, a multiple of 64.
   size_t scratch_bytes_per_worker() const { return tile_bytes_ + product_bytes_; }
 
-  /// Computes one tile, 0 <= index < tiles(), into `scratch`, this worker's own, aligned to 64. `b`
-  /// is B, or B packed where packs(). With `c` the tile lies in C itself where it is dense there.
-  Tile multiply(int64_t index, int worker, const void* a, const void* b, void* scratch,
+  /// Computes one tile, 0 <= index < tiles(), of factors that pack() returned, into `scratch`, this
+  /// worker's own, aligned to 64. With `c` the tile lies in C itself where it is dense there.
+  Tile multiply(int64_t index, int worker, const Factors& factors, void* scratch,
                 float* c = nullptr) const;
 
   /// One tile to its place in C.
-  void run_tile(int64_t index, int worker, const void* a, const void* b, float* c, Store store,
+  void run_tile(int64_t index, int worker, const Factors& factors, float* c, Store store,
                 void* scratch) const;
 
-  /// All of it on the pool. `scratch` holds run_scratch_bytes of the pool's workers, aligned to 64.
-  void run(ThreadPool& pool, const void* a, const void* b, float* c, Store store,
-           void* scratch) const;
+  /// All tiles on the pool. `scratch` holds scratch_bytes_per_worker() for each of its workers.
+  void run_tiles(ThreadPool& pool, const Factors& factors, float* c, Store store,
+                 void* scratch) const;
+
+  /// Packs and runs. `scratch` holds run_scratch_bytes of the pool's workers, aligned to 64.
+  void run(ThreadPool& pool, const Factors& factors, float* c, Store store, void* scratch) const;
   size_t run_scratch_bytes(int workers) const {
-    return packed_bytes_ + static_cast<size_t>(workers) * scratch_bytes_per_worker();
+    return packed_bytes() + static_cast<size_t>(workers) * scratch_bytes_per_worker();
   }
-  /// The same with B packed before, by a product of the same n, k, tile_n and type.
-  void run_packed(ThreadPool& pool, const void* a, const void* packed, float* c, Store store,
-                  void* scratch) const;
 
  private:
+  void turn(void* to, const void* from, int64_t rows) const;
+
   ProductShape shape_;
   TileGrid grid_;
-  bool dense_ = false;                        ///< a tile of C is dense in C
-  size_t tile_bytes_ = 0;                     ///< of a worker's scratch: the tile
-  size_t product_bytes_ = 0;                  ///< of a worker's scratch: oneDNN's part
-  size_t column_bytes_ = 0;                   ///< of one column of tiles of B, packed
-  size_t packed_bytes_ = 0;                   ///< of B, packed
+  bool dense_ = false;        ///< a tile of C is dense in C
+  size_t tile_bytes_ = 0;     ///< of a worker's scratch: the tile
+  size_t product_bytes_ = 0;  ///< of a worker's scratch: oneDNN's part
+  size_t column_bytes_ = 0;   ///< of one column of tiles of B, packed
+  size_t packed_a_bytes_ = 0, packed_b_bytes_ = 0;
   std::array<const Product*, 4> products_{};  ///< by last row of tiles + 2 * last column of tiles
 };
 

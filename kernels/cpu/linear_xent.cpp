@@ -90,18 +90,16 @@ void LinearXent::run_dh(ThreadPool& pool, const Chunk& chunk, int64_t first,
                         const LinearXentArrays& arrays, const void* dlogits, void* scratch) const {
   const int64_t at = first * shape_.h_row;
   const Gemm& dh = *chunk.dh;
+  const Factors factors = dh.pack(pool, {dlogits, arrays.weight}, scratch);
+  char* const tiles = static_cast<char*>(scratch) + dh.packed_bytes();
   if (shape_.dtype == DType::f32) {
-    dh.run(pool, dlogits, arrays.weight, static_cast<float*>(arrays.dh) + at, Store::kOverwrite,
-           scratch);
+    dh.run_tiles(pool, factors, static_cast<float*>(arrays.dh) + at, Store::kOverwrite, tiles);
     return;
   }
   uint16_t* const to = static_cast<uint16_t*>(arrays.dh) + at;
-  char* const tiles = static_cast<char*>(scratch) + dh.packed_bytes();
-  if (dh.packs()) dh.pack(pool, arrays.weight, scratch);
-  const void* const weight = dh.packs() ? scratch : arrays.weight;
   pool.parallel_for(dh.tiles(), [&](int64_t index, int worker) {
     char* const own = tiles + static_cast<size_t>(worker) * dh.scratch_bytes_per_worker();
-    const Tile tile = dh.multiply(index, worker, dlogits, weight, own);
+    const Tile tile = dh.multiply(index, worker, factors, own);
     for (int64_t r = 0; r < tile.rows; ++r) {
       vector_kernels().narrow(to + (tile.row + r) * shape_.h_row + tile.column,
                               tile.values + r * tile.columns, tile.columns);
@@ -116,7 +114,7 @@ void LinearXent::run_chunk(ThreadPool& pool, const Chunk& chunk, int64_t first,
       static_cast<const char*>(arrays.h) + first * shape_.h_row * size_of(shape_.dtype);
   auto* const rounded =
       reinterpret_cast<uint16_t*>(reinterpret_cast<char*>(logits) + logits_bytes_);
-  chunk.logits.run(pool, h, arrays.weight, logits, Store::kOverwrite, scratch);
+  chunk.logits.run(pool, {h, arrays.weight}, logits, Store::kOverwrite, scratch);
   const int64_t rows = std::max<int64_t>(1, kRowsElements / shape_.vocab);
   pool.parallel_for((chunk.tokens + rows - 1) / rows, [&](int64_t block, int) {
     const int64_t end = std::min(chunk.tokens, (block + 1) * rows);
@@ -128,8 +126,8 @@ void LinearXent::run_chunk(ThreadPool& pool, const Chunk& chunk, int64_t first,
   if (mode_ == Mode::kLoss) return;
   const void* const dlogits = rounds ? static_cast<const void*>(rounded) : logits;
   run_dh(pool, chunk, first, arrays, dlogits, scratch);
-  chunk.dweight->run(pool, dlogits, h, arrays.dweight, first == 0 ? Store::kOverwrite : Store::kAdd,
-                     scratch);
+  chunk.dweight->run(pool, {dlogits, h}, arrays.dweight,
+                     first == 0 ? Store::kOverwrite : Store::kAdd, scratch);
 }
 
 void LinearXent::run(ThreadPool& pool, const LinearXentArrays& arrays, void* scratch) const {

@@ -6,7 +6,7 @@
 #include <dnnl.h>
 
 #include <cstdio>
-
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -177,6 +177,14 @@ MatrixDesc packed_desc(const ProductShape& shape, const Attributes& attributes,
   return MatrixDesc::copy(dnnl_primitive_desc_query_md(desc.get(), dnnl_query_weights_md, 0));
 }
 
+/// Whether oneDNN fell back to its reference: a thousand times slower than any other.
+bool is_plain_loop(const PrimitiveDesc& desc) {
+  const char* name = "";
+  check(dnnl_primitive_desc_query(desc.get(), dnnl_query_impl_info_str, 0, &name),
+        "naming a product");
+  return std::string_view(name).starts_with("ref");
+}
+
 /// Memory objects of one worker, whose handles are set anew for each call.
 struct Context {
   Stream stream;
@@ -208,6 +216,7 @@ struct Product::Impl {
     PrimitiveDesc desc;
     describe_product(desc, a, b, c, attributes, engine);
     check(dnnl_primitive_create(primitive.out(), desc.get()), "compiling a product");
+    LEV_CHECK(!shape.packed_b || !is_plain_loop(desc), "no quick product takes this packed factor");
     const DescView scratch = dnnl_primitive_desc_query_md(desc.get(), dnnl_query_scratchpad_md, 0);
     scratch_bytes = (dnnl_memory_desc_get_size(scratch) + 63) / 64 * 64;
     if (shape.packed_b) {

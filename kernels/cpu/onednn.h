@@ -41,7 +41,7 @@ class Product final {
   size_t packed_bytes() const;
 
   /// Lays B out in the order in which the product reads it: 2 to 16 % quicker to multiply by.
-  /// All products of one n, k and type of factors share a layout, and of one B give the same bits.
+  /// All products of one n, k and type share a layout. A is dense then.
   void pack(int worker, const void* b, void* packed) const;
 
   /// Computes C from A and B. `worker` is below the owner's number of workers; two calls at a time

@@ -28,6 +28,6 @@ std::unique_ptr<Kernel> make_concat(Context& context, const KernelRequest& reque
 }  // namespace
 
 extern const CpuKernelEntry concat_entry;
-const CpuKernelEntry concat_entry = {{.op = "concat", .make = make_concat}};
+const CpuKernelEntry concat_entry = {{.op = "concat", .make = make_concat, .bf16 = true}};
 
 }  // namespace levanter::cpu

@@ -54,7 +54,9 @@ std::unique_ptr<Kernel> make_copy(Context& context, const KernelRequest& request
 }  // namespace
 
 extern const CpuKernelEntry copy_entry;
-const CpuKernelEntry copy_entry = {
-    {.op = "copy", .make = make_copy, .writes_strided = [](const Node&) { return true; }}};
+const CpuKernelEntry copy_entry = {{.op = "copy",
+                                    .make = make_copy,
+                                    .writes_strided = [](const Node&) { return true; },
+                                    .bf16 = true}};
 
 }  // namespace levanter::cpu

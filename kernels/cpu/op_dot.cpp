@@ -146,21 +146,23 @@ class DotKernel final : public CpuKernel {
     return offset;
   }
 
-  void multiply(const std::byte* a, const std::byte* b, float* c, std::byte* scratch) const {
+  /// The factors of the `index`-th product of a batch.
+  Factors factors(const std::byte* a, const std::byte* b, int64_t index) const {
     const int64_t size = size_of(inputs[a_.input].dtype);
-    if (gemm_->packs()) {  // long products: a batch of them goes one by one
+    return {a + batch_offset(a_.view, index) * size, b + batch_offset(b_.view, index) * size};
+  }
+
+  void multiply(const std::byte* a, const std::byte* b, float* c, std::byte* scratch) const {
+    if (gemm_->packed_bytes() > 0) {  // long products: a batch of them goes one by one
       for (int64_t i = 0; i < batch_.elements(); ++i)
-        gemm_->run(context.pool, a + batch_offset(a_.view, i) * size,
-                   b + batch_offset(b_.view, i) * size, c + batch_offset(result_, i), store_,
-                   scratch);
+        gemm_->run(context.pool, factors(a, b, i), c + batch_offset(result_, i), store_, scratch);
       return;
     }
     const int64_t tiles = gemm_->tiles();
     const auto stride = static_cast<int64_t>(gemm_->scratch_bytes_per_worker());
     context.pool.parallel_for(batch_.elements() * tiles, [&](int64_t task, int worker) {
       const int64_t i = task / tiles;
-      gemm_->run_tile(task % tiles, worker, a + batch_offset(a_.view, i) * size,
-                      b + batch_offset(b_.view, i) * size, c + batch_offset(result_, i), store_,
+      gemm_->run_tile(task % tiles, worker, factors(a, b, i), c + batch_offset(result_, i), store_,
                       scratch + worker * stride);
     });
   }
@@ -192,7 +194,8 @@ std::unique_ptr<Kernel> make_dot_add(Context& context, const KernelRequest& requ
 }  // namespace
 
 extern const CpuKernelEntry dot_entry;
-const CpuKernelEntry dot_entry = {{.op = "dot", .make = make_dot},
-                                  {.op = "dot_add", .make = make_dot_add, .supports = multiplies}};
+const CpuKernelEntry dot_entry = {
+    {.op = "dot", .make = make_dot, .bf16 = true},
+    {.op = "dot_add", .make = make_dot_add, .supports = multiplies, .bf16 = true}};
 
 }  // namespace levanter::cpu

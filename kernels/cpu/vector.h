@@ -159,9 +159,6 @@ struct VectorKernels {
   /// apart; `factor` may be nullptr.
   void (*transpose)(float* to, int64_t to_stride, const float* from, int64_t from_stride,
                     int64_t rows, int64_t columns, const float* factor);
-  /// The same of 16-bit words, without factors.
-  void (*transpose_halves)(uint16_t* to, int64_t to_stride, const uint16_t* from,
-                           int64_t from_stride, int64_t rows, int64_t columns);
 
   /// Cross entropy of one row of products h.w, whose logits are x = soft_cap tanh(h.w / soft_cap),
   /// or h.w itself for soft_cap = 0. Returns lse = log(sum exp(x)), and the loss lse - x[target] in
@@ -184,6 +181,12 @@ struct VectorKernels {
   void (*random_uniform)(float* y, int64_t n, const RandomSpan& random);
   /// y[i] = uniform[i] < keep ? a[i] / keep : 0
   void (*dropout)(float* y, const float* a, int64_t n, float keep, const RandomSpan& random);
+
+  /// y[c * y_row + r] = x[r * x_row + c], elements of 2 or 4 bytes.
+  void (*transpose_2)(uint16_t* y, int64_t y_row, const uint16_t* x, int64_t x_row, int64_t rows,
+                      int64_t columns);
+  void (*transpose_4)(uint32_t* y, int64_t y_row, const uint32_t* x, int64_t x_row, int64_t rows,
+                      int64_t columns);
 };
 
 /// The table for this machine's best level, or for the one that the environment variable

@@ -200,49 +200,6 @@ void transpose(float* to, int64_t to_stride, const float* from, int64_t from_str
   }
 }
 
-[[gnu::always_inline]] inline __m128i load8(const uint16_t* p) {
-  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-}
-[[gnu::always_inline]] inline void store8(uint16_t* p, __m128i a) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), a);
-}
-
-/// An 8 x 8 block: neighbours are paired three times over.
-[[gnu::always_inline]] inline void transpose_eight(uint16_t* to, int64_t to_stride,
-                                                   const uint16_t* from, int64_t from_stride) {
-  __m128i a[8], b[8];
-  for (int i = 0; i < 8; ++i) a[i] = load8(from + i * from_stride);
-  for (int i = 0; i < 4; ++i) {
-    b[i] = _mm_unpacklo_epi16(a[2 * i], a[2 * i + 1]);      // columns 0 to 3
-    b[i + 4] = _mm_unpackhi_epi16(a[2 * i], a[2 * i + 1]);  // columns 4 to 7
-  }
-  for (int half = 0; half < 2; ++half) {
-    const __m128i* const c = b + 4 * half;
-    const __m128i low0 = _mm_unpacklo_epi32(c[0], c[1]), high0 = _mm_unpackhi_epi32(c[0], c[1]),
-                  low1 = _mm_unpacklo_epi32(c[2], c[3]), high1 = _mm_unpackhi_epi32(c[2], c[3]);
-    uint16_t* const q = to + 4 * half * to_stride;
-    store8(q, _mm_unpacklo_epi64(low0, low1));
-    store8(q + to_stride, _mm_unpackhi_epi64(low0, low1));
-    store8(q + 2 * to_stride, _mm_unpacklo_epi64(high0, high1));
-    store8(q + 3 * to_stride, _mm_unpackhi_epi64(high0, high1));
-  }
-}
-
-void transpose_halves(uint16_t* to, int64_t to_stride, const uint16_t* from, int64_t from_stride,
-                      int64_t rows, int64_t columns) {
-  const int64_t whole_rows = rows / 8 * 8, whole_columns = columns / 8 * 8;
-  for (int64_t r = 0; r < whole_rows; r += 8) {
-    for (int64_t c = 0; c < whole_columns; c += 8) {
-      transpose_eight(to + c * to_stride + r, to_stride, from + r * from_stride + c, from_stride);
-    }
-  }
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = r < whole_rows ? whole_columns : 0; c < columns; ++c) {
-      to[c * to_stride + r] = from[r * from_stride + c];
-    }
-  }
-}
-
 /// The largest logit; with a cap the row becomes the capped logits.
 float largest_logit(float* logits, int64_t n, float soft_cap) {
   const Floats lowest = splat(-__builtin_inff()), cap = splat(soft_cap);
@@ -314,7 +271,6 @@ void fill_softmax(VectorKernels& table) {
   table.attention_backward = attention_backward<float>;
   table.attention_backward_bf16 = attention_backward<uint16_t>;
   table.transpose = transpose;
-  table.transpose_halves = transpose_halves;
   table.cross_entropy = cross_entropy<float>;
   table.cross_entropy_bf16 = cross_entropy<uint16_t>;
 }

@@ -155,6 +155,7 @@ int run_step(const Arguments& a) {
         .allowed("1");
   const auto backend = device::make_backend(config.trainer.device,
                                             static_cast<int>(config.trainer.threads.value_or(0)));
+  train::require_precision(config, *backend);
   StepBench bench(config, *backend);
   const int64_t steps = a.integer("steps", 10, 1, 1000000);
   for (int i = 0; i < 3; ++i) bench.run();

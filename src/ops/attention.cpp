@@ -46,7 +46,7 @@ std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) 
     for (size_t i = 0; i + 1 < keys.size(); ++i)
       if (keys[i] != rows[i]) type_error("dropout_keys' axes are not q's first ones");
   }
-  return {in[0], Type{in[0].dtype, rows}};
+  return {in[0], Type{widened(in[0].dtype), rows}};
 }
 
 /// Scores over [batch, heads..., position, key_position].

@@ -18,10 +18,11 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
   if (!is_subset(without(weight, "vocab"), h)) type_error("h lacks an axis of the weight");
   if (!(targets == without(h, weight))) type_error("targets are not one a row of h");
   if (in[2].dtype != DType::i32) type_error("targets are not i32");
-  if (!(in[3] == Type{in[0].dtype, targets})) type_error("token_scale is not one a token");
+  const DType real = widened(in[0].dtype);
+  if (!(in[3] == Type{real, targets})) type_error("token_scale is not one a token");
   if (!(a.reals[0] >= 0 && a.reals[1] >= 0)) type_error("z_loss or the soft cap is below 0");
-  std::vector<Type> out = {Type{in[0].dtype, {}}, Type{in[0].dtype, targets}};
-  if (a.ints[0]) out.insert(out.end(), {in[0], in[1]});  // dh, dweight
+  std::vector<Type> out = {Type{real, {}}, Type{real, targets}};
+  if (a.ints[0]) out.insert(out.end(), {in[0], Type{real, weight}});  // dh, dweight
   return out;
 }
 
@@ -84,7 +85,8 @@ void gradient(GradientCall& call) {
   const NodeId node = call.graph.add(ops::linear_xent_entry, a, call.inputs).value().node;
   const NamedArray g = call.output_cotangents[0];
   for (uint32_t i = 0; i < 2; ++i)
-    if (call.wanted[i]) call.input_cotangents[i] = NamedArray(call.graph, Value{node, 2 + i}) * g;
+    if (call.wanted[i])
+      call.input_cotangents[i] = widen(NamedArray(call.graph, Value{node, 2 + i})) * g;
   if (!call.wanted[3]) return;
   NamedArray term = call.outputs[1];
   if (a.reals[0] > 0) {

@@ -130,7 +130,7 @@ class CheckpointHook final : public Hook {
     return {.step = step,
             .config_toml = config_text_,
             .config_hash = hex64(xxh3_64(canonical)),
-            .numerics = c_.backend.numerics_signature() + "; mp " + config.trainer.mp,
+            .numerics = c_.backend.numerics_signature() + "; mp " + config.trainer.precision(),
             .tokenizer = c_.data.tokenizer()->serialise(),
             .extra_json = extra + "}",
             .model = model_,

@@ -51,7 +51,8 @@ ModelSpec model_spec(const TrainConfig& config) {
 StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t rank,
                          bool optimise) {
   return {.model = model_spec(config),
-          .shape = {config.microbatch_size(), config.model->max_seq_len, vocab_size},
+          .shape = {config.microbatch_size(), config.model->max_seq_len, vocab_size, DType::f32,
+                    config.trainer.compute()},
           .optimizer = optim::entry(config.optimizer.type),
           .optimizer_config = *config.optimizer,
           .microbatches = config.num_microbatches(),
@@ -59,6 +60,17 @@ StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t 
           .ranks = config.trainer.ranks,
           .rank = rank,
           .optimise = optimise};
+}
+
+void require_precision(const TrainConfig& config, const Backend& backend) {
+  if (config.trainer.compute() != DType::bf16 || backend.multiplies_bf16()) return;
+  throw config
+      .error(
+          ErrorKind::kConfig, "trainer.mp",
+          cat("trainer.mp = ", quote(config.trainer.mp), " needs products of bf16, which device ",
+              quote(backend.name()), " does not have on this machine"))
+      .allowed("\"f32\"")
+      .hint("a run that has begun in bf16 can only go on in it");
 }
 
 MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config) {

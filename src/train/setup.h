@@ -21,6 +21,10 @@ int64_t vocab_size(const TrainConfig& config, const text::Tokenizer* tokenizer);
 
 ModelSpec model_spec(const TrainConfig& config);
 
+/// Error kConfig, offering f32, when trainer.mp computes in a format that `backend` does not
+/// multiply.
+void require_precision(const TrainConfig& config, const Backend& backend);
+
 /// What rank `rank` compiles.
 StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t rank,
                          bool optimise = true);

@@ -82,9 +82,8 @@ std::vector<float> run(const ProductShape& shape, Store store, const Operands& o
   const bool narrow = shape.factors == DType::bf16;
   const std::vector<Bf16> a(operands.a.begin(), operands.a.end());
   const std::vector<Bf16> b(operands.b.begin(), operands.b.end());
-  gemm.run(pool, narrow ? static_cast<const void*>(a.data()) : operands.a.data(),
-           narrow ? static_cast<const void*>(b.data()) : operands.b.data(), c.data(), store,
-           scratch.get());
+  const Factors wide{operands.a.data(), operands.b.data()}, rounded{a.data(), b.data()};
+  gemm.run(pool, narrow ? rounded : wide, c.data(), store, scratch.get());
   return c;
 }
 
@@ -114,7 +113,7 @@ void check_product(const Case& test, const Operands& operands, const std::vector
 }
 
 /// Long enough for B to be packed first, both ways that it can lie.
-const Case kPackedCases[] = {{1024, 65, 33}, {1030, 257, 70}, {2048, 400, 65}, {2100, 770, 17}};
+const Case kPackedCases[] = {{513, 700, 390}, {1030, 257, 390}, {2048, 401, 126}, {2100, 770, 70}};
 
 const Case kCases[] = {
     {1, 1, 1},     {1, 7, 5},      {5, 1, 7},     {7, 5, 1},      {2, 3, 4},
@@ -143,14 +142,28 @@ TEST_CASE("products agree with double precision in every order and spacing", "[k
 TEST_CASE("products whose second factor is packed agree with double precision", "[kernels]") {
   for (const Case& base : kPackedCases) {
     for (const Order b : {Order::kRows, Order::kColumns}) {
-      const Case test = {base.m, base.n, base.k, Order::kRows, b, 3};
-      const Operands operands = operands_of(test, 5);
-      const bool packs = base.m >= 2048 || b == Order::kRows;
-      REQUIRE(tile_grid(shape_of(test)).packs == packs);
-      for (const Store store : {Store::kOverwrite, Store::kAdd})
-        check_product(test, operands, run(shape_of(test), store, operands, 2), store);
+      for (const Order a : {Order::kRows, Order::kColumns}) {
+        const Case test = {base.m, base.n, base.k, a, b, 0};
+        const Operands operands = operands_of(test, 5);
+        const TileGrid grid = tile_grid(shape_of(test));
+        const bool long_enough = base.m >= 2048 || b == Order::kRows;
+        REQUIRE(grid.packs_b == (a == Order::kRows && long_enough));
+        ProductShape narrow = shape_of(test);
+        narrow.factors = DType::bf16;
+        REQUIRE(tile_grid(narrow).packs_a == (a == Order::kColumns && long_enough));
+        REQUIRE(tile_grid(narrow).packs_b == long_enough);
+        for (const Store store : {Store::kOverwrite, Store::kAdd})
+          check_product(test, operands, run(shape_of(test), store, operands, 2), store);
+      }
     }
   }
+}
+
+TEST_CASE("rows of the first factor that are apart leave the second as it lies", "[kernels]") {
+  const Case test = {1030, 257, 390, Order::kRows, Order::kRows, 3};
+  REQUIRE_FALSE(tile_grid(shape_of(test)).packs_b);
+  const Operands operands = operands_of(test, 8);
+  check_product(test, operands, run(shape_of(test), Store::kAdd, operands, 2), Store::kAdd);
 }
 
 TEST_CASE("packing changes no bit of a tile", "[kernels]") {
@@ -188,7 +201,7 @@ TEST_CASE("products of bf16 factors are summed in f32", "[kernels]") {
     for (const Case& base : cases) {
       for (const Order a : {Order::kRows, Order::kColumns}) {
         for (const Order b : {Order::kRows, Order::kColumns}) {
-          const Case test = {base.m, base.n, base.k, a, b, 2};
+          const Case test = {base.m, base.n, base.k, a, b, base.m % 2 == 0 ? 0 : 2};
           ProductShape shape = shape_of(test);
           shape.factors = DType::bf16;
           const Operands operands = operands_of(test, 7).rounded();
@@ -258,7 +271,7 @@ TEST_CASE("a result without elements is no work", "[kernels]") {
   for (const Case& test : {Case{0, 4, 3}, Case{4, 0, 3}}) {
     const Gemm gemm(products, shape_of(test));
     REQUIRE(gemm.tiles() == 0);
-    gemm.run(pool, nullptr, nullptr, nullptr, Store::kOverwrite, nullptr);
+    gemm.run(pool, {}, nullptr, Store::kOverwrite, nullptr);
   }
 }
 

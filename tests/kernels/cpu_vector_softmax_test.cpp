@@ -199,27 +199,6 @@ TEST_CASE("row kernels that store bf16 round what the others store", "[kernels]"
   }
 }
 
-TEST_CASE("a transpose of 16-bit words leaves them as they are", "[kernels]") {
-  for (const VectorKernels* kernels : runnable_vector_kernels()) {
-    for (const int64_t rows : {1, 7, 8, 16, 33}) {
-      for (const int64_t columns : {1, 8, 19, 64}) {
-        const int64_t from_stride = columns + 3, to_stride = rows + 2;
-        std::vector<uint16_t> from(static_cast<size_t>(rows * from_stride));
-        for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<uint16_t>(i * 40503);
-        std::vector<uint16_t> to(static_cast<size_t>(columns * to_stride), 0xffff);
-        kernels->transpose_halves(to.data(), to_stride, from.data(), from_stride, rows, columns);
-        for (int64_t c = 0; c < columns; ++c) {
-          for (int64_t r = 0; r < to_stride; ++r) {
-            const uint16_t want =
-                r < rows ? from[static_cast<size_t>(r * from_stride + c)] : uint16_t{0xffff};
-            REQUIRE(to[static_cast<size_t>(c * to_stride + r)] == want);
-          }
-        }
-      }
-    }
-  }
-}
-
 TEST_CASE("a transpose leaves the values and scales by column", "[kernels]") {
   for (const VectorKernels* kernels : runnable_vector_kernels()) {
     for (const int64_t rows : {1, 4, 7, 16, 33}) {

@@ -451,3 +451,28 @@ TEST_CASE("all instruction sets give the same bits", "[kernels]") {
     REQUIRE(same_bits(first, results(*kernels)));
   }
 }
+
+TEST_CASE("a matrix turned over has its columns as rows, on every level", "[kernels]") {
+  for (const VectorKernels* kernels : runnable_vector_kernels()) {
+    for (const auto& [rows, columns] :
+         {std::pair<int64_t, int64_t>{1, 1}, {16, 16}, {17, 33}, {64, 5}, {3, 100}, {48, 31}}) {
+      const int64_t x_row = columns + 3, y_row = rows + 2;
+      std::vector<uint32_t> x4(static_cast<size_t>(rows * x_row)), y4(columns * y_row, 7);
+      for (size_t i = 0; i < x4.size(); ++i) x4[i] = static_cast<uint32_t>(i * 2654435761u);
+      std::vector<uint16_t> x2(x4.begin(), x4.end()), y2(columns * y_row, 7);
+      kernels->transpose_4(y4.data(), y_row, x4.data(), x_row, rows, columns);
+      kernels->transpose_2(y2.data(), y_row, x2.data(), x_row, rows, columns);
+      bool equal = true;
+      for (int64_t c = 0; c < columns; ++c) {
+        for (int64_t r = 0; r < y_row; ++r) {
+          const auto to = static_cast<size_t>(c * y_row + r);
+          const auto from = static_cast<size_t>(r * x_row + c);
+          equal = equal && y4[to] == (r < rows ? x4[from] : 7u);
+          equal = equal && y2[to] == (r < rows ? x2[from] : 7u);
+        }
+      }
+      INFO(kernels->isa << " " << rows << " x " << columns);
+      REQUIRE(equal);
+    }
+  }
+}

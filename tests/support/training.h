@@ -23,6 +23,7 @@ Gpt2Config tiny_model_with_dropout();
 struct StepPlan {
   int64_t microbatch = 2, microbatches = 6, groups = 6, ranks = 1;
   bool optimise = true;
+  DType compute = DType::f32;
 };
 
 /// The step of one rank; `model` and `adam` must outlive it.
