@@ -126,6 +126,7 @@ struct Recast<Pair<To>, Pair<From>> {
 [[gnu::always_inline]] inline Ints bits(Floats a) { return Recast<Ints, Floats>::of(a); }
 [[gnu::always_inline]] inline Floats from_bits(Ints a) { return Recast<Floats, Ints>::of(a); }
 [[gnu::always_inline]] inline Floats from_bits(Words a) { return Recast<Floats, Words>::of(a); }
+[[gnu::always_inline]] inline Words words(Floats a) { return Recast<Words, Floats>::of(a); }
 
 /// Reads and writes at any address, register by register.
 template <class V>
@@ -226,6 +227,36 @@ struct Span<Pair<H>> {
 }
 #endif
 
+/// Sixteen 16-bit words as the lower halves of lanes, and back; the upper halves are 0.
+#if defined(__AVX512F__)
+[[gnu::always_inline]] inline Words load_halves(const uint16_t* p) {
+  return (Words)_mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256((const __m256i*)p));
+}
+[[gnu::always_inline]] inline void store_halves(uint16_t* p, Words a) {
+  _mm256_storeu_si256((__m256i*)p, _mm512_maskz_cvtepi32_epi16(0xffff, (__m512i)a));
+}
+#elif defined(__AVX2__)
+[[gnu::always_inline]] inline Words load_halves(const uint16_t* p) {
+  return {(Words8)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p)),
+          (Words8)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)(p + 8)))};
+}
+[[gnu::always_inline]] inline void store_halves(uint16_t* p, Words a) {
+  const __m256i mixed = _mm256_packus_epi32((__m256i)a.lo, (__m256i)a.hi);
+  _mm256_storeu_si256((__m256i*)p, _mm256_permute4x64_epi64(mixed, 0xd8));
+}
+#else
+[[gnu::always_inline]] inline Words load_halves(const uint16_t* p) {
+  const auto four = [p](int at) {
+    return (Words4)_mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i*)(p + at)));
+  };
+  return {{four(0), four(4)}, {four(8), four(12)}};
+}
+[[gnu::always_inline]] inline void store_halves(uint16_t* p, Words a) {
+  _mm_storeu_si128((__m128i*)p, _mm_packus_epi32((__m128i)a.lo.lo, (__m128i)a.lo.hi));
+  _mm_storeu_si128((__m128i*)(p + 8), _mm_packus_epi32((__m128i)a.hi.lo, (__m128i)a.hi.hi));
+}
+#endif
+
 [[gnu::always_inline]] inline Words splat(uint32_t x) {
   return Recast<Words, Ints>::of(splat(static_cast<int32_t>(x)));
 }
@@ -239,6 +270,13 @@ struct Span<Pair<H>> {
 /// The sign bits of `sign` on the absolute value `a` >= 0.
 [[gnu::always_inline]] inline Floats with_sign(Floats a, Floats sign) {
   return from_bits(bits(a) | (bits(sign) & splat(INT32_MIN)));
+}
+/// The bits of a as bf16, rounded to nearest even in integers: denormals and NaN stay what they
+/// are.
+[[gnu::always_inline]] inline Words bf16_bits(Floats a) {
+  const Words x = words(a), upper = x >> 16;
+  const Words rounded = (x + splat(0x7fffu) + (upper & splat(1u))) >> 16;
+  return select(a != a, upper | splat(0x40u), rounded);
 }
 /// -1 in the lanes below `count`.
 [[gnu::always_inline]] inline Ints lanes_below(int64_t count) {

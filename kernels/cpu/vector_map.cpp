@@ -167,6 +167,7 @@ void fill_map(VectorKernels& table) {
 }
 
 void fill_table(VectorKernels& table) {
+  fill_bf16(table);
   fill_map(table);
   fill_reduce(table);
   fill_norm(table);
