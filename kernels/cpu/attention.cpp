@@ -31,11 +31,21 @@ Attention::Attention(Products& products, const AttentionShape& shape, Pass pass)
   block_ = std::min(kKeyBlock, shape.keys);
   plan_tiles(products);
   if (pass == Pass::kBackward) plan_blocks(products);
-  const auto used = reinterpret_cast<std::uintptr_t>(carve(nullptr, 0).product);
+  LEV_CHECK(shape.dtype == DType::f32 || shape.dtype == DType::bf16, "attention of f32 or bf16");
+  const void* const end = shape.dtype == DType::f32 ? carve<float>(nullptr, 0).product
+                                                    : carve<uint16_t>(nullptr, 0).product;
+  const auto used = reinterpret_cast<std::uintptr_t>(end);
   scratch_bytes_ = static_cast<size_t>(used) + product_bytes_;
 }
 
-const Product* Attention::product(Products& products, const ProductShape& shape) {
+ProductShape Attention::scores_shape(int64_t m, int64_t width) const {
+  const int64_t head_dim = shape_.head_dim;
+  if (shape_.dtype == DType::bf16) return {m, width, head_dim, head_dim, 1, 1, head_dim, width};
+  return {m, width, head_dim, head_dim, 1, width, 1, width};
+}
+
+const Product* Attention::product(Products& products, ProductShape shape) {
+  shape.factors = shape_.dtype;
   const Product& made = products.get(shape);
   product_bytes_ = std::max(product_bytes_, made.scratch_bytes());
   return &made;
@@ -57,7 +67,7 @@ void Attention::plan_tiles(Products& products) {
     padded_ += width;
     most_keys_ = std::max(most_keys_, keys);
     if (pass_ == Pass::kForward) {
-      tile.scores = product(products, {keys, width, head_dim, head_dim, 1, width, 1, width});
+      tile.scores = product(products, scores_shape(keys, width));
       tile.mix = product(products, {head_dim, width, keys, shape_.keys, 1, width, 1, width});
     }
     tiles_.push_back(tile);
@@ -73,68 +83,27 @@ void Attention::plan_blocks(Products& products) {
       if (keys == 0) continue;
       BlockProducts& made = blocks_[{keys, width}];
       if (made.scores != nullptr) continue;
-      made.scores = product(products, {keys, width, head_dim, head_dim, 1, width, 1, width});
+      made.scores = product(products, scores_shape(keys, width));
       made.spread = product(products, {keys, head_dim, width, width, 1, head_dim, 1, head_dim});
       made.mix = product(products, {head_dim, width, keys, block_, 1, width, 1, width});
     }
   }
 }
 
-Attention::Scratch Attention::carve(void* scratch, int worker) const {
-  const int64_t head_dim = shape_.head_dim, keys = shape_.keys, width = tiles_.front().width;
-  std::uintptr_t at = reinterpret_cast<std::uintptr_t>(scratch) +
-                      static_cast<std::uintptr_t>(worker) * scratch_bytes_;
-  const auto take = [&at](int64_t count) {
-    float* const here = reinterpret_cast<float*>(at);
-    at += (sizeof(float) * static_cast<size_t>(count) + 63) / 64 * 64;
-    return here;
-  };
-  Scratch s{};
-  s.worker = worker;
-  s.segments = reinterpret_cast<int32_t*>(take(padded_));
-  s.k = take(keys * head_dim);
-  s.factor = take(width);
-  if (pass_ == Pass::kForward) {
-    s.v_turned = take(keys * head_dim);
-    s.q = take(width * head_dim);
-    s.q_turned = take(width * head_dim);
-    s.mixed = take(width * head_dim);
-    s.lse = take(width);
-    s.p = take(most_keys_ * width);
-  } else {
-    s.v = take(keys * head_dim);
-    s.k_turned = take(round_up_to(keys, block_) * head_dim);
-    s.dk = take(keys * head_dim);
-    s.dv = take(keys * head_dim);
-    s.q = take(padded_ * head_dim);
-    s.d_o = take(padded_ * head_dim);
-    s.q_turned = take(padded_ * head_dim);
-    s.do_turned = take(padded_ * head_dim);
-    s.dq_turned = take(padded_ * head_dim);
-    s.lse = take(padded_);
-    s.delta = take(padded_);
-    s.p = take(block_ * width);
-    s.dp = take(block_ * width);
-    s.mixed = take(std::max(block_, width) * head_dim);
-  }
-  s.product = reinterpret_cast<void*>(at);
-  return s;
-}
-
 Attention::Item Attention::item(int64_t index) const {
   return {index / shape_.kv_heads, index % shape_.kv_heads};
 }
 
-void Attention::pad_segments(const AttentionInput& in, const Item& item, const Scratch& s) const {
+void Attention::pad_segments(const AttentionInput& in, const Item& item, int32_t* segments) const {
   if (in.segment_ids == nullptr) return;
   const int32_t* const ids = in.segment_ids + item.batch * shape_.keys;
-  std::copy(ids, ids + shape_.queries, s.segments);
-  std::fill(s.segments + shape_.queries, s.segments + padded_, 0);
+  std::copy(ids, ids + shape_.queries, segments);
+  std::fill(segments + shape_.queries, segments + padded_, 0);
 }
 
 ScoreTile Attention::score_tile(const AttentionInput& in, const Item& item, int64_t head,
                                 const Tile& tile, int64_t key_begin, int64_t key_end,
-                                const Scratch& s) const {
+                                const int32_t* segments) const {
   ScoreTile scores;
   scores.keys = key_end - key_begin, scores.queries = tile.width;
   scores.scale = shape_.scale, scores.soft_cap = shape_.soft_cap;
@@ -142,7 +111,7 @@ ScoreTile Attention::score_tile(const AttentionInput& in, const Item& item, int6
   if (shape_.window > 0) scores.window = shape_.window;
   if (in.segment_ids != nullptr) {
     scores.key_segments = in.segment_ids + item.batch * shape_.keys + key_begin;
-    scores.query_segments = s.segments + tile.first;
+    scores.query_segments = segments + tile.first;
   }
   if (shape_.keep < 1) {
     const uint32_t* const key = in.dropout_keys + 2 * item.batch;
@@ -154,30 +123,45 @@ ScoreTile Attention::score_tile(const AttentionInput& in, const Item& item, int6
   return scores;
 }
 
+namespace {
+
+void soften(float* p, float* scores, float* norm, float* lse, const ScoreTile& tile) {
+  vector_kernels().attention_softmax(p, scores, norm, lse, tile);
+}
+void soften(uint16_t* p, float* scores, float* norm, float* lse, const ScoreTile& tile) {
+  vector_kernels().attention_softmax_bf16(p, scores, norm, lse, tile);
+}
+
+}  // namespace
+
+template <class Element>
 void Attention::forward_item(const Item& item, const AttentionInput& in, const AttentionOutput& out,
-                             const Scratch& s) const {
+                             const Scratch<Element>& s) const {
   const VectorKernels& kernels = vector_kernels();
   const int64_t head_dim = shape_.head_dim, group = shape_.heads / shape_.kv_heads;
   const auto [b, kv] = item;
-  gather_rows(s.k, in.v + offset(in.v_view, b, 0, kv), in.v_view.position, shape_.keys, head_dim);
-  kernels.transpose(s.v_turned, shape_.keys, s.k, head_dim, shape_.keys, head_dim, nullptr);
-  gather_rows(s.k, in.k + offset(in.k_view, b, 0, kv), in.k_view.position, shape_.keys, head_dim);
-  pad_segments(in, item, s);
+  gather_rows(s.k, row_of<Element>(in.v, in.v_view, b, 0, kv), in.v_view.position, shape_.keys,
+              head_dim);
+  turn(s.v_turned, shape_.keys, s.k, shape_.keys, head_dim);
+  gather_rows(s.k, row_of<Element>(in.k, in.k_view, b, 0, kv), in.k_view.position, shape_.keys,
+              head_dim);
+  pad_segments(in, item, s.segments);
   for (int64_t head = kv * group; head < (kv + 1) * group; ++head) {
     float* const lse = out.lse + (b * shape_.heads + head) * shape_.queries;
     for (const Tile& tile : tiles_) {
       const int64_t width = tile.width;
-      gather_rows(s.q, in.q + offset(in.q_view, b, tile.first, head), in.q_view.position, tile.rows,
-                  head_dim);
-      std::fill(s.q + tile.rows * head_dim, s.q + width * head_dim, 0.0f);
-      kernels.transpose(s.q_turned, width, s.q, head_dim, width, head_dim, nullptr);
-      tile.scores->run(s.worker, s.k + tile.key_begin * head_dim, s.q_turned, s.p, s.product);
-      kernels.attention_softmax(s.p, s.factor, s.lse,
-                                score_tile(in, item, head, tile, tile.key_begin, tile.key_end, s));
+      gather_rows(s.q, row_of<Element>(in.q, in.q_view, b, tile.first, head), in.q_view.position,
+                  tile.rows, head_dim);
+      std::fill(s.q + tile.rows * head_dim, s.q + width * head_dim, Element{0});
+      if constexpr (!kIsBf16<Element>) turn(s.q_turned, width, s.q, width, head_dim);
+      tile.scores->run(s.worker, s.k + tile.key_begin * head_dim,
+                       kIsBf16<Element> ? s.q : s.q_turned, s.scores, s.product);
+      soften(s.p, s.scores, s.factor, s.lse,
+             score_tile(in, item, head, tile, tile.key_begin, tile.key_end, s.segments));
       tile.mix->run(s.worker, s.v_turned + tile.key_begin, s.p, s.mixed, s.product);
-      kernels.transpose(s.q, head_dim, s.mixed, width, head_dim, tile.rows, s.factor);
-      scatter_rows(out.o + offset(out.o_view, b, tile.first, head), out.o_view.position, s.q,
-                   tile.rows, head_dim);
+      kernels.transpose(s.rows, head_dim, s.mixed, width, head_dim, tile.rows, s.factor);
+      scatter_rows(row_of<Element>(out.o, out.o_view, b, tile.first, head), out.o_view.position,
+                   s.rows, tile.rows, head_dim);
       std::copy(s.lse, s.lse + tile.rows, lse + tile.first);
     }
   }
@@ -187,15 +171,11 @@ void Attention::forward(ThreadPool& pool, const AttentionInput& in, const Attent
                         void* scratch) const {
   LEV_CHECK(pass_ == Pass::kForward, "this plan is for the backward pass");
   pool.parallel_for(items(), [&](int64_t index, int worker) {
-    forward_item(item(index), in, out, carve(scratch, worker));
-  });
-}
-
-void Attention::backward(ThreadPool& pool, const AttentionInput& in,
-                         const AttentionGradients& gradients, void* scratch) const {
-  LEV_CHECK(pass_ == Pass::kBackward, "this plan is for the forward pass");
-  pool.parallel_for(items(), [&](int64_t index, int worker) {
-    backward_item(item(index), in, gradients, carve(scratch, worker));
+    if (shape_.dtype == DType::bf16) {
+      forward_item(item(index), in, out, carve<uint16_t>(scratch, worker));
+    } else {
+      forward_item(item(index), in, out, carve<float>(scratch, worker));
+    }
   });
 }
 

@@ -34,31 +34,36 @@ struct AttentionShape {
   float scale = 1;
   float soft_cap = 0;  ///< 0 for none
   bool causal = false;
-  int64_t window = 0;  ///< 0 for none; else causal
-  float keep = 1;      ///< probability that dropout keeps an element; 1 for no dropout
+  int64_t window = 0;        ///< 0 for none; else causal
+  float keep = 1;            ///< probability that dropout keeps an element; 1 for no dropout
+  DType dtype = DType::f32;  ///< of q, k, v, o and their gradients; or bf16
 };
 
-/// Arrays of the forward pass. segment_ids is [batch, keys] or nullptr; with it the numbers of
-/// queries and keys are equal and both see only their own segment. dropout_keys is [batch][2]
-/// (upper word first) where keep < 1; inside a row the counter is the index over [heads, queries,
-/// keys].
+/// Arrays of the forward pass, of the shape's type where no other is said. As bf16 they are factors
+/// as they lie, and p and ds are rounded to bf16 for the second products; scores, sums and what is
+/// accumulated are f32, and results are rounded once. segment_ids is [batch, keys] or nullptr; with
+/// it the numbers of queries and keys are equal and both see only their own segment. dropout_keys
+/// is [batch][2] (upper word first) where keep < 1; inside a row the counter is the index over
+/// [heads, queries, keys].
 struct AttentionInput {
-  const float *q = nullptr, *k = nullptr, *v = nullptr;
+  const void *q = nullptr, *k = nullptr, *v = nullptr;
   AttentionView q_view, k_view, v_view;
   const int32_t* segment_ids = nullptr;
   const uint32_t* dropout_keys = nullptr;
 };
 struct AttentionOutput {
-  float* o = nullptr;
+  void* o = nullptr;
   AttentionView o_view;
-  float* lse = nullptr;  ///< [batch, heads, queries], the log of the sum of exponentials
+  float* lse = nullptr;  ///< f32 [batch, heads, queries], the log of the sum of exponentials
 };
 
 /// Arrays of the backward pass beside those of the forward pass.
 struct AttentionGradients {
-  const float *o = nullptr, *lse = nullptr, *d_o = nullptr;
+  const void* o = nullptr;
+  const float* lse = nullptr;
+  const void* d_o = nullptr;
   AttentionView o_view, do_view;
-  float *dq = nullptr, *dk = nullptr, *dv = nullptr;
+  void *dq = nullptr, *dk = nullptr, *dv = nullptr;
   AttentionView dq_view, dk_view, dv_view;
 };
 
@@ -97,25 +102,33 @@ class Attention final {
     const Product* spread = nullptr;  ///< p^T do and ds^T q: [keys, head_dim]
     const Product* mix = nullptr;     ///< k^T ds^T: [head_dim, width]
   };
+  template <class Element>
   struct Scratch;
   struct Item;
 
   void plan_tiles(Products& products);
   void plan_blocks(Products& products);
-  const Product* product(Products& products, const ProductShape& shape);
-  Scratch carve(void* scratch, int worker) const;
+  const Product* product(Products& products, ProductShape shape);
+  /// The product of rows [m, head_dim] and a tile of queries or cotangents.
+  ProductShape scores_shape(int64_t m, int64_t width) const;
+  template <class Element>
+  Scratch<Element> carve(void* scratch, int worker) const;
   Item item(int64_t index) const;
   ScoreTile score_tile(const AttentionInput& in, const Item& item, int64_t head, const Tile& tile,
-                       int64_t key_begin, int64_t key_end, const Scratch& scratch) const;
-  void pad_segments(const AttentionInput& in, const Item& item, const Scratch& scratch) const;
+                       int64_t key_begin, int64_t key_end, const int32_t* segments) const;
+  void pad_segments(const AttentionInput& in, const Item& item, int32_t* segments) const;
+  template <class Element>
   void forward_item(const Item& item, const AttentionInput& in, const AttentionOutput& out,
-                    const Scratch& scratch) const;
+                    const Scratch<Element>& scratch) const;
+  template <class Element>
   void backward_item(const Item& item, const AttentionInput& in,
-                     const AttentionGradients& gradients, const Scratch& scratch) const;
+                     const AttentionGradients& gradients, const Scratch<Element>& scratch) const;
+  template <class Element>
   void gather_head(const Item& item, int64_t head, const AttentionInput& in,
-                   const AttentionGradients& gradients, const Scratch& scratch) const;
+                   const AttentionGradients& gradients, const Scratch<Element>& scratch) const;
+  template <class Element>
   void backward_block(const Item& item, int64_t head, const Tile& tile, int64_t block,
-                      const AttentionInput& in, const Scratch& scratch) const;
+                      const AttentionInput& in, const Scratch<Element>& scratch) const;
 
   AttentionShape shape_;
   Pass pass_;

@@ -1,26 +1,34 @@
-// What both passes of attention share inside: a worker's scratch, and rows between strides.
+// What both passes of attention share inside: a worker's scratch, rows between strides, and what
+// f32 and bf16 do differently.
 #pragma once
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/cpu/attention.h"
 
 namespace levanter::cpu {
 
-/// A worker's scratch; each pass uses its part. "Turned" is transposed.
+/// A worker's scratch; each pass uses its part. "Turned" is transposed. Element is float, or
+/// uint16_t for the bits of a bf16, which needs no turned queries: they are repacked anyway.
+template <class Element>
 struct Attention::Scratch {
   int worker;
-  int32_t* segments;                        ///< [queries], then 0
-  float *k, *v, *dk, *dv;                   ///< [keys, head_dim]
-  float* v_turned;                          ///< [head_dim, keys]
-  float* k_turned;                          ///< for each block of keys [head_dim, block]
-  float *q, *d_o;                           ///< for each tile of queries [width, head_dim]
-  float *q_turned, *do_turned, *dq_turned;  ///< for each tile of queries [head_dim, width]
-  float *lse, *delta;                       ///< [width] for each tile
-  float *p, *dp;                            ///< [keys of a block, width]
-  float* mixed;                             ///< a product before it is added or turned
-  float* factor;                            ///< [width]
+  int32_t* segments;              ///< [queries], then 0
+  Element *k, *v;                 ///< [keys, head_dim]
+  Element* v_turned;              ///< [head_dim, keys]
+  Element* k_turned;              ///< for each block of keys [head_dim, block]
+  Element *q, *d_o;               ///< for each tile of queries [width, head_dim]
+  Element *q_turned, *do_turned;  ///< for each tile of queries [head_dim, width], of f32
+  float *dk, *dv;                 ///< [keys, head_dim]
+  float* dq_turned;               ///< for each tile of queries [head_dim, width]
+  float *lse, *delta;             ///< [width] for each tile
+  float *scores, *d_p;            ///< [keys of a block, width]
+  Element *p, *d_s;               ///< [keys of a block, width]; of f32 the same memory
+  float* mixed;                   ///< a product before it is added or turned
+  float* rows;                    ///< [width, head_dim]
+  float* factor;                  ///< [width]
   void* product;
 };
 
@@ -40,34 +48,120 @@ inline BlockKeys block_keys(int64_t begin, int64_t end, int64_t first, int64_t s
 /// Rows ahead of the one in hand that are asked for: strided rows seldom lie in a near cache.
 inline constexpr int64_t kRowsAhead = 8;
 
-/// Asks for the cache lines of `row`.
-inline void ask_for(const float* row, int64_t width) {
-  for (int64_t i = 0; i < width; i += 16) __builtin_prefetch(row + i);
+/// Asks for the cache lines of `row`, to read or to write.
+template <class Element>
+void ask_for(const Element* row, int64_t width) {
+  constexpr auto kLine = static_cast<int64_t>(64 / sizeof(Element));
+  for (int64_t i = 0; i < width; i += kLine) __builtin_prefetch(row + i);
 }
-inline void ask_to_write(float* row, int64_t width) {
-  for (int64_t i = 0; i < width; i += 16) __builtin_prefetch(row + i, 1);
+template <class Element>
+void ask_to_write(Element* row, int64_t width) {
+  constexpr auto kLine = static_cast<int64_t>(64 / sizeof(Element));
+  for (int64_t i = 0; i < width; i += kLine) __builtin_prefetch(row + i, 1);
 }
 
-/// rows x width from rows `stride` apart to dense rows, and back.
-inline void gather_rows(float* dense, const float* from, int64_t stride, int64_t rows,
-                        int64_t width) {
-  const size_t bytes = sizeof(float) * static_cast<size_t>(width);
+/// rows x width from rows `stride` apart to dense rows.
+template <class Element>
+void gather_rows(Element* dense, const Element* from, int64_t stride, int64_t rows, int64_t width) {
+  const size_t bytes = sizeof(Element) * static_cast<size_t>(width);
   for (int64_t r = 0; r < rows; ++r) {
     if (r + kRowsAhead < rows) ask_for(from + (r + kRowsAhead) * stride, width);
     std::memcpy(dense + r * width, from + r * stride, bytes);
   }
 }
-inline void scatter_rows(float* to, int64_t stride, const float* dense, int64_t rows,
-                         int64_t width) {
-  const size_t bytes = sizeof(float) * static_cast<size_t>(width);
+
+/// Dense f32 rows to rows `stride` apart, rounded to their type.
+inline void put_row(float* to, const float* from, int64_t width) {
+  std::memcpy(to, from, sizeof(float) * static_cast<size_t>(width));
+}
+inline void put_row(uint16_t* to, const float* from, int64_t width) {
+  vector_kernels().narrow(to, from, width);
+}
+template <class Element>
+void scatter_rows(Element* to, int64_t stride, const float* dense, int64_t rows, int64_t width) {
   for (int64_t r = 0; r < rows; ++r) {
     if (r + kRowsAhead < rows) ask_to_write(to + (r + kRowsAhead) * stride, width);
-    std::memcpy(to + r * stride, dense + r * width, bytes);
+    put_row(to + r * stride, dense + r * width, width);
   }
 }
 
+/// to[c, r] = from[r, c]
+inline void turn(float* to, int64_t to_stride, const float* from, int64_t rows, int64_t columns) {
+  vector_kernels().transpose(to, to_stride, from, columns, rows, columns, nullptr);
+}
+inline void turn(uint16_t* to, int64_t to_stride, const uint16_t* from, int64_t rows,
+                 int64_t columns) {
+  vector_kernels().transpose_2(to, to_stride, from, columns, rows, columns);
+}
+
+template <class Element>
+constexpr bool kIsBf16 = std::is_same_v<Element, uint16_t>;
+
 inline int64_t offset(const AttentionView& view, int64_t batch, int64_t position, int64_t head) {
   return batch * view.batch + position * view.position + head * view.head;
+}
+template <class Element>
+const Element* row_of(const void* array, const AttentionView& view, int64_t batch, int64_t position,
+                      int64_t head) {
+  return static_cast<const Element*>(array) + offset(view, batch, position, head);
+}
+template <class Element>
+Element* row_of(void* array, const AttentionView& view, int64_t batch, int64_t position,
+                int64_t head) {
+  return static_cast<Element*>(array) + offset(view, batch, position, head);
+}
+
+template <class Element>
+Attention::Scratch<Element> Attention::carve(void* scratch, int worker) const {
+  const int64_t head_dim = shape_.head_dim, keys = shape_.keys, width = tiles_.front().width;
+  const bool is_forward = pass_ == Pass::kForward, turns = !kIsBf16<Element>;
+  std::uintptr_t at = reinterpret_cast<std::uintptr_t>(scratch) +
+                      static_cast<std::uintptr_t>(worker) * scratch_bytes_;
+  const auto bytes = [&at](size_t count) {
+    void* const here = reinterpret_cast<void*>(at);
+    at += (count + 63) / 64 * 64;
+    return here;
+  };
+  const auto floats = [&](int64_t n) {
+    return static_cast<float*>(bytes(4 * static_cast<size_t>(n)));
+  };
+  const auto elements = [&](int64_t n) {
+    return static_cast<Element*>(bytes(sizeof(Element) * static_cast<size_t>(n)));
+  };
+  const int64_t all = keys * head_dim, tile = width * head_dim, padded = padded_ * head_dim;
+  const int64_t scores = (is_forward ? most_keys_ : block_) * width;
+  Scratch<Element> s{};
+  s.worker = worker;
+  s.segments = static_cast<int32_t*>(bytes(sizeof(int32_t) * static_cast<size_t>(padded_)));
+  s.k = elements(all);
+  s.q = elements(is_forward ? tile : padded);
+  if (turns) s.q_turned = elements(is_forward ? tile : padded);
+  s.factor = floats(width);
+  s.lse = floats(is_forward ? width : padded_);
+  s.scores = floats(scores);
+  s.mixed = floats(std::max(is_forward ? 0 : block_, width) * head_dim);
+  s.rows = floats(tile);
+  if (is_forward) {
+    s.v_turned = elements(all);
+  } else {
+    s.v = elements(all);
+    s.k_turned = elements((keys + block_ - 1) / block_ * block_ * head_dim);
+    s.d_o = elements(padded);
+    if (turns) s.do_turned = elements(padded);
+    s.dk = floats(all);
+    s.dv = floats(all);
+    s.dq_turned = floats(padded);
+    s.delta = floats(padded_);
+    s.d_p = floats(scores);
+  }
+  if constexpr (kIsBf16<Element>) {
+    s.p = elements(scores);
+    if (!is_forward) s.d_s = elements(scores);
+  } else {
+    s.p = s.scores, s.d_s = s.d_p;
+  }
+  s.product = reinterpret_cast<void*>(at);
+  return s;
 }
 
 }  // namespace levanter::cpu

@@ -24,13 +24,13 @@ int64_t chunk_length(const LinearXentShape& shape) {
 }
 
 ProductShape logits_shape(const LinearXentShape& s, int64_t tokens) {
-  return {tokens, s.vocab, s.embed, s.h_row, 1, s.weight_embed, s.weight_vocab, s.vocab};
+  return {tokens, s.vocab, s.embed, s.h_row, 1, s.weight_embed, s.weight_vocab, s.vocab, s.dtype};
 }
 ProductShape dh_shape(const LinearXentShape& s, int64_t tokens) {
-  return {tokens, s.embed, s.vocab, s.vocab, 1, s.weight_vocab, s.weight_embed, s.h_row};
+  return {tokens, s.embed, s.vocab, s.vocab, 1, s.weight_vocab, s.weight_embed, s.h_row, s.dtype};
 }
 ProductShape dweight_shape(const LinearXentShape& s, int64_t tokens) {
-  return {s.vocab, s.embed, tokens, 1, s.vocab, s.h_row, 1, s.embed};
+  return {s.vocab, s.embed, tokens, 1, s.vocab, s.h_row, 1, s.embed, s.dtype};
 }
 
 }  // namespace
@@ -54,6 +54,8 @@ LinearXent::LinearXent(Products& products, const LinearXentShape& shape, Mode mo
     : shape_(shape), mode_(mode), chunk_(chunk_length(shape)) {
   LEV_CHECK(shape.tokens >= 1 && shape.vocab >= 1 && shape.embed >= 1, "linear_xent needs extents");
   logits_bytes_ = round_up(sizeof(float) * static_cast<size_t>(chunk_ * shape.vocab));
+  if (mode == Mode::kGradients && shape.dtype == DType::bf16)
+    rounded_bytes_ = round_up(sizeof(uint16_t) * static_cast<size_t>(chunk_ * shape.vocab));
   whole_.emplace(products, shape, chunk_, mode);
   const int64_t rest = shape.tokens % chunk_;
   if (rest != 0) rest_.emplace(products, shape, rest, mode);
@@ -62,44 +64,75 @@ LinearXent::LinearXent(Products& products, const LinearXentShape& shape, Mode mo
 size_t LinearXent::scratch_bytes(int workers) const {
   size_t products = whole_->scratch_bytes(workers);
   if (rest_) products = std::max(products, rest_->scratch_bytes(workers));
-  return logits_bytes_ + products;
+  return logits_bytes_ + rounded_bytes_ + products;
 }
 
-void LinearXent::run_row(const LinearXentArrays& arrays, int64_t t, float* logits) const {
+void LinearXent::run_row(const LinearXentArrays& arrays, int64_t t, float* logits,
+                         uint16_t* rounded) const {
+  const VectorKernels& kernels = vector_kernels();
   const int32_t target = arrays.targets[t];
   if (target < 0 || target >= shape_.vocab)
     throw Error(ErrorKind::kData, cat("the target of token ", t, " of a batch is ", target))
         .allowed(cat("0 to ", shape_.vocab - 1, ", the model's vocabulary"));
   const float scale = arrays.token_scale[t];
-  const float lse = vector_kernels().cross_entropy(
-      logits, shape_.vocab,
-      {target, scale, shape_.z_loss, shape_.soft_cap, mode_ == Mode::kGradients},
-      arrays.token_loss + t);
+  float* const loss = arrays.token_loss + t;
+  const CrossEntropyRow row = {target, scale, shape_.z_loss, shape_.soft_cap,
+                               mode_ == Mode::kGradients};
+  const float lse = rounded != nullptr
+                        ? kernels.cross_entropy_bf16(rounded, logits, shape_.vocab, row, loss)
+                        : kernels.cross_entropy(logits, logits, shape_.vocab, row, loss);
   const float squared = shape_.z_loss > 0 ? lse * lse * shape_.z_loss : 0.0f;
-  arrays.term[t] = (arrays.token_loss[t] + squared) * scale;
+  arrays.term[t] = (*loss + squared) * scale;
+}
+
+/// dh = dlogits weight of a chunk; bf16 rows are rounded tile by tile.
+void LinearXent::run_dh(ThreadPool& pool, const Chunk& chunk, int64_t first,
+                        const LinearXentArrays& arrays, const void* dlogits, void* scratch) const {
+  const int64_t at = first * shape_.h_row;
+  const Gemm& dh = *chunk.dh;
+  const Factors factors = dh.pack(pool, {dlogits, arrays.weight}, scratch);
+  char* const tiles = static_cast<char*>(scratch) + dh.packed_bytes();
+  if (shape_.dtype == DType::f32) {
+    dh.run_tiles(pool, factors, static_cast<float*>(arrays.dh) + at, Store::kOverwrite, tiles);
+    return;
+  }
+  uint16_t* const to = static_cast<uint16_t*>(arrays.dh) + at;
+  pool.parallel_for(dh.tiles(), [&](int64_t index, int worker) {
+    char* const own = tiles + static_cast<size_t>(worker) * dh.scratch_bytes_per_worker();
+    const Tile tile = dh.multiply(index, worker, factors, own);
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      vector_kernels().narrow(to + (tile.row + r) * shape_.h_row + tile.column,
+                              tile.values + r * tile.columns, tile.columns);
+    }
+  });
 }
 
 void LinearXent::run_chunk(ThreadPool& pool, const Chunk& chunk, int64_t first,
                            const LinearXentArrays& arrays, float* logits, void* scratch) const {
-  const float* const h = arrays.h + first * shape_.h_row;
+  const bool rounds = rounded_bytes_ > 0;
+  const char* const h =
+      static_cast<const char*>(arrays.h) + first * shape_.h_row * size_of(shape_.dtype);
+  auto* const rounded =
+      reinterpret_cast<uint16_t*>(reinterpret_cast<char*>(logits) + logits_bytes_);
   chunk.logits.run(pool, {h, arrays.weight}, logits, Store::kOverwrite, scratch);
   const int64_t rows = std::max<int64_t>(1, kRowsElements / shape_.vocab);
   pool.parallel_for((chunk.tokens + rows - 1) / rows, [&](int64_t block, int) {
     const int64_t end = std::min(chunk.tokens, (block + 1) * rows);
     for (int64_t row = block * rows; row < end; ++row) {
-      run_row(arrays, first + row, logits + row * shape_.vocab);
+      const int64_t at = row * shape_.vocab;
+      run_row(arrays, first + row, logits + at, rounds ? rounded + at : nullptr);
     }
   });
   if (mode_ == Mode::kLoss) return;
-  chunk.dh->run(pool, {logits, arrays.weight}, arrays.dh + first * shape_.h_row, Store::kOverwrite,
-                scratch);
-  chunk.dweight->run(pool, {logits, h}, arrays.dweight,
+  const void* const dlogits = rounds ? static_cast<const void*>(rounded) : logits;
+  run_dh(pool, chunk, first, arrays, dlogits, scratch);
+  chunk.dweight->run(pool, {dlogits, h}, arrays.dweight,
                      first == 0 ? Store::kOverwrite : Store::kAdd, scratch);
 }
 
 void LinearXent::run(ThreadPool& pool, const LinearXentArrays& arrays, void* scratch) const {
   float* const logits = static_cast<float*>(scratch);
-  void* const rest = static_cast<char*>(scratch) + logits_bytes_;
+  void* const rest = static_cast<char*>(scratch) + logits_bytes_ + rounded_bytes_;
   for (int64_t first = 0; first < shape_.tokens; first += chunk_) {
     const Chunk& chunk = first + chunk_ <= shape_.tokens ? *whole_ : *rest_;
     run_chunk(pool, chunk, first, arrays, logits, rest);

@@ -17,6 +17,7 @@ struct LinearXentShape {
   int64_t h_row = 0;                           ///< between the tokens of h and of dh
   int64_t weight_vocab = 0, weight_embed = 1;  ///< of the weight; one of them is 1
   float z_loss = 0, soft_cap = 0;              ///< 0 for none
+  DType dtype = DType::f32;                    ///< of h, weight and dh; or bf16
 };
 
 /// With x = h weight^T, logits = x or soft_cap tanh(x / soft_cap), lse[t] = log(sum over v of
@@ -26,13 +27,15 @@ struct LinearXentShape {
 /// With gradients, of the sum of the terms:
 ///   dlogits = (softmax(logits) (1 + 2 z_loss lse) - onehot(targets)) token_scale dlogits/dx
 ///   dh = dlogits weight,  dweight = dlogits^T h, chunk after chunk in order
+/// With bf16 factors the logits are f32, the dlogits rounded to bf16 for both products, dh rounded
+/// once; all else is f32.
 struct LinearXentArrays {
-  const float *h = nullptr, *weight = nullptr;
+  const void *h = nullptr, *weight = nullptr;
   const int32_t* targets = nullptr;              ///< [tokens], each in [0, vocab)
   const float* token_scale = nullptr;            ///< [tokens]
   float *token_loss = nullptr, *term = nullptr;  ///< [tokens]
-  float *dh = nullptr,
-        *dweight = nullptr;  ///< for gradients only; dweight is [vocab, embed], dense
+  void* dh = nullptr;                            ///< for gradients only
+  float* dweight = nullptr;                      ///< for gradients only; [vocab, embed], dense
 };
 
 class LinearXent final {
@@ -59,14 +62,17 @@ class LinearXent final {
     Chunk(Products& products, const LinearXentShape& shape, int64_t tokens, Mode mode);
     size_t scratch_bytes(int workers) const;
   };
-  void run_row(const LinearXentArrays& arrays, int64_t token, float* logits) const;
+  void run_row(const LinearXentArrays& arrays, int64_t token, float* logits,
+               uint16_t* rounded) const;
   void run_chunk(ThreadPool& pool, const Chunk& chunk, int64_t first,
                  const LinearXentArrays& arrays, float* logits, void* scratch) const;
+  void run_dh(ThreadPool& pool, const Chunk& chunk, int64_t first, const LinearXentArrays& arrays,
+              const void* dlogits, void* scratch) const;
 
   LinearXentShape shape_;
   Mode mode_;
   int64_t chunk_ = 0;
-  size_t logits_bytes_ = 0;
+  size_t logits_bytes_ = 0, rounded_bytes_ = 0;  ///< of a chunk's logits, and dlogits as bf16
   std::optional<Chunk> whole_, rest_;
 };
 

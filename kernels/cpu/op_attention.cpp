@@ -76,7 +76,8 @@ AttentionShape shape_of(const Attributes& attributes, const std::vector<ArrayInf
           .soft_cap = static_cast<float>(a.soft_cap),
           .causal = a.causal,
           .window = a.window,
-          .keep = static_cast<float>(1 - a.dropout_rate)};
+          .keep = static_cast<float>(1 - a.dropout_rate),
+          .dtype = in[0].dtype};
 }
 
 class AttentionKernel final : public CpuKernel {
@@ -94,24 +95,24 @@ class AttentionKernel final : public CpuKernel {
   void run(const void* const* in, void* const* out, void* workspace) const override {
     const AttentionAttributes a(attributes);
     AttentionInput input;
-    input.q = floats(in[0]), input.k = floats(in[1]), input.v = floats(in[2]);
+    input.q = in[0], input.k = in[1], input.v = in[2];
     input.q_view = attention_view(inputs[0].view, "position");
     input.k_view = attention_view(inputs[1].view, "key_position");
     input.v_view = attention_view(inputs[2].view, "key_position");
     if (a.has_segments) input.segment_ids = segments(static_cast<const int32_t*>(in[3]));
     if (a.has_keys) input.dropout_keys = static_cast<const uint32_t*>(in[a.operands() - 1]);
     if (pass_ == Attention::Pass::kForward) {
-      const AttentionOutput output{floats(out[0]), attention_view(outputs[0].view, "position"),
+      const AttentionOutput output{out[0], attention_view(outputs[0].view, "position"),
                                    floats(out[1])};
       attention_.forward(context.pool, input, output, workspace);
       return;
     }
     const size_t n = a.operands();
     AttentionGradients g;
-    g.o = floats(in[n]), g.lse = floats(in[n + 1]), g.d_o = floats(in[n + 2]);
+    g.o = in[n], g.lse = floats(in[n + 1]), g.d_o = in[n + 2];
     g.o_view = attention_view(inputs[n].view, "position");
     g.do_view = attention_view(inputs[n + 2].view, "position");
-    g.dq = floats(out[0]), g.dk = floats(out[1]), g.dv = floats(out[2]);
+    g.dq = out[0], g.dk = out[1], g.dv = out[2];
     g.dq_view = attention_view(outputs[0].view, "position");
     g.dk_view = attention_view(outputs[1].view, "key_position");
     g.dv_view = attention_view(outputs[2].view, "key_position");
@@ -136,12 +137,14 @@ const CpuKernelEntry attention_entry = {{.op = "attention",
                                          .make = make<AttentionKernel>,
                                          .supports = takes,
                                          .packs_inputs = true,
-                                         .reads = reads},
+                                         .reads = reads,
+                                         .bf16 = true},
                                         {.op = "attention_grad",
                                          .make = make<AttentionKernel>,
                                          .supports = takes,
                                          .packs_inputs = true,
                                          .reads = reads,
-                                         .writes_strided = writes_strided}};
+                                         .writes_strided = writes_strided,
+                                         .bf16 = true}};
 
 }  // namespace levanter::cpu

@@ -28,11 +28,11 @@ class LinearXentKernel final : public CpuKernel {
 
   void run(const void* const* in, void* const* out, void* workspace) const override {
     LinearXentArrays arrays;
-    arrays.h = floats(in[0]), arrays.weight = floats(in[1]);
+    arrays.h = in[0], arrays.weight = in[1];
     arrays.targets = static_cast<const int32_t*>(in[2]);
     arrays.token_scale = floats(in[3]);
     arrays.token_loss = floats(out[1]);
-    if (gradients_) arrays.dh = floats(out[2]), arrays.dweight = floats(out[3]);
+    if (gradients_) arrays.dh = out[2], arrays.dweight = floats(out[3]);
     arrays.term = floats(workspace);
     xent_.run(context.pool, arrays, static_cast<std::byte*>(workspace) + align64(tokens_ * 4));
     *floats(out[0]) = context.vector.sum(arrays.term, tokens_);
@@ -47,7 +47,8 @@ class LinearXentKernel final : public CpuKernel {
             .h_row = weight[1].size,
             .weight_vocab = weight[1].size,
             .z_loss = static_cast<float>(attributes.reals[0]),
-            .soft_cap = static_cast<float>(attributes.reals[1])};
+            .soft_cap = static_cast<float>(attributes.reals[1]),
+            .dtype = inputs[0].dtype};
   }
 
   int64_t tokens_;
@@ -58,7 +59,10 @@ class LinearXentKernel final : public CpuKernel {
 }  // namespace
 
 extern const CpuKernelEntry linear_xent_entry;
-const CpuKernelEntry linear_xent_entry = {
-    {.op = "linear_xent", .make = make<LinearXentKernel>, .supports = takes, .packs_inputs = true}};
+const CpuKernelEntry linear_xent_entry = {{.op = "linear_xent",
+                                           .make = make<LinearXentKernel>,
+                                           .supports = takes,
+                                           .packs_inputs = true,
+                                           .bf16 = true}};
 
 }  // namespace levanter::cpu

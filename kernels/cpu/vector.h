@@ -143,17 +143,21 @@ struct VectorKernels {
   /// The same with the rows added to what y holds.
   void (*add_rows)(float* y, const float* a, int64_t stride, int64_t rows, int64_t width);
 
-  /// In place over a tile of products q.k: with x the score and m[c] the largest that column c
-  /// sees, s = exp(x - m[c]) where the element is seen and kept, 0 elsewhere. norm[c] is 1 / (keep
-  /// * the sum of exp(x - m[c]) over what column c sees) and lse[c] = m[c] + log of that sum; 0 and
-  /// -inf where column c sees nothing.
-  void (*attention_softmax)(float* s, float* norm, float* lse, const ScoreTile& tile);
-  /// In place over a tile of products q.k in s and of do.v in dp: with p = exp(x - lse[c]) where
-  /// the element is seen and 0 elsewhere, kept = 1 or 0 and dx/d(scale q.k) the slope of the cap,
-  ///   dp = p (kept / keep * dp - delta[c]) slope,  then s = kept p
-  /// A column of lse = inf has p = 0.
-  void (*attention_backward)(float* s, float* dp, const float* lse, const float* delta,
-                             const ScoreTile& tile);
+  /// Over a tile of products q.k in s, which it uses up: with x the score and m[c] the largest that
+  /// column c sees, p = exp(x - m[c]) where the element is seen and kept, 0 elsewhere. norm[c] is
+  /// 1 / (keep * the sum of exp(x - m[c]) over what column c sees) and lse[c] = m[c] + log of that
+  /// sum; 0 and -inf where column c sees nothing. p may be s; in the second form it is bf16.
+  void (*attention_softmax)(float* p, float* s, float* norm, float* lse, const ScoreTile& tile);
+  void (*attention_softmax_bf16)(uint16_t* p, float* s, float* norm, float* lse,
+                                 const ScoreTile& tile);
+  /// Over a tile of products q.k in s and of do.v in dp: with p' = exp(x - lse[c]) where the
+  /// element is seen and 0 elsewhere, kept = 1 or 0 and dx/d(scale q.k) the slope of the cap,
+  ///   p = kept p',  ds = p' (kept / keep * dp - delta[c]) slope
+  /// A column of lse = inf has p = 0. p may be s and ds dp; in the second form they are bf16.
+  void (*attention_backward)(float* p, float* ds, const float* s, const float* dp, const float* lse,
+                             const float* delta, const ScoreTile& tile);
+  void (*attention_backward_bf16)(uint16_t* p, uint16_t* ds, const float* s, const float* dp,
+                                  const float* lse, const float* delta, const ScoreTile& tile);
   /// to[c, r] = from[r, c] * factor[c] for rows x columns of `from`, rows to_stride and from_stride
   /// apart; `factor` may be nullptr.
   void (*transpose)(float* to, int64_t to_stride, const float* from, int64_t from_stride,
@@ -161,9 +165,13 @@ struct VectorKernels {
 
   /// Cross entropy of one row of products h.w, whose logits are x = soft_cap tanh(h.w / soft_cap),
   /// or h.w itself for soft_cap = 0. Returns lse = log(sum exp(x)), and the loss lse - x[target] in
-  /// `loss`; with `gradient` turns the row into
+  /// `loss`; with `gradient` uses the row up and writes to `dlogits`, which may be `logits`,
   ///   (softmax - onehot(target) + 2 z_loss lse softmax) * scale * dx/d(h.w)
-  float (*cross_entropy)(float* logits, int64_t n, const CrossEntropyRow& row, float* loss);
+  /// in the second form as bf16.
+  float (*cross_entropy)(float* dlogits, float* logits, int64_t n, const CrossEntropyRow& row,
+                         float* loss);
+  float (*cross_entropy_bf16)(uint16_t* dlogits, float* logits, int64_t n,
+                              const CrossEntropyRow& row, float* loss);
 
   /// With g = grad_scale * grad:
   ///   m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2

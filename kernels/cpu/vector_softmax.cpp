@@ -52,8 +52,19 @@ template <class Body>
   for (int64_t r = strip.all_end; r < strip.end; ++r) body(r, false);
 }
 
-void clear_rows(float* s, int64_t begin, int64_t end, int64_t width) {
-  for (int64_t r = begin; r < end; ++r) store(s + r * width, splat(0.0f));
+/// As f32, or rounded to bf16.
+[[gnu::always_inline]] inline void put(float* p, Floats a) { store(p, a); }
+[[gnu::always_inline]] inline void put(uint16_t* p, Floats a) { store_halves(p, bf16_bits(a)); }
+[[gnu::always_inline]] inline void put(float* p, float a) { *p = a; }
+[[gnu::always_inline]] inline void put(uint16_t* p, float a) {
+  uint16_t lanes[kLanes];
+  store_halves(lanes, bf16_bits(splat(a)));
+  *p = lanes[0];
+}
+
+template <class Out>
+void clear_rows(Out* s, int64_t begin, int64_t end, int64_t width) {
+  for (int64_t r = begin; r < end; ++r) put(s + r * width, splat(0.0f));
 }
 
 /// The largest score of each lane; scores that a lane does not see become -inf.
@@ -74,7 +85,8 @@ template <bool kCapped>
   return largest;
 }
 
-void attention_softmax(float* s, float* norm, float* lse, const ScoreTile& tile) {
+template <class Out>
+void attention_softmax(Out* p, float* s, float* norm, float* lse, const ScoreTile& tile) {
   const int64_t width = tile.queries;
   const Floats lowest = splat(-__builtin_inff()), none = splat(0.0f);
   for (int64_t c = 0; c < width; c += kLanes) {
@@ -88,18 +100,19 @@ void attention_softmax(float* s, float* norm, float* lse, const ScoreTile& tile)
     for (int64_t r = strip.begin; r < strip.end; ++r) {
       const Floats e = exp_negative(load(column + r * width) - top);
       total = total + e;
-      store(column + r * width, tile.keep < 1 ? select(strip.kept(r), e, none) : e);
+      put(p + c + r * width, tile.keep < 1 ? select(strip.kept(r), e, none) : e);
     }
-    clear_rows(column, 0, strip.begin, width);
-    clear_rows(column, strip.end, tile.keys, width);
+    clear_rows(p + c, 0, strip.begin, width);
+    clear_rows(p + c, strip.end, tile.keys, width);
     store(norm + c, select(total == none, none, splat(1.0f) / (total * splat(tile.keep))));
     store(lse + c, top + log(total));
   }
 }
 
-template <bool kCapped>
-[[gnu::always_inline]] inline void backward_strip(const Strip& strip, float* s, float* dp,
-                                                  Floats lse, Floats delta) {
+template <bool kCapped, class Out>
+[[gnu::always_inline]] inline void backward_strip(const Strip& strip, Out* p_out, Out* ds_out,
+                                                  const float* s, const float* dp, Floats lse,
+                                                  Floats delta) {
   const ScoreTile& tile = strip.tile;
   const int64_t width = tile.queries;
   const Floats none = splat(0.0f), one = splat(1.0f), cap = splat(tile.soft_cap);
@@ -120,24 +133,25 @@ template <bool kCapped>
     }
     Floats ds = p * (g - delta);
     if (kCapped) ds = ds * slope;
-    store(s + r * width, dropped);
-    store(dp + r * width, ds);
+    put(p_out + r * width, dropped);
+    put(ds_out + r * width, ds);
   });
+  for (Out* const array : {p_out, ds_out}) {
+    clear_rows(array, 0, strip.begin, width);
+    clear_rows(array, strip.end, tile.keys, width);
+  }
 }
 
-void attention_backward(float* s, float* dp, const float* lse, const float* delta,
-                        const ScoreTile& tile) {
-  const int64_t width = tile.queries;
-  for (int64_t c = 0; c < width; c += kLanes) {
+template <class Out>
+void attention_backward(Out* p, Out* ds, const float* s, const float* dp, const float* lse,
+                        const float* delta, const ScoreTile& tile) {
+  for (int64_t c = 0; c < tile.queries; c += kLanes) {
     const Strip strip(tile, c);
+    const Floats shift = load(lse + c), less = load(delta + c);
     if (tile.soft_cap > 0) {
-      backward_strip<true>(strip, s + c, dp + c, load(lse + c), load(delta + c));
+      backward_strip<true>(strip, p + c, ds + c, s + c, dp + c, shift, less);
     } else {
-      backward_strip<false>(strip, s + c, dp + c, load(lse + c), load(delta + c));
-    }
-    for (float* const array : {s + c, dp + c}) {
-      clear_rows(array, 0, strip.begin, width);
-      clear_rows(array, strip.end, tile.keys, width);
+      backward_strip<false>(strip, p + c, ds + c, s + c, dp + c, shift, less);
     }
   }
 }
@@ -202,7 +216,9 @@ float largest_logit(float* logits, int64_t n, float soft_cap) {
   return fold_max(largest);
 }
 
-float cross_entropy(float* logits, int64_t n, const CrossEntropyRow& row, float* loss) {
+template <class Out>
+float cross_entropy(Out* dlogits, float* logits, int64_t n, const CrossEntropyRow& row,
+                    float* loss) {
   const Floats lowest = splat(-__builtin_inff()), one = splat(1.0f);
   const bool capped = row.soft_cap > 0;
   const Floats by = splat(1.0f / row.soft_cap);
@@ -233,13 +249,14 @@ float cross_entropy(float* logits, int64_t n, const CrossEntropyRow& row, float*
   if (row.gradient) {
     const float factor = row.scale / total, more = 2 * row.z_loss * lse;
     const Floats all = splat(row.z_loss > 0 ? factor * (1 + more) : factor);
-    for_vectors(n, [=](int64_t i, int64_t count) {
-      store_up_to(logits + i, load_up_to(logits + i, count) * all, count);
-    });
+    const int64_t whole = n / kLanes * kLanes;
+    for (int64_t i = 0; i < whole; i += kLanes) put(dlogits + i, load(logits + i) * all);
+    store(lanes, load_up_to(logits + whole, n - whole) * all);
+    for (int64_t i = whole; i < n; ++i) put(dlogits + i, lanes[i - whole]);
     const float bent = capped ? wanted / row.soft_cap : 0;
     float at_target = -others * factor;
     if (row.z_loss > 0) at_target = at_target + own * factor * more;
-    logits[row.target] = capped ? at_target * (1 - bent * bent) : at_target;
+    put(dlogits + row.target, capped ? at_target * (1 - bent * bent) : at_target);
   } else {
     logits[row.target] = wanted;
   }
@@ -249,10 +266,13 @@ float cross_entropy(float* logits, int64_t n, const CrossEntropyRow& row, float*
 }  // namespace
 
 void fill_softmax(VectorKernels& table) {
-  table.attention_softmax = attention_softmax;
-  table.attention_backward = attention_backward;
+  table.attention_softmax = attention_softmax<float>;
+  table.attention_softmax_bf16 = attention_softmax<uint16_t>;
+  table.attention_backward = attention_backward<float>;
+  table.attention_backward_bf16 = attention_backward<uint16_t>;
   table.transpose = transpose;
-  table.cross_entropy = cross_entropy;
+  table.cross_entropy = cross_entropy<float>;
+  table.cross_entropy_bf16 = cross_entropy<uint16_t>;
 }
 
 }  // namespace levanter::cpu::LEVANTER_ISA

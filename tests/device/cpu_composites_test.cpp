@@ -15,6 +15,7 @@ namespace {
 constexpr double kElementwiseTolerance = 1e-6;
 constexpr double kNormTolerance = 3e-6;
 constexpr double kAttentionTolerance = 5e-6;
+constexpr double kBf16Tolerance = 2e-2;  // of a few roundings to 8 bits
 constexpr double kCrossEntropyTolerance = 3e-6;
 constexpr double kCappedTolerance = 6e-6;  // of a cross entropy whose logits go through tanh
 
@@ -150,6 +151,23 @@ TEST_CASE("attention and its gradients agree in every layout", "[device]") {
     INFO(c.name);
     CHECK(worst_error(b, attention_operands(c), with_gradients(attention_build(c)),
                       "attention_grad") <= kAttentionTolerance);
+  }
+}
+
+TEST_CASE("attention of bf16 agrees with its decomposition", "[device]") {
+  if (!make_backend("cpu")->multiplies_bf16()) return;
+  const Backends b;
+  for (const AttentionCase& c :
+       {AttentionCase{"causal", 2, 7, 7, 3, 0, 8, true, false, 0},
+        AttentionCase{"everything", 1, 97, 97, 2, 3, 16, true, true, 0.2, 70, 3.0}}) {
+    const Build build = [c](const std::vector<NamedArray>& in) {
+      std::vector<NamedArray> rounded = in;
+      for (size_t i = 0; i < 3; ++i) rounded[i] = cast(in[i], DType::bf16);
+      return std::vector{cast(attention_build(c)(rounded)[0], in[0].dtype())};
+    };
+    INFO(c.name);
+    CHECK(error_in(b, Layout::kPlain, attention_operands(c), with_gradients(build),
+                   "attention_grad") <= kBf16Tolerance);
   }
 }
 

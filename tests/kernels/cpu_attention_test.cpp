@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "base/bf16.h"
 #include "base/random.h"
 #include "kernels/cpu/attention.h"
 
@@ -18,7 +19,9 @@ namespace {
 
 constexpr double kTolerance = 1e-5;      // of an array's largest entry
 constexpr double kZeroTolerance = 1e-6;  // where all entries are 0: a difference of two sums near 1
-constexpr float kPoison = -12345.0f;
+constexpr double kBf16Tolerance = 1e-2;  // two and a half roundings to 8 bits
+constexpr double kBf16ZeroTolerance = 5e-2;  // where all are 0: delta comes from an o of 8 bits
+constexpr float kPoison = -12352.0f;         // a bf16 too
 
 std::vector<float> random_values(int64_t n, uint32_t seed) {
   std::mt19937 generator(seed);
@@ -49,6 +52,12 @@ struct Array {
   }
   float* data() { return values.data() + start; }
   const float* data() const { return values.data() + start; }
+  void round() {
+    for (float& value : values) value = Bf16(value);
+  }
+  /// The values in the type that the kernels read, and back.
+  std::vector<Bf16> halves() const { return {values.begin(), values.end()}; }
+  void take(const std::vector<Bf16>& halves) { values.assign(halves.begin(), halves.end()); }
 };
 
 struct Problem {
@@ -79,6 +88,8 @@ struct Arrays {
     for (Array* array : {&o, &dq, &dk, &dv}) {
       std::fill(array->values.begin(), array->values.end(), kPoison);
     }
+    if (p.shape.dtype == DType::bf16)
+      for (Array* array : {&q, &k, &v, &d_o}) array->round();
     for (int64_t b = 0; b < p.shape.batch; ++b) {
       dropout_keys.insert(dropout_keys.end(), {static_cast<uint32_t>(77 + b), 99u});
       for (int64_t t = 0; t < p.shape.keys; ++t) {
@@ -87,18 +98,30 @@ struct Arrays {
     }
   }
 
-  AttentionInput input(const Problem& p) const {
-    return {q.data(),
-            k.data(),
-            v.data(),
-            q.view,
-            k.view,
-            v.view,
-            p.segments ? segment_ids.data() : nullptr,
-            p.shape.keep < 1 ? dropout_keys.data() : nullptr};
+  void run(const Problem& p, int threads) {
+    if (p.shape.dtype == DType::f32) {
+      run_on(p, threads, {q.data(), k.data(), v.data(), d_o.data()},
+             {o.data(), dq.data(), dk.data(), dv.data()});
+      return;
+    }
+    std::vector<std::vector<Bf16>> in, out;
+    for (const Array* array : {&q, &k, &v, &d_o}) in.push_back(array->halves());
+    for (const Array* array : {&o, &dq, &dk, &dv}) out.push_back(array->halves());
+    const auto at = [](std::vector<Bf16>& halves, const Array& array) {
+      return static_cast<void*>(halves.data() + array.start);
+    };
+    run_on(p, threads, {at(in[0], q), at(in[1], k), at(in[2], v), at(in[3], d_o)},
+           {at(out[0], o), at(out[1], dq), at(out[2], dk), at(out[3], dv)});
+    o.take(out[0]), dq.take(out[1]), dk.take(out[2]), dv.take(out[3]);
   }
 
-  void run(const Problem& p, int threads) {
+  struct Inputs {
+    const void *q, *k, *v, *d_o;
+  };
+  struct Outputs {
+    void *o, *dq, *dk, *dv;
+  };
+  void run_on(const Problem& p, int threads, const Inputs& from, const Outputs& to) {
     Products products(threads);
     const Attention forward(products, p.shape, Attention::Pass::kForward);
     const Attention backward(products, p.shape, Attention::Pass::kBackward);
@@ -108,12 +131,20 @@ struct Arrays {
         std::max(forward.scratch_bytes_per_worker(), backward.scratch_bytes_per_worker());
     REQUIRE(bytes % 64 == 0);
     const std::unique_ptr<void, FreeDeleter> scratch(std::aligned_alloc(64, bytes));
+    const AttentionInput input = {from.q,
+                                  from.k,
+                                  from.v,
+                                  q.view,
+                                  k.view,
+                                  v.view,
+                                  p.segments ? segment_ids.data() : nullptr,
+                                  p.shape.keep < 1 ? dropout_keys.data() : nullptr};
     std::fill_n(static_cast<float*>(scratch.get()), bytes / sizeof(float), NAN);
-    forward.forward(pool, input(p), {o.data(), o.view, lse.data()}, scratch.get());
+    forward.forward(pool, input, {to.o, o.view, lse.data()}, scratch.get());
     std::fill_n(static_cast<float*>(scratch.get()), bytes / sizeof(float), NAN);
-    backward.backward(pool, input(p),
-                      {o.data(), lse.data(), d_o.data(), o.view, d_o.view, dq.data(), dk.data(),
-                       dv.data(), dq.view, dk.view, dv.view},
+    backward.backward(pool, input,
+                      {to.o, lse.data(), from.d_o, o.view, d_o.view, to.dq, to.dk, to.dv, dq.view,
+                       dk.view, dv.view},
                       scratch.get());
   }
 };
@@ -190,6 +221,8 @@ struct Definition {
 /// Elements of the array agree; what lies between its rows is still poison.
 void check_array(const char* name, const Array& got, const std::vector<double>& want,
                  const AttentionShape& s, int64_t positions, int64_t heads) {
+  const double tolerance = s.dtype == DType::bf16 ? kBf16Tolerance : kTolerance;
+  const double zero = s.dtype == DType::bf16 ? kBf16ZeroTolerance : kZeroTolerance;
   double scale = 1e-30, worst = 0;
   std::vector<bool> inside(want.size());
   for (int64_t b = 0; b < s.batch; ++b) {
@@ -206,7 +239,7 @@ void check_array(const char* name, const Array& got, const std::vector<double>& 
     }
   }
   INFO(name << ": error " << worst << " of " << scale);
-  REQUIRE(worst <= (scale < kZeroTolerance ? kZeroTolerance : kTolerance * scale));
+  REQUIRE(worst <= (scale < kZeroTolerance ? zero : tolerance * scale));
   for (size_t i = 0; i < want.size(); ++i) {
     if (!inside[i]) REQUIRE(got.values[i] == kPoison);
   }
@@ -275,6 +308,23 @@ TEST_CASE("many keys go through several blocks", "[kernels]") {
   check_problem({{1, 1, 1, 700, 700, 4, 0.3f, 0, true, 300, 1.0f}, false, 0});
 }
 
+TEST_CASE("bf16 attention agrees with double precision of the same values", "[kernels]") {
+  if (!multiplies_bf16()) return;
+  const auto check = [](AttentionShape shape, bool segments, int64_t gap) {
+    shape.dtype = DType::bf16;
+    check_problem({shape, segments, gap});
+  };
+  for (const bool causal : {false, true}) {
+    for (const int64_t positions : {1, 5, 64, 67, 131, 300}) {
+      check({2, 2, 2, positions, positions, 8, 0.3f, 0, causal, 0, 1.0f}, false, 24);
+      check({1, 4, 2, positions, positions, 32, 0.2f, 0, causal, 0, 0.8f}, true, 0);
+    }
+  }
+  check({1, 2, 2, 70, 70, 5, 0.4f, 3.0f, true, 40, 1.0f}, false, 3);
+  check({1, 1, 1, 521, 521, 64, 0.125f, 0, true, 0, 1.0f}, false, 0);
+  check({1, 2, 1, 3, 290, 16, 0.3f, 0, false, 0, 1.0f}, false, 8);
+}
+
 TEST_CASE("attention's scratch grows with the number of positions, not its square", "[kernels]") {
   Products products(1);
   for (const auto pass : {Attention::Pass::kForward, Attention::Pass::kBackward}) {
@@ -288,16 +338,20 @@ TEST_CASE("attention's scratch grows with the number of positions, not its squar
 }
 
 TEST_CASE("attention gives the same bits with any number of threads", "[kernels]") {
-  const Problem problem = {{3, 4, 2, 330, 330, 16, 0.25f, 8.0f, true, 290, 0.9f}, true, 16};
-  Arrays one(problem);
-  one.run(problem, 1);
-  for (const int threads : {2, 3, 5}) {
-    Arrays many(problem);
-    many.run(problem, threads);
-    REQUIRE(many.o.values == one.o.values);
-    REQUIRE(many.lse == one.lse);
-    REQUIRE(many.dq.values == one.dq.values);
-    REQUIRE(many.dk.values == one.dk.values);
-    REQUIRE(many.dv.values == one.dv.values);
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    if (dtype == DType::bf16 && !multiplies_bf16()) continue;
+    const Problem problem = {
+        {3, 4, 2, 330, 330, 16, 0.25f, 8.0f, true, 290, 0.9f, dtype}, true, 16};
+    Arrays one(problem);
+    one.run(problem, 1);
+    for (const int threads : {2, 3, 5}) {
+      Arrays many(problem);
+      many.run(problem, threads);
+      REQUIRE(many.o.values == one.o.values);
+      REQUIRE(many.lse == one.lse);
+      REQUIRE(many.dq.values == one.dq.values);
+      REQUIRE(many.dk.values == one.dk.values);
+      REQUIRE(many.dv.values == one.dv.values);
+    }
   }
 }

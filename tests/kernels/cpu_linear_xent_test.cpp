@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "base/bf16.h"
 #include "base/error.h"
 #include "kernels/cpu/embedding.h"
 #include "kernels/cpu/linear_xent.h"
@@ -18,6 +19,7 @@ using namespace levanter::cpu;
 namespace {
 
 constexpr double kTolerance = 1e-5;  // of an array's largest entry
+constexpr double kBf16Tolerance = 1e-2;
 constexpr double kLossTolerance = 2e-6;
 
 std::vector<float> random_values(int64_t n, uint32_t seed, float scale = 1.0f) {
@@ -52,6 +54,7 @@ struct Problem {
   int64_t tokens, embed, vocab;
   bool transposed = false;  ///< the weight lies [embed, vocab]
   float z_loss = 0, soft_cap = 0;
+  DType dtype = DType::f32;
   std::vector<float> h, weight, scale;
   std::vector<int32_t> targets;
 
@@ -66,6 +69,14 @@ struct Problem {
         targets(random_ids(t, v, 4)) {
     for (size_t i = 0; i < scale.size(); i += 5) scale[i] = 0.0f;
   }
+  /// The same with h and weight rounded to bf16, and read as such.
+  Problem rounded() const {
+    Problem p = *this;
+    p.dtype = DType::bf16;
+    for (auto* values : {&p.h, &p.weight})
+      for (float& value : *values) value = Bf16(value);
+    return p;
+  }
   float w(int64_t v, int64_t e) const {
     return weight[static_cast<size_t>(transposed ? e * vocab + v : v * embed + e)];
   }
@@ -73,8 +84,8 @@ struct Problem {
   Result run(LinearXent::Mode mode, int threads) const {
     Products products(threads);
     const LinearXentShape shape = {
-        tokens, embed,   vocab, embed, transposed ? 1 : embed, transposed ? vocab : 1,
-        z_loss, soft_cap};
+        tokens, embed,    vocab, embed, transposed ? 1 : embed, transposed ? vocab : 1,
+        z_loss, soft_cap, dtype};
     const LinearXent xent(products, shape, mode);
     ThreadPool pool(threads);
     const auto scratch = scratch_for(xent.scratch_bytes(threads));
@@ -83,15 +94,24 @@ struct Problem {
     r.term = r.loss;
     r.dh.assign(h.size(), NAN);
     r.dweight.assign(weight.size(), NAN);
-    xent.run(pool,
-             {h.data(), weight.data(), targets.data(), scale.data(), r.loss.data(), r.term.data(),
-              r.dh.data(), r.dweight.data()},
-             scratch.get());
+    std::vector<Bf16> half_h(h.begin(), h.end()), half_weight(weight.begin(), weight.end()),
+        dh(h.size());
+    const bool is_bf16 = dtype == DType::bf16;
+    LinearXentArrays arrays;
+    arrays.h = is_bf16 ? static_cast<const void*>(half_h.data()) : h.data();
+    arrays.weight = is_bf16 ? static_cast<const void*>(half_weight.data()) : weight.data();
+    arrays.targets = targets.data(), arrays.token_scale = scale.data();
+    arrays.token_loss = r.loss.data(), arrays.term = r.term.data();
+    arrays.dh = is_bf16 ? static_cast<void*>(dh.data()) : r.dh.data();
+    arrays.dweight = r.dweight.data();
+    xent.run(pool, arrays, scratch.get());
+    if (is_bf16) r.dh.assign(dh.begin(), dh.end());
     return r;
   }
 };
 
-void check_near(const char* name, const std::vector<float>& got, const std::vector<double>& want) {
+void check_near(const char* name, const std::vector<float>& got, const std::vector<double>& want,
+                double tolerance = kTolerance) {
   double scale = 1e-30, worst = 0;
   for (size_t i = 0; i < want.size(); ++i) {
     scale = std::max(scale, std::abs(want[i]));
@@ -99,7 +119,7 @@ void check_near(const char* name, const std::vector<float>& got, const std::vect
     worst = error <= worst ? worst : error;
   }
   INFO(name << ": error " << worst << " of " << scale);
-  REQUIRE(worst <= kTolerance * scale);
+  REQUIRE(worst <= tolerance * scale);
 }
 
 void check_problem(const Problem& p) {
@@ -141,8 +161,9 @@ void check_problem(const Problem& p) {
     REQUIRE(std::abs(got.loss[i] - loss[i]) <= kLossTolerance * std::max(1.0, loss[i]));
   }
   check_near("term", got.term, term);
-  check_near("dh", got.dh, dh);
-  check_near("dweight", got.dweight, dweight);
+  const double tolerance = p.dtype == DType::bf16 ? kBf16Tolerance : kTolerance;
+  check_near("dh", got.dh, dh, tolerance);
+  check_near("dweight", got.dweight, dweight, tolerance);
   REQUIRE(p.run(LinearXent::Mode::kLoss, 2).loss == got.loss);
 }
 
@@ -164,6 +185,25 @@ TEST_CASE("z-loss and a cap on the logits agree with double precision", "[kernel
         check_problem(p);
       }
     }
+  }
+}
+
+TEST_CASE("bf16 factors agree with double precision of the same values", "[kernels]") {
+  if (!multiplies_bf16()) return;
+  for (Problem p : {Problem(1, 1, 1), Problem(37, 12, 65), Problem(37, 12, 65, true),
+                    Problem(130, 33, 127), Problem(260, 3, 40000)}) {
+    check_problem(p.rounded());
+  }
+  Problem all(130, 33, 127);
+  all.z_loss = 0.05f, all.soft_cap = 1.5f;
+  check_problem(all.rounded());
+  const Problem p = Problem(300, 4, 50000).rounded();
+  const Result one = p.run(LinearXent::Mode::kGradients, 1);
+  for (const int threads : {2, 3}) {
+    const Result many = p.run(LinearXent::Mode::kGradients, threads);
+    REQUIRE(many.loss == one.loss);
+    REQUIRE(many.dh == one.dh);
+    REQUIRE(many.dweight == one.dweight);
   }
 }
 
