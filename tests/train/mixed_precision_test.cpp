@@ -23,10 +23,16 @@ StepPlan mixed(StepPlan plan) {
   return plan;
 }
 
+StepPlan one_microbatch(DType compute) {
+  StepPlan plan{4, 1, 1};
+  plan.compute = compute;
+  return plan;
+}
+
 /// Loss and gradients of one microbatch, flat; `engine` stays for what comes after.
 struct Gradients {
   Gradients(const Gpt2Config& model, DType compute, const Backend& backend)
-      : engine(compile_step(model, adam, {4, 1, 1, 1, true, compute}, backend), backend) {
+      : engine(compile_step(model, adam, one_microbatch(compute), backend), backend) {
     engine.initialise(key_from_seed(1));
     const MadeUpRows rows(0, 0, 4);
     engine.begin_step(rows.loss_tokens(), key_from_seed(2));
