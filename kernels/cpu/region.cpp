@@ -67,7 +67,7 @@ Region::Region(Context& context, const Body& body, std::span<const ArrayInfo> in
   piece_ = takes_rows_ ? width_ : std::min(width_, kTaskElements);
   for (const ArrayInfo& info : inputs) {
     operands_.push_back(operand(info));
-    input_axes_.push_back(info.view.axes);
+    input_views_.push_back(info.view);
   }
   for (const ArrayInfo& info : results) outputs_.push_back({operand(info)});
   add_product(body, inputs);
@@ -155,7 +155,7 @@ void Region::compile(const Body& body) {
     slot_of[id] = static_cast<int>(slots_.size());
     slots_.emplace_back();
     if (is(node, "dot")) {
-      slots_.back().input = static_cast<int>(input_axes_.size());
+      slots_.back().input = static_cast<int>(input_views_.size());
     } else if (is(node, "input")) {
       slots_.back().input = static_cast<int>(node.attributes.ints[0]);
     } else if (is(node, "constant")) {
@@ -275,7 +275,7 @@ bool Region::in_place(size_t output, size_t input) const {
   });
   const int from = static_cast<int>(input);
   return outputs_[output].slot >= 0 && read && from != factors_[0] && from != factors_[1] &&
-         operands_[input].dtype == to.dtype && input_axes_[input] == space_;
+         operands_[input].dtype == to.dtype && input_views_[input].axes == space_;
 }
 
 }  // namespace levanter::cpu

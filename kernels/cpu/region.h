@@ -126,7 +126,7 @@ class Region final {
   int64_t tile_rows_ = 1, tile_columns_ = 1, block_rows_ = 1, piece_ = 1;
   int64_t sum_count_ = 0, register_count_ = 0, register_floats_ = 0;
   std::vector<Operand> operands_;
-  std::vector<Axes> input_axes_;
+  std::vector<View> input_views_;
   std::vector<Slot> slots_;
   std::vector<Instruction> program_;
   std::vector<Output> outputs_;

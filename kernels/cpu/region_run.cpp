@@ -56,9 +56,9 @@ float* Region::product_result(const Frame& frame) const {
   for (size_t o = 0; o < outputs_.size(); ++o) {
     const Output& output = outputs_[o];
     if (output.slot < 0 || !output.operand.dense || output.operand.dtype != DType::f32 ||
-        slots_[static_cast<size_t>(output.slot)].input != static_cast<int>(input_axes_.size()))
+        slots_[static_cast<size_t>(output.slot)].input != static_cast<int>(input_views_.size()))
       continue;
-    const void* const* const end = frame.in + input_axes_.size();
+    const void* const* const end = frame.in + input_views_.size();
     if (std::find(frame.in, end, frame.out[o]) == end) return floats(frame.out[o]);
   }
   return nullptr;
@@ -75,7 +75,7 @@ void Region::find_direct(Frame& frame) const {
     int made = 0;
     while (direct && program_[static_cast<size_t>(made)].out != outputs_[o].slot) ++made;
     for (const Slot& other : slots_)
-      if (other.input >= 0 && static_cast<size_t>(other.input) < input_axes_.size() &&
+      if (other.input >= 0 && static_cast<size_t>(other.input) < input_views_.size() &&
           frame.in[other.input] == frame.out[o] && other.last_use > made)
         direct = false;
   }
@@ -146,7 +146,7 @@ void Region::load(Frame& frame, int index, const Part& tile) const {
   float* const to = frame.registers + slot.reg * register_floats_;
   frame.step[s] = one && !slot.whole ? 0 : 1;
   frame.at[s] = to;
-  if (slot.input == static_cast<int>(input_axes_.size())) {
+  if (slot.input == static_cast<int>(input_views_.size())) {
     const Tile& from = frame.product;
     frame.at[s] = from.values + (tile.row - from.row) * from.columns + tile.column - from.column;
     frame.step[s] = 1;
@@ -240,15 +240,18 @@ void Region::execute(Frame& frame, const Instruction& step, const Part& tile) co
 void Region::drop(Frame& frame, const Instruction& step, float* y, const Part& tile) const {
   const int input = slots_[static_cast<size_t>(step.in[1])].input;
   const auto* const keys = static_cast<const uint32_t*>(frame.in[input]);
-  const int64_t under_key =
-      rows_ * width_ / (input_axes_[static_cast<size_t>(input)].elements() / 2);
+  const View& view = input_views_[static_cast<size_t>(input)];
+  const size_t leading = view.axes.size() - 1;  // the last are the key's words
+  const Dims rows(view, std::span(view.axes.begin(), leading));
+  const int64_t word = view.strides[leading];
+  const int64_t under_key = rows_ * width_ / (view.axes.elements() / 2);
   const float* x = frame.at[static_cast<size_t>(step.in[0])];
   int64_t index = tile.row * width_ + tile.column, left = tile.rows * tile.columns;
   while (left > 0) {
-    const int64_t key = index / under_key, counter = index % under_key;
+    const int64_t at = rows.offset(index / under_key), counter = index % under_key;
     const int64_t count = std::min(left, under_key - counter);
     frame.vector.dropout(y, x, count, step.real,
-                         {keys[2 * key], keys[2 * key + 1], static_cast<uint64_t>(counter)});
+                         {keys[at], keys[at + word], static_cast<uint64_t>(counter)});
     x += count, y += count, index += count, left -= count;
   }
 }

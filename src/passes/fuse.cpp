@@ -89,6 +89,7 @@ class Fuser {
     for (const Result& result : from_.results) is_result_[result.value.node] = true;
     for (NodeId id = 0; id < nodes().size(); ++id)
       for (const Value& input : nodes()[id].inputs) join(input, id);
+    part_unsupported();
     emitted_.resize(nodes().size());
     for (NodeId id = 0; id < nodes().size(); ++id)
       if (units_[unit_of_[id]].nodes.back() == id) emit(unit_of_[id]);
@@ -110,9 +111,11 @@ class Fuser {
     // What a product gives goes on; tiles of a product are not the blocks of a sum.
     if (is(nodes()[user], "dot") || (left.product && right.product)) return;
     if ((left.product || right.product) && (left.sums || right.sums)) return;
+    // Nor does what is computed again wait for what it is computed for.
+    const Origin &maker = nodes()[value.node].origin, &reader = nodes()[user].origin;
+    if (maker.phase != reader.phase || maker.generation != reader.generation) return;
     if (!(left.space == right.space) ||
-        (!left.row.empty() && !right.row.empty() && !(left.row == right.row)) ||
-        nodes()[value.node].origin.phase != nodes()[user].origin.phase)
+        (!left.row.empty() && !right.row.empty() && !(left.row == right.row)))
       return;
     Unit both{first.nodes,
               {left.space, left.row.empty() ? right.row : left.row, left.sums || right.sums,
@@ -198,7 +201,7 @@ class Fuser {
     for (const NodeId id : unit.nodes)
       for (const Value& input : nodes()[id].inputs)
         if (unit_of_[input.node] != index) emit(unit_of_[input.node]);
-    if (unit.nodes.size() > 1 && append_fused(unit)) return;
+    if (unit.nodes.size() > 1) return append_fused(unit);
     for (const NodeId id : unit.nodes) {
       Node node = nodes()[id];
       for (Value& input : node.inputs) input = mapped(input);
@@ -208,26 +211,41 @@ class Fuser {
     }
   }
 
-  bool append_fused(const Unit& unit) {
-    const std::vector<Value> inputs = inputs_of(unit), outputs = outputs_of(unit);
+  /// The region as a node that reads the values of the function it comes from.
+  Node fused(const Unit& unit, const std::vector<Value>& outputs) const {
+    const std::vector<Value> inputs = inputs_of(unit);
     Node node{&ops::fused_entry,
               {},
-              {},
+              inputs,
               {},
               nodes()[unit.nodes.back()].origin,
               std::make_shared<const Body>(body_of(unit, inputs, outputs))};
-    std::vector<Type> types;
-    for (const Value& input : inputs) {
-      node.inputs.push_back(mapped(input));
-      types.push_back(from_.graph.type(input));
-    }
     for (const Value& output : outputs) node.outputs.push_back(from_.graph.type(output));
-    if (!backend_.supports(node, types)) return false;
+    return node;
+  }
+
+  void append_fused(const Unit& unit) {
+    const std::vector<Value> outputs = outputs_of(unit);
+    Node node = fused(unit, outputs);
+    for (Value& input : node.inputs) input = mapped(input);
     for (const NodeId id : unit.nodes) map_[id].resize(nodes()[id].outputs.size());
-    const NodeId fused = to_.graph.append(std::move(node));
+    const NodeId copy = to_.graph.append(std::move(node));
     for (uint32_t i = 0; i < outputs.size(); ++i)
-      map_[outputs[i].node][outputs[i].output] = {fused, i};
-    return true;
+      map_[outputs[i].node][outputs[i].output] = {copy, i};
+  }
+
+  /// Parts the regions that the backend has no kernel for: their nodes keep their places.
+  void part_unsupported() {
+    for (size_t index = 0; index < units_.size(); ++index) {
+      const Unit unit = units_[index];
+      if (unit.nodes.size() < 2) continue;
+      const Node node = fused(unit, outputs_of(unit));
+      if (backend_.supports(node, from_.graph.input_types(node))) continue;
+      for (const NodeId id : unit.nodes) {
+        unit_of_[id] = id;
+        units_[id].nodes = {id};
+      }
+    }
   }
 
   Body body_of(const Unit& unit, const std::vector<Value>& inputs,

@@ -234,6 +234,10 @@ class RowsGenerator {
     columns_.push_back(narrow(argument(random_real({batch_, position_}, seed()))));
     columns_.push_back(narrow(argument(random_real({}, seed()))));
     keys_ = argument(random_keys({batch_}, seed()));
+    if (below(2))  // not without gaps
+      keys_ = partition(argument(random_keys({{"batch", batch_.size + 1}}, seed())), "batch",
+                        std::vector<int64_t>{1, batch_.size})[1];
+    if (below(2)) keys_ = transpose(argument(keys_turned(seed())), {batch_, key_word()});
     up_ = narrow(argument(random_real({embed_, inner_}, seed())));
     for (int i = 0; i < 10; ++i) values_.push_back(next_value());
     const NamedArray y = values_.back();
@@ -249,6 +253,13 @@ class RowsGenerator {
   size_t below(size_t bound) { return random_below(key_, at_++, bound); }
   uint32_t seed() { return random_bits(key_, at_++); }
   NamedArray narrow(NamedArray x) { return cast(x, compute_); }
+
+  /// Keys with the words' axis first.
+  Array keys_turned(uint32_t seed) const {
+    Array keys = random_keys({batch_}, seed);
+    keys.type.axes = {key_word(), batch_};
+    return keys;
+  }
 
   NamedArray argument(const Array& array) {
     Type type = array.type;
