@@ -158,9 +158,10 @@ Function canonicalise(const Function& function) {
   return Canonicaliser(rewritten, Stage::kLowered).run();  // drops what the rewrites left unused
 }
 
-Function optimise(const Function& function, const Backend& backend) {
+Function optimise(const Function& function, const Backend& backend,
+                  std::optional<uint64_t> schedule_seed) {
   const Function lowered = decompose(canonicalise(remat(canonicalise(function))), backend);
-  return schedule(Canonicaliser(lowered, Stage::kLowered).run());
+  return schedule(Canonicaliser(lowered, Stage::kLowered).run(), schedule_seed);
 }
 
 }  // namespace levanter

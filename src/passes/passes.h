@@ -1,6 +1,8 @@
 // The passes from a traced function to one that a backend can lower, in the order of use.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -28,11 +30,13 @@ Function remat(const Function& function);
 Function decompose(Function function, const Backend& backend);
 
 /// Moves every node that takes over an argument's memory to right after its last operand: gradients
-/// are then added to their accumulators as soon as they are there.
-Function schedule(const Function& function);
+/// are then added to their accumulators as soon as they are there. With a seed the order is instead
+/// one of all that are possible, drawn by it: arguments first, every operand before its use.
+Function schedule(const Function& function, std::optional<uint64_t> seed = std::nullopt);
 
 /// canonicalise, remat, canonicalise, decompose, a last merge of equal nodes, which drops what is
 /// unused and brings in no op that the backend has not been asked about, and schedule.
-Function optimise(const Function& function, const Backend& backend);
+Function optimise(const Function& function, const Backend& backend,
+                  std::optional<uint64_t> schedule_seed = std::nullopt);
 
 }  // namespace levanter

@@ -9,6 +9,7 @@
 
 #include "device/backend.h"
 #include "ops/function.h"
+#include "passes/memory_plan.h"
 
 namespace levanter {
 
@@ -28,6 +29,11 @@ class StepObserver {
   virtual void after(const Node& node, const std::string& where, void* const* outputs) = 0;
 };
 
+struct CompileOptions {
+  bool debug = false;  ///< runs check their memory: see runtime/memory_check.h
+  MemoryPlan (*plan)(std::span<const Lifetime>) = plan_memory;
+};
+
 class Executable final {
  public:
   Executable(Executable&&) noexcept;
@@ -43,6 +49,8 @@ class Executable final {
   int64_t arena_bytes() const;
   int64_t workspace_bytes() const;
   int64_t constant_bytes() const;
+  /// Bytes that debug mode holds beside.
+  int64_t debug_bytes() const;
   /// The largest sum of buffers alive at once: no plan can have a smaller arena.
   int64_t arena_lower_bound() const;
   /// The buffers alive at that moment, largest first, and the step's own place.
@@ -59,13 +67,13 @@ class Executable final {
   void run(StepObserver* observer = nullptr) const;
 
  private:
-  friend Executable compile(Function function, const Backend& backend);
+  friend Executable compile(Function, const Backend&, const CompileOptions&);
   struct Impl;
   explicit Executable(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 
 /// Lowers an optimised function (`passes/passes.h`) to steps and plans its memory.
-Executable compile(Function function, const Backend& backend);
+Executable compile(Function function, const Backend& backend, const CompileOptions& options = {});
 
 }  // namespace levanter

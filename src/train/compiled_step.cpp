@@ -25,9 +25,9 @@ FlatLayout lay_out(const std::vector<nn::Param>& params) {
 }
 
 Executable make(Function function, const StepOptions& options, const Backend& backend) {
-  return compile(
-      options.optimise ? optimise(function, backend) : decompose(std::move(function), backend),
-      backend);
+  return compile(options.optimise ? optimise(function, backend, options.schedule_seed)
+                                  : decompose(std::move(function), backend),
+                 backend, {.debug = options.debug});
 }
 
 /// Whether some group of these has more than one microbatch.
@@ -75,6 +75,9 @@ std::vector<MemoryLine> CompiledStep::persistent() const {
       gradients.constant_bytes() + update.constant_bytes() + evaluation.constant_bytes();
   if (gradients_next) constants += gradients_next->constant_bytes();
   lines.push_back({"constants", constants});
+  int64_t debug = gradients.debug_bytes() + update.debug_bytes() + evaluation.debug_bytes();
+  if (gradients_next) debug += gradients_next->debug_bytes();
+  if (options.debug) lines.push_back({"map of writers", debug});
   return lines;
 }
 

@@ -58,7 +58,9 @@ StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t 
           .groups = config.gradient_groups(),
           .ranks = config.trainer.ranks,
           .rank = rank,
-          .optimise = optimise};
+          .optimise = optimise,
+          .debug = config.trainer.debug,
+          .schedule_seed = config.trainer.schedule_seed};
 }
 
 MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config) {

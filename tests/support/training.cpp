@@ -49,7 +49,9 @@ train::CompiledStep compile_step(const Gpt2Config& model, const AdamConfig& adam
                               .groups = plan.groups,
                               .ranks = plan.ranks,
                               .rank = rank,
-                              .optimise = plan.optimise},
+                              .optimise = plan.optimise,
+                              .debug = plan.debug,
+                              .schedule_seed = plan.schedule_seed},
                              backend);
 }
 
