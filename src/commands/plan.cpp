@@ -18,11 +18,14 @@ constexpr Option kOptions[] = {
     {"json", "", "print one JSON object"},
 };
 
+std::string right(std::string_view text, size_t width) {
+  return cat(std::string(width - std::min(width, text.size()), ' '), text);
+}
+
 std::string line(std::string_view name, int64_t bytes) {
   std::string text = cat("  ", name);
   text.resize(std::max<size_t>(text.size(), 26), ' ');
-  std::string size = format_bytes(bytes);
-  return cat(text, std::string(12 - std::min<size_t>(12, size.size()), ' '), size, "\n");
+  return cat(text, right(format_bytes(bytes), 12), "\n");
 }
 
 /// The vocabulary: from the config if it says, else from the texts.
@@ -41,15 +44,15 @@ std::string buffers(std::string_view title, std::vector<LiveBuffer> alive, bool 
   const std::vector<BufferGroup> groups = group_buffers(alive);
   int64_t total = 0, listed = 0;
   for (const BufferGroup& g : groups) total += g.bytes;
-  std::string text = cat("  ", title, " ", format_bytes(total), "\n");
+  std::string text = line(title, total);
   for (size_t i = 0; i < groups.size() && i < kShown; ++i) {
     const BufferGroup& g = groups[i];
     const std::string count = g.count > 1 ? cat(g.count, " x ") : "";
-    text += cat("  ", line("", g.bytes).substr(16, 22), "  ", count, g.op, ", ", g.where, "\n");
+    text += cat(right(format_bytes(g.bytes), 14), "  ", count, g.op, ", ", g.where, "\n");
     listed += g.bytes;
   }
   if (listed < total)
-    text += cat("  ", line("", total - listed).substr(16, 22), "  in ", groups.size() - kShown,
+    text += cat(right(format_bytes(total - listed), 14), "  in ", groups.size() - kShown,
                 " smaller groups\n");
   return text;
 }
@@ -111,8 +114,9 @@ class Replanner {
 constexpr const char* kPolicies[] = {"none",      "save_dots", "full",
                                      "nested(2)", "nested(4)", "nested(8)"};
 
-/// Ways to need less: other policies with the same microbatch, then smaller microbatches down to
-/// the first that fits, first with the same policy, then with the others.
+/// Ways to need less: other policies with the same microbatch; then smaller microbatches, summed in
+/// one group, which takes one gradient array, down to the first that fits, first with the same
+/// policy, then with the others.
 std::vector<Way> find_ways(const Replanner& replanner, const TrainConfig& config, int64_t limit) {
   const Way now = replanner.plan({});
   std::vector<Way> ways;
@@ -131,13 +135,22 @@ std::vector<Way> find_ways(const Replanner& replanner, const TrainConfig& config
       if (config.trainer.train_batch_size % size != 0) continue;
       std::vector<std::string> words = base;
       words.push_back(cat("--trainer.microbatch_size=", size));
-      ways.push_back(replanner.plan(std::move(words)));
-      fits = ways.back().needed <= limit;
+      if (config.trainer.ranks == 1) words.push_back("--trainer.gradient_groups=1");
+      Way way = replanner.plan(std::move(words));
+      fits = way.needed <= limit;
+      if (way.needed < now.needed) ways.push_back(std::move(way));
     }
     if (fits) break;
   }
   for (Way& way : ways) way.flops = way.flops / now.flops - 1;
   return ways;
+}
+
+/// The words as a shell takes them.
+std::string shell_words(std::vector<std::string> words) {
+  for (std::string& word : words)
+    if (word.find('(') != std::string::npos) word = cat("'", word, "'");
+  return join(words, " ");
 }
 
 /// What would fit, and what would not: each way with its total and its price.
@@ -152,10 +165,8 @@ std::string advice(const std::vector<Way>& ways, int64_t limit) {
         percent < 0.5 && percent > -0.5
             ? ""
             : cat(percent > 0 ? "+" : "", format_fixed(percent, 0), " % FLOPs");
-    text +=
-        cat("  ", line("", way.needed).substr(16, 22),
-            fits ? "  fits          " : "  does not fit  ", price,
-            std::string(14 - std::min<size_t>(14, price.size()), ' '), join(way.words, " "), "\n");
+    text += cat(right(format_bytes(way.needed), 14), fits ? "  fits        " : "  does not fit",
+                right(price, 12), "  ", shell_words(way.words), "\n");
   }
   if (!any)
     text += "  nothing of this fits; the parameters and the optimizer's state are too large\n";
