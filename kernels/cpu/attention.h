@@ -1,10 +1,12 @@
-// Attention and its gradients, tile by tile of queries, with tile products from oneDNN.
-// Vaswani et al. 2017, arXiv:1706.03762; the backward pass recomputes the probabilities as in
-// Dao et al. 2022, arXiv:2205.14135.
+// Attention and its gradients from tile products, with scores turned: rows of keys, columns of
+// queries. Vaswani et al. 2017, arXiv:1706.03762; the backward pass recomputes the probabilities as
+// in Dao et al. 2022, arXiv:2205.14135.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "base/threads.h"
@@ -20,16 +22,20 @@ struct AttentionView {
 };
 
 /// For each batch row b, query head h = kv * (heads / kv_heads) + group, query t and key s:
-///   p[b, h, t, :] = softmax over allowed s of scale * q[b, t, h, :] . k[b, s, kv, :]
+///   x[b, h, t, s] = scale * q[b, t, h, :] . k[b, s, kv, :], then soft_cap tanh(x / soft_cap)
+///   p[b, h, t, :] = softmax over allowed s of x
 ///   o[b, t, h, :] = sum over s of p' v[b, s, kv, :],  p' = p after dropout
-/// Causal queries see the keys up to their own place, both ends aligned: s <= t + keys - queries.
+/// Causal queries see the keys up to their own place, both ends aligned: s <= t + keys - queries;
+/// with a window they see the last `window` of these.
 struct AttentionShape {
   int64_t batch = 0, heads = 0, kv_heads = 0;
   int64_t queries = 0, keys = 0;  ///< positions
   int64_t head_dim = 0;
   float scale = 1;
+  float soft_cap = 0;  ///< 0 for none
   bool causal = false;
-  float keep = 1;  ///< probability that dropout keeps an element; 1 for no dropout
+  int64_t window = 0;  ///< 0 for none; else causal
+  float keep = 1;      ///< probability that dropout keeps an element; 1 for no dropout
 };
 
 /// Arrays of the forward pass. segment_ids is [batch, keys] or nullptr; with it the numbers of
@@ -50,8 +56,8 @@ struct AttentionOutput {
 
 /// Arrays of the backward pass beside those of the forward pass.
 struct AttentionGradients {
-  const float *lse = nullptr, *d_o = nullptr;
-  AttentionView do_view;
+  const float *o = nullptr, *lse = nullptr, *d_o = nullptr;
+  AttentionView o_view, do_view;
   float *dq = nullptr, *dk = nullptr, *dv = nullptr;
   AttentionView dq_view, dk_view, dv_view;
 };
@@ -65,7 +71,7 @@ class Attention final {
   /// Compiles the products of one pass; `products` must outlive this.
   Attention(Products& products, const AttentionShape& shape, Pass pass);
 
-  /// Scratch that each worker needs, a multiple of 64; linear in the number of keys.
+  /// Scratch that each worker needs, a multiple of 64; linear in the numbers of queries and keys.
   size_t scratch_bytes_per_worker() const { return scratch_bytes_; }
   int64_t items() const { return shape_.batch * shape_.kv_heads; }
 
@@ -79,28 +85,45 @@ class Attention final {
  private:
   /// A tile of queries with the keys that any of them sees.
   struct Tile {
-    int64_t first = 0, rows = 0, keys = 0;
-    const Product* scores = nullptr;  ///< q k^T, and do v^T: [rows, keys]
-    const Product* mix = nullptr;     ///< p v, and ds k: [rows, head_dim]
-    const Product* spread = nullptr;  ///< p^T do, and ds^T q: [keys, head_dim]
+    int64_t first = 0, rows = 0;
+    int64_t width = 0;  ///< rows, rounded up to whole vectors
+    int64_t key_begin = 0, key_end = 0;
+    const Product* scores = nullptr;  ///< k q^T: [keys, width]; of the forward pass
+    const Product* mix = nullptr;     ///< v^T p^T: [head_dim, width]; of the forward pass
+  };
+  /// The products of some keys of a block with a tile of queries.
+  struct BlockProducts {
+    const Product* scores = nullptr;  ///< k q^T and v do^T: [keys, width]
+    const Product* spread = nullptr;  ///< p^T do and ds^T q: [keys, head_dim]
+    const Product* mix = nullptr;     ///< k^T ds^T: [head_dim, width]
   };
   struct Scratch;
   struct Item;
 
+  void plan_tiles(Products& products);
+  void plan_blocks(Products& products);
+  const Product* product(Products& products, const ProductShape& shape);
   Scratch carve(void* scratch, int worker) const;
   Item item(int64_t index) const;
-  KeyMask mask(const AttentionInput& in, const Item& item, int64_t query) const;
-  RandomSpan random(const AttentionInput& in, const Item& item, int64_t head, int64_t query) const;
+  ScoreTile score_tile(const AttentionInput& in, const Item& item, int64_t head, const Tile& tile,
+                       int64_t key_begin, int64_t key_end, const Scratch& scratch) const;
+  void pad_segments(const AttentionInput& in, const Item& item, const Scratch& scratch) const;
   void forward_item(const Item& item, const AttentionInput& in, const AttentionOutput& out,
                     const Scratch& scratch) const;
   void backward_item(const Item& item, const AttentionInput& in,
                      const AttentionGradients& gradients, const Scratch& scratch) const;
-  void backward_rows(const Tile& tile, const Item& item, int64_t head, const AttentionInput& in,
-                     const float* lse, const Scratch& scratch) const;
+  void gather_head(const Item& item, int64_t head, const AttentionInput& in,
+                   const AttentionGradients& gradients, const Scratch& scratch) const;
+  void backward_block(const Item& item, int64_t head, const Tile& tile, int64_t block,
+                      const AttentionInput& in, const Scratch& scratch) const;
 
   AttentionShape shape_;
   Pass pass_;
-  std::vector<Tile> tiles_;
+  int64_t block_ = 0;        ///< keys of a block of the backward pass
+  int64_t padded_ = 0;       ///< the tiles' widths in all
+  int64_t most_keys_ = 0;    ///< that a tile of the forward pass sees
+  std::vector<Tile> tiles_;  ///< of queries
+  std::map<std::pair<int64_t, int64_t>, BlockProducts> blocks_;  ///< by keys and width
   size_t scratch_bytes_ = 0, product_bytes_ = 0;
 };
 

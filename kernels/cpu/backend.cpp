@@ -65,10 +65,9 @@ class PackingKernel final : public Kernel {
     for (size_t i = 0; i < inputs_.size(); ++i) {
       pointers[i] = in[i];
       if (!packs_[i]) continue;
-      auto* copy = reinterpret_cast<float*>(at);
-      copy_strided(context_.pool, floats(in[i]), inputs_[i].view, copy,
+      copy_strided(context_.pool, inputs_[i].dtype, in[i], inputs_[i].view, at,
                    View::row_major(inputs_[i].view.axes));
-      pointers[i] = copy;
+      pointers[i] = at;
       at += align64(inputs_[i].bytes());
     }
     inner_->run(pointers, out, at);
@@ -89,6 +88,14 @@ bool all_read(const OpKernel& entry, const KernelRequest& request) {
   return true;
 }
 
+/// Whether the kernel takes operands of these types.
+bool takes(const OpKernel& entry, const KernelRequest& request) {
+  for (const auto* arrays : {&request.inputs, &request.outputs})
+    for (const ArrayInfo& array : *arrays)
+      if (array.dtype == DType::bf16 && !entry.bf16) return false;
+  return request.outputs[0].dtype != DType::f64;
+}
+
 class CpuBackend final : public Backend {
  public:
   explicit CpuBackend(int threads)
@@ -103,19 +110,20 @@ class CpuBackend final : public Backend {
     const OpKernel* entry = find(op);
     if (!entry) return false;
     for (const Type& type : inputs)
-      if (type.dtype == DType::f64) return false;
+      if (type.dtype == DType::f64 || (type.dtype == DType::bf16 && !entry->bf16)) return false;
     return !entry->supports || entry->supports(node, inputs);
   }
 
   bool writes_strided(const Node& node) const override {
     const OpKernel* entry = find(node.op->name);
     return entry && entry->writes_strided && entry->writes_strided(node) &&
-           node.outputs[0].dtype != DType::f64;
+           node.outputs[0].dtype != DType::f64 &&
+           (node.outputs[0].dtype != DType::bf16 || entry->bf16);
   }
 
   std::unique_ptr<Kernel> lower(const KernelRequest& request) const override {
     const std::string_view op = request.node.op->name;
-    if (const OpKernel* entry = find(op); entry && request.outputs[0].dtype != DType::f64) {
+    if (const OpKernel* entry = find(op); entry && takes(*entry, request)) {
       if (entry->packs_inputs && !all_read(*entry, request))
         return std::make_unique<PackingKernel>(*context_, *entry, request);
       if (auto kernel = entry->make(*context_, request)) return kernel;
@@ -128,6 +136,8 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Buffer> allocate(int64_t bytes) const override {
     return allocate_host(bytes, threads());
   }
+
+  bool multiplies_bf16() const override { return cpu::multiplies_bf16(); }
 
   void add(float* to, const float* from, int64_t n) const override {
     for_spans(context_->pool, n, [&](int64_t begin, int64_t end) {

@@ -14,46 +14,84 @@ namespace levanter::cpu {
 enum class Store { kOverwrite, kAdd };
 
 /// How a product's result is cut: a grid of tiles of tile_m x tile_n, the last ones smaller, each
-/// over the whole of k. A function of the extents and of B's order only, never of threads or the
-/// machine.
+/// over the whole of k. A function of the extents, the type and B's order only, never of threads
+/// or the machine.
 struct TileGrid {
   int64_t tile_m = 0, tile_n = 0;
   int64_t tiles_m = 0, tiles_n = 0;
+  bool packs_a = false;  ///< A lies transposed and is turned over first
+  bool packs_b = false;  ///< B is packed first; both make every tile quicker by more than they cost
 };
 TileGrid tile_grid(const ProductShape& shape);
 
-/// C[m, n] = or += sum over k of A[m, k] B[k, n] in f32, by single-threaded oneDNN tile products.
-/// The bits depend on the shape, A's and B's strides and the values only; kAdd gives bit for bit
-/// what kOverwrite into another matrix and then one addition give.
+/// Where the tiles find A and B: as they lie, or packed.
+struct Factors {
+  const void* a = nullptr;
+  const void* b = nullptr;
+};
+
+/// A finished piece of C: `values` are dense rows, row r at values + r * columns.
+struct Tile {
+  int64_t row = 0, column = 0;  ///< of C, where it begins
+  int64_t rows = 0, columns = 0;
+  float* values = nullptr;
+};
+
+/// C[m, n] = or += sum over k of A[m, k] B[k, n], A and B f32 or bf16, by single-threaded oneDNN
+/// tile products; sums and C are f32. The bits depend on the shape, A's and B's strides and the
+/// values only; kAdd gives bit for bit what kOverwrite into another matrix and then one addition
+/// give.
 ///
 /// A tile is always multiplied into dense rows, because oneDNN's own sum, and its other
-/// implementation for rows that are apart, round differently: tiles that are not dense in C, or
-/// that add, go through scratch.
+/// implementation for rows that are apart, round differently. So it can also be handed on, while
+/// it is in the cache, to whatever consumes C (`multiply`).
 class Gemm final {
  public:
   /// Compiles the (at most four) tile products; `products` must outlive this. m, n >= 0, k >= 1.
-  Gemm(Products& products, const ProductShape& shape, Store store);
+  Gemm(Products& products, const ProductShape& shape);
 
   const ProductShape& shape() const { return shape_; }
   int64_t tiles() const { return grid_.tiles_m * grid_.tiles_n; }
+  /// The largest tile's extents.
+  const TileGrid& grid() const { return grid_; }
+
+  /// What the packed factors take, a multiple of 64 bytes; 0 when they are read as they lie.
+  size_t packed_bytes() const { return packed_a_bytes_ + packed_b_bytes_; }
+  /// Packs what is to be packed into `packed`, before any tile.
+  Factors pack(ThreadPool& pool, const Factors& factors, void* packed) const;
+
   /// Scratch that each worker needs, a multiple of 64.
   size_t scratch_bytes_per_worker() const { return tile_bytes_ + product_bytes_; }
 
-  /// One tile, 0 <= index < tiles(). `scratch` is this worker's own, aligned to 64.
-  void run_tile(int64_t index, int worker, const float* a, const float* b, float* c,
+  /// Computes one tile, 0 <= index < tiles(), of factors that pack() returned, into `scratch`, this
+  /// worker's own, aligned to 64. With `c` the tile lies in C itself where it is dense there.
+  Tile multiply(int64_t index, int worker, const Factors& factors, void* scratch,
+                float* c = nullptr) const;
+
+  /// One tile to its place in C.
+  void run_tile(int64_t index, int worker, const Factors& factors, float* c, Store store,
                 void* scratch) const;
 
-  /// All tiles on the pool, which has at most the products' workers. `scratch` holds
-  /// scratch_bytes_per_worker() for each worker of the pool.
-  void run(ThreadPool& pool, const float* a, const float* b, float* c, void* scratch) const;
+  /// All tiles on the pool. `scratch` holds scratch_bytes_per_worker() for each of its workers.
+  void run_tiles(ThreadPool& pool, const Factors& factors, float* c, Store store,
+                 void* scratch) const;
+
+  /// Packs and runs. `scratch` holds run_scratch_bytes of the pool's workers, aligned to 64.
+  void run(ThreadPool& pool, const Factors& factors, float* c, Store store, void* scratch) const;
+  size_t run_scratch_bytes(int workers) const {
+    return packed_bytes() + static_cast<size_t>(workers) * scratch_bytes_per_worker();
+  }
 
  private:
+  void turn(void* to, const void* from, int64_t rows) const;
+
   ProductShape shape_;
-  Store store_;
   TileGrid grid_;
-  bool direct_ = false;                       ///< tiles are written straight into C
-  size_t tile_bytes_ = 0;                     ///< of a worker's scratch: the tile
-  size_t product_bytes_ = 0;                  ///< of a worker's scratch: oneDNN's part
+  bool dense_ = false;        ///< a tile of C is dense in C
+  size_t tile_bytes_ = 0;     ///< of a worker's scratch: the tile
+  size_t product_bytes_ = 0;  ///< of a worker's scratch: oneDNN's part
+  size_t column_bytes_ = 0;   ///< of one column of tiles of B, packed
+  size_t packed_a_bytes_ = 0, packed_b_bytes_ = 0;
   std::array<const Product*, 4> products_{};  ///< by last row of tiles + 2 * last column of tiles
 };
 

@@ -26,7 +26,8 @@ struct OpKernel {
   /// A primitive's kernel may be null for a request that it does not take: the reference kernel
   /// then serves.
   std::unique_ptr<Kernel> (*make)(Context& context, const KernelRequest& request) = nullptr;
-  /// Whether a composite with floating types f32 has this kernel, or is decomposed; null: always.
+  /// Whether a composite has this kernel, or is decomposed; null: always. Not asked of f64
+  /// operands, nor of bf16 ones unless `bf16`.
   bool (*supports)(const Node& node, std::span<const Type> inputs) = nullptr;
   /// Inputs that are not row-major without gaps are copied before the kernel sees them.
   bool packs_inputs = false;
@@ -34,6 +35,9 @@ struct OpKernel {
   bool (*reads)(const KernelRequest& request, size_t input) = nullptr;
   /// Whether outputs may be strided views of a larger array; null: they may not.
   bool (*writes_strided)(const Node& node) = nullptr;
+  /// Whether operands may be bf16. Where not, a composite is computed in f32 between casts, and the
+  /// reference kernel serves a primitive.
+  bool bf16 = false;
 };
 
 /// What a file kernels/cpu/op_<name>.cpp defines: the op's kernel, and its gradient's or its

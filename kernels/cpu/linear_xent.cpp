@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/strings.h"
 #include "kernels/cpu/vector.h"
 
 namespace levanter::cpu {
@@ -35,59 +36,65 @@ ProductShape dweight_shape(const LinearXentShape& s, int64_t tokens) {
 }  // namespace
 
 LinearXent::Chunk::Chunk(Products& products, const LinearXentShape& shape, int64_t tokens,
-                         Mode mode, Store store)
-    : tokens(tokens), logits(products, logits_shape(shape, tokens), Store::kOverwrite) {
+                         Mode mode)
+    : tokens(tokens), logits(products, logits_shape(shape, tokens)) {
   if (mode == Mode::kLoss) return;
-  dh.emplace(products, dh_shape(shape, tokens), Store::kOverwrite);
-  dweight_first.emplace(products, dweight_shape(shape, tokens), store);
-  dweight_next.emplace(products, dweight_shape(shape, tokens), Store::kAdd);
+  dh.emplace(products, dh_shape(shape, tokens));
+  dweight.emplace(products, dweight_shape(shape, tokens));
 }
 
-size_t LinearXent::Chunk::scratch_bytes_per_worker() const {
-  size_t bytes = logits.scratch_bytes_per_worker();
-  for (const auto* gemm : {&dh, &dweight_first, &dweight_next}) {
-    if (*gemm) bytes = std::max(bytes, (*gemm)->scratch_bytes_per_worker());
-  }
+size_t LinearXent::Chunk::scratch_bytes(int workers) const {
+  size_t bytes = logits.run_scratch_bytes(workers);
+  for (const auto* gemm : {&dh, &dweight})
+    if (*gemm) bytes = std::max(bytes, (*gemm)->run_scratch_bytes(workers));
   return bytes;
 }
 
-LinearXent::LinearXent(Products& products, const LinearXentShape& shape, Mode mode, Store store)
+LinearXent::LinearXent(Products& products, const LinearXentShape& shape, Mode mode)
     : shape_(shape), mode_(mode), chunk_(chunk_length(shape)) {
   LEV_CHECK(shape.tokens >= 1 && shape.vocab >= 1 && shape.embed >= 1, "linear_xent needs extents");
   logits_bytes_ = round_up(sizeof(float) * static_cast<size_t>(chunk_ * shape.vocab));
-  whole_.emplace(products, shape, chunk_, mode, store);
+  whole_.emplace(products, shape, chunk_, mode);
   const int64_t rest = shape.tokens % chunk_;
-  if (rest != 0) rest_.emplace(products, shape, rest, mode, store);
+  if (rest != 0) rest_.emplace(products, shape, rest, mode);
 }
 
 size_t LinearXent::scratch_bytes(int workers) const {
-  size_t tile = whole_->scratch_bytes_per_worker();
-  if (rest_) tile = std::max(tile, rest_->scratch_bytes_per_worker());
-  return logits_bytes_ + static_cast<size_t>(workers) * tile;
+  size_t products = whole_->scratch_bytes(workers);
+  if (rest_) products = std::max(products, rest_->scratch_bytes(workers));
+  return logits_bytes_ + products;
+}
+
+void LinearXent::run_row(const LinearXentArrays& arrays, int64_t t, float* logits) const {
+  const int32_t target = arrays.targets[t];
+  if (target < 0 || target >= shape_.vocab)
+    throw Error(ErrorKind::kData, cat("the target of token ", t, " of a batch is ", target))
+        .allowed(cat("0 to ", shape_.vocab - 1, ", the model's vocabulary"));
+  const float scale = arrays.token_scale[t];
+  const float lse = vector_kernels().cross_entropy(
+      logits, shape_.vocab,
+      {target, scale, shape_.z_loss, shape_.soft_cap, mode_ == Mode::kGradients},
+      arrays.token_loss + t);
+  const float squared = shape_.z_loss > 0 ? lse * lse * shape_.z_loss : 0.0f;
+  arrays.term[t] = (arrays.token_loss[t] + squared) * scale;
 }
 
 void LinearXent::run_chunk(ThreadPool& pool, const Chunk& chunk, int64_t first,
                            const LinearXentArrays& arrays, float* logits, void* scratch) const {
-  const VectorKernels& kernels = vector_kernels();
-  const bool gradients = mode_ == Mode::kGradients;
   const float* const h = arrays.h + first * shape_.h_row;
-  chunk.logits.run(pool, h, arrays.weight, logits, scratch);
+  chunk.logits.run(pool, {h, arrays.weight}, logits, Store::kOverwrite, scratch);
   const int64_t rows = std::max<int64_t>(1, kRowsElements / shape_.vocab);
   pool.parallel_for((chunk.tokens + rows - 1) / rows, [&](int64_t block, int) {
     const int64_t end = std::min(chunk.tokens, (block + 1) * rows);
     for (int64_t row = block * rows; row < end; ++row) {
-      const int64_t t = first + row;
-      LEV_CHECK(arrays.targets[t] >= 0 && arrays.targets[t] < shape_.vocab,
-                "a target is outside the vocabulary");
-      kernels.cross_entropy(logits + row * shape_.vocab, shape_.vocab, arrays.targets[t],
-                            gradients ? arrays.token_scale[t] : 0.0f, gradients,
-                            arrays.token_loss + t);
+      run_row(arrays, first + row, logits + row * shape_.vocab);
     }
   });
-  if (!gradients) return;
-  chunk.dh->run(pool, logits, arrays.weight, arrays.dh + first * shape_.h_row, scratch);
-  const Gemm& dweight = first == 0 ? *chunk.dweight_first : *chunk.dweight_next;
-  dweight.run(pool, logits, h, arrays.dweight, scratch);
+  if (mode_ == Mode::kLoss) return;
+  chunk.dh->run(pool, {logits, arrays.weight}, arrays.dh + first * shape_.h_row, Store::kOverwrite,
+                scratch);
+  chunk.dweight->run(pool, {logits, h}, arrays.dweight,
+                     first == 0 ? Store::kOverwrite : Store::kAdd, scratch);
 }
 
 void LinearXent::run(ThreadPool& pool, const LinearXentArrays& arrays, void* scratch) const {

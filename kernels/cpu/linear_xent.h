@@ -16,17 +16,21 @@ struct LinearXentShape {
   int64_t tokens = 0, embed = 0, vocab = 0;
   int64_t h_row = 0;                           ///< between the tokens of h and of dh
   int64_t weight_vocab = 0, weight_embed = 1;  ///< of the weight; one of them is 1
+  float z_loss = 0, soft_cap = 0;              ///< 0 for none
 };
 
-/// token_loss[t] = log(sum over v of exp(logits[t, v])) - logits[t, targets[t]], logits = h
-/// weight^T. With gradients, of the sum over t of token_scale[t] token_loss[t]:
-///   dlogits = (softmax(logits) - onehot(targets)) token_scale
-///   dh = dlogits weight,  dweight (+)= dlogits^T h, chunk after chunk in order
+/// With x = h weight^T, logits = x or soft_cap tanh(x / soft_cap), lse[t] = log(sum over v of
+/// exp(logits[t, v])):
+///   token_loss[t] = lse[t] - logits[t, targets[t]]
+///   term[t] = token_scale[t] (token_loss[t] + z_loss lse[t]^2)
+/// With gradients, of the sum of the terms:
+///   dlogits = (softmax(logits) (1 + 2 z_loss lse) - onehot(targets)) token_scale dlogits/dx
+///   dh = dlogits weight,  dweight = dlogits^T h, chunk after chunk in order
 struct LinearXentArrays {
   const float *h = nullptr, *weight = nullptr;
-  const int32_t* targets = nullptr;    ///< [tokens], each in [0, vocab)
-  const float* token_scale = nullptr;  ///< [tokens]; for gradients only
-  float* token_loss = nullptr;         ///< [tokens]
+  const int32_t* targets = nullptr;              ///< [tokens], each in [0, vocab)
+  const float* token_scale = nullptr;            ///< [tokens]
+  float *token_loss = nullptr, *term = nullptr;  ///< [tokens]
   float *dh = nullptr,
         *dweight = nullptr;  ///< for gradients only; dweight is [vocab, embed], dense
 };
@@ -35,16 +39,15 @@ class LinearXent final {
  public:
   enum class Mode { kLoss, kGradients };
 
-  /// Compiles the products; `products` must outlive this. `store` says whether dweight is added to.
-  LinearXent(Products& products, const LinearXentShape& shape, Mode mode,
-             Store store = Store::kOverwrite);
+  /// Compiles the products; `products` must outlive this.
+  LinearXent(Products& products, const LinearXentShape& shape, Mode mode);
 
   /// Tokens in a chunk, from the shape alone.
   int64_t chunk_tokens() const { return chunk_; }
   /// Scratch for a pool of that many workers, a multiple of 64: one chunk of logits and the tiles'.
   size_t scratch_bytes(int workers) const;
 
-  /// `scratch` is aligned to 64.
+  /// `scratch` is aligned to 64. Throws an Error of kind kData for a target outside the vocabulary.
   void run(ThreadPool& pool, const LinearXentArrays& arrays, void* scratch) const;
 
  private:
@@ -52,10 +55,11 @@ class LinearXent final {
   struct Chunk {
     int64_t tokens;
     Gemm logits;
-    std::optional<Gemm> dh, dweight_first, dweight_next;
-    Chunk(Products& products, const LinearXentShape& shape, int64_t tokens, Mode mode, Store store);
-    size_t scratch_bytes_per_worker() const;
+    std::optional<Gemm> dh, dweight;
+    Chunk(Products& products, const LinearXentShape& shape, int64_t tokens, Mode mode);
+    size_t scratch_bytes(int workers) const;
   };
+  void run_row(const LinearXentArrays& arrays, int64_t token, float* logits) const;
   void run_chunk(ThreadPool& pool, const Chunk& chunk, int64_t first,
                  const LinearXentArrays& arrays, float* logits, void* scratch) const;
 

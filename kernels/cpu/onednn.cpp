@@ -2,10 +2,11 @@
 // neither.
 #include "kernels/cpu/onednn.h"
 
+#include <cpuid.h>
 #include <dnnl.h>
 
 #include <cstdio>
-
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -54,19 +55,39 @@ using Primitive = Owned<dnnl_primitive_t, dnnl_primitive_destroy>;
 using PrimitiveDesc = Owned<dnnl_primitive_desc_t, dnnl_primitive_desc_destroy>;
 using Attributes = Owned<dnnl_primitive_attr_t, dnnl_primitive_attr_destroy>;
 
+dnnl_data_type_t data_type(DType type) {
+  LEV_CHECK(type == DType::f32 || type == DType::bf16, "products are of f32 or bf16");
+  return type == DType::bf16 ? dnnl_bf16 : dnnl_f32;
+}
+
 #if DNNL_VERSION_MAJOR >= 3
 using DescView = const_dnnl_memory_desc_t;
 
 class MatrixDesc {
  public:
-  MatrixDesc(int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
+  MatrixDesc(DType type, int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
     const dnnl_dims_t dims = {rows, cols}, strides = {row_stride, col_stride};
-    check(dnnl_memory_desc_create_with_strides(desc_.out(), 2, dims, dnnl_f32, strides),
+    check(dnnl_memory_desc_create_with_strides(desc_.out(), 2, dims, data_type(type), strides),
           "describing a matrix");
+  }
+  /// In whatever layout the product likes best.
+  static MatrixDesc any(DType type, int64_t rows, int64_t cols) {
+    MatrixDesc any;
+    const dnnl_dims_t dims = {rows, cols};
+    check(dnnl_memory_desc_create_with_tag(any.desc_.out(), 2, dims, data_type(type),
+                                           dnnl_format_tag_any),
+          "describing a matrix");
+    return any;
+  }
+  static MatrixDesc copy(DescView view) {
+    MatrixDesc copy;
+    check(dnnl_memory_desc_clone(copy.desc_.out(), view), "copying a description");
+    return copy;
   }
   DescView view() const { return desc_.get(); }
 
  private:
+  MatrixDesc() = default;
   Owned<dnnl_memory_desc_t, dnnl_memory_desc_destroy> desc_;
 };
 
@@ -82,15 +103,29 @@ using DescView = const dnnl_memory_desc_t*;
 
 class MatrixDesc {
  public:
-  MatrixDesc(int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
+  MatrixDesc(DType type, int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
     const dnnl_dims_t dims = {rows, cols}, strides = {row_stride, col_stride};
-    check(dnnl_memory_desc_init_by_strides(&desc_, 2, dims, dnnl_f32, strides),
+    check(dnnl_memory_desc_init_by_strides(&desc_, 2, dims, data_type(type), strides),
           "describing a matrix");
+  }
+  /// In whatever layout the product likes best.
+  static MatrixDesc any(DType type, int64_t rows, int64_t cols) {
+    MatrixDesc any;
+    const dnnl_dims_t dims = {rows, cols};
+    check(dnnl_memory_desc_init_by_tag(&any.desc_, 2, dims, data_type(type), dnnl_format_tag_any),
+          "describing a matrix");
+    return any;
+  }
+  static MatrixDesc copy(DescView view) {
+    MatrixDesc copy;
+    copy.desc_ = *view;
+    return copy;
   }
   DescView view() const { return &desc_; }
 
  private:
-  dnnl_memory_desc_t desc_;
+  MatrixDesc() = default;
+  dnnl_memory_desc_t desc_{};
 };
 
 void describe_product(PrimitiveDesc& out, const MatrixDesc& a, const MatrixDesc& b,
@@ -114,22 +149,47 @@ Attributes product_attributes() {
 
 /// A dimension of extent 1 is given the stride that makes its matrix dense, which oneDNN likes
 /// best.
-MatrixDesc input_desc(int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
+MatrixDesc input_desc(DType type, int64_t rows, int64_t cols, int64_t row_stride,
+                      int64_t col_stride) {
   LEV_CHECK(row_stride == 1 || col_stride == 1 || rows == 1 || cols == 1,
             "a factor of a product needs one stride of 1");
-  if (rows == 1 && cols == 1) return {1, 1, 1, 1};
+  if (rows == 1 && cols == 1) return {type, 1, 1, 1, 1};
   if (rows == 1)
-    return col_stride == 1 ? MatrixDesc{1, cols, cols, 1} : MatrixDesc{1, cols, 1, col_stride};
+    return col_stride == 1 ? MatrixDesc{type, 1, cols, cols, 1}
+                           : MatrixDesc{type, 1, cols, 1, col_stride};
   if (cols == 1)
-    return row_stride == 1 ? MatrixDesc{rows, 1, 1, rows} : MatrixDesc{rows, 1, row_stride, 1};
-  return {rows, cols, row_stride, col_stride};
+    return row_stride == 1 ? MatrixDesc{type, rows, 1, 1, rows}
+                           : MatrixDesc{type, rows, 1, row_stride, 1};
+  return {type, rows, cols, row_stride, col_stride};
+}
+
+/// Rows for which the packed layout is chosen: as many as make every tile's layout the same.
+constexpr int64_t kLayoutRows = 64;
+
+/// The layout in which products read a packed B[k, n].
+MatrixDesc packed_desc(const ProductShape& shape, const Attributes& attributes,
+                       dnnl_engine_t engine) {
+  const MatrixDesc a(shape.factors, kLayoutRows, shape.k, shape.k, 1);
+  const MatrixDesc b = MatrixDesc::any(shape.factors, shape.k, shape.n);
+  const MatrixDesc c(DType::f32, kLayoutRows, shape.n, shape.n, 1);
+  PrimitiveDesc desc;
+  describe_product(desc, a, b, c, attributes, engine);
+  return MatrixDesc::copy(dnnl_primitive_desc_query_md(desc.get(), dnnl_query_weights_md, 0));
+}
+
+/// Whether oneDNN fell back to its reference: a thousand times slower than any other.
+bool is_plain_loop(const PrimitiveDesc& desc) {
+  const char* name = "";
+  check(dnnl_primitive_desc_query(desc.get(), dnnl_query_impl_info_str, 0, &name),
+        "naming a product");
+  return std::string_view(name).starts_with("ref");
 }
 
 /// Memory objects of one worker, whose handles are set anew for each call.
 struct Context {
   Stream stream;
-  Memory a, b, c, scratch;
-  std::vector<dnnl_exec_arg_t> arguments;
+  Memory a, b, c, scratch, plain_b;
+  std::vector<dnnl_exec_arg_t> arguments, pack_arguments;
 };
 
 Memory make_memory(DescView desc, dnnl_engine_t engine) {
@@ -141,20 +201,32 @@ Memory make_memory(DescView desc, dnnl_engine_t engine) {
 }  // namespace
 
 struct Product::Impl {
-  Primitive primitive;
-  size_t scratch_bytes = 0;
+  Primitive primitive, reorder;
+  size_t scratch_bytes = 0, packed_bytes = 0;
   std::vector<Context> contexts;
 
   Impl(const ProductShape& shape, int workers, dnnl_engine_t engine) {
-    const MatrixDesc a = input_desc(shape.m, shape.k, shape.a_row, shape.a_col);
-    const MatrixDesc b = input_desc(shape.k, shape.n, shape.b_row, shape.b_col);
-    const MatrixDesc c(shape.m, shape.n, shape.c_row, 1);
+    const DType type = shape.factors;
     const Attributes attributes = product_attributes();
+    const MatrixDesc a = input_desc(type, shape.m, shape.k, shape.a_row, shape.a_col);
+    const MatrixDesc plain_b = input_desc(type, shape.k, shape.n, shape.b_row, shape.b_col);
+    const MatrixDesc b =
+        shape.packed_b ? packed_desc(shape, attributes, engine) : MatrixDesc::copy(plain_b.view());
+    const MatrixDesc c(DType::f32, shape.m, shape.n, shape.c_row, 1);
     PrimitiveDesc desc;
     describe_product(desc, a, b, c, attributes, engine);
     check(dnnl_primitive_create(primitive.out(), desc.get()), "compiling a product");
+    LEV_CHECK(!shape.packed_b || !is_plain_loop(desc), "no quick product takes this packed factor");
     const DescView scratch = dnnl_primitive_desc_query_md(desc.get(), dnnl_query_scratchpad_md, 0);
     scratch_bytes = (dnnl_memory_desc_get_size(scratch) + 63) / 64 * 64;
+    if (shape.packed_b) {
+      packed_bytes = (dnnl_memory_desc_get_size(b.view()) + 63) / 64 * 64;
+      PrimitiveDesc order;
+      check(dnnl_reorder_primitive_desc_create(order.out(), plain_b.view(), engine, b.view(),
+                                               engine, nullptr),
+            "choosing a packing");
+      check(dnnl_primitive_create(reorder.out(), order.get()), "compiling a packing");
+    }
     for (int worker = 0; worker < workers; ++worker) {
       Context context;
       check(dnnl_stream_create(context.stream.out(), engine, dnnl_stream_default_flags),
@@ -164,12 +236,15 @@ struct Product::Impl {
                                  make_memory(b.view(), engine),
                                  make_memory(c.view(), engine),
                                  make_memory(scratch, engine),
+                                 make_memory(plain_b.view(), engine),
+                                 {},
                                  {}});
       Context& made = contexts.back();
       made.arguments = {{DNNL_ARG_SRC, made.a.get()},
                         {DNNL_ARG_WEIGHTS, made.b.get()},
                         {DNNL_ARG_DST, made.c.get()},
                         {DNNL_ARG_SCRATCHPAD, made.scratch.get()}};
+      made.pack_arguments = {{DNNL_ARG_FROM, made.plain_b.get()}, {DNNL_ARG_TO, made.b.get()}};
     }
   }
 };
@@ -178,18 +253,36 @@ Product::Product(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Product::~Product() = default;
 
 size_t Product::scratch_bytes() const { return impl_->scratch_bytes; }
+size_t Product::packed_bytes() const { return impl_->packed_bytes; }
 
-void Product::run(int worker, const float* a, const float* b, float* c, void* scratch) const {
+namespace {
+
+void execute(const Primitive& primitive, const Context& context,
+             const std::vector<dnnl_exec_arg_t>& arguments) {
+  check(dnnl_primitive_execute(primitive.get(), context.stream.get(),
+                               static_cast<int>(arguments.size()), arguments.data()),
+        "running a product");
+}
+
+}  // namespace
+
+void Product::pack(int worker, const void* b, void* packed) const {
+  LEV_CHECK(impl_->packed_bytes > 0, "this product takes B as it lies");
   use_one_thread();
   const Context& context = impl_->contexts[static_cast<size_t>(worker)];
-  dnnl_memory_set_data_handle(context.a.get(), const_cast<float*>(a));
-  dnnl_memory_set_data_handle(context.b.get(), const_cast<float*>(b));
+  dnnl_memory_set_data_handle(context.plain_b.get(), const_cast<void*>(b));
+  dnnl_memory_set_data_handle(context.b.get(), packed);
+  execute(impl_->reorder, context, context.pack_arguments);
+}
+
+void Product::run(int worker, const void* a, const void* b, float* c, void* scratch) const {
+  use_one_thread();
+  const Context& context = impl_->contexts[static_cast<size_t>(worker)];
+  dnnl_memory_set_data_handle(context.a.get(), const_cast<void*>(a));
+  dnnl_memory_set_data_handle(context.b.get(), const_cast<void*>(b));
   dnnl_memory_set_data_handle(context.c.get(), c);
   dnnl_memory_set_data_handle(context.scratch.get(), scratch);
-  check(
-      dnnl_primitive_execute(impl_->primitive.get(), context.stream.get(),
-                             static_cast<int>(context.arguments.size()), context.arguments.data()),
-      "running a product");
+  execute(impl_->primitive, context, context.arguments);
 }
 
 struct Products::Impl {
@@ -205,8 +298,6 @@ Products::Products(int workers) : impl_(std::make_unique<Impl>()) {
 }
 Products::~Products() = default;
 
-int Products::workers() const { return impl_->workers; }
-
 const Product& Products::get(const ProductShape& shape) {
   LEV_CHECK(shape.m >= 1 && shape.n >= 1 && shape.k >= 1, "a product needs extents of at least 1");
   std::unique_ptr<Product>& product = impl_->made[shape];
@@ -216,6 +307,15 @@ const Product& Products::get(const ProductShape& shape) {
         new Product(std::make_unique<Product::Impl>(shape, impl_->workers, impl_->engine.get())));
   }
   return *product;
+}
+
+bool multiplies_bf16() {
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+  constexpr uint32_t kAvx512Bf16 = 1u << 5;  // leaf 7.1, EAX
+  constexpr uint32_t kAmxBf16 = 1u << 22;    // leaf 7.0, EDX
+  if (!__builtin_cpu_supports("avx512bw") || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return false;
+  if (a & kAvx512Bf16) return true;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kAmxBf16);
 }
 
 std::string onednn_isa() {

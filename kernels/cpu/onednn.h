@@ -8,15 +8,20 @@
 #include <memory>
 #include <string>
 
+#include "axes/dtype.h"
+
 namespace levanter::cpu {
 
-/// Layout of C[m, n] = sum over k of A[m, k] B[k, n], all f32. Strides are in elements; A and B
-/// each have one stride of 1, and C's columns are adjacent.
+/// Layout of C[m, n] = sum over k of A[m, k] B[k, n]: A and B of type `factors`, f32 or bf16, C and
+/// all sums f32. Strides are in elements; A and B each have one stride of 1, and C's columns are
+/// adjacent.
 struct ProductShape {
   int64_t m = 0, n = 0, k = 0;
   int64_t a_row = 0, a_col = 1;
   int64_t b_row = 0, b_col = 1;
   int64_t c_row = 0;
+  DType factors = DType::f32;
+  bool packed_b = false;  ///< B comes in the layout that Product::pack writes
 
   auto operator<=>(const ProductShape&) const = default;
 };
@@ -32,10 +37,16 @@ class Product final {
 
   /// Bytes of scratch, aligned to 64, that each call in flight needs.
   size_t scratch_bytes() const;
+  /// Of B packed, a multiple of 64; 0 for a product that takes B as it lies.
+  size_t packed_bytes() const;
+
+  /// Lays B out in the order in which the product reads it: 2 to 16 % quicker to multiply by.
+  /// All products of one n, k and type share a layout. A is dense then.
+  void pack(int worker, const void* b, void* packed) const;
 
   /// Computes C from A and B. `worker` is below the owner's number of workers; two calls at a time
   /// never share one.
-  void run(int worker, const float* a, const float* b, float* c, void* scratch) const;
+  void run(int worker, const void* a, const void* b, float* c, void* scratch) const;
 
  private:
   friend class Products;
@@ -51,8 +62,6 @@ class Products final {
   explicit Products(int workers);
   ~Products();
 
-  int workers() const;
-
   /// The product of this shape; m, n, k >= 1. Takes about 0.3 ms for a new shape.
   const Product& get(const ProductShape& shape);
 
@@ -60,6 +69,9 @@ class Products final {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// Whether this processor multiplies bf16 itself: AVX512_BF16 or AMX_BF16.
+bool multiplies_bf16();
 
 /// Name and version of the library in use, such as "oneDNN 2.6.3", for the numerics signature.
 std::string onednn_version();

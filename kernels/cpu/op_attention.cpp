@@ -73,7 +73,9 @@ AttentionShape shape_of(const Attributes& attributes, const std::vector<ArrayInf
           .keys = k.size_of("key_position"),
           .head_dim = q.size_of("head_dim"),
           .scale = static_cast<float>(a.scale),
+          .soft_cap = static_cast<float>(a.soft_cap),
           .causal = a.causal,
+          .window = a.window,
           .keep = static_cast<float>(1 - a.dropout_rate)};
 }
 
@@ -106,7 +108,8 @@ class AttentionKernel final : public CpuKernel {
     }
     const size_t n = a.operands();
     AttentionGradients g;
-    g.lse = floats(in[n + 1]), g.d_o = floats(in[n + 2]);
+    g.o = floats(in[n]), g.lse = floats(in[n + 1]), g.d_o = floats(in[n + 2]);
+    g.o_view = attention_view(inputs[n].view, "position");
     g.do_view = attention_view(inputs[n + 2].view, "position");
     g.dq = floats(out[0]), g.dk = floats(out[1]), g.dv = floats(out[2]);
     g.dq_view = attention_view(outputs[0].view, "position");

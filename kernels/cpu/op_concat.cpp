@@ -12,11 +12,11 @@ class ConcatKernel final : public CpuKernel {
   void run(const void* const* in, void* const* out, void*) const override {
     const View& whole = outputs[0].view;
     const auto axis = static_cast<size_t>(whole.axes.find(attributes.axis));
-    float* y = floats(out[0]);
+    auto* y = static_cast<std::byte*>(out[0]);
     for (size_t i = 0; i < inputs.size(); ++i) {
       const View piece{inputs[i].view.axes, whole.strides, 0};
-      copy_strided(context.pool, floats(in[i]), inputs[i].view, y, piece);
-      y += piece.axes[axis].size * whole.strides[axis];
+      copy_strided(context.pool, outputs[0].dtype, in[i], inputs[i].view, y, piece);
+      y += piece.axes[axis].size * whole.strides[axis] * size_of(outputs[0].dtype);
     }
   }
 };
@@ -28,6 +28,6 @@ std::unique_ptr<Kernel> make_concat(Context& context, const KernelRequest& reque
 }  // namespace
 
 extern const CpuKernelEntry concat_entry;
-const CpuKernelEntry concat_entry = {{.op = "concat", .make = make_concat}};
+const CpuKernelEntry concat_entry = {{.op = "concat", .make = make_concat, .bf16 = true}};
 
 }  // namespace levanter::cpu

@@ -34,7 +34,6 @@ struct Factor {
   View view;  ///< of the copy, or of the input itself
   bool copied = false;
   int64_t row = 0, col = 0;  ///< strides of (m or k) and (k or n)
-  int64_t bytes() const { return copied ? align64(view.axes.elements() * 4) : 0; }
 };
 
 class DotKernel final : public CpuKernel {
@@ -59,31 +58,30 @@ class DotKernel final : public CpuKernel {
     result_ = result_layout();
     const int64_t rows = m_.elements(), columns = n_.elements();
     const int64_t c_row = rows == 1 ? columns : *merged_stride(result_, m_);
-    const ProductShape shape{rows, columns, k_.elements(), a_.row, a_.col, b_.row, b_.col, c_row};
-    gemm_.emplace(c.products, shape, store);
+    gemm_.emplace(c.products, ProductShape{rows, columns, k_.elements(), a_.row, a_.col, b_.row,
+                                           b_.col, c_row, inputs[first].dtype});
   }
 
   int64_t workspace_bytes() const override {
-    return a_.bytes() + b_.bytes() + (result_copied_ ? align64(outputs[0].bytes()) : 0) +
-           context.pool.threads() *
-               align64(static_cast<int64_t>(gemm_->scratch_bytes_per_worker()));
+    return bytes(a_) + bytes(b_) + (result_copied_ ? align64(outputs[0].bytes()) : 0) +
+           static_cast<int64_t>(gemm_->run_scratch_bytes(context.pool.threads()));
   }
 
   bool in_place(size_t, size_t input) const override { return store_ == Store::kAdd && input == 0; }
 
   void run(const void* const* in, void* const* out, void* workspace) const override {
     auto* scratch = static_cast<std::byte*>(workspace);
-    const float* a = prepare(a_, in, scratch);
-    const float* b = prepare(b_, in, scratch);
+    const std::byte* a = prepare(a_, in, scratch);
+    const std::byte* b = prepare(b_, in, scratch);
     float* c = floats(out[0]);
     if (result_copied_) {
       c = reinterpret_cast<float*>(scratch);
       scratch += align64(outputs[0].bytes());
     }
     if (store_ == Store::kAdd && (result_copied_ || in[0] != out[0]))
-      copy_strided(context.pool, floats(in[0]), inputs[0].view, c, result_);
+      copy_strided(context.pool, DType::f32, in[0], inputs[0].view, c, result_);
     multiply(a, b, c, scratch);
-    if (result_copied_) copy_strided(context.pool, c, result_, floats(out[0]), outputs[0].view);
+    if (result_copied_) copy_strided(context.pool, DType::f32, c, result_, out[0], outputs[0].view);
   }
 
  private:
@@ -125,12 +123,17 @@ class DotKernel final : public CpuKernel {
     return View::row_major(concatenated(batch_, m_, n_));
   }
 
-  const float* prepare(const Factor& f, const void* const* in, std::byte*& scratch) const {
-    const float* x = floats(in[f.input]);
-    if (!f.copied) return x;
-    float* copy = reinterpret_cast<float*>(scratch);
-    scratch += f.bytes();
-    copy_strided(context.pool, x, inputs[f.input].view, copy, f.view);
+  /// Of the factor's copy in the workspace.
+  int64_t bytes(const Factor& f) const {
+    return f.copied ? align64(f.view.axes.elements() * size_of(inputs[f.input].dtype)) : 0;
+  }
+
+  const std::byte* prepare(const Factor& f, const void* const* in, std::byte*& scratch) const {
+    if (!f.copied) return static_cast<const std::byte*>(in[f.input]);
+    std::byte* copy = scratch;
+    scratch += bytes(f);
+    copy_strided(context.pool, inputs[f.input].dtype, in[f.input], inputs[f.input].view, copy,
+                 f.view);
     return copy;
   }
 
@@ -143,13 +146,23 @@ class DotKernel final : public CpuKernel {
     return offset;
   }
 
-  void multiply(const float* a, const float* b, float* c, std::byte* scratch) const {
+  /// The factors of the `index`-th product of a batch.
+  Factors factors(const std::byte* a, const std::byte* b, int64_t index) const {
+    const int64_t size = size_of(inputs[a_.input].dtype);
+    return {a + batch_offset(a_.view, index) * size, b + batch_offset(b_.view, index) * size};
+  }
+
+  void multiply(const std::byte* a, const std::byte* b, float* c, std::byte* scratch) const {
+    if (gemm_->packed_bytes() > 0) {  // long products: a batch of them goes one by one
+      for (int64_t i = 0; i < batch_.elements(); ++i)
+        gemm_->run(context.pool, factors(a, b, i), c + batch_offset(result_, i), store_, scratch);
+      return;
+    }
     const int64_t tiles = gemm_->tiles();
-    const int64_t stride = align64(static_cast<int64_t>(gemm_->scratch_bytes_per_worker()));
+    const auto stride = static_cast<int64_t>(gemm_->scratch_bytes_per_worker());
     context.pool.parallel_for(batch_.elements() * tiles, [&](int64_t task, int worker) {
-      const int64_t index = task / tiles;
-      gemm_->run_tile(task % tiles, worker, a + batch_offset(a_.view, index),
-                      b + batch_offset(b_.view, index), c + batch_offset(result_, index),
+      const int64_t i = task / tiles;
+      gemm_->run_tile(task % tiles, worker, factors(a, b, i), c + batch_offset(result_, i), store_,
                       scratch + worker * stride);
     });
   }
@@ -181,7 +194,8 @@ std::unique_ptr<Kernel> make_dot_add(Context& context, const KernelRequest& requ
 }  // namespace
 
 extern const CpuKernelEntry dot_entry;
-const CpuKernelEntry dot_entry = {{.op = "dot", .make = make_dot},
-                                  {.op = "dot_add", .make = make_dot_add, .supports = multiplies}};
+const CpuKernelEntry dot_entry = {
+    {.op = "dot", .make = make_dot, .bf16 = true},
+    {.op = "dot_add", .make = make_dot_add, .supports = multiplies, .bf16 = true}};
 
 }  // namespace levanter::cpu

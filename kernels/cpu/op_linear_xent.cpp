@@ -33,17 +33,21 @@ class LinearXentKernel final : public CpuKernel {
     arrays.token_scale = floats(in[3]);
     arrays.token_loss = floats(out[1]);
     if (gradients_) arrays.dh = floats(out[2]), arrays.dweight = floats(out[3]);
-    float* products = floats(workspace);
+    arrays.term = floats(workspace);
     xent_.run(context.pool, arrays, static_cast<std::byte*>(workspace) + align64(tokens_ * 4));
-    context.vector.binary[static_cast<size_t>(BinaryOp::kMul)](products, arrays.token_loss, 1,
-                                                               arrays.token_scale, 1, tokens_);
-    *floats(out[0]) = context.vector.sum(products, tokens_);
+    *floats(out[0]) = context.vector.sum(arrays.term, tokens_);
   }
 
  private:
   LinearXentShape shape() const {
     const Axes& weight = inputs[1].view.axes;
-    return {tokens_, weight[1].size, weight[0].size, weight[1].size, weight[1].size, 1};
+    return {.tokens = tokens_,
+            .embed = weight[1].size,
+            .vocab = weight[0].size,
+            .h_row = weight[1].size,
+            .weight_vocab = weight[1].size,
+            .z_loss = static_cast<float>(attributes.reals[0]),
+            .soft_cap = static_cast<float>(attributes.reals[1])};
   }
 
   int64_t tokens_;

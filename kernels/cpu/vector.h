@@ -67,12 +67,21 @@ struct RandomSpan {
   uint64_t counter = 0;
 };
 
-/// Which keys a query may attend to: those below `limit`, and of the query's own segment where
-/// segments are given.
-struct KeyMask {
-  int64_t limit = 0;
-  const int32_t* key_segments = nullptr;  ///< [keys], or nullptr for no segments
-  int32_t segment = 0;                    ///< the query's
+/// A tile of attention scores: `keys` rows of `queries` columns without gaps, queries a multiple of
+/// 16. What the row kernels need to know of it:
+struct ScoreTile {
+  int64_t keys = 0, queries = 0;
+  float scale = 1;     ///< of the products q.k
+  float soft_cap = 0;  ///< 0 for none; else x = soft_cap tanh(scale q.k / soft_cap)
+  /// Column c sees the rows r with diagonal - window < r - c <= diagonal.
+  int64_t diagonal = INT32_MAX, window = int64_t{INT32_MAX} * 2;
+  /// [keys] and [queries], or nullptr: of these, column c sees those of its own segment only.
+  const int32_t *key_segments = nullptr, *query_segments = nullptr;
+  /// Below 1: the element is kept where uniform < keep, of the counter random.counter + r +
+  /// c * counters.
+  float keep = 1;
+  RandomSpan random = {};
+  uint32_t counters = 0;
 };
 
 /// Constants of one AdamW step; see VectorKernels::adamw.
@@ -82,6 +91,13 @@ struct AdamwConstants {
   float epsilon, weight_decay;
   float correction1, correction2;  ///< 1 - beta1^t and 1 - beta2^t
   float grad_scale;                ///< from clipping; 1 for none
+};
+
+/// What becomes of a row of logits; see VectorKernels::cross_entropy.
+struct CrossEntropyRow {
+  int64_t target = 0;
+  float scale = 1, z_loss = 0, soft_cap = 0;
+  bool gradient = false;
 };
 
 struct VectorKernels {
@@ -120,22 +136,27 @@ struct VectorKernels {
   /// y[c] = sum over rows, in row order, of a[r * stride + c], for c in [0, width).
   void (*sum_rows)(float* y, const float* a, int64_t stride, int64_t rows, int64_t width);
 
-  /// In place over one row of n >= mask.limit scores: s = softmax(scale * s) over the keys of the
-  /// mask, 0 elsewhere. Returns the logarithm of the sum of exp(scale * s), -inf where no key is
-  /// allowed.
-  float (*attention_softmax)(float* s, int64_t n, float scale, const KeyMask& mask);
-  /// In place over one row of n scores: s = exp(scale * s - lse) over the keys of the mask, 0
-  /// elsewhere.
-  void (*attention_recompute)(float* s, int64_t n, float scale, float lse, const KeyMask& mask);
-  /// ds[i] = p[i] * (dp[i] - d) * scale; ds may be dp.
-  void (*attention_backward)(float* ds, const float* p, const float* dp, float d, float scale,
-                             int64_t n);
+  /// In place over a tile of products q.k: with x the score and m[c] the largest that column c
+  /// sees, s = exp(x - m[c]) where the element is seen and kept, 0 elsewhere. norm[c] is 1 / (keep
+  /// * the sum of exp(x - m[c]) over what column c sees) and lse[c] = m[c] + log of that sum; 0 and
+  /// -inf where column c sees nothing.
+  void (*attention_softmax)(float* s, float* norm, float* lse, const ScoreTile& tile);
+  /// In place over a tile of products q.k in s and of do.v in dp: with p = exp(x - lse[c]) where
+  /// the element is seen and 0 elsewhere, kept = 1 or 0 and dx/d(scale q.k) the slope of the cap,
+  ///   dp = p (kept / keep * dp - delta[c]) slope,  then s = kept p
+  /// A column of lse = inf has p = 0.
+  void (*attention_backward)(float* s, float* dp, const float* lse, const float* delta,
+                             const ScoreTile& tile);
+  /// to[c, r] = from[r, c] * factor[c] for rows x columns of `from`, rows to_stride and from_stride
+  /// apart; `factor` may be nullptr.
+  void (*transpose)(float* to, int64_t to_stride, const float* from, int64_t from_stride,
+                    int64_t rows, int64_t columns, const float* factor);
 
-  /// Cross entropy of one row of logits. Returns lse = log(sum exp(logits)), and the loss lse -
-  /// logits[target] in `loss`; with `gradient` turns the row into (softmax - onehot(target)) *
-  /// scale.
-  float (*cross_entropy)(float* logits, int64_t n, int64_t target, float scale, bool gradient,
-                         float* loss);
+  /// Cross entropy of one row of products h.w, whose logits are x = soft_cap tanh(h.w / soft_cap),
+  /// or h.w itself for soft_cap = 0. Returns lse = log(sum exp(x)), and the loss lse - x[target] in
+  /// `loss`; with `gradient` turns the row into
+  ///   (softmax - onehot(target) + 2 z_loss lse softmax) * scale * dx/d(h.w)
+  float (*cross_entropy)(float* logits, int64_t n, const CrossEntropyRow& row, float* loss);
 
   /// With g = grad_scale * grad:
   ///   m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2
@@ -148,6 +169,12 @@ struct VectorKernels {
   void (*random_uniform)(float* y, int64_t n, const RandomSpan& random);
   /// y[i] = uniform[i] < keep ? a[i] / keep : 0
   void (*dropout)(float* y, const float* a, int64_t n, float keep, const RandomSpan& random);
+
+  /// y[c * y_row + r] = x[r * x_row + c], elements of 2 or 4 bytes.
+  void (*transpose_2)(uint16_t* y, int64_t y_row, const uint16_t* x, int64_t x_row, int64_t rows,
+                      int64_t columns);
+  void (*transpose_4)(uint32_t* y, int64_t y_row, const uint32_t* x, int64_t x_row, int64_t rows,
+                      int64_t columns);
 };
 
 /// The table for this machine's best level, or for the one that the environment variable

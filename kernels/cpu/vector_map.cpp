@@ -172,6 +172,7 @@ void fill_table(VectorKernels& table) {
   fill_norm(table);
   fill_softmax(table);
   fill_random(table);
+  fill_transpose(table);
 }
 
 }  // namespace levanter::cpu::LEVANTER_ISA

@@ -1,64 +1,10 @@
-// Threefry-2x32 with 20 rounds (Salmon et al. 2011), sixteen counters at a time.
+// Random bits, uniform numbers and dropout over spans.
 #include "kernels/cpu/vector_math.h"
 #include "kernels/cpu/vector_parts.h"
+#include "kernels/cpu/vector_threefry.h"
 
 namespace levanter::cpu::LEVANTER_ISA {
 namespace {
-
-template <int kCount>
-[[gnu::always_inline]] inline Words rotate(Words a) {
-  return (a << kCount) | (a >> (32 - kCount));
-}
-
-struct Block {
-  Words a, b;
-};
-
-template <int kRotation>
-[[gnu::always_inline]] inline void mix(Block& x) {
-  x.a = x.a + x.b;
-  x.b = rotate<kRotation>(x.b) ^ x.a;
-}
-
-[[gnu::always_inline]] inline void add_key(Block& x, uint32_t a, uint32_t b, uint32_t round) {
-  x.a = x.a + splat(a);
-  x.b = x.b + splat(b + round);
-}
-
-/// The upper and lower words of sixteen counters from `first` on.
-[[gnu::always_inline]] inline Block counters(uint64_t first) {
-  static constexpr uint32_t kIndex[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  const auto high = static_cast<uint32_t>(first >> 32), low = static_cast<uint32_t>(first);
-  const Words lows = splat(low) + load(kIndex);
-  if (low <= UINT32_MAX - (kLanes - 1)) return {splat(high), lows};
-  uint32_t highs[kLanes];
-  for (int64_t lane = 0; lane < kLanes; ++lane) {
-    highs[lane] = static_cast<uint32_t>((first + static_cast<uint64_t>(lane)) >> 32);
-  }
-  return {load(highs), lows};
-}
-
-/// The bits of sixteen counters from `counter` on.
-[[gnu::always_inline]] inline Words block_bits(const RandomSpan& random, uint64_t counter) {
-  const uint32_t k0 = random.key_hi, k1 = random.key_lo, k2 = k0 ^ k1 ^ 0x1bd11bdau;
-  Block x = counters(counter);
-  add_key(x, k0, k1, 0);
-  mix<13>(x), mix<15>(x), mix<26>(x), mix<6>(x);
-  add_key(x, k1, k2, 1);
-  mix<17>(x), mix<29>(x), mix<16>(x), mix<24>(x);
-  add_key(x, k2, k0, 2);
-  mix<13>(x), mix<15>(x), mix<26>(x), mix<6>(x);
-  add_key(x, k0, k1, 3);
-  mix<17>(x), mix<29>(x), mix<16>(x), mix<24>(x);
-  add_key(x, k1, k2, 4);
-  mix<13>(x), mix<15>(x), mix<26>(x), mix<6>(x);
-  add_key(x, k2, k0, 5);
-  return x.a ^ x.b;
-}
-
-[[gnu::always_inline]] inline Floats uniform(Words word) {
-  return from_bits((word >> 9) | splat(uint32_t{0x3f800000})) - splat(1.0f);
-}
 
 void random_bits(uint32_t* y, int64_t n, const RandomSpan& random) {
   for_vectors(n, [=](int64_t i, int64_t count) {

@@ -1,140 +1,257 @@
-// Rows of scores: the softmax of attention, and cross entropy.
+// Attention's tiles of scores, turned so that lanes are queries, and the rows of cross entropy.
 #include "kernels/cpu/vector_math.h"
 #include "kernels/cpu/vector_parts.h"
+#include "kernels/cpu/vector_threefry.h"
 
 namespace levanter::cpu::LEVANTER_ISA {
 namespace {
 
-/// The lanes of [i, i + count) that the mask allows.
-[[gnu::always_inline]] inline Ints allowed(const KeyMask& mask, int64_t i, int64_t count) {
-  const int64_t inside = mask.limit - i < count ? mask.limit - i : count;
-  Ints lanes = lanes_below(inside);
-  if (mask.key_segments != nullptr) {
-    Ints segments;
-    if (inside == kLanes) {
-      segments = load(mask.key_segments + i);
-    } else {
-      int32_t part[kLanes] = {};
-      for (int64_t j = 0; j < inside; ++j) part[j] = mask.key_segments[i + j];
-      segments = load(part);
-    }
-    lanes = lanes & (segments == splat(mask.segment));
+int64_t between(int64_t low, int64_t x, int64_t high) {
+  return x < low ? low : x > high ? high : x;
+}
+
+/// The sixteen columns of a tile from column `first` on, and the rows that they see.
+struct Strip {
+  const ScoreTile& tile;
+  int64_t first;
+  int64_t begin, end;          ///< rows that some column sees but for segments
+  int64_t all_begin, all_end;  ///< rows that all columns see
+
+  Strip(const ScoreTile& t, int64_t column) : tile(t), first(column) {
+    const int64_t last = first + kLanes - 1;
+    begin = between(0, first + t.diagonal - t.window + 1, t.keys);
+    end = between(begin, last + t.diagonal + 1, t.keys);
+    all_begin = between(begin, last + t.diagonal - t.window + 1, end);
+    all_end =
+        t.key_segments != nullptr ? all_begin : between(all_begin, first + t.diagonal + 1, end);
   }
-  return lanes;
-}
 
-void clear(float* s, int64_t n) {
-  for_vectors(n, [=](int64_t i, int64_t count) { store_up_to(s + i, splat(0.0f), count); });
-}
-
-float attention_softmax(float* s, int64_t n, float scale, const KeyMask& mask) {
-  const Floats by = splat(scale), lowest = splat(-__builtin_inff());
-  Floats largest = lowest;
-  for_vectors(mask.limit, [&](int64_t i, int64_t count) {
-    Floats x = by * load_up_to(s + i, count);
-    if (count != kLanes || mask.key_segments != nullptr) {
-      x = select(allowed(mask, i, count), x, lowest);
+  /// The lanes that see row r.
+  [[gnu::always_inline]] Ints seen(int64_t r) const {
+    const int64_t lane = r - tile.diagonal - first;
+    const int64_t from = between(0, lane, kLanes), to = between(from, lane + tile.window, kLanes);
+    Ints lanes = lanes_below(to) ^ lanes_below(from);
+    if (tile.key_segments != nullptr) {
+      lanes = lanes & (load(tile.query_segments + first) == splat(tile.key_segments[r]));
     }
-    store_up_to(s + i, x, count);
+    return lanes;
+  }
+  /// The lanes whose element of row r dropout keeps.
+  [[gnu::always_inline]] Ints kept(int64_t r) const {
+    const uint64_t counter = tile.random.counter + static_cast<uint64_t>(r) +
+                             static_cast<uint64_t>(first) * tile.counters;
+    return uniform(block_bits(tile.random, counter, tile.counters)) < splat(tile.keep);
+  }
+};
+
+/// Calls body(r, whole) for the rows of a strip in order: whole where all lanes see row r.
+template <class Body>
+[[gnu::always_inline]] inline void for_rows(const Strip& strip, Body body) {
+  for (int64_t r = strip.begin; r < strip.all_begin; ++r) body(r, false);
+  for (int64_t r = strip.all_begin; r < strip.all_end; ++r) body(r, true);
+  for (int64_t r = strip.all_end; r < strip.end; ++r) body(r, false);
+}
+
+void clear_rows(float* s, int64_t begin, int64_t end, int64_t width) {
+  for (int64_t r = begin; r < end; ++r) store(s + r * width, splat(0.0f));
+}
+
+/// The largest score of each lane; scores that a lane does not see become -inf.
+template <bool kCapped>
+[[gnu::always_inline]] inline Floats score_strip(const Strip& strip, float* s) {
+  const ScoreTile& tile = strip.tile;
+  const int64_t width = tile.queries;
+  const Floats lowest = splat(-__builtin_inff()), cap = splat(tile.soft_cap);
+  const Floats by = splat(kCapped ? tile.scale / tile.soft_cap : tile.scale);
+  Floats largest = lowest;
+  for_rows(strip, [&](int64_t r, bool whole) {
+    Floats x = by * load(s + r * width);
+    if (kCapped) x = cap * tanh(x);
+    if (!whole) x = select(strip.seen(r), x, lowest);
+    store(s + r * width, x);
     largest = larger(largest, x);
   });
-  const float top = fold_max(largest);
-  if (top == -__builtin_inff()) {
-    // No key is allowed, or every allowed score is NaN: then the row goes on to be NaN.
-    const float all = sum_vectors(mask.limit, [=](int64_t i, int64_t count) {
-      const Floats x = load_up_to(s + i, count);
-      return count == kLanes ? x : select(lanes_below(count), x, splat(0.0f));
-    });
-    if (all == all) {
-      clear(s, n);
-      return top;
+  return largest;
+}
+
+void attention_softmax(float* s, float* norm, float* lse, const ScoreTile& tile) {
+  const int64_t width = tile.queries;
+  const Floats lowest = splat(-__builtin_inff()), none = splat(0.0f);
+  for (int64_t c = 0; c < width; c += kLanes) {
+    const Strip strip(tile, c);
+    float* const column = s + c;
+    const Floats largest =
+        tile.soft_cap > 0 ? score_strip<true>(strip, column) : score_strip<false>(strip, column);
+    // Without a key all scores are -inf, and their exponentials shall be 0.
+    const Floats top = select(largest == lowest, none, largest);
+    Floats total = none;
+    for (int64_t r = strip.begin; r < strip.end; ++r) {
+      const Floats e = exp_negative(load(column + r * width) - top);
+      total = total + e;
+      store(column + r * width, tile.keep < 1 ? select(strip.kept(r), e, none) : e);
+    }
+    clear_rows(column, 0, strip.begin, width);
+    clear_rows(column, strip.end, tile.keys, width);
+    store(norm + c, select(total == none, none, splat(1.0f) / (total * splat(tile.keep))));
+    store(lse + c, top + log(total));
+  }
+}
+
+template <bool kCapped>
+[[gnu::always_inline]] inline void backward_strip(const Strip& strip, float* s, float* dp,
+                                                  Floats lse, Floats delta) {
+  const ScoreTile& tile = strip.tile;
+  const int64_t width = tile.queries;
+  const Floats none = splat(0.0f), one = splat(1.0f), cap = splat(tile.soft_cap);
+  const Floats by = splat(kCapped ? tile.scale / tile.soft_cap : tile.scale);
+  const Floats more = splat(1.0f / tile.keep);
+  for_rows(strip, [&](int64_t r, bool whole) {
+    Floats x = by * load(s + r * width), slope = one;
+    if (kCapped) {
+      const Floats bent = tanh(x);
+      x = cap * bent, slope = one - bent * bent;
+    }
+    Floats p = exp_negative(x - lse), g = load(dp + r * width);
+    if (!whole) p = select(strip.seen(r), p, none);
+    Floats dropped = p;
+    if (tile.keep < 1) {
+      const Ints kept = strip.kept(r);
+      dropped = select(kept, p, none), g = select(kept, more * g, none);
+    }
+    Floats ds = p * (g - delta);
+    if (kCapped) ds = ds * slope;
+    store(s + r * width, dropped);
+    store(dp + r * width, ds);
+  });
+}
+
+void attention_backward(float* s, float* dp, const float* lse, const float* delta,
+                        const ScoreTile& tile) {
+  const int64_t width = tile.queries;
+  for (int64_t c = 0; c < width; c += kLanes) {
+    const Strip strip(tile, c);
+    if (tile.soft_cap > 0) {
+      backward_strip<true>(strip, s + c, dp + c, load(lse + c), load(delta + c));
+    } else {
+      backward_strip<false>(strip, s + c, dp + c, load(lse + c), load(delta + c));
+    }
+    for (float* const array : {s + c, dp + c}) {
+      clear_rows(array, 0, strip.begin, width);
+      clear_rows(array, strip.end, tile.keys, width);
     }
   }
-  const Floats shift = splat(top);
-  const float total = sum_vectors(mask.limit, [=](int64_t i, int64_t count) {
-    Floats x = load_up_to(s + i, count) - shift;
-    if (count != kLanes) x = select(lanes_below(count), x, lowest);
-    const Floats e = exp_negative(x);
-    store_up_to(s + i, e, count);
-    return e;
-  });
-  const Floats norm = splat(1.0f / total);
-  for_vectors(mask.limit, [=](int64_t i, int64_t count) {
-    store_up_to(s + i, load_up_to(s + i, count) * norm, count);
-  });
-  clear(s + mask.limit, n - mask.limit);
-  float lanes[kLanes];
-  store(lanes, log(splat(total)));
-  return top + lanes[0];
 }
 
-void attention_recompute(float* s, int64_t n, float scale, float lse, const KeyMask& mask) {
-  if (lse == -__builtin_inff()) {
-    clear(s, n);
-    return;
+[[gnu::always_inline]] inline Floats4 load4(const float* p) {
+  Floats4 a;
+  __builtin_memcpy(&a, p, sizeof a);
+  return a;
+}
+[[gnu::always_inline]] inline void store4(float* p, Floats4 a) {
+  __builtin_memcpy(p, &a, sizeof a);
+}
+
+void transpose(float* to, int64_t to_stride, const float* from, int64_t from_stride, int64_t rows,
+               int64_t columns, const float* factor) {
+  const auto one = [=](int64_t r, int64_t c) {
+    const float x = from[r * from_stride + c];
+    to[c * to_stride + r] = factor == nullptr ? x : x * factor[c];
+  };
+  const int64_t quads = rows / 4 * 4, squares = columns / 4 * 4;
+  for (int64_t r = 0; r < quads; r += 4) {
+    for (int64_t c = 0; c < squares; c += 4) {
+      const float* const p = from + r * from_stride + c;
+      Floats4 a0 = load4(p), a1 = load4(p + from_stride), a2 = load4(p + 2 * from_stride),
+              a3 = load4(p + 3 * from_stride);
+      if (factor != nullptr) {
+        const Floats4 by = load4(factor + c);
+        a0 = a0 * by, a1 = a1 * by, a2 = a2 * by, a3 = a3 * by;
+      }
+      const Floats4 b0 = __builtin_shufflevector(a0, a1, 0, 4, 1, 5),
+                    b1 = __builtin_shufflevector(a0, a1, 2, 6, 3, 7),
+                    b2 = __builtin_shufflevector(a2, a3, 0, 4, 1, 5),
+                    b3 = __builtin_shufflevector(a2, a3, 2, 6, 3, 7);
+      float* const q = to + c * to_stride + r;
+      store4(q, __builtin_shufflevector(b0, b2, 0, 1, 4, 5));
+      store4(q + to_stride, __builtin_shufflevector(b0, b2, 2, 3, 6, 7));
+      store4(q + 2 * to_stride, __builtin_shufflevector(b1, b3, 0, 1, 4, 5));
+      store4(q + 3 * to_stride, __builtin_shufflevector(b1, b3, 2, 3, 6, 7));
+    }
+    for (int64_t c = squares; c < columns; ++c) {
+      for (int64_t i = r; i < r + 4; ++i) one(i, c);
+    }
   }
-  const Floats by = splat(scale), shift = splat(lse), lowest = splat(-__builtin_inff());
-  for_vectors(mask.limit, [&](int64_t i, int64_t count) {
-    Floats x = by * load_up_to(s + i, count) - shift;
-    if (mask.key_segments != nullptr) x = select(allowed(mask, i, count), x, lowest);
-    store_up_to(s + i, exp_negative(x), count);
-  });
-  clear(s + mask.limit, n - mask.limit);
+  for (int64_t r = quads; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) one(r, c);
+  }
 }
 
-void attention_backward(float* ds, const float* p, const float* dp, float d, float scale,
-                        int64_t n) {
-  const Floats shift = splat(d), by = splat(scale);
-  for_vectors(n, [=](int64_t i, int64_t count) {
-    const Floats x = load_up_to(p + i, count) * (load_up_to(dp + i, count) - shift) * by;
-    store_up_to(ds + i, x, count);
-  });
-}
-
-float cross_entropy(float* logits, int64_t n, int64_t target, float scale, bool gradient,
-                    float* loss) {
-  const Floats lowest = splat(-__builtin_inff());
+/// The largest logit; with a cap the row becomes the capped logits.
+float largest_logit(float* logits, int64_t n, float soft_cap) {
+  const Floats lowest = splat(-__builtin_inff()), cap = splat(soft_cap);
+  const Floats by = splat(1.0f / soft_cap);
   Floats largest = lowest;
   for_vectors(n, [&](int64_t i, int64_t count) {
-    const Floats x = load_up_to(logits + i, count);
+    Floats x = load_up_to(logits + i, count);
+    if (soft_cap > 0) {
+      x = cap * tanh(x * by);
+      store_up_to(logits + i, x, count);
+    }
     largest = larger(largest, count == kLanes ? x : select(lanes_below(count), x, lowest));
   });
-  const float top = fold_max(largest);
-  const float wanted = logits[target];
+  return fold_max(largest);
+}
+
+float cross_entropy(float* logits, int64_t n, const CrossEntropyRow& row, float* loss) {
+  const Floats lowest = splat(-__builtin_inff()), one = splat(1.0f);
+  const bool capped = row.soft_cap > 0;
+  const Floats by = splat(1.0f / row.soft_cap);
+  const float top = largest_logit(logits, n, row.soft_cap);
+  const float wanted = logits[row.target];
   const Floats shift = splat(top);
   // The target apart from the others: at it, softmax - 1 is minus the others' sum, and no digits
   // cancel when the softmax is near 1.
-  logits[target] = -__builtin_inff();
+  logits[row.target] = -__builtin_inff();
   const float others = sum_vectors(n, [=](int64_t i, int64_t count) {
-    Floats x = load_up_to(logits + i, count) - shift;
+    const Floats logit = load_up_to(logits + i, count);
+    Floats x = logit - shift;
     if (count != kLanes) x = select(lanes_below(count), x, lowest);
     const Floats e = exp_negative(x);
-    if (gradient) store_up_to(logits + i, e, count);
+    if (row.gradient) {
+      const Floats bent = logit * by;
+      store_up_to(logits + i, capped ? select(e == splat(0.0f), e, e * (one - bent * bent)) : e,
+                  count);
+    }
     return e;
   });
   float lanes[kLanes];
   store(lanes, exp_negative(splat(wanted - top)));
-  const float total = others + lanes[0];
+  const float own = lanes[0], total = others + own;
   store(lanes, log(splat(total)));
+  const float lse = top + lanes[0];
   *loss = lanes[0] - (wanted - top);
-  if (gradient) {
-    const Floats by = splat(scale / total);
+  if (row.gradient) {
+    const float factor = row.scale / total, more = 2 * row.z_loss * lse;
+    const Floats all = splat(row.z_loss > 0 ? factor * (1 + more) : factor);
     for_vectors(n, [=](int64_t i, int64_t count) {
-      store_up_to(logits + i, load_up_to(logits + i, count) * by, count);
+      store_up_to(logits + i, load_up_to(logits + i, count) * all, count);
     });
-    logits[target] = -others * (scale / total);
+    const float bent = capped ? wanted / row.soft_cap : 0;
+    float at_target = -others * factor;
+    if (row.z_loss > 0) at_target = at_target + own * factor * more;
+    logits[row.target] = capped ? at_target * (1 - bent * bent) : at_target;
   } else {
-    logits[target] = wanted;
+    logits[row.target] = wanted;
   }
-  return top + lanes[0];
+  return lse;
 }
 
 }  // namespace
 
 void fill_softmax(VectorKernels& table) {
   table.attention_softmax = attention_softmax;
-  table.attention_recompute = attention_recompute;
   table.attention_backward = attention_backward;
+  table.transpose = transpose;
   table.cross_entropy = cross_entropy;
 }
 

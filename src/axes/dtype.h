@@ -17,6 +17,9 @@ constexpr bool is_float(DType dtype) {
   return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::bf16;
 }
 
+/// What arithmetic on elements of `dtype` is done in and its sums are kept in: f32 for bf16.
+constexpr DType widened(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dtype; }
+
 /// "f32", "f64", "i32", "u32", "bf16".
 std::string_view name_of(DType dtype);
 std::optional<DType> dtype_from_name(std::string_view name);

@@ -44,9 +44,10 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
       text::load_tokenizer(good.tokenizer(), join_path(good.folder(), "tokenizer.json"));
   loaded.backend = device::make_backend(
       loaded.config.trainer.device, static_cast<int>(loaded.config.trainer.threads.value_or(0)));
+  train::require_precision(loaded.config, *loaded.backend);
   loaded.model = std::make_unique<infer::InferenceModel>(
       train::model_spec(loaded.config), train::vocab_size(loaded.config, loaded.tokenizer.get()),
-      loaded.config.microbatch_size(), *loaded.backend);
+      loaded.config.microbatch_size(), *loaded.backend, loaded.config.trainer.compute());
   try {
     for (const infer::ParamSlot& slot : loaded.model->slots())
       good.load({slot.param->path, DType::f32, slot.param->shape,

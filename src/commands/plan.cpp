@@ -180,6 +180,7 @@ int run(const Arguments& a) {
   const int64_t vocab = find_vocab(config);
   const auto backend = device::make_backend(config.trainer.device,
                                             static_cast<int>(config.trainer.threads.value_or(0)));
+  train::require_precision(config, *backend);
   const train::CompiledStep step(train::step_options(config, vocab, 0), *backend);
   const train::MemoryTotal need = train::memory_total(step, config);
   const bool fits = need.needed() <= limit;

@@ -65,6 +65,8 @@ class Backend {
   /// What the bits of results depend on besides the graph: kernels, tiles, instruction set,
   /// library versions. Stored with a run.
   virtual std::string numerics_signature() const = 0;
+  /// Whether products of bf16 factors are computed here, and not only imitated.
+  virtual bool multiplies_bf16() const { return true; }
   virtual int threads() const { return 1; }
   /// to[i] += from[i]: one rounding an element, in any order.
   virtual void add(float* to, const float* from, int64_t n) const {

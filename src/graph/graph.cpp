@@ -19,7 +19,8 @@ const Type& NamedArray::type() const {
   return graph_->type(value());
 }
 
-Graph::Graph(DType real) : real_(real), tables_(std::make_shared<Tables>()) {}
+Graph::Graph(DType real, DType compute)
+    : real_(real), compute_(compute), tables_(std::make_shared<Tables>()) {}
 
 std::vector<Type> Graph::input_types(const Node& node) const {
   std::vector<Type> types;
@@ -122,7 +123,7 @@ uint32_t Graph::add_region(Region region) {
 }
 
 Graph Graph::empty_copy() const {
-  Graph copy(real_);
+  Graph copy(real_, compute_);
   copy.tables_ = tables_;
   return copy;
 }

@@ -95,12 +95,15 @@ struct Node {
 /// Nodes in the order they were traced, which is a topological order. Passes make new graphs.
 class Graph {
  public:
-  /// `real` is the type of parameters and activations: f32, or f64 for checking gradients.
-  explicit Graph(DType real = DType::f32);
+  /// `real` is the type of parameters, losses and sums: f32, or f64 for checking gradients.
+  /// `compute` is the type of activations and of the factors of products: `real` itself, or bf16.
+  explicit Graph(DType real = DType::f32) : Graph(real, real) {}
+  Graph(DType real, DType compute);
   Graph(Graph&&) = default;
   Graph& operator=(Graph&&) = default;
 
   DType real() const { return real_; }
+  DType compute() const { return compute_; }
   const std::vector<Node>& nodes() const { return nodes_; }
   const Node& node(NodeId id) const { return nodes_[id]; }
   const Type& type(Value value) const { return nodes_[value.node].outputs[value.output]; }
@@ -147,7 +150,7 @@ class Graph {
     std::deque<std::string> names{""};
     std::deque<Region> regions{Region{}};
   };
-  DType real_;
+  DType real_, compute_;
   std::vector<Node> nodes_;
   std::shared_ptr<Tables> tables_;
   Origin origin_;

@@ -62,6 +62,8 @@ struct Op {
   /// Arithmetic of a node; null for none worth counting.
   Cost (*cost)(const Node&, std::span<const Type> inputs) = nullptr;
   SaveClass save_class = SaveClass::kCheap;
+  /// The cotangent of its bf16 output stays f32: it is a parameter's gradient on its way.
+  bool wide_cotangent = false;
   /// Output `output` as strides and an offset over input 0's memory; null for an op that computes.
   View (*view)(const Node&, const View& input, size_t output) = nullptr;
 };

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "infer/packing.h"
 #include "passes/passes.h"
 #include "runtime/executable.h"
 
@@ -14,30 +15,49 @@ constexpr int64_t kAlignment = 16;  // elements of f32: 64 bytes
 }
 
 struct InferenceModel::Impl {
-  Impl(const ModelSpec& s, int64_t vocab_size, int64_t batch, const Backend& b)
+  Impl(const ModelSpec& s, int64_t vocab_size, int64_t batch, const Backend& b, DType compute)
       : spec(s),
         backend(b),
-        shape{batch, s.config.max_seq_len, vocab_size},
+        shape{batch, s.config.max_seq_len, vocab_size, DType::f32, compute},
         params(trace_params(s, shape)) {}
 
   /// A compiled function with the memory that it runs in.
   struct Compiled {
     explicit Compiled(Executable e) : executable(std::move(e)) {}
     Executable executable;
-    std::unique_ptr<Buffer> arena, workspace;
+    std::unique_ptr<Buffer> arena, workspace, packed;
   };
 
   Compiled prepare(Function function, std::span<std::byte* const> inputs, std::byte* result) {
-    Compiled c(compile(optimise(function, backend), backend));
+    Compiled c(compile(optimise(hoist_packs(function), backend), backend));
     c.arena = backend.allocate(c.executable.arena_bytes());
     c.workspace = backend.allocate(c.executable.workspace_bytes());
     std::vector<std::byte*> arguments;
-    for (const int64_t offset : offsets)
-      arguments.push_back(memory->data() + offset * static_cast<int64_t>(sizeof(float)));
+    for (size_t i = 0; i < params.size(); ++i) arguments.push_back(parameter(i));
     arguments.insert(arguments.end(), inputs.begin(), inputs.end());
+    pack(c, arguments);
     const std::vector<std::byte*> results = {result};
     c.executable.bind(c.arena->data(), c.workspace->data(), arguments, results);
     return c;
+  }
+
+  std::byte* parameter(size_t i) const {
+    return memory->data() + offsets[i] * static_cast<int64_t>(sizeof(float));
+  }
+
+  /// Packs, once for all, the parameters that the function reads packed.
+  void pack(Compiled& c, std::vector<std::byte*>& arguments) const {
+    const Packing packing(params, {&c.executable});
+    if (packing.empty()) return;
+    c.packed = backend.allocate(packing.bytes());
+    packing.append_arguments(c.executable, c.packed->data(), arguments);
+    Executable e = compile(optimise(packing.function(), backend), backend);
+    const auto arena = backend.allocate(e.arena_bytes());
+    const auto workspace = backend.allocate(e.workspace_bytes());
+    std::vector<std::byte*> masters;
+    for (const size_t i : packing.params()) masters.push_back(parameter(i));
+    e.bind(arena->data(), workspace->data(), masters, packing.places(c.packed->data()));
+    e.run();
   }
 
   ModelSpec spec;
@@ -53,8 +73,8 @@ struct InferenceModel::Impl {
 };
 
 InferenceModel::InferenceModel(const ModelSpec& spec, int64_t vocab_size, int64_t batch,
-                               const Backend& backend)
-    : impl_(std::make_unique<Impl>(spec, vocab_size, batch, backend)) {
+                               const Backend& backend, DType compute)
+    : impl_(std::make_unique<Impl>(spec, vocab_size, batch, backend, compute)) {
   int64_t elements = 0;
   for (const nn::Param& param : impl_->params) {
     impl_->offsets.push_back(elements);

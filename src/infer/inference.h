@@ -20,8 +20,10 @@ struct ParamSlot {
 
 class InferenceModel final {
  public:
-  /// `batch`: rows that token_losses takes at a time. The backend and the spec outlive this.
-  InferenceModel(const ModelSpec& spec, int64_t vocab_size, int64_t batch, const Backend& backend);
+  /// `batch`: rows that token_losses takes at a time; `compute`: f32 or bf16. The backend and the
+  /// spec outlive this.
+  InferenceModel(const ModelSpec& spec, int64_t vocab_size, int64_t batch, const Backend& backend,
+                 DType compute = DType::f32);
   ~InferenceModel();
   InferenceModel(const InferenceModel&) = delete;
   InferenceModel& operator=(const InferenceModel&) = delete;

@@ -7,7 +7,7 @@ Axis position_axis(const StepShape& s) { return {"position", s.position}; }
 Type token_type(const StepShape& s) { return {DType::i32, {batch_axis(s), position_axis(s)}}; }
 
 Tracing::Tracing(std::string name, const ModelSpec& spec, const StepShape& s)
-    : function(std::move(name), s.real),
+    : function(std::move(name), Graph(s.real, s.compute.value_or(s.real))),
       model(spec.family.build(nn::Scope(function, params), spec.config, s.vocab_size)) {}
 
 Function trace_evaluation(const ModelSpec& spec, const StepShape& s) {
@@ -21,7 +21,7 @@ Function trace_evaluation(const ModelSpec& spec, const StepShape& s) {
   const NamedArray h = t.model->hidden(batch);
   const NamedArray scale = broadcast(constant(f.graph, 0, s.real),
                                      token_type(s).axes);  // only token losses are asked for
-  f.result("token_loss", linear_xent(h, t.model->head(), targets, scale).token_loss);
+  f.result("token_loss", linear_xent(h, pack(t.model->head()), targets, scale).token_loss);
   return std::move(t.function);
 }
 
@@ -34,7 +34,7 @@ Function trace_next_logits(const ModelSpec& spec, const StepShape& s) {
   batch.positions = f.argument("positions", token_type(s));
   const NamedArray last = f.argument("last", {DType::i32, {batch_axis(s)}});
   const NamedArray h = gather(t.model->hidden(batch), "position", last);
-  f.result("logits", dot(h, t.model->head(), {batch_axis(s), {"vocab", s.vocab_size}}));
+  f.result("logits", dot(h, pack(t.model->head()), {batch_axis(s), {"vocab", s.vocab_size}}));
   return std::move(t.function);
 }
 

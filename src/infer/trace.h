@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,8 @@ struct StepShape {
   int64_t batch = 1;     ///< sequences of one microbatch
   int64_t position = 1;  ///< tokens of a sequence
   int64_t vocab_size = 1;
-  DType real = DType::f32;  ///< f64 for checks
+  DType real = DType::f32;                      ///< f64 for checks
+  std::optional<DType> compute = std::nullopt;  ///< bf16 for mixed precision; absent: `real`
 };
 
 Axis batch_axis(const StepShape& shape);

@@ -25,7 +25,7 @@ class LanguageModel {
   virtual ~LanguageModel() = default;
   /// The final hidden state, [batch, position, embed]: what the head multiplies.
   virtual NamedArray hidden(const LmBatch& batch) const = 0;
-  /// The head, [vocab, embed].
+  /// The head, [vocab, embed]: the parameter itself, not packed.
   virtual NamedArray head() const = 0;
 };
 

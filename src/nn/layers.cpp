@@ -14,8 +14,8 @@ Linear::Linear(const Scope& s, const Axes& in_axes, const Axes& out_axes, const 
 
 NamedArray Linear::operator()(NamedArray x) const {
   const OriginScope at = scope.enter();
-  const NamedArray y = dot(x, weight, unite(without(x.axes(), in), out));
-  return bias ? y + bias : y;
+  const NamedArray y = dot(x, pack(weight), unite(without(x.axes(), in), out));
+  return cast(bias ? y + bias : y, scope.graph().compute());
 }
 
 Embedding::Embedding(const Scope& s, Axis table_axis, Axis embed, Init init)
@@ -26,7 +26,7 @@ Embedding::Embedding(const Scope& s, Axis table_axis, Axis embed, Init init)
 
 NamedArray Embedding::operator()(NamedArray ids) const {
   const OriginScope at = scope.enter();
-  return gather(weight, table, ids);
+  return cast(gather(weight, table, ids), scope.graph().compute());
 }
 
 LayerNorm::LayerNorm(const Scope& s, Axis embed, double eps, bool with_bias)

@@ -1,5 +1,6 @@
 // The layers that models are built of: plain structs whose constructors declare parameters and
-// whose operator() builds the graph.
+// whose operator() builds the graph. Parameters have the graph's real type, what a layer returns
+// has its compute type.
 #pragma once
 
 #include "nn/scope.h"
@@ -7,7 +8,8 @@
 namespace levanter::nn {
 
 /// y[..., out] = sum over in of x[..., in] weight[in, out] + bias[out], the weight stored with its
-/// input axes first (Hugging Face's Conv1D). `in` and `out` may be several axes.
+/// input axes first (Hugging Face's Conv1D). `in` and `out` may be several axes. Rounded once,
+/// after the bias.
 struct Linear {
   struct Options {
     bool bias = true;

@@ -9,7 +9,7 @@ namespace levanter {
 namespace {
 
 std::vector<Type> infer(const Attributes&, std::span<const Type> in) {
-  require_floats(in, in.size());
+  require_wide_floats(in, in.size());
   for (size_t i = 1; i < 4; ++i)
     if (!(in[i] == in[0])) type_error("param, grad, m and v differ");
   for (size_t i = 4; i < in.size(); ++i)

@@ -2,6 +2,8 @@
 // the probabilities again from the log-sum-exp (Dao et al. 2022, arXiv:2205.14135).
 #include "ops/attention.h"
 
+#include <algorithm>
+
 #include "base/strings.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
@@ -29,6 +31,9 @@ std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) 
     type_error("the dropout rate is not in [0, 1), or there are no keys for it");
   if (a.causal && q.size_of("position") != k.size_of("key_position"))
     type_error("causal attention needs as many keys as queries");
+  if (a.window < 0 || (a.window > 0 && !a.causal))
+    type_error("a window is a number of keys, of causal attention");
+  if (!(a.soft_cap >= 0)) type_error("the soft cap is below 0");
   const Axes rows = attention_lse_axes(q);
   if (a.has_segments && (in[3].dtype != DType::i32 || !in[3].axes.contains("position") ||
                          !is_subset(in[3].axes, rows)))
@@ -41,28 +46,41 @@ std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) 
     for (size_t i = 0; i + 1 < keys.size(); ++i)
       if (keys[i] != rows[i]) type_error("dropout_keys' axes are not q's first ones");
   }
-  return {in[0], Type{in[0].dtype, rows}};
+  return {in[0], Type{widened(in[0].dtype), rows}};
 }
 
-/// scale q.k, masked: [batch, heads..., position, key_position]
-NamedArray scores(const AttentionAttributes& a, std::span<const NamedArray> in) {
+/// Scores over [batch, heads..., position, key_position].
+struct Scores {
+  NamedArray masked;  ///< scale q.k, capped, then masked
+  NamedArray slope;   ///< d capped / d (scale q.k); empty without a cap
+};
+
+Scores scores(const AttentionAttributes& a, std::span<const NamedArray> in) {
   const NamedArray q = in[0], k = in[1];
   Graph& graph = q.graph();
   const Axis position = axis_of(q.axes(), "position"), key = axis_of(k.axes(), "key_position");
   Axes out = attention_lse_axes(q.axes());
   out.push_back(key);
-  NamedArray s = dot(q, k, out) * a.scale;
+  NamedArray s = dot(q, k, out) * a.scale, slope;
+  if (a.soft_cap > 0) {
+    const NamedArray bent = tanh(s / a.soft_cap);
+    s = bent * a.soft_cap;
+    slope = 1.0 - bent * bent;
+  }
   const NamedArray masked = constant(graph, kMasked, q.dtype());
-  if (a.causal)
-    s = select(map(Map::kLessEqual, broadcast(iota(graph, key, q.dtype()), {position, key}),
-                   iota(graph, position, q.dtype())),
-               s, masked);
+  const NamedArray keys = broadcast(iota(graph, key, q.dtype()), {position, key}),
+                   queries = iota(graph, position, q.dtype());
+  if (a.causal) s = select(map(Map::kLessEqual, keys, queries), s, masked);
+  if (a.window > 0) {
+    const NamedArray hidden = queries - static_cast<double>(a.window);  // the last key gone by
+    s = select(map(Map::kLessEqual, keys, hidden), masked, s);
+  }
   if (a.has_segments) {
     const NamedArray mine = in[3], theirs = rename(in[3], "position", "key_position");
     const Axes pair = unite(mine.axes(), theirs.axes());
     s = select(cast(map(Map::kEqual, broadcast(mine, pair), theirs), q.dtype()), s, masked);
   }
-  return s;
+  return {s, slope};
 }
 
 NamedArray drop(const AttentionAttributes& a, std::span<const NamedArray> in, NamedArray p) {
@@ -72,16 +90,22 @@ NamedArray drop(const AttentionAttributes& a, std::span<const NamedArray> in, Na
 std::vector<NamedArray> decompose(Graph&, const Node& node, std::span<const NamedArray> in) {
   const AttentionAttributes a(node.attributes);
   const Axes key = {axis_of(in[1].axes(), "key_position")};
-  const NamedArray s = scores(a, in), largest = reduce(Reduce::kMax, s, key);
+  const NamedArray s = scores(a, in).masked, largest = reduce(Reduce::kMax, s, key);
   const NamedArray e = exp(s - largest), total = sum(e, key);
   return {dot(drop(a, in, e / total), in[2], in[0].axes()), largest + log(total)};
 }
 
-/// Products of the two dots forward; a causal mask halves them.
+/// Arithmetic of the two products forward, over the pairs that mask and window leave.
 double product_flops(const Node& node, std::span<const Type> in) {
-  const double pairs = static_cast<double>(in[0].elements()) *
-                       static_cast<double>(in[1].axes.size_of("key_position"));
-  return 4 * pairs * (node.attributes.ints[0] ? 0.5 : 1.0);
+  const AttentionAttributes a(node.attributes);
+  const auto queries = static_cast<double>(in[0].axes.size_of("position")),
+             keys = static_cast<double>(in[1].axes.size_of("key_position"));
+  double pairs = queries * keys;
+  if (a.causal) {
+    const double window = a.window > 0 ? std::min(keys, static_cast<double>(a.window)) : keys;
+    pairs = window * (window + 1) / 2 + (keys - window) * window;
+  }
+  return 4 * static_cast<double>(in[0].elements()) / queries * pairs;
 }
 
 Cost cost(const Node& node, std::span<const Type> in) { return {product_flops(node, in)}; }
@@ -94,10 +118,12 @@ std::vector<NamedArray> decompose_grad(Graph&, const Node& node, std::span<const
   const AttentionAttributes a(node.attributes);
   const size_t n = a.operands();
   const NamedArray q = in[0], k = in[1], v = in[2], o = in[n], lse = in[n + 1], g = in[n + 2];
-  const NamedArray p = exp(scores(a, in) - lse);
+  const auto [masked, slope] = scores(a, in);
+  const NamedArray p = exp(masked - lse);
   const NamedArray dp = drop(a, in, dot(g, v, p.axes()));
   const NamedArray row = sum(g * o, {axis_of(q.axes(), "head_dim")});
-  const NamedArray ds = p * (dp - row) * a.scale;
+  NamedArray ds = p * (dp - row) * a.scale;
+  if (slope) ds = ds * slope;
   return {dot(ds, k, q.axes()), dot(ds, q, k.axes()), dot(drop(a, in, p), g, v.axes())};
 }
 
@@ -146,7 +172,9 @@ NamedArray attention(Operand q, NamedArray k, NamedArray v, const AttentionOptio
   Attributes a;
   a.reals[0] = options.scale;
   a.reals[1] = options.dropout_rate;
+  a.reals[2] = options.soft_cap;
   a.ints[0] = options.causal ? 1 : 0;
+  a.ints[3] = options.window;
   std::vector<NamedArray> in = {q.array, k, v};
   if (options.segment_ids) {
     a.ints[1] = 1;

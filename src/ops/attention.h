@@ -10,14 +10,17 @@ namespace levanter {
 
 /// The attributes of `attention` and `attention_grad`, by name.
 struct AttentionAttributes {
-  double scale, dropout_rate;
+  double scale, dropout_rate, soft_cap;
   bool causal, has_segments, has_keys;
+  int64_t window;
   explicit AttentionAttributes(const Attributes& a)
       : scale(a.reals[0]),
         dropout_rate(a.reals[1]),
+        soft_cap(a.reals[2]),
         causal(a.ints[0] != 0),
         has_segments(a.ints[1] != 0),
-        has_keys(a.ints[2] != 0) {}
+        has_keys(a.ints[2] != 0),
+        window(a.ints[3]) {}
   /// The number of operands that both ops begin with: q k v [segment_ids] [dropout_keys].
   size_t operands() const { return 3 + has_segments + has_keys; }
 };

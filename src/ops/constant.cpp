@@ -1,4 +1,5 @@
 // A scalar known when tracing. code: its type; reals[0]: its value.
+#include "base/bf16.h"
 #include "ops/ops.h"
 
 namespace levanter {
@@ -17,7 +18,7 @@ const Op constant_entry = {
 
 NamedArray constant(Graph& graph, double value, DType dtype, std::source_location where) {
   Attributes a{.code = static_cast<int32_t>(dtype)};
-  a.reals[0] = value;
+  a.reals[0] = dtype == DType::bf16 ? double{Bf16(static_cast<float>(value))} : value;
   return graph.add(ops::constant_entry, a, std::vector<Value>{}, where);
 }
 

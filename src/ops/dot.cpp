@@ -1,4 +1,5 @@
-// The product of two values summed over shared axes. axes: the result's, in order.
+// The product of two values summed over shared axes; of bf16 factors in f32. axes: the result's, in
+// order.
 #include "base/strings.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
@@ -18,11 +19,11 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
     if (!in[0].axes.contains(axis.name) || !in[1].axes.contains(axis.name))
       type_error(
           cat("the axis ", axis.name.text(), " would be summed but only one operand has it"));
-  return {Type{in[0].dtype, a.axes}};
+  return {Type{widened(in[0].dtype), a.axes}};
 }
 
 void gradient(GradientCall& call) {
-  const NamedArray g = call.output_cotangents[0];
+  const NamedArray g = cast(call.output_cotangents[0], call.inputs[0].dtype());
   for (size_t i = 0; i < 2; ++i)
     if (call.wanted[i]) {
       // Axes that only this operand and the sum had cannot occur: a summed axis is shared.

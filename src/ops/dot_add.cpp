@@ -7,7 +7,8 @@ namespace levanter {
 namespace {
 
 std::vector<Type> infer(const Attributes&, std::span<const Type> in) {
-  if (in[0].dtype != in[1].dtype || in[0].dtype != in[2].dtype) type_error("operands of two types");
+  if (in[1].dtype != in[2].dtype || in[0].dtype != widened(in[1].dtype))
+    type_error("operands of two types");
   if (!is_subset(intersect(in[1].axes, in[2].axes), in[2].axes))
     type_error("a shared axis has two sizes");
   const Axes all = unite(in[1].axes, in[2].axes);
@@ -24,8 +25,8 @@ std::vector<NamedArray> decompose(Graph&, const Node&, std::span<const NamedArra
 }
 
 void gradient(GradientCall& call) {
-  const NamedArray g = call.output_cotangents[0];
-  call.input_cotangents[0] = g;
+  call.input_cotangents[0] = call.output_cotangents[0];
+  const NamedArray g = cast(call.output_cotangents[0], call.inputs[1].dtype());
   if (call.wanted[1]) call.input_cotangents[1] = dot(g, call.inputs[2], call.inputs[1].axes());
   if (call.wanted[2]) call.input_cotangents[2] = dot(call.inputs[1], g, call.inputs[2].axes());
 }

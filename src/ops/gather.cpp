@@ -1,6 +1,7 @@
 // Rows picked by an index along an axis; shared axes match one to one. axis: the axis.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/rules.h"
 
 namespace levanter {
 
@@ -16,7 +17,7 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
 }
 
 void gradient(GradientCall& call) {
-  call.input_cotangents[0] = scatter_add(call.output_cotangents[0], call.inputs[0].axes(),
+  call.input_cotangents[0] = scatter_add(widen(call.output_cotangents[0]), call.inputs[0].axes(),
                                          call.node.attributes.axis, call.inputs[1]);
 }
 

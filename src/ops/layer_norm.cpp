@@ -8,12 +8,16 @@ namespace levanter {
 namespace {
 
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
-  require_floats(in, a.ints[0] ? 3 : 2);
+  const DType wide = widened(in[0].dtype);
+  require_floats(in, 1);
+  require_wide_floats(in.subspan(1), a.ints[0] ? 2 : 1);
+  if (in[1].dtype != wide)
+    type_error(cat("x and the weight are ", name_of(in[0].dtype), " and ", name_of(in[1].dtype)));
   if (!is_subset(in[1].axes, in[0].axes))
     type_error(cat("the weight's axes ", to_string(in[1].axes), " are not all in x"));
   if (a.ints[0] && !(in[2].axes == in[1].axes)) type_error("weight and bias differ in axes");
   if (!(a.reals[0] > 0)) type_error("eps is not above 0");
-  const Type row{in[0].dtype, without(in[0].axes, in[1].axes)};
+  const Type row{wide, without(in[0].axes, in[1].axes)};
   return {in[0], row, row};  // y, mean, 1 / standard deviation
 }
 

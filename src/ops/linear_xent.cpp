@@ -1,5 +1,8 @@
 // The cross entropy of a linear layer without its full logits; where gradients are wanted, the
-// forward call computes them (Hsu et al. 2024, arXiv:2410.10989). ints[0]: with gradients.
+// forward call computes them (Hsu et al. 2024, arXiv:2410.10989).
+//
+// ints[0]: with gradients; reals[0]: z_loss (Chowdhery et al. 2022, arXiv:2204.02311);
+// reals[1]: soft_cap.
 #include "base/strings.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
@@ -15,27 +18,38 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
   if (!is_subset(without(weight, "vocab"), h)) type_error("h lacks an axis of the weight");
   if (!(targets == without(h, weight))) type_error("targets are not one a row of h");
   if (in[2].dtype != DType::i32) type_error("targets are not i32");
-  if (!(in[3] == Type{in[0].dtype, targets})) type_error("token_scale is not one a token");
-  std::vector<Type> out = {Type{in[0].dtype, {}}, Type{in[0].dtype, targets}};
-  if (a.ints[0]) out.insert(out.end(), {in[0], in[1]});  // dh, dweight
+  const DType real = widened(in[0].dtype);
+  if (!(in[3] == Type{real, targets})) type_error("token_scale is not one a token");
+  if (!(a.reals[0] >= 0 && a.reals[1] >= 0)) type_error("z_loss or the soft cap is below 0");
+  std::vector<Type> out = {Type{real, {}}, Type{real, targets}};
+  if (a.ints[0]) out.insert(out.end(), {in[0], Type{real, weight}});  // dh, dweight
   return out;
 }
 
+/// cap tanh(x / cap), or x without a cap.
+NamedArray capped(NamedArray x, double cap) { return cap > 0 ? tanh(x / cap) * cap : x; }
+
 std::vector<NamedArray> decompose(Graph& graph, const Node& node, std::span<const NamedArray> in) {
   const NamedArray h = in[0], weight = in[1], targets = in[2], scale = in[3];
+  const double z_loss = node.attributes.reals[0], cap = node.attributes.reals[1];
   const Axis vocab{"vocab", weight.axes().size_of("vocab")};
   Axes axes = targets.axes();
   axes.push_back(vocab);
-  const NamedArray logits = dot(h, weight, axes), largest = reduce(Reduce::kMax, logits, {vocab});
+  const NamedArray logits = capped(dot(h, weight, axes), cap);
+  const NamedArray largest = reduce(Reduce::kMax, logits, {vocab});
   const NamedArray lse = largest + log(sum(exp(logits - largest), {vocab}));
   const NamedArray token_loss = lse - gather(logits, "vocab", targets);
-  std::vector<NamedArray> out = {sum(token_loss * scale, targets.axes()), token_loss};
+  const NamedArray term = z_loss > 0 ? token_loss + lse * lse * z_loss : token_loss;
+  std::vector<NamedArray> out = {sum(term * scale, targets.axes()), token_loss};
   if (!node.attributes.ints[0]) return out;
   // At the target, softmax - 1 is minus the sum of the others: no digits cancel when it is near 1.
   const NamedArray hot =
       cast(map(Map::kEqual, broadcast(iota(graph, vocab, DType::i32), axes), targets), h.dtype());
-  const NamedArray others = select(hot, zero_like(lse), exp(logits - lse));
-  const NamedArray dlogits = (others - hot * sum(others, {vocab})) * scale;
+  const NamedArray p = exp(logits - lse), others = select(hot, zero_like(lse), p);
+  NamedArray dlogits = others - hot * sum(others, {vocab});
+  if (z_loss > 0) dlogits = dlogits + p * (lse * (2 * z_loss));
+  dlogits = dlogits * scale;
+  if (cap > 0) dlogits = dlogits * (1.0 - (logits / cap) * (logits / cap));
   out.push_back(dot(dlogits, weight, h.axes()));
   out.push_back(dot(dlogits, h, weight.axes()));
   return out;
@@ -71,14 +85,27 @@ void gradient(GradientCall& call) {
   const NodeId node = call.graph.add(ops::linear_xent_entry, a, call.inputs).value().node;
   const NamedArray g = call.output_cotangents[0];
   for (uint32_t i = 0; i < 2; ++i)
-    if (call.wanted[i]) call.input_cotangents[i] = NamedArray(call.graph, Value{node, 2 + i}) * g;
-  if (call.wanted[3]) call.input_cotangents[3] = call.outputs[1] * g;
+    if (call.wanted[i])
+      call.input_cotangents[i] = widen(NamedArray(call.graph, Value{node, 2 + i})) * g;
+  if (!call.wanted[3]) return;
+  NamedArray term = call.outputs[1];
+  if (a.reals[0] > 0) {
+    const NamedArray h = call.inputs[0], targets = call.inputs[2];
+    const NamedArray row = gather(call.inputs[1], "vocab", targets);
+    const NamedArray lse = term + capped(dot(h, row, targets.axes()), a.reals[1]);
+    term = term + lse * lse * a.reals[0];
+  }
+  call.input_cotangents[3] = term * g;
 }
 }  // namespace
 
-LinearXent linear_xent(Operand h, NamedArray weight, NamedArray targets, NamedArray token_scale) {
+LinearXent linear_xent(Operand h, NamedArray weight, NamedArray targets, NamedArray token_scale,
+                       const LinearXentOptions& options) {
   const NamedArray in[] = {h.array, weight, targets, token_scale};
-  const NamedArray loss = h.array.graph().add(ops::linear_xent_entry, {}, in, h.where);
+  Attributes a;
+  a.reals[0] = options.z_loss;
+  a.reals[1] = options.soft_cap;
+  const NamedArray loss = h.array.graph().add(ops::linear_xent_entry, a, in, h.where);
   return {loss, NamedArray(loss.graph(), Value{loss.value().node, 1})};
 }
 

@@ -128,14 +128,34 @@ NamedArray binary_rule(Map opcode, size_t i, NamedArray g, const std::vector<Nam
   }
 }
 
+/// Whether the rule rounds once at most, so that bf16 operands give the same bits as f32 ones.
+bool rounds_once(Map opcode) {
+  switch (opcode) {
+    case Map::kNeg:
+    case Map::kAdd:
+    case Map::kSub:
+    case Map::kMul:
+    case Map::kMax:
+    case Map::kMin:
+    case Map::kSelect:
+      return true;
+    default:
+      return false;
+  }
+}
+
 void gradient(GradientCall& call) {
   const auto opcode = static_cast<Map>(call.node.attributes.code);
-  const NamedArray g = call.output_cotangents[0];
+  NamedArray g = call.output_cotangents[0], y = call.outputs[0];
+  std::vector<NamedArray> in = call.inputs;
+  if (!rounds_once(opcode)) {
+    for (NamedArray& x : in) x = widen(x);
+    g = widen(g), y = widen(y);
+  }
   for (size_t i = 0; i < call.inputs.size(); ++i) {
     if (!call.wanted[i]) continue;
-    const NamedArray d = call.inputs.size() == 1
-                             ? unary_rule(opcode, g, call.inputs[0], call.outputs[0])
-                             : binary_rule(opcode, i, g, call.inputs, call.outputs[0]);
+    const NamedArray d =
+        in.size() == 1 ? unary_rule(opcode, g, in[0], y) : binary_rule(opcode, i, g, in, y);
     if (d) call.input_cotangents[i] = sum_to(d, call.inputs[i].axes());
   }
 }

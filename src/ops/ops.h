@@ -2,8 +2,9 @@
 //
 // Common rules. Operands are named arrays of one graph; axes match by name, never by position. An
 // operand whose axes are a subset of another's is broadcast. Floating values have the graph's real
-// type (f32 or f64). A result's axis order is its layout in memory. Every function throws an Error
-// that names the operands, the module path and the source line when the operands do not fit.
+// type (f32 or f64) or, under mixed precision, bf16: then arithmetic inside an op is f32, and its
+// result is rounded once. A result's axis order is its layout in memory. Every function throws an
+// Error that names the operands, the module path and the source line when the operands do not fit.
 #pragma once
 
 #include <optional>
@@ -95,6 +96,9 @@ NamedArray silu(Operand x);
 
 /// The value converted: to an integer type towards zero, to a floating one by rounding to nearest.
 NamedArray cast(Operand x, DType dtype);
+/// A parameter as products want it: rounded to the graph's compute type, or `weight` itself where
+/// it has that type. The gradient passes through unrounded, in the parameter's own type.
+NamedArray pack(Operand weight);
 
 // ---- views: other names, strides and offsets over the same memory -------------------------------
 
@@ -125,13 +129,13 @@ NamedArray concat(std::span<const NamedArray> parts, AxisName axis,
 /// `index` share are matched one to one. `index` is i32; an index outside [0, size) gives 0.
 NamedArray gather(Operand x, AxisName axis, NamedArray index);
 /// Zeros of `axes`, plus every update at its index along `axis` (the gradient of gather). Updates
-/// that meet in one place are added in the order of their position.
+/// that meet in one place are added in the order of their position. Updates are not bf16.
 NamedArray scatter_add(Operand updates, const Axes& axes, AxisName axis, NamedArray index);
 
 // ---- reductions and products --------------------------------------------------------------------
 
 enum class Reduce : int32_t { kSum, kMax, kMin };
-/// Reduced over the named axes, in an order that depends on the shape only.
+/// Reduced over the named axes, in an order that depends on the shape only. Of bf16 in f32.
 NamedArray reduce(Reduce kind, Operand x, const Axes& over);
 NamedArray sum(Operand x, const Axes& over);
 /// The arithmetic mean over the named axes.
@@ -141,9 +145,10 @@ NamedArray mean(Operand x, const Axes& over);
 NamedArray sum_squares(Operand x, AxisName shard);
 
 /// The product of a and b summed over the axes that they share and `out` lacks. Axes that both
-/// have and `out` has are batch axes. `out` orders the result.
+/// have and `out` has are batch axes. `out` orders the result. Factors of bf16 give f32.
 NamedArray dot(Operand a, NamedArray b, const Axes& out);
-/// acc + dot(a, b, acc's axes): the product is complete before it is added once.
+/// acc + dot(a, b, acc's axes): the product is complete before it is added once. acc is f32 where
+/// the factors are bf16.
 NamedArray dot_add(Operand acc, NamedArray a, NamedArray b);
 
 // ---- random numbers (Threefry-2x32, JAX's partitionable indexing) -------------------------------
@@ -166,9 +171,10 @@ NamedArray softmax(Operand x, AxisName axis);
 /// Layer norm (Ba, Kiros & Hinton 2016, arXiv:1607.06450) over the axes of `weight`.
 ///   y = (x - mean) / sqrt(mean of (x - mean)^2 + eps) * weight + bias
 /// x       [..., weight's axes]
-/// bias    weight's axes, or an empty handle for none
+/// weight  f32 where x is bf16
+/// bias    weight's axes and type, or an empty handle for none
 /// eps     > 0, no unit
-/// returns axes and type of x
+/// returns axes and type of x; the mean is always f32 at least
 NamedArray layer_norm(Operand x, NamedArray weight, NamedArray bias, double eps);
 
 enum class Gelu : int32_t { kTanh, kErf };
@@ -190,6 +196,8 @@ NamedArray dropout(Operand x, NamedArray keys, double rate);
 struct AttentionOptions {
   double scale = 1;
   bool causal = true;      ///< a query sees keys up to its own position
+  int64_t window = 0;      ///< with causal: a query sees this many keys, its own the last; 0 all
+  double soft_cap = 0;     ///< scores become soft_cap tanh(score / soft_cap) before masks; 0 none
   NamedArray segment_ids;  ///< i32 [batch, position]; queries see keys of their own segment only
   double dropout_rate = 0;
   NamedArray dropout_keys;  ///< u32 [batch, key_word]; needed when dropout_rate > 0
@@ -199,16 +207,23 @@ NamedArray attention(Operand q, NamedArray k, NamedArray v, const AttentionOptio
 
 /// The cross entropy of a linear layer, in chunks of tokens, without the full logits.
 ///   token_loss = logsumexp over vocab of h.weight - (h.weight)[target]
-///   loss       = sum of token_scale * token_loss
+///   loss       = sum of token_scale * (token_loss + z_loss * logsumexp^2)
+/// token_loss stays the plain cross entropy whatever z_loss is.
 /// h            [batch, position, embed]
 /// weight       [vocab, embed] (the vocabulary first, as Hugging Face stores a head)
 /// targets      i32 [batch, position], each in [0, vocab)
 /// token_scale  [batch, position]: loss weight over the number of loss tokens of the global batch
+/// h and weight may be bf16; token_scale, the losses and the gradient of weight are then f32
+struct LinearXentOptions {
+  double z_loss = 0;    ///< weight of the squared logsumexp in the loss
+  double soft_cap = 0;  ///< logits become soft_cap tanh(logit / soft_cap); 0 none
+};
 struct LinearXent {
   NamedArray loss;        ///< scalar; differentiable in h, weight and token_scale
   NamedArray token_loss;  ///< [batch, position]; for evaluation, no gradient
 };
-LinearXent linear_xent(Operand h, NamedArray weight, NamedArray targets, NamedArray token_scale);
+LinearXent linear_xent(Operand h, NamedArray weight, NamedArray targets, NamedArray token_scale,
+                       const LinearXentOptions& options = {});
 
 /// One step of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) for one parameter.
 ///   g' = scale g;  m' = beta1 m + (1-beta1) g';  v' = beta2 v + (1-beta2) g'^2

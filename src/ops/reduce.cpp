@@ -1,4 +1,4 @@
-// Sum, largest or smallest over named axes. code: Reduce; axes: the axes that go.
+// Sum, largest or smallest over named axes; of bf16 in f32. code: Reduce; axes: the axes that go.
 #include "base/strings.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
@@ -10,18 +10,18 @@ namespace {
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
   if (!is_subset(a.axes, in[0].axes))
     type_error(cat("the axes ", to_string(a.axes), " are not all in ", to_string(in[0].axes)));
-  return {Type{in[0].dtype, without(in[0].axes, a.axes)}};
+  return {Type{widened(in[0].dtype), without(in[0].axes, a.axes)}};
 }
 
 void gradient(GradientCall& call) {
   const Attributes& a = call.node.attributes;
   const NamedArray g = call.output_cotangents[0], x = call.inputs[0];
   if (static_cast<Reduce>(a.code) == Reduce::kSum) {
-    call.input_cotangents[0] = broadcast(g, x.axes());
+    call.input_cotangents[0] = broadcast(cast(g, x.dtype()), x.axes());
     return;
   }
   // The extreme elements share the cotangent equally.
-  const NamedArray at = map(Map::kEqual, x, call.outputs[0]);
+  const NamedArray at = map(Map::kEqual, widen(x), call.outputs[0]);
   call.input_cotangents[0] = at * (g / sum(at, a.axes));
 }
 

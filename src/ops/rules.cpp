@@ -15,10 +15,17 @@ NamedArray reorder(NamedArray x, const Axes& axes) {
   return x.axes() == axes ? x : transpose(x, axes);
 }
 
+NamedArray widen(NamedArray x) { return cast(x, widened(x.dtype())); }
+
 void require_floats(std::span<const Type> operands, size_t count) {
   for (size_t i = 0; i < count; ++i)
     if (!is_float(operands[i].dtype) || operands[i].dtype != operands[0].dtype)
       type_error("the operands are not of one floating type");
+}
+
+void require_wide_floats(std::span<const Type> operands, size_t count) {
+  require_floats(operands, count);
+  if (count > 0 && operands[0].dtype == DType::bf16) type_error("bf16 where f32 is needed");
 }
 
 }  // namespace levanter

@@ -12,7 +12,12 @@ NamedArray sum_to(NamedArray g, const Axes& axes);
 /// x in the axis order of `axes`, which are x's own axes (x itself if already so).
 NamedArray reorder(NamedArray x, const Axes& axes);
 
+/// x in the type that arithmetic on it is done in: x itself, or bf16 as f32.
+NamedArray widen(NamedArray x);
+
 /// Throws unless the first `count` operands have one floating type.
 void require_floats(std::span<const Type> operands, size_t count);
+/// The same, and throws when that type is bf16.
+void require_wide_floats(std::span<const Type> operands, size_t count);
 
 }  // namespace levanter

@@ -9,6 +9,7 @@ namespace {
 
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
   const Axes &updates = in[0].axes, &index = in[1].axes;
+  if (in[0].dtype == DType::bf16) type_error("updates are added in f32, not in bf16");
   if (in[1].dtype != DType::i32) type_error("the index is not i32");
   if (!a.axes.contains(a.axis)) type_error(cat("the result has no axis ", a.axis.text()));
   if (updates.contains(a.axis))

@@ -1,12 +1,14 @@
 // exp(x - max) over its own sum. axis: the axis.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/rules.h"
 
 namespace levanter {
 
 namespace {
 
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
+  require_floats(in, 1);
   if (!in[0].axes.contains(a.axis)) type_error(cat("there is no axis ", a.axis.text()));
   return {in[0]};
 }
@@ -23,7 +25,7 @@ std::vector<NamedArray> decompose(Graph&, const Node& node, std::span<const Name
 }
 
 void gradient(GradientCall& call) {
-  const NamedArray y = call.outputs[0], gy = call.output_cotangents[0] * y;
+  const NamedArray y = widen(call.outputs[0]), gy = widen(call.output_cotangents[0]) * y;
   call.input_cotangents[0] = gy - y * sum(gy, over(call.node, y));
 }
 

@@ -9,7 +9,7 @@ namespace levanter {
 namespace {
 
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
-  require_floats(in, 1);
+  require_wide_floats(in, 1);
   if (!in[0].axes.empty() && !in[0].axes.contains(a.axis))
     type_error(cat("there is no axis ", a.axis.text()));
   return {Type{in[0].dtype, {}}};

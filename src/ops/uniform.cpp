@@ -6,7 +6,9 @@ namespace levanter {
 namespace {
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
   if (in[0].dtype != DType::u32) type_error("the bits are not u32");
-  return {Type{static_cast<DType>(a.code), in[0].axes}};
+  const auto dtype = static_cast<DType>(a.code);
+  if (dtype != DType::f32 && dtype != DType::f64) type_error("only f32 and f64 hold 23 bits");
+  return {Type{dtype, in[0].axes}};
 }
 }  // namespace
 

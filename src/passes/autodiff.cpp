@@ -67,13 +67,19 @@ class Backprop {
         accumulate(node.inputs[i], call.input_cotangents[i]);
   }
 
+  /// That of the value, but a parameter's gradient is not rounded on its way through `pack`.
+  DType cotangent_type(Value value) const {
+    const DType dtype = graph_.type(value).dtype;
+    return graph_.node(value.node).op->wide_cotangent ? widened(dtype) : dtype;
+  }
+
   void accumulate(Value value, NamedArray g) {
     const Axes axes = graph_.type(value).axes;
     LEV_CHECK(g.axes().size() == axes.size() && is_subset(g.axes(), axes),
               cat("the cotangent ", to_string(g.axes()), " does not fit the value ",
                   to_string(axes), " of ", graph_.describe(value.node)));
     NamedArray& total = cotangents_[value.node][value.output];
-    g = reorder(g, axes);
+    g = cast(reorder(g, axes), cotangent_type(value));
     total = total ? total + g : g;
   }
 

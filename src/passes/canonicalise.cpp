@@ -1,4 +1,4 @@
-// One node for equal nodes, none for unused ones, and three rewrites that change no bit.
+// One node for equal nodes, none for unused ones, and a few rewrites that change no bit.
 #include <algorithm>
 #include <cstring>
 #include <optional>
@@ -88,7 +88,8 @@ class Canonicaliser {
     Node node = from_.graph.node(id);
     if (is(node, "linear_xent"))
       for (const NodeId other : losses_with_gradients_)
-        if (from_.graph.node(other).inputs == node.inputs) {
+        if (from_.graph.node(other).inputs == node.inputs &&
+            from_.graph.node(other).attributes.reals == node.attributes.reals) {
           node.attributes = from_.graph.node(other).attributes;
           node.outputs = from_.graph.node(other).outputs;
         }
@@ -97,6 +98,8 @@ class Canonicaliser {
       map_[id] = *same;
       return;
     }
+    if (is(node, "reduce"))  // which widens what it reads
+      if (const auto narrow = narrow_form(node.inputs[0])) node.inputs[0] = *narrow;
     if (stage_ == Stage::kTraced) fold_dot_add(id, node);
     auto& bucket = seen_[hash_of(node)];
     for (const NodeId candidate : bucket)
@@ -119,11 +122,21 @@ class Canonicaliser {
     return is(node, "constant") && node.attributes.reals[0] == 1;
   }
 
-  /// The operand that x * 1, 1 * x and x / 1 return unchanged.
+  /// The bf16 value that `value` is the f32 form of, if it is one.
+  std::optional<Value> narrow_form(Value value) const {
+    const Node& node = to_.graph.node(value.node);
+    if (!is(node, "cast") || node.outputs[0].dtype != DType::f32) return std::nullopt;
+    if (to_.graph.type(node.inputs[0]).dtype != DType::bf16) return std::nullopt;
+    return node.inputs[0];
+  }
+
+  /// The operand that x * 1, 1 * x, x / 1 and a cast from bf16 to f32 and back return unchanged.
   std::optional<Value> identity(const Node& node) const {
     const bool mul = is_map(node, Map::kMul), div = is_map(node, Map::kDiv);
     if ((mul || div) && is_one(node.inputs[1])) return node.inputs[0];
     if (mul && is_one(node.inputs[0])) return node.inputs[1];
+    if (is(node, "cast") && node.outputs[0].dtype == DType::bf16)
+      return narrow_form(node.inputs[0]);
     return std::nullopt;
   }
 

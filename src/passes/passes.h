@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "ops/function.h"
@@ -15,18 +17,27 @@ class Backend;
 /// Reverse-mode differentiation, graph to graph: appends the backward pass of the scalar `loss` to
 /// its graph and returns the cotangent of each of `wrt`, with the type and axis order of that
 /// value. A value that the loss does not depend on gets zeros. Contributions to one value are added
-/// in the order in which the reversed graph makes them.
+/// in the order in which the reversed graph makes them. The cotangent of a bf16 value is bf16, each
+/// contribution rounded, but for that of a packed parameter, which is f32.
 std::vector<NamedArray> backprop(NamedArray loss, std::span<const NamedArray> wrt);
 
-/// Merges equal nodes, drops unused ones and multiplications by one, turns an addition of a product
-/// to an argument into `dot_add`, and computes the loss once where its gradients are computed too.
-/// Never reassociates: no bit changes.
+/// The name of the argument that holds the packed form of the parameter `name`.
+std::string packed_name(std::string_view name);
+/// Every `pack` of an argument becomes a new argument, after the others in the order of first use:
+/// the caller packs once an update, not once a microbatch.
+Function hoist_packs(const Function& function);
+
+/// Merges equal nodes, drops unused ones, multiplications by one and casts there and back, reduces
+/// bf16 without widening it first, turns an addition of a product to an argument into `dot_add`,
+/// and computes the loss once where its gradients are computed too. Never reassociates: no bit
+/// changes.
 Function canonicalise(const Function& function);
 
 /// Computes again, in the backward pass, what each region's policy does not save.
 Function remat(const Function& function);
 
-/// Replaces every composite that the backend has no kernel for by its decomposition.
+/// Replaces every composite that the backend has no kernel for: one with bf16 operands by its f32
+/// form between casts, and one without by its decomposition.
 Function decompose(Function function, const Backend& backend);
 
 /// Moves every node that takes over an argument's memory to right after its last operand: gradients

@@ -2,6 +2,7 @@
 // of what the region's policy does not save, placed where they are first needed.
 #include <algorithm>
 #include <map>
+#include <string_view>
 
 #include "passes/passes.h"
 
@@ -31,6 +32,19 @@ class Rematerialiser {
  private:
   const Region& region_of(const Node& node) const { return from_.graph.region(node.origin.region); }
 
+  /// A cast to fewer bytes of a product, with or without something added: the form of the product
+  /// that the backward pass reads, and the smaller one.
+  bool rounds_product(const Node& node) const {
+    if (node.op->name != std::string_view("cast")) return false;
+    const Node& wide = from_.graph.node(node.inputs[0].node);
+    if (size_of(node.outputs[0].dtype) >= size_of(wide.outputs[0].dtype)) return false;
+    if (wide.op->save_class == SaveClass::kDot) return true;
+    if (wide.op->name != std::string_view("map")) return false;
+    for (const Value& input : wide.inputs)
+      if (from_.graph.node(input.node).op->save_class == SaveClass::kDot) return true;
+    return false;
+  }
+
   bool is_saved(const Node& node) const {
     if (node.origin.phase != Phase::kForward || node.inputs.empty()) return true;
     const Region& region = region_of(node);
@@ -38,7 +52,7 @@ class Rematerialiser {
       case Remat::kNone:
         return true;
       case Remat::kSaveDots:
-        return node.op->save_class == SaveClass::kDot;
+        return node.op->save_class == SaveClass::kDot || rounds_product(node);
       case Remat::kFull:
         return false;
       case Remat::kNames:

@@ -1,7 +1,6 @@
 #include "runtime/executable.h"
 
 #include <algorithm>
-#include <map>
 
 #include "base/bf16.h"
 #include "base/error.h"
@@ -136,6 +135,21 @@ std::vector<std::pair<std::string, double>> Executable::flops_by_op() const {
       total[node.op->name] += node.op->cost(node, impl_->function.graph.input_types(node)).flops;
   }
   return {total.begin(), total.end()};
+}
+
+std::map<const Node*, StepCost> Executable::step_costs() const {
+  std::map<const Node*, StepCost> costs;
+  const Graph& graph = impl_->function.graph;
+  for (const Step& step : impl_->lowered.steps) {
+    const Node& node = graph.node(step.node);
+    StepCost& cost = costs[&node];
+    if (node.op->cost) cost.flops = node.op->cost(node, graph.input_types(node)).flops;
+    for (const auto* places : {&step.inputs, &step.outputs})
+      for (const Place& place : *places)  // a view that repeats its memory reads it once
+        cost.bytes += static_cast<double>(std::min(
+            place.info.bytes(), impl_->lowered.slots[static_cast<size_t>(place.slot)].bytes));
+  }
+  return costs;
 }
 
 void Executable::bind(std::byte* arena, std::byte* workspace, std::span<std::byte* const> arguments,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -27,6 +28,12 @@ class StepObserver {
   /// Before and after each step; `outputs` are the pointers that it wrote.
   virtual void before(const Node& node) = 0;
   virtual void after(const Node& node, const std::string& where, void* const* outputs) = 0;
+};
+
+/// What one step of a compiled function does.
+struct StepCost {
+  double flops = 0;  ///< 0 where the op counts none
+  double bytes = 0;  ///< of its operands and results, each read or written once
 };
 
 struct CompileOptions {
@@ -59,6 +66,8 @@ class Executable final {
   /// Arithmetic of one run by op name, in floating-point operations.
   std::vector<std::pair<std::string, double>> flops_by_op() const;
   size_t step_count() const;
+  /// By the node that an observer sees.
+  std::map<const Node*, StepCost> step_costs() const;
 
   /// Gives every buffer its address: one pointer an argument, one a result (ignored where donated).
   void bind(std::byte* arena, std::byte* workspace, std::span<std::byte* const> arguments,

@@ -44,12 +44,17 @@ CompiledStep::CompiledStep(StepOptions o, const Backend& backend)
       params(infer::trace_params(o.model, o.shape)),
       layout(lay_out(params)),
       groups(dist::groups_of_rank(o.groups, o.ranks, o.rank)),
-      gradients(make(trace_gradients(o.model, o.shape, Accumulate::kFirst), o, backend)),
+      gradients(
+          make(hoist_packs(trace_gradients(o.model, o.shape, Accumulate::kFirst)), o, backend)),
       update(make(trace_update(o.model, o.shape, o.optimizer, o.optimizer_config), o, backend)),
-      evaluation(make(infer::trace_evaluation(o.model, o.shape), o, backend)) {
+      evaluation(make(hoist_packs(infer::trace_evaluation(o.model, o.shape)), o, backend)) {
   tree = dist::schedule_tree(o.groups, groups);
   if (accumulates(o, groups))
-    gradients_next.emplace(make(trace_gradients(o.model, o.shape, Accumulate::kNext), o, backend));
+    gradients_next.emplace(
+        make(hoist_packs(trace_gradients(o.model, o.shape, Accumulate::kNext)), o, backend));
+  packing = infer::Packing(params,
+                           {&gradients, gradients_next ? &*gradients_next : nullptr, &evaluation});
+  if (!packing.empty()) pack.emplace(make(packing.function(), o, backend));
 }
 
 int64_t CompiledStep::input_bytes() const {
@@ -64,6 +69,7 @@ int64_t CompiledStep::state_bytes() const {
 
 std::vector<MemoryLine> CompiledStep::persistent() const {
   std::vector<MemoryLine> lines = {{"parameters", layout.bytes()}};
+  if (pack) lines.push_back({"packed parameters", packing.bytes()});
   for (const std::string_view name : options.optimizer.state_names)
     lines.push_back({"optimizer " + std::string(name), layout.bytes()});
   lines.push_back({"gradients", layout.bytes() * gradient_buffers()});
@@ -74,6 +80,7 @@ std::vector<MemoryLine> CompiledStep::persistent() const {
   int64_t constants =
       gradients.constant_bytes() + update.constant_bytes() + evaluation.constant_bytes();
   if (gradients_next) constants += gradients_next->constant_bytes();
+  if (pack) constants += pack->constant_bytes();
   lines.push_back({"constants", constants});
   int64_t debug = gradients.debug_bytes() + update.debug_bytes() + evaluation.debug_bytes();
   if (gradients_next) debug += gradients_next->debug_bytes();
@@ -89,13 +96,14 @@ int64_t CompiledStep::persistent_bytes() const {
 
 int64_t CompiledStep::arena_bytes() const {
   return std::max({gradients.arena_bytes(), update.arena_bytes(), evaluation.arena_bytes(),
-                   gradients_next ? gradients_next->arena_bytes() : 0});
+                   gradients_next ? gradients_next->arena_bytes() : 0,
+                   pack ? pack->arena_bytes() : 0});
 }
 
 int64_t CompiledStep::workspace_bytes() const {
-  return std::max({gradients.workspace_bytes(), update.workspace_bytes(),
-                   evaluation.workspace_bytes(),
-                   gradients_next ? gradients_next->workspace_bytes() : 0});
+  return std::max(
+      {gradients.workspace_bytes(), update.workspace_bytes(), evaluation.workspace_bytes(),
+       gradients_next ? gradients_next->workspace_bytes() : 0, pack ? pack->workspace_bytes() : 0});
 }
 
 int64_t CompiledStep::parameter_count() const {

@@ -8,6 +8,7 @@
 
 #include "runtime/executable.h"
 #include "dist/gradient_tree.h"
+#include "infer/packing.h"
 #include "train/step.h"
 
 namespace levanter::train {
@@ -53,6 +54,8 @@ class CompiledStep {
   std::optional<Executable> gradients_next;  ///< the others, when a group has more than one
   Executable update;
   Executable evaluation;
+  infer::Packing packing;          ///< of the weights that the functions read packed
+  std::optional<Executable> pack;  ///< absent: nothing is packed
 
   /// Flat gradient arrays: the one being accumulated and the stack of partial sums.
   int64_t gradient_buffers() const { return options.groups == 1 ? 1 : 1 + tree.depth; }
@@ -60,7 +63,8 @@ class CompiledStep {
   static constexpr int64_t kScalars = 64;
   /// Arrays of one microbatch and the scalars of a step.
   int64_t input_bytes() const;
-  /// What lives from step to step, line by line: parameters, state, gradients, inputs, constants.
+  /// What lives from step to step, line by line: parameters and their packed forms, state,
+  /// gradients, inputs, constants.
   std::vector<MemoryLine> persistent() const;
   int64_t persistent_bytes() const;
   int64_t arena_bytes() const;

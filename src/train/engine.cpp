@@ -40,6 +40,8 @@ struct Engine::Impl {
   float* params = nullptr;
   std::vector<float*> states;     ///< one flat array a state name
   std::vector<float*> gradients;  ///< [0] is accumulated into, [1 + i] is the stack
+  std::byte* packed = nullptr;    ///< the packed forms of parameters
+  bool packed_is_fresh = false;
   std::byte *arena = nullptr, *workspace = nullptr;
   // The inputs.
   int32_t *tokens = nullptr, *targets = nullptr, *segment_ids = nullptr, *positions = nullptr;
@@ -67,6 +69,7 @@ struct Engine::Impl {
   void bind_gradients(Executable& executable, bool added);
   std::vector<std::byte*> tensors(float* flat, bool with_loss) const;
   void load(const Rows& rows);
+  void refresh_packed();
   float* total() { return step.options.groups == 1 ? gradients[0] : gradients[1]; }
 };
 
@@ -77,6 +80,7 @@ void Engine::Impl::allocate_all() {
     states.push_back(reinterpret_cast<float*>(allocate(flat)));
   for (int64_t i = 0; i < step.gradient_buffers(); ++i)
     gradients.push_back(reinterpret_cast<float*>(allocate(flat)));
+  if (step.pack) packed = allocate(step.packing.bytes());
   Carver carve(allocate(step.input_bytes()));
   const int64_t tokens_count = step.options.shape.batch * step.options.shape.position;
   tokens = carve.take<int32_t>(tokens_count);
@@ -105,6 +109,7 @@ void Engine::Impl::bind_gradients(Executable& executable, bool added) {
                     bytes(loss_weight), bytes(dropout_keys), bytes(inverse_tokens())});
   const std::vector<std::byte*> sums = tensors(gradients[0], true);
   if (added) arguments.insert(arguments.end(), sums.begin(), sums.end());
+  step.packing.append_arguments(executable, packed, arguments);
   executable.bind(arena, workspace, arguments, sums);
 }
 
@@ -131,8 +136,14 @@ void Engine::Impl::bind_all() {
 
   std::vector<std::byte*> inputs = tensors(params, false);
   append(inputs, {bytes(tokens), bytes(targets), bytes(segment_ids), bytes(positions)});
+  step.packing.append_arguments(step.evaluation, packed, inputs);
   const std::vector<std::byte*> losses = {bytes(token_loss)};
   step.evaluation.bind(arena, workspace, inputs, losses);
+  if (!step.pack) return;
+  std::vector<std::byte*> masters;
+  for (const size_t i : step.packing.params())
+    masters.push_back(bytes(params + step.layout.offsets[i]));
+  step.pack->bind(arena, workspace, masters, step.packing.places(packed));
 }
 
 void Engine::Impl::load(const Rows& rows) {
@@ -142,6 +153,13 @@ void Engine::Impl::load(const Rows& rows) {
   std::memcpy(segment_ids, rows.segment_ids, count * 4);
   std::memcpy(positions, rows.positions, count * 4);
   if (rows.loss_weight) std::memcpy(loss_weight, rows.loss_weight, count * 4);
+}
+
+/// Packs the parameters if they may have changed since they were packed.
+void Engine::Impl::refresh_packed() {
+  if (packed_is_fresh || !step.pack) return;
+  step.pack->run(observer);
+  packed_is_fresh = true;
 }
 
 Engine::Engine(CompiledStep step, const Backend& backend)
@@ -175,6 +193,7 @@ void begin(const Piece& piece) {
 }  // namespace
 
 void Engine::initialise(Key key) {
+  impl_->packed_is_fresh = false;
   static constexpr int64_t kPiece = 1 << 16;  // what fits a core's own cache
   std::vector<Piece> pieces;
   const auto cut = [&pieces](const Piece& whole) {
@@ -194,6 +213,7 @@ void Engine::initialise(Key key) {
 }
 
 std::vector<TensorTarget> Engine::model_targets() {
+  impl_->packed_is_fresh = false;
   std::vector<TensorTarget> targets;
   for (size_t i = 0; i < impl_->step.params.size(); ++i)
     targets.push_back({impl_->step.params[i].path, DType::f32, impl_->step.params[i].shape,
@@ -221,7 +241,11 @@ std::vector<TensorView> views(const std::vector<TensorTarget>& targets) {
 }  // namespace
 
 std::vector<TensorView> Engine::model_tensors() const {
-  return views(const_cast<Engine*>(this)->model_targets());
+  std::vector<TensorView> views;
+  for (size_t i = 0; i < impl_->step.params.size(); ++i)
+    views.push_back({impl_->step.params[i].path, DType::f32, impl_->step.params[i].shape,
+                     bytes(impl_->params + impl_->step.layout.offsets[i])});
+  return views;
 }
 std::vector<TensorView> Engine::optimizer_tensors() const {
   return views(const_cast<Engine*>(this)->optimizer_targets());
@@ -238,6 +262,7 @@ void Engine::run_microbatch(const Rows& rows) {
   Impl& m = *impl_;
   const StepOptions& o = m.step.options;
   m.load(rows);
+  m.refresh_packed();
   for (int64_t row = 0; row < o.shape.batch; ++row) {
     const auto example = static_cast<uint64_t>(rows.first_example + row);
     const Key key = fold_in(fold_in(m.dropout_key, static_cast<uint32_t>(example >> 32)),
@@ -282,12 +307,14 @@ UpdateReport Engine::run_update(double lr, std::span<const double> scalars) {
   for (size_t i = 0; i < scalars.size(); ++i)
     impl_->own_scalars()[i] = static_cast<float>(scalars[i]);
   impl_->step.update.run(impl_->observer);
+  impl_->packed_is_fresh = false;
   return {impl_->total()[impl_->step.layout.offsets.back()], *impl_->grad_norm(),
           *impl_->proceed() != 0};
 }
 
 std::span<const float> Engine::run_evaluation(const Rows& rows) {
   impl_->load(rows);
+  impl_->refresh_packed();
   impl_->step.evaluation.run(impl_->observer);
   const StepShape& shape = impl_->step.options.shape;
   return {impl_->token_loss, static_cast<size_t>(shape.batch * shape.position)};

@@ -32,7 +32,8 @@ class Engine final {
   /// optimizer's state.
   void initialise(Key key);
 
-  /// The state as checkpoints see it; the memory is this engine's.
+  /// The state as checkpoints see it; the memory is this engine's. Packed parameters are made anew
+  /// from it before the first run after initialise, model_targets or an update.
   std::vector<TensorView> model_tensors() const;
   std::vector<TensorView> optimizer_tensors() const;
   std::vector<TensorTarget> model_targets();

@@ -55,7 +55,7 @@ class MetricsHook final : public Hook {
 
  private:
   void find_peak() {
-    peak_ = machine_peak(c_.backend);
+    peak_ = machine_peak(c_.backend, c_.config.trainer.compute());
     peak_ *= static_cast<double>(c_.config.trainer.ranks);
     if (peak_ > 0)
       c_.tracker.log_summary({{"throughput/theoretical_flops", peak_ * 1e9},
@@ -130,7 +130,7 @@ class CheckpointHook final : public Hook {
     return {.step = step,
             .config_toml = config_text_,
             .config_hash = hex64(xxh3_64(canonical)),
-            .numerics = c_.backend.numerics_signature() + "; mp " + config.trainer.mp,
+            .numerics = c_.backend.numerics_signature() + "; mp " + config.trainer.precision(),
             .tokenizer = c_.data.tokenizer()->serialise(),
             .extra_json = extra + "}",
             .model = model_,

@@ -1,7 +1,6 @@
 #include "train/nan_guard.h"
 
-#include <cmath>
-
+#include "base/bf16.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "ops/ops.h"
@@ -14,7 +13,7 @@ template <class T>
 int64_t first_nan(const void* data, int64_t n) {
   const T* values = static_cast<const T*>(data);
   for (int64_t i = 0; i < n; ++i)
-    if (std::isnan(values[i])) return i;
+    if (values[i] != values[i]) return i;
   return -1;
 }
 
@@ -25,6 +24,7 @@ void NanGuard::after(const Node& node, const std::string& where, void* const* ou
     const Type& type = node.outputs[o];
     int64_t at = -1;
     if (type.dtype == DType::f32) at = first_nan<float>(outputs[o], type.elements());
+    if (type.dtype == DType::bf16) at = first_nan<Bf16>(outputs[o], type.elements());
     if (type.dtype == DType::f64) at = first_nan<double>(outputs[o], type.elements());
     if (at < 0) continue;
     std::string name = node.op->name;

@@ -97,7 +97,7 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
 
 void check_numerics(const Run& run, const Backend& backend, std::vector<std::string>& messages) {
   if (run.start_step == 0 || !run.from) return;
-  const std::string now = backend.numerics_signature() + "; mp " + run.config.trainer.mp;
+  const std::string now = backend.numerics_signature() + "; mp " + run.config.trainer.precision();
   const std::string& saved = run.from->manifest().numerics;
   if (saved == now) return;
   const std::string difference = cat("numerics were \"", saved, "\" and are \"", now, "\"");
@@ -352,6 +352,8 @@ Outcome run_ranks(Run& run, RunFolder& folder, std::vector<std::string> messages
 
 Outcome train(const TrainConfig& config, const RunOptions& options) {
   require_data(config);
+  require_precision(config,
+                    *device::make_backend(options.eager ? "reference" : config.trainer.device, 1));
   if (is_finished(config.run_folder(), config.trainer.num_train_steps)) {
     const std::string last =
         step_folder(join_path(config.run_folder(), "checkpoints"), config.trainer.num_train_steps);

@@ -21,6 +21,10 @@ int64_t vocab_size(const TrainConfig& config, const text::Tokenizer* tokenizer);
 
 ModelSpec model_spec(const TrainConfig& config);
 
+/// Error kConfig, offering f32, when trainer.mp computes in a format that `backend` does not
+/// multiply.
+void require_precision(const TrainConfig& config, const Backend& backend);
+
 /// What rank `rank` compiles.
 StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t rank,
                          bool optimise = true);
@@ -33,6 +37,12 @@ struct MemoryTotal {
   int64_t needed() const { return total() + save; }
 };
 MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config);
+
+/// The least memory limit of the control group named in `proc_cgroup` (the text of
+/// /proc/self/cgroup) and of the groups around it, version 1 or 2; -1 when nothing limits the
+/// process.
+///   mount  where control groups are mounted, such as /sys/fs/cgroup
+int64_t cgroup_memory_limit(std::string_view proc_cgroup, const std::string& mount);
 
 /// Bytes of memory that this process may use: the control group's limit, else the machine's.
 int64_t memory_limit();

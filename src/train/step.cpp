@@ -17,7 +17,7 @@ Function trace_gradients(const ModelSpec& spec, const StepShape& s, Accumulate m
   const NamedArray inverse_tokens = f.argument("inverse_tokens", {s.real, {}});
 
   const NamedArray h = t.model->hidden(batch);
-  NamedArray loss = linear_xent(h, t.model->head(), targets, weight * inverse_tokens).loss;
+  NamedArray loss = linear_xent(h, pack(t.model->head()), targets, weight * inverse_tokens).loss;
   std::vector<NamedArray> values;
   for (const nn::Param& param : t.params) values.push_back(param.value);
   std::vector<NamedArray> grads = backprop(loss, values);

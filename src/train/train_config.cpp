@@ -197,6 +197,8 @@ std::vector<Difference> resume_differences(const TrainConfig& saved, const Train
   const auto derived = [&](const char* key, int64_t a, int64_t b) {
     if (a != b) out.push_back({key, cat(a), cat(b)});
   };
+  if (saved.trainer.compute() != now.trainer.compute())
+    out.push_back({"trainer.mp", saved.trainer.precision(), now.trainer.precision()});
   derived("trainer.microbatch_size", saved.microbatch_size(), now.microbatch_size());
   derived("trainer.gradient_groups", saved.gradient_groups(), now.gradient_groups());
   return out;

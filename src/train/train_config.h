@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "axes/dtype.h"
 #include "base/error.h"
 #include "config/fields.h"
 #include "config/problems.h"
@@ -58,6 +59,12 @@ struct TrainerConfig {
 
   void fields(config::Fields& f);
   void validate(config::Problems& p) const;
+
+  /// What activations and the factors of products are in, as mp says it: f32 or bf16. Parameters,
+  /// their gradients, losses and optimizer state are f32.
+  DType compute() const;
+  /// mp in one spelling: "f32" or "p=f32,c=bf16".
+  std::string precision() const;
 };
 
 /// What a run starts from when it has no checkpoint of its own.

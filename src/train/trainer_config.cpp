@@ -49,7 +49,10 @@ void CheckpointerConfig::validate(config::Problems& p) const {
 
 void TrainerConfig::fields(config::Fields& f) {
   f("seed", seed, "what all random numbers derive from").at_least(0);
-  f("mp", mp, "number format of parameters and arithmetic");
+  f("mp", mp,
+    "number formats: \"f32\", or \"p=f32,c=bf16\" for parameters in f32 and arithmetic on bf16, "
+    "where the processor multiplies it")
+      .may_change();  // compared as it comes out
   f("num_train_steps", num_train_steps, "optimizer steps of the run")
       .at_least(1)
       .at_most(1e12)
@@ -113,7 +116,7 @@ void TrainerConfig::fields(config::Fields& f) {
       .at_least(0)
       .may_change();
   f.dropped("batch_size", "write train_batch_size");
-  f.dropped("quantization", "parameters and arithmetic are f32");
+  f.dropped("quantization", "parameters are f32; arithmetic is what trainer.mp says");
   f.dropped("model_averaging", "remove it: there is no averaged model");
   f.dropped("wandb", "write tracker = [\"console\", \"jsonl\", \"tensorboard\"]");
   f.dropped("watch", "remove it: the gradient's total norm is always logged");
@@ -157,43 +160,76 @@ void TrainerConfig::fields(config::Fields& f) {
 
 namespace {
 
-/// The dtype that a policy names for parameters, compute or output, in lower case; "f32" by
-/// default. False when the text is no policy: "f32", or "p=f32,c=bf16,o=f32" in any order.
-bool parse_policy(std::string_view text, std::vector<std::string>& dtypes) {
-  if (text.find('=') == std::string_view::npos) {
-    dtypes = {std::string(trim(text))};
-    return true;
-  }
+/// What a policy names for parameters, compute and output, as it is written; f32 by default.
+struct Policy {
+  std::string params = "f32", compute = "f32", output = "f32";
+};
+
+/// One format for all, or "p=f32,c=bf16,o=f32" in any order; none when the text is no policy.
+std::optional<Policy> parse_policy(std::string_view text) {
+  const std::string whole(trim(text));
+  if (text.find('=') == std::string_view::npos) return Policy{whole, whole, whole};
+  Policy policy;
   std::string seen;
   for (const std::string& part : split(text, ',')) {
     const std::vector<std::string> sides = split(part, '=');
-    if (sides.size() != 2) return false;
+    if (sides.size() != 2) return std::nullopt;
     std::string_view role = trim(sides[0]);
     for (const std::string_view name : {"params", "compute", "output"})
       if (role == name) role = name.substr(0, 1);
-    if (role != "p" && role != "c" && role != "o") return false;
-    if (seen.find(role[0]) != std::string::npos) return false;
+    if (role != "p" && role != "c" && role != "o") return std::nullopt;
+    if (seen.find(role[0]) != std::string::npos) return std::nullopt;
     seen += role;
-    dtypes.emplace_back(trim(sides[1]));
+    (role == "p" ? policy.params : role == "c" ? policy.compute : policy.output) = trim(sides[1]);
   }
-  return true;
+  return policy;
+}
+
+/// The element type that a policy's word means; none for one that nothing computes in.
+std::optional<DType> format_of(std::string_view word) {
+  if (word == "f32" || word == "float32" || word == "full") return DType::f32;
+  if (word == "bf16" || word == "bfloat16") return DType::bf16;
+  return std::nullopt;
+}
+
+void check_precision(const std::string& mp, config::Problems& p) {
+  const auto fault = [&](const std::string& message) -> auto& {
+    return p.add("mp", cat(p.name("mp"), " = ", quote(mp), message))
+        .allowed("\"f32\" or \"p=f32,c=bf16\"");
+  };
+  const std::optional<Policy> policy = parse_policy(mp);
+  if (!policy) {
+    fault(" is not a precision policy")
+        .hint("a policy is one format, or one each for p (parameters), c (compute), o (output)");
+    return;
+  }
+  for (const std::string* word : {&policy->params, &policy->compute, &policy->output})
+    if (!format_of(*word)) {
+      fault(cat(" asks for ", quote(*word), ", and no device computes in it"));
+      return;
+    }
+  for (const auto& [what, word] :
+       {std::pair("parameters", policy->params), std::pair("outputs", policy->output)})
+    if (format_of(word) != DType::f32) {
+      fault(cat(" asks for ", what, " in ", word))
+          .hint("parameters and losses are always f32; what is computed between may be bf16");
+      return;
+    }
 }
 
 }  // namespace
 
+DType TrainerConfig::compute() const {
+  const std::optional<Policy> policy = parse_policy(mp);
+  return policy ? format_of(policy->compute).value_or(DType::f32) : DType::f32;
+}
+
+std::string TrainerConfig::precision() const {
+  return compute() == DType::bf16 ? "p=f32,c=bf16" : "f32";
+}
+
 void TrainerConfig::validate(config::Problems& p) const {
-  std::vector<std::string> dtypes;
-  const bool policy = parse_policy(mp, dtypes);
-  const auto f32 = [](const std::string& d) { return d == "f32" || d == "float32" || d == "full"; };
-  const auto other = std::find_if_not(dtypes.begin(), dtypes.end(), f32);
-  if (!policy)
-    p.add("mp", cat(p.name("mp"), " = ", quote(mp), " is not a precision policy"))
-        .allowed("f32")
-        .hint("a policy is one format, or one each for p (parameters), c (compute), o (output)");
-  else if (other != dtypes.end())
-    p.add("mp", cat(p.name("mp"), " = ", quote(mp), " asks for ", quote(*other),
-                    ", and no device computes in it"))
-        .allowed("f32");
+  check_precision(mp, p);
   if (communicator == "single" && ranks > 1)
     p.add("ranks", cat(p.name("ranks"), " = ", ranks, " needs ranks that can talk to each other"),
           {"communicator"})

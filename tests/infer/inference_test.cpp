@@ -15,12 +15,14 @@ namespace {
 
 /// A loss and log-softmax of the logits behind it are computed by different kernels.
 constexpr double kLossTolerance = 2e-5;
+/// Logits of a few units, of activations that have 8 bits.
+constexpr double kBf16LogitTolerance = 0.05;
 constexpr int64_t kBatch = 3;
 
 struct Small {
-  explicit Small(const char* device = "cpu", int threads = 1)
+  explicit Small(const char* device = "cpu", int threads = 1, DType compute = DType::f32)
       : backend(device::make_backend(device, threads)),
-        model({models::entry("gpt2"), config}, kSmallVocab, kBatch, *backend) {
+        model({models::entry("gpt2"), config}, kSmallVocab, kBatch, *backend, compute) {
     testing::draw_parameters(model);
   }
 
@@ -105,4 +107,15 @@ TEST_CASE("any number of threads generates the same", "[infer]") {
   Small one, three("cpu", 3);
   CHECK(infer::generate(one.model, random_tokens(3), options) ==
         infer::generate(three.model, random_tokens(3), options));
+}
+
+TEST_CASE("in bf16 the logits are those of f32 but for rounding", "[infer]") {
+  Small exact("reference"), rounded("reference", 1, DType::bf16);
+  const std::vector<int32_t> tokens = random_tokens(5);
+  const auto expected = exact.model.next_logits(tokens), found = rounded.model.next_logits(tokens);
+  double worst = 0;
+  for (size_t i = 0; i < expected.size(); ++i)
+    worst = std::max(worst, std::abs(static_cast<double>(expected[i]) - found[i]));
+  CHECK(worst > 0);
+  CHECK(worst <= kBf16LogitTolerance);
 }

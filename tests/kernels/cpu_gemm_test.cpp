@@ -1,12 +1,15 @@
 // Tiled matrix products against double precision, and the promises about their bits.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <random>
+#include <span>
 #include <vector>
 
+#include "base/bf16.h"
 #include "kernels/cpu/gemm.h"
 
 using namespace levanter;
@@ -54,6 +57,14 @@ ProductShape shape_of(const Case& c) {
 
 struct Operands {
   std::vector<float> a, b, c;
+
+  /// The values that bf16 keeps: products of them have the tolerance of f32 ones.
+  Operands rounded() const {
+    Operands r = *this;
+    for (auto* values : {&r.a, &r.b})
+      for (float& x : *values) x = Bf16(x);
+    return r;
+  }
 };
 Operands operands_of(const Case& c, uint32_t seed) {
   const int64_t g = c.gap;
@@ -64,11 +75,15 @@ Operands operands_of(const Case& c, uint32_t seed) {
 std::vector<float> run(const ProductShape& shape, Store store, const Operands& operands,
                        int threads) {
   Products products(threads);
-  const Gemm gemm(products, shape, store);
+  const Gemm gemm(products, shape);
   ThreadPool pool(threads);
-  const auto scratch = scratch_for(gemm.scratch_bytes_per_worker() * static_cast<size_t>(threads));
+  const auto scratch = scratch_for(gemm.run_scratch_bytes(threads));
   std::vector<float> c = operands.c;
-  gemm.run(pool, operands.a.data(), operands.b.data(), c.data(), scratch.get());
+  const bool narrow = shape.factors == DType::bf16;
+  const std::vector<Bf16> a(operands.a.begin(), operands.a.end());
+  const std::vector<Bf16> b(operands.b.begin(), operands.b.end());
+  const Factors wide{operands.a.data(), operands.b.data()}, rounded{a.data(), b.data()};
+  gemm.run(pool, narrow ? rounded : wide, c.data(), store, scratch.get());
   return c;
 }
 
@@ -97,6 +112,9 @@ void check_product(const Case& test, const Operands& operands, const std::vector
   REQUIRE(worst <= kTolerance * std::sqrt(static_cast<double>(s.k)) + kRounding);
 }
 
+/// Long enough for B to be packed first, both ways that it can lie.
+const Case kPackedCases[] = {{513, 700, 390}, {1030, 257, 390}, {2048, 401, 126}, {2100, 770, 70}};
+
 const Case kCases[] = {
     {1, 1, 1},     {1, 7, 5},      {5, 1, 7},     {7, 5, 1},      {2, 3, 4},
     {13, 17, 19},  {64, 64, 32},   {65, 31, 127}, {100, 65, 128}, {257, 130, 33},
@@ -121,13 +139,88 @@ TEST_CASE("products agree with double precision in every order and spacing", "[k
   }
 }
 
+TEST_CASE("products whose second factor is packed agree with double precision", "[kernels]") {
+  for (const Case& base : kPackedCases) {
+    for (const Order b : {Order::kRows, Order::kColumns}) {
+      for (const Order a : {Order::kRows, Order::kColumns}) {
+        const Case test = {base.m, base.n, base.k, a, b, 0};
+        const Operands operands = operands_of(test, 5);
+        const TileGrid grid = tile_grid(shape_of(test));
+        const bool long_enough = base.m >= 2048 || b == Order::kRows;
+        REQUIRE(grid.packs_b == (a == Order::kRows && long_enough));
+        ProductShape narrow = shape_of(test);
+        narrow.factors = DType::bf16;
+        REQUIRE(tile_grid(narrow).packs_a == (a == Order::kColumns && long_enough));
+        REQUIRE(tile_grid(narrow).packs_b == long_enough);
+        for (const Store store : {Store::kOverwrite, Store::kAdd})
+          check_product(test, operands, run(shape_of(test), store, operands, 2), store);
+      }
+    }
+  }
+}
+
+TEST_CASE("rows of the first factor that are apart leave the second as it lies", "[kernels]") {
+  const Case test = {1030, 257, 390, Order::kRows, Order::kRows, 3};
+  REQUIRE_FALSE(tile_grid(shape_of(test)).packs_b);
+  const Operands operands = operands_of(test, 8);
+  check_product(test, operands, run(shape_of(test), Store::kAdd, operands, 2), Store::kAdd);
+}
+
+TEST_CASE("packing changes no bit of a tile", "[kernels]") {
+  Products products(1);
+  for (const DType type : {DType::f32, DType::bf16}) {
+    if (type == DType::bf16 && !multiplies_bf16()) continue;
+    for (const Case& test : {Case{64, 384, 768}, Case{1, 65, 70}, Case{130, 128, 3072}}) {
+      ProductShape shape = shape_of(test);
+      shape.factors = type;
+      const Operands o = operands_of(test, 6).rounded();
+      const std::vector<Bf16> a(o.a.begin(), o.a.end()), b(o.b.begin(), o.b.end());
+      const bool narrow = type == DType::bf16;
+      const void* left = narrow ? static_cast<const void*>(a.data()) : o.a.data();
+      const void* right = narrow ? static_cast<const void*>(b.data()) : o.b.data();
+      const Product& plain = products.get(shape);
+      shape.packed_b = true;
+      const Product& packing = products.get(shape);
+      const auto scratch = scratch_for(std::max(plain.scratch_bytes(), packing.scratch_bytes()));
+      const auto packed = scratch_for(packing.packed_bytes());
+      std::vector<float> want(o.c.size()), got(o.c.size());
+      plain.run(0, left, right, want.data(), scratch.get());
+      packing.pack(0, right, packed.get());
+      packing.run(0, left, packed.get(), got.data(), scratch.get());
+      REQUIRE(got == want);
+    }
+  }
+}
+
+TEST_CASE("products of bf16 factors are summed in f32", "[kernels]") {
+  if (!multiplies_bf16()) {
+    WARN("skipped: this processor does not multiply bf16");
+    return;
+  }
+  for (const auto& cases : {std::span<const Case>(kCases), std::span<const Case>(kPackedCases)}) {
+    for (const Case& base : cases) {
+      for (const Order a : {Order::kRows, Order::kColumns}) {
+        for (const Order b : {Order::kRows, Order::kColumns}) {
+          const Case test = {base.m, base.n, base.k, a, b, base.m % 2 == 0 ? 0 : 2};
+          ProductShape shape = shape_of(test);
+          shape.factors = DType::bf16;
+          const Operands operands = operands_of(test, 7).rounded();
+          const std::vector<float> c = run(shape, Store::kAdd, operands, 2);
+          check_product(test, operands, c, Store::kAdd);
+          REQUIRE(run(shape, Store::kAdd, operands, 1) == c);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("adding gives the bits of a product and one addition", "[kernels]") {
   // k beyond 384, and transposed or spaced factors, are where a library's own sum rounds otherwise.
   for (const Case& test :
        {Case{384, 128, 768, Order::kColumns}, Case{100, 300, 1000, Order::kColumns},
         Case{65, 128, 768, Order::kColumns, Order::kRows, 5},
         Case{64, 200, 500, Order::kRows, Order::kColumns, 1},
-        Case{90, 4500, 64, Order::kRows, Order::kColumns}}) {
+        Case{90, 4500, 64, Order::kRows, Order::kColumns}, Case{1100, 200, 500}}) {
     const ProductShape shape = shape_of(test);
     const Operands operands = operands_of(test, 2);
     const std::vector<float> product = run(shape, Store::kOverwrite, operands, 1);
@@ -144,8 +237,9 @@ TEST_CASE("adding gives the bits of a product and one addition", "[kernels]") {
 }
 
 TEST_CASE("the bits do not depend on threads or on where the rows of C stand", "[kernels]") {
-  for (Case test : {Case{768, 384, 128, Order::kRows, Order::kColumns},
-                    Case{384, 128, 768, Order::kColumns}, Case{500, 65, 300}}) {
+  for (Case test :
+       {Case{768, 384, 128, Order::kRows, Order::kColumns}, Case{384, 128, 768, Order::kColumns},
+        Case{500, 65, 300}, Case{1100, 700, 90}}) {
     const ProductShape shape = shape_of(test);
     const Operands operands = operands_of(test, 3);
     const std::vector<float> one = run(shape, Store::kOverwrite, operands, 1);
@@ -175,9 +269,9 @@ TEST_CASE("a result without elements is no work", "[kernels]") {
   Products products(1);
   ThreadPool pool(1);
   for (const Case& test : {Case{0, 4, 3}, Case{4, 0, 3}}) {
-    const Gemm gemm(products, shape_of(test), Store::kOverwrite);
+    const Gemm gemm(products, shape_of(test));
     REQUIRE(gemm.tiles() == 0);
-    gemm.run(pool, nullptr, nullptr, nullptr, nullptr);
+    gemm.run(pool, {}, nullptr, Store::kOverwrite, nullptr);
   }
 }
 

@@ -379,40 +379,149 @@ TEST_CASE("layer norm works without weight and bias, and in place", "[kernels]")
   REQUIRE(same_bits(x, y));
 }
 
-TEST_CASE("attention rows respect limit and segments and give the log of the sum", "[kernels]") {
-  constexpr float kScale = 0.3f;
+namespace {
+
+/// A tile of scores in some place of the mask.
+struct TileCase {
+  int64_t keys, queries, diagonal, window;
+  float soft_cap = 0, keep = 1;
+  bool segments = false;
+};
+
+const std::vector<TileCase> kTiles = {
+    {1, 16, 0, 1 << 20},        {7, 16, 3, 1 << 20},
+    {64, 64, 0, 1 << 20},       {131, 64, 67, 1 << 20},
+    {40, 32, 1 << 20, 2 << 20}, {70, 48, 6, 9},
+    {33, 16, -20, 1 << 20},     {70, 48, 30, 1, 5.0f},
+    {20, 32, -3, 50, 0, 0.8f},  {50, 32, 18, 20, 2.0f, 0.7f, true},
+};
+
+struct TileArrays {
+  std::vector<int32_t> key_segments, query_segments;
+  ScoreTile tile;
+  explicit TileArrays(const TileCase& c) {
+    for (int32_t i = 0; i < c.keys; ++i) key_segments.push_back(i / 9);
+    for (int32_t i = 0; i < c.queries; ++i) query_segments.push_back(i % 4);
+    tile = {.keys = c.keys, .queries = c.queries, .scale = 0.3f, .soft_cap = c.soft_cap};
+    tile.diagonal = c.diagonal, tile.window = c.window, tile.keep = c.keep;
+    if (c.segments) {
+      tile.key_segments = key_segments.data();
+      tile.query_segments = query_segments.data();
+    }
+    tile.random = {7, 9, (uint64_t{1} << 32) - 300}, tile.counters = 11;
+  }
+  bool seen(int64_t r, int64_t c) const {
+    const bool inside = r - c <= tile.diagonal && r - c > tile.diagonal - tile.window;
+    return inside && (tile.key_segments == nullptr || tile.key_segments[r] == query_segments[c]);
+  }
+  bool kept(int64_t r, int64_t c) const {
+    const Key key = {tile.random.key_hi, tile.random.key_lo};
+    const uint64_t counter = tile.random.counter + static_cast<uint64_t>(r + c * tile.counters);
+    return tile.keep == 1 || uniform_from_bits(random_bits(key, counter)) < tile.keep;
+  }
+  /// The score, and its derivative by 0.3 q.k.
+  std::pair<double, double> score(double product) const {
+    const double x = double{tile.scale} * product, cap = tile.soft_cap;
+    if (cap == 0) return {x, 1};
+    return {cap * std::tanh(x / cap), 1 - std::tanh(x / cap) * std::tanh(x / cap)};
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the softmax of a tile respects mask, cap and dropout, column by column", "[kernels]") {
   for (const VectorKernels* kernels : runnable_vector_kernels()) {
-    for (const int64_t n : kSizes) {
-      for (const int64_t limit : {int64_t{1}, (n + 1) / 2, n}) {
-        for (const bool segmented : {false, true}) {
-          std::vector<int32_t> segments(static_cast<size_t>(n));
-          for (size_t i = 0; i < segments.size(); ++i) segments[i] = static_cast<int32_t>(i % 3);
-          const KeyMask mask = {limit, segmented ? segments.data() : nullptr, 0};
-          const std::vector<float> s = random_values(n, 12, 5.0), dp = random_values(n, 13);
-          const auto allowed = [&](size_t i) {
-            return static_cast<int64_t>(i) < limit && (!segmented || segments[i] == 0);
-          };
-          double total = 0;
-          for (size_t i = 0; i < s.size(); ++i)
-            total += allowed(i) ? std::exp(double{kScale} * s[i]) : 0;
-          std::vector<double> p_want, ds_want;
-          for (size_t i = 0; i < s.size(); ++i) {
-            p_want.push_back(allowed(i) ? std::exp(double{kScale} * s[i]) / total : 0);
-            ds_want.push_back(p_want[i] * (dp[i] - 0.5) * kScale);
-          }
-          Guarded p(s), again(s), ds(dp);
-          const float lse = kernels->attention_softmax(p.data(), n, kScale, mask);
-          kernels->attention_recompute(again.data(), n, kScale, lse, mask);
-          kernels->attention_backward(ds.data(), p.data(), ds.data(), 0.5f, kScale, n);
-          INFO(kernels->isa << " n " << n << " limit " << limit << " segmented " << segmented);
-          REQUIRE((p.intact() && again.intact() && ds.intact()));
-          REQUIRE(std::abs(lse - std::log(total)) <=
-                  1e-6 * std::max(1.0, std::abs(std::log(total))));
-          check_near(p.content(), p_want, kRowTolerance);
-          check_near(again.content(), p_want, kRowTolerance);
-          check_near(ds.content(), ds_want, kRowTolerance);
-          for (size_t i = 0; i < s.size(); ++i) {
-            if (!allowed(i)) REQUIRE((p.content()[i] == 0.0f && again.content()[i] == 0.0f));
+    for (const TileCase& c : kTiles) {
+      const TileArrays arrays(c);
+      const std::vector<float> products = random_values(c.keys * c.queries, 12, 5.0);
+      Guarded s(products), norm(c.queries), lse(c.queries);
+      kernels->attention_softmax(s.data(), norm.data(), lse.data(), arrays.tile);
+      INFO(kernels->isa << " keys " << c.keys << " queries " << c.queries << " diagonal "
+                        << c.diagonal << " window " << c.window);
+      REQUIRE((s.intact() && norm.intact() && lse.intact()));
+      const std::vector<float> got = s.content();
+      for (int64_t q = 0; q < c.queries; ++q) {
+        const auto column = static_cast<size_t>(q);
+        double total = 0;
+        for (int64_t r = 0; r < c.keys; ++r) {
+          const double x = arrays.score(products[static_cast<size_t>(r * c.queries + q)]).first;
+          total += arrays.seen(r, q) ? std::exp(x) : 0;
+        }
+        if (total == 0) REQUIRE(lse.content()[column] == -INFINITY);
+        if (total > 0) REQUIRE(std::abs(lse.content()[column] - std::log(total)) <= 5e-6);
+        for (int64_t r = 0; r < c.keys; ++r) {
+          const size_t at = static_cast<size_t>(r * c.queries + q);
+          const bool there = arrays.seen(r, q) && arrays.kept(r, q);
+          const double want =
+              there ? std::exp(arrays.score(products[at]).first) / total / c.keep : 0;
+          REQUIRE(std::abs(got[at] * norm.content()[column] - want) <= kRowTolerance);
+          if (!there) REQUIRE(got[at] == 0.0f);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("the backward pass of a tile recomputes probabilities and their gradient", "[kernels]") {
+  for (const VectorKernels* kernels : runnable_vector_kernels()) {
+    for (const TileCase& c : kTiles) {
+      const TileArrays arrays(c);
+      const int64_t n = c.keys * c.queries;
+      const std::vector<float> products = random_values(n, 12, 5.0), dp = random_values(n, 13);
+      const std::vector<float> delta = random_values(c.queries, 14);
+      std::vector<float> lse(static_cast<size_t>(c.queries), 9.0f);
+      lse[3] = INFINITY;  // a column that is not there
+      Guarded s(products), ds(dp);
+      kernels->attention_backward(s.data(), ds.data(), lse.data(), delta.data(), arrays.tile);
+      INFO(kernels->isa << " keys " << c.keys << " queries " << c.queries << " diagonal "
+                        << c.diagonal << " window " << c.window);
+      REQUIRE((s.intact() && ds.intact()));
+      for (int64_t r = 0; r < c.keys; ++r) {
+        for (int64_t q = 0; q < c.queries; ++q) {
+          const size_t at = static_cast<size_t>(r * c.queries + q), column = static_cast<size_t>(q);
+          const auto [x, slope] = arrays.score(products[at]);
+          const double p = arrays.seen(r, q) ? std::exp(x - lse[column]) : 0;
+          const double kept = arrays.kept(r, q) ? 1 : 0;
+          const double want = p * (kept / c.keep * dp[at] - delta[column]) * slope;
+          REQUIRE(std::abs(s.content()[at] - kept * p) <= kRowTolerance);
+          REQUIRE(std::abs(ds.content()[at] - want) <= 3 * kRowTolerance);
+          if (p == 0) REQUIRE((s.content()[at] == 0.0f && ds.content()[at] == 0.0f));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a NaN score spreads over its column only", "[kernels]") {
+  for (const VectorKernels* kernels : runnable_vector_kernels()) {
+    std::vector<float> s = random_values(20 * 16, 14), norm(16), lse(16);
+    s[5 * 16 + 3] = NAN;
+    const ScoreTile tile = {.keys = 20, .queries = 16};
+    kernels->attention_softmax(s.data(), norm.data(), lse.data(), tile);
+    for (size_t c = 0; c < 16; ++c) {
+      REQUIRE(std::isnan(norm[c]) == (c == 3));
+      REQUIRE(std::isnan(lse[c]) == (c == 3));
+    }
+  }
+}
+
+TEST_CASE("a transpose leaves the values and scales by column", "[kernels]") {
+  for (const VectorKernels* kernels : runnable_vector_kernels()) {
+    for (const int64_t rows : {1, 4, 7, 16, 33}) {
+      for (const int64_t columns : {1, 3, 8, 19, 64}) {
+        const int64_t from_stride = columns + 3, to_stride = rows + 2;
+        const std::vector<float> from = random_values(rows * from_stride, 5),
+                                 factor = random_values(columns, 6);
+        for (const bool scaled : {false, true}) {
+          std::vector<float> to(static_cast<size_t>(columns * to_stride), kPoison);
+          kernels->transpose(to.data(), to_stride, from.data(), from_stride, rows, columns,
+                             scaled ? factor.data() : nullptr);
+          for (int64_t c = 0; c < columns; ++c) {
+            for (int64_t r = 0; r < to_stride; ++r) {
+              const float value = from[static_cast<size_t>(r % rows * from_stride + c)];
+              const float want = scaled ? value * factor[static_cast<size_t>(c)] : value;
+              REQUIRE(to[static_cast<size_t>(c * to_stride + r)] == (r < rows ? want : kPoison));
+            }
           }
         }
       }
@@ -420,45 +529,45 @@ TEST_CASE("attention rows respect limit and segments and give the log of the sum
   }
 }
 
-TEST_CASE("a query without any key gets zeros and an lse of minus infinity", "[kernels]") {
-  const VectorKernels& kernels = vector_kernels();
-  const std::vector<int32_t> segments(20, 1);
-  std::vector<float> s = random_values(20, 14), again = s;
-  const KeyMask mask = {20, segments.data(), 2};
-  const float lse = kernels.attention_softmax(s.data(), 20, 1.0f, mask);
-  kernels.attention_recompute(again.data(), 20, 1.0f, lse, mask);
-  REQUIRE(lse == -INFINITY);
-  REQUIRE(s == std::vector<float>(20, 0.0f));
-  REQUIRE(again == s);
-}
-
 TEST_CASE("cross entropy of a row agrees with double precision", "[kernels]") {
   constexpr float kScale = 0.01f;
   for (const VectorKernels* kernels : runnable_vector_kernels()) {
     for (const int64_t n : kSizes) {
-      for (const double spread : {1.0, 30.0}) {
-        const std::vector<float> logits = random_values(n, 15, spread);
-        const int64_t target = n / 2;
-        double top = logits[0], total = 0;
-        for (float x : logits) top = std::max(top, double{x});
-        for (float x : logits) total += std::exp(x - top);
-        const double lse_want = top + std::log(total);
-        std::vector<double> want;
-        for (float x : logits) want.push_back(kScale * std::exp(x - lse_want));
-        want[static_cast<size_t>(target)] -= kScale;
-        Guarded row(logits), kept(logits);
-        float loss, only_loss;
-        const float lse = kernels->cross_entropy(row.data(), n, target, kScale, true, &loss);
-        kernels->cross_entropy(kept.data(), n, target, kScale, false, &only_loss);
-        INFO(kernels->isa << " n " << n << " spread " << spread);
-        REQUIRE((row.intact() && kept.intact()));
-        REQUIRE(loss == only_loss);
-        REQUIRE(kept.content() == logits);
-        REQUIRE(std::abs(lse - lse_want) <= 1e-6 * std::max(1.0, std::abs(lse_want)));
-        const double loss_want = lse_want - logits[static_cast<size_t>(target)];
-        REQUIRE(std::abs(loss - loss_want) <= 1e-6 * std::max(1.0, loss_want));
-        for (size_t i = 0; i < want.size(); ++i) {
-          REQUIRE(std::abs(row.content()[i] - want[i]) <= kRowTolerance * kScale);
+      for (const float cap : {0.0f, 4.0f}) {
+        for (const float z_loss : {0.0f, 0.02f}) {
+          for (const double spread : {1.0, 30.0}) {
+            const std::vector<float> products = random_values(n, 15, spread);
+            const auto target = static_cast<size_t>(n / 2);
+            std::vector<double> logits, want;
+            for (float x : products) logits.push_back(cap > 0 ? cap * std::tanh(x / cap) : x);
+            const double top = *std::max_element(logits.begin(), logits.end());
+            double total = 0;
+            for (double x : logits) total += std::exp(x - top);
+            const double lse_want = top + std::log(total);
+            for (size_t i = 0; i < logits.size(); ++i) {
+              const double p = std::exp(logits[i] - lse_want);
+              const double slope = cap > 0 ? 1 - logits[i] / cap * logits[i] / cap : 1;
+              const double g = p * (1 + 2 * z_loss * lse_want) - (i == target);
+              want.push_back(kScale * g * slope);
+            }
+            CrossEntropyRow of = {static_cast<int64_t>(target), kScale, z_loss, cap, true};
+            Guarded row(products), kept(products);
+            float loss, only_loss;
+            const float lse = kernels->cross_entropy(row.data(), n, of, &loss);
+            of.gradient = false;
+            kernels->cross_entropy(kept.data(), n, of, &only_loss);
+            INFO(kernels->isa << " n " << n << " spread " << spread << " cap " << cap << " z "
+                              << z_loss);
+            REQUIRE((row.intact() && kept.intact()));
+            REQUIRE(loss == only_loss);
+            if (cap == 0) REQUIRE(kept.content() == products);
+            REQUIRE(std::abs(lse - lse_want) <= 1e-6 * std::max(1.0, std::abs(lse_want)));
+            const double loss_want = lse_want - logits[target];
+            REQUIRE(std::abs(loss - loss_want) <= 1e-6 * std::max(1.0, loss_want));
+            for (size_t i = 0; i < want.size(); ++i) {
+              REQUIRE(std::abs(row.content()[i] - want[i]) <= kRowTolerance * kScale);
+            }
+          }
         }
       }
     }
@@ -541,9 +650,8 @@ TEST_CASE("all instruction sets give the same bits", "[kernels]") {
       kernels.layer_norm_weight_block(dx.data(), dx.data() + size, other.data(), row.data(), mean,
                                       rstd, 3, size);
       all.insert(all.end(), dx.begin(), dx.end());
-      all.push_back(kernels.attention_softmax(row.data(), size, 0.7f, {size}));
-      kernels.attention_recompute(row.data() + size, size, 0.7f, 1.0f, {size});
-      all.push_back(kernels.cross_entropy(row.data() + 2 * size, size, 0, 0.1f, true, &loss));
+      all.push_back(kernels.cross_entropy(row.data() + 2 * size, size,
+                                          {size / 2, 0.1f, 0.01f, 3.0f, true}, &loss));
       all.insert(all.end(), row.begin(), row.end());
       std::vector<float> p(other.begin(), other.begin() + size), m(p), v(p);
       for (float& value : v) value *= value;
@@ -551,11 +659,47 @@ TEST_CASE("all instruction sets give the same bits", "[kernels]") {
                     {1e-3f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.3f, 0.2f, 1.0f});
       all.insert(all.end(), p.begin(), p.end());
     }
+    for (const TileCase& c : kTiles) {
+      const TileArrays arrays(c);
+      const int64_t size = c.keys * c.queries;
+      std::vector<float> s = random_values(size, 22, 3.0), again = s, dp = random_values(size, 23);
+      std::vector<float> norm(static_cast<size_t>(c.queries)), lse(norm);
+      kernels.attention_softmax(s.data(), norm.data(), lse.data(), arrays.tile);
+      kernels.attention_backward(again.data(), dp.data(), lse.data(), norm.data(), arrays.tile);
+      for (const auto* values : {&s, &norm, &lse, &again, &dp}) {
+        all.insert(all.end(), values->begin(), values->end());
+      }
+    }
     return all;
   };
   const std::vector<float> first = results(*tables[0]);
   for (const VectorKernels* kernels : tables) {
     INFO(tables[0]->isa << " against " << kernels->isa);
     REQUIRE(same_bits(first, results(*kernels)));
+  }
+}
+
+TEST_CASE("a matrix turned over has its columns as rows, on every level", "[kernels]") {
+  for (const VectorKernels* kernels : runnable_vector_kernels()) {
+    for (const auto& [rows, columns] :
+         {std::pair<int64_t, int64_t>{1, 1}, {16, 16}, {17, 33}, {64, 5}, {3, 100}, {48, 31}}) {
+      const int64_t x_row = columns + 3, y_row = rows + 2;
+      std::vector<uint32_t> x4(static_cast<size_t>(rows * x_row)), y4(columns * y_row, 7);
+      for (size_t i = 0; i < x4.size(); ++i) x4[i] = static_cast<uint32_t>(i * 2654435761u);
+      std::vector<uint16_t> x2(x4.begin(), x4.end()), y2(columns * y_row, 7);
+      kernels->transpose_4(y4.data(), y_row, x4.data(), x_row, rows, columns);
+      kernels->transpose_2(y2.data(), y_row, x2.data(), x_row, rows, columns);
+      bool equal = true;
+      for (int64_t c = 0; c < columns; ++c) {
+        for (int64_t r = 0; r < y_row; ++r) {
+          const auto to = static_cast<size_t>(c * y_row + r);
+          const auto from = static_cast<size_t>(r * x_row + c);
+          equal = equal && y4[to] == (r < rows ? x4[from] : 7u);
+          equal = equal && y2[to] == (r < rows ? x2[from] : 7u);
+        }
+      }
+      INFO(kernels->isa << " " << rows << " x " << columns);
+      REQUIRE(equal);
+    }
   }
 }

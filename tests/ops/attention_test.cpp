@@ -17,6 +17,8 @@ struct Case {
   Axes q, k;
   bool causal, segments;
   double dropout;
+  int64_t window = 0;
+  double soft_cap = 0;
 };
 
 const Axes kQ = {{"batch", 2}, {"position", 3}, {"kv_head", 2}, {"head_dim", 3}};
@@ -51,6 +53,11 @@ const std::vector<Case> kCases = {
      true,
      false,
      0},
+    {"window", kQ, kK, true, false, 0, 2},
+    {"a window of one", kQ, kK, true, false, 0, 1},
+    {"a window wider than the keys", kQ, kK, true, false, 0, 9},
+    {"cap", kQ, kK, false, false, 0, 0, 0.5},
+    {"everything", kGrouped, kGroupedKeys, true, true, 0.3, 2, 1.5},
 };
 
 std::vector<Array> operands(const Case& c) {
@@ -67,6 +74,8 @@ std::vector<Array> operands(const Case& c) {
 AttentionOptions options(const Case& c, const std::vector<NamedArray>& in) {
   return {.scale = kScale,
           .causal = c.causal,
+          .window = c.window,
+          .soft_cap = c.soft_cap,
           .segment_ids = c.segments ? in[3] : NamedArray(),
           .dropout_rate = c.dropout,
           .dropout_keys = c.dropout > 0 ? in.back() : NamedArray()};
@@ -87,12 +96,13 @@ Build plain(const Case& c) {
     Axes axes = attention_lse_axes(c.q);
     axes.push_back(key);
     NamedArray scores = dot(in[0], in[1], axes) * kScale;
+    if (c.soft_cap > 0) scores = tanh(scores / c.soft_cap) * c.soft_cap;
     const NamedArray never = constant(graph, -1e9, real);
-    if (c.causal) {
-      const NamedArray later =
-          map(Map::kLess, broadcast(iota(graph, position, real), {position, key}),
-              iota(graph, key, real));
-      scores = select(later, never, scores);
+    const NamedArray queries = broadcast(iota(graph, position, real), {position, key});
+    if (c.causal) scores = select(map(Map::kLess, queries, iota(graph, key, real)), never, scores);
+    if (c.window > 0) {
+      const NamedArray last_gone = queries - static_cast<double>(c.window);
+      scores = select(map(Map::kLessEqual, iota(graph, key, real), last_gone), never, scores);
     }
     if (c.segments) {
       const NamedArray theirs = rename(in[3], "position", "key_position");
@@ -119,7 +129,7 @@ std::vector<double> weights(const Case& c, const std::vector<Array>& in,
   std::vector<double> p;
   double total = 0;
   for (int64_t s = 0; s < keys; ++s) {
-    bool seen = !c.causal || s <= t;
+    bool seen = (!c.causal || s <= t) && (c.window == 0 || s > t - c.window);
     if (c.segments)
       seen =
           seen && at(in[3], query) == at(in[3], {{"batch", position_of("batch")}, {"position", s}});
@@ -128,6 +138,7 @@ std::vector<double> weights(const Case& c, const std::vector<Array>& in,
       const auto one = join({{"head_dim", d}, {"key_position", s}}, query);
       score += kScale * at(in[0], one) * at(in[1], one);
     }
+    if (c.soft_cap > 0) score = c.soft_cap * std::tanh(score / c.soft_cap);
     p.push_back(seen ? std::exp(score) : 0);
     total += p.back();
   }
@@ -225,6 +236,28 @@ TEST_CASE("attention refuses operands that do not fit, naming them", "[ops]") {
              Catch::Contains("segment_ids are not i32"));
   CHECK_THAT(error(kCases[6], {q, k, k, random_keys({{"kv_head", 2}}, 1)}),
              Catch::Contains("dropout_keys' axes are not q's first ones"));
+  Case window = kCases[1];
+  window.window = 2;
+  CHECK_THAT(error(window, {q, k, k}), Catch::Contains("a window is a number of keys"));
+  Case cap = kCases[0];
+  cap.soft_cap = -1;
+  CHECK_THAT(error(cap, {q, k, k}), Catch::Contains("the soft cap is below 0"));
+}
+
+TEST_CASE("attention's cost counts the pairs that mask and window leave", "[ops]") {
+  const auto flops = [](bool causal, int64_t window) {
+    Graph graph;
+    const NamedArray q = input(graph, {DType::f32, kQ}, 0), k = input(graph, {DType::f32, kK}, 1);
+    const NamedArray o = attention(q, k, k, {.causal = causal, .window = window});
+    const Node& node = graph.node(o.value().node);
+    return node.op->cost(node, graph.input_types(node)).flops;
+  };
+  const double one = 2 * 2 * 2 * 2 * 3;  // two products, batch, heads, multiply and add, head_dim
+  CHECK(flops(false, 0) == 9 * one);
+  CHECK(flops(true, 0) == 6 * one);
+  CHECK(flops(true, 2) == 5 * one);
+  CHECK(flops(true, 1) == 3 * one);
+  CHECK(flops(true, 100) == 6 * one);
 }
 
 TEST_CASE("attention with dropout needs keys and a rate below 1", "[ops]") {

@@ -8,22 +8,35 @@ using namespace levanter::testing;
 
 namespace {
 
-const Build kLoss = [](const auto& in) {
-  return std::vector{linear_xent(in[0], in[1], in[2], in[3]).loss};
-};
-const Build kBoth = [](const auto& in) {
-  const LinearXent out = linear_xent(in[0], in[1], in[2], in[3]);
-  return std::vector{out.loss, out.token_loss};
-};
+constexpr LinearXentOptions kPlainOptions = {};
+constexpr LinearXentOptions kAllOptions[] = {
+    {}, {.z_loss = 0.3}, {.soft_cap = 1.2}, {.z_loss = 0.2, .soft_cap = 0.7}};
+
+Build loss_of(const LinearXentOptions& options) {
+  return [options](const auto& in) {
+    return std::vector{linear_xent(in[0], in[1], in[2], in[3], options).loss};
+  };
+}
+Build both_of(const LinearXentOptions& options) {
+  return [options](const auto& in) {
+    const LinearXent out = linear_xent(in[0], in[1], in[2], in[3], options);
+    return std::vector{out.loss, out.token_loss};
+  };
+}
+const Build kLoss = loss_of(kPlainOptions), kBoth = both_of(kPlainOptions);
 /// The definition, with the full logits.
-const Build kPlain = [](const auto& in) {
-  const Axis vocab{"vocab", in[1].axes().size_of("vocab")};
-  Axes axes = in[2].axes();
-  axes.push_back(vocab);
-  const NamedArray logits = dot(in[0], in[1], axes);
-  const NamedArray token_loss = log(sum(exp(logits), {vocab})) - gather(logits, "vocab", in[2]);
-  return std::vector{sum(token_loss * in[3], in[2].axes())};
-};
+Build plain(const LinearXentOptions& options) {
+  return [options](const auto& in) {
+    const Axis vocab{"vocab", in[1].axes().size_of("vocab")};
+    Axes axes = in[2].axes();
+    axes.push_back(vocab);
+    NamedArray logits = dot(in[0], in[1], axes);
+    if (options.soft_cap > 0) logits = tanh(logits / options.soft_cap) * options.soft_cap;
+    const NamedArray lse = log(sum(exp(logits), {vocab}));
+    const NamedArray token_loss = lse - gather(logits, "vocab", in[2]);
+    return std::vector{sum((token_loss + lse * lse * options.z_loss) * in[3], in[2].axes())};
+  };
+}
 
 struct Case {
   const char* name;
@@ -60,7 +73,8 @@ std::vector<Array> operands(const Case& c) {
 TEST_CASE("linear_xent's gradients are those of central differences", "[ops]") {
   for (const Case& c : kCases) {
     INFO(c.name);
-    CHECK(worst_gradient_error(kLoss, operands(c)) < kGradientTolerance);
+    for (const LinearXentOptions& options : kAllOptions)
+      CHECK(worst_gradient_error(loss_of(options), operands(c)) < kGradientTolerance);
   }
 }
 
@@ -68,7 +82,9 @@ TEST_CASE("linear_xent's own rule agrees with backprop through the full logits",
   for (const Case& c : kCases)
     for (const size_t which : {0, 1, 3}) {
       INFO(c.name);
-      CHECK(rule_difference(kLoss, kPlain, operands(c), which) < kRoundingTolerance);
+      for (const LinearXentOptions& options : kAllOptions)
+        CHECK(rule_difference(loss_of(options), plain(options), operands(c), which) <
+              kRoundingTolerance);
     }
 }
 
@@ -81,26 +97,52 @@ TEST_CASE("a cotangent other than 1 scales linear_xent's gradients", "[ops]") {
 }
 
 TEST_CASE("linear_xent takes the values of its formula", "[ops]") {
-  for (const Case& c : kCases) {
-    INFO(c.name);
-    const auto in = operands(c);
-    const auto embed = indices({{"embed", c.h.size_of("embed")}});
-    double loss = 0;
-    const Array token_loss = looped(c.targets, [&](const auto& token) {
-      double total = 0, target = 0;
-      for (const auto& word : indices({{"vocab", c.weight.size_of("vocab")}})) {
-        double logit = 0;
-        for (const auto& e : embed) logit += at(in[0], join(token, e)) * at(in[1], join(word, e));
-        total += std::exp(logit);
-        if (static_cast<double>(word[0].at) == at(in[2], token)) target = logit;
-      }
-      loss += (std::log(total) - target) * at(in[3], token);
-      return std::log(total) - target;
-    });
-    const auto y = evaluate(kBoth, in);
-    CHECK(std::abs(y[0].values[0] - loss) < kRoundingTolerance);
-    CHECK(difference(y[1], token_loss) < kRoundingTolerance);
-  }
+  for (const Case& c : kCases)
+    for (const LinearXentOptions& options : kAllOptions) {
+      INFO(c.name);
+      const auto in = operands(c);
+      const auto embed = indices({{"embed", c.h.size_of("embed")}});
+      double loss = 0;
+      const Array token_loss = looped(c.targets, [&](const auto& token) {
+        double total = 0, target = 0;
+        for (const auto& word : indices({{"vocab", c.weight.size_of("vocab")}})) {
+          double logit = 0;
+          for (const auto& e : embed) logit += at(in[0], join(token, e)) * at(in[1], join(word, e));
+          if (options.soft_cap > 0) logit = options.soft_cap * std::tanh(logit / options.soft_cap);
+          total += std::exp(logit);
+          if (static_cast<double>(word[0].at) == at(in[2], token)) target = logit;
+        }
+        const double lse = std::log(total);
+        loss += (lse - target + options.z_loss * lse * lse) * at(in[3], token);
+        return lse - target;
+      });
+      const auto y = evaluate(both_of(options), in);
+      CHECK(std::abs(y[0].values[0] - loss) < kRoundingTolerance);
+      CHECK(difference(y[1], token_loss) < kRoundingTolerance);
+    }
+}
+
+TEST_CASE("losses of other options keep their own gradients beside one another", "[ops]") {
+  const auto in = operands(kCases[0]);
+  const auto gradient_of = [](const LinearXentOptions& options) {
+    return [options](const auto& x) {
+      const NamedArray wrt[] = {x[0]};
+      return backprop(linear_xent(x[0], x[1], x[2], x[3], options).loss, wrt)[0];
+    };
+  };
+  const Build together = [&](const auto& x) {
+    return std::vector{linear_xent(x[0], x[1], x[2], x[3]).loss, gradient_of({.z_loss = 0.3})(x),
+                       gradient_of({.soft_cap = 1.2})(x)};
+  };
+  const auto all = evaluate(together, in, DType::f32);
+  const auto alone = [&](const Build& build) { return evaluate(build, in, DType::f32)[0]; };
+  CHECK(same_bits({all[0]}, {alone(kLoss)}));
+  CHECK(same_bits({all[1]}, {alone([&](const auto& x) {
+                    return std::vector{gradient_of({.z_loss = 0.3})(x)};
+                  })}));
+  CHECK(same_bits({all[2]}, {alone([&](const auto& x) {
+                    return std::vector{gradient_of({.soft_cap = 1.2})(x)};
+                  })}));
 }
 
 TEST_CASE("large logits do not overflow linear_xent", "[ops]") {
@@ -158,4 +200,6 @@ TEST_CASE("linear_xent refuses operands that do not fit", "[ops]") {
              Catch::Contains("targets are not i32"));
   CHECK_THAT(with(3, random_real({{"batch", 2}}, 1)),
              Catch::Contains("token_scale is not one a token"));
+  CHECK_THAT(trace_error(loss_of({.soft_cap = -1}), in),
+             Catch::Contains("z_loss or the soft cap is below 0"));
 }

@@ -133,3 +133,38 @@ TEST_CASE("canonicalise changes no bit and nothing the second time", "[passes]")
                     run(decompose(duplicate(random.function), *backend), random.inputs, *backend)));
   }
 }
+
+TEST_CASE("a cast to f32 and back to bf16 is no cast, the other way round it rounds", "[passes]") {
+  const auto casts_of = [](DType dtype, DType through) {
+    Function f("test");
+    f.result("y", cast(cast(f.argument("x", {dtype, kX}), through), dtype));
+    return count_nodes(canonicalise(f), "cast");
+  };
+  CHECK(casts_of(DType::bf16, DType::f32) == 0);
+  CHECK(casts_of(DType::f32, DType::bf16) == 2);
+}
+
+TEST_CASE("bf16 is reduced without being widened first", "[passes]") {
+  const auto reduced = [](Reduce kind) {
+    Function f("test");
+    f.result("y",
+             reduce(kind, cast(f.argument("x", {DType::bf16, kX}), DType::f32), {{"embed", 3}}));
+    return f;
+  };
+  const auto backend = make_backend("reference");
+  const std::vector<Array> x = {random_array({DType::bf16, kX}, 5)};
+  for (const Reduce kind : {Reduce::kSum, Reduce::kMax, Reduce::kMin}) {
+    CHECK(count_nodes(canonicalise(reduced(kind)), "cast") == 0);
+    CHECK(
+        same_bits(run(canonicalise(reduced(kind)), x, *backend), run(reduced(kind), x, *backend)));
+  }
+}
+
+TEST_CASE("an argument plus a product of bf16 factors becomes one node", "[passes]") {
+  Function f("test");
+  const NamedArray acc = f.argument("acc", {DType::f32, {{"embed", 3}}});
+  const NamedArray a = f.argument("a", {DType::bf16, kX});
+  const NamedArray b = f.argument("b", {DType::bf16, {{"batch", 2}}});
+  f.result("y", acc + dot(a, b, {{"embed", 3}}), 0);
+  CHECK(count_nodes(canonicalise(f), "dot_add") == 1);
+}

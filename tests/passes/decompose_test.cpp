@@ -95,3 +95,19 @@ TEST_CASE("a primitive that the backend lacks is our own bug", "[passes]") {
   CHECK_THAT(error_of([&] { decompose(duplicate(f), Claiming("map", false)); }),
              Catch::Contains("forwarding has no kernel for map"));
 }
+
+TEST_CASE("a composite of bf16 is its f32 form between casts", "[passes]") {
+  Function f("test");
+  const NamedArray x = f.argument("x", {DType::bf16, kX});
+  f.result("y", gelu(x, Gelu::kTanh));
+  Function g("test");
+  const NamedArray same = g.argument("x", {DType::bf16, kX});
+  g.result("y", cast(gelu(cast(same, DType::f32), Gelu::kTanh), DType::bf16));
+  const auto backend = make_backend("reference");
+  const std::vector<Array> inputs = {random_array({DType::bf16, kX}, 1)};
+  const Function plain = decompose(duplicate(f), *backend);
+  CHECK(count_nodes(plain, "gelu") == 0);
+  CHECK(count_nodes(plain, "cast") == 2);
+  CHECK(same_bits(run(duplicate(plain), inputs, *backend),
+                  run(decompose(std::move(g), *backend), inputs, *backend)));
+}

@@ -71,7 +71,7 @@ Function trace(const Build& build, const std::vector<Array>& inputs, DType real)
   std::vector<NamedArray> arguments;
   for (const Array& input : inputs) {
     Type type = input.type;
-    if (is_float(type.dtype)) type.dtype = real;
+    if (is_float(type.dtype) && type.dtype != DType::bf16) type.dtype = real;
     arguments.push_back(function.argument("x", type));
   }
   for (const NamedArray& out : build(arguments)) function.result("y", out);

@@ -31,7 +31,7 @@ using Build = std::function<std::vector<NamedArray>(const std::vector<NamedArray
 /// A backend by name: "reference" or "cpu".
 std::unique_ptr<Backend> make_backend(const std::string& name, int threads = 1);
 
-/// The function of `build` over inputs of these types, f32 and f64 ones as `real`.
+/// The function of `build` over inputs of these types, f32 and f64 ones as `real`; bf16 stays.
 Function trace(const Build& build, const std::vector<Array>& inputs, DType real = DType::f64);
 /// Compiles a function as it stands and runs it once in poisoned memory: its results, where donated
 /// read from the argument's buffer.

@@ -24,6 +24,7 @@ Gpt2Config tiny_model_with_dropout();
 struct StepPlan {
   int64_t microbatch = 2, microbatches = 6, groups = 6, ranks = 1;
   bool optimise = true;
+  DType compute = DType::f32;
   bool debug = false;
   std::optional<uint64_t> schedule_seed = {};
 };

@@ -8,6 +8,7 @@
 #include "data/loader.h"
 #include "support/evaluate.h"
 #include "support/fault.h"
+#include "support/forwarding_backend.h"
 #include "support/tiny_run.h"
 
 using namespace levanter;
@@ -60,6 +61,23 @@ TEST_CASE("the vocabulary is the config's, else the tokenizer's", "[train]") {
   CHECK_THAT(error, Catch::Contains("c.toml:"));
 }
 
+TEST_CASE("bf16 on a device without products of it is refused, and f32 offered", "[train]") {
+  class Without final : public ForwardingBackend {
+   public:
+    bool multiplies_bf16() const override { return false; }
+  };
+  const TinyRun run;
+  const TrainConfig mixed = run.config("a", "mp = \"p=f32,c=bf16\"\n"),
+                    plain = run.config("b", "mp = \"f32\"\n");
+  const std::string error =
+      failure_of(ErrorKind::kConfig, [&] { train::require_precision(mixed, Without()); });
+  CHECK_THAT(error, Catch::Contains("trainer.mp = \"p=f32,c=bf16\" needs products of bf16"));
+  CHECK_THAT(error, Catch::Contains("a.toml:"));
+  CHECK_THAT(error, Catch::Contains("allowed  \"f32\""));
+  CHECK_NOTHROW(train::require_precision(plain, Without()));
+  CHECK_NOTHROW(train::require_precision(mixed, *make_backend("reference")));
+}
+
 TEST_CASE("a rank's step is what the config cuts out for it", "[train]") {
   const TinyRun run;
   const TrainConfig config =
@@ -101,4 +119,27 @@ TEST_CASE("the memory that may be used is some, and no more than the machine has
   CHECK(train::memory_limit() > 0);
   CHECK(train::memory_limit() <=
         static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE));
+}
+
+TEST_CASE("the memory of a process is limited by its control group and those around it",
+          "[train]") {
+  const TemporaryFolder groups;
+  const auto write = [&](const std::string& folder, const char* file, const char* text) {
+    make_directories(groups / folder);
+    write_file_atomic(join_path(groups / folder, file), text);
+  };
+  write("a", "memory.max", "5000\n");
+  write("a/b", "memory.max", "max\n");
+  write("a/b/c", "memory.max", "700\n");
+  write("memory/job", "memory.limit_in_bytes", "300\n");
+  const auto limit = [&](const char* text) {
+    return train::cgroup_memory_limit(text, groups.path());
+  };
+  CHECK(limit("0::/a/b\n") == 5000);
+  CHECK(limit("0::/a/b/c\n") == 700);
+  CHECK(limit("5:cpu,memory:/job\n") == 300);
+  CHECK(limit("5:cpu:/job\n0::/other\n") == -1);
+  CHECK(limit("") == -1);
+  write(".", "memory.max", "600\n");
+  CHECK(limit("0::/a/b/c\n") == 600);
 }

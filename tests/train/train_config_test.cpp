@@ -108,10 +108,20 @@ TEST_CASE("a warm-up longer than the run is accepted and cut", "[train]") {
   CHECK(config.schedule().at(5) == 0.5);
 }
 
-TEST_CASE("precision policies that come out as f32 are accepted", "[train]") {
+TEST_CASE("precision policies come out as f32, or as f32 parameters and bf16 arithmetic",
+          "[train]") {
+  const auto precision = [](const char* mp) {
+    const TrainerConfig trainer = parse(cat("[trainer]\nmp = \"", mp, "\"\n")).trainer;
+    CHECK((trainer.compute() == DType::bf16) == (trainer.precision() == "p=f32,c=bf16"));
+    return trainer.precision();
+  };
   for (const char* mp : {"f32", "float32", "p=f32,c=f32", "params=float32,compute=f32,output=f32"})
-    CHECK_NOTHROW(parse(cat("[trainer]\nmp = \"", mp, "\"\n")));
-  for (const char* mp : {"bf16", "p=f32,c=bf16", "f16", "p=f32,p=f32", "p=", "", "c", "p=f32,"})
+    CHECK(precision(mp) == "f32");
+  for (const char* mp : {"p=f32,c=bf16", "c=bfloat16", "compute=bf16, params=float32",
+                         "p=f32,c=bfloat16,o=f32", "params=full,compute=bfloat16"})
+    CHECK(precision(mp) == "p=f32,c=bf16");
+  for (const char* mp : {"bf16", "p=bf16,c=bf16", "p=f32,c=bf16,o=bf16", "f16", "p=f32,c=f16",
+                         "p=f32,p=f32", "p=", "", "c", "p=f32,"})
     CHECK_THROWS_AS(parse(cat("[trainer]\nmp = \"", mp, "\"\n")), Error);
 }
 
@@ -142,6 +152,8 @@ TEST_CASE("a resumed run may change what does not bear on its bits", "[train]") 
   CHECK(resume("microbatch_size = 12\ngradient_groups = 1\n").empty());  // what they are anyway
   CHECK(resume("microbatch_size = 6\n") ==
         Keys{"trainer.microbatch_size", "trainer.gradient_groups"});
+  CHECK(resume("mp = \"float32\"\n").empty());
+  CHECK(resume("mp = \"p=f32,c=bf16\"\n") == Keys{"trainer.mp"});
   CHECK(resume("seed = 5\n") == Keys{"trainer.seed"});
   CHECK(resume("[optimizer]\nbeta2 = 0.99\n") == Keys{"optimizer.beta2"});
   CHECK(resume("[data]\nshuffle = false\n") == Keys{"data.shuffle"});

@@ -1,0 +1,68 @@
+#include "infer/packing.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "passes/passes.h"
+
+namespace levanter::infer {
+
+namespace {
+
+constexpr int64_t kAlignment = 64;
+
+bool reads(const Executable& reader, const std::string& name) {
+  const auto& arguments = reader.arguments();
+  return std::any_of(arguments.begin(), arguments.end(),
+                     [&](const Argument& argument) { return argument.name == name; });
+}
+
+}  // namespace
+
+Packing::Packing(const std::vector<nn::Param>& params,
+                 std::initializer_list<const Executable*> readers) {
+  for (size_t i = 0; i < params.size(); ++i) {
+    const auto wants = [name = packed_name(params[i].path)](const Executable* reader) {
+      return reader && reads(*reader, name);
+    };
+    if (std::none_of(readers.begin(), readers.end(), wants)) continue;
+    packed_.push_back({i, params[i].path, params[i].type, bytes_});
+    const int64_t size = params[i].type.elements() * size_of(DType::bf16);
+    bytes_ += (size + kAlignment - 1) / kAlignment * kAlignment;
+  }
+}
+
+std::vector<size_t> Packing::params() const {
+  std::vector<size_t> indices;
+  for (const Packed& p : packed_) indices.push_back(p.param);
+  return indices;
+}
+
+Function Packing::function() const {
+  Function f("pack", Graph(DType::f32, DType::bf16));
+  Origin origin;
+  origin.phase = Phase::kUpdate;
+  const OriginScope scope(f.graph, origin, false);
+  for (const Packed& p : packed_) f.result(packed_name(p.path), pack(f.argument(p.path, p.type)));
+  return f;
+}
+
+std::vector<std::byte*> Packing::places(std::byte* memory) const {
+  std::vector<std::byte*> places;
+  for (const Packed& p : packed_) places.push_back(memory + p.offset);
+  return places;
+}
+
+void Packing::append_arguments(const Executable& reader, std::byte* memory,
+                               std::vector<std::byte*>& arguments) const {
+  for (size_t i = arguments.size(); i < reader.arguments().size(); ++i) {
+    const std::string& name = reader.arguments()[i].name;
+    const auto found = std::find_if(packed_.begin(), packed_.end(),
+                                    [&](const Packed& p) { return packed_name(p.path) == name; });
+    LEV_CHECK(found != packed_.end(), cat(name, " is not packed"));
+    arguments.push_back(memory + found->offset);
+  }
+}
+
+}  // namespace levanter::infer

@@ -1,0 +1,47 @@
+// The packed forms of parameters that compiled functions read: which, where, and what makes them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <vector>
+
+#include "nn/scope.h"
+#include "runtime/executable.h"
+
+namespace levanter::infer {
+
+/// Packed parameters lie one after the other, each from a multiple of 64 bytes, in the parameters'
+/// own order.
+class Packing {
+ public:
+  Packing() = default;
+  /// What the readers' hoisted functions (see hoist_packs) have among their arguments.
+  Packing(const std::vector<nn::Param>& params, std::initializer_list<const Executable*> readers);
+
+  bool empty() const { return packed_.empty(); }
+  int64_t bytes() const { return bytes_; }
+  /// Indices of the parameters that are packed.
+  std::vector<size_t> params() const;
+  /// The function that packs.
+  ///   arguments  the parameters of params()
+  ///   results    their packed forms
+  Function function() const;
+  /// Where function()'s results are in `memory`, which has bytes().
+  std::vector<std::byte*> places(std::byte* memory) const;
+  /// Completes the reader's arguments, of which those before the packed parameters are there.
+  void append_arguments(const Executable& reader, std::byte* memory,
+                        std::vector<std::byte*>& arguments) const;
+
+ private:
+  struct Packed {
+    size_t param;
+    std::string path;
+    Type type;
+    int64_t offset;
+  };
+  std::vector<Packed> packed_;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace levanter::infer
