@@ -1,8 +1,11 @@
-// levanter bench: the machine's measured rate of products, and what a whole step reaches of it.
+// levanter bench: the machine's measured rate of products, and what a whole step and each of its
+// kernels reach of it.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <memory>
+#include <optional>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -20,7 +23,8 @@ namespace levanter::commands {
 namespace {
 
 constexpr Option kOptions[] = {
-    {"config", "FILE", "step: the configuration to time"},
+    {"config", "FILE",
+     "step, kernels: the configuration to time; gemm: a model whose own products to add"},
     {"steps", "N", "step: how many to time, the median counts; default 10"},
     {"device", "NAME", "gemm: cpu or reference; default cpu"},
     {"threads", "N", "gemm: threads; default: what the machine allows"},
@@ -31,52 +35,128 @@ double now_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-int run_gemm(const Arguments& a) {
-  if (!a.overrides.empty() || a.values.contains("config"))
-    throw Error(ErrorKind::kConfig, "bench gemm reads no configuration")
-        .at(a.overrides.empty() ? cat("--config ", a.text("config")) : a.overrides[0])
-        .hint("--device and --threads choose what is timed");
-  const auto backend = device::make_backend(a.text("device", "cpu"),
-                                            static_cast<int>(a.integer("threads", 0, 0, 1024)));
-  const auto rates = train::measure_products(*backend, 2);
-  double best = 0;
+constexpr double kSecondsOfPeak = 0.5;  // on each side of what is timed
+
+/// The standard sizes, and with a step those of its model with the microbatch's tokens.
+std::vector<train::ProductSize> product_sizes(const train::CompiledStep* step) {
+  const auto standard = train::standard_products();
+  std::vector<train::ProductSize> sizes(standard.begin(), standard.end());
+  if (!step) return sizes;
+  const auto& shape = step->options.shape;
+  for (const train::ProductSize& size :
+       train::model_products(step->params, shape.batch * shape.position))
+    sizes.push_back(size);
+  return sizes;
+}
+
+/// The vocabulary without looking at a text: what the config or the tokenizer says, else that of
+/// a small alphabet.
+int64_t bench_vocab(const TrainConfig& config) {
+  return config.model->vocab_size.value_or(config.data.tokenizer->vocab_size().value_or(65));
+}
+
+/// The rates of one type on one number of threads.
+struct Peak {
+  DType dtype;
+  int threads;
+  std::vector<train::ProductRate> rates;
+  double best() const { return train::best_rate(rates); }
+};
+
+std::string json_of(const Peak& peak) {
   std::string rows;
-  for (const train::ProductRate& r : rates) {
-    best = std::max(best, r.gflops_per_second);
-    rows += a.has("json")
-                ? cat(rows.empty() ? "" : ", ", "{\"m\": ", r.m, ", \"n\": ", r.n, ", \"k\": ", r.k,
-                      ", \"gflops_per_second\": ", format_fixed(r.gflops_per_second, 1), "}")
-                : cat("f32  ", r.m, " x ", r.n, " x ", r.k, "  ",
-                      format_fixed(r.gflops_per_second, 1), " GFLOP/s\n");
+  for (const train::ProductRate& r : peak.rates)
+    rows += cat(rows.empty() ? "" : ", ", "{\"m\": ", r.size.m, ", \"n\": ", r.size.n,
+                ", \"k\": ", r.size.k,
+                ", \"gflops_per_second\": ", format_fixed(r.gflops_per_second, 1), "}");
+  return cat("\"peak_gflops_per_second\": ", format_fixed(peak.best(), 1),
+             ", \"dtype\": ", quote(name_of(peak.dtype)), ", \"threads\": ", peak.threads,
+             ", \"products\": [", rows, "]");
+}
+
+std::string text_of(const Peak& peak) {
+  std::string text;
+  for (const train::ProductRate& r : peak.rates)
+    text += cat(name_of(peak.dtype), "  ", r.size.m, " x ", r.size.n, " x ", r.size.k, "  ",
+                format_fixed(r.gflops_per_second, 1), " GFLOP/s\n");
+  return cat(text, "peak ", name_of(peak.dtype), " ", format_fixed(peak.best(), 1), " GFLOP/s, ",
+             peak.threads, peak.threads == 1 ? " thread\n" : " threads\n");
+}
+
+/// With one thread and with all, or with as many as were asked for; f32, and bf16 where the
+/// machine multiplies it.
+int run_gemm(const Arguments& a) {
+  std::optional<train::CompiledStep> step;
+  std::optional<TrainConfig> config;
+  const std::string device = a.text("device", "cpu");
+  const auto all = device::make_backend(device, static_cast<int>(a.integer("threads", 0, 0, 1024)));
+  if (a.values.contains("config")) {
+    config = load_train_config(a.text("config"), a.overrides);
+    step.emplace(train::step_options(*config, bench_vocab(*config), 0), *all);
+  } else if (!a.overrides.empty()) {
+    throw Error(ErrorKind::kConfig, "bench gemm without a configuration has nothing to override")
+        .at(a.overrides[0])
+        .hint("--config names one; --device and --threads choose what is timed");
   }
-  print(a.has("json")
-            ? cat("{\"peak_gflops_per_second\": ", format_fixed(best, 1), ", \"dtype\": \"f32\"",
-                  ", \"threads\": ", backend->threads(), ", \"products\": [", rows, "]}\n")
-            : cat(rows, "peak ", format_fixed(best, 1), " GFLOP/s, ", backend->threads(),
-                  " threads\n"));
+  const std::vector<train::ProductSize> sizes = product_sizes(step ? &*step : nullptr);
+  std::vector<Peak> peaks;
+  const auto measure = [&](const Backend& backend) {
+    for (const DType dtype : {DType::f32, DType::bf16})
+      if (dtype == DType::f32 || backend.multiplies_bf16())
+        peaks.push_back({dtype, backend.threads(),
+                         train::measure_products(backend, dtype, sizes, 2 * kSecondsOfPeak)});
+  };
+  measure(*all);  // f32 on all threads is the first
+  if (!a.values.contains("threads") && all->threads() > 1)
+    measure(*device::make_backend(device, 1));
+  std::string text;
+  for (const Peak& peak : peaks)
+    text += a.has("json") ? cat(text.empty() ? "" : ", ", "{", json_of(peak), "}") : text_of(peak);
+  print(a.has("json") ? cat("{", json_of(peaks[0]), ", \"peaks\": [", text, "]}\n") : text);
   return 0;
 }
 
-/// Seconds by kind of op.
+std::string kind_of(const Node& node) {
+  std::string name = node.op->name;
+  if (node.body) name += cat(" ", members_of(node));
+  if (name == "map") name += cat(" ", name_of(static_cast<Map>(node.attributes.code)));
+  if (node.origin.phase == Phase::kBackward) name += " backward";
+  return name;
+}
+
+/// Seconds and work by kind of op.
 class Profile final : public StepObserver {
  public:
+  struct Row {
+    double seconds = 0, flops = 0, bytes = 0;
+    int64_t count = 0;
+  };
+
+  void know(const Executable& executable) { costs_.merge(executable.step_costs()); }
   void before(const Node&) override { start_ = now_seconds(); }
   void after(const Node& node, const std::string&, void* const*) override {
-    std::string name = node.op->name;
-    if (node.body) name += cat(" ", members_of(node));
-    if (name == "map") name += cat(" ", name_of(static_cast<Map>(node.attributes.code)));
-    seconds_[name] += now_seconds() - start_;
+    const double seconds = now_seconds() - start_;
+    const auto cost = costs_.find(&node);
+    Row& row = rows_[kind_of(node)];
+    row.seconds += seconds;
+    ++row.count;
+    if (cost == costs_.end()) return;
+    row.flops += cost->second.flops;
+    row.bytes += cost->second.bytes;
   }
-  std::vector<std::pair<double, std::string>> sorted() const {
-    std::vector<std::pair<double, std::string>> rows;
-    for (const auto& [name, seconds] : seconds_) rows.emplace_back(seconds, name);
-    std::sort(rows.rbegin(), rows.rend());
+  /// The slowest kind first.
+  std::vector<std::pair<std::string, Row>> sorted() const {
+    std::vector<std::pair<std::string, Row>> rows(rows_.begin(), rows_.end());
+    std::stable_sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
+      return a.second.seconds > b.second.seconds;
+    });
     return rows;
   }
 
  private:
   double start_ = 0;
-  std::map<std::string, double> seconds_;
+  std::map<std::string, Row> rows_;
+  std::map<const Node*, StepCost> costs_;
 };
 
 /// A whole optimizer step on random ids.
@@ -84,7 +164,7 @@ class StepBench {
  public:
   StepBench(const TrainConfig& config, const Backend& backend)
       : config_(config),
-        vocab_(config.model->vocab_size.value_or(config.data.tokenizer->vocab_size().value_or(65))),
+        vocab_(bench_vocab(config)),
         engine_(train::CompiledStep(train::step_options(config, vocab_, 0), backend), backend),
         schedule_(config.schedule()) {
     const auto count = static_cast<size_t>(config.microbatch_size() * config.model->max_seq_len);
@@ -134,54 +214,140 @@ class StepBench {
   int64_t step_ = 0;
 };
 
-std::string profile_table(StepBench& bench) {
+/// Three steps, watched.
+Profile profile_of(StepBench& bench, double& total) {
   Profile profile;
+  const train::CompiledStep& step = bench.engine().step();
+  profile.know(step.gradients);
+  if (step.gradients_next) profile.know(*step.gradients_next);
+  profile.know(step.update);
+  if (step.pack) profile.know(*step.pack);
   bench.engine().observe(&profile);
-  double total = 0;
+  total = 0;
   for (int i = 0; i < 3; ++i) total += bench.run();
   bench.engine().observe(nullptr);
+  return profile;
+}
+
+std::string profile_table(StepBench& bench) {
+  double total = 0;
   std::string text;
-  for (const auto& [seconds, name] : profile.sorted())
-    if (seconds > 0.002 * total)
-      text += cat("  ", format_fixed(100 * seconds / total, 1), " %  ", name, "\n");
+  for (const auto& [name, row] : profile_of(bench, total).sorted())
+    if (row.seconds > 0.002 * total)
+      text += cat("  ", format_fixed(100 * row.seconds / total, 1), " %  ", name, "\n");
   return text;
 }
 
-int run_step(const Arguments& a) {
+TrainConfig config_to_bench(const Arguments& a) {
   if (!a.values.contains("config"))
-    throw Error(ErrorKind::kConfig, "bench step needs a configuration").allowed("--config FILE");
-  const TrainConfig config = load_train_config(a.text("config"), a.overrides);
+    throw Error(ErrorKind::kConfig, cat("bench ", a.words[0], " needs a configuration"))
+        .allowed("--config FILE");
+  TrainConfig config = load_train_config(a.text("config"), a.overrides);
   if (config.trainer.ranks != 1)
-    throw Error(ErrorKind::kConfig, "bench step times one rank")
+    throw Error(ErrorKind::kConfig, cat("bench ", a.words[0], " times one rank"))
         .at(config.where("trainer.ranks"))
         .allowed("1");
-  const auto backend = device::make_backend(config.trainer.device,
-                                            static_cast<int>(config.trainer.threads.value_or(0)));
+  return config;
+}
+
+std::unique_ptr<Backend> backend_to_bench(const TrainConfig& config) {
+  auto backend = device::make_backend(config.trainer.device,
+                                      static_cast<int>(config.trainer.threads.value_or(0)));
   train::require_precision(config, *backend);
+  return backend;
+}
+
+/// The best rate of any product, in the type that the run multiplies.
+double peak_now(const TrainConfig& config, const Backend& backend,
+                const train::CompiledStep& step) {
+  return train::best_rate(train::measure_products(backend, config.trainer.compute(),
+                                                  product_sizes(&step), kSecondsOfPeak));
+}
+
+int run_step(const Arguments& a) {
+  const TrainConfig config = config_to_bench(a);
+  const auto backend = backend_to_bench(config);
+  const double began = now_seconds();
   StepBench bench(config, *backend);
+  const double ready = now_seconds() - began;
   const int64_t steps = a.integer("steps", 10, 1, 1000000);
+  double peak = peak_now(config, *backend, bench.engine().step());
   for (int i = 0; i < 3; ++i) bench.run();
   std::vector<double> times;
   for (int64_t i = 0; i < steps; ++i) times.push_back(bench.run());
   std::nth_element(times.begin(), times.begin() + steps / 2, times.end());
   const double seconds = times[static_cast<size_t>(steps / 2)];
-  double peak = 0;
-  for (const train::ProductRate& r : train::measure_products(*backend, 0.5))
-    peak = std::max(peak, r.gflops_per_second);
+  peak = std::max(peak, peak_now(config, *backend, bench.engine().step()));
   const double rate = bench.engine().step().flops_per_token() * bench.tokens() / seconds / 1e9;
   if (a.has("json")) {
     print(cat("{\"tokens_per_second\": ", format_fixed(bench.tokens() / seconds, 1),
               ", \"ms_per_step\": ", format_fixed(seconds * 1e3, 3), ", \"gflops_per_second\": ",
               format_fixed(rate, 2), ", \"peak_gflops_per_second\": ", format_fixed(peak, 2),
-              ", \"fraction_of_peak\": ", format_fixed(rate / peak, 4), ", \"dtype\": ",
-              quote(config.trainer.mp), ", \"threads\": ", backend->threads(), "}\n"));
+              ", \"fraction_of_peak\": ", format_fixed(rate / peak, 4),
+              ", \"dtype\": ", quote(config.trainer.mp), ", \"threads\": ", backend->threads(),
+              ", \"ready_seconds\": ", format_fixed(ready, 3), "}\n"));
     return 0;
   }
   print(cat(format_fixed(seconds * 1e3, 2), " ms a step, ",
             format_count(std::llround(bench.tokens() / seconds)), " tokens/s, ",
             format_fixed(rate, 1), " GFLOP/s of ", format_fixed(peak, 1), " (",
-            format_fixed(100 * rate / peak, 1), " %), ", backend->threads(), " threads\n",
-            profile_table(bench)));
+            format_fixed(100 * rate / peak, 1), " %), ", backend->threads(), " threads, ready in ",
+            format_fixed(ready, 2), " s\n", profile_table(bench)));
+  return 0;
+}
+
+/// Bytes per second of the machine's memory: the best of sums of two long arrays.
+double memory_rate(const Backend& backend) {
+  constexpr int64_t kElements = 32 << 20;
+  const auto a = backend.allocate(kElements * 4), b = backend.allocate(kElements * 4);
+  double best = 1e30;
+  for (int i = 0; i < 5; ++i) {
+    const double start = now_seconds();
+    backend.add(reinterpret_cast<float*>(a->data()), reinterpret_cast<const float*>(b->data()),
+                kElements);
+    best = std::min(best, now_seconds() - start);
+  }
+  return 3.0 * kElements * 4 / best;
+}
+
+/// Every kernel of a step with what it reaches: of the product rate by its arithmetic, of the
+/// memory's by its operands and results. Above 100 % of the latter the cache has helped.
+int run_kernels(const Arguments& a) {
+  const TrainConfig config = config_to_bench(a);
+  const auto backend = backend_to_bench(config);
+  StepBench bench(config, *backend);
+  bench.run();
+  const double memory = memory_rate(*backend);
+  const double peak = peak_now(config, *backend, bench.engine().step()) * 1e9;
+  double total = 0;
+  const Profile profile = profile_of(bench, total);
+  std::string text = a.has("json")
+                         ? ""
+                         : cat("memory ", format_fixed(memory / 1e9, 1), " GB/s, products ",
+                               format_fixed(peak / 1e9, 1), " GFLOP/s, ", backend->threads(),
+                               " threads\nof time   of memory   of products   kernel\n");
+  const auto percent = [](double share, size_t width) {
+    const std::string number = format_fixed(100 * share, 1);
+    return cat(std::string(width - std::min(width, number.size()), ' '), number, " %");
+  };
+  for (const auto& [name, row] : profile.sorted()) {
+    const double of_memory = row.bytes / row.seconds / memory;
+    const double of_products = row.flops / row.seconds / peak;
+    if (a.has("json"))
+      text += cat(text.empty() ? "" : ", ", "{\"kernel\": ", quote(name),
+                  ", \"seconds\": ", row.seconds / static_cast<double>(row.count),
+                  ", \"calls\": ", row.count / 3,
+                  ", \"fraction_of_time\": ", format_fixed(row.seconds / total, 4),
+                  ", \"fraction_of_memory\": ", format_fixed(of_memory, 4),
+                  ", \"fraction_of_peak\": ", format_fixed(of_products, 4), "}");
+    else
+      text += cat(percent(row.seconds / total, 5), percent(of_memory, 10), percent(of_products, 12),
+                  "   ", name, "\n");
+  }
+  print(a.has("json") ? cat("{\"memory_gbytes_per_second\": ", format_fixed(memory / 1e9, 2),
+                            ", \"peak_gflops_per_second\": ", format_fixed(peak / 1e9, 2),
+                            ", \"threads\": ", backend->threads(), ", \"kernels\": [", text, "]}\n")
+                      : text);
   return 0;
 }
 
@@ -189,16 +355,21 @@ int run(const Arguments& a) {
   const std::string what = a.words.empty() ? "" : a.words[0];
   if (what == "gemm") return run_gemm(a);
   if (what == "step") return run_step(a);
+  if (what == "kernels") return run_kernels(a);
   throw Error(ErrorKind::kConfig, what.empty() ? "levanter bench needs a word for what to time"
                                                : cat("levanter bench cannot time ", quote(what)))
-      .allowed("gemm, step");
+      .allowed("gemm, step, kernels");
 }
 
 }  // namespace
 
 extern const CommandEntry bench_entry;
-const CommandEntry bench_entry = {
-    "bench", "the machine's rate of products, and a step's share", "gemm|step", 1, kOptions, true,
-    run};
+const CommandEntry bench_entry = {"bench",
+                                  "the machine's rate of products, and a step's share",
+                                  "gemm|step|kernels",
+                                  1,
+                                  kOptions,
+                                  true,
+                                  run};
 
 }  // namespace levanter::commands

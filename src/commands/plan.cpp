@@ -1,8 +1,11 @@
 // levanter plan: every byte that a run needs, before it starts.
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/strings.h"
 #include "commands/command.h"
 #include "device/backends.h"
+#include "runtime/plan_report.h"
 #include "train/setup.h"
 
 namespace levanter::commands {
@@ -15,11 +18,14 @@ constexpr Option kOptions[] = {
     {"json", "", "print one JSON object"},
 };
 
+std::string right(std::string_view text, size_t width) {
+  return cat(std::string(width - std::min(width, text.size()), ' '), text);
+}
+
 std::string line(std::string_view name, int64_t bytes) {
   std::string text = cat("  ", name);
   text.resize(std::max<size_t>(text.size(), 26), ' ');
-  std::string size = format_bytes(bytes);
-  return cat(text, std::string(12 - std::min<size_t>(12, size.size()), ' '), size, "\n");
+  return cat(text, right(format_bytes(bytes), 12), "\n");
 }
 
 /// The vocabulary: from the config if it says, else from the texts.
@@ -28,6 +34,27 @@ int64_t find_vocab(const TrainConfig& config) {
       config.data.components.empty())
     return train::vocab_size(config, nullptr);
   return train::vocab_size(config, train::load_data(config)->tokenizer().get());
+}
+
+/// The buffers of one sort that are alive where the arena is fullest: their sum, and the groups
+/// that make up most of it.
+std::string buffers(std::string_view title, std::vector<LiveBuffer> alive, bool saved) {
+  constexpr size_t kShown = 8;
+  std::erase_if(alive, [&](const LiveBuffer& b) { return b.saved_for_backward != saved; });
+  const std::vector<BufferGroup> groups = group_buffers(alive);
+  int64_t total = 0, listed = 0;
+  for (const BufferGroup& g : groups) total += g.bytes;
+  std::string text = line(title, total);
+  for (size_t i = 0; i < groups.size() && i < kShown; ++i) {
+    const BufferGroup& g = groups[i];
+    const std::string count = g.count > 1 ? cat(g.count, " x ") : "";
+    text += cat(right(format_bytes(g.bytes), 14), "  ", count, g.op, ", ", g.where, "\n");
+    listed += g.bytes;
+  }
+  if (listed < total)
+    text += cat(right(format_bytes(total - listed), 14), "  in ", groups.size() - kShown,
+                " smaller groups\n");
+  return text;
 }
 
 std::string report(const TrainConfig& config, const train::CompiledStep& step,
@@ -42,12 +69,8 @@ std::string report(const TrainConfig& config, const train::CompiledStep& step,
   text += cat("arena", line("", step.arena_bytes()).substr(5));
   text += cat("  lower bound ", format_bytes(step.gradients.arena_lower_bound()), "; fullest at ",
               step.gradients.peak_place(), "\n");
-  int64_t saved = 0;
-  const std::vector<LiveBuffer> peak = step.gradients.peak();
-  for (const LiveBuffer& b : peak) saved += b.saved_for_backward ? b.bytes : 0;
-  text += cat("  saved for backward ", format_bytes(saved), "; the largest:\n");
-  for (size_t i = 0; i < peak.size() && i < 5; ++i)
-    text += cat("    ", format_bytes(peak[i].bytes), "  ", peak[i].op, ", ", peak[i].where, "\n");
+  text += buffers("saved for backward", step.gradients.peak(), true);
+  text += buffers("working set", step.gradients.peak(), false);
   text += cat("workspace", line("", step.workspace_bytes()).substr(9));
   text += cat("loader", line("", need.loader).substr(6));
   text += cat("total", line("", need.total()).substr(5));
@@ -57,25 +80,97 @@ std::string report(const TrainConfig& config, const train::CompiledStep& step,
   return text;
 }
 
-/// What would fit: the largest smaller microbatch, first with the same remat, then with full.
-std::string advice(const std::string& file, std::span<const std::string> overrides,
-                   const TrainConfig& config, int64_t vocab, const Backend& backend,
-                   int64_t limit) {
-  for (const char* remat : {"", "full"})
-    for (int64_t size = config.microbatch_size(); size >= 1; --size) {
+/// One way to need less, as words for the command line, and what it would need.
+struct Way {
+  std::vector<std::string> words;
+  int64_t needed = 0;
+  double flops = 0;  ///< of a microbatch's gradients, a sequence
+};
+
+/// Plans again with changes to the config that was asked about.
+class Replanner {
+ public:
+  Replanner(const Arguments& a, int64_t vocab, const Backend& backend)
+      : arguments_(a), vocab_(vocab), backend_(backend) {}
+
+  Way plan(std::vector<std::string> words) const {
+    std::vector<std::string> changed = arguments_.overrides;
+    changed.insert(changed.end(), words.begin(), words.end());
+    const TrainConfig config = load_train_config(arguments_.text("config"), changed);
+    const train::CompiledStep step(train::step_options(config, vocab_, 0), backend_);
+    double flops = 0;
+    for (const auto& [op, count] : step.gradients.flops_by_op()) flops += count;
+    return {std::move(words), train::memory_total(step, config).needed(),
+            flops / static_cast<double>(config.microbatch_size())};
+  }
+
+ private:
+  const Arguments& arguments_;
+  int64_t vocab_;
+  const Backend& backend_;
+};
+
+/// Remat policies from the least recomputation to the most.
+constexpr const char* kPolicies[] = {"none",      "save_dots", "full",
+                                     "nested(2)", "nested(4)", "nested(8)"};
+
+/// Ways to need less: other policies with the same microbatch; then smaller microbatches, summed in
+/// one group, which takes one gradient array, down to the first that fits, first with the same
+/// policy, then with the others.
+std::vector<Way> find_ways(const Replanner& replanner, const TrainConfig& config, int64_t limit) {
+  const Way now = replanner.plan({});
+  std::vector<Way> ways;
+  std::vector<std::vector<std::string>> bases = {{}};
+  int64_t least = now.needed;
+  for (const char* policy : kPolicies) {
+    Way way = replanner.plan({cat("--model.gradient_checkpointing=", policy)});
+    if (way.needed >= least) continue;
+    least = way.needed;
+    bases.push_back(way.words);
+    ways.push_back(std::move(way));
+  }
+  for (const std::vector<std::string>& base : bases) {
+    bool fits = false;
+    for (int64_t size = config.microbatch_size() - 1; size >= 1 && !fits; --size) {
       if (config.trainer.train_batch_size % size != 0) continue;
-      std::vector<std::string> changed(overrides.begin(), overrides.end());
-      changed.push_back(cat("--trainer.microbatch_size=", size));
-      if (*remat) changed.push_back(cat("--model.gradient_checkpointing=", remat));
-      const TrainConfig other = load_train_config(file, changed);
-      const train::CompiledStep step(train::step_options(other, vocab, 0), backend);
-      const train::MemoryTotal need = train::memory_total(step, other);
-      if (need.needed() <= limit)
-        return cat("trainer.microbatch_size = ", size,
-                   *remat ? " with model.gradient_checkpointing = \"full\"" : "", " needs ",
-                   format_bytes(need.needed()));
+      std::vector<std::string> words = base;
+      words.push_back(cat("--trainer.microbatch_size=", size));
+      if (config.trainer.ranks == 1) words.push_back("--trainer.gradient_groups=1");
+      Way way = replanner.plan(std::move(words));
+      fits = way.needed <= limit;
+      if (way.needed < now.needed) ways.push_back(std::move(way));
     }
-  return "no microbatch fits; the parameters and the optimizer's state are too large";
+    if (fits) break;
+  }
+  for (Way& way : ways) way.flops = way.flops / now.flops - 1;
+  return ways;
+}
+
+/// The words as a shell takes them.
+std::string shell_words(std::vector<std::string> words) {
+  for (std::string& word : words)
+    if (word.find('(') != std::string::npos) word = cat("'", word, "'");
+  return join(words, " ");
+}
+
+/// What would fit, and what would not: each way with its total and its price.
+std::string advice(const std::vector<Way>& ways, int64_t limit) {
+  std::string text;
+  bool any = false;
+  for (const Way& way : ways) {
+    const bool fits = way.needed <= limit;
+    any = any || fits;
+    const double percent = 100 * way.flops;
+    const std::string price =
+        percent < 0.5 && percent > -0.5
+            ? ""
+            : cat(percent > 0 ? "+" : "", format_fixed(percent, 0), " % FLOPs");
+    text += cat(right(format_bytes(way.needed), 14), fits ? "  fits        " : "  does not fit",
+                right(price, 12), "  ", shell_words(way.words), "\n");
+  }
+  if (!any)
+    text += "  nothing of this fits; the parameters and the optimizer's state are too large\n";
+  return text;
 }
 
 int run(const Arguments& a) {
@@ -96,9 +191,8 @@ int run(const Arguments& a) {
               ", \"save_bytes\": ", need.save, ", \"fits\": ", fits, "}\n"));
   } else {
     print(report(config, step, need, limit));
-    print(fits ? "FITS\n" : "DOES NOT FIT\n");
-    if (!fits)
-      print(cat("  ", advice(a.text("config"), a.overrides, config, vocab, *backend, limit), "\n"));
+    print(fits ? "FITS\n" : "DOES NOT FIT; with a save it would need, with\n");
+    if (!fits) print(advice(find_ways({a, vocab, *backend}, config, limit), limit));
   }
   return fits ? 0 : static_cast<int>(ErrorKind::kDevice);
 }

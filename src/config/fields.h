@@ -161,6 +161,7 @@ struct Field {
   bool low_open = false, high_open = false;
   std::vector<std::string> words =
       {};  ///< what a string, or each in a list, may be; empty: anything
+  bool words_are_forms = false;
   bool is_required = false;
   bool is_free = false;
 
@@ -174,6 +175,12 @@ struct Field {
     return *this;
   }
   Field& one_of(std::vector<std::string> allowed) { return words = std::move(allowed), *this; }
+  /// What a string looks like where words alone cannot say it, "save(name, ...)"; the struct's
+  /// `validate` checks it.
+  Field& written_as(std::initializer_list<const char*> forms) {
+    words_are_forms = true;
+    return one_of(forms);
+  }
   /// The key must be there: it has no default.
   Field& required() { return is_required = true, *this; }
   /// A resumed run may use another value than the checkpoint's: the result's bits do not depend on

@@ -68,7 +68,8 @@ bool read_number(const Slot& slot, double& out) {
 bool bind_string(const Slot& slot) {
   if (slot.in.kind != Value::Kind::kString) return wrong_kind(slot);
   const auto& words = slot.field.words;
-  if (!words.empty() && std::find(words.begin(), words.end(), slot.in.text) == words.end()) {
+  if (!words.empty() && !slot.field.words_are_forms &&
+      std::find(words.begin(), words.end(), slot.in.text) == words.end()) {
     hint_nearest(refuse(slot, "is not one of the words allowed here"), slot.in.text, words);
     return false;
   }

@@ -38,6 +38,14 @@ std::string_view short_file(std::string_view file) {
   return file;
 }
 
+/// The index of `text` in a table, to which it is added where it is new.
+uint32_t intern(std::deque<std::string>& table, std::string_view text) {
+  for (size_t i = table.size(); i-- > 0;)
+    if (table[i] == text) return static_cast<uint32_t>(i);
+  table.emplace_back(text);
+  return static_cast<uint32_t>(table.size() - 1);
+}
+
 std::string place(const std::string& path, const std::source_location& where) {
   const std::string line = cat(short_file(where.file_name()), ":", where.line());
   return path.empty() ? line : cat(path, ", ", line);
@@ -106,12 +114,15 @@ std::string Graph::print_lines(const std::string& indent) const {
   return text;
 }
 
-uint32_t Graph::intern_path(std::string_view path) {
-  std::deque<std::string>& paths = tables_->paths;
-  for (size_t i = paths.size(); i-- > 0;)
-    if (paths[i] == path) return static_cast<uint32_t>(i);
-  paths.emplace_back(path);
-  return static_cast<uint32_t>(paths.size() - 1);
+uint32_t Graph::intern_path(std::string_view path) { return intern(tables_->paths, path); }
+
+void Graph::set_name(NodeId id, std::string_view name) {
+  nodes_[id].origin.name = intern(tables_->names, name);
+}
+
+NamedArray checkpoint_name(NamedArray x, std::string_view name) {
+  x.graph().set_name(x.value().node, name);
+  return x;
 }
 
 uint32_t Graph::add_region(Region region) {

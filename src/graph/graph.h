@@ -59,6 +59,7 @@ enum class Remat : uint8_t {
   kNone,      ///< keep all that backward needs
   kSaveDots,  ///< keep the region's inputs and the outputs of products and attention
   kFull,      ///< keep the region's inputs
+  kNames,     ///< keep the region's inputs and the values that carry one of its names
 };
 
 enum class Phase : uint8_t { kForward, kBackward, kUpdate };
@@ -67,6 +68,10 @@ enum class Phase : uint8_t { kForward, kBackward, kUpdate };
 struct Region {
   std::string name;
   Remat remat = Remat::kNone;
+  std::vector<std::string> saved = {};  ///< with kNames: the names, see checkpoint_name
+  /// Above 0: of the regions with this number, one after the other, only the first one's inputs are
+  /// kept; the others' are computed again when the backward pass reaches the last.
+  uint32_t group = 0;
 };
 
 /// Where a node comes from: module path, source line, region, phase, and which copy it is.
@@ -75,6 +80,7 @@ struct Origin {
   uint32_t region = 0;
   Phase phase = Phase::kForward;
   uint32_t generation = 0;  ///< above 0 for a rematerialised copy; copies are never merged
+  uint32_t name = 0;        ///< index into the graph's table of names that checkpoint_name gives
   std::source_location where;
 };
 
@@ -133,6 +139,9 @@ class Graph {
     keep_location_ = keep_location;
   }
   uint32_t intern_path(std::string_view path);
+  /// The name that checkpoint_name gave the node's values, or "".
+  const std::string& name(uint32_t id) const { return tables_->names[id]; }
+  void set_name(NodeId id, std::string_view name);
   uint32_t add_region(Region region);
 
   /// An empty graph with the same tables of paths and regions, for a pass to fill.
@@ -143,6 +152,7 @@ class Graph {
 
   struct Tables {
     std::deque<std::string> paths{""};
+    std::deque<std::string> names{""};
     std::deque<Region> regions{Region{}};
   };
   DType real_, compute_;
@@ -151,6 +161,10 @@ class Graph {
   Origin origin_;
   bool keep_location_ = false;
 };
+
+/// Returns x, which the remat policy save(name) then keeps, with the other outputs of its node. It
+/// makes no node and changes no number.
+NamedArray checkpoint_name(NamedArray x, std::string_view name);
 
 /// The program of a `fused` node: its i-th `input` node stands for the node's input i.
 struct Body {

@@ -44,7 +44,8 @@ struct Attention {
   NamedArray operator()(NamedArray x, const LmBatch& batch) const {
     const OriginScope at = scope.enter();
     const int64_t n = size.heads.size, sizes[] = {n, n, n};
-    const auto parts = partition(qkv(x), "kv_head", sizes);  // [batch, position, kv_head, head_dim]
+    const auto parts = partition(checkpoint_name(qkv(x), "qkv"), "kv_head",
+                                 sizes);  // [batch, position, kv_head, head_dim]
     const NamedArray k = rename(parts[1], "position", "key_position");
     const NamedArray v = rename(parts[2], "position", "key_position");
     AttentionOptions options;
@@ -52,7 +53,8 @@ struct Attention {
     options.segment_ids = batch.segment_ids;
     options.dropout_keys = weights_dropout.keys_for(batch.dropout_keys);
     options.dropout_rate = options.dropout_keys ? weights_dropout.rate : 0;
-    return dropout(out(attention(parts[0], k, v, options)), batch.dropout_keys);
+    const NamedArray o = checkpoint_name(attention(parts[0], k, v, options), "attn");
+    return dropout(checkpoint_name(out(o), "attn_out"), batch.dropout_keys);
   }
 
   nn::Scope scope;
@@ -71,7 +73,8 @@ struct Mlp {
 
   NamedArray operator()(NamedArray x, const LmBatch& batch) const {
     const OriginScope at = scope.enter();
-    return dropout(down(activate(up(x))), batch.dropout_keys);
+    const NamedArray h = checkpoint_name(activate(checkpoint_name(up(x), "mlp_up")), "mlp_act");
+    return dropout(checkpoint_name(down(h), "mlp_down"), batch.dropout_keys);
   }
 
   NamedArray activate(NamedArray x) const {
@@ -107,16 +110,11 @@ struct Block {
   Mlp mlp;
 };
 
-Remat remat_of(const Gpt2Config& c) {
-  if (c.gradient_checkpointing == "none") return Remat::kNone;
-  return c.gradient_checkpointing == "full" ? Remat::kFull : Remat::kSaveDots;
-}
-
 class Gpt2 final : public LanguageModel {
  public:
   Gpt2(const nn::Scope& root, const Gpt2Config& c, Axis vocab)
       : scope_(root / "transformer"),
-        remat_(remat_of(c)),
+        remat_(parse_remat_policy(c.gradient_checkpointing, Gpt2Config::checkpoint_names())),
         wte_(scope_ / "wte", vocab, Sizes(c).embed, nn::Init::normal(c.initializer_range)),
         wpe_(scope_ / "wpe", {"max_position", c.max_seq_len}, Sizes(c).embed,
              nn::Init::normal(c.initializer_range)),
@@ -134,9 +132,9 @@ class Gpt2 final : public LanguageModel {
   NamedArray hidden(const LmBatch& batch) const override {
     const OriginScope at = scope_.enter();
     NamedArray x = dropout_(wte_(batch.tokens) + wpe_(batch.positions), batch.dropout_keys);
-    for (const Block& block : blocks_) {
-      const OriginScope inside = block.scope.enter_region(remat_);
-      x = block(x, batch);
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+      const OriginScope inside = blocks_[i].scope.enter_region(remat_.region(i));
+      x = blocks_[i](x, batch);
     }
     return (*ln_f_)(x);
   }
@@ -145,7 +143,7 @@ class Gpt2 final : public LanguageModel {
 
  private:
   nn::Scope scope_;
-  Remat remat_;
+  RematPolicy remat_;
   nn::Embedding wte_, wpe_;
   nn::Dropout dropout_;
   std::vector<Block> blocks_;

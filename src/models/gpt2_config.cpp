@@ -32,17 +32,26 @@ void Gpt2Config::fields(config::Fields& f) {
     "num_layers)")
       .above(0);
   f("gradient_checkpointing", gradient_checkpointing,
-    "what a block recomputes in the backward pass: nothing, all but its matrix products, or all; "
-    "more recomputation takes less memory and gives the same bits")
-      .one_of({"none", "save_dots", "full"})
+    "what a block recomputes in the backward pass: nothing, all but its matrix products, all, all "
+    "but the values of these names (qkv, attn, attn_out, mlp_up, mlp_act, mlp_down), or all with "
+    "only every k-th block's input kept; more recomputation takes less memory and gives the same "
+    "bits")
+      .written_as({"none", "save_dots", "full", "save(name, ...)", "nested(k)"})
       .may_change();
   f.dropped("mlp_scale", "write intermediate_dim, the width itself");
-  f.dropped("gradient_checkpointing_block_size", "each block is one region of recomputation");
+  f.dropped("gradient_checkpointing_block_size", "write gradient_checkpointing = \"nested(k)\"");
   f.dropped("scale_attn_by_inverse_layer_idx", "attention scores are always computed in f32");
   f.dropped("upcast_attn", "attention scores are always computed in f32");
 }
 
+std::span<const std::string_view> Gpt2Config::checkpoint_names() {
+  static constexpr std::string_view kNames[] = {"qkv",    "attn",    "attn_out",
+                                                "mlp_up", "mlp_act", "mlp_down"};
+  return kNames;
+}
+
 void Gpt2Config::validate(config::Problems& p) const {
+  validate_remat_policy(p, "gradient_checkpointing", gradient_checkpointing, checkpoint_names());
   if (hidden_dim % num_heads == 0) return;
   std::string divisors;
   for (int64_t n = 1; n <= hidden_dim; ++n)

@@ -3,9 +3,12 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "models/model_config.h"
+#include "models/remat_policy.h"
 
 namespace levanter {
 
@@ -22,11 +25,14 @@ struct Gpt2Config final : ModelConfig {
   double attn_pdrop = 0;
   double resid_pdrop = 0;
   double initializer_range = 0.02;
-  std::string gradient_checkpointing = "save_dots";  ///< none, save_dots, full
+  std::string gradient_checkpointing = "save_dots";  ///< see parse_remat_policy
 
   /// Width of the MLP's hidden layer: intermediate_dim, else 4 hidden_dim.
   int64_t mlp_dim() const { return intermediate_dim.value_or(4 * hidden_dim); }
   int64_t head_dim() const { return hidden_dim / num_heads; }
+
+  /// The values of a block that gradient_checkpointing = "save(name, ...)" can name.
+  static std::span<const std::string_view> checkpoint_names();
 
   void fields(config::Fields& f) override;
   void validate(config::Problems& p) const override;

@@ -39,10 +39,11 @@ OriginScope Scope::enter() const {
   return {graph(), origin, false};
 }
 
-OriginScope Scope::enter_region(Remat remat) const {
+OriginScope Scope::enter_region(Region region) const {
   Origin origin = graph().origin();
   origin.path = graph().intern_path(path_);
-  origin.region = graph().add_region({path_, remat});
+  region.name = path_;
+  origin.region = graph().add_region(std::move(region));
   return {graph(), origin, false};
 }
 

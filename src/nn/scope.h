@@ -50,8 +50,8 @@ class Scope {
 
   /// While the result lives, new nodes carry this path.
   [[nodiscard]] OriginScope enter() const;
-  /// enter(), and the nodes belong to a new region with this policy.
-  [[nodiscard]] OriginScope enter_region(Remat remat) const;
+  /// enter(), and the nodes belong to a new region with this policy, named for the path.
+  [[nodiscard]] OriginScope enter_region(Region region) const;
 
   Graph& graph() const { return function_->graph; }
   const std::string& path() const { return path_; }

@@ -171,10 +171,11 @@ Function canonicalise(const Function& function) {
   return Canonicaliser(rewritten, Stage::kLowered).run();  // drops what the rewrites left unused
 }
 
-Function optimise(const Function& function, const Backend& backend, Fusion fusion) {
+Function optimise(const Function& function, const Backend& backend,
+                  const OptimiseOptions& options) {
   const Function lowered = decompose(canonicalise(remat(canonicalise(function))), backend);
   Function merged = Canonicaliser(lowered, Stage::kLowered).run();
-  return schedule(fusion == Fusion::kRegions ? fuse(merged, backend) : std::move(merged));
+  return schedule(options.fuse ? fuse(merged, backend) : std::move(merged), options.schedule_seed);
 }
 
 }  // namespace levanter

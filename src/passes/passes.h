@@ -1,6 +1,8 @@
 // The passes from a traced function to one that a backend can lower, in the order of use.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -44,13 +46,18 @@ Function decompose(Function function, const Backend& backend);
 Function fuse(const Function& function, const Backend& backend);
 
 /// Moves every node that takes over an argument's memory to right after its last operand: gradients
-/// are then added to their accumulators as soon as they are there.
-Function schedule(const Function& function);
+/// are then added to their accumulators as soon as they are there. With a seed the order is instead
+/// one of all that are possible, drawn by it: arguments first, every operand before its use.
+Function schedule(const Function& function, std::optional<uint64_t> seed = std::nullopt);
 
 /// canonicalise, remat, canonicalise, decompose, a last merge of equal nodes, which drops what is
-/// unused and brings in no op that the backend has not been asked about, fuse and schedule.
-enum class Fusion { kNone, kRegions };
+/// unused and brings in no op that the backend has not been asked about, fuse and schedule. No bit
+/// of a result depends on the options.
+struct OptimiseOptions {
+  bool fuse = true;
+  std::optional<uint64_t> schedule_seed = {};  ///< draws the order of the nodes
+};
 Function optimise(const Function& function, const Backend& backend,
-                  Fusion fusion = Fusion::kRegions);
+                  const OptimiseOptions& options = {});
 
 }  // namespace levanter

@@ -1,5 +1,6 @@
 // Rematerialisation by region (Chen et al. 2016, arXiv:1604.06174): the backward pass reads copies
 // of what the region's policy does not save, placed where they are first needed.
+#include <algorithm>
 #include <map>
 #include <string_view>
 
@@ -29,6 +30,8 @@ class Rematerialiser {
   }
 
  private:
+  const Region& region_of(const Node& node) const { return from_.graph.region(node.origin.region); }
+
   /// A cast to fewer bytes of a product, with or without something added: the form of the product
   /// that the backward pass reads, and the smaller one.
   bool rounds_product(const Node& node) const {
@@ -44,37 +47,62 @@ class Rematerialiser {
 
   bool is_saved(const Node& node) const {
     if (node.origin.phase != Phase::kForward || node.inputs.empty()) return true;
-    switch (from_.graph.region(node.origin.region).remat) {
+    const Region& region = region_of(node);
+    switch (region.remat) {
       case Remat::kNone:
         return true;
       case Remat::kSaveDots:
         return node.op->save_class == SaveClass::kDot || rounds_product(node);
       case Remat::kFull:
         return false;
+      case Remat::kNames:
+        return std::find(region.saved.begin(), region.saved.end(),
+                         from_.graph.name(node.origin.name)) != region.saved.end();
     }
     return true;
   }
 
   /// The value that a backward node of `region` reads: the saved one, or a copy made in the
-  /// backward pass. What one region makes for another is an input of that one, and saved.
+  /// backward pass. What one region makes for another is an input of that one, and saved, unless
+  /// both are of one group.
   Value for_backward(Value value, uint32_t region) {
     const Node& node = from_.graph.node(value.node);
-    if (is_saved(node) || node.origin.region != region) return {map_[value.node], value.output};
-    if (const auto copied = copies_.find(value.node); copied != copies_.end())
+    if (is_saved(node)) return {map_[value.node], value.output};
+    if (node.origin.region != region) return for_group(value, from_.graph.region(region).group);
+    const auto read = [&](Value input) { return for_backward(input, region); };
+    return copy(value, copies_, region_of(node).group ? 2 : 1, read);
+  }
+
+  /// The value that a region of `group` reads from another one: saved where that one is not of the
+  /// group, else computed again from the inputs of the group's first region.
+  Value for_group(Value value, uint32_t group) {
+    const Node& node = from_.graph.node(value.node);
+    if (group == 0 || is_saved(node) || region_of(node).group != group)
+      return {map_[value.node], value.output};
+    const auto read = [&](Value input) { return for_group(input, group); };
+    return copy(value, group_copies_, 1, read);
+  }
+
+  /// The copy of a node among `copies`, made here with the operands that `read` gives where there
+  /// is none yet.
+  template <class Read>
+  Value copy(Value value, std::map<NodeId, NodeId>& copies, uint32_t generation, Read&& read) {
+    if (const auto copied = copies.find(value.node); copied != copies.end())
       return {copied->second, value.output};
-    Node copy = node;
+    Node copy = from_.graph.node(value.node);
     copy.origin.phase = Phase::kBackward;
-    copy.origin.generation = 1;
-    for (Value& input : copy.inputs) input = for_backward(input, region);
+    copy.origin.generation = generation;
+    for (Value& input : copy.inputs) input = read(input);
     const NodeId id = to_.graph.append(std::move(copy));
-    copies_[value.node] = id;
+    copies[value.node] = id;
     return {id, value.output};
   }
 
   const Function& from_;
   Function to_;
   std::vector<NodeId> map_;
-  std::map<NodeId, NodeId> copies_;
+  std::map<NodeId, NodeId> copies_;        ///< for the backward pass of their own region
+  std::map<NodeId, NodeId> group_copies_;  ///< for the regions after theirs in their group
 };
 
 }  // namespace

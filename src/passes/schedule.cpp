@@ -1,35 +1,75 @@
 // The order of steps: accumulations into arguments as early as they can be, so that what they add
-// does not wait for the end.
+// does not wait for the end; or any order, to show that none changes a bit.
 #include <algorithm>
 #include <numeric>
 #include <string_view>
 
+#include "base/random.h"
 #include "passes/passes.h"
 
 namespace levanter {
 
-Function schedule(const Function& function) {
+namespace {
+
+bool is_argument(const Node& node) { return node.op->name == std::string_view("input"); }
+
+/// By place: a node's place is its own index; one that hurries stands right after its last operand,
+/// and an argument, which costs nothing, at the beginning.
+std::vector<NodeId> early_order(const Function& function) {
   const auto& nodes = function.graph.nodes();
   std::vector<bool> hurries(nodes.size());
   for (const Result& result : function.results)
     if (result.donated >= 0) hurries[result.value.node] = true;
-  // A node's place is its own index; one that hurries stands right after its last operand, and an
-  // argument, which costs nothing, at the beginning.
   std::vector<NodeId> place(nodes.size());
   for (NodeId id = 0; id < nodes.size(); ++id) {
     NodeId last = 0;
     for (const Value& input : nodes[id].inputs) last = std::max(last, place[input.node]);
-    const bool is_argument = nodes[id].op->name == std::string_view("input");
-    place[id] = hurries[id] || is_argument ? last : std::max(id, last);
+    place[id] = hurries[id] || is_argument(nodes[id]) ? last : std::max(id, last);
   }
   std::vector<NodeId> order(nodes.size());
   std::iota(order.begin(), order.end(), NodeId{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](NodeId a, NodeId b) { return place[a] < place[b]; });
+  return order;
+}
+
+/// Arguments first, then again and again any node whose operands are all there.
+std::vector<NodeId> random_order(const Function& function, uint64_t seed) {
+  const auto& nodes = function.graph.nodes();
+  const Key key = key_from_seed(seed);
+  std::vector<NodeId> order, ready;
+  std::vector<size_t> missing(nodes.size());
+  std::vector<std::vector<NodeId>> readers(nodes.size());
+  for (NodeId id = 0; id < nodes.size(); ++id) {
+    missing[id] = nodes[id].inputs.size();
+    for (const Value& input : nodes[id].inputs) readers[input.node].push_back(id);
+    if (is_argument(nodes[id]))
+      order.push_back(id);
+    else if (missing[id] == 0)
+      ready.push_back(id);
+  }
+  const auto release = [&](NodeId id) {
+    for (const NodeId reader : readers[id])
+      if (--missing[reader] == 0) ready.push_back(reader);
+  };
+  for (const NodeId argument : order) release(argument);
+  while (!ready.empty()) {
+    const size_t chosen = random_below(key, order.size(), ready.size());
+    std::swap(ready[chosen], ready.back());
+    order.push_back(ready.back());
+    ready.pop_back();
+    release(order.back());
+  }
+  return order;
+}
+
+}  // namespace
+
+Function schedule(const Function& function, std::optional<uint64_t> seed) {
   Function result = function.empty_copy();
-  std::vector<NodeId> moved(nodes.size());
-  for (const NodeId id : order) {
-    Node node = nodes[id];
+  std::vector<NodeId> moved(function.graph.nodes().size());
+  for (const NodeId id : seed ? random_order(function, *seed) : early_order(function)) {
+    Node node = function.graph.node(id);
     for (Value& input : node.inputs) input.node = moved[input.node];
     moved[id] = result.graph.append(std::move(node));
   }

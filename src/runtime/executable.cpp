@@ -1,13 +1,12 @@
 #include "runtime/executable.h"
 
 #include <algorithm>
-#include <map>
 
 #include "base/bf16.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "passes/memory_plan.h"
 #include "runtime/lowering.h"
+#include "runtime/memory_check.h"
 
 namespace levanter {
 
@@ -26,17 +25,18 @@ struct Executable::Impl {
   std::vector<Pointers> pointers;
   std::byte* workspace = nullptr;
   bool bound = false;
+  std::unique_ptr<MemoryCheck> check;  ///< in debug mode
 
   int root(int slot) const {
     while (lowered.slots[static_cast<size_t>(slot)].moved_to >= 0)
       slot = lowered.slots[static_cast<size_t>(slot)].moved_to;
     return slot;
   }
-  void plan_slots();
+  void plan_slots(const CompileOptions& options);
   void write_constants();
 };
 
-void Executable::Impl::plan_slots() {
+void Executable::Impl::plan_slots(const CompileOptions& options) {
   std::vector<Lifetime> lifetimes;
   for (int s = 0; s < static_cast<int>(lowered.slots.size()); ++s) {
     const Slot& slot = lowered.slots[static_cast<size_t>(s)];
@@ -44,12 +44,14 @@ void Executable::Impl::plan_slots() {
     lifetimes.push_back({slot.bytes, slot.first, slot.last});
     planned.push_back(s);
   }
-  plan = plan_memory(lifetimes);
+  plan = options.plan(lifetimes);
   offsets.assign(lowered.slots.size(), 0);
   for (size_t i = 0; i < planned.size(); ++i)
     offsets[static_cast<size_t>(planned[i])] = plan.offsets[i];
   for (const Step& step : lowered.steps)
     workspace_bytes = std::max(workspace_bytes, step.kernel->workspace_bytes());
+  if (options.debug)
+    check = std::make_unique<MemoryCheck>(function, lowered, offsets, plan.arena_bytes);
 }
 
 void Executable::Impl::write_constants() {
@@ -92,6 +94,7 @@ int64_t Executable::workspace_bytes() const { return impl_->workspace_bytes; }
 int64_t Executable::constant_bytes() const {
   return static_cast<int64_t>(impl_->constant_memory.size() * sizeof(double));
 }
+int64_t Executable::debug_bytes() const { return impl_->check ? impl_->check->bytes() : 0; }
 int64_t Executable::arena_lower_bound() const { return impl_->plan.lower_bound; }
 size_t Executable::step_count() const { return impl_->lowered.steps.size(); }
 
@@ -144,6 +147,21 @@ std::vector<std::pair<std::string, double>> Executable::flops_by_op() const {
   return {total.begin(), total.end()};
 }
 
+std::map<const Node*, StepCost> Executable::step_costs() const {
+  std::map<const Node*, StepCost> costs;
+  const Graph& graph = impl_->function.graph;
+  for (const Step& step : impl_->lowered.steps) {
+    const Node& node = graph.node(step.node);
+    StepCost& cost = costs[&node];
+    if (node.op->cost) cost.flops = node.op->cost(node, graph.input_types(node)).flops;
+    for (const auto* places : {&step.inputs, &step.outputs})
+      for (const Place& place : *places)  // a view that repeats its memory reads it once
+        cost.bytes += static_cast<double>(std::min(
+            place.info.bytes(), impl_->lowered.slots[static_cast<size_t>(place.slot)].bytes));
+  }
+  return costs;
+}
+
 void Executable::bind(std::byte* arena, std::byte* workspace, std::span<std::byte* const> arguments,
                       std::span<std::byte* const> results) {
   LEV_CHECK(arguments.size() == this->arguments().size(), cat(name(), ": wrong arguments"));
@@ -174,6 +192,7 @@ void Executable::bind(std::byte* arena, std::byte* workspace, std::span<std::byt
     for (const Place& p : step.outputs) pointers.outputs.push_back(address(p));
     impl_->pointers.push_back(std::move(pointers));
   }
+  if (impl_->check) impl_->check->bind(arena, workspace, arguments, results);
   impl_->workspace = workspace;
   impl_->bound = true;
 }
@@ -181,21 +200,26 @@ void Executable::bind(std::byte* arena, std::byte* workspace, std::span<std::byt
 void Executable::run(StepObserver* observer) const {
   LEV_CHECK(impl_->bound, cat(name(), " has no memory yet"));
   const Graph& graph = impl_->function.graph;
+  MemoryCheck* const check = impl_->check.get();
+  if (check) check->before_run();
   for (size_t s = 0; s < impl_->lowered.steps.size(); ++s) {
     const Step& step = impl_->lowered.steps[s];
     const Impl::Pointers& p = impl_->pointers[s];
+    if (check) check->before_step(s);
     if (observer) observer->before(graph.node(step.node));
     step.kernel->run(p.inputs.data(), p.outputs.data(), impl_->workspace);
+    if (check) check->after_step(s);
     if (observer)
       observer->after(graph.node(step.node), graph.describe(step.node), p.outputs.data());
   }
+  if (check) check->after_run();
 }
 
-Executable compile(Function function, const Backend& backend) {
+Executable compile(Function function, const Backend& backend, const CompileOptions& options) {
   auto impl = std::make_unique<Executable::Impl>();
   impl->function = std::move(function);
   impl->lowered = lower(impl->function, backend);
-  impl->plan_slots();
+  impl->plan_slots(options);
   impl->write_constants();
   return Executable(std::move(impl));
 }

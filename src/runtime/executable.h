@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "device/backend.h"
 #include "ops/function.h"
+#include "passes/memory_plan.h"
 
 namespace levanter {
 
@@ -28,6 +30,17 @@ class StepObserver {
   virtual void after(const Node& node, const std::string& where, void* const* outputs) = 0;
 };
 
+/// What one step of a compiled function does.
+struct StepCost {
+  double flops = 0;  ///< 0 where the op counts none
+  double bytes = 0;  ///< of its operands and results, each read or written once
+};
+
+struct CompileOptions {
+  bool debug = false;  ///< runs check their memory: see runtime/memory_check.h
+  MemoryPlan (*plan)(std::span<const Lifetime>) = plan_memory;
+};
+
 class Executable final {
  public:
   Executable(Executable&&) noexcept;
@@ -43,6 +56,8 @@ class Executable final {
   int64_t arena_bytes() const;
   int64_t workspace_bytes() const;
   int64_t constant_bytes() const;
+  /// Bytes that debug mode holds beside.
+  int64_t debug_bytes() const;
   /// The largest sum of buffers alive at once: no plan can have a smaller arena.
   int64_t arena_lower_bound() const;
   /// The buffers alive at that moment, largest first, and the step's own place.
@@ -51,6 +66,8 @@ class Executable final {
   /// Arithmetic of one run by op name, in floating-point operations.
   std::vector<std::pair<std::string, double>> flops_by_op() const;
   size_t step_count() const;
+  /// By the node that an observer sees.
+  std::map<const Node*, StepCost> step_costs() const;
 
   /// Gives every buffer its address: one pointer an argument, one a result (ignored where donated).
   void bind(std::byte* arena, std::byte* workspace, std::span<std::byte* const> arguments,
@@ -59,13 +76,13 @@ class Executable final {
   void run(StepObserver* observer = nullptr) const;
 
  private:
-  friend Executable compile(Function function, const Backend& backend);
+  friend Executable compile(Function, const Backend&, const CompileOptions&);
   struct Impl;
   explicit Executable(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 
 /// Lowers an optimised function (`passes/passes.h`) to steps and plans its memory.
-Executable compile(Function function, const Backend& backend);
+Executable compile(Function function, const Backend& backend, const CompileOptions& options = {});
 
 }  // namespace levanter

@@ -228,22 +228,20 @@ class Lowering {
   /// Puts each result where the caller wants it: by choosing its memory, else by a copy at the
   /// end. Copies into donated arguments come last, when nothing reads an argument any more.
   void settle_results() {
-    std::map<size_t, Place> late;
+    std::map<size_t, Held> late;
     for (size_t i = 0; i < function_.results.size(); ++i) {
       const Result& result = function_.results[i];
       if (settle_in_place(static_cast<int>(i))) continue;
       const Place source = place(result.value);
       if (result.donated < 0)
-        add_copy(result.value, source, Slot::Kind::kResult, static_cast<int>(i));
+        add_copy({result.value, source}, Slot::Kind::kResult, static_cast<int>(i));
       else if (is(graph().node(out_.slots[static_cast<size_t>(source.slot)].maker), "input"))
-        late[i] = add_copy(result.value, source, Slot::Kind::kArena, 0);
+        late[i] = add_copy({result.value, source}, Slot::Kind::kArena, 0);
       else
-        late[i] = source;
+        late[i] = {result.value, source};
     }
-    for (const auto& [i, source] : late) {
-      const Result& result = function_.results[i];
-      add_copy(result.value, source, Slot::Kind::kArgument, result.donated);
-    }
+    for (const auto& [i, source] : late)
+      add_copy(source, Slot::Kind::kArgument, function_.results[i].donated);
   }
 
   /// Settles a result without a copy if its value has memory of its own, or is the argument that
@@ -263,21 +261,30 @@ class Lowering {
     return donated && slot.kind == Slot::Kind::kArgument && slot.index == result.donated;
   }
 
-  /// Appends a copy of `source`, which holds `value`, to memory of its own.
-  Place add_copy(Value value, const Place& source, Slot::Kind kind, int index) {
-    Node node{
-        &ops::copy_entry, {}, {value}, {graph().type(value)}, graph().node(value.node).origin};
+  /// A value and where it is.
+  struct Held {
+    Value value;
+    Place place;
+  };
+
+  /// Appends a copy of `source` to memory of its own.
+  Held add_copy(const Held& source, Slot::Kind kind, int index) {
+    Node node{&ops::copy_entry,
+              {},
+              {source.value},
+              {graph().type(source.value)},
+              graph().node(source.value.node).origin};
     Step step;
     step.node = function_.graph.append(std::move(node));
     const Type& type = graph().node(step.node).outputs[0];
     const Place target{new_slot(kind, index, type.bytes(), step.node),
                        {type.dtype, View::row_major(type.axes), {}}};
-    step.inputs = {source};
+    step.inputs = {source.place};
     step.outputs = {target};
     make_kernel(step);
     out_.steps.push_back(std::move(step));
     note_use(static_cast<int>(out_.steps.size()) - 1);
-    return target;
+    return {{out_.steps.back().node, 0}, target};
   }
 
   /// The donated argument is read for the last time before the result is first written, or by the

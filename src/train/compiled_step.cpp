@@ -25,10 +25,11 @@ FlatLayout lay_out(const std::vector<nn::Param>& params) {
 }
 
 Executable make(Function function, const StepOptions& options, const Backend& backend) {
-  const Fusion fusion = options.fuse ? Fusion::kRegions : Fusion::kNone;
-  return compile(options.optimise ? optimise(function, backend, fusion)
-                                  : decompose(std::move(function), backend),
-                 backend);
+  return compile(options.optimise
+                     ? optimise(function, backend,
+                                {.fuse = options.fuse, .schedule_seed = options.schedule_seed})
+                     : decompose(std::move(function), backend),
+                 backend, {.debug = options.debug});
 }
 
 /// Whether some group of these has more than one microbatch.
@@ -83,6 +84,9 @@ std::vector<MemoryLine> CompiledStep::persistent() const {
   if (gradients_next) constants += gradients_next->constant_bytes();
   if (pack) constants += pack->constant_bytes();
   lines.push_back({"constants", constants});
+  int64_t debug = gradients.debug_bytes() + update.debug_bytes() + evaluation.debug_bytes();
+  if (gradients_next) debug += gradients_next->debug_bytes();
+  if (options.debug) lines.push_back({"map of writers", debug});
   return lines;
 }
 

@@ -24,6 +24,8 @@ struct StepOptions {
   int64_t ranks = 1, rank = 0;
   bool optimise = true;  ///< false: node by node as traced (--eager)
   bool fuse = true;      ///< of what is optimised; no bit depends on it
+  bool debug = false;    ///< every run checks its memory: see runtime/memory_check.h
+  std::optional<uint64_t> schedule_seed = {};  ///< draws the order of the steps
 };
 
 /// The parameters' places in a flat array of f32: tensors one after the other, each from a

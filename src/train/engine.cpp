@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/threads.h"
 
 namespace levanter::train {
 
@@ -170,22 +171,45 @@ Engine::Engine(CompiledStep step, const Backend& backend)
 
 Engine::~Engine() = default;
 
+namespace {
+
+/// A part of an array that begins as so many zeros, or as values of `init` under `key`.
+struct Piece {
+  float* to;
+  int64_t first, count;
+  nn::Init init;
+  Key key = {};
+};
+
+void begin(const Piece& piece) {
+  const std::span<float> values(piece.to + piece.first, static_cast<size_t>(piece.count));
+  const auto mean = static_cast<float>(piece.init.mean);
+  const auto stddev = static_cast<float>(piece.init.stddev);
+  if (piece.init.stddev <= 0) return std::fill(values.begin(), values.end(), mean);
+  fill_normal(piece.key, static_cast<uint64_t>(piece.first), values);
+  for (float& x : values) x = mean + stddev * x;
+}
+
+}  // namespace
+
 void Engine::initialise(Key key) {
   impl_->packed_is_fresh = false;
+  static constexpr int64_t kPiece = 1 << 16;  // what fits a core's own cache
+  std::vector<Piece> pieces;
+  const auto cut = [&pieces](const Piece& whole) {
+    for (int64_t at = 0; at < whole.count; at += kPiece)
+      pieces.push_back({whole.to, at, std::min(kPiece, whole.count - at), whole.init, whole.key});
+  };
   for (size_t i = 0; i < impl_->step.params.size(); ++i) {
     const nn::Param& param = impl_->step.params[i];
-    const std::span<float> values(impl_->params + impl_->step.layout.offsets[i],
-                                  static_cast<size_t>(param.type.elements()));
-    if (param.init.stddev > 0) {
-      fill_normal(fold_in(key, param.path), 0, values);
-      for (float& x : values)
-        x = static_cast<float>(param.init.mean) + static_cast<float>(param.init.stddev) * x;
-    } else {
-      std::fill(values.begin(), values.end(), static_cast<float>(param.init.mean));
-    }
+    cut({impl_->params + impl_->step.layout.offsets[i], 0, param.type.elements(), param.init,
+         fold_in(key, param.path)});
   }
   for (float* state : impl_->states)
-    std::memset(state, 0, static_cast<size_t>(impl_->step.layout.bytes()));
+    cut({state, 0, impl_->step.layout.elements, nn::Init::zeros()});
+  ThreadPool pool(impl_->backend.threads());
+  pool.parallel_for(static_cast<int64_t>(pieces.size()),
+                    [&](int64_t i, int) { begin(pieces[static_cast<size_t>(i)]); });
 }
 
 std::vector<TensorTarget> Engine::model_targets() {

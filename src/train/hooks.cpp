@@ -55,7 +55,7 @@ class MetricsHook final : public Hook {
 
  private:
   void find_peak() {
-    peak_ = machine_peak(c_.backend);
+    peak_ = machine_peak(c_.backend, c_.config.trainer.compute());
     peak_ *= static_cast<double>(c_.config.trainer.ranks);
     if (peak_ > 0)
       c_.tracker.log_summary({{"throughput/theoretical_flops", peak_ * 1e9},

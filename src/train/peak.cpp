@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "base/bf16.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
@@ -20,22 +21,35 @@ double now_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-/// The best GFLOP/s of n^3 products in about `seconds`.
-double product_rate(const Backend& backend, int64_t n, double seconds) {
-  const Axis m{"m", n}, k{"k", n}, columns{"n", n};
+/// Writes small integers, which are exact in every type.
+void fill(std::byte* to, DType dtype, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const auto value = static_cast<float>(i % 7 - 3);
+    if (dtype == DType::bf16)
+      reinterpret_cast<Bf16*>(to)[i] = value;
+    else
+      reinterpret_cast<float*>(to)[i] = value;
+  }
+}
+
+/// The best GFLOP/s of one product's runs in about `seconds`, of at least two.
+double product_rate(const Backend& backend, DType dtype, const ProductSize& size, double seconds) {
+  const Axis m{"m", size.m}, k{"k", size.k}, n{"n", size.n};
   Function f("product");
-  const NamedArray a = f.argument("a", {DType::f32, {m, k}});
-  const NamedArray b = f.argument("b", {DType::f32, {k, columns}});
-  f.result("c", dot(a, b, {m, columns}));
+  const NamedArray a = f.argument("a", {dtype, {m, k}});
+  const NamedArray b = f.argument("b", {dtype, {k, n}});
+  f.result("c", dot(a, b, {m, n}));
   Executable e = compile(optimise(f, backend), backend);
-  const int64_t bytes = n * n * 4;
-  const auto memory = backend.allocate(3 * bytes);
+  const auto left = backend.allocate(size.m * size.k * size_of(dtype));
+  const auto right = backend.allocate(size.k * size.n * size_of(dtype));
+  const auto out = backend.allocate(size.m * size.n * 4);
+  const auto arena = backend.allocate(e.arena_bytes());
   const auto workspace = backend.allocate(e.workspace_bytes());
-  auto* values = reinterpret_cast<float*>(memory->data());
-  for (int64_t i = 0; i < 2 * n * n; ++i) values[i] = static_cast<float>(i % 7) - 3;
-  std::byte* const arguments[] = {memory->data(), memory->data() + bytes};
-  std::byte* const results[] = {memory->data() + 2 * bytes};
-  e.bind(nullptr, workspace->data(), arguments, results);
+  fill(left->data(), dtype, size.m * size.k);
+  fill(right->data(), dtype, size.k * size.n);
+  std::byte* const arguments[] = {left->data(), right->data()};
+  std::byte* const results[] = {out->data()};
+  e.bind(arena->data(), workspace->data(), arguments, results);
   e.run();
   double best = 1e30;
   const double end = now_seconds() + seconds;
@@ -44,12 +58,11 @@ double product_rate(const Backend& backend, int64_t n, double seconds) {
     e.run();
     best = std::min(best, now_seconds() - start);
   } while (now_seconds() < end);
-  const auto size = static_cast<double>(n);
-  return 2 * size * size * size / best / 1e9;
+  return size.flops() / best / 1e9;
 }
 
-/// What the rate belongs to: processor, device, threads.
-std::string machine_key(const Backend& backend) {
+/// What the rate belongs to: processor, device, type, threads.
+std::string machine_key(const Backend& backend, DType dtype) {
   std::string model = "processor";
   if (path_exists("/proc/cpuinfo")) {
     const std::string text = read_file("/proc/cpuinfo");
@@ -58,16 +71,46 @@ std::string machine_key(const Backend& backend) {
       model = trim(std::string_view(text).substr(colon + 1, end - colon - 1));
     }
   }
-  return cat(model, "; ", backend.numerics_signature(), "; ", backend.threads(), " threads");
+  return cat(model, "; ", backend.numerics_signature(), "; ", name_of(dtype), "; ",
+             backend.threads(), " threads");
 }
 
 }  // namespace
 
-std::vector<ProductRate> measure_products(const Backend& backend, double seconds) {
+std::span<const ProductSize> standard_products() {
+  static constexpr ProductSize kSizes[] = {{1024, 1024, 1024}, {2048, 2048, 2048}};
+  return kSizes;
+}
+
+std::vector<ProductSize> model_products(const std::vector<nn::Param>& params, int64_t tokens) {
+  std::vector<ProductSize> sizes;
+  for (const nn::Param& p : params) {
+    const bool head = p.type.axes.contains("vocab");  // [vocab, embed], an embedding where tied
+    if (p.shape.size() != 2 || !(head || p.role == nn::Role::kWeight)) continue;
+    ProductSize size{tokens, p.shape[head ? 0 : 1], p.shape[head ? 1 : 0]};
+    const double flops_a_token = size.flops() / static_cast<double>(tokens);
+    size.m = std::clamp(static_cast<int64_t>(kMostFlops / flops_a_token), int64_t{1}, tokens);
+    const auto same = [&](const ProductSize& s) {
+      return s.m == size.m && s.n == size.n && s.k == size.k;
+    };
+    if (std::none_of(sizes.begin(), sizes.end(), same)) sizes.push_back(size);
+  }
+  return sizes;
+}
+
+std::vector<ProductRate> measure_products(const Backend& backend, DType dtype,
+                                          std::span<const ProductSize> sizes, double seconds) {
   std::vector<ProductRate> rates;
-  for (const int64_t n : {int64_t{1024}, int64_t{2048}})
-    rates.push_back({n, n, n, product_rate(backend, n, seconds / 2)});
+  for (const ProductSize& size : sizes)
+    rates.push_back(
+        {size, product_rate(backend, dtype, size, seconds / static_cast<double>(sizes.size()))});
   return rates;
+}
+
+double best_rate(std::span<const ProductRate> rates) {
+  double best = 0;
+  for (const ProductRate& rate : rates) best = std::max(best, rate.gflops_per_second);
+  return best;
 }
 
 std::string peak_file() {
@@ -77,8 +120,8 @@ std::string peak_file() {
   return home && *home ? join_path(home, ".cache/levanter/peak.json") : "";
 }
 
-double machine_peak(const Backend& backend) {
-  const std::string key = machine_key(backend), file = peak_file();
+double machine_peak(const Backend& backend, DType dtype) {
+  const std::string key = machine_key(backend, dtype), file = peak_file();
   nlohmann::json known = nlohmann::json::object();
   try {
     if (!file.empty() && path_exists(file)) known = nlohmann::json::parse(read_file(file));
@@ -87,9 +130,7 @@ double machine_peak(const Backend& backend) {
   } catch (const std::exception&) {
     known = nlohmann::json::object();  // a damaged cache is measured anew
   }
-  double best = 0;
-  for (const ProductRate& rate : measure_products(backend, 0.3))
-    best = std::max(best, rate.gflops_per_second);
+  const double best = best_rate(measure_products(backend, dtype, standard_products(), 0.3));
   try {
     known[key] = best;
     if (!file.empty()) {

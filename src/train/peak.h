@@ -2,28 +2,50 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "device/backend.h"
+#include "nn/scope.h"
 
 namespace levanter::train {
 
-struct ProductRate {
+/// C[m, n] = sum over k of A[m, k] B[k, n].
+struct ProductSize {
   int64_t m = 0, n = 0, k = 0;
+  double flops() const {
+    return 2 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  }
+};
+
+/// 1024^3 and 2048^3.
+std::span<const ProductSize> standard_products();
+
+/// The products of a model's linear layers and its head with so many tokens, each size once: m
+/// tokens, n out, k in. Of a product above kMostFlops only as many tokens as stay below it.
+std::vector<ProductSize> model_products(const std::vector<nn::Param>& params, int64_t tokens);
+inline constexpr double kMostFlops = 2e10;
+
+struct ProductRate {
+  ProductSize size;
   double gflops_per_second = 0;
 };
 
-/// The rates of 1024^3 and 2048^3 products in f32 with all of the backend's threads: the best of
-/// runs that take about `seconds` in all.
-std::vector<ProductRate> measure_products(const Backend& backend, double seconds);
+/// The rates of products with factors of `dtype`, f32 or bf16, and an f32 result, with all of the
+/// backend's threads: of each size the best of runs that take about `seconds` together.
+std::vector<ProductRate> measure_products(const Backend& backend, DType dtype,
+                                          std::span<const ProductSize> sizes, double seconds);
 
-/// The best of measure_products in GFLOP/s, measured once a machine: kept in the file that
-/// peak_file names, per device, processor and number of threads. 0 when it can be neither read nor
-/// measured.
-double machine_peak(const Backend& backend);
+/// The best of them, in GFLOP/s; 0 for none.
+double best_rate(std::span<const ProductRate> rates);
 
-/// <XDG_CACHE_HOME or ~/.cache>/levanter/peak.json; "" without a home.
+/// The best rate of standard_products with factors of `dtype` in GFLOP/s, measured once a machine:
+/// kept in the file that peak_file names, per device, processor, dtype and number of threads.
+double machine_peak(const Backend& backend, DType dtype = DType::f32);
+
+/// <XDG_CACHE_HOME or ~/.cache>/levanter/peak.json; "" without a home. One object, the rates by
+/// what they belong to; a file that is damaged or cannot be written is measured past.
 std::string peak_file();
 
 }  // namespace levanter::train

@@ -38,6 +38,12 @@ struct MemoryTotal {
 };
 MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config);
 
+/// The least memory limit of the control group named in `proc_cgroup` (the text of
+/// /proc/self/cgroup) and of the groups around it, version 1 or 2; -1 when nothing limits the
+/// process.
+///   mount  where control groups are mounted, such as /sys/fs/cgroup
+int64_t cgroup_memory_limit(std::string_view proc_cgroup, const std::string& mount);
+
 /// Bytes of memory that this process may use: the control group's limit, else the machine's.
 int64_t memory_limit();
 

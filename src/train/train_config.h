@@ -54,6 +54,8 @@ struct TrainerConfig {
   CheckpointerConfig checkpointer;
   bool crash_on_nan = true;
   bool require_same_bits = false;
+  bool debug = false;
+  std::optional<int64_t> schedule_seed;  ///< absent: the order that takes the least memory
 
   void fields(config::Fields& f);
   void validate(config::Problems& p) const;

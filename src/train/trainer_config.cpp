@@ -106,6 +106,15 @@ void TrainerConfig::fields(config::Fields& f) {
   f("require_same_bits", require_same_bits,
     "whether a resume is refused where libraries or instructions would change the bits")
       .may_change();
+  f("debug", debug,
+    "whether every step checks that it reads what was written for it, in poisoned memory; slow, "
+    "and takes about twice the memory")
+      .may_change();
+  f("schedule_seed", schedule_seed,
+    "what draws a random order of the steps inside a microbatch, to show that none changes a bit; "
+    "by default the order that takes the least memory")
+      .at_least(0)
+      .may_change();
   f.dropped("batch_size", "write train_batch_size");
   f.dropped("quantization", "parameters are f32; arithmetic is what trainer.mp says");
   f.dropped("model_averaging", "remove it: there is no averaged model");

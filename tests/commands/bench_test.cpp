@@ -29,9 +29,10 @@ TEST_CASE("bench step prints the keys that scripts rely on", "[commands]") {
   CHECK(ended.code == 0);
   CHECK(ended.err == "");
   const auto result = nlohmann::json::parse(ended.out);
-  CHECK(keys_of(result) ==
-        std::vector<std::string>{"dtype", "fraction_of_peak", "gflops_per_second", "ms_per_step",
-                                 "peak_gflops_per_second", "threads", "tokens_per_second"});
+  CHECK(keys_of(result) == std::vector<std::string>{"dtype", "fraction_of_peak",
+                                                    "gflops_per_second", "ms_per_step",
+                                                    "peak_gflops_per_second", "ready_seconds",
+                                                    "threads", "tokens_per_second"});
   CHECK(result["dtype"] == "f32");
   CHECK(result["threads"] == 1);
   CHECK(result["tokens_per_second"] > 0);
@@ -47,6 +48,38 @@ TEST_CASE("bench step for people lists where the time goes", "[commands]") {
   CHECK(ended.code == 0);
   CHECK(ended.out.find(" tokens/s, ") != std::string::npos);
   CHECK(ended.out.find(" %  dot\n") != std::string::npos);
+}
+
+TEST_CASE("bench kernels prints each kernel's share of what the machine can do", "[commands]") {
+  const SmallRun run;
+  const Ended ended = run({"bench", "kernels", "--config", "run.toml", "--json"});
+  CHECK(ended.code == 0);
+  const auto result = nlohmann::json::parse(ended.out);
+  CHECK(result["memory_gbytes_per_second"] > 0);
+  double time = 0;
+  std::vector<std::string> names;
+  for (const auto& kernel : result["kernels"]) {
+    names.push_back(kernel["kernel"]);
+    time += kernel["fraction_of_time"].get<double>();
+    CHECK(kernel["calls"] > 0);
+    CHECK(kernel["fraction_of_memory"] > 0);
+  }
+  CHECK(time > 0.3);
+  CHECK(time < 1.01);
+  for (const char* name : {"attention", "layer_norm", "linear_xent", "adamw", "dot backward"})
+    CHECK(std::find(names.begin(), names.end(), name) != names.end());
+}
+
+TEST_CASE("bench gemm adds a model's own products", "[commands]") {
+  const SmallRun run;
+  const Ended ended = run({"bench", "gemm", "--config", "run.toml", "--threads", "1", "--json"});
+  CHECK(ended.code == 0);
+  const auto result = nlohmann::json::parse(ended.out);
+  // 1024^3, 2048^3; the four linear layers and the head of a block.
+  CHECK(result["products"].size() == 7);
+  CHECK(result["products"][2]["m"] == 4 * 16);
+  for (const auto& peak : result["peaks"]) CHECK(peak["threads"] == 1);
+  CHECK(run({"bench", "gemm", "--model.num_layers=1"}).code == 2);
 }
 
 TEST_CASE("bench gemm prints the best of its products as the peak", "[commands]") {

@@ -76,7 +76,7 @@ TEST_CASE("fused and node by node agree in every bit", "[passes]") {
         run_eagerly(decompose(duplicate(random.function), *one), random.inputs, *one);
     CHECK(same_bits(run(duplicate(whole), random.inputs, *one), expected));
     CHECK(same_bits(run(duplicate(whole), random.inputs, *three), expected));
-    CHECK(same_bits(run(optimise(random.function, *one, Fusion::kNone), random.inputs, *one),
+    CHECK(same_bits(run(optimise(random.function, *one, {.fuse = false}), random.inputs, *one),
                     expected));
   }
   CHECK(fused > kSeeds);

@@ -1,3 +1,5 @@
+#include <set>
+
 #include "passes/passes.h"
 #include "runtime/executable.h"
 #include "support/checks.h"
@@ -49,6 +51,36 @@ TEST_CASE("every operand stands before its use", "[passes]") {
     const Function f = schedule(random_function(seed, DType::f32).function);
     for (NodeId id = 0; id < f.graph.nodes().size(); ++id)
       for (const Value& input : f.graph.node(id).inputs) CHECK(input.node < id);
+  }
+}
+
+TEST_CASE("a random order is a valid one, its own for each seed", "[passes]") {
+  const RandomFunction random = random_function(3, DType::f32);
+  const std::string as_traced = schedule(random.function).graph.print();
+  std::set<std::string> orders = {as_traced};
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    const Function f = schedule(random.function, seed);
+    CHECK(f.graph.nodes().size() == random.function.graph.nodes().size());
+    for (NodeId id = 0; id < f.graph.nodes().size(); ++id)
+      for (const Value& input : f.graph.node(id).inputs) CHECK(input.node < id);
+    CHECK(schedule(random.function, seed).graph.print() == f.graph.print());
+    orders.insert(f.graph.print());
+  }
+  CHECK(orders.size() > 5);
+}
+
+TEST_CASE("random orders change no bit, nor what replaces an argument", "[passes]") {
+  for (const char* device : {"reference", "cpu"}) {
+    const auto backend = make_backend(device);
+    for (uint32_t seed = 0; seed < 40; ++seed) {
+      INFO("seed " << seed << " on " << device);
+      const RandomFunction random = random_function(seed, DType::f32);
+      const auto expected = run(optimise(random.function, *backend), random.inputs, *backend);
+      for (const uint64_t order : {1, 2, 3})
+        CHECK(same_bits(run(optimise(random.function, *backend, order), random.inputs, *backend,
+                            {.debug = true}),
+                        expected));
+    }
   }
 }
 

@@ -78,9 +78,9 @@ Function trace(const Build& build, const std::vector<Array>& inputs, DType real)
   return function;
 }
 
-std::vector<Array> run(Function function, const std::vector<Array>& inputs,
-                       const Backend& backend) {
-  Executable executable = compile(std::move(function), backend);
+std::vector<Array> run(Function function, const std::vector<Array>& inputs, const Backend& backend,
+                       const CompileOptions& options) {
+  Executable executable = compile(std::move(function), backend, options);
   std::vector<std::vector<std::byte>> in, out;
   std::vector<std::byte*> in_pointers, out_pointers;
   for (size_t i = 0; i < inputs.size(); ++i)

@@ -10,6 +10,7 @@
 #include "device/backend.h"
 #include "ops/function.h"
 #include "ops/ops.h"
+#include "runtime/executable.h"
 
 namespace levanter::testing {
 
@@ -34,7 +35,8 @@ std::unique_ptr<Backend> make_backend(const std::string& name, int threads = 1);
 Function trace(const Build& build, const std::vector<Array>& inputs, DType real = DType::f64);
 /// Compiles a function as it stands and runs it once in poisoned memory: its results, where donated
 /// read from the argument's buffer.
-std::vector<Array> run(Function function, const std::vector<Array>& inputs, const Backend& backend);
+std::vector<Array> run(Function function, const std::vector<Array>& inputs, const Backend& backend,
+                       const CompileOptions& options = {});
 
 /// Traces `build` over inputs of these types (f32 and f64 ones become `real`), optimises, compiles
 /// and runs it.

@@ -51,7 +51,9 @@ train::CompiledStep compile_step(const Gpt2Config& model, const AdamConfig& adam
        .ranks = plan.ranks,
        .rank = rank,
        .optimise = plan.optimise,
-       .fuse = plan.fuse},
+       .fuse = plan.fuse,
+       .debug = plan.debug,
+       .schedule_seed = plan.schedule_seed},
       backend);
 }
 

@@ -1,6 +1,7 @@
 // A very small model, made-up rows for it, and whole steps on any number of ranks.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,8 @@ struct StepPlan {
   int64_t microbatch = 2, microbatches = 6, groups = 6, ranks = 1;
   bool optimise = true, fuse = true;
   DType compute = DType::f32;
+  bool debug = false;
+  std::optional<uint64_t> schedule_seed = {};
 };
 
 /// The step of one rank; `model` and `adam` must outlive it.

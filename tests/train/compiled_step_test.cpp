@@ -89,14 +89,28 @@ TEST_CASE("one group needs one gradient array, several need a stack beside it", 
 TEST_CASE("keeping less for the backward pass takes no more memory", "[train]") {
   const AdamConfig adam;
   Gpt2Config model = tiny_model();
-  model.num_layers = 6;
+  model.num_layers = 32;
   std::vector<int64_t> bytes;
-  for (const char* policy : {"none", "save_dots", "full"}) {
+  for (const char* policy : {"none", "save_dots", "full", "nested(6)"}) {
     model.gradient_checkpointing = policy;
-    bytes.push_back(compile_step(model, adam, {4, 1, 1}, *make_backend("cpu", 1)).arena_bytes());
+    bytes.push_back(
+        compile_step(model, adam, {4, 1, 1}, *make_backend("cpu", 1)).gradients.arena_bytes());
   }
-  CHECK(bytes[1] < bytes[0]);
-  CHECK(bytes[2] < bytes[1]);
+  for (size_t i = 1; i < bytes.size(); ++i) CHECK(bytes[i] < bytes[i - 1]);
+}
+
+TEST_CASE("saving all names takes more than saving none, and less than everything", "[train]") {
+  const AdamConfig adam;
+  Gpt2Config model = tiny_model();
+  model.num_layers = 12;
+  const auto bytes = [&](const char* policy) {
+    model.gradient_checkpointing = policy;
+    return compile_step(model, adam, {4, 1, 1}, *make_backend("cpu", 1)).gradients.arena_bytes();
+  };
+  const int64_t named = bytes("save(qkv, attn, attn_out, mlp_up, mlp_act, mlp_down)");
+  CHECK(bytes("full") < bytes("save(attn)"));
+  CHECK(bytes("save(attn)") < named);
+  CHECK(named < bytes("none"));
 }
 
 TEST_CASE("a token's arithmetic is six for each weight it meets, and attention's", "[train]") {

@@ -68,9 +68,37 @@ TEST_CASE("without XDG_CACHE_HOME the cache is below the home, without a home no
 
 TEST_CASE("products are measured at two sizes", "[.slow][train]") {
   const auto backend = testing::make_backend("cpu", 2);
-  const auto rates = train::measure_products(*backend, 0.1);
+  const auto rates = train::measure_products(*backend, DType::f32, train::standard_products(), 0.1);
   REQUIRE(rates.size() == 2);
-  CHECK(rates[0].m == 1024);
-  CHECK(rates[1].n == 2048);
+  CHECK(rates[0].size.m == 1024);
+  CHECK(rates[1].size.n == 2048);
   for (const train::ProductRate& rate : rates) CHECK(rate.gflops_per_second > 0);
+  CHECK(train::best_rate(rates) >= rates[0].gflops_per_second);
+}
+
+TEST_CASE("products of bf16 factors are measured beside those of f32", "[train]") {
+  const auto backend = testing::make_backend("cpu", 1);
+  const train::ProductSize sizes[] = {{64, 48, 32}};
+  for (const DType dtype : {DType::f32, DType::bf16})
+    CHECK(train::best_rate(train::measure_products(*backend, dtype, sizes, 0)) > 0);
+  CHECK(train::best_rate({}) == 0);
+}
+
+TEST_CASE("a model's products are its linear layers and its head, each size once", "[train]") {
+  const Type table{DType::f32, {{"vocab", 100}, {"embed", 8}}};
+  const Type weight{DType::f32, {{"embed", 8}, {"mlp", 32}}};
+  const Type place{DType::f32, {{"max_position", 16}, {"embed", 8}}};
+  const std::vector<nn::Param> params = {
+      {"wte", table, {100, 8}, {}, nn::Role::kEmbedding, {}},
+      {"wpe", place, {16, 8}, {}, nn::Role::kEmbedding, {}},
+      {"h.0.up", weight, {8, 32}, {}, nn::Role::kWeight, {}},
+      {"h.0.bias", {DType::f32, {{"mlp", 32}}}, {32}, {}, nn::Role::kBias, {}},
+      {"h.1.up", weight, {8, 32}, {}, nn::Role::kWeight, {}}};
+  const auto sizes = train::model_products(params, 40);
+  REQUIRE(sizes.size() == 2);
+  CHECK((sizes[0].m == 40 && sizes[0].n == 100 && sizes[0].k == 8));
+  CHECK((sizes[1].m == 40 && sizes[1].n == 32 && sizes[1].k == 8));
+  const auto most = train::model_products(params, int64_t{1} << 40);
+  CHECK(most[0].flops() <= train::kMostFlops);
+  CHECK(most[0].m == static_cast<int64_t>(train::kMostFlops / 1600));
 }

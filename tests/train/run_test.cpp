@@ -145,7 +145,7 @@ TEST_CASE("threads, ranks and rematerialisation leave the run's bits", "[train]"
       same(cat(name, "-threads-", threads), cat("threads = ", threads, "\n"));
     for (const int ranks : {1, 2, 3})
       same(cat(name, "-ranks-", ranks), cat("communicator = \"threads\"\nranks = ", ranks, "\n"));
-    for (const char* policy : {"none", "full"})
+    for (const char* policy : {"none", "full", "save(qkv, mlp_act)", "nested(2)"})
       CHECK(trained(run.config(cat(name, "-", policy), kShort,
                                cat(dropout, "gradient_checkpointing = \"", policy, "\"\n")),
                     run) == expected);
