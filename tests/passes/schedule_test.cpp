@@ -77,8 +77,8 @@ TEST_CASE("random orders change no bit, nor what replaces an argument", "[passes
       const RandomFunction random = random_function(seed, DType::f32);
       const auto expected = run(optimise(random.function, *backend), random.inputs, *backend);
       for (const uint64_t order : {1, 2, 3})
-        CHECK(same_bits(run(optimise(random.function, *backend, order), random.inputs, *backend,
-                            {.debug = true}),
+        CHECK(same_bits(run(optimise(random.function, *backend, {.schedule_seed = order}),
+                            random.inputs, *backend, {.debug = true}),
                         expected));
     }
   }
