@@ -251,7 +251,7 @@ TEST_CASE("a command line that makes no sense is refused", "[commands]") {
       {"word_too_many", {"config", "check", "run.toml", "b.toml"}},
       {"overrides_not_taken", {"verify", "--checkpoint", "logs", "--trainer.seed=1"}},
       {"bench_of_what", {"bench"}},
-      {"bench_gemm_config", {"bench", "gemm", "--config", "run.toml"}},
+      {"bench_gemm_override", {"bench", "gemm", "--model.num_layers=1"}},
       {"bench_step_without_config", {"bench", "step"}},
       {"bench_threads", {"bench", "gemm", "--threads", "99999999999"}},
       {"bench_device", {"bench", "gemm", "--device", "gpu"}},

@@ -61,7 +61,7 @@ TEST_CASE("exactly total and save bytes are enough, one less is not", "[commands
   CHECK(run({"plan", "--config", "run.toml", "--memory", cat(need)}).code == 0);
   const Ended less = run({"plan", "--config", "run.toml", "--memory", cat(need - 1)});
   CHECK(less.code == kDoesNotFit);
-  CHECK(less.out.find("\nDOES NOT FIT\n") != std::string::npos);
+  CHECK(less.out.find("\nDOES NOT FIT; ") != std::string::npos);
   const Ended json = run({"plan", "--config", "run.toml", "--memory", cat(need - 1), "--json"});
   CHECK(json.code == kDoesNotFit);
   CHECK(nlohmann::json::parse(json.out)["fits"] == false);
@@ -71,11 +71,11 @@ TEST_CASE("what plan says would fit does, and what would not does not", "[comman
   const SmallRun run;
   const auto plan = nlohmann::json::parse(run({"plan", "--config", "run.toml", "--json"}).out);
   const int64_t most = plan["total_bytes"].get<int64_t>() + plan["save_bytes"].get<int64_t>();
+  int tried = 0;
   for (const int64_t memory : {most - 1, most - 20000, most / 2}) {
     const std::string out = run({"plan", "--config", "run.toml", "--memory", cat(memory)}).out;
     const size_t at = out.find("DOES NOT FIT; ");
     REQUIRE(at != std::string::npos);
-    int tried = 0;
     for (std::string line : split(out.substr(at), '\n')) {
       std::erase(line, '\'');  // a shell's
       const size_t words = line.find(" --");
@@ -85,8 +85,8 @@ TEST_CASE("what plan says would fit does, and what would not does not", "[comman
       CHECK((run(command).code == 0) == (line.find("  fits ") != std::string::npos));
       ++tried;
     }
-    CHECK(tried > 1);
   }
+  CHECK(tried >= 3);
 }
 
 TEST_CASE("a plan asks for the data only when the vocabulary is not known", "[commands]") {
