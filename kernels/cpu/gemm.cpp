@@ -19,6 +19,7 @@ constexpr int64_t kShortestPack = 96;  ///< rows, where B's columns must be tran
 constexpr int64_t kShortestWide = 64;  ///< rows, otherwise
 constexpr int64_t kShortest = 32;      ///< rows, where a tile is narrow
 constexpr int64_t kNarrow = 256;       ///< columns
+constexpr int64_t kLongSum = 8192;     ///< k, from which B is read once, by tall narrow tiles
 constexpr int64_t kWidestDense =
     4096;  ///< columns; narrower results are cut by rows, if that is enough
 constexpr int64_t kWidestTile = 384;  ///< columns of wider results
@@ -73,7 +74,10 @@ TileGrid tile_grid(const ProductShape& shape) {
     grid.tile_m = even_part(m, kPackedTile, kRowStep);
     grid.tile_n = even_part(n, n > kNarrow ? kWidestTile : divide_up(n, 2), kColumnStep);
   } else {
-    const int64_t shortest = transposes ? kShortestPack : n > kNarrow ? kShortestWide : kShortest;
+    const int64_t shortest = shape.k >= kLongSum ? kTallestTile
+                             : transposes        ? kShortestPack
+                             : n > kNarrow       ? kShortestWide
+                                                 : kShortest;
     const double work = 2.0 * static_cast<double>(n) * static_cast<double>(shape.k) *
                         static_cast<double>(m + kReadWork);
     const int64_t wanted =

@@ -11,7 +11,7 @@ namespace levanter::cpu {
 namespace {
 
 constexpr int64_t kShortChunk = 256, kLongChunk = 4096;
-constexpr int64_t kChunkElements = int64_t{1} << 24;  ///< logits of a chunk: 64 MiB
+constexpr int64_t kChunkElements = int64_t{1} << 25;  ///< logits of a chunk: 128 MiB
 constexpr int64_t kRowsElements = 16384;              ///< logits that a worker claims at a time
 
 size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }

@@ -197,7 +197,7 @@ TEST_CASE("bf16 factors agree with double precision of the same values", "[kerne
   Problem all(130, 33, 127);
   all.z_loss = 0.05f, all.soft_cap = 1.5f;
   check_problem(all.rounded());
-  const Problem p = Problem(300, 4, 50000).rounded();
+  const Problem p = Problem(300, 4, 100000).rounded();
   const Result one = p.run(LinearXent::Mode::kGradients, 1);
   for (const int threads : {2, 3}) {
     const Result many = p.run(LinearXent::Mode::kGradients, threads);
@@ -208,14 +208,14 @@ TEST_CASE("bf16 factors agree with double precision of the same values", "[kerne
 }
 
 TEST_CASE("tokens beyond a chunk continue the sums in order", "[kernels]") {
-  const Problem p(700, 4, 50000);
+  const Problem p(700, 4, 100000);
   Products products(1);
-  const LinearXent xent(products, {700, 4, 50000, 4, 4, 1}, LinearXent::Mode::kLoss);
+  const LinearXent xent(products, {700, 4, 100000, 4, 4, 1}, LinearXent::Mode::kLoss);
   REQUIRE(xent.chunk_tokens() == 256);
   const Result got = p.run(LinearXent::Mode::kGradients, 2);
   std::vector<float> dweight;
   for (const int64_t first : {0, 256, 512}) {
-    Problem part(std::min<int64_t>(256, 700 - first), 4, 50000);
+    Problem part(std::min<int64_t>(256, 700 - first), 4, 100000);
     part.weight = p.weight;
     for (int64_t t = 0; t < part.tokens; ++t) {
       const auto to = static_cast<size_t>(t), from = static_cast<size_t>(first + t);
