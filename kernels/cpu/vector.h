@@ -152,7 +152,7 @@ struct VectorKernels {
                                  const ScoreTile& tile);
   /// Over a tile of products q.k in s and of do.v in dp: with p' = exp(x - lse[c]) where the
   /// element is seen and 0 elsewhere, kept = 1 or 0 and dx/d(scale q.k) the slope of the cap,
-  ///   p = kept p',  ds = p' (kept / keep * dp - delta[c]) slope
+  ///   p = kept p',  ds = p' (kept / keep * dp - delta[c]) slope, 0 where p' is 1
   /// A column of lse = inf has p = 0. p may be s and ds dp; in the second form they are bf16.
   void (*attention_backward)(float* p, float* ds, const float* s, const float* dp, const float* lse,
                              const float* delta, const ScoreTile& tile);

@@ -131,7 +131,8 @@ template <bool kCapped, class Out>
       const Ints kept = strip.kept(r);
       dropped = select(kept, p, none), g = select(kept, more * g, none);
     }
-    Floats ds = p * (g - delta);
+    // Where p is 1 no other key counts, and the difference is nothing but rounding.
+    Floats ds = select(p == one, none, p * (g - delta));
     if (kCapped) ds = ds * slope;
     put(p_out + r * width, dropped);
     put(ds_out + r * width, ds);
