@@ -15,7 +15,7 @@ constexpr int64_t kEnoughTiles = 8;    ///< with fewer, and work enough, columns
 constexpr double kTileWork = 3e6;      ///< at least this many operations in a tile: about 25 us
 constexpr int64_t kReadWork = 16;      ///< reading an element of B costs about 16 multiply-adds
 constexpr int64_t kTallestTile = 256;  ///< rows; taller tiles leave the second-level cache
-constexpr int64_t kShortestPack = 96;  ///< rows, where B's columns must be transposed for each tile
+constexpr int64_t kShortestPack = 96;  ///< rows, where each tile transposes B, or A of bf16
 constexpr int64_t kShortestWide = 64;  ///< rows, otherwise
 constexpr int64_t kShortest = 32;      ///< rows, where a tile is narrow
 constexpr int64_t kNarrow = 256;       ///< columns
@@ -29,7 +29,8 @@ constexpr int64_t kColumnStep = 64, kRowStep = 16;
 // Packing B costs 0.2 ns an element, 1.1 ns where it transposes, and each row of A then gains
 // about 0.6 ps an element; turning A over costs 0.3 ns an element, and each column of B then gains
 // 2 to 4 ps.
-constexpr int64_t kRowsToPack = 512, kRowsToTranspose = 2048, kColumnsToTurn = 256;
+constexpr int64_t kRowsToPack = 512, kRowsToTranspose = 2048;
+constexpr int64_t kRowsToTurn = 256, kColumnsToTurn = 256;
 constexpr double kWorkToPack = 2e8;   ///< operations: about half a millisecond
 constexpr int64_t kPackedTile = 128;  ///< rows: with 384 columns a tile and its A stay in the cache
 
@@ -43,10 +44,6 @@ int64_t even_part(int64_t extent, int64_t largest, int64_t step) {
 
 size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-}  // namespace
-
-namespace {
-
 /// Whether oneDNN's quick products take packed factors of these extents: bf16 goes in pairs of k.
 bool is_packable(const ProductShape& shape) {
   return shape.factors == DType::f32 || shape.k % 2 == 0;
@@ -59,25 +56,26 @@ TileGrid tile_grid(const ProductShape& shape) {
   TileGrid grid;
   if (m == 0 || n == 0) return grid;
   const bool transposes = shape.b_col != 1 && n > 1;
+  const bool turns = shape.factors == DType::bf16 && shape.a_col != 1;
   const double flops =
       2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(shape.k);
   if (flops >= kWorkToPack && is_packable(shape)) {
     // An A that lies transposed or whose rows are apart is multiplied by another implementation,
     // which takes no packed B: as quick in f32, not in bf16.
     const bool dense = shape.a_col == 1 && shape.a_row == shape.k;
-    const int64_t rows = transposes ? kRowsToTranspose : kRowsToPack;
-    grid.packs_a =
-        shape.factors == DType::bf16 && shape.a_col != 1 && n >= kColumnsToTurn && m >= rows;
-    grid.packs_b = (dense || grid.packs_a) && m >= rows;
+    const int64_t to_pack = transposes ? kRowsToTranspose : kRowsToPack;
+    const int64_t to_turn = transposes ? kRowsToTranspose : kRowsToTurn;
+    grid.packs_a = turns && n >= kColumnsToTurn && m >= to_turn;
+    grid.packs_b = grid.packs_a || (dense && m >= to_pack);
   }
   if (grid.packs_b) {
     grid.tile_m = even_part(m, kPackedTile, kRowStep);
     grid.tile_n = even_part(n, n > kNarrow ? kWidestTile : divide_up(n, 2), kColumnStep);
   } else {
-    const int64_t shortest = shape.k >= kLongSum ? kTallestTile
-                             : transposes        ? kShortestPack
-                             : n > kNarrow       ? kShortestWide
-                                                 : kShortest;
+    const int64_t shortest = shape.k >= kLongSum   ? kTallestTile
+                             : transposes || turns ? kShortestPack
+                             : n > kNarrow         ? kShortestWide
+                                                   : kShortest;
     const double work = 2.0 * static_cast<double>(n) * static_cast<double>(shape.k) *
                         static_cast<double>(m + kReadWork);
     const int64_t wanted =

@@ -1,5 +1,5 @@
-// Cross entropy of a linear layer in chunks of tokens, without the whole logits; and the gradient
-// of an embedding. Hsu et al. 2024, arXiv:2410.10989.
+// Cross entropy of a linear layer in chunks of tokens, without the whole logits (Hsu et al. 2024,
+// arXiv:2410.10989).
 #pragma once
 
 #include <cstddef>

@@ -310,6 +310,10 @@ const Product& Products::get(const ProductShape& shape) {
 }
 
 bool multiplies_bf16() {
+  // oneDNN can be held below what the processor has.
+  if ((dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) !=
+      dnnl_cpu_isa_avx512_core_bf16)
+    return false;
   uint32_t a = 0, b = 0, c = 0, d = 0;
   constexpr uint32_t kAvx512Bf16 = 1u << 5;  // leaf 7.1, EAX
   constexpr uint32_t kAmxBf16 = 1u << 22;    // leaf 7.0, EDX

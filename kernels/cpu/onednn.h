@@ -70,7 +70,7 @@ class Products final {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Whether this processor multiplies bf16 itself: AVX512_BF16 or AMX_BF16.
+/// Whether this processor multiplies bf16 itself, by AVX512_BF16 or AMX_BF16, and oneDNN may.
 bool multiplies_bf16();
 
 /// Name and version of the library in use, such as "oneDNN 2.6.3", for the numerics signature.

@@ -261,9 +261,22 @@ struct Span<Pair<H>> {
   return Recast<Words, Ints>::of(splat(static_cast<int32_t>(x)));
 }
 
-/// a > b ? a : b, so b where a or b is NaN.
+/// a > b ? a : b and a < b ? a : b, so b where a or b is NaN.
+#if defined(__AVX512F__)
+[[gnu::always_inline]] inline Floats larger(Floats a, Floats b) {
+  return (Floats)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
+}
+[[gnu::always_inline]] inline Floats smaller(Floats a, Floats b) {
+  return (Floats)_mm512_maskz_min_ps(0xffff, (__m512)a, (__m512)b);
+}
+#else
 [[gnu::always_inline]] inline Floats larger(Floats a, Floats b) { return select(b < a, a, b); }
 [[gnu::always_inline]] inline Floats smaller(Floats a, Floats b) { return select(a < b, a, b); }
+#endif
+/// x held to [low, high]; NaN where x is NaN.
+[[gnu::always_inline]] inline Floats clamp(float low, Floats x, float high) {
+  return larger(splat(low), smaller(splat(high), x));
+}
 [[gnu::always_inline]] inline Floats absolute(Floats a) {
   return from_bits(bits(a) & splat(int32_t{0x7fffffff}));
 }

@@ -31,31 +31,35 @@ struct Reduced {
   return {bits(shifted) - bits(magic), (x - n * splat(kLn2High)) - n * splat(kLn2Low)};
 }
 
-/// 2^n for whole n in [-126, 127].
+/// 2^n for whole n in [-126, 127]; infinity for 128.
 [[gnu::always_inline]] inline Floats power_of_two(Ints n) {
   return from_bits((n + splat(int32_t{127})) << 23);
 }
 
-/// e^x: infinity above 88.72, denormal below -87.33, 0 below -103.97.
-[[gnu::always_inline]] inline Floats exp(Floats x) {
+/// e^r for |r| <= 0.3466
+[[gnu::always_inline]] inline Floats exp_reduced(Floats r) {
   constexpr float kP[] = {0.4999999403953552f, 0.1666651964187622f, 0.041668400168418884f,
                           0.00836885068565607f, 0.0013814320554956794f};
-  x = select(splat(89.0f) < x, splat(89.0f), x);
-  x = select(x < splat(-105.0f), splat(-105.0f), x);
-  const Reduced a = reduce(x);
-  const Floats y = a.r * a.r * polynomial(kP, a.r) + a.r + splat(1.0f);
-  const Ints half = a.n >> 1;
-  return y * power_of_two(half) * power_of_two(a.n - half);
+  return r * r * polynomial(kP, r) + r + splat(1.0f);
 }
 
-/// e^x for x <= 0, 0 below -87.33: one multiplication less, for softmax.
+/// e^x: infinity above 88.72, denormal below -87.33, 0 below -103.97.
+[[gnu::always_inline]] inline Floats exp(Floats x) {
+  const Reduced a = reduce(clamp(-105.0f, x, 89.0f));
+  const Ints half = a.n >> 1;
+  return exp_reduced(a.r) * power_of_two(half) * power_of_two(a.n - half);
+}
+
+/// e^x in a step less, for what 1 is added to: infinity above 88.38, 1.2e-38 below -87.3.
+[[gnu::always_inline]] inline Floats exp_beside_one(Floats x) {
+  const Reduced a = reduce(clamp(-87.3f, x, 89.0f));
+  return exp_reduced(a.r) * power_of_two(a.n);
+}
+
+/// e^x for x <= 0, 0 below -87.3: for softmax.
 [[gnu::always_inline]] inline Floats exp_negative(Floats x) {
-  constexpr float kP[] = {0.4999999403953552f, 0.1666651964187622f, 0.041668400168418884f,
-                          0.00836885068565607f, 0.0013814320554956794f};
-  const Ints tiny = x < splat(-87.3f);
-  const Reduced a = reduce(select(tiny, splat(-87.3f), x));
-  const Floats y = a.r * a.r * polynomial(kP, a.r) + a.r + splat(1.0f);
-  return select(tiny, splat(0.0f), y * power_of_two(a.n));
+  const Reduced a = reduce(larger(splat(-87.3f), x));
+  return select(x < splat(-87.3f), splat(0.0f), exp_reduced(a.r) * power_of_two(a.n));
 }
 
 /// Natural logarithm: -infinity at 0, NaN below.
@@ -88,7 +92,7 @@ struct Reduced {
                           0.0013941206270828843f,
                           0.00019914393487852067f};
   const Floats magnitude = absolute(x);
-  const Floats doubled = select(splat(9.1f) < magnitude, splat(9.1f), magnitude) * splat(2.0f);
+  const Floats doubled = smaller(splat(9.1f), magnitude) * splat(2.0f);
   const Reduced a = reduce(doubled);
   const Floats scale = power_of_two(a.n);
   const Floats p = a.r * a.r * polynomial(kP, a.r) + a.r;
@@ -97,7 +101,7 @@ struct Reduced {
 }
 
 [[gnu::always_inline]] inline Floats sigmoid(Floats x) {
-  return splat(1.0f) / (splat(1.0f) + exp(splat(0.0f) - x));
+  return splat(1.0f) / (splat(1.0f) + exp_beside_one(splat(0.0f) - x));
 }
 
 /// Error function: x + x P(x^2) up to 1, then 1 - e^Q(|x|).
@@ -110,26 +114,29 @@ struct Reduced {
                           0.00044147134758532047f, -2.1697509509976953e-05f};
   const Floats magnitude = absolute(x);
   const Floats small = magnitude + magnitude * polynomial(kP, magnitude * magnitude);
-  const Floats clamped = select(splat(4.0f) < magnitude, splat(4.0f), magnitude);
+  const Floats clamped = smaller(splat(4.0f), magnitude);
   const Floats large = splat(1.0f) - exp_negative(polynomial(kQ, clamped));
   return with_sign(select(splat(1.0f) < magnitude, large, small), x);
 }
 
-/// 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), computed as x / (1 + e^-2u).
+// Of gelu_tanh: -2u = x (kFirst + kThird x^2), u = sqrt(2 / pi) (x + 0.044715 x^3).
+inline constexpr float kFirst = -1.5957691669464111f, kThird = -0.07135481387376785f;
+
+/// 0.5 x (1 + tanh(u)), computed as x / (1 + e^-2u).
 [[gnu::always_inline]] inline Floats gelu_tanh(Floats x) {
-  constexpr float kTwice = 1.5957691669464111f;  // 2 sqrt(2 / pi)
-  const Floats u = splat(kTwice) * (x + splat(0.044715f) * x * x * x);
-  return x / (splat(1.0f) + exp(splat(0.0f) - u));
+  const Floats exponent = x * (splat(kFirst) + splat(kThird) * (x * x));
+  return x / (splat(1.0f) + exp_beside_one(exponent));
 }
 
-/// d gelu_tanh(x) / dx
+/// d gelu_tanh(x) / dx, which beyond 10 is 0 or 1.
 [[gnu::always_inline]] inline Floats gelu_tanh_slope(Floats x) {
-  constexpr float kTwice = 1.5957691669464111f;
+  x = clamp(-10.0f, x, 10.0f);
   const Floats square = x * x;
-  const Floats u = splat(kTwice) * (x + splat(0.044715f) * x * square);
-  const Floats s = splat(1.0f) / (splat(1.0f) + exp(splat(0.0f) - u));
-  const Floats slope = splat(kTwice) * (splat(1.0f) + splat(0.134145f) * square);
-  return s + x * (s * (splat(1.0f) - s)) * slope;
+  const Floats exponent = x * (splat(kFirst) + splat(kThird) * square);
+  const Reduced a = reduce(exponent);  // within 87.3
+  const Floats s = splat(1.0f) / (splat(1.0f) + exp_reduced(a.r) * power_of_two(a.n));
+  const Floats slope = splat(kFirst) + splat(3 * kThird) * square;
+  return s - x * (s * (splat(1.0f) - s)) * slope;
 }
 
 /// 0.5 x (1 + erf(x / sqrt(2)))

@@ -1,5 +1,5 @@
-// Sum, largest or smallest, element by element; sums are kept in f64. bf16
-// gives f32.
+// Sum, largest or smallest, element by element; sums are kept in f64.
+// A sum of bf16 is f32.
 #include "kernels/reference/walk.h"
 #include "ops/ops.h"
 

@@ -24,7 +24,7 @@
 namespace levanter {
 namespace {
 
-constexpr auto kSpin = std::chrono::microseconds(20);
+constexpr auto kSpin = std::chrono::microseconds(200);
 constexpr int kPausesPerClock = 32;
 
 std::string read_file(const std::string& path) {

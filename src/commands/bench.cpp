@@ -283,8 +283,8 @@ int run_step(const Arguments& a) {
     print(cat("{\"tokens_per_second\": ", format_fixed(bench.tokens() / seconds, 1),
               ", \"ms_per_step\": ", format_fixed(seconds * 1e3, 3), ", \"gflops_per_second\": ",
               format_fixed(rate, 2), ", \"peak_gflops_per_second\": ", format_fixed(peak, 2),
-              ", \"fraction_of_peak\": ", format_fixed(rate / peak, 4),
-              ", \"dtype\": ", quote(config.trainer.mp), ", \"threads\": ", backend->threads(),
+              ", \"fraction_of_peak\": ", format_fixed(rate / peak, 4), ", \"dtype\": ",
+              quote(config.trainer.precision()), ", \"threads\": ", backend->threads(),
               ", \"ready_seconds\": ", format_fixed(ready, 3), "}\n"));
     return 0;
   }
@@ -351,8 +351,22 @@ int run_kernels(const Arguments& a) {
   return 0;
 }
 
+/// An option that what is timed does not read.
+void refuse(const Arguments& a, const std::string& what, const std::string& option,
+            const char* instead) {
+  if (!a.values.contains(option)) return;
+  throw Error(ErrorKind::kConfig, cat("bench ", what, " reads no --", option))
+      .at(cat("--", option, " ", a.text(option)))
+      .hint(cat(instead, " is what there is"));
+}
+
 int run(const Arguments& a) {
   const std::string what = a.words.empty() ? "" : a.words[0];
+  if (what == "step" || what == "kernels") {
+    refuse(a, what, "threads", "--trainer.threads");
+    refuse(a, what, "device", "--trainer.device");
+  }
+  if (what == "gemm" || what == "kernels") refuse(a, what, "steps", "bench step --steps");
   if (what == "gemm") return run_gemm(a);
   if (what == "step") return run_step(a);
   if (what == "kernels") return run_kernels(a);

@@ -62,7 +62,7 @@ std::string report(const TrainConfig& config, const train::CompiledStep& step,
   const auto& shape = step.options.shape;
   std::string text =
       cat(config.run_id(), ": ", config.model.type, ", ", format_count(step.parameter_count()),
-          " parameters, ", config.trainer.mp, "\nmicrobatch ", shape.batch, " x position ",
+          " parameters, ", config.trainer.precision(), "\nmicrobatch ", shape.batch, " x position ",
           shape.position, ", ", step.options.microbatches, " a step in ", step.options.groups,
           " groups, ", config.trainer.ranks, " ranks\n\npersistent, each rank\n");
   for (const train::MemoryLine& l : step.persistent()) text += line(l.what, l.bytes);
@@ -169,7 +169,7 @@ std::string advice(const std::vector<Way>& ways, int64_t limit) {
                 right(price, 12), "  ", shell_words(way.words), "\n");
   }
   if (!any)
-    text += "  nothing of this fits; the parameters and the optimizer's state are too large\n";
+    text += "  nothing of this fits: a smaller model, a shorter max_seq_len or more memory would\n";
   return text;
 }
 

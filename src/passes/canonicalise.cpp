@@ -98,7 +98,7 @@ class Canonicaliser {
       map_[id] = *same;
       return;
     }
-    if (is(node, "reduce"))  // which widens what it reads
+    if (sums_leading_axes(node))  // which widens what it reads, in the order of the wide form
       if (const auto narrow = narrow_form(node.inputs[0])) node.inputs[0] = *narrow;
     if (stage_ == Stage::kTraced) fold_dot_add(id, node);
     auto& bucket = seen_[hash_of(node)];
@@ -120,6 +120,15 @@ class Canonicaliser {
   bool is_one(Value value) const {
     const Node& node = to_.graph.node(value.node);
     return is(node, "constant") && node.attributes.reals[0] == 1;
+  }
+
+  bool sums_leading_axes(const Node& node) const {
+    if (!is(node, "reduce") || static_cast<Reduce>(node.attributes.code) != Reduce::kSum)
+      return false;
+    const Axes &axes = to_.graph.type(node.inputs[0]).axes, &over = node.attributes.axes;
+    for (size_t i = 0; i < over.size(); ++i)
+      if (!over.contains(axes[i].name)) return false;
+    return over.size() < axes.size();
   }
 
   /// The bf16 value that `value` is the f32 form of, if it is one.

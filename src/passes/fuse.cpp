@@ -18,7 +18,7 @@ extern const Op input_entry;
 namespace {
 
 // What one kernel can hold in registers that stay in the first-level cache.
-constexpr size_t kMostInputs = 12, kMostOutputs = 6, kMostMembers = 24;
+constexpr size_t kMostInputs = 12, kMostOutputs = 6, kMostMembers = 24, kMostValues = 64;
 
 bool is(const Node& node, std::string_view name) { return node.op->name == name; }
 
@@ -142,6 +142,19 @@ class Fuser {
           inputs.push_back(input);
     return inputs;
   }
+  /// How many values the unit reads or makes, constants too.
+  size_t values_of(const Unit& unit) const {
+    std::vector<Value> constants;
+    size_t made = 0;
+    for (const NodeId id : unit.nodes) {
+      made += nodes()[id].outputs.size();
+      for (const Value& input : nodes()[id].inputs)
+        if (is(nodes()[input.node], "constant") &&
+            std::find(constants.begin(), constants.end(), input) == constants.end())
+          constants.push_back(input);
+    }
+    return made + constants.size() + inputs_of(unit).size();
+  }
   std::vector<Value> outputs_of(const Unit& unit) const {
     std::vector<Value> outputs;
     for (const NodeId id : unit.nodes)
@@ -163,7 +176,7 @@ class Fuser {
 
   bool fits(const Unit& unit) const {
     if (unit.nodes.size() > kMostMembers || inputs_of(unit).size() > kMostInputs ||
-        outputs_of(unit).size() > kMostOutputs)
+        outputs_of(unit).size() > kMostOutputs || values_of(unit) > kMostValues)
       return false;
     for (const NodeId id : unit.nodes)  // what members make for members is over the whole space
       for (const Value& input : nodes()[id].inputs)

@@ -129,8 +129,12 @@ std::string Executable::peak_place() const {
 
 namespace {
 
-void add_flops(const Graph& graph, const Node& node, std::map<std::string, double>& total) {
-  if (node.op->cost) total[node.op->name] += node.op->cost(node, graph.input_types(node)).flops;
+/// fn(op, flops) for a node, or for what a fused one is made of.
+template <class Fn>
+void each_cost(const Graph& graph, const Node& node, Fn&& fn) {
+  if (node.op->cost) fn(*node.op, node.op->cost(node, graph.input_types(node)).flops);
+  if (!node.body) return;
+  for (const Node& member : node.body->graph.nodes()) each_cost(node.body->graph, member, fn);
 }
 
 }  // namespace
@@ -138,11 +142,9 @@ void add_flops(const Graph& graph, const Node& node, std::map<std::string, doubl
 std::vector<std::pair<std::string, double>> Executable::flops_by_op() const {
   std::map<std::string, double> total;
   for (const Step& step : impl_->lowered.steps) {
-    const Node& node = impl_->function.graph.node(step.node);
-    add_flops(impl_->function.graph, node, total);
-    if (node.body)
-      for (const Node& member : node.body->graph.nodes())
-        add_flops(node.body->graph, member, total);
+    const Graph& graph = impl_->function.graph;
+    each_cost(graph, graph.node(step.node),
+              [&](const Op& op, double flops) { total[op.name] += flops; });
   }
   return {total.begin(), total.end()};
 }
@@ -153,7 +155,7 @@ std::map<const Node*, StepCost> Executable::step_costs() const {
   for (const Step& step : impl_->lowered.steps) {
     const Node& node = graph.node(step.node);
     StepCost& cost = costs[&node];
-    if (node.op->cost) cost.flops = node.op->cost(node, graph.input_types(node)).flops;
+    each_cost(graph, node, [&](const Op&, double flops) { cost.flops += flops; });
     for (const auto* places : {&step.inputs, &step.outputs})
       for (const Place& place : *places)  // a view that repeats its memory reads it once
         cost.bytes += static_cast<double>(std::min(

@@ -86,6 +86,7 @@ std::vector<MemoryLine> CompiledStep::persistent() const {
   lines.push_back({"constants", constants});
   int64_t debug = gradients.debug_bytes() + update.debug_bytes() + evaluation.debug_bytes();
   if (gradients_next) debug += gradients_next->debug_bytes();
+  if (pack) debug += pack->debug_bytes();
   if (options.debug) lines.push_back({"map of writers", debug});
   return lines;
 }

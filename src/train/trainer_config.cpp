@@ -108,7 +108,7 @@ void TrainerConfig::fields(config::Fields& f) {
       .may_change();
   f("debug", debug,
     "whether every step checks that it reads what was written for it, in poisoned memory; slow, "
-    "and takes about twice the memory")
+    "and takes two to four times the memory")
       .may_change();
   f("schedule_seed", schedule_seed,
     "what draws a random order of the steps inside a microbatch, to show that none changes a bit; "

@@ -63,6 +63,7 @@ TEST_CASE("bench kernels prints each kernel's share of what the machine can do",
     time += kernel["fraction_of_time"].get<double>();
     CHECK(kernel["calls"] > 0);
     CHECK(kernel["fraction_of_memory"] > 0);
+    if (names.back().find("dot") != std::string::npos) CHECK(kernel["fraction_of_peak"] > 0);
   }
   CHECK(time > 0.3);
   CHECK(time < 1.01);
@@ -92,4 +93,18 @@ TEST_CASE("bench gemm prints the best of its products as the peak", "[commands]"
     best = std::max(best, product["gflops_per_second"].get<double>());
   CHECK(best > 0);
   CHECK(result["peak_gflops_per_second"] == best);
+}
+
+TEST_CASE("bench refuses an option that it would not read", "[commands]") {
+  const SmallRun run;
+  for (const auto& [word, option] : {std::pair{"step", "--threads"},
+                                     {"kernels", "--device"},
+                                     {"kernels", "--steps"},
+                                     {"gemm", "--steps"}}) {
+    const Ended ended = run({"bench", word, "--config", "run.toml", option, "1"});
+    INFO(word << " " << option);
+    CHECK(ended.code == 2);
+    CHECK(ended.err.find(option) != std::string::npos);
+    CHECK(ended.out.empty());
+  }
 }

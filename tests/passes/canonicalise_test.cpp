@@ -144,19 +144,26 @@ TEST_CASE("a cast to f32 and back to bf16 is no cast, the other way round it rou
   CHECK(casts_of(DType::f32, DType::bf16) == 2);
 }
 
-TEST_CASE("bf16 is reduced without being widened first", "[passes]") {
-  const auto reduced = [](Reduce kind) {
-    Function f("test");
-    f.result("y",
-             reduce(kind, cast(f.argument("x", {DType::bf16, kX}), DType::f32), {{"embed", 3}}));
+TEST_CASE("sums of bf16 over leading axes are not widened first, with the same bits", "[passes]") {
+  const Axes axes = {{"batch", 70}, {"embed", 33}};
+  const auto reduced = [&](Reduce kind, const char* axis) {
+    Function f("f");
+    const NamedArray x = f.argument("x", {DType::bf16, axes});
+    f.result("y", reduce(kind, cast(x, DType::f32), {{axis, axes.size_of(axis)}}));
     return f;
   };
-  const auto backend = make_backend("reference");
-  const std::vector<Array> x = {random_array({DType::bf16, kX}, 5)};
-  for (const Reduce kind : {Reduce::kSum, Reduce::kMax, Reduce::kMin}) {
-    CHECK(count_nodes(canonicalise(reduced(kind)), "cast") == 0);
-    CHECK(
-        same_bits(run(canonicalise(reduced(kind)), x, *backend), run(reduced(kind), x, *backend)));
+  const std::vector<Array> x = {random_array({DType::bf16, axes}, 5)};
+  for (const char* device : {"reference", "cpu"}) {
+    const auto backend = make_backend(device, 2);
+    for (const Reduce kind : {Reduce::kSum, Reduce::kMax, Reduce::kMin}) {
+      for (const char* axis : {"batch", "embed"}) {
+        INFO(device << " " << axis << " " << static_cast<int>(kind));
+        const bool narrow = kind == Reduce::kSum && axis == std::string_view("batch");
+        CHECK(count_nodes(canonicalise(reduced(kind, axis)), "cast") == (narrow ? 0 : 1));
+        CHECK(same_bits(run(canonicalise(reduced(kind, axis)), x, *backend),
+                        run(reduced(kind, axis), x, *backend)));
+      }
+    }
   }
 }
 
