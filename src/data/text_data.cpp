@@ -112,7 +112,7 @@ int64_t training_tokens(int64_t n, double fraction) {
 }
 
 TextData::TextData(std::span<const TextComponent> components, const text::TokenizerEntry& kind,
-                   std::shared_ptr<const text::Tokenizer> saved)
+                   const TokenizerConfig& tokenizer, std::shared_ptr<const text::Tokenizer> saved)
     : tokenizer_(std::move(saved)) {
   std::vector<Texts> texts;
   for (const TextComponent& component : components) texts.push_back(read_texts(component));
@@ -124,7 +124,7 @@ TextData::TextData(std::span<const TextComponent> components, const text::Tokeni
       for (size_t i = 0; i < texts[c].validation.size(); ++i)
         all.push_back({texts[c].validation[i], components[c].validation[i]});
     }
-    tokenizer_ = kind.make(all);
+    tokenizer_ = kind.make(tokenizer, all);
   }
   const int64_t vocab_size = tokenizer_->vocab_size();
   for (size_t c = 0; c < components.size(); ++c) {

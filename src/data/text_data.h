@@ -39,11 +39,12 @@ struct TrainingOptions {
 /// Reads all texts when made, and tokenises each once.
 class TextData final {
  public:
-  /// kind   makes the tokenizer from all texts, validation included
+  /// kind, tokenizer  make the tokenizer, of all texts, validation included
   /// saved  is used in its place when given: a resumed run keeps its vocabulary
   /// error  kData for a text that is missing, empty, damaged, or that the tokenizer can't take;
   ///        kConfig for components that contradict themselves
   TextData(std::span<const TextComponent> components, const text::TokenizerEntry& kind,
+           const TokenizerConfig& tokenizer,
            std::shared_ptr<const text::Tokenizer> saved = nullptr);
 
   const std::shared_ptr<const text::Tokenizer>& tokenizer() const { return tokenizer_; }

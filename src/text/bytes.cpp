@@ -16,7 +16,7 @@ class BytesTokenizer final : public Tokenizer {
     return {bytes, bytes + text.content.size()};
   }
 
-  std::string decode(std::span<const int32_t> ids) const override {
+  std::string decode(std::span<const int32_t> ids, Special) const override {
     std::string out;
     out.reserve(ids.size());
     for (const int32_t id : ids) {
@@ -34,7 +34,7 @@ struct BytesConfig final : TokenizerConfig {
   std::optional<int64_t> vocab_size() const override { return kVocabSize; }
 };
 
-std::unique_ptr<const Tokenizer> make(std::span<const NamedText>) {
+std::unique_ptr<const Tokenizer> make(const TokenizerConfig&, std::span<const NamedText>) {
   return std::make_unique<BytesTokenizer>();
 }
 
@@ -49,6 +49,7 @@ extern const TokenizerEntry bytes_entry;
 const TokenizerEntry bytes_entry = {.name = "bytes",
                                     .summary = "one token a byte, 256 in all",
                                     .make_config = config::make_choice<BytesConfig>,
+                                    .reads_texts = false,
                                     .make = make,
                                     .load = load};
 

@@ -76,7 +76,7 @@ class CharTokenizer final : public Tokenizer {
     return ids;
   }
 
-  std::string decode(std::span<const int32_t> ids) const override {
+  std::string decode(std::span<const int32_t> ids, Special) const override {
     std::string out;
     out.reserve(ids.size());
     for (const int32_t id : ids) append_scalar(out, scalar(id));
@@ -122,7 +122,7 @@ void mark_scalars(NamedText text, std::vector<bool>& seen) {
   }
 }
 
-std::unique_ptr<const Tokenizer> make(std::span<const NamedText> texts) {
+std::unique_ptr<const Tokenizer> make(const TokenizerConfig&, std::span<const NamedText> texts) {
   std::vector<bool> seen(kScalarLimit);
   for (const NamedText& text : texts) mark_scalars(text, seen);
   std::vector<uint32_t> scalars;
@@ -153,6 +153,7 @@ extern const TokenizerEntry char_entry;
 const TokenizerEntry char_entry = {.name = "char",
                                    .summary = "one token for each character of the texts",
                                    .make_config = config::make_choice<TokenizerConfig>,
+                                   .reads_texts = true,
                                    .make = make,
                                    .load = load};
 

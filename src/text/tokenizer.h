@@ -19,6 +19,9 @@ struct NamedText {
   std::string_view origin;
 };
 
+/// Whether decoding writes special tokens, such as "<|endoftext|>", or leaves them out.
+enum class Special { kWrite, kSkip };
+
 /// Text to ids in [0, vocab_size) and back. Immutable, so any number of threads may share one.
 class Tokenizer {
  public:
@@ -27,14 +30,22 @@ class Tokenizer {
   /// The word that chooses it in a config, such as "char".
   virtual std::string_view name() const = 0;
   virtual int64_t vocab_size() const = 0;
-  /// The ids of a text, nothing added to it.
+  /// The ids of a text, nothing added to it; special tokens that stand in the text are recognised.
   /// error  kData when the text can't be expressed, naming the byte and line of `text.origin`
   virtual std::vector<int32_t> encode(NamedText text) const = 0;
-  /// The bytes that the ids stand for, one after the other; they need not be UTF-8.
+  /// The text that the ids stand for. Those whose tokens are bytes give bytes, which need not be
+  /// UTF-8; "hf" gives U+FFFD for what is none, as Hugging Face does.
   /// error  kData for an id outside the vocabulary
-  virtual std::string decode(std::span<const int32_t> ids) const = 0;
-  /// Bytes that decode gives for this id alone; what bits per byte is counted with.
+  virtual std::string decode(std::span<const int32_t> ids,
+                             Special special = Special::kWrite) const = 0;
+  /// Bytes of text that this id stands for, 0 for a special token; what bits per byte is counted
+  /// with.
   virtual int64_t byte_length(int32_t id) const = 0;
+  /// The ids that begin and end a document, where there are any.
+  virtual std::optional<int32_t> bos_id() const { return std::nullopt; }
+  virtual std::optional<int32_t> eos_id() const { return std::nullopt; }
+  /// The ids of a whole text with what the tokenizer itself puts around it, such as BOS.
+  virtual std::vector<int32_t> add_special(std::vector<int32_t> ids) const { return ids; }
   /// JSON text from which load_tokenizer makes an equal tokenizer; equal tokenizers give equal
   /// texts.
   virtual std::string serialise() const = 0;
@@ -45,9 +56,13 @@ struct TokenizerEntry {
   const char* name;
   const char* summary;
   std::unique_ptr<config::Choosable> (*make_config)();  ///< of a TokenizerConfig
+  /// Whether the vocabulary comes from the texts; `make` of other kinds takes none.
+  bool reads_texts;
   /// Makes one for the given texts, those of validation included.
-  /// error  kData when a text can't be expressed by this kind
-  std::unique_ptr<const Tokenizer> (*make)(std::span<const NamedText> texts);
+  /// error  kData when a text can't be expressed by this kind, or a file of its own is missing or
+  ///        wrong
+  std::unique_ptr<const Tokenizer> (*make)(const TokenizerConfig& config,
+                                           std::span<const NamedText> texts);
   /// Makes one from what serialise gave; nullptr when the text is not of that form.
   std::unique_ptr<const Tokenizer> (*load)(std::string_view serialised);
 };

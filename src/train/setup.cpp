@@ -21,8 +21,9 @@ std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
       component.validation.push_back(path.resolved);
     components.push_back(std::move(component));
   }
-  auto data = std::make_unique<data::TextData>(
-      components, text::find_tokenizer(config.data.tokenizer.type), std::move(saved));
+  auto data =
+      std::make_unique<data::TextData>(components, text::find_tokenizer(config.data.tokenizer.type),
+                                       *config.data.tokenizer, std::move(saved));
   data->check_lengths(config.model->max_seq_len);
   return data;
 }

@@ -9,7 +9,7 @@ using namespace levanter;
 using namespace levanter::text;
 
 TEST_CASE("bytes: any bytes come back as they were", "[text]") {
-  const auto tokenizer = find_tokenizer("bytes").make({});
+  const auto tokenizer = find_tokenizer("bytes").make({}, {});
   CHECK(tokenizer->vocab_size() == 256);
   std::string all;
   for (int byte = 0; byte < 256; ++byte) all += static_cast<char>(byte);
@@ -24,7 +24,7 @@ TEST_CASE("bytes: any bytes come back as they were", "[text]") {
 }
 
 TEST_CASE("bytes: an id is the value of its byte", "[text]") {
-  const auto tokenizer = find_tokenizer("bytes").make({});
+  const auto tokenizer = find_tokenizer("bytes").make({}, {});
   CHECK(tokenizer->encode({"a\xFF", "text"}) == std::vector<int32_t>{97, 255});
   for (const int32_t id : {-1, 256}) CHECK_THROWS_AS(tokenizer->decode({{id}}), Error);
 }

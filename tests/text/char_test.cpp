@@ -16,7 +16,7 @@ namespace {
 
 std::unique_ptr<const Tokenizer> char_tokenizer(std::string_view text) {
   const std::vector<NamedText> texts = {{text, "poem.txt"}};
-  return find_tokenizer("char").make(texts);
+  return find_tokenizer("char").make({}, texts);
 }
 
 std::string random_text(Key key, size_t length) {
@@ -34,7 +34,7 @@ std::string random_text(Key key, size_t length) {
 
 TEST_CASE("char: the vocabulary is the sorted characters of all texts", "[text]") {
   const std::vector<NamedText> texts = {{"hello", "a"}, {"\n\xC3\xA9z", "b"}};
-  const auto tokenizer = find_tokenizer("char").make(texts);
+  const auto tokenizer = find_tokenizer("char").make({}, texts);
   CHECK(tokenizer->vocab_size() == 7);
   CHECK(tokenizer->decode({{0, 1, 2, 3, 4, 5, 6}}) == "\nehloz\xC3\xA9");
   CHECK(tokenizer->encode({"zoo", "text"}) == std::vector<int32_t>{5, 4, 4});

@@ -59,6 +59,6 @@ TEST_CASE("a damaged saved tokenizer is refused by name", "[text]") {
 TEST_CASE("byte lengths are listed for every id", "[text]") {
   const std::string text = "a\xC3\xA9\xE2\x82\xAC";
   const std::vector<NamedText> texts = {{text, "text"}};
-  const auto tokenizer = find_tokenizer("char").make(texts);
+  const auto tokenizer = find_tokenizer("char").make({}, texts);
   CHECK(byte_lengths(*tokenizer) == std::vector<int32_t>{1, 2, 3});
 }

@@ -124,7 +124,7 @@ TEST_CASE("the loss of a GPT-2 falls on generated text", "[train]") {
   REQUIRE(lines.size() == 18);
   const double first = lines.front()["train/loss"], last = lines.back()["train/loss"];
   const auto data = text::find_tokenizer("char").make(
-      std::vector<text::NamedText>{{made_up_text(700, 5), "text"}});
+      {}, std::vector<text::NamedText>{{made_up_text(700, 5), "text"}});
   CHECK(std::abs(first - std::log(static_cast<double>(data->vocab_size()))) < 0.3);
   CHECK(last < 0.85 * first);
   CHECK(lines.back()["eval/loss"] < lines[9]["eval/loss"]);
