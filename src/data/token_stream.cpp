@@ -1,4 +1,4 @@
-// A long row of token ids in memory, and the windows that are cut from it.
+// A long row of token ids, in memory or mapped, and the windows that are cut from it.
 #include "data/token_stream.h"
 
 #include <algorithm>
@@ -10,32 +10,56 @@ namespace levanter::data {
 
 TokenStream::TokenStream(int64_t vocab_size) : narrow_(vocab_size <= 65536) {}
 
-void TokenStream::append(std::span<const int32_t> document) {
+TokenStream::TokenStream(const TokenArrays& arrays, std::shared_ptr<const void> owner)
+    : narrow_(arrays.wide.empty()), arrays_(arrays), owner_(std::move(owner)) {}
+
+void TokenStream::append(std::span<const int32_t> document, std::span<const float> weights) {
+  LEV_CHECK(owner_ == nullptr, "a mapped stream can't grow");
   if (document.empty()) return;
-  document_starts_.push_back(size());
+  LEV_CHECK(weights.empty() || weights.size() == document.size(), "a weight for each token");
+  LEV_CHECK(starts_.empty() || weights.empty() == weights_.empty(),
+            "all documents have weights or none has");
+  starts_.push_back(size());
   if (narrow_)
     narrow_ids_.insert(narrow_ids_.end(), document.begin(), document.end());
   else
     wide_ids_.insert(wide_ids_.end(), document.begin(), document.end());
+  weights_.insert(weights_.end(), weights.begin(), weights.end());
+  arrays_ = {narrow_ids_, wide_ids_, weights_, starts_};
 }
 
 int64_t TokenStream::size() const {
-  return static_cast<int64_t>(narrow_ ? narrow_ids_.size() : wide_ids_.size());
+  return static_cast<int64_t>(narrow_ ? arrays_.narrow.size() : arrays_.wide.size());
 }
 
 void TokenStream::read(int64_t begin, std::span<int32_t> out) const {
   const auto count = static_cast<int64_t>(out.size());
   LEV_CHECK(begin >= 0 && begin + count <= size(), "tokens are read outside their stream");
   if (narrow_)
-    std::copy_n(narrow_ids_.begin() + begin, count, out.begin());
+    std::copy_n(arrays_.narrow.begin() + begin, count, out.begin());
   else
-    std::copy_n(wide_ids_.begin() + begin, count, out.begin());
+    std::copy_n(arrays_.wide.begin() + begin, count, out.begin());
+}
+
+void TokenStream::read_weights(int64_t begin, std::span<float> out) const {
+  const auto count = static_cast<int64_t>(out.size());
+  LEV_CHECK(begin >= 0 && begin + count <= size(), "weights are read outside their stream");
+  if (weighted())
+    std::copy_n(arrays_.weights.begin() + begin, count, out.begin());
+  else
+    std::fill(out.begin(), out.end(), 1.0f);
 }
 
 std::span<const int64_t> TokenStream::document_starts(int64_t begin, int64_t end) const {
-  const auto first = std::lower_bound(document_starts_.begin(), document_starts_.end(), begin);
-  const auto last = std::lower_bound(first, document_starts_.end(), end);
+  const std::span<const int64_t> starts = arrays_.document_starts;
+  const auto first = std::lower_bound(starts.begin(), starts.end(), begin);
+  const auto last = std::lower_bound(first, starts.end(), end);
   return {first, last};
+}
+
+int64_t TokenStream::document_start(int64_t d) const {
+  LEV_CHECK(d >= 0 && d <= num_documents(), "a document is outside its stream");
+  return d == num_documents() ? size() : arrays_.document_starts[static_cast<size_t>(d)];
 }
 
 int64_t TokenStream::documents_begun(int64_t begin, int64_t end) const {
@@ -101,7 +125,7 @@ Example Windows<Example>::make(int64_t begin, int64_t targets) const {
   const size_t present = std::min(length, real + 1);  // the last token may have no target
   stream_->read(begin, std::span(e.tokens).first(present));
   stream_->read(begin + 1, std::span(e.targets).first(real));
-  std::fill_n(e.loss_weight.begin(), real, 1.0f);
+  stream_->read_weights(begin + 1, std::span(e.loss_weight).first(real));
   std::fill_n(e.segment_ids.begin(), present, 0);
   for (const int64_t start : stream_->document_starts(begin + 1, begin + 1 + targets)) {
     const auto t = static_cast<size_t>(start - begin);
@@ -113,7 +137,13 @@ Example Windows<Example>::make(int64_t begin, int64_t targets) const {
 
 template <>
 double Windows<double>::make(int64_t begin, int64_t targets) const {
-  return static_cast<double>(targets - stream_->documents_begun(begin + 1, begin + 1 + targets));
+  if (!stream_->weighted())
+    return static_cast<double>(targets - stream_->documents_begun(begin + 1, begin + 1 + targets));
+  std::vector<float> weights(static_cast<size_t>(targets));
+  stream_->read_weights(begin + 1, weights);
+  for (const int64_t start : stream_->document_starts(begin + 1, begin + 1 + targets))
+    weights[static_cast<size_t>(start - begin - 1)] = 0;
+  return std::accumulate(weights.begin(), weights.end(), 0.0);
 }
 
 }  // namespace

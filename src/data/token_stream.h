@@ -1,4 +1,4 @@
-// A long row of token ids in memory, and the windows that are cut from it.
+// A long row of token ids, in memory or mapped from a cache, and the windows that are cut from it.
 #pragma once
 
 #include <cstdint>
@@ -11,29 +11,52 @@
 
 namespace levanter::data {
 
-/// Token ids of one or more documents, one after the other; two bytes each where the vocabulary has
-/// at most 65,536 ids, else four.
+/// Where the tokens of a stream lie: two bytes each in `narrow` where the vocabulary has at most
+/// 65,536 ids, else four in `wide`.
+struct TokenArrays {
+  std::span<const uint16_t> narrow;
+  std::span<const int32_t> wide;
+  std::span<const float> weights;            ///< how much each counts as a target; none: 1 each
+  std::span<const int64_t> document_starts;  ///< rising, the first 0
+};
+
+/// Token ids of one or more documents, one after the other.
 class TokenStream final {
  public:
+  /// An empty stream in memory.
   explicit TokenStream(int64_t vocab_size);
+  /// Arrays that lie elsewhere, for as long as `owner` is kept.
+  TokenStream(const TokenArrays& arrays, std::shared_ptr<const void> owner);
+  TokenStream(const TokenStream&) = delete;
+  TokenStream& operator=(const TokenStream&) = delete;
 
-  /// Adds a document, in order; one without tokens leaves no trace.
-  void append(std::span<const int32_t> document);
+  /// Adds a document to a stream in memory, in order; one without tokens leaves no trace.
+  ///   weights  one for each token, or none for 1 each; all documents of a stream have them, or
+  ///   none
+  void append(std::span<const int32_t> document, std::span<const float> weights = {});
 
   int64_t size() const;
-  int64_t num_documents() const { return static_cast<int64_t>(document_starts_.size()); }
+  bool weighted() const { return !arrays_.weights.empty(); }
+  int64_t num_documents() const { return static_cast<int64_t>(arrays_.document_starts.size()); }
   /// out[i] = id at `begin + i`; all of them must be in the stream.
   void read(int64_t begin, std::span<int32_t> out) const;
+  /// out[i] = weight at `begin + i`, 1 where the stream has none.
+  void read_weights(int64_t begin, std::span<float> out) const;
   /// How many documents begin in [begin, end).
   int64_t documents_begun(int64_t begin, int64_t end) const;
   /// Where documents begin in [begin, end), rising.
   std::span<const int64_t> document_starts(int64_t begin, int64_t end) const;
+  /// Where document d begins; size() for the one after the last.
+  int64_t document_start(int64_t d) const;
 
  private:
-  bool narrow_;
+  bool narrow_ = false;
   std::vector<uint16_t> narrow_ids_;
   std::vector<int32_t> wide_ids_;
-  std::vector<int64_t> document_starts_;
+  std::vector<float> weights_;
+  std::vector<int64_t> starts_;
+  TokenArrays arrays_;
+  std::shared_ptr<const void> owner_;
 };
 
 /// Windows of a stream: window i is ids [i * seq_len + offset, i * seq_len + offset + seq_len],
@@ -57,8 +80,8 @@ WindowPlan training_plan(const TokenStream& stream, int64_t seq_len, Key key);
 WindowPlan evaluation_plan(const TokenStream& stream, int64_t seq_len);
 
 /// The windows as examples: position t counts from 0, segment_ids[t] is the number of documents
-/// that began after the window's first token, loss_weight[t] is 1, but 0 where the target is past
-/// the end or in another document than the token.
+/// that began after the window's first token, loss_weight[t] is the target's weight, but 0 where
+/// the target is past the end or in another document than the token.
 DatasetPtr<Example> windows(std::shared_ptr<const TokenStream> stream, WindowPlan plan);
 
 /// The sum of each window's loss weights.
