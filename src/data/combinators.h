@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "data/dataset.h"
 #include "data/permutation.h"
+#include "data/shuffle.h"
 
 namespace levanter::data {
 
@@ -192,6 +193,14 @@ DatasetPtr<T> shuffle(DatasetPtr<T> source, Key key) {
   const int64_t length = source->length().get();
   LEV_CHECK(length != kEndless, "an endless dataset can't be shuffled as a whole");
   return detail::reindexed(std::move(source), length, Permutation(key, length));
+}
+
+/// The same in another kind of order.
+template <class T>
+DatasetPtr<T> shuffle(DatasetPtr<T> source, const ShuffleSpec& spec, Key key) {
+  const int64_t length = source->length().get();
+  LEV_CHECK(length != kEndless, "an endless dataset can't be shuffled as a whole");
+  return detail::reindexed(std::move(source), length, ShuffleOrder(spec, key, length));
 }
 
 /// The sources one after the other; waits for their lengths, which must be finite.

@@ -1,0 +1,171 @@
+// Packing: several whole documents in one row, told apart by segments.
+#include "data/packing.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace levanter::data {
+namespace {
+
+/// Rows that documents are put into, in the order in which they were begun.
+class Rows final {
+ public:
+  explicit Rows(const PackOptions& options) : options_(options) {}
+
+  void add(int64_t document, int64_t positions) {
+    const auto open = options_.alone ? open_.end() : find(positions);
+    int64_t row = 0, room = options_.seq_len;
+    if (open == open_.end()) {
+      if (options_.order == PackOrder::kGreedy) open_.clear();
+      row = static_cast<int64_t>(rows_.size());
+      rows_.emplace_back();
+    } else {
+      room = open->first, row = open->second;
+      open_.erase(open);
+    }
+    std::vector<int64_t>& documents = rows_[static_cast<size_t>(row)];
+    documents.push_back(document);
+    room -= positions;
+    if (room > 0 && static_cast<int64_t>(documents.size()) < options_.most_segments)
+      open_.emplace(room, row);
+  }
+  const std::vector<std::vector<int64_t>>& rows() const { return rows_; }
+
+ private:
+  using Open = std::multimap<int64_t, int64_t>;  ///< room to row; the oldest first
+
+  /// The open row with the least room that is enough.
+  Open::iterator find(int64_t positions) { return open_.lower_bound(positions); }
+
+  const PackOptions& options_;
+  Open open_;
+  std::vector<std::vector<int64_t>> rows_;
+};
+
+/// The part of a document that its row holds: tokens [begin, begin + positions], one more than
+/// positions.
+struct Piece {
+  int64_t begin = 0, positions = 0;
+};
+
+Piece piece_of(const TokenStream& stream, int64_t document, const PackOptions& options) {
+  const int64_t begin = stream.document_start(document);
+  const int64_t all = stream.document_start(document + 1) - begin - 1;
+  const int64_t kept = std::min(all, options.seq_len);
+  return {options.too_long == TooLong::kKeepTail ? begin + all - kept : begin, kept};
+}
+
+template <class T>
+class Packed final : public Dataset<T> {
+ public:
+  Packed(std::shared_ptr<const TokenStream> stream, std::shared_ptr<const PackPlan> plan)
+      : stream_(std::move(stream)), plan_(std::move(plan)) {}
+
+  std::future<std::vector<T>> get_batch(std::span<const int64_t> indices) const override {
+    std::vector<T> out;
+    out.reserve(indices.size());
+    for (const int64_t row : indices) out.push_back(make(row));
+    return ready(std::move(out));
+  }
+  std::future<int64_t> length() const override { return ready(plan_->rows()); }
+
+ private:
+  T make(int64_t row) const;
+
+  std::shared_ptr<const TokenStream> stream_;
+  std::shared_ptr<const PackPlan> plan_;
+};
+
+template <>
+Example Packed<Example>::make(int64_t row) const {
+  const auto length = static_cast<size_t>(plan_->options().seq_len);
+  Example e;
+  e.tokens.resize(length);
+  e.targets.resize(length);
+  e.loss_weight.resize(length);
+  e.segment_ids.resize(length, kPaddingSegment);
+  e.positions.resize(length);
+  size_t at = 0;
+  int32_t segment = 0;
+  for (const int64_t document : plan_->documents(row)) {
+    const Piece piece = piece_of(*stream_, document, plan_->options());
+    const auto n = static_cast<size_t>(piece.positions);
+    stream_->read(piece.begin, std::span(e.tokens).subspan(at, n));
+    stream_->read(piece.begin + 1, std::span(e.targets).subspan(at, n));
+    stream_->read_weights(piece.begin + 1, std::span(e.loss_weight).subspan(at, n));
+    std::fill_n(e.segment_ids.begin() + static_cast<int64_t>(at), n, segment++);
+    const auto first = plan_->options().reset_positions ? 0 : static_cast<int32_t>(at);
+    std::iota(e.positions.begin() + static_cast<int64_t>(at),
+              e.positions.begin() + static_cast<int64_t>(at + n), first);
+    at += n;
+  }
+  std::iota(e.positions.begin() + static_cast<int64_t>(at), e.positions.end(),
+            plan_->options().reset_positions ? 0 : static_cast<int32_t>(at));
+  return e;
+}
+
+template <>
+double Packed<double>::make(int64_t row) const {
+  double total = 0;
+  std::vector<float> weights;
+  for (const int64_t document : plan_->documents(row)) {
+    const Piece piece = piece_of(*stream_, document, plan_->options());
+    weights.resize(static_cast<size_t>(piece.positions));
+    stream_->read_weights(piece.begin + 1, weights);
+    total += std::accumulate(weights.begin(), weights.end(), 0.0);
+  }
+  return total;
+}
+
+}  // namespace
+
+PackPlan::PackPlan(const TokenStream& stream, const PackOptions& options) : options_(options) {
+  LEV_CHECK(options.seq_len >= 1 && options.most_segments >= 1, "a row holds something");
+  Rows rows(options);
+  for (int64_t d = 0; d < stream.num_documents(); ++d) {
+    const int64_t tokens = stream.document_start(d + 1) - stream.document_start(d);
+    if (tokens < 2) continue;
+    if (tokens - 1 > options.seq_len && options.too_long == TooLong::kRefuse)
+      throw Error(ErrorKind::kData,
+                  cat("document ", d + 1, " has ", format_count(tokens), " tokens, more than the ",
+                      format_count(options.seq_len + 1), " of a row (the sequence length and one)"))
+          .hint("raise model.max_seq_len, or say which part to keep");
+    if (tokens - 1 > options.seq_len && options.too_long == TooLong::kDrop) {
+      ++dropped_;
+      continue;
+    }
+    rows.add(d, std::min(tokens - 1, options.seq_len));
+  }
+  take(rows.rows());
+}
+
+void PackPlan::take(std::span<const std::vector<int64_t>> rows) {
+  for (const std::vector<int64_t>& row : rows) {
+    documents_.insert(documents_.end(), row.begin(), row.end());
+    ends_.push_back(static_cast<int64_t>(documents_.size()));
+  }
+}
+
+std::span<const int64_t> PackPlan::documents(int64_t row) const {
+  LEV_CHECK(row >= 0 && row < rows(), "a row is outside the packing");
+  const auto r = static_cast<size_t>(row);
+  const int64_t begin = r == 0 ? 0 : ends_[r - 1];
+  return std::span(documents_)
+      .subspan(static_cast<size_t>(begin), static_cast<size_t>(ends_[r] - begin));
+}
+
+DatasetPtr<Example> packed(std::shared_ptr<const TokenStream> stream,
+                           std::shared_ptr<const PackPlan> plan) {
+  return std::make_shared<Packed<Example>>(std::move(stream), std::move(plan));
+}
+
+DatasetPtr<double> packed_loss_tokens(std::shared_ptr<const TokenStream> stream,
+                                      std::shared_ptr<const PackPlan> plan) {
+  return std::make_shared<Packed<double>>(std::move(stream), std::move(plan));
+}
+
+}  // namespace levanter::data

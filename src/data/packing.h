@@ -1,0 +1,67 @@
+// Packing: several whole documents in one row, told apart by segments.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "data/example.h"
+#include "data/token_stream.h"
+
+namespace levanter::data {
+
+/// Which documents share a row.
+enum class PackOrder {
+  kGreedy,   ///< in the order of the documents: a row ends where the next one does not fit
+  kBestFit,  ///< each into the open row that it leaves the least room in
+};
+
+/// What becomes of a document that is longer than a row.
+enum class TooLong {
+  kKeepHead,  ///< its first seq_len + 1 tokens
+  kKeepTail,  ///< its last seq_len + 1 tokens
+  kRefuse,    ///< an error
+  kDrop,      ///< left out, and counted
+};
+
+struct PackOptions {
+  int64_t seq_len = 0;
+  PackOrder order = PackOrder::kGreedy;
+  TooLong too_long = TooLong::kRefuse;
+  int64_t most_segments = 64;   ///< documents of a row
+  bool alone = false;           ///< one document a row
+  bool reset_positions = true;  ///< positions count from 0 in every document, not in every row
+};
+
+/// The rows of a stream. A document of n tokens takes n - 1 positions: token t is where token t + 1
+/// is the target; one of a single token takes none and is in no row.
+class PackPlan final {
+ public:
+  /// error  kData for a document that is too long under kRefuse, naming its number and length
+  PackPlan(const TokenStream& stream, const PackOptions& options);
+
+  int64_t rows() const { return static_cast<int64_t>(ends_.size()); }
+  int64_t dropped() const { return dropped_; }  ///< documents left out as too long
+  /// The documents of a row, in their order in it.
+  std::span<const int64_t> documents(int64_t row) const;
+  const PackOptions& options() const { return options_; }
+
+ private:
+  void take(std::span<const std::vector<int64_t>> rows);
+
+  PackOptions options_;
+  int64_t dropped_ = 0;
+  std::vector<int64_t> documents_;  ///< of all rows, one row after the other
+  std::vector<int64_t> ends_;       ///< of each row in `documents_`
+};
+
+/// The rows as examples: segment s is the row's s-th document, padding has kPaddingSegment and
+/// weight 0; a document's weights are its targets'.
+DatasetPtr<Example> packed(std::shared_ptr<const TokenStream> stream,
+                           std::shared_ptr<const PackPlan> plan);
+
+/// The sum of each row's loss weights.
+DatasetPtr<double> packed_loss_tokens(std::shared_ptr<const TokenStream> stream,
+                                      std::shared_ptr<const PackPlan> plan);
+
+}  // namespace levanter::data
