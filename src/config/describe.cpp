@@ -58,7 +58,8 @@ std::string type_name(const Type& type, bool plural) {
       return cat(type_name(type.element(), plural), " or list of ",
                  type_name(type.element(), true));
     case Kind::kMap:
-      return cat("table", s, " by name");
+      return is_table(type) ? cat("table", s, " by name")
+                            : cat("table", s, " of ", type_name(type.element(), true), " by name");
     case Kind::kStruct:
       return cat("table", s);
     case Kind::kChoice:
@@ -96,6 +97,7 @@ class Describer final {
     const Kind kind = field.type->kind;
     if (!field.is_required && kind != Kind::kStruct && kind != Kind::kMap)
       entry.standard = standard(field);
+    if (kind == Kind::kMap && !entry.table) entry.standard = "{}";
     if (kind == Kind::kChoice) entry.choices = candidates(*field.type);
     const std::string key = entry.key;
     const bool free = entry.may_change;
@@ -241,7 +243,8 @@ std::string allowed_values(const Field& field, const Type& type) {
     case Kind::kOneOrMany:
       return cat("one or a list of: ", allowed_values(field, type.element()));
     case Kind::kMap:
-      return "a table of tables by name";
+      return is_table(type) ? "a table of tables by name"
+                            : cat("a table by name, of: ", allowed_values(field, type.element()));
     case Kind::kStruct:
       return "a table";
     case Kind::kChoice: {

@@ -12,6 +12,12 @@ void ComponentConfig::fields(config::Fields& f) {
     "the last part of the training text that is held out for validation instead")
       .above(0)
       .below(1);
+  f("pack", pack,
+    "whole documents together in a row: in their order, each where it leaves the least room, or "
+    "one a row; no: windows over all documents")
+      .one_of({"no", "greedy", "best_fit", "alone"});
+  f("too_long", too_long, "what becomes of a document that is longer than a packed row")
+      .one_of({"refuse", "keep_head", "keep_tail", "drop"});
   f.dropped("train_urls", "write train = [\"file.txt\"]");
   f.dropped("validation_urls", "write validation = [\"file.txt\"]");
   f.dropped("source", "write train = [\"file.txt\"]");
@@ -22,7 +28,6 @@ void ComponentConfig::fields(config::Fields& f) {
   f.dropped("cache_dir", "text is tokenised in memory");
   f.dropped("tags", "a component's name is its only tag");
   f.dropped("format", "files are plain text");
-  f.dropped("pack", "texts are one stream, cut into windows");
 }
 
 void ComponentConfig::validate(config::Problems& p) const {
@@ -36,10 +41,57 @@ void ComponentConfig::validate(config::Problems& p) const {
         .hint("keep one of them");
 }
 
+void WeightStageConfig::fields(config::Fields& f) {
+  f("step", step, "the step from which these weights hold").at_least(0).unit("steps").required();
+  f("weights", weights, "share of each component; those not named are left out").at_least(0);
+}
+
+void BlockShuffleConfig::fields(config::Fields& f) {
+  f("io_block_size", io_block_size, "rows that lie together").at_least(1).unit("rows");
+  f("window_blocks", window_blocks, "blocks whose rows are mixed").at_least(1).unit("blocks");
+}
+
 void DataConfig::fields(config::Fields& f) {
   f("tokenizer", tokenizer, "how text becomes tokens");
   f("components", components, "sources of text by name");
-  f("shuffle", shuffle, "whether windows are visited in a random order, drawn anew each epoch");
+  f("block_cross_document_attention", block_cross_document_attention,
+    "whether a window's documents are apart: no attention and no target across a border");
+  f("reset_positions", reset_positions, "whether positions count from 0 in every document");
+  f("shuffle", shuffle, "whether rows are visited in a random order, drawn anew each epoch");
+  f("permutation_type", permutation_type, "how a random order is drawn; linear is weak")
+      .one_of({"feistel", "linear"});
+  f("era_length", era_length, "shuffle only among so many rows that follow each other")
+      .at_least(1)
+      .unit("rows");
+  f("block_shuffle", block_shuffle, "shuffle whole blocks of rows, then the rows of a few blocks");
+  f("train_weights", train_weights,
+    "share of each component in every batch; without it rows of all components are shuffled "
+    "together and each is seen once an epoch")
+      .at_least(0);
+  f("train_weight_stages", train_weight_stages, "the same, changing with the step");
+  f("stop_strategy", stop_strategy,
+    "what happens when a weighted component is through: it begins anew, or the data end then, or "
+    "when all are through")
+      .one_of({"restart", "first_exhausted", "all_exhausted"});
+  f("mixture_block_size", mixture_block_size, "rows in which the shares hold exactly")
+      .at_least(1)
+      .at_most(1e6)
+      .unit("rows");
+  f("max_train_batches", max_train_batches,
+    "use only the first rows of a component, so many batches")
+      .at_least(1)
+      .unit("batches");
+  f("num_validation_sequences", num_validation_sequences,
+    "hold out the end of a component's training text, so many sequences")
+      .at_least(1)
+      .unit("sequences");
+  f("target_budget", target_budget,
+    "tokens of a longer run whose repetition of the data this run imitates")
+      .above(0)
+      .unit("tokens");
+  f("experiment_budget", experiment_budget, "tokens of this run, for target_budget")
+      .above(0)
+      .unit("tokens");
   f("prefetch", prefetch, "batches that are prepared ahead of the step")
       .at_least(1)
       .at_most(1024)
@@ -60,16 +112,61 @@ void DataConfig::fields(config::Fields& f) {
   f.dropped("chat_template", "files are plain text");
   f.dropped("ignore_token_id", "what the loss counts is decided by weights, not by a token");
   f.dropped("vocab_size", "write model.vocab_size");
-  f.dropped("permutation_type", "shuffles are Feistel permutations");
-  f.dropped("train_weights", "components are seen in proportion to their sizes");
-  f.dropped("stop_strategy", "all components start anew when they are through");
-  f.dropped("mixture_block_size", "windows of all components are shuffled together");
-  f.dropped("max_train_batches", "write trainer.num_train_steps");
-  f.dropped("num_validation_sequences", "write validation_fraction below [data.components.NAME]");
-  f.dropped("target_budget", "write trainer.num_train_steps");
-  f.dropped("experiment_budget", "write trainer.num_train_steps");
-  f.dropped("block_cross_document_attention", "a text file is one document");
   f.dropped("shuffle_before_trainval_split", "validation is the end of the text");
+}
+
+void DataConfig::validate(config::Problems& p) const {
+  const auto only_one = [&](bool both, const char* a, const char* b) {
+    if (both)
+      p.add(b, cat(p.name(a), " and ", p.name(b), " say the same thing in two ways"), {a})
+          .hint("keep one of them");
+  };
+  only_one(era_length && block_shuffle, "era_length", "block_shuffle");
+  only_one(!train_weights.empty() && !train_weight_stages.empty(), "train_weights",
+           "train_weight_stages");
+  if (!shuffle && (era_length || block_shuffle))
+    p.add("shuffle", cat(p.name("shuffle"), " = false, but a kind of shuffle is named"))
+        .allowed("true");
+  if (target_budget.has_value() != experiment_budget.has_value())
+    p.add(target_budget ? "target_budget" : "experiment_budget",
+          cat(p.name("target_budget"), " and ", p.name("experiment_budget"),
+              " mean something only together"))
+        .hint("give both, or neither");
+  else if (target_budget && *experiment_budget > *target_budget)
+    p.add("experiment_budget",
+          cat(p.name("experiment_budget"), " = ", *experiment_budget, " is more than ",
+              p.name("target_budget"), " = ", *target_budget))
+        .allowed(cat("at most ", *target_budget));
+  const auto known = [&](const char* key, const std::string& name) {
+    if (components.contains(name)) return;
+    std::vector<std::string> names;
+    for (const auto& [component, source] : components) names.push_back(component);
+    p.add(cat(key, ".", name), cat(p.name(key), " names ", quote(name), ", which is no component"))
+        .allowed(join(names, ", "));
+  };
+  for (const auto& [name, weight] : train_weights) known("train_weights", name);
+  for (const auto& [name, count] : max_train_batches) known("max_train_batches", name);
+  for (const auto& [name, count] : num_validation_sequences) {
+    known("num_validation_sequences", name);
+    const auto component = components.find(name);
+    if (component != components.end() &&
+        (component->second.validation_fraction || !component->second.validation.empty()))
+      p.add(cat("num_validation_sequences.", name),
+            cat(p.name("num_validation_sequences"), ".", name,
+                " and the component itself both say what to validate on"))
+          .hint("keep one of them");
+  }
+  for (size_t i = 0; i < train_weight_stages.size(); ++i) {
+    const std::string key = cat("train_weight_stages[", i, "]");
+    const int64_t step = train_weight_stages[i].step;
+    if (i == 0 ? step != 0 : step <= train_weight_stages[i - 1].step)
+      p.add(cat(key, ".step"),
+            cat(p.name(key), ".step = ", step,
+                i == 0 ? " is not the first step" : " does not come after the one before"))
+          .allowed(i == 0 ? std::string("0") : cat("above ", train_weight_stages[i - 1].step));
+    for (const auto& [name, weight] : train_weight_stages[i].weights)
+      known(cat(key, ".weights").c_str(), name);
+  }
 }
 
 }  // namespace levanter

@@ -17,18 +17,49 @@ struct ComponentConfig {
   std::vector<config::Path> train;
   std::vector<config::Path> validation;
   std::optional<double> validation_fraction;
+  std::string pack = "no";          ///< no, greedy, best_fit, alone
+  std::string too_long = "refuse";  ///< refuse, keep_head, keep_tail, drop
 
   void fields(config::Fields& f);
   void validate(config::Problems& p) const;
 };
 
+/// Shares from a step on.
+struct WeightStageConfig {
+  int64_t step = 0;
+  std::map<std::string, double> weights;
+
+  void fields(config::Fields& f);
+};
+
+/// A shuffle of whole blocks of rows that lie together.
+struct BlockShuffleConfig {
+  int64_t io_block_size = 256;
+  int64_t window_blocks = 512;
+
+  void fields(config::Fields& f);
+};
+
 struct DataConfig {
   config::Choice<TokenizerConfig> tokenizer;
   std::map<std::string, ComponentConfig> components;
+  bool block_cross_document_attention = true;
+  bool reset_positions = false;
   bool shuffle = true;
+  std::string permutation_type = "feistel";  ///< feistel, linear
+  std::optional<int64_t> era_length;
+  std::optional<BlockShuffleConfig> block_shuffle;
+  std::map<std::string, double> train_weights;
+  std::vector<WeightStageConfig> train_weight_stages;
+  std::string stop_strategy = "restart";  ///< restart, first_exhausted, all_exhausted
+  int64_t mixture_block_size = 2048;
+  std::map<std::string, int64_t> max_train_batches;
+  std::map<std::string, int64_t> num_validation_sequences;
+  std::optional<double> target_budget, experiment_budget;  ///< tokens
   int64_t prefetch = 4;
 
   void fields(config::Fields& f);
+  void validate(config::Problems& p) const;
 };
 
 }  // namespace levanter

@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "data/combinators.h"
 #include "data/text_file.h"
 
 namespace levanter::data {
@@ -48,27 +47,21 @@ Documents encode_all(const text::Tokenizer& tokenizer, std::span<const std::stri
   return documents;
 }
 
-/// Tokens [begin, end) of the documents taken as one row.
-std::shared_ptr<const TokenStream> make_stream(const Documents& documents, int64_t begin,
-                                               int64_t end, int64_t vocab_size) {
+std::shared_ptr<const TokenStream> stream_of(const Documents& documents, int64_t vocab_size) {
   auto stream = std::make_shared<TokenStream>(vocab_size);
-  int64_t start = 0;
-  for (const std::vector<int32_t>& document : documents) {
-    const auto size = static_cast<int64_t>(document.size());
-    const int64_t from = std::clamp<int64_t>(begin - start, 0, size);
-    const int64_t to = std::clamp<int64_t>(end - start, 0, size);
-    stream->append(std::span(document).subspan(
-        static_cast<size_t>(from), static_cast<size_t>(std::max<int64_t>(0, to - from))));
-    start += size;
-  }
+  for (const std::vector<int32_t>& document : documents) stream->append(document);
   return stream;
 }
 
-int64_t total_size(const Documents& documents) {
-  int64_t total = 0;
-  for (const std::vector<int32_t>& document : documents)
-    total += static_cast<int64_t>(document.size());
-  return total;
+/// How many tokens of the training stream train; packs are not torn.
+int64_t cut_of(const TextComponent& spec, const TokenStream& stream) {
+  const int64_t size = stream.size();
+  const int64_t cut = spec.validation_tokens > 0
+                          ? std::max<int64_t>(0, size - spec.validation_tokens)
+                          : training_tokens(size, spec.validation_fraction);
+  if (!spec.rows.pack) return cut;
+  const std::vector<int64_t> after = stream.document_starts(cut, size);
+  return after.empty() ? size : after.front();
 }
 
 [[noreturn]] void throw_too_short(std::string_view split, const TextComponent& component,
@@ -83,14 +76,14 @@ int64_t total_size(const Documents& documents) {
 
 void check_train_length(const TextComponent& component, const TokenStream& stream,
                         int64_t seq_len) {
-  if (component.train.empty() || stream.size() > seq_len) return;
+  if (component.train.empty() || component.rows.pack || stream.size() > seq_len) return;
   throw_too_short("training", component, stream.size(), seq_len,
                   "give a longer text or shorten model.max_seq_len");
 }
 
 void check_validation_length(const TextComponent& component, const TokenStream& stream,
                              int64_t train_tokens, int64_t seq_len) {
-  if (stream.size() > seq_len) return;
+  if (stream.size() > seq_len || (component.rows.pack && stream.size() > 0)) return;
   const int64_t all = train_tokens + stream.size();
   std::string hint = "give a longer text or shorten model.max_seq_len";
   if (component.validation.empty() && all > 2 * (seq_len + 1)) {
@@ -129,71 +122,46 @@ TextData::TextData(std::span<const TextComponent> components, const text::Tokeni
   const int64_t vocab_size = tokenizer_->vocab_size();
   for (size_t c = 0; c < components.size(); ++c) {
     const TextComponent& spec = components[c];
-    const Documents train = encode_all(*tokenizer_, texts[c].train, spec.train);
-    Documents held = encode_all(*tokenizer_, texts[c].validation, spec.validation);
+    auto train = stream_of(encode_all(*tokenizer_, texts[c].train, spec.train), vocab_size);
+    auto held =
+        stream_of(encode_all(*tokenizer_, texts[c].validation, spec.validation), vocab_size);
     texts[c] = {};
-    const int64_t size = total_size(train);
-    const int64_t cut = training_tokens(size, spec.validation_fraction);
-    components_.push_back({spec, make_stream(train, 0, cut, vocab_size),
-                           held.empty() ? make_stream(train, cut, size, vocab_size)
-                                        : make_stream(held, 0, total_size(held), vocab_size)});
+    if (spec.validation.empty()) {
+      const int64_t size = train->size(), cut = cut_of(spec, *train);
+      held = TokenStream::part(train, cut, size);
+      train = TokenStream::part(train, 0, cut);
+    }
+    components_.push_back({spec, {spec.name, std::move(train), std::move(held), spec.rows}});
   }
 }
 
 int64_t TextData::train_tokens() const {
   int64_t total = 0;
-  for (const Component& component : components_) total += component.train->size();
+  for (const Component& component : components_) total += component.streams.train->size();
   return total;
 }
 
 int64_t TextData::validation_tokens() const {
   int64_t total = 0;
-  for (const Component& component : components_) total += component.validation->size();
+  for (const Component& component : components_) total += component.streams.validation->size();
   return total;
 }
 
 ExampleSource TextData::training(const TrainingOptions& options) const {
-  struct Stream {
-    std::string name;
-    std::shared_ptr<const TokenStream> tokens;
-  };
-  std::vector<Stream> streams;
-  ExampleSource source;
+  std::vector<ComponentStreams> streams;
   for (const Component& component : components_) {
     if (component.spec.train.empty()) continue;
-    check_train_length(component.spec, *component.train, options.seq_len);
-    streams.push_back({component.spec.name, component.train});
-    source.epoch_length += training_plan(*component.train, options.seq_len, options.key).count;
-    source.one_segment = source.one_segment && component.train->num_documents() == 1;
+    check_train_length(component.spec, *component.streams.train, options.seq_len);
+    streams.push_back(component.streams);
   }
-  if (streams.empty())
-    throw Error(ErrorKind::kData, "there is no text to train on")
-        .hint("name files under data.components.<name>.train");
-
-  // The same construction twice: once with the examples, once with their sums of loss weights.
-  const auto endless =
-      [&]<class T>(DatasetPtr<T> (*cut)(std::shared_ptr<const TokenStream>, WindowPlan)) {
-        return epochs<T>(source.epoch_length, [streams, options, cut](int64_t epoch) {
-          const Key key = fold_in(options.key, static_cast<uint32_t>(epoch));
-          std::vector<DatasetPtr<T>> parts;
-          for (const Stream& stream : streams) {
-            const Key offset_key = fold_in(fold_in(key, "offset"), stream.name);
-            parts.push_back(
-                cut(stream.tokens, training_plan(*stream.tokens, options.seq_len, offset_key)));
-          }
-          DatasetPtr<T> all = concat(std::move(parts));
-          return options.shuffle ? shuffle(std::move(all), fold_in(key, "shuffle")) : all;
-        });
-      };
-  source.examples = endless(&windows);
-  source.loss_tokens = endless(&window_loss_tokens);
-  return source;
+  return training_rows(streams, options);
 }
 
 std::vector<std::string> TextData::validation_names() const {
   std::vector<std::string> names;
   for (const Component& component : components_)
-    if (component.spec.validation_fraction > 0 || !component.spec.validation.empty())
+    if (component.spec.validation_fraction > 0 || component.spec.validation_tokens > 0 ||
+        !component.spec.validation.empty())
       names.push_back(component.spec.name);
   return names;
 }
@@ -202,16 +170,14 @@ ExampleSource TextData::validation(std::string_view name, int64_t seq_len) const
   const auto component = std::find_if(components_.begin(), components_.end(),
                                       [&](const Component& c) { return c.spec.name == name; });
   LEV_CHECK(component != components_.end(), "no component has that name");
-  const std::shared_ptr<const TokenStream>& stream = component->validation;
-  check_validation_length(component->spec, *stream, component->train->size(), seq_len);
-  const WindowPlan plan = evaluation_plan(*stream, seq_len);
-  return {windows(stream, plan), window_loss_tokens(stream, plan), plan.count,
-          stream->num_documents() == 1};
+  const ComponentStreams& streams = component->streams;
+  check_validation_length(component->spec, *streams.validation, streams.train->size(), seq_len);
+  return validation_rows(streams, seq_len);
 }
 
 void TextData::check_lengths(int64_t seq_len) const {
   for (const Component& component : components_)
-    check_train_length(component.spec, *component.train, seq_len);
+    check_train_length(component.spec, *component.streams.train, seq_len);
   for (const std::string& name : validation_names()) validation(name, seq_len);
 }
 

@@ -9,32 +9,27 @@
 
 #include "base/random.h"
 #include "data/example.h"
-#include "data/token_stream.h"
+#include "data/training_data.h"
 #include "text/tokenizer.h"
 
 namespace levanter::data {
 
-/// One source of text. The files of a list are documents of one stream, in the order given; windows
-/// run on across documents, the segments tell them apart.
+/// One source of text. The files of a list are documents of one stream, in the order given.
 struct TextComponent {
   std::string name;
-  std::vector<std::string> train;
-  std::vector<std::string> validation;
+  std::vector<std::string> train = {};
+  std::vector<std::string> validation = {};
   /// The share of the training stream, at its end, that is kept for validation instead: of n tokens
   /// the first training_tokens(n, fraction) train. Not together with `validation`.
   double validation_fraction = 0;
+  /// The same as a number of tokens, 0 for none.
+  int64_t validation_tokens = 0;
+  RowSpec rows = {};
 };
 
 /// floor(n * (1 - fraction)), computed exactly with the fraction rounded to 9 decimals, so that 0.1
 /// of 1,115,394 leaves 1,003,854 and 0.9 of 10 leaves 1.
 int64_t training_tokens(int64_t n, double fraction);
-
-struct TrainingOptions {
-  int64_t seq_len = 0;
-  Key key = {};
-  /// False gives the windows of each epoch in the order of the text.
-  bool shuffle = true;
-};
 
 /// Reads all texts when made, and tokenises each once.
 class TextData final {
@@ -51,16 +46,12 @@ class TextData final {
   int64_t train_tokens() const;
   int64_t validation_tokens() const;
 
-  /// An endless dataset over all components in proportion to their sizes. Example g belongs to
-  /// epoch e = g / epoch_length; each epoch sees every window of every component once, cut at an
-  /// offset and in an order drawn from fold_in(key, e). error  kData when there is no training
-  /// text, or a component's is shorter than one window
+  /// See training_rows. error  kData too when a component's text is shorter than one window
   ExampleSource training(const TrainingOptions& options) const;
 
   /// The components that have validation text, in the order given.
   std::vector<std::string> validation_names() const;
-  /// All windows of a component's validation text in order; every token but the first is a target
-  /// once. error  kData when the text is shorter than one window, naming both sizes
+  /// See validation_rows. error  kData when the text is shorter than one window, naming both sizes
   ExampleSource validation(std::string_view name, int64_t seq_len) const;
   /// Throws what training or validation would.
   void check_lengths(int64_t seq_len) const;
@@ -68,7 +59,7 @@ class TextData final {
  private:
   struct Component {
     TextComponent spec;
-    std::shared_ptr<const TokenStream> train, validation;
+    ComponentStreams streams;
   };
 
   std::shared_ptr<const text::Tokenizer> tokenizer_;

@@ -50,20 +50,51 @@ void TokenStream::read_weights(int64_t begin, std::span<float> out) const {
     std::fill(out.begin(), out.end(), 1.0f);
 }
 
-std::span<const int64_t> TokenStream::document_starts(int64_t begin, int64_t end) const {
+std::vector<int64_t> TokenStream::document_starts(int64_t begin, int64_t end) const {
+  const auto [from, to] = documents_in(begin, end);
+  std::vector<int64_t> starts;
+  for (int64_t d = from; d < to; ++d) starts.push_back(document_start(d));
+  return starts;
+}
+
+/// The numbers of the documents that begin in [begin, end).
+std::pair<int64_t, int64_t> TokenStream::documents_in(int64_t begin, int64_t end) const {
   const std::span<const int64_t> starts = arrays_.document_starts;
-  const auto first = std::lower_bound(starts.begin(), starts.end(), begin);
-  const auto last = std::lower_bound(first, starts.end(), end);
-  return {first, last};
+  const auto place = [&](int64_t at) {
+    return at <= 0 ? 0
+                   : std::lower_bound(starts.begin(), starts.end(), at + arrays_.first) -
+                         starts.begin();
+  };
+  return {place(begin), std::max(place(begin), place(end))};
 }
 
 int64_t TokenStream::document_start(int64_t d) const {
   LEV_CHECK(d >= 0 && d <= num_documents(), "a document is outside its stream");
-  return d == num_documents() ? size() : arrays_.document_starts[static_cast<size_t>(d)];
+  if (d == num_documents()) return size();
+  return std::max<int64_t>(0, arrays_.document_starts[static_cast<size_t>(d)] - arrays_.first);
+}
+
+std::shared_ptr<const TokenStream> TokenStream::part(std::shared_ptr<const TokenStream> stream,
+                                                     int64_t begin, int64_t end) {
+  LEV_CHECK(0 <= begin && begin <= end && end <= stream->size(), "a part is outside its stream");
+  const TokenArrays& all = stream->arrays_;
+  const auto cut = [&](auto array) {
+    return array.empty()
+               ? array
+               : array.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+  };
+  auto [from, to] = stream->documents_in(begin, end);
+  if (begin < end && (from == to || stream->document_start(from) > begin)) --from;
+  TokenArrays part{
+      cut(all.narrow), cut(all.wide), cut(all.weights),
+      all.document_starts.subspan(static_cast<size_t>(from), static_cast<size_t>(to - from)),
+      all.first + begin};
+  return std::make_shared<TokenStream>(part, std::move(stream));
 }
 
 int64_t TokenStream::documents_begun(int64_t begin, int64_t end) const {
-  return static_cast<int64_t>(document_starts(begin, end).size());
+  const auto [from, to] = documents_in(begin, end);
+  return to - from;
 }
 
 WindowPlan training_plan(const TokenStream& stream, int64_t seq_len, Key key) {
@@ -129,6 +160,9 @@ Example Windows<Example>::make(int64_t begin, int64_t targets) const {
   std::fill_n(e.segment_ids.begin(), present, 0);
   for (const int64_t start : stream_->document_starts(begin + 1, begin + 1 + targets)) {
     const auto t = static_cast<size_t>(start - begin);
+    if (plan_.borders.reset_positions)
+      std::iota(e.positions.begin() + static_cast<int64_t>(t), e.positions.end(), 0);
+    if (plan_.borders.crosses) continue;
     e.loss_weight[t - 1] = 0;
     for (size_t later = t; later < present; ++later) ++e.segment_ids[later];
   }
@@ -137,12 +171,14 @@ Example Windows<Example>::make(int64_t begin, int64_t targets) const {
 
 template <>
 double Windows<double>::make(int64_t begin, int64_t targets) const {
+  const bool crosses = plan_.borders.crosses;
   if (!stream_->weighted())
-    return static_cast<double>(targets - stream_->documents_begun(begin + 1, begin + 1 + targets));
+    return static_cast<double>(
+        targets - (crosses ? 0 : stream_->documents_begun(begin + 1, begin + 1 + targets)));
   std::vector<float> weights(static_cast<size_t>(targets));
   stream_->read_weights(begin + 1, weights);
   for (const int64_t start : stream_->document_starts(begin + 1, begin + 1 + targets))
-    weights[static_cast<size_t>(start - begin - 1)] = 0;
+    if (!crosses) weights[static_cast<size_t>(start - begin - 1)] = 0;
   return std::accumulate(weights.begin(), weights.end(), 0.0);
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -17,7 +18,9 @@ struct TokenArrays {
   std::span<const uint16_t> narrow;
   std::span<const int32_t> wide;
   std::span<const float> weights;            ///< how much each counts as a target; none: 1 each
-  std::span<const int64_t> document_starts;  ///< rising, the first 0
+  std::span<const int64_t> document_starts;  ///< rising
+  int64_t first = 0;  ///< what document_starts say of the first token; of documents that begin
+                      ///< before it, only the last is named
 };
 
 /// Token ids of one or more documents, one after the other.
@@ -45,11 +48,17 @@ class TokenStream final {
   /// How many documents begin in [begin, end).
   int64_t documents_begun(int64_t begin, int64_t end) const;
   /// Where documents begin in [begin, end), rising.
-  std::span<const int64_t> document_starts(int64_t begin, int64_t end) const;
+  std::vector<int64_t> document_starts(int64_t begin, int64_t end) const;
   /// Where document d begins; size() for the one after the last.
   int64_t document_start(int64_t d) const;
+  /// Tokens [begin, end) as a stream of their own, which keeps `stream`; a document that is cut
+  /// begins with what is left of it.
+  static std::shared_ptr<const TokenStream> part(std::shared_ptr<const TokenStream> stream,
+                                                 int64_t begin, int64_t end);
 
  private:
+  std::pair<int64_t, int64_t> documents_in(int64_t begin, int64_t end) const;
+
   bool narrow_ = false;
   std::vector<uint16_t> narrow_ids_;
   std::vector<int32_t> wide_ids_;
@@ -59,12 +68,19 @@ class TokenStream final {
   std::shared_ptr<const void> owner_;
 };
 
+/// What windows make of the borders between documents.
+struct DocumentBorders {
+  bool crosses = false;          ///< attention and targets reach across them
+  bool reset_positions = false;  ///< positions count from 0 in every document
+};
+
 /// Windows of a stream: window i is ids [i * seq_len + offset, i * seq_len + offset + seq_len],
 /// seq_len + 1 of them, so that each target is the next window's first token.
 struct WindowPlan {
   int64_t seq_len = 0;
   int64_t offset = 0;
   int64_t count = 0;
+  DocumentBorders borders = {};
 };
 
 /// The plan of training for an epoch whose key is `key`. The number of windows is the same in every

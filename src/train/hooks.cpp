@@ -23,8 +23,8 @@ class MetricsHook final : public Hook {
       : c_(c),
         tokens_a_step_(c.config.trainer.train_batch_size * c.config.model->max_seq_len),
         flops_a_step_(c.engine.step().flops_per_token() * static_cast<double>(tokens_a_step_)) {
-    const data::TrainingOptions options{c.config.model->max_seq_len, {}, false};
-    epoch_length_ = static_cast<double>(c.data.training(options).epoch_length);
+    epoch_length_ =
+        static_cast<double>(c.data.training(training_options(c.config, {})).epoch_length);
   }
 
   void after_step(const StepInfo& info) override {

@@ -188,8 +188,19 @@ class Rank {
   }
 
   data::ExampleSource training_source() const {
-    return run_.data->training(
-        {run_.config.model->max_seq_len, fold_in(run_.root, "data"), run_.config.data.shuffle});
+    data::ExampleSource source =
+        run_.data->training(training_options(run_.config, fold_in(run_.root, "data")));
+    const int64_t length = source.examples->length().get();
+    const TrainerConfig& t = run_.config.trainer;
+    if (length != data::kEndless && length / t.train_batch_size < t.num_train_steps)
+      throw run_.config
+          .error(ErrorKind::kConfig, "trainer.num_train_steps",
+                 cat("the data end after ", format_count(length / t.train_batch_size),
+                     " steps (data.stop_strategy = ", quote(run_.config.data.stop_strategy),
+                     "), before trainer.num_train_steps = ", format_count(t.num_train_steps)))
+          .allowed(cat("at most ", length / t.train_batch_size))
+          .hint("data.stop_strategy = \"restart\" begins components anew");
+    return source;
   }
 
   /// This rank's rows: those of its groups' microbatches.

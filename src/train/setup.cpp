@@ -10,22 +10,89 @@
 
 namespace levanter::train {
 
+namespace {
+
+data::RowSpec row_spec(const DataConfig& config, const ComponentConfig& component) {
+  data::RowSpec spec;
+  spec.borders = {!config.block_cross_document_attention, config.reset_positions};
+  if (component.pack == "no") return spec;
+  data::PackOptions pack;
+  if (component.pack == "best_fit") pack.order = data::PackOrder::kBestFit;
+  pack.alone = component.pack == "alone";
+  pack.reset_positions = config.reset_positions;
+  pack.too_long = component.too_long == "keep_head"   ? data::TooLong::kKeepHead
+                  : component.too_long == "keep_tail" ? data::TooLong::kKeepTail
+                  : component.too_long == "drop"      ? data::TooLong::kDrop
+                                                      : data::TooLong::kRefuse;
+  spec.pack = pack;
+  return spec;
+}
+
+data::ShuffleSpec shuffle_spec(const DataConfig& config) {
+  data::ShuffleSpec spec;
+  if (config.permutation_type == "linear") spec.permutation = data::PermutationType::kLinear;
+  if (!config.shuffle) {
+    spec.reach = data::ShuffleReach::kNone;
+  } else if (config.era_length) {
+    spec.reach = data::ShuffleReach::kEra;
+    spec.era_length = *config.era_length;
+  } else if (config.block_shuffle) {
+    spec.reach = data::ShuffleReach::kBlock;
+    spec.io_block_size = config.block_shuffle->io_block_size;
+    spec.window_blocks = config.block_shuffle->window_blocks;
+  }
+  return spec;
+}
+
+std::optional<data::MixtureSpec> mixture_spec(const TrainConfig& config) {
+  const DataConfig& data = config.data;
+  if (data.train_weights.empty() && data.train_weight_stages.empty()) return std::nullopt;
+  data::MixtureSpec spec;
+  spec.block_size = data.mixture_block_size;
+  spec.stop = data.stop_strategy == "first_exhausted" ? data::StopStrategy::kFirstExhausted
+              : data.stop_strategy == "all_exhausted" ? data::StopStrategy::kAllExhausted
+                                                      : data::StopStrategy::kRestart;
+  if (data.train_weight_stages.empty()) spec.stages = {{0, data.train_weights}};
+  for (const WeightStageConfig& stage : data.train_weight_stages)
+    spec.stages.push_back({stage.step * config.trainer.train_batch_size, stage.weights});
+  return spec;
+}
+
+}  // namespace
+
 std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
                                           std::shared_ptr<const text::Tokenizer> saved) {
   require_data(config);
   std::vector<data::TextComponent> components;
+  const int64_t seq_len = config.model->max_seq_len;
   for (const auto& [name, source] : config.data.components) {
-    data::TextComponent component{name, {}, {}, source.validation_fraction.value_or(0)};
+    data::TextComponent component{.name = name};
+    component.validation_fraction = source.validation_fraction.value_or(0);
+    const auto held = config.data.num_validation_sequences.find(name);
+    if (held != config.data.num_validation_sequences.end())
+      component.validation_tokens = held->second * seq_len + 1;
     for (const config::Path& path : source.train) component.train.push_back(path.resolved);
     for (const config::Path& path : source.validation)
       component.validation.push_back(path.resolved);
+    component.rows = row_spec(config.data, source);
     components.push_back(std::move(component));
   }
   auto data =
       std::make_unique<data::TextData>(components, text::find_tokenizer(config.data.tokenizer.type),
                                        *config.data.tokenizer, std::move(saved));
-  data->check_lengths(config.model->max_seq_len);
+  data->check_lengths(seq_len);
   return data;
+}
+
+data::TrainingOptions training_options(const TrainConfig& config, Key key) {
+  data::TrainingOptions options{.seq_len = config.model->max_seq_len, .key = key};
+  options.shuffle = shuffle_spec(config.data);
+  options.mixture = mixture_spec(config);
+  for (const auto& [name, batches] : config.data.max_train_batches)
+    options.most_rows[name] = batches * config.trainer.train_batch_size;
+  if (config.data.target_budget)
+    options.share_of_rows = *config.data.experiment_budget / *config.data.target_budget;
+  return options;
 }
 
 int64_t vocab_size(const TrainConfig& config, const text::Tokenizer* tokenizer) {

@@ -15,6 +15,9 @@ namespace levanter::train {
 std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
                                           std::shared_ptr<const text::Tokenizer> saved = nullptr);
 
+/// What the data of a run's training are made of; `key` is that of the data.
+data::TrainingOptions training_options(const TrainConfig& config, Key key);
+
 /// The size of the vocabulary: model.vocab_size, else the tokenizer's (null: what the config alone
 /// says of it). Error kConfig when neither is known, or when model.vocab_size is too small.
 int64_t vocab_size(const TrainConfig& config, const text::Tokenizer* tokenizer);

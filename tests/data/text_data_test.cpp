@@ -137,7 +137,7 @@ TEST_CASE("without a shuffle the windows of an epoch follow the text", "[data]")
   const TemporaryFolder folder;
   const TextData data = one_text(folder, counting(0, 100), 0);
   const ExampleSource source =
-      data.training({.seq_len = 8, .key = key_from_seed(1), .shuffle = false});
+      data.training({.seq_len = 8, .key = key_from_seed(1), .shuffle = {ShuffleReach::kNone}});
   const std::vector<Example> epoch = examples(source, 0, source.epoch_length);
   for (size_t i = 1; i < epoch.size(); ++i)
     CHECK(epoch[i].tokens.front() == epoch[i - 1].targets.back());

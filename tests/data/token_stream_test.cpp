@@ -141,3 +141,54 @@ TEST_CASE("a target in another document than its token has no weight", "[data]")
   CHECK(loss_tokens[0] == 2);
   CHECK(loss_tokens[1] == 4);
 }
+
+TEST_CASE("a part of a stream is a stream, a torn document begins with what is left", "[data]") {
+  auto stream = std::make_shared<TokenStream>(1000);
+  stream->append(Ids{0, 1, 2, 3}, std::vector<float>{1, 2, 3, 4});
+  stream->append(Ids{10, 11, 12}, std::vector<float>{5, 6, 7});
+  stream->append(Ids{20, 21}, std::vector<float>{8, 9});
+  for (int64_t begin = 0; begin <= 9; ++begin)
+    for (int64_t end = begin; end <= 9; ++end) {
+      INFO(begin << " to " << end);
+      const auto part = TokenStream::part(stream, begin, end);
+      REQUIRE(part->size() == end - begin);
+      Ids got(static_cast<size_t>(end - begin)), all(9);
+      std::vector<float> weights(got.size()), all_weights(9);
+      part->read(0, got), stream->read(0, all);
+      part->read_weights(0, weights), stream->read_weights(0, all_weights);
+      CHECK(got == Ids(all.begin() + begin, all.begin() + end));
+      CHECK(weights == std::vector<float>(all_weights.begin() + begin, all_weights.begin() + end));
+      std::vector<int64_t> starts;
+      if (begin < end) starts.push_back(0);
+      for (const int64_t start : {4, 7})
+        if (start > begin && start < end) starts.push_back(start - begin);
+      CHECK(part->document_starts(0, end - begin) == starts);
+      REQUIRE(part->num_documents() == static_cast<int64_t>(starts.size()));
+      for (size_t d = 0; d < starts.size(); ++d)
+        CHECK(part->document_start(static_cast<int64_t>(d)) == starts[d]);
+      const auto half = TokenStream::part(part, part->size() / 2, part->size());
+      CHECK(half->size() == part->size() - part->size() / 2);
+      if (half->size() > 0) CHECK(half->document_start(0) == 0);
+    }
+}
+
+TEST_CASE("documents of a window are apart, or not, as is asked", "[data]") {
+  auto stream = std::make_shared<TokenStream>(1000);
+  stream->append(Ids{0, 1, 2}, std::vector<float>{1, 1, 2});
+  stream->append(Ids{10, 11, 12}, std::vector<float>{3, 1, 1});
+  const auto window = [&](DocumentBorders borders) {
+    const WindowPlan plan{5, 0, 1, borders};
+    return std::pair(SyncDataset<Example>(windows(stream, plan))[0],
+                     SyncDataset<double>(window_loss_tokens(stream, plan))[0]);
+  };
+  const auto [apart, apart_sum] = window({});
+  CHECK(apart.segment_ids == Ids{0, 0, 0, 1, 1});
+  CHECK(apart.positions == Ids{0, 1, 2, 3, 4});
+  CHECK(apart.loss_weight == std::vector<float>{1, 2, 0, 1, 1});
+  CHECK(apart_sum == 5);
+  const auto [across, across_sum] = window({.crosses = true});
+  CHECK(across.segment_ids == Ids{0, 0, 0, 0, 0});
+  CHECK(across.loss_weight == std::vector<float>{1, 2, 3, 1, 1});
+  CHECK(across_sum == 8);
+  CHECK(window({.reset_positions = true}).first.positions == Ids{0, 1, 2, 0, 1});
+}
