@@ -12,6 +12,9 @@ void ComponentConfig::fields(config::Fields& f) {
     "the last part of the training text that is held out for validation instead")
       .above(0)
       .below(1);
+  f("tags", tags,
+    "under which its validation losses are gathered beside its name; \"a/b\" belongs to \"a\"")
+      .may_change();
   f("pack", pack,
     "whole documents together in a row: in their order, each where it leaves the least room, or "
     "one a row; no: windows over all documents")
@@ -26,7 +29,6 @@ void ComponentConfig::fields(config::Fields& f) {
   f.dropped("name", "a component's name is its table's: [data.components.NAME]");
   f.dropped("stream", "files are always read from disk");
   f.dropped("cache_dir", "text is tokenised in memory");
-  f.dropped("tags", "a component's name is its only tag");
   f.dropped("format", "files are plain text");
 }
 
@@ -103,7 +105,7 @@ void DataConfig::fields(config::Fields& f) {
   f.dropped("id", "nothing is fetched; write train = [\"file.txt\"] below [data.components.NAME]");
   f.dropped("name", "write [data.components.NAME]");
   f.dropped("stream", "files are always read from disk");
-  f.dropped("tags", "a component's name is its only tag");
+  f.dropped("tags", "write tags below [data.components.NAME]");
   f.dropped("format", "files are plain text");
   f.dropped("cache_dir", "text is tokenised in memory");
   f.dropped("cache_options", "text is tokenised in memory");

@@ -17,7 +17,8 @@ struct ComponentConfig {
   std::vector<config::Path> train;
   std::vector<config::Path> validation;
   std::optional<double> validation_fraction;
-  std::string pack = "no";          ///< no, greedy, best_fit, alone
+  std::string pack = "no";  ///< no, greedy, best_fit, alone
+  std::vector<std::string> tags;
   std::string too_long = "refuse";  ///< refuse, keep_head, keep_tail, drop
 
   void fields(config::Fields& f);

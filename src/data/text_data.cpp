@@ -166,12 +166,20 @@ std::vector<std::string> TextData::validation_names() const {
   return names;
 }
 
+const TextData::Component& TextData::component(std::string_view name) const {
+  const auto found = std::find_if(components_.begin(), components_.end(),
+                                  [&](const Component& c) { return c.spec.name == name; });
+  LEV_CHECK(found != components_.end(), "no component has that name");
+  return *found;
+}
+
+const std::vector<std::string>& TextData::tags(std::string_view name) const {
+  return component(name).spec.tags;
+}
+
 ExampleSource TextData::validation(std::string_view name, int64_t seq_len) const {
-  const auto component = std::find_if(components_.begin(), components_.end(),
-                                      [&](const Component& c) { return c.spec.name == name; });
-  LEV_CHECK(component != components_.end(), "no component has that name");
-  const ComponentStreams& streams = component->streams;
-  check_validation_length(component->spec, *streams.validation, streams.train->size(), seq_len);
+  const auto& [spec, streams] = component(name);
+  check_validation_length(spec, *streams.validation, streams.train->size(), seq_len);
   return validation_rows(streams, seq_len);
 }
 

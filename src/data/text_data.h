@@ -25,6 +25,7 @@ struct TextComponent {
   /// The same as a number of tokens, 0 for none.
   int64_t validation_tokens = 0;
   RowSpec rows = {};
+  std::vector<std::string> tags = {};  ///< beside its name, under which its losses are gathered
 };
 
 /// floor(n * (1 - fraction)), computed exactly with the fraction rounded to 9 decimals, so that 0.1
@@ -51,6 +52,8 @@ class TextData final {
 
   /// The components that have validation text, in the order given.
   std::vector<std::string> validation_names() const;
+  /// The tags of a component, its name aside.
+  const std::vector<std::string>& tags(std::string_view name) const;
   /// See validation_rows. error  kData when the text is shorter than one window, naming both sizes
   ExampleSource validation(std::string_view name, int64_t seq_len) const;
   /// Throws what training or validation would.
@@ -61,6 +64,8 @@ class TextData final {
     TextComponent spec;
     ComponentStreams streams;
   };
+
+  const Component& component(std::string_view name) const;
 
   std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::vector<Component> components_;

@@ -1,7 +1,9 @@
 #include "train/evaluate.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,10 @@ namespace {
 
 struct Sums {
   double nats = 0, tokens = 0, bytes = 0;
+  Sums& operator+=(const Sums& other) {
+    nats += other.nats, tokens += other.tokens, bytes += other.bytes;
+    return *this;
+  }
   double loss() const { return nats / tokens; }
   double bits_per_byte() const { return nats / (std::log(2.0) * bytes); }
 };
@@ -51,29 +57,79 @@ Sums evaluate_component(const data::TextData& data, const std::string& name,
   return sums;
 }
 
+struct Component {
+  std::vector<std::string> tags;  ///< its name the first
+  Sums sums;
+};
+
+/// Tags in the order of their first appearance.
+std::vector<std::string> all_tags(const std::vector<Component>& components) {
+  std::vector<std::string> tags;
+  for (const Component& component : components)
+    for (const std::string& tag : component.tags)
+      if (std::find(tags.begin(), tags.end(), tag) == tags.end()) tags.push_back(tag);
+  return tags;
+}
+
+/// The total of the components of which some tag is what is asked for.
+template <class Wanted>
+Sums total(const std::vector<Component>& components, Wanted wanted) {
+  Sums sums;
+  for (const Component& component : components)
+    if (std::any_of(component.tags.begin(), component.tags.end(), wanted)) sums += component.sums;
+  return sums;
+}
+
+/// What the tags "a/b" and "a/c" have in common: "a" and its means.
+void add_parents(const std::vector<Component>& components, const std::vector<std::string>& tags,
+                 const std::map<std::string, Sums>& by_tag, Metrics& metrics) {
+  std::vector<std::string> parents;
+  for (const std::string& tag : tags)
+    for (size_t slash = tag.find('/'); slash != std::string::npos; slash = tag.find('/', slash + 1))
+      if (std::find(parents.begin(), parents.end(), tag.substr(0, slash)) == parents.end())
+        parents.push_back(tag.substr(0, slash));
+  for (const std::string& parent : parents) {
+    const auto below = [&](const std::string& tag) { return tag.starts_with(parent + "/"); };
+    double macro = 0, count = 0;
+    for (const auto& [tag, sums] : by_tag)
+      if (below(tag)) macro += sums.loss(), ++count;
+    metrics.emplace_back(cat("eval/", parent, "/micro_loss"), total(components, below).loss());
+    metrics.emplace_back(cat("eval/", parent, "/macro_loss"), macro / count);
+  }
+}
+
 }  // namespace
 
 Metrics evaluate(const data::TextData& data, const TokenLosses& token_losses,
                  const EvaluationOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  const std::vector<std::string> names = data.validation_names();
-  if (names.empty()) return {};
+  std::vector<Component> components;
   Sums all;
-  double macro_loss = 0, macro_bits = 0;
-  Metrics each;
-  for (const std::string& name : names) {
-    const Sums sums = evaluate_component(data, name, token_losses, options);
-    all.nats += sums.nats, all.tokens += sums.tokens, all.bytes += sums.bytes;
-    macro_loss += sums.loss() / static_cast<double>(names.size());
-    macro_bits += sums.bits_per_byte() / static_cast<double>(names.size());
-    each.emplace_back(cat("eval/", name, "/loss"), sums.loss());
-    each.emplace_back(cat("eval/", name, "/bpb"), sums.bits_per_byte());
+  for (const std::string& name : data.validation_names()) {
+    std::vector<std::string> tags = {name};
+    for (const std::string& tag : data.tags(name)) tags.push_back(tag);
+    components.push_back({std::move(tags), evaluate_component(data, name, token_losses, options)});
+    all += components.back().sums;
   }
+  if (components.empty()) return {};
   Metrics metrics = {{"eval/loss", all.loss()}, {"eval/bpb", all.bits_per_byte()}};
-  if (names.size() > 1) {
+  const std::vector<std::string> tags = all_tags(components);
+  if (tags.size() > 1) {
+    double macro_loss = 0, macro_bits = 0;
+    std::map<std::string, Sums> by_tag;
+    Metrics each;
+    for (const std::string& tag : tags) {
+      const Sums sums = total(components, [&](const std::string& other) { return other == tag; });
+      macro_loss += sums.loss() / static_cast<double>(tags.size());
+      macro_bits += sums.bits_per_byte() / static_cast<double>(tags.size());
+      each.emplace_back(cat("eval/", tag, "/loss"), sums.loss());
+      each.emplace_back(cat("eval/", tag, "/bpb"), sums.bits_per_byte());
+      by_tag[tag] = sums;
+    }
     metrics.emplace_back("eval/macro_loss", macro_loss);
     metrics.emplace_back("eval/macro_bpb", macro_bits);
     metrics.insert(metrics.end(), each.begin(), each.end());
+    add_parents(components, tags, by_tag, metrics);
   }
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   metrics.emplace_back("eval/total_time", elapsed.count());

@@ -22,8 +22,11 @@ struct EvaluationOptions {
 
 /// Losses of every validation component. Token losses of a row are added in f32 in order, rows in
 /// f64 in order, so that the result depends on neither threads nor batch.
-/// returns eval/loss (mean over all tokens, nats), eval/bpb (bits per byte), and with several
-///         components eval/macro_loss, eval/macro_bpb and eval/<name>/loss, eval/<name>/bpb;
+/// Every component has its name as a tag, and those that it lists.
+/// returns eval/loss (mean over all tokens, nats), eval/bpb (bits per byte of the targets' text);
+///         with several tags eval/macro_loss and eval/macro_bpb (their means over tags),
+///         eval/<tag>/loss and eval/<tag>/bpb, and for tags "a/b" eval/a/micro_loss (mean over the
+///         tokens of all components below a) and eval/a/macro_loss (mean over the tags below a);
 ///         eval/total_time (seconds). Empty when there is no validation text.
 Metrics evaluate(const data::TextData& data, const TokenLosses& token_losses,
                  const EvaluationOptions& options);

@@ -75,6 +75,7 @@ std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
     for (const config::Path& path : source.validation)
       component.validation.push_back(path.resolved);
     component.rows = row_spec(config.data, source);
+    component.tags = source.tags;
     components.push_back(std::move(component));
   }
   auto data =

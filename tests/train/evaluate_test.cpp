@@ -113,6 +113,31 @@ TEST_CASE("several components are given one by one, weighted by tokens, and as t
   CHECK(m.size() == 8);
 }
 
+TEST_CASE("tags gather components, and parents gather tags, weighted by tokens", "[train]") {
+  const Texts texts;
+  const auto component = [&](const std::string& name, std::vector<std::string> tags) {
+    return data::TextComponent{.name = name,
+                               .train = {texts.folder / "train.txt"},
+                               .validation = {texts.folder / (name + ".txt")},
+                               .tags = std::move(tags)};
+  };
+  const std::vector<data::TextComponent> components = {component("a", {"de/prose", "all"}),
+                                                       component("b", {"de/verse", "all"})};
+  const data::TextData data(components, text::find_tokenizer("char"), {});
+  const auto a = texts.sums(data, "a"), b = texts.sums(data, "b");
+  Model model;
+  const Metrics m =
+      timeless(train::evaluate(data, model.losses(2), {.batch = 2, .seq_len = kPositions}));
+  const auto near = [](double value) { return Approx(value).epsilon(kSumTolerance); };
+  const double both = (a[0] + b[0]) / (a[1] + b[1]), la = a[0] / a[1], lb = b[0] / b[1];
+  REQUIRE(std::abs(both - (la + lb) / 2) > 1e-3);
+  CHECK(find_metric(m, "eval/all/loss", -1) == near(both));
+  CHECK(find_metric(m, "eval/de/prose/loss", -1) == near(la));
+  CHECK(find_metric(m, "eval/de/micro_loss", -1) == near(both));
+  CHECK(find_metric(m, "eval/de/macro_loss", -1) == near((la + lb) / 2));
+  CHECK(find_metric(m, "eval/macro_loss", -1) == near((2 * la + 2 * lb + both) / 5));
+}
+
 TEST_CASE("the rows at a time change no bit of the result", "[train]") {
   const Texts texts;
   const data::TextData data = texts.data({"a", "b"});
