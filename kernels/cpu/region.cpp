@@ -274,6 +274,10 @@ bool Region::in_place(size_t output, size_t input) const {
     return slot.input == static_cast<int>(input) && slot.loaded;
   });
   const int from = static_cast<int>(input);
+  for (size_t other = 0; other < outputs_.size(); ++other)  // that is the input itself
+    if (other != output && outputs_[other].slot >= 0 &&
+        slots_[static_cast<size_t>(outputs_[other].slot)].input == from)
+      return false;
   return outputs_[output].slot >= 0 && read && from != factors_[0] && from != factors_[1] &&
          operands_[input].dtype == to.dtype && input_views_[input].axes == space_;
 }

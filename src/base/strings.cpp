@@ -29,6 +29,10 @@ std::string format_count(int64_t value) {
   return value < 0 ? "-" + digits : digits;
 }
 
+std::string count_of(int64_t n, std::string_view noun) {
+  return cat(format_count(n), " ", noun, n == 1 ? "" : "s");
+}
+
 std::string format_bytes(int64_t bytes) {
   static constexpr const char* kUnits[] = {"KiB", "MiB", "GiB", "TiB"};
   if (bytes < 1024) return cat(bytes, " B");

@@ -40,6 +40,8 @@ std::string format_fixed(double value, int digits);
 
 /// 1234567 as "1,234,567".
 std::string format_count(int64_t value);
+/// "1 thread", "12,000 threads": a number and the noun that it counts.
+std::string count_of(int64_t n, std::string_view noun);
 
 /// Bytes in the largest fitting unit of 1024: "17 B", "1.50 MiB", "12.3 GiB".
 std::string format_bytes(int64_t bytes);

@@ -80,7 +80,7 @@ std::string text_of(const Peak& peak) {
     text += cat(name_of(peak.dtype), "  ", r.size.m, " x ", r.size.n, " x ", r.size.k, "  ",
                 format_fixed(r.gflops_per_second, 1), " GFLOP/s\n");
   return cat(text, "peak ", name_of(peak.dtype), " ", format_fixed(peak.best(), 1), " GFLOP/s, ",
-             peak.threads, peak.threads == 1 ? " thread\n" : " threads\n");
+             count_of(peak.threads, "thread"), "\n");
 }
 
 /// With one thread and with all, or with as many as were asked for; f32, and bf16 where the
@@ -291,8 +291,8 @@ int run_step(const Arguments& a) {
   print(cat(format_fixed(seconds * 1e3, 2), " ms a step, ",
             format_count(std::llround(bench.tokens() / seconds)), " tokens/s, ",
             format_fixed(rate, 1), " GFLOP/s of ", format_fixed(peak, 1), " (",
-            format_fixed(100 * rate / peak, 1), " %), ", backend->threads(), " threads, ready in ",
-            format_fixed(ready, 2), " s\n", profile_table(bench)));
+            format_fixed(100 * rate / peak, 1), " %), ", count_of(backend->threads(), "thread"),
+            ", ready in ", format_fixed(ready, 2), " s\n", profile_table(bench)));
   return 0;
 }
 
@@ -321,11 +321,11 @@ int run_kernels(const Arguments& a) {
   const double peak = peak_now(config, *backend, bench.engine().step()) * 1e9;
   double total = 0;
   const Profile profile = profile_of(bench, total);
-  std::string text = a.has("json")
-                         ? ""
-                         : cat("memory ", format_fixed(memory / 1e9, 1), " GB/s, products ",
-                               format_fixed(peak / 1e9, 1), " GFLOP/s, ", backend->threads(),
-                               " threads\nof time   of memory   of products   kernel\n");
+  std::string text = a.has("json") ? ""
+                                   : cat("memory ", format_fixed(memory / 1e9, 1),
+                                         " GB/s, products ", format_fixed(peak / 1e9, 1),
+                                         " GFLOP/s, ", count_of(backend->threads(), "thread"),
+                                         "\nof time   of memory   of products   kernel\n");
   const auto percent = [](double share, size_t width) {
     const std::string number = format_fixed(100 * share, 1);
     return cat(std::string(width - std::min(width, number.size()), ' '), number, " %");

@@ -63,8 +63,9 @@ std::string report(const TrainConfig& config, const train::CompiledStep& step,
   std::string text =
       cat(config.run_id(), ": ", config.model.type, ", ", format_count(step.parameter_count()),
           " parameters, ", config.trainer.precision(), "\nmicrobatch ", shape.batch, " x position ",
-          shape.position, ", ", step.options.microbatches, " a step in ", step.options.groups,
-          " groups, ", config.trainer.ranks, " ranks\n\npersistent, each rank\n");
+          shape.position, ", ", step.options.microbatches, " a step in ",
+          count_of(step.options.groups, "group"), ", ", count_of(config.trainer.ranks, "rank"),
+          "\n\npersistent, each rank\n");
   for (const train::MemoryLine& l : step.persistent()) text += line(l.what, l.bytes);
   text += cat("arena", line("", step.arena_bytes()).substr(5));
   text += cat("  lower bound ", format_bytes(step.gradients.arena_lower_bound()), "; fullest at ",

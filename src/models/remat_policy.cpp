@@ -65,6 +65,9 @@ RematPolicy parse(std::string_view text, std::span<const std::string_view> names
                     "about the square root of num_layers takes the least memory"};
     return {Remat::kFull, {}, k};
   }
+  if (text == "true" || text == "false")
+    throw Refusal{"is not a policy", kForms,
+                  cat("write ", quote(text == "true" ? "full" : "none"))};
   throw Refusal{"is not a policy", kForms,
                 hint_of(text, {"none", "save_dots", "full", "save(name)", "nested(2)"})};
 }
