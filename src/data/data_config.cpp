@@ -6,8 +6,11 @@
 namespace levanter {
 
 void ComponentConfig::fields(config::Fields& f) {
-  f("train", train, "text files to train on, read one after the other; .gz is unpacked").required();
-  f("validation", validation, "text files to validate on");
+  f("train", train,
+    "files to train on, read one after the other; * ? [a-z] ** {a,b} {00..12} name several; .jsonl "
+    "and .json hold records, any other file is a text; gzip and zstd are unpacked")
+      .required();
+  f("validation", validation, "files to validate on");
   f("validation_fraction", validation_fraction,
     "the last part of the training text that is held out for validation instead")
       .above(0)
@@ -15,6 +18,7 @@ void ComponentConfig::fields(config::Fields& f) {
   f("tags", tags,
     "under which its validation losses are gathered beside its name; \"a/b\" belongs to \"a\"")
       .may_change();
+  f("format", format, "what a record means");
   f("pack", pack,
     "whole documents together in a row: in their order, each where it leaves the least room, or "
     "one a row; no: windows over all documents")
@@ -28,8 +32,7 @@ void ComponentConfig::fields(config::Fields& f) {
   f.dropped("id", "nothing is fetched; write train = [\"file.txt\"]");
   f.dropped("name", "a component's name is its table's: [data.components.NAME]");
   f.dropped("stream", "files are always read from disk");
-  f.dropped("cache_dir", "text is tokenised in memory");
-  f.dropped("format", "files are plain text");
+  f.dropped("cache_dir", "write data.cache_dir");
 }
 
 void ComponentConfig::validate(config::Problems& p) const {
@@ -56,6 +59,17 @@ void BlockShuffleConfig::fields(config::Fields& f) {
 void DataConfig::fields(config::Fields& f) {
   f("tokenizer", tokenizer, "how text becomes tokens");
   f("components", components, "sources of text by name");
+  f("cache_dir", cache_dir,
+    "the folder of the token caches, one below it for each component; without it tokens are kept "
+    "in memory")
+      .may_change();
+  f("auto_build_caches", auto_build_caches, "whether a missing token cache is made, or an error")
+      .may_change();
+  f("enforce_bos", enforce_bos,
+    "whether every document begins with the tokenizer's BOS; by default as the tokenizer itself "
+    "does");
+  f("enforce_eos", enforce_eos,
+    "whether every document ends with the tokenizer's EOS, where it has one");
   f("block_cross_document_attention", block_cross_document_attention,
     "whether a window's documents are apart: no attention and no target across a border");
   f("reset_positions", reset_positions, "whether positions count from 0 in every document");
@@ -107,10 +121,7 @@ void DataConfig::fields(config::Fields& f) {
   f.dropped("stream", "files are always read from disk");
   f.dropped("tags", "write tags below [data.components.NAME]");
   f.dropped("format", "files are plain text");
-  f.dropped("cache_dir", "text is tokenised in memory");
   f.dropped("cache_options", "text is tokenised in memory");
-  f.dropped("auto_build_caches", "text is tokenised in memory");
-  f.dropped("enforce_eos", "the tokenizers bytes and char have no end of text");
   f.dropped("chat_template", "files are plain text");
   f.dropped("ignore_token_id", "what the loss counts is decided by weights, not by a token");
   f.dropped("vocab_size", "write model.vocab_size");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "config/fields.h"
+#include "data/format.h"
 #include "text/tokenizer_config.h"
 
 namespace levanter {
@@ -17,6 +18,7 @@ struct ComponentConfig {
   std::vector<config::Path> train;
   std::vector<config::Path> validation;
   std::optional<double> validation_fraction;
+  config::Choice<FormatConfig> format;
   std::string pack = "no";  ///< no, greedy, best_fit, alone
   std::vector<std::string> tags;
   std::string too_long = "refuse";  ///< refuse, keep_head, keep_tail, drop
@@ -44,6 +46,10 @@ struct BlockShuffleConfig {
 struct DataConfig {
   config::Choice<TokenizerConfig> tokenizer;
   std::map<std::string, ComponentConfig> components;
+  std::optional<config::Path> cache_dir;  ///< absent: tokens are kept in memory
+  bool auto_build_caches = true;
+  std::optional<bool> enforce_bos;  ///< absent: as the tokenizer itself does
+  bool enforce_eos = true;
   bool block_cross_document_attention = true;
   bool reset_positions = false;
   bool shuffle = true;

@@ -6,7 +6,9 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "data/text_file.h"
+#include "base/files.h"
+#include "data/globs.h"
+#include "data/source.h"
 
 namespace levanter::data {
 namespace {
@@ -15,11 +17,7 @@ std::string key_of(const TextComponent& component, std::string_view field) {
   return cat("data.components.", component.name, ".", field);
 }
 
-struct Texts {
-  std::vector<std::string> train, validation;
-};
-
-Texts read_texts(const TextComponent& component) {
+void require_split(const TextComponent& component) {
   const double fraction = component.validation_fraction;
   if (!(fraction >= 0 && fraction < 1))
     throw Error(ErrorKind::kConfig, cat(key_of(component, "validation_fraction"), " = ", fraction,
@@ -29,28 +27,34 @@ Texts read_texts(const TextComponent& component) {
     throw Error(ErrorKind::kConfig, cat("component ", quote(component.name),
                                         " has both validation files and a validation_fraction"))
         .hint("keep one of the two");
-  Texts texts;
-  for (const std::string& path : component.train)
-    texts.train.push_back(read_text_file(path, key_of(component, "train")));
-  for (const std::string& path : component.validation)
-    texts.validation.push_back(read_text_file(path, key_of(component, "validation")));
-  return texts;
 }
 
-using Documents = std::vector<std::vector<int32_t>>;
-
-Documents encode_all(const text::Tokenizer& tokenizer, std::span<const std::string> texts,
-                     std::span<const std::string> paths) {
-  Documents documents;
-  for (size_t i = 0; i < texts.size(); ++i)
-    documents.push_back(tokenizer.encode({texts[i], paths[i]}));
-  return documents;
+std::vector<std::string> files_of(std::span<const std::string> patterns, const std::string& key) {
+  std::vector<std::string> files;
+  for (const std::string& pattern : patterns)
+    for (std::string& file : expand_globs(pattern, key)) files.push_back(std::move(file));
+  return files;
 }
 
-std::shared_ptr<const TokenStream> stream_of(const Documents& documents, int64_t vocab_size) {
-  auto stream = std::make_shared<TokenStream>(vocab_size);
-  for (const std::vector<int32_t>& document : documents) stream->append(document);
-  return stream;
+/// All texts of some files, as a tokenizer whose vocabulary comes from them wants them.
+void read_texts(std::span<const std::string> files, const FormatConfig& format,
+                const std::string& component, std::vector<std::string>& texts,
+                std::vector<std::string>& origins) {
+  for (const std::string& file : files) {
+    RecordReader reader(file);
+    while (const std::optional<Record> record = reader.next()) {
+      const FormatRecord one{*record, reader.form() != RecordForm::kText};
+      std::optional<std::string> text = format.text_of(one);
+      if (!text)
+        throw Error(ErrorKind::kConfig,
+                    cat("component ", quote(component),
+                        " has a format that a vocabulary of characters can't be taken from"))
+            .at(cat("data.components.", component, ".format"))
+            .hint("use format = \"text\", or a tokenizer with a vocabulary of its own");
+      texts.push_back(std::move(*text));
+      origins.push_back(record->origin());
+    }
+  }
 }
 
 /// How many tokens of the training stream train; packs are not torn.
@@ -104,28 +108,55 @@ int64_t training_tokens(int64_t n, double fraction) {
   return static_cast<int64_t>(static_cast<Wide>(n) * (kBillion - held) / kBillion);
 }
 
-TextData::TextData(std::span<const TextComponent> components, const text::TokenizerEntry& kind,
-                   const TokenizerConfig& tokenizer, std::shared_ptr<const text::Tokenizer> saved)
-    : tokenizer_(std::move(saved)) {
-  std::vector<Texts> texts;
-  for (const TextComponent& component : components) texts.push_back(read_texts(component));
-  if (tokenizer_ == nullptr) {
-    std::vector<text::NamedText> all;
-    for (size_t c = 0; c < texts.size(); ++c) {
-      for (size_t i = 0; i < texts[c].train.size(); ++i)
-        all.push_back({texts[c].train[i], components[c].train[i]});
-      for (size_t i = 0; i < texts[c].validation.size(); ++i)
-        all.push_back({texts[c].validation[i], components[c].validation[i]});
-    }
-    tokenizer_ = kind.make(tokenizer, all);
+void TextData::make_tokenizer(std::span<const TextComponent> components) {
+  tokenizer_ = options_.saved;
+  if (tokenizer_ != nullptr) return;
+  std::vector<std::string> texts, origins;
+  if (options_.kind->reads_texts)
+    for (const TextComponent& c : components)
+      for (const auto* patterns : {&c.train, &c.validation})
+        read_texts(files_of(*patterns, key_of(c, patterns == &c.train ? "train" : "validation")),
+                   *c.format, c.name, texts, origins);
+  std::vector<text::NamedText> named;
+  for (size_t i = 0; i < texts.size(); ++i) named.push_back({texts[i], origins[i]});
+  const TokenizerConfig defaults;
+  tokenizer_ = options_.kind->make(options_.tokenizer ? *options_.tokenizer : defaults, named);
+}
+
+std::shared_ptr<const TokenStream> TextData::open(const TextComponent& spec,
+                                                  const std::string& split,
+                                                  std::span<const std::string> files,
+                                                  ThreadPool& pool) {
+  const DocumentRules rules{tokenizer_.get(), options_.enforce_bos, options_.enforce_eos};
+  if (options_.cache_dir.empty() || files.empty()) {
+    auto stream = std::make_shared<TokenStream>(tokenizer_->vocab_size());
+    if (!files.empty())
+      encode_files(files, 0, *spec.format, rules, pool,
+                   [&](std::span<const Document> documents, int64_t) {
+                     for (const Document& d : documents) stream->append(d.tokens, d.weights);
+                   });
+    return stream;
   }
-  const int64_t vocab_size = tokenizer_->vocab_size();
-  for (size_t c = 0; c < components.size(); ++c) {
-    const TextComponent& spec = components[c];
-    auto train = stream_of(encode_all(*tokenizer_, texts[c].train, spec.train), vocab_size);
+  const CacheJob job{cat(spec.name, "/", split),
+                     join_path(join_path(options_.cache_dir, spec.name), split),
+                     {files.begin(), files.end()}};
+  if (options_.build_caches) build_cache(job, *spec.format, rules, pool, options_.report);
+  return open_cache(job.folder, cache_identity(job, *spec.format, rules));
+}
+
+TextData::TextData(std::span<const TextComponent> given, const TextDataOptions& options)
+    : options_(options) {
+  std::vector<TextComponent> components(given.begin(), given.end());
+  for (TextComponent& spec : components) {
+    require_split(spec);
+    if (!spec.format) spec.format = default_format();
+  }
+  make_tokenizer(components);
+  ThreadPool pool(options_.threads);
+  for (const TextComponent& spec : components) {
+    auto train = open(spec, "train", files_of(spec.train, key_of(spec, "train")), pool);
     auto held =
-        stream_of(encode_all(*tokenizer_, texts[c].validation, spec.validation), vocab_size);
-    texts[c] = {};
+        open(spec, "validation", files_of(spec.validation, key_of(spec, "validation")), pool);
     if (spec.validation.empty()) {
       const int64_t size = train->size(), cut = cut_of(spec, *train);
       held = TokenStream::part(train, cut, size);

@@ -1,4 +1,4 @@
-// The texts of a run as tokens in memory, and the datasets for training and validation on them.
+// The texts of a run as tokens, and the datasets for training and validation on them.
 #pragma once
 
 #include <memory>
@@ -9,12 +9,14 @@
 
 #include "base/random.h"
 #include "data/example.h"
+#include "data/cache_build.h"
 #include "data/training_data.h"
 #include "text/tokenizer.h"
 
 namespace levanter::data {
 
-/// One source of text. The files of a list are documents of one stream, in the order given.
+/// One source of text: files or patterns of files, whose records are documents of one stream, in the
+/// order given.
 struct TextComponent {
   std::string name;
   std::vector<std::string> train = {};
@@ -24,6 +26,7 @@ struct TextComponent {
   double validation_fraction = 0;
   /// The same as a number of tokens, 0 for none.
   int64_t validation_tokens = 0;
+  std::shared_ptr<const FormatConfig> format = {};  ///< null: text
   RowSpec rows = {};
   std::vector<std::string> tags = {};  ///< beside its name, under which its losses are gathered
 };
@@ -32,16 +35,25 @@ struct TextComponent {
 /// of 1,115,394 leaves 1,003,854 and 0.9 of 10 leaves 1.
 int64_t training_tokens(int64_t n, double fraction);
 
-/// Reads all texts when made, and tokenises each once.
+struct TextDataOptions {
+  const text::TokenizerEntry* kind = nullptr;    ///< with `tokenizer` makes the tokenizer
+  const TokenizerConfig* tokenizer = nullptr;    ///< null: the defaults
+  std::shared_ptr<const text::Tokenizer> saved;  ///< is used in its place: a run keeps its vocabulary
+  std::optional<bool> enforce_bos = {};
+  bool enforce_eos = true;
+  std::string cache_dir = {};  ///< where token caches lie; empty: tokens are kept in memory
+  bool build_caches = true;    ///< false: one that is missing is an error
+  int threads = 1;
+  CacheReport report = {};
+};
+
+/// Reads all texts when made, each once, or maps their token caches:
+/// <cache_dir>/<component>/train and <cache_dir>/<component>/validation.
 class TextData final {
  public:
-  /// kind, tokenizer  make the tokenizer, of all texts, validation included
-  /// saved  is used in its place when given: a resumed run keeps its vocabulary
-  /// error  kData for a text that is missing, empty, damaged, or that the tokenizer can't take;
-  ///        kConfig for components that contradict themselves
-  TextData(std::span<const TextComponent> components, const text::TokenizerEntry& kind,
-           const TokenizerConfig& tokenizer,
-           std::shared_ptr<const text::Tokenizer> saved = nullptr);
+  /// error  kData for a text that is missing, empty, damaged, or that the tokenizer can't take, and
+  ///        for a cache that is not of these texts; kConfig for components that contradict themselves
+  TextData(std::span<const TextComponent> components, const TextDataOptions& options);
 
   const std::shared_ptr<const text::Tokenizer>& tokenizer() const { return tokenizer_; }
   int64_t train_tokens() const;
@@ -65,8 +77,12 @@ class TextData final {
     ComponentStreams streams;
   };
 
+  void make_tokenizer(std::span<const TextComponent> components);
+  std::shared_ptr<const TokenStream> open(const TextComponent& spec, const std::string& split,
+                                          std::span<const std::string> files, ThreadPool& pool);
   const Component& component(std::string_view name) const;
 
+  TextDataOptions options_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::vector<Component> components_;
 };

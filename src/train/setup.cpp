@@ -61,7 +61,8 @@ std::optional<data::MixtureSpec> mixture_spec(const TrainConfig& config) {
 }  // namespace
 
 std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
-                                          std::shared_ptr<const text::Tokenizer> saved) {
+                                          std::shared_ptr<const text::Tokenizer> saved,
+                                          data::CacheReport report) {
   require_data(config);
   std::vector<data::TextComponent> components;
   const int64_t seq_len = config.model->max_seq_len;
@@ -74,13 +75,22 @@ std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
     for (const config::Path& path : source.train) component.train.push_back(path.resolved);
     for (const config::Path& path : source.validation)
       component.validation.push_back(path.resolved);
+    component.format = {std::shared_ptr<void>(), &*source.format};
     component.rows = row_spec(config.data, source);
     component.tags = source.tags;
     components.push_back(std::move(component));
   }
-  auto data =
-      std::make_unique<data::TextData>(components, text::find_tokenizer(config.data.tokenizer.type),
-                                       *config.data.tokenizer, std::move(saved));
+  data::TextDataOptions options;
+  options.kind = &text::find_tokenizer(config.data.tokenizer.type);
+  options.tokenizer = &*config.data.tokenizer;
+  options.saved = std::move(saved);
+  options.enforce_bos = config.data.enforce_bos;
+  options.enforce_eos = config.data.enforce_eos;
+  if (config.data.cache_dir) options.cache_dir = config.data.cache_dir->resolved;
+  options.build_caches = config.data.auto_build_caches;
+  options.threads = static_cast<int>(config.trainer.threads.value_or(available_threads()));
+  options.report = std::move(report);
+  auto data = std::make_unique<data::TextData>(components, options);
   data->check_lengths(seq_len);
   return data;
 }

@@ -34,7 +34,7 @@ TextData one_text(const TemporaryFolder& folder, std::string_view text, double f
                   std::string_view tokenizer = "bytes") {
   write_file_atomic(folder / "text.txt", text);
   const std::vector<TextComponent> components = {{"prose", {folder / "text.txt"}, {}, fraction}};
-  return TextData(components, kind(tokenizer), {});
+  return TextData(components, {.kind = &kind(tokenizer)});
 }
 
 /// Bytes 0, 1, 2, ... that differ from `start` on.
@@ -76,7 +76,7 @@ TEST_CASE("the vocabulary holds the characters of validation too", "[data]") {
   write_file_atomic(folder / "valid.txt", "bbb");
   const std::vector<TextComponent> components = {
       {"c", {folder / "train.txt"}, {folder / "valid.txt"}, 0}};
-  const TextData data(components, kind("char"), {});
+  const TextData data(components, {.kind = &kind("char")});
   CHECK(data.tokenizer()->vocab_size() == 2);
   CHECK(data.train_tokens() == 4);
   CHECK(data.validation_tokens() == 3);
@@ -90,7 +90,7 @@ TEST_CASE("an epoch has each window of each component once, differently cut and 
   write_file_atomic(folder / "b", counting(100, 23));
   const std::vector<TextComponent> components = {{"a", {folder / "a"}, {}, 0},
                                                  {"b", {folder / "b"}, {}, 0}};
-  const TextData data(components, kind("bytes"), {});
+  const TextData data(components, {.kind = &kind("bytes")});
   const ExampleSource source = data.training({.seq_len = 5, .key = key_from_seed(1)});
   CHECK(source.epoch_length == 9 + 3);
   CHECK(source.one_segment);
@@ -149,7 +149,7 @@ TEST_CASE("the files of a component are documents of one stream", "[data]") {
   write_file_atomic(folder / "b", counting(100, 6));
   const std::vector<TextComponent> components = {
       {"c", {folder / "a"}, {folder / "a", folder / "b"}, 0}};
-  const TextData data(components, kind("bytes"), {});
+  const TextData data(components, {.kind = &kind("bytes")});
   const ExampleSource source = data.validation("c", 4);
   CHECK_FALSE(source.one_segment);
   CHECK(source.epoch_length == 3);
@@ -166,11 +166,11 @@ TEST_CASE("a saved tokenizer is kept, and a new character is refused with its pl
   const TextData before = one_text(folder, "abcabcabc", 0, "char");
   write_file_atomic(folder / "text.txt", "aabb");
   const std::vector<TextComponent> components = {{"prose", {folder / "text.txt"}, {}, 0}};
-  CHECK(TextData(components, kind("char"), {}, before.tokenizer()).tokenizer()->vocab_size() == 3);
+  CHECK(TextData(components, {.kind = &kind("char"), .saved = before.tokenizer()}).tokenizer()->vocab_size() == 3);
   write_file_atomic(folder / "text.txt", "ab\nabd");
   CHECK(
       failure_of(ErrorKind::kData,
-                 [&] { TextData(components, kind("char"), {}, before.tokenizer()); }) ==
+                 [&] { TextData(components, {.kind = &kind("char"), .saved = before.tokenizer()}); }) ==
       cat("error: the character U+000A is not in the vocabulary of 3 characters\n"
           "  at       ",
           folder / "text.txt",
@@ -205,7 +205,7 @@ TEST_CASE("texts shorter than one window are refused, naming the sizes", "[data]
 TEST_CASE("components that contradict themselves are refused", "[data]") {
   const auto error = [](TextComponent component) {
     return failure_of(ErrorKind::kConfig,
-                      [&] { TextData(std::span(&component, 1), kind("bytes"), {}); });
+                      [&] { TextData(std::span(&component, 1), {.kind = &kind("bytes")}); });
   };
   CHECK(error({"c", {"a"}, {"b"}, 0.1}) ==
         "error: component \"c\" has both validation files and a validation_fraction\n"
@@ -213,7 +213,7 @@ TEST_CASE("components that contradict themselves are refused", "[data]") {
   CHECK(error({"c", {"a"}, {}, 1.5}) ==
         "error: data.components.c.validation_fraction = 1.5 is not a share of a text\n"
         "  allowed  from 0 to below 1");
-  const TextData none({}, kind("bytes"), {});
+  const TextData none({}, {.kind = &kind("bytes")});
   CHECK(failure_of(ErrorKind::kData, [&] { none.training({.seq_len = 4}); }) ==
         "error: there is no text to train on\n"
         "  hint     name files under data.components.<name>.train");
@@ -226,7 +226,7 @@ TEST_CASE("tiny Shakespeare has 65 characters, split as nanoGPT does", "[data]")
     return;
   }
   const std::vector<TextComponent> components = {{"shakespeare", {path}, {}, 0.1}};
-  const TextData data(components, kind("char"), {});
+  const TextData data(components, {.kind = &kind("char")});
   CHECK(data.tokenizer()->vocab_size() == 65);
   CHECK(data.train_tokens() == 1003854);
   CHECK(data.validation_tokens() == 111540);

@@ -61,7 +61,7 @@ struct Texts {
     std::vector<data::TextComponent> components;
     for (const std::string& name : names)
       components.push_back({name, {folder / "train.txt"}, {folder / (name + ".txt")}, 0});
-    return data::TextData(components, text::find_tokenizer("char"), {});
+    return data::TextData(components, {.kind = &text::find_tokenizer("char")});
   }
   /// Sums of losses, tokens and bytes over all but the first token of a text.
   std::array<double, 3> sums(const data::TextData& data, const std::string& name) const {
@@ -123,7 +123,7 @@ TEST_CASE("tags gather components, and parents gather tags, weighted by tokens",
   };
   const std::vector<data::TextComponent> components = {component("a", {"de/prose", "all"}),
                                                        component("b", {"de/verse", "all"})};
-  const data::TextData data(components, text::find_tokenizer("char"), {});
+  const data::TextData data(components, {.kind = &text::find_tokenizer("char")});
   const auto a = texts.sums(data, "a"), b = texts.sums(data, "b");
   Model model;
   const Metrics m =
@@ -165,7 +165,7 @@ TEST_CASE("max_rows rows of each component are read, and no more", "[train]") {
 TEST_CASE("without validation text there are no metrics", "[train]") {
   const Texts texts;
   const std::vector<data::TextComponent> components = {{"a", {texts.folder / "train.txt"}, {}, 0}};
-  const data::TextData data(components, text::find_tokenizer("char"), {});
+  const data::TextData data(components, {.kind = &text::find_tokenizer("char")});
   Model model;
   CHECK(train::evaluate(data, model.losses(1), {.batch = 1, .seq_len = kPositions}).empty());
   CHECK(model.rows_seen == 0);

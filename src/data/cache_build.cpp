@@ -1,0 +1,84 @@
+// Making the token cache of some files, or going on with one that was begun.
+#include "data/cache_build.h"
+
+#include <chrono>
+
+#include "base/hash.h"
+#include "base/strings.h"
+
+namespace levanter::data {
+namespace {
+
+constexpr double kSecondsBetweenCommits = 2;
+
+class Clock final {
+ public:
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+std::string checksum_of(const std::string& text) {
+  Hasher hasher(Hasher::Width::k128);
+  hasher.update(std::as_bytes(std::span(text)));
+  return hasher.hex();
+}
+
+}  // namespace
+
+CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
+                             const DocumentRules& rules) {
+  const text::Tokenizer& tokenizer = *rules.tokenizer;
+  CacheIdentity identity;
+  identity.vocab_size = tokenizer.vocab_size();
+  identity.weighted = format.weighted();
+  identity.facts = {
+      {"tokenizer", cat(tokenizer.name(), " ", checksum_of(tokenizer.serialise()))},
+      {"format", format.facts()},
+      {"bos", !rules.enforce_bos ? "the tokenizer's" : *rules.enforce_bos ? "enforced" : "none"},
+      {"eos", rules.enforce_eos ? "enforced" : "the tokenizer's"}};
+  for (const std::string& file : job.files)
+    identity.facts.push_back({"file", file == "-" ? "standard input" : describe_source(file)});
+  return identity;
+}
+
+void build_cache(const CacheJob& job, const FormatConfig& format, const DocumentRules& rules,
+                 ThreadPool& pool, const CacheReport& report) {
+  const Clock clock;
+  CacheWriter writer(job.folder, cache_identity(job, format, rules));
+  CacheStatus status;
+  status.name = job.name;
+  const auto tell = [&](bool complete) {
+    status.documents = writer.progress().documents;
+    status.tokens = writer.progress().tokens;
+    status.seconds = clock.seconds();
+    status.complete = complete;
+    if (report) report(status);
+  };
+  if (writer.finished()) return;
+  double committed = 0;
+  try {
+    encode_files(
+        job.files, writer.progress().records, format, rules, pool,
+        [&](std::span<const Document> documents, int64_t records) {
+          writer.append(documents, records);
+          if (clock.seconds() - committed < kSecondsBetweenCommits) return;
+          writer.commit();
+          committed = clock.seconds();
+        },
+        [&](const EncodeStatus& now) {
+          status.now = now;
+          tell(false);
+        });
+  } catch (...) {
+    writer.commit();
+    throw;
+  }
+  writer.finish();
+  tell(true);
+}
+
+}  // namespace levanter::data

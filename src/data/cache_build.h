@@ -1,0 +1,43 @@
+// Making the token cache of some files, or going on with one that was begun.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/threads.h"
+#include "data/encode.h"
+#include "data/format.h"
+#include "data/token_cache.h"
+
+namespace levanter::data {
+
+/// The cache of one split of a component.
+struct CacheJob {
+  std::string name;  ///< for people: "web/train"
+  std::string folder;
+  std::vector<std::string> files;
+};
+
+/// How far the making of a cache has come.
+struct CacheStatus {
+  std::string name;
+  int64_t documents = 0, tokens = 0;  ///< of the whole cache
+  EncodeStatus now = {};              ///< since this process began
+  double seconds = 0;
+  bool complete = false;
+};
+using CacheReport = std::function<void(const CacheStatus&)>;
+
+/// What a cache of these files is made of: the tokenizer by the checksum of all it is, the format,
+/// the rules for BOS and EOS, and each file by its size and ends.
+CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
+                             const DocumentRules& rules);
+
+/// Makes the cache unless it is complete. What a killed process had committed is kept.
+/// error  as CacheWriter and encode_files; what was made before the error is committed
+void build_cache(const CacheJob& job, const FormatConfig& format, const DocumentRules& rules,
+                 ThreadPool& pool, const CacheReport& report);
+
+}  // namespace levanter::data

@@ -1,0 +1,168 @@
+// Files to documents: read in one thread, tokenised in many, handed on in order.
+#include "data/encode.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "base/error.h"
+
+namespace levanter::data {
+namespace {
+
+constexpr size_t kBatchBytes = 4 << 20;
+constexpr size_t kBatchRecords = 8192;
+constexpr size_t kBatchesAhead = 2;
+
+/// Records that were read, each at its place in `bytes`.
+struct RawBatch {
+  struct Item {
+    size_t begin, end;
+    size_t file;
+    int64_t line;
+    bool is_json;
+  };
+  std::string bytes;
+  std::vector<Item> items;
+  std::exception_ptr failure;  ///< that ended the reading behind the last item
+  bool last = false;
+};
+
+/// Reads batches ahead in a thread of its own.
+class BatchReader final {
+ public:
+  BatchReader(std::span<const std::string> files, int64_t first_record)
+      : files_(files), skip_(first_record), thread_([this] { run(); }) {}
+  ~BatchReader() {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+  RawBatch next() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return !ready_.empty(); });
+    RawBatch batch = std::move(ready_.front());
+    ready_.erase(ready_.begin());
+    changed_.notify_all();
+    return batch;
+  }
+
+ private:
+  /// False when nobody wants more.
+  bool put(RawBatch& batch) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return stop_ || ready_.size() < kBatchesAhead; });
+    if (stop_) return false;
+    ready_.push_back(std::move(batch));
+    batch = {};
+    changed_.notify_all();
+    return true;
+  }
+
+  void run() {
+    RawBatch batch;
+    try {
+      for (size_t f = 0; f < files_.size(); ++f)
+        if (!read(f, batch)) return;
+    } catch (...) {
+      batch.failure = std::current_exception();
+    }
+    batch.last = true;
+    put(batch);
+  }
+
+  bool read(size_t file, RawBatch& batch) {
+    RecordReader reader(files_[file]);
+    while (const std::optional<Record> record = reader.next()) {
+      if (skip_ > 0) {
+        --skip_;
+        continue;
+      }
+      const size_t begin = batch.bytes.size();
+      batch.bytes += record->content;
+      batch.items.push_back(
+          {begin, batch.bytes.size(), file, record->line, reader.form() != RecordForm::kText});
+      if ((batch.bytes.size() >= kBatchBytes || batch.items.size() >= kBatchRecords) && !put(batch))
+        return false;
+    }
+    return true;
+  }
+
+  std::span<const std::string> files_;
+  int64_t skip_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<RawBatch> ready_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+/// What a batch became: documents up to the first that failed.
+struct Encoded {
+  std::vector<Document> documents;
+  std::exception_ptr failure;
+};
+
+Encoded encode(const RawBatch& batch, std::span<const std::string> files,
+               std::span<const std::unique_ptr<Format>> formats, ThreadPool& pool) {
+  const auto count = static_cast<int64_t>(batch.items.size());
+  Encoded out;
+  out.documents.resize(batch.items.size());
+  std::mutex mutex;
+  int64_t failed = count;
+  pool.parallel_for(count, [&](int64_t index, int worker) {
+    const RawBatch::Item& item = batch.items[static_cast<size_t>(index)];
+    const std::string_view bytes(batch.bytes);
+    try {
+      out.documents[static_cast<size_t>(index)] =
+          formats[static_cast<size_t>(worker)]->document(
+              {{bytes.substr(item.begin, item.end - item.begin), files[item.file], item.line},
+               item.is_json});
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (index < failed) failed = index, out.failure = std::current_exception();
+    }
+  });
+  out.documents.resize(static_cast<size_t>(failed));
+  if (!out.failure) out.failure = batch.failure;
+  return out;
+}
+
+}  // namespace
+
+EncodeStatus encode_files(std::span<const std::string> files, int64_t first_record,
+                          const FormatConfig& format, const DocumentRules& rules, ThreadPool& pool,
+                          const DocumentSink& sink,
+                          const std::function<void(const EncodeStatus&)>& report) {
+  std::vector<std::unique_ptr<Format>> formats;
+  for (int i = 0; i < pool.threads(); ++i) formats.push_back(format.make(rules));
+  BatchReader reader(files, first_record);
+  EncodeStatus status;
+  for (bool last = false; !last;) {
+    const RawBatch batch = reader.next();
+    const Encoded encoded = encode(batch, files, formats, pool);
+    const auto records = static_cast<int64_t>(encoded.documents.size());
+    sink(encoded.documents, records);
+    status.records += records;
+    status.text_bytes += static_cast<int64_t>(batch.bytes.size());
+    for (const Document& document : encoded.documents) {
+      status.documents += document.tokens.empty() ? 0 : 1;
+      status.tokens += static_cast<int64_t>(document.tokens.size());
+    }
+    status.replaced = 0;
+    for (const auto& one : formats) status.replaced += one->replaced();
+    if (report) report(status);
+    if (encoded.failure) std::rethrow_exception(encoded.failure);
+    last = batch.last;
+  }
+  return status;
+}
+
+}  // namespace levanter::data

@@ -1,0 +1,33 @@
+// Files to documents: read in one thread, tokenised in many, handed on in order.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/threads.h"
+#include "data/format.h"
+
+namespace levanter::data {
+
+/// What has been read and made so far; records before the first one asked for do not count.
+struct EncodeStatus {
+  int64_t records = 0, documents = 0, tokens = 0;
+  int64_t text_bytes = 0;  ///< of the records
+  int64_t replaced = 0;    ///< pieces of text that were no UTF-8
+};
+
+/// Takes documents in order, with the number of records that they were made of.
+using DocumentSink = std::function<void(std::span<const Document> documents, int64_t records)>;
+
+/// Turns the records of the files from number `first_record` on into documents.
+///   sink  is called in the calling thread, batch by batch; what it gets does not depend on threads
+/// error  of the first record, in order, that is no document; those before it have been handed on
+EncodeStatus encode_files(std::span<const std::string> files, int64_t first_record,
+                          const FormatConfig& format, const DocumentRules& rules, ThreadPool& pool,
+                          const DocumentSink& sink,
+                          const std::function<void(const EncodeStatus&)>& report = {});
+
+}  // namespace levanter::data

@@ -1,0 +1,83 @@
+// What the records of a file mean: how each becomes a document of tokens and weights.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "config/fields.h"
+#include "data/source.h"
+#include "data/token_cache.h"
+#include "text/tokenizer.h"
+
+namespace levanter::data {
+
+/// A record and whether it is JSON or plain text.
+struct FormatRecord {
+  Record record;
+  bool is_json = false;
+};
+
+/// What formats share: the tokenizer, and whether documents begin with its BOS and end with its EOS.
+struct DocumentRules {
+  const text::Tokenizer* tokenizer = nullptr;
+  std::optional<bool> enforce_bos = {};  ///< absent: as the tokenizer itself does
+  bool enforce_eos = true;
+
+  /// The ids of a whole text, with what the tokenizer puts around it, then BOS and EOS as enforced;
+  /// neither twice, and neither where the tokenizer has none.
+  std::vector<int32_t> whole(text::NamedText text) const;
+};
+
+/// Turns records into documents. It serves one thread at a time.
+class Format {
+ public:
+  virtual ~Format() = default;
+  /// error  kData at FILE:LINE for a record that is no such document
+  virtual Document document(const FormatRecord& record) = 0;
+  /// Pieces of text that were not UTF-8 and were replaced so far.
+  virtual int64_t replaced() const { return 0; }
+};
+
+}  // namespace levanter::data
+
+namespace levanter {
+
+/// Base of the configs that a component's `format` chooses.
+struct FormatConfig : config::Choosable {
+  /// Whether documents have weights.
+  virtual bool weighted() const { return false; }
+  /// Everything of the config that decides the tokens, in one line.
+  virtual std::string facts() const = 0;
+  virtual std::unique_ptr<data::Format> make(const data::DocumentRules& rules) const = 0;
+  /// The text of a record alone, for a tokenizer whose vocabulary comes from the texts; nothing
+  /// where the format has more than text.
+  virtual std::optional<std::string> text_of(const data::FormatRecord&) const {
+    return std::nullopt;
+  }
+
+  static std::span<const config::ChoiceEntry> choices();
+  static constexpr const char* kDefaultChoice = "text";
+};
+
+}  // namespace levanter
+
+namespace levanter::data {
+
+/// The format of a component that names none: text, with its defaults.
+std::shared_ptr<const FormatConfig> default_format();
+
+/// A format by name.
+struct FormatEntry {
+  const char* name;
+  const char* summary;
+  std::unique_ptr<config::Choosable> (*make_config)();  ///< of a FormatConfig
+};
+
+namespace formats {
+/// All formats, from the list of parts.
+std::span<const FormatEntry* const> entries();
+}  // namespace formats
+
+}  // namespace levanter::data
