@@ -346,6 +346,24 @@ void InputFile::read(int64_t offset, std::span<std::byte> out) const {
   }
 }
 
+SequentialFile::SequentialFile(std::string path) : name_(std::move(path)), owned_(name_ != "-") {
+  fd_ = owned_ ? open_or_fail(name_, O_RDONLY, "read") : STDIN_FILENO;
+  if (!owned_) name_ = "the standard input";
+  ::posix_fadvise(fd_, 0, 0, POSIX_FADV_SEQUENTIAL);  // advice only: a pipe refuses it
+}
+
+SequentialFile::~SequentialFile() {
+  if (owned_) close_quietly(fd_);
+}
+
+size_t SequentialFile::read(std::span<char> out) {
+  for (;;) {
+    const ssize_t n = ::read(fd_, out.data(), std::min(out.size(), kMaxTransfer));
+    if (n >= 0) return static_cast<size_t>(n);
+    if (errno != EINTR) fail("read", name_, errno);
+  }
+}
+
 MappedFile::MappedFile(const std::string& path) {
   int fd = open_or_fail(path, O_RDONLY, "read");
   void* address = nullptr;

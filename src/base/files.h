@@ -119,6 +119,26 @@ class InputFile final {
   int64_t size_ = 0;
 };
 
+/// A file read once from its beginning: pipes and the standard input too.
+class SequentialFile final {
+ public:
+  /// Opens `path`; "-" is the standard input.
+  explicit SequentialFile(std::string path);
+  ~SequentialFile();
+  SequentialFile(const SequentialFile&) = delete;
+  SequentialFile& operator=(const SequentialFile&) = delete;
+
+  /// Fills the beginning of `out`; the number of bytes, 0 only at the end of the file.
+  size_t read(std::span<char> out);
+  /// What to call it in an error: the path, or "the standard input".
+  const std::string& name() const { return name_; }
+
+ private:
+  std::string name_;
+  int fd_ = -1;
+  bool owned_ = false;
+};
+
 /// A file's bytes in memory, read-only and lazily; the map outlives the file's name.
 class MappedFile final {
  public:

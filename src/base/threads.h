@@ -21,8 +21,8 @@ int available_threads();
 int cgroup_quota_threads(std::string_view proc_cgroup, const std::string& mount);
 
 /// A fixed crew of threads: the caller of parallel_for is worker 0, the others wait for it, at
-/// first spinning for about 200 microseconds, then asleep. Pools are independent of one another; one
-/// pool serves one caller at a time and its loops do not nest.
+/// first spinning for about 200 microseconds, then asleep. Pools are independent of one another;
+/// one pool serves one caller at a time and its loops do not nest.
 class ThreadPool final {
  public:
   /// `threads` >= 1 workers, the caller included; more than the machine has are obeyed.

@@ -35,11 +35,12 @@ CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
   CacheIdentity identity;
   identity.vocab_size = tokenizer.vocab_size();
   identity.weighted = format.weighted();
-  identity.facts = {
-      {"tokenizer", cat(tokenizer.name(), " ", checksum_of(tokenizer.serialise()))},
-      {"format", format.facts()},
-      {"bos", !rules.enforce_bos ? "the tokenizer's" : *rules.enforce_bos ? "enforced" : "none"},
-      {"eos", rules.enforce_eos ? "enforced" : "the tokenizer's"}};
+  identity.facts = {{"tokenizer", cat(tokenizer.name(), " ", checksum_of(tokenizer.serialise()))},
+                    {"format", format.facts()},
+                    {"bos", !rules.enforce_bos   ? "the tokenizer's"
+                            : *rules.enforce_bos ? "enforced"
+                                                 : "none"},
+                    {"eos", rules.enforce_eos ? "enforced" : "the tokenizer's"}};
   for (const std::string& file : job.files)
     identity.facts.push_back({"file", file == "-" ? "standard input" : describe_source(file)});
   return identity;

@@ -121,10 +121,9 @@ Encoded encode(const RawBatch& batch, std::span<const std::string> files,
     const RawBatch::Item& item = batch.items[static_cast<size_t>(index)];
     const std::string_view bytes(batch.bytes);
     try {
-      out.documents[static_cast<size_t>(index)] =
-          formats[static_cast<size_t>(worker)]->document(
-              {{bytes.substr(item.begin, item.end - item.begin), files[item.file], item.line},
-               item.is_json});
+      out.documents[static_cast<size_t>(index)] = formats[static_cast<size_t>(worker)]->document(
+          {{bytes.substr(item.begin, item.end - item.begin), files[item.file], item.line},
+           item.is_json});
     } catch (...) {
       const std::lock_guard lock(mutex);
       if (index < failed) failed = index, out.failure = std::current_exception();

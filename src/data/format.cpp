@@ -17,7 +17,8 @@ std::vector<int32_t> DocumentRules::whole(text::NamedText text) const {
 
 std::shared_ptr<const FormatConfig> default_format() {
   config::Choice<FormatConfig> choice;
-  return {static_cast<FormatConfig*>(choice.value.release()), [](const FormatConfig* f) { delete f; }};
+  return {static_cast<FormatConfig*>(choice.value.release()),
+          [](const FormatConfig* f) { delete f; }};
 }
 
 }  // namespace levanter::data

@@ -19,7 +19,8 @@ struct FormatRecord {
   bool is_json = false;
 };
 
-/// What formats share: the tokenizer, and whether documents begin with its BOS and end with its EOS.
+/// What formats share: the tokenizer, and whether documents begin with its BOS and end with its
+/// EOS.
 struct DocumentRules {
   const text::Tokenizer* tokenizer = nullptr;
   std::optional<bool> enforce_bos = {};  ///< absent: as the tokenizer itself does

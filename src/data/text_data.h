@@ -15,8 +15,8 @@
 
 namespace levanter::data {
 
-/// One source of text: files or patterns of files, whose records are documents of one stream, in the
-/// order given.
+/// One source of text: files or patterns of files, whose records are documents of one stream, in
+/// the order given.
 struct TextComponent {
   std::string name;
   std::vector<std::string> train = {};
@@ -36,9 +36,10 @@ struct TextComponent {
 int64_t training_tokens(int64_t n, double fraction);
 
 struct TextDataOptions {
-  const text::TokenizerEntry* kind = nullptr;    ///< with `tokenizer` makes the tokenizer
-  const TokenizerConfig* tokenizer = nullptr;    ///< null: the defaults
-  std::shared_ptr<const text::Tokenizer> saved;  ///< is used in its place: a run keeps its vocabulary
+  const text::TokenizerEntry* kind = nullptr;  ///< with `tokenizer` makes the tokenizer
+  const TokenizerConfig* tokenizer = nullptr;  ///< null: the defaults
+  std::shared_ptr<const text::Tokenizer>
+      saved;  ///< is used in its place: a run keeps its vocabulary
   std::optional<bool> enforce_bos = {};
   bool enforce_eos = true;
   std::string cache_dir = {};  ///< where token caches lie; empty: tokens are kept in memory
@@ -52,7 +53,8 @@ struct TextDataOptions {
 class TextData final {
  public:
   /// error  kData for a text that is missing, empty, damaged, or that the tokenizer can't take, and
-  ///        for a cache that is not of these texts; kConfig for components that contradict themselves
+  ///        for a cache that is not of these texts; kConfig for components that contradict
+  ///        themselves
   TextData(std::span<const TextComponent> components, const TextDataOptions& options);
 
   const std::shared_ptr<const text::Tokenizer>& tokenizer() const { return tokenizer_; }

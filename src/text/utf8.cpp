@@ -2,10 +2,69 @@
 #include "text/utf8.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/strings.h"
 
 namespace levanter::text {
+namespace {
+
+/// Bytes from `offset` on that are ASCII, found eight at a time: at least those before the first
+/// other byte's group of eight.
+size_t skip_ascii(std::string_view text, size_t offset) {
+  for (uint64_t word; offset + sizeof word <= text.size(); offset += sizeof word) {
+    std::memcpy(&word, text.data() + offset, sizeof word);
+    if ((word & 0x8080808080808080u) != 0) break;
+  }
+  return offset;
+}
+
+/// Length of the broken sequence at `offset`: as far as it could still become a scalar, at least 1.
+size_t broken_length(std::string_view text, size_t offset) {
+  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[offset + i]); };
+  const uint8_t lead = byte(0);
+  if (lead < 0xC2 || lead > 0xF4) return 1;
+  const size_t wanted = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  // Which second bytes make neither a form too long, nor a surrogate, nor a value too large.
+  const uint8_t low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+  const uint8_t high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+  size_t length = 1;
+  while (length < wanted && offset + length < text.size()) {
+    const uint8_t next = byte(length);
+    if (length == 1 ? next < low || next > high : (next & 0xC0) != 0x80) break;
+    ++length;
+  }
+  return length;
+}
+
+}  // namespace
+
+size_t find_broken_utf8(std::string_view text) {
+  uint32_t scalar = 0;
+  for (size_t at = 0;;) {
+    at = skip_ascii(text, at);
+    // The rest of this group of eight, and as many scalars as follow without a pause.
+    for (size_t scalars = 0; scalars < 8; ++scalars) {
+      if (at >= text.size()) return text.size();
+      const int length = read_scalar(text, at, scalar);
+      if (length == 0) return at;
+      at += static_cast<size_t>(length);
+    }
+  }
+}
+
+int64_t append_mended_utf8(std::string& out, std::string_view text) {
+  int64_t count = 0;
+  while (!text.empty()) {
+    const size_t good = find_broken_utf8(text);
+    out += text.substr(0, good);
+    if (good == text.size()) break;
+    append_scalar(out, 0xFFFD);
+    ++count;
+    text.remove_prefix(good + broken_length(text, good));
+  }
+  return count;
+}
 
 int scalar_length(uint32_t scalar) {
   return scalar < 0x80 ? 1 : scalar < 0x800 ? 2 : scalar < 0x10000 ? 3 : 4;

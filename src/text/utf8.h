@@ -16,6 +16,14 @@ inline constexpr uint32_t kScalarLimit = 0x110000;
 /// continuation, a form longer than needed, a surrogate, or a value beyond U+10FFFF
 int read_scalar(std::string_view text, size_t offset, uint32_t& scalar);
 
+/// The place of the first byte that belongs to no scalar, or text.size() where all is UTF-8.
+size_t find_broken_utf8(std::string_view text);
+
+/// Appends `text` with each broken sequence as one U+FFFD: the longest beginning of a scalar that
+/// stands there, else one byte (Unicode 15, 3.9; as Python's errors="replace").
+/// returns how many were replaced
+int64_t append_mended_utf8(std::string& out, std::string_view text);
+
 /// Appends the scalar's 1 to 4 bytes.
 void append_scalar(std::string& out, uint32_t scalar);
 

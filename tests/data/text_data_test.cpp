@@ -166,11 +166,14 @@ TEST_CASE("a saved tokenizer is kept, and a new character is refused with its pl
   const TextData before = one_text(folder, "abcabcabc", 0, "char");
   write_file_atomic(folder / "text.txt", "aabb");
   const std::vector<TextComponent> components = {{"prose", {folder / "text.txt"}, {}, 0}};
-  CHECK(TextData(components, {.kind = &kind("char"), .saved = before.tokenizer()}).tokenizer()->vocab_size() == 3);
+  CHECK(TextData(components, {.kind = &kind("char"), .saved = before.tokenizer()})
+            .tokenizer()
+            ->vocab_size() == 3);
   write_file_atomic(folder / "text.txt", "ab\nabd");
   CHECK(
-      failure_of(ErrorKind::kData,
-                 [&] { TextData(components, {.kind = &kind("char"), .saved = before.tokenizer()}); }) ==
+      failure_of(
+          ErrorKind::kData,
+          [&] { TextData(components, {.kind = &kind("char"), .saved = before.tokenizer()}); }) ==
       cat("error: the character U+000A is not in the vocabulary of 3 characters\n"
           "  at       ",
           folder / "text.txt",

@@ -36,8 +36,8 @@ class PrebuiltFormat final : public Format {
     if (!config_.loss_weights_key) return document;
     const std::vector<double> weights = fields_.numbers(*config_.loss_weights_key);
     if (weights.size() != ids.size())
-      throw Error(ErrorKind::kData, cat("there are ", ids.size(), " ids and ", weights.size(),
-                                        " weights"))
+      throw Error(ErrorKind::kData,
+                  cat("there are ", ids.size(), " ids and ", weights.size(), " weights"))
           .at(record.record.origin())
           .allowed("a weight for each id");
     for (const double weight : weights) {

@@ -18,8 +18,8 @@ struct SupervisedConfig final : FormatConfig {
   }
   bool weighted() const override { return true; }
   std::string facts() const override {
-    return cat("supervised ", input_field, " -> ", output_field, ", between ",
-               quote(separate_with), mask_inputs ? ", inputs masked" : "");
+    return cat("supervised ", input_field, " -> ", output_field, ", between ", quote(separate_with),
+               mask_inputs ? ", inputs masked" : "");
   }
   std::unique_ptr<Format> make(const DocumentRules& rules) const override;
 };
@@ -33,20 +33,18 @@ class SupervisedFormat final : public Format {
   Document document(const FormatRecord& record) override {
     const std::string origin = record.record.origin();
     fields_.parse(record.record);
-    const std::string prompt =
-        cat(fields_.string(config_.input_field), config_.separate_with);
+    const std::string prompt = cat(fields_.string(config_.input_field), config_.separate_with);
     DocumentRules before = rules_;
     before.enforce_eos = false;
     Document document;
     document.tokens = before.whole({prompt, origin});
     const text::Tokenizer& tokenizer = *rules_.tokenizer;
     // What the tokenizer itself puts behind a text belongs behind the answer only.
-    if (const auto eos = tokenizer.eos_id(); eos && !document.tokens.empty() &&
-                                             document.tokens.back() == *eos)
+    if (const auto eos = tokenizer.eos_id();
+        eos && !document.tokens.empty() && document.tokens.back() == *eos)
       document.tokens.pop_back();
     document.weights.assign(document.tokens.size(), config_.mask_inputs ? 0.0f : 1.0f);
-    std::vector<int32_t> answer =
-        tokenizer.encode({fields_.string(config_.output_field), origin});
+    std::vector<int32_t> answer = tokenizer.encode({fields_.string(config_.output_field), origin});
     if (const auto eos = tokenizer.eos_id();
         rules_.enforce_eos && eos && (answer.empty() || answer.back() != *eos))
       answer.push_back(*eos);

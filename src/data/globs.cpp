@@ -1,0 +1,239 @@
+// File patterns such as "shards/train-{00000..00012}.jsonl.zst" turned into paths.
+#include "data/globs.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <set>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/strings.h"
+
+namespace levanter::data {
+namespace {
+
+constexpr size_t kMaxAlternatives = 1'000'000;
+
+/// The place of the brace that closes the one at `open`, and the commas between them at its depth.
+struct Braces {
+  size_t close = std::string_view::npos;
+  std::vector<size_t> commas;
+};
+
+Braces match_braces(std::string_view text, size_t open) {
+  Braces braces;
+  int depth = 0;
+  for (size_t i = open; i < text.size(); ++i) {
+    if (text[i] == '{') ++depth;
+    if (text[i] == ',' && depth == 1) braces.commas.push_back(i);
+    if (text[i] == '}' && --depth == 0) {
+      braces.close = i;
+      break;
+    }
+  }
+  return braces;
+}
+
+std::optional<int64_t> whole_number(std::string_view text) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < 0) return std::nullopt;
+  return value;
+}
+
+/// "{08..11}" gives 08 09 10 11: as wide as the wider end where one begins with 0. Nothing for a
+/// body that is no range.
+std::optional<std::vector<std::string>> number_range(std::string_view body) {
+  const size_t dots = body.find("..");
+  if (dots == std::string_view::npos) return std::nullopt;
+  const std::string_view low = body.substr(0, dots), high = body.substr(dots + 2);
+  const auto first = whole_number(low), last = whole_number(high);
+  if (!first || !last) return std::nullopt;
+  const bool padded = low.starts_with('0') || high.starts_with('0');
+  const size_t width = padded ? std::max(low.size(), high.size()) : 0;
+  std::vector<std::string> numbers;
+  const int64_t step = *first <= *last ? 1 : -1;
+  for (int64_t n = *first;; n += step) {
+    if (numbers.size() > kMaxAlternatives) break;
+    std::string digits = cat(n);
+    if (digits.size() < width) digits.insert(0, width - digits.size(), '0');
+    numbers.push_back(std::move(digits));
+    if (n == *last) break;
+  }
+  return numbers;
+}
+
+/// Appends every alternative of `text`, whose first `done` bytes hold no braces to expand.
+void expand_braces(const std::string& text, size_t done, std::string_view key,
+                   std::vector<std::string>& out) {
+  const size_t open = text.find('{', done);
+  const Braces braces = open == std::string::npos ? Braces() : match_braces(text, open);
+  if (braces.close == std::string_view::npos) {
+    if (out.size() >= kMaxAlternatives)
+      throw Error(ErrorKind::kData, cat(key, " has a pattern with too many alternatives"))
+          .allowed(cat("at most ", format_count(kMaxAlternatives)));
+    out.push_back(text);
+    return;
+  }
+  const std::string_view body = std::string_view(text).substr(open + 1, braces.close - open - 1);
+  std::vector<std::string> choices;
+  if (auto numbers = number_range(body)) {
+    choices = std::move(*numbers);
+  } else if (braces.commas.empty()) {
+    return expand_braces(text, open + 1, key, out);  // "{a}" stands for itself
+  } else {
+    size_t begin = open + 1;
+    for (const size_t comma : braces.commas) {
+      choices.push_back(text.substr(begin, comma - begin));
+      begin = comma + 1;
+    }
+    choices.push_back(text.substr(begin, braces.close - begin));
+  }
+  for (const std::string& choice : choices)
+    expand_braces(cat(text.substr(0, open), choice, text.substr(braces.close + 1)), open, key, out);
+}
+
+/// Whether `c` is in the class that begins at pattern[at] == '['; `at` moves behind the class.
+/// Nothing when the bracket is never closed.
+std::optional<bool> in_class(std::string_view pattern, size_t& at, char c) {
+  size_t i = at + 1;
+  const bool negated = i < pattern.size() && (pattern[i] == '!' || pattern[i] == '^');
+  if (negated) ++i;
+  bool found = false;
+  for (const size_t first = i; i < pattern.size() && (pattern[i] != ']' || i == first); ++i) {
+    const bool range = i + 2 < pattern.size() && pattern[i + 1] == '-' && pattern[i + 2] != ']';
+    const auto low = static_cast<unsigned char>(pattern[i]);
+    const auto high = static_cast<unsigned char>(pattern[range ? i + 2 : i]);
+    const auto byte = static_cast<unsigned char>(c);
+    found |= low <= byte && byte <= high;
+    if (range) i += 2;
+  }
+  if (i >= pattern.size()) return std::nullopt;
+  at = i + 1;
+  return found != negated;
+}
+
+/// Whether one name of a folder matches; going back to the last star keeps it quadratic at most.
+bool matches(std::string_view pattern, std::string_view name) {
+  if (name.starts_with('.') && !pattern.starts_with('.')) return false;
+  size_t p = 0, n = 0, star = std::string_view::npos, star_name = 0;
+  while (n < name.size()) {
+    size_t next = p + 1;
+    bool same = false;
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      star_name = n;
+      continue;
+    }
+    if (p < pattern.size()) {
+      std::optional<bool> listed;
+      if (pattern[p] == '[') {
+        next = p;
+        listed = in_class(pattern, next, name[n]);
+        if (!listed) next = p + 1;
+      }
+      same = listed ? *listed : pattern[p] == '?' || pattern[p] == name[n];
+    }
+    if (same) {
+      p = next;
+      ++n;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      n = ++star_name;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
+
+bool has_wildcard(std::string_view text) {
+  return text.find_first_of("*?[") != std::string_view::npos;
+}
+
+/// Adds the files below `folder` ("" the working directory) that match parts[at...].
+void walk(const std::string& folder, const std::vector<std::string>& parts, size_t at,
+          std::set<std::string>& found) {
+  const std::string& part = parts[at];
+  const bool last = at + 1 == parts.size();
+  const auto go_on = [&](const std::string& path) {
+    if (last) {
+      if (path_exists(path) && !is_directory(path)) found.insert(path);
+    } else if (is_directory(path)) {
+      walk(path, parts, at + 1, found);
+    }
+  };
+  if (part.empty() && !last) return walk(cat(folder, "/"), parts, at + 1, found);
+  if (part != "**" && !has_wildcard(part)) return go_on(join_path(folder, part));
+  const std::string listed = folder.empty() ? "." : folder;
+  if (!is_directory(listed)) return;
+  if (part == "**" && !last) walk(folder, parts, at + 1, found);
+  for (const std::string& name : list_directory(listed)) {
+    const std::string path = join_path(folder, name);
+    if (part == "**") {
+      if (name.starts_with('.')) continue;
+      if (is_directory(path)) walk(path, parts, at, found);
+      if (last) go_on(path);
+    } else if (matches(part, name)) {
+      go_on(path);
+    }
+  }
+}
+
+[[noreturn]] void throw_no_match(const std::string& pattern, std::string_view key) {
+  std::string folder = parent_path(pattern);
+  while (!is_directory(folder) && parent_path(folder) != folder) folder = parent_path(folder);
+  std::string advice = "a relative path starts at the config's folder";
+  if (is_directory(folder)) {
+    const std::vector<std::string> names = list_directory(folder);
+    std::string wanted =
+        pattern.substr(folder == "." && !pattern.starts_with("./") ? 0 : folder.size());
+    wanted.erase(0, wanted.find_first_not_of('/'));
+    wanted = wanted.substr(0, wanted.find('/'));
+    const std::string near = nearest(wanted, names);
+    if (!near.empty()) {
+      advice = cat("did you mean ", quote(join_path(folder == "." ? "" : folder, near)));
+    } else if (!names.empty()) {
+      std::vector<std::string> some(names.begin(),
+                                    names.begin() + std::min<size_t>(names.size(), 8));
+      advice = cat(folder, " holds ", join(some, ", "), names.size() > 8 ? ", ..." : "");
+    } else {
+      advice = cat(folder, " is empty");
+    }
+  }
+  const bool wild = has_wildcard(pattern);
+  throw Error(ErrorKind::kData,
+              cat(key, wild ? " matches no file" : " names a file that is not there"))
+      .at(pattern)
+      .hint(advice);
+}
+
+}  // namespace
+
+std::vector<std::string> expand_globs(std::string_view pattern, std::string_view key) {
+  const std::string whole(pattern);
+  if (whole == "-" || (path_exists(whole) && !is_directory(whole))) return {whole};
+  std::vector<std::string> alternatives, files;
+  expand_braces(whole, 0, key, alternatives);
+  std::set<std::string> seen;
+  for (const std::string& alternative : alternatives) {
+    if (is_directory(alternative))
+      throw Error(ErrorKind::kData, cat(key, " names a folder where files should be"))
+          .at(alternative)
+          .hint(cat("its files are ", quote(join_path(alternative, "*"))));
+    std::set<std::string> found;
+    if (path_exists(alternative)) {
+      found.insert(alternative);
+    } else if (has_wildcard(alternative)) {
+      walk("", split(alternative, '/'), 0, found);
+    }
+    if (found.empty()) throw_no_match(alternative, key);
+    for (const std::string& path : found)
+      if (seen.insert(path).second) files.push_back(path);
+  }
+  return files;
+}
+
+}  // namespace levanter::data

@@ -1,0 +1,252 @@
+// A file as a stream of records: lines of JSON, elements of a JSON array, lines or a whole text.
+#include "data/source.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/strings.h"
+
+namespace levanter::data {
+namespace {
+
+constexpr size_t kFirstCapacity = size_t{1} << 20;
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+constexpr std::string_view kBlanks = " \t\r\n";
+
+RecordForm form_of_name(std::string_view path) {
+  for (const std::string_view packed : {".gz", ".gzip", ".zst", ".zstd"}) {
+    if (!path.ends_with(packed)) continue;
+    path.remove_suffix(packed.size());
+    break;
+  }
+  if (path.ends_with(".jsonl") || path.ends_with(".ndjson")) return RecordForm::kJsonLines;
+  return path.ends_with(".json") ? RecordForm::kJson : RecordForm::kText;
+}
+
+/// Finds the end of one JSON value, given piece by piece; judges nothing but brackets and quotes.
+class ValueScan final {
+ public:
+  /// Goes on at text[used()]; true when the value's end was found, used() bytes from its beginning.
+  bool scan(std::string_view text) {
+    for (; used_ < text.size(); ++used_) {
+      const char c = text[used_];
+      if (in_string_) {
+        if (escaped_) {
+          escaped_ = false;
+        } else if (c == '\\') {
+          escaped_ = true;
+        } else if (c == '"') {
+          in_string_ = false;
+          if (depth_ == 0) return ++used_, true;
+        }
+      } else if (c == '"') {
+        in_string_ = true;
+      } else if (c == '{' || c == '[') {
+        ++depth_;
+      } else if (depth_ == 0 && (c == ',' || c == ']' || c == '}' || kBlanks.find(c) < 4)) {
+        return true;
+      } else if (c == '}' || c == ']') {
+        if (--depth_ == 0) return ++used_, true;
+      }
+    }
+    return false;
+  }
+  size_t used() const { return used_; }
+  /// Whether the value may end where the text does: a number or a word at the top.
+  bool may_end() const { return depth_ == 0 && !in_string_; }
+
+ private:
+  size_t used_ = 0;
+  int64_t depth_ = 0;
+  bool in_string_ = false, escaped_ = false;
+};
+
+}  // namespace
+
+std::string Record::origin() const { return cat(file, ":", line); }
+
+RecordReader::RecordReader(const std::string& path, const RecordOptions& options)
+    : file_(path == "-" ? "the standard input" : path),
+      options_(options),
+      bytes_(open_decompressed(path)),
+      buffer_(new char[kFirstCapacity]),
+      capacity_(kFirstCapacity) {
+  if (options_.form != RecordForm::kByName) return;
+  if (path != "-") {
+    options_.form = form_of_name(path);
+  } else {
+    guess_form();
+  }
+}
+
+RecordReader::~RecordReader() = default;
+
+std::optional<Record> RecordReader::next() {
+  switch (options_.form) {
+    case RecordForm::kText:
+      return next_text();
+    case RecordForm::kTextLines:
+      return next_line(true);
+    case RecordForm::kJson:
+      return next_value();
+    default:
+      return next_line(false);
+  }
+}
+
+/// Reads more behind the window; false at the file's end.
+bool RecordReader::fill() {
+  if (ended_) return false;
+  if (begin_ > 0) {
+    std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
+    end_ -= std::exchange(begin_, 0);
+  }
+  if (end_ == capacity_) {
+    std::unique_ptr<char[]> larger(new char[2 * capacity_]);
+    std::memcpy(larger.get(), buffer_.get(), end_);
+    buffer_ = std::move(larger);
+    capacity_ *= 2;
+  }
+  const size_t n = bytes_->read({buffer_.get() + end_, capacity_ - end_});
+  end_ += n;
+  ended_ = n == 0;
+  return !ended_;
+}
+
+/// A record of the first `bytes` of the window, which end `lines` lines.
+Record RecordReader::take(size_t bytes, int64_t lines) {
+  const Record record{window().substr(0, bytes), file_, line_};
+  line_ += lines;
+  begin_ += bytes;
+  return record;
+}
+
+Record RecordReader::take(size_t bytes) {
+  return take(bytes, std::count(window().begin(), window().begin() + bytes, '\n'));
+}
+
+/// Refuses a record that already has `used` bytes when that is too many.
+void RecordReader::need_room(size_t used) {
+  if (static_cast<int64_t>(used) <= options_.max_record_bytes) return;
+  throw Error(ErrorKind::kData, "the record is longer than the limit")
+      .at(cat(file_, ":", line_))
+      .allowed(cat("at most ", format_count(options_.max_record_bytes), " bytes a record"))
+      .hint("cut it into several records, or check that the file has line ends");
+}
+
+void RecordReader::guess_form() {
+  while (end_ - begin_ < 4096 && fill()) {
+  }
+  const size_t first = window().find_first_not_of(kBlanks);
+  const char c = first == std::string_view::npos ? '\0' : window()[first];
+  options_.form = c == '{'   ? RecordForm::kJsonLines
+                  : c == '[' ? RecordForm::kJson
+                             : RecordForm::kText;
+}
+
+std::optional<Record> RecordReader::next_line(bool blank_too) {
+  size_t searched = 0;
+  for (;;) {
+    const void* found =
+        std::memchr(buffer_.get() + begin_ + searched, '\n', end_ - begin_ - searched);
+    if (found == nullptr) {
+      searched = end_ - begin_;
+      need_room(searched);
+      if (fill()) continue;
+      if (searched == 0) return std::nullopt;
+    }
+    const size_t size =
+        found == nullptr ? searched
+                         : static_cast<size_t>(static_cast<const char*>(found) - window().data());
+    searched = 0;
+    need_room(size);
+    Record record = take(size + (found != nullptr ? 1 : 0), found != nullptr ? 1 : 0);
+    if (found != nullptr) record.content.remove_suffix(1);
+    if (record.content.ends_with('\r')) record.content.remove_suffix(1);
+    if (record.line == 1 && !blank_too && record.content.starts_with(kByteOrderMark))
+      record.content.remove_prefix(kByteOrderMark.size());
+    if (blank_too || record.content.find_first_not_of(kBlanks) != std::string_view::npos)
+      return record;
+  }
+}
+
+std::optional<Record> RecordReader::next_text() {
+  while (fill()) need_room(end_ - begin_);
+  if (begin_ == end_) return std::nullopt;
+  return take(end_ - begin_);
+}
+
+/// Moves to the next byte that is no blank; false at the file's end.
+bool RecordReader::skip_blanks() {
+  do {
+    const size_t blanks = std::min(window().find_first_not_of(kBlanks), end_ - begin_);
+    take(blanks);
+    if (begin_ < end_) return true;
+  } while (fill());
+  return false;
+}
+
+void RecordReader::throw_not_json(std::string_view what) const {
+  throw Error(ErrorKind::kData, std::string(what))
+      .at(cat(file_, ":", line_))
+      .hint("a .json file holds an array of objects, or objects one after the other");
+}
+
+Record RecordReader::take_value() {
+  ValueScan scan;
+  while (!scan.scan(window())) {
+    need_room(scan.used());
+    if (fill()) continue;
+    if (!scan.may_end())
+      throw_not_json("the file is cut: it ends inside a JSON value that begins here");
+    break;
+  }
+  need_room(scan.used());
+  if (scan.used() == 0)
+    throw_not_json(cat("a JSON value should stand before ", quote(window().substr(0, 1))));
+  return take(scan.used());
+}
+
+std::optional<Record> RecordReader::next_value() {
+  if (place_ == Place::kStart) {
+    while (end_ - begin_ < kByteOrderMark.size() && fill()) {
+    }
+    if (window().starts_with(kByteOrderMark)) begin_ += kByteOrderMark.size();
+    if (!skip_blanks()) return std::nullopt;
+    place_ = Place::kBetweenObjects;
+    if (window()[0] == '[') {
+      take(1);
+      place_ = Place::kInArray;
+      if (skip_blanks() && window()[0] == ']') {
+        take(1);
+        place_ = Place::kAfterArray;
+      }
+    }
+  }
+  const bool more = skip_blanks();
+  if (place_ == Place::kAfterElement) {
+    if (!more) throw_not_json("the file is cut: it ends inside its JSON array");
+    const char c = window()[0];
+    if (c != ',' && c != ']')
+      throw_not_json(cat("a comma or ] should stand before ", quote({&c, 1})));
+    take(1);
+    place_ = c == ',' ? Place::kInArray : Place::kAfterArray;
+    skip_blanks();
+  }
+  if (place_ == Place::kAfterArray) {
+    if (begin_ < end_ || skip_blanks()) throw_not_json("something stands after the JSON array");
+    return std::nullopt;
+  }
+  if (place_ == Place::kInArray) {
+    if (!skip_blanks()) throw_not_json("the file is cut: it ends inside its JSON array");
+    place_ = Place::kAfterElement;
+    return take_value();
+  }
+  if (!more) return std::nullopt;
+  return take_value();
+}
+
+}  // namespace levanter::data
