@@ -17,6 +17,9 @@ namespace levanter::data {
 struct FormatRecord {
   Record record;
   bool is_json = false;
+
+  /// "train.jsonl:17", or "poems.txt" for a text.
+  std::string origin() const { return is_json ? record.origin() : std::string(record.file); }
 };
 
 /// What formats share: the tokenizer, and whether documents begin with its BOS and end with its

@@ -52,7 +52,7 @@ void read_texts(std::span<const std::string> files, const FormatConfig& format,
             .at(cat("data.components.", component, ".format"))
             .hint("use format = \"text\", or a tokenizer with a vocabulary of its own");
       texts.push_back(std::move(*text));
-      origins.push_back(record->origin());
+      origins.push_back(one.origin());
     }
   }
 }

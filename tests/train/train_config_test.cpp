@@ -157,7 +157,7 @@ TEST_CASE("a resumed run may change what does not bear on its bits", "[train]") 
   CHECK(resume("seed = 5\n") == Keys{"trainer.seed"});
   CHECK(resume("[optimizer]\nbeta2 = 0.99\n") == Keys{"optimizer.beta2"});
   CHECK(resume("[data]\nshuffle = false\n") == Keys{"data.shuffle"});
-  CHECK(resume("[data.components.a]\ntrain = \"t\"\n").size() == 5);
+  CHECK(resume("[data.components.a]\ntrain = \"t\"\n").size() == 8);
   const TrainConfig wider = parse(
       "[model]\nmax_seq_len = 64\nhidden_dim = 96\ngradient_checkpointing "
       "= \"full\"\n[trainer]\ntrain_batch_size = 12\n");

@@ -38,12 +38,12 @@ class PrebuiltFormat final : public Format {
     if (weights.size() != ids.size())
       throw Error(ErrorKind::kData,
                   cat("there are ", ids.size(), " ids and ", weights.size(), " weights"))
-          .at(record.record.origin())
+          .at(record.origin())
           .allowed("a weight for each id");
     for (const double weight : weights) {
       if (!(weight >= 0 && weight <= 1e6))
         throw Error(ErrorKind::kData, cat("the weight of a token is ", weight))
-            .at(record.record.origin())
+            .at(record.origin())
             .allowed("0 to 1e6");
       document.weights.push_back(static_cast<float>(weight));
     }

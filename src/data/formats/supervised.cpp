@@ -31,7 +31,7 @@ class SupervisedFormat final : public Format {
       : config_(config), rules_(rules) {}
 
   Document document(const FormatRecord& record) override {
-    const std::string origin = record.record.origin();
+    const std::string origin = record.origin();
     fields_.parse(record.record);
     const std::string prompt = cat(fields_.string(config_.input_field), config_.separate_with);
     DocumentRules before = rules_;

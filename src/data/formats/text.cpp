@@ -37,7 +37,7 @@ class TextFormat final : public Format {
       : config_(config), rules_(rules), raw_(rules.tokenizer->name() == "bytes") {}
 
   Document document(const FormatRecord& record) override {
-    const std::string origin = record.record.origin();
+    const std::string origin = record.origin();
     Record whole = record.record;
     if (record.is_json || !raw_) whole.content = mended(whole.content, origin);
     if (!record.is_json) return {rules_.whole({whole.content, origin}), {}};
