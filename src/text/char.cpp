@@ -11,17 +11,6 @@
 namespace levanter::text {
 namespace {
 
-[[noreturn]] void throw_not_utf8(NamedText text, size_t offset) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  const auto byte = static_cast<uint8_t>(text.content[offset]);
-  throw Error(ErrorKind::kData,
-              cat("the text is not UTF-8: byte 0x", kDigits[byte >> 4], kDigits[byte & 15]))
-      .at(place_in_text(text.content, text.origin, offset))
-      .hint(
-          "convert it (iconv -f LATIN1 -t UTF-8), or use the tokenizer \"bytes\", which takes any "
-          "text");
-}
-
 /// Scalar to id in two steps: a page for each 256 scalars, page 0 for those without any id.
 class ScalarTable final {
  public:

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "text/utf8.h"
 
 namespace levanter::text {
 
@@ -40,6 +41,17 @@ std::optional<std::string> json_string(std::string_view json, std::string_view k
   const auto value = object.find(key);
   if (value == object.end() || !value->is_string()) return std::nullopt;
   return value->get<std::string>();
+}
+
+void throw_not_utf8(NamedText text, size_t offset) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  const auto byte = static_cast<uint8_t>(text.content[offset]);
+  throw Error(ErrorKind::kData,
+              cat("the text is not UTF-8: byte 0x", kDigits[byte >> 4], kDigits[byte & 15]))
+      .at(place_in_text(text.content, text.origin, offset))
+      .hint(
+          "convert it (iconv -f LATIN1 -t UTF-8), or use the tokenizer \"bytes\", which takes any "
+          "text");
 }
 
 void throw_unknown_id(int32_t id, int64_t vocab_size) {

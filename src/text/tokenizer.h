@@ -89,4 +89,7 @@ std::optional<std::string> json_string(std::string_view json, std::string_view k
 /// Throws the error of an id that is not in the vocabulary.
 [[noreturn]] void throw_unknown_id(int32_t id, int64_t vocab_size);
 
+/// Throws the error of a text whose byte `offset` is not UTF-8.
+[[noreturn]] void throw_not_utf8(NamedText text, size_t offset);
+
 }  // namespace levanter::text

@@ -1,0 +1,275 @@
+// Tokenizer "hf": what a Hugging Face tokenizer.json (or its older files) describes, id for id.
+#include <algorithm>
+#include <map>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "text/hf/added_tokens.h"
+#include "text/hf/bpe.h"
+#include "text/hf/decoder.h"
+#include "text/hf/normalizer.h"
+#include "text/hf/post_processor.h"
+#include "text/hf/pre_tokenizer.h"
+#include "text/hf/source.h"
+#include "text/hf/unicode.h"
+#include "text/tokenizer.h"
+
+namespace levanter::text {
+namespace {
+
+using namespace hf;
+
+enum class Role : uint8_t { kModel, kAdded, kSpecial };
+
+class HfTokenizer final : public Tokenizer {
+ public:
+  HfTokenizer(Source source, TokenizerFile file);
+
+  std::string_view name() const override { return "hf"; }
+  int64_t vocab_size() const override { return static_cast<int64_t>(roles_.size()); }
+  std::optional<int32_t> bos_id() const override { return source_.bos_id; }
+  std::optional<int32_t> eos_id() const override { return source_.eos_id; }
+  std::vector<int32_t> add_special(std::vector<int32_t> ids) const override {
+    return post_processor_.apply(std::move(ids));
+  }
+  std::string serialise() const override { return write_source(source_); }
+
+  std::vector<int32_t> encode(NamedText text) const override;
+  std::string decode(std::span<const int32_t> ids, Special special) const override;
+  int64_t byte_length(int32_t id) const override {
+    check_id(id);
+    const auto index = static_cast<size_t>(id);
+    if (roles_[index] == Role::kSpecial) return 0;
+    if (roles_[index] == Role::kAdded) return static_cast<int64_t>(token(id).size());
+    return decoder_.byte_length(token(id));
+  }
+
+ private:
+  struct Run;
+
+  void add_tokens(std::vector<AddedToken> added);
+  void make_model(const TokenizerFile& file);
+  std::optional<int32_t> id_of(const std::optional<std::string>& name) const;
+  std::string_view token(int32_t id) const {
+    if (roles_[static_cast<size_t>(id)] != Role::kModel) return added_.at(id);
+    return vocabulary_.token(id);
+  }
+  void check_id(int32_t id) const {
+    if (id < 0 || id >= vocab_size()) throw_unknown_id(id, vocab_size());
+  }
+  void encode_text(std::string_view text, bool first, Run& run) const;
+  void encode_normalized(std::string_view text, bool first, Run& run) const;
+  template <KnownPattern kPattern>
+  void encode_pieces(std::string_view text, Run& run) const;
+
+  Source source_;
+  Vocabulary vocabulary_;
+  std::vector<Role> roles_;              ///< of every id
+  std::map<int32_t, std::string> added_;  ///< texts of the added ids
+  AddedTokenFinder in_text_, in_normalized_;
+  Normalizer normalizer_;
+  PreTokenizer pre_tokenizer_;
+  PostProcessor post_processor_;
+  Decoder decoder_;
+  std::unique_ptr<Model> model_;
+  const Bpe* bpe_ = nullptr;  ///< the model, where pieces are bytes
+  TokenTable raw_;            ///< the bytes of every id, where the decoder only joins these
+  mutable WordCaches caches_;
+};
+
+/// What one call of encode works with.
+struct HfTokenizer::Run {
+  WordCache& cache;
+  Ids ids{};
+};
+
+HfTokenizer::HfTokenizer(Source source, TokenizerFile file)
+    : source_(std::move(source)),
+      normalizer_(file.normalizer),
+      pre_tokenizer_(file.pre_tokenizer),
+      post_processor_(file.post_processor),
+      decoder_(file.decoder) {
+  vocabulary_ = std::move(file.vocabulary);
+  make_model(file);
+  roles_.assign(static_cast<size_t>(vocabulary_.size()), Role::kModel);
+  add_tokens(std::move(file.added));
+  add_tokens(read_added_tokens(parse_json(source_.more_added, source_.origin), vocabulary_, vocab_size()));
+  if (decoder_.only_bytes()) {
+    std::string bytes;
+    for (int32_t id = 0; id < vocab_size(); ++id) {
+      bytes.clear();
+      append_token_bytes(token(id), bytes);
+      raw_.set(id, bytes);
+    }
+  }
+  if (!source_.bos_id) source_.bos_id = id_of(source_.bos);
+  if (!source_.eos_id) source_.eos_id = id_of(source_.eos);
+}
+
+void HfTokenizer::make_model(const TokenizerFile& file) {
+  const Value& options = file.model;
+  // Files of old versions name no type.
+  const std::string type = options.text_or("type", "BPE");
+  if (type != "BPE") options.throw_unknown("model", "BPE");
+  BpeOptions bpe;
+  const std::string unknown = options.text_or("unk_token", "");
+  if (const int32_t id = vocabulary_.id(unknown); !unknown.empty() && id >= 0) bpe.unknown = id;
+  bpe.fuse_unknown = options.flag("fuse_unk", false);
+  bpe.byte_fallback = options.flag("byte_fallback", false);
+  bpe.ignore_merges = options.flag("ignore_merges", false);
+  bpe.prefix = options.text_or("continuing_subword_prefix", "");
+  bpe.suffix = options.text_or("end_of_word_suffix", "");
+  bpe.bytes = pre_tokenizer_.ends_in_bytes() && bpe.prefix.empty() && bpe.suffix.empty() &&
+              Bpe::has_all_bytes(vocabulary_);
+  if (bpe.bytes) pre_tokenizer_.keep_bytes();
+  const bool bytes = bpe.bytes;
+  auto model = std::make_unique<Bpe>(vocabulary_, file.merges, std::move(bpe));
+  if (bytes) bpe_ = model.get();
+  model_ = std::move(model);
+}
+
+void HfTokenizer::add_tokens(std::vector<AddedToken> added) {
+  for (const AddedToken& token : added) {
+    const auto index = static_cast<size_t>(token.id);
+    if (index >= roles_.size()) roles_.resize(index + 1, Role::kModel);
+    if (vocabulary_.size() <= token.id) vocabulary_.set(token.id, "");
+    if (!added_.emplace(token.id, token.content).second) continue;
+    roles_[index] = token.special ? Role::kSpecial : Role::kAdded;
+    std::string room;
+    if (token.normalized)
+      in_normalized_.add(token, normalizer_.apply(token.content, room));
+    else
+      in_text_.add(token, token.content);
+  }
+}
+
+std::optional<int32_t> HfTokenizer::id_of(const std::optional<std::string>& name) const {
+  if (!name) return std::nullopt;
+  for (const auto& [id, content] : added_)
+    if (content == *name) return id;
+  const int32_t id = vocabulary_.id(*name);
+  return id < 0 ? std::nullopt : std::optional(id);
+}
+
+std::vector<int32_t> HfTokenizer::encode(NamedText text) const {
+  const std::string_view content = text.content;
+  if (const size_t bad = first_invalid_utf8(content); bad < content.size())
+    throw_not_utf8(text, bad);
+  WordCaches::Lease cache(caches_);
+  Run run{*cache};
+  run.ids.room(content.size() / 4 + 16);
+  AddedTokenFinder::Found token;
+  for (size_t at = 0; at < content.size();) {
+    const size_t begin = in_text_.find(content, at, token);
+    if (begin > at) encode_text(content.substr(at, begin - at), at == 0, run);
+    if (token.id >= 0) run.ids.push(token.id);
+    at = token.id >= 0 ? token.end : content.size();
+  }
+  return run.ids.take();
+}
+
+void HfTokenizer::encode_text(std::string_view text, bool first, Run& run) const {
+  std::string room;
+  text = normalizer_.apply(text, room);
+  if (in_normalized_.empty()) return encode_normalized(text, first, run);
+  AddedTokenFinder::Found token;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = in_normalized_.find(text, at, token);
+    if (end > at) encode_normalized(text.substr(at, end - at), first && at == 0, run);
+    if (token.id >= 0) run.ids.push(token.id);
+    at = token.id >= 0 ? token.end : text.size();
+  }
+}
+
+template <KnownPattern kPattern>
+void HfTokenizer::encode_pieces(std::string_view text, Run& run) const {
+  const char *p = text.data(), *end = p + text.size();
+  const PieceFinder finder(end);
+  while (p < end) {
+    const char* q = finder.next<kPattern>(p);
+    bpe_->encode({p, static_cast<size_t>(q - p)}, end, run.cache, run.ids);
+    p = q;
+  }
+}
+
+void HfTokenizer::encode_normalized(std::string_view text, bool first, Run& run) const {
+  if (text.empty()) return;
+  if (bpe_ != nullptr) {
+    switch (pre_tokenizer_.only_pattern()) {
+      case KnownPattern::kGpt2:
+        return encode_pieces<KnownPattern::kGpt2>(text, run);
+      case KnownPattern::kOneDigit:
+        return encode_pieces<KnownPattern::kOneDigit>(text, run);
+      case KnownPattern::kThreeDigits:
+        return encode_pieces<KnownPattern::kThreeDigits>(text, run);
+      case KnownPattern::kNone:
+        break;
+    }
+  }
+  Pieces pieces;
+  pieces.list.push_back({text, first});
+  pre_tokenizer_.apply(pieces);
+  for (const Pieces::Piece& piece : pieces.list)
+    model_->encode(piece.text, piece.text.data() + piece.text.size(), run.cache, run.ids);
+}
+
+std::string HfTokenizer::decode(std::span<const int32_t> ids, Special special) const {
+  const auto skips = [&](int32_t id) {
+    return special == Special::kSkip && roles_[static_cast<size_t>(id)] == Role::kSpecial;
+  };
+  if (decoder_.only_bytes()) {
+    std::string bytes;
+    bytes.reserve(4 * ids.size());
+    for (const int32_t id : ids) {
+      check_id(id);
+      if (!skips(id)) bytes += raw_.token(id);
+    }
+    return replace_invalid_utf8(std::move(bytes));
+  }
+  std::vector<std::string> tokens;
+  tokens.reserve(ids.size());
+  for (const int32_t id : ids) {
+    check_id(id);
+    if (!skips(id) && (!token(id).empty())) tokens.emplace_back(token(id));
+  }
+  return decoder_.decode(std::move(tokens));
+}
+
+std::unique_ptr<const Tokenizer> make_of(Source source) {
+  TokenizerFile file = read_tokenizer_file(source.json, source.origin);
+  return std::make_unique<HfTokenizer>(std::move(source), std::move(file));
+}
+
+struct HfConfig final : TokenizerConfig {
+  config::Path path;
+
+  void fields(config::Fields& f) override {
+    f("path", path,
+      "a folder with tokenizer.json (or vocab.json and merges.txt, or a SentencePiece *.model), or "
+      "one of these files")
+        .required();
+  }
+};
+
+std::unique_ptr<const Tokenizer> make(const TokenizerConfig& config, std::span<const NamedText>) {
+  const config::Path& path = static_cast<const HfConfig&>(config).path;
+  return make_of(read_source(path.resolved.empty() ? path.text : path.resolved));
+}
+
+std::unique_ptr<const Tokenizer> load(std::string_view serialised) {
+  std::optional<Source> source = parse_source(serialised);
+  if (!source) return nullptr;
+  return make_of(std::move(*source));
+}
+
+}  // namespace
+
+extern const TokenizerEntry hf_entry;
+const TokenizerEntry hf_entry = {.name = "hf",
+                                 .summary = "a Hugging Face tokenizer, from its files",
+                                 .make_config = config::make_choice<HfConfig>,
+                                 .reads_texts = false,
+                                 .make = make,
+                                 .load = load};
+
+}  // namespace levanter::text

@@ -1,0 +1,134 @@
+// Byte-pair encoding as Hugging Face's tokenizer files describe it.
+#include "text/hf/bpe.h"
+
+#include <algorithm>
+
+#include "base/strings.h"
+#include "text/hf/unicode.h"
+
+namespace levanter::text::hf {
+namespace {
+
+constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
+
+std::string byte_token(uint8_t byte) {
+  constexpr char kDigits[] = "0123456789ABCDEF";
+  return cat("<0x", kDigits[byte >> 4], kDigits[byte & 15], ">");
+}
+
+std::string character_of(uint8_t byte) {
+  std::string character;
+  append_scalar(character, byte_character(byte));
+  return character;
+}
+
+}  // namespace
+
+bool Bpe::has_all_bytes(const Vocabulary& vocabulary) {
+  for (int byte = 0; byte < 256; ++byte)
+    if (vocabulary.id(character_of(static_cast<uint8_t>(byte))) < 0) return false;
+  return true;
+}
+
+Bpe::Bpe(const Vocabulary& vocabulary, std::span<const Merge> merges, BpeOptions options)
+    : vocabulary_(vocabulary), merges_(merges), options_(std::move(options)) {
+  for (int value = 0; value < 256; ++value) {
+    const auto byte = static_cast<uint8_t>(value);
+    byte_ids_[byte] = vocabulary.id(options_.bytes ? character_of(byte) : byte_token(byte));
+  }
+  if (options_.bytes && options_.ignore_merges) {
+    raw_words_ = std::make_unique<Vocabulary>();
+    raw_words_->reserve(vocabulary.count());
+    std::string raw;
+    for (int32_t id = 0; id < vocabulary.size(); ++id)
+      if (from_byte_characters(vocabulary.token(id), raw) && !raw.empty()) raw_words_->add(raw, id);
+  }
+  if (!options_.bytes && options_.prefix.empty() && options_.suffix.empty()) find_safe_spaces();
+}
+
+void Bpe::find_safe_spaces() {
+  if (vocabulary_.id(kSpaceMark) < 0) return;
+  splits_at_spaces_ = !options_.ignore_merges;
+  safe_before_space_.fill(true);
+  safe_before_space_[static_cast<uint8_t>(kSpaceMark.back())] = false;
+  for (int32_t id = 0; id < vocabulary_.size(); ++id) {
+    const std::string_view token = vocabulary_.token(id);
+    for (size_t at = 1; (at = token.find(kSpaceMark, at)) != token.npos; at += kSpaceMark.size())
+      safe_before_space_[static_cast<uint8_t>(token[at - 1])] = false;
+  }
+}
+
+size_t Bpe::symbols(std::string_view piece, int32_t* ids) const {
+  size_t count = 0;
+  if (options_.bytes) {
+    for (const char c : piece) ids[count++] = byte_ids_[static_cast<uint8_t>(c)];
+    return count;
+  }
+  bool pending = false;  // an unknown id that is yet to be written, as more may join it
+  const auto flush = [&] {
+    if (pending) ids[count++] = *options_.unknown;
+    pending = false;
+  };
+  std::string affixed;
+  for (size_t at = 0; at < piece.size();) {
+    const size_t length = length_at(piece[at]);
+    std::string_view character = piece.substr(at, length);
+    const bool first = at == 0, last = at + length == piece.size();
+    at += length;
+    if ((!first && !options_.prefix.empty()) || (last && !options_.suffix.empty())) {
+      affixed = cat(first ? "" : options_.prefix, character, last ? options_.suffix : "");
+      character = affixed;
+    }
+    if (const int32_t id = vocabulary_.id(character); id >= 0) {
+      flush();
+      ids[count++] = id;
+      continue;
+    }
+    const auto known = [&](char c) { return byte_ids_[static_cast<uint8_t>(c)] >= 0; };
+    if (options_.byte_fallback && std::all_of(character.begin(), character.end(), known)) {
+      for (const char c : character) ids[count++] = byte_ids_[static_cast<uint8_t>(c)];
+    } else if (options_.unknown) {
+      if (!options_.fuse_unknown) flush();
+      pending = true;
+    }
+  }
+  flush();
+  return count;
+}
+
+void Bpe::merge(std::string_view piece, Ids& out) const {
+  if (options_.ignore_merges) {
+    const int32_t id = raw_words_ ? raw_words_->id(piece) : vocabulary_.id(piece);
+    if (id >= 0) return out.push(id);
+  }
+  const size_t affixes = options_.prefix.empty() && options_.suffix.empty()
+                             ? 0
+                             : piece.size() * options_.prefix.size() + options_.suffix.size();
+  int32_t* ids = out.room(piece.size() + affixes);
+  out.advance(merges_.apply({ids, symbols(piece, ids)}));
+}
+
+void Bpe::encode_new(std::string_view piece, const WordCache::Key& key, WordCache& cache,
+                     Ids& out) const {
+  const size_t before = out.size();
+  merge(piece, out);
+  const size_t count = out.size() - before;
+  if (count <= WordCache::kMostIds) cache.insert(key, out.room(0) - count, count);
+}
+
+void Bpe::encode_long(std::string_view piece, const char* readable, WordCache& cache,
+                      Ids& out) const {
+  if (!splits_at_spaces_) return merge(piece, out);
+  size_t begin = 0;
+  const auto emit = [&](size_t end) {
+    const std::string_view part = piece.substr(begin, end - begin);
+    begin = end;
+    if (part.size() > WordCache::kLongest) return merge(part, out);
+    encode(part, readable, cache, out);
+  };
+  for (size_t at = 1; (at = piece.find(kSpaceMark, at)) != piece.npos; at += kSpaceMark.size())
+    if (safe_before_space_[static_cast<uint8_t>(piece[at - 1])]) emit(at);
+  emit(piece.size());
+}
+
+}  // namespace levanter::text::hf

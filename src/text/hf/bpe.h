@@ -1,0 +1,62 @@
+// Byte-pair encoding as Hugging Face's tokenizer files describe it.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "text/hf/merges.h"
+#include "text/hf/model.h"
+#include "text/hf/vocabulary.h"
+
+namespace levanter::text::hf {
+
+struct BpeOptions {
+  std::optional<int32_t> unknown;  ///< the id of characters that have none
+  bool fuse_unknown = false;       ///< one id for a row of them
+  bool byte_fallback = false;      ///< "<0x0A>" for the bytes of a character that has no id
+  bool ignore_merges = false;      ///< a piece that is a token is taken whole
+  std::string prefix;              ///< of every character of a piece but the first
+  std::string suffix;              ///< of the last
+  /// Pieces are bytes: each stands for the character that byte_character gives it.
+  bool bytes = false;
+};
+
+class Bpe final : public Model {
+ public:
+  /// `vocabulary` must live as long.
+  Bpe(const Vocabulary& vocabulary, std::span<const Merge> merges, BpeOptions options);
+
+  /// Whether every byte's character is a token, as BpeOptions::bytes needs.
+  static bool has_all_bytes(const Vocabulary& vocabulary);
+
+  void encode(std::string_view piece, const char* readable, WordCache& cache,
+              Ids& out) const override {
+    if (piece.size() > WordCache::kLongest) return encode_long(piece, readable, cache, out);
+    const WordCache::Key key = WordCache::key_of(piece.data(), piece.size(), readable);
+    if (!cache.append(key, out)) encode_new(piece, key, cache, out);
+  }
+
+ private:
+  void encode_new(std::string_view piece, const WordCache::Key& key, WordCache& cache,
+                  Ids& out) const;
+  void encode_long(std::string_view piece, const char* readable, WordCache& cache, Ids& out) const;
+  /// Appends the ids of a piece without looking at the cache.
+  void merge(std::string_view piece, Ids& out) const;
+  /// Writes the ids of a piece's characters at `ids`, at most one for each byte; how many.
+  size_t symbols(std::string_view piece, int32_t* ids) const;
+  void find_safe_spaces();
+
+  const Vocabulary& vocabulary_;
+  MergeTable merges_;
+  BpeOptions options_;
+  std::array<int32_t, 256> byte_ids_;      ///< of a byte's character, or of "<0x..>"
+  std::unique_ptr<Vocabulary> raw_words_;  ///< tokens as bytes, for ignore_merges
+  /// Whether no token reaches from a character that ends in this byte into a U+2581.
+  std::array<bool, 256> safe_before_space_{};
+  bool splits_at_spaces_ = false;
+};
+
+}  // namespace levanter::text::hf

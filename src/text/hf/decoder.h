@@ -1,0 +1,49 @@
+// Makes text of tokens.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/hf/json.h"
+
+namespace levanter::text::hf {
+
+/// One step of a decoder: a list of token texts to another list.
+class DecodeStep {
+ public:
+  virtual ~DecodeStep() = default;
+  virtual void apply(std::vector<std::string>& tokens) const = 0;
+};
+
+class Decoder final {
+ public:
+  /// Tokens joined by spaces.
+  Decoder() = default;
+  /// error  kData for a component that is unknown or lacks something
+  explicit Decoder(const Value& value);
+
+  /// The text of the tokens, which is UTF-8.
+  std::string decode(std::vector<std::string> tokens) const;
+  /// Bytes of text that a token stands for inside a text.
+  int64_t byte_length(std::string_view token) const;
+  /// Whether all there is to do is to turn the tokens' characters into bytes.
+  bool only_bytes() const { return only_bytes_; }
+
+ private:
+  void add(const Value& value);
+
+  std::vector<std::unique_ptr<DecodeStep>> steps_;
+  bool joins_by_space_ = true;
+  bool only_bytes_ = false;
+  bool byte_level_ = false;
+  bool byte_fallback_ = false;
+};
+
+/// Appends the bytes that a byte-level token stands for: its own where a character is no byte's.
+void append_token_bytes(std::string_view token, std::string& out);
+/// The text with U+FFFD in place of each longest stretch that begins like a character and is none.
+std::string replace_invalid_utf8(std::string bytes);
+
+}  // namespace levanter::text::hf

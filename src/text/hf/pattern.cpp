@@ -1,0 +1,176 @@
+// What a tokenizer file splits and replaces by: a text or a regular expression, by PCRE2.
+#include "text/hf/pattern.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include "base/strings.h"
+
+namespace levanter::text::hf {
+namespace {
+
+/// The added characters of a class as ranges of a character class.
+std::string added_ranges(uint8_t wanted) {
+  constexpr char kDigits[] = "0123456789ABCDEF";
+  const auto escape = [&](uint32_t scalar) {
+    std::string hex;
+    for (int shift = 20; shift >= 0; shift -= 4) hex += kDigits[scalar >> shift & 15];
+    return cat("\\x{", hex, "}");
+  };
+  std::string out;
+  for (size_t i = 0; i < kAddedRangeCount; ++i)
+    if ((kAddedRanges[i].classes & wanted) != 0)
+      out += cat(escape(kAddedRanges[i].first), "-", escape(kAddedRanges[i].last));
+  return out;
+}
+
+/// An expression in the words of PCRE2: white space is that of Unicode, and letters, numbers and
+/// marks are those of CharClasses.
+std::string translate(std::string_view expression) {
+  struct Word {
+    std::string_view from;
+    std::string inside;  ///< of a character class
+    bool negated;
+  };
+  constexpr std::string_view kSpaces = R"(\p{Z}\t-\r\x{85})";
+  static const Word kWords[] = {
+      {R"(\s)", std::string(kSpaces), false},
+      {R"(\S)", std::string(kSpaces), true},
+      {R"(\p{L})", R"(\p{L})" + added_ranges(kLetter), false},
+      {R"(\p{Lo})", R"(\p{Lo})" + added_ranges(kLetter), false},
+      {R"(\p{N})", R"(\p{N})" + added_ranges(kNumber), false},
+      {R"(\p{M})", R"(\p{M})" + added_ranges(kMark), false},
+      {R"(\p{P})", R"(\p{P})" + added_ranges(kPunctuation), false},
+  };
+  std::string out;
+  bool in_class = false;
+  while (!expression.empty()) {
+    const Word* word = nullptr;
+    for (const Word& candidate : kWords)
+      if (expression.starts_with(candidate.from) && !(in_class && candidate.negated))
+        word = &candidate;
+    if (word != nullptr) {
+      out += in_class ? word->inside : cat(word->negated ? "[^" : "[", word->inside, "]");
+      expression.remove_prefix(word->from.size());
+      continue;
+    }
+    const size_t length = expression[0] == '\\' ? 2 : 1;
+    if (expression[0] == '[') in_class = true;
+    if (expression[0] == ']') in_class = false;
+    out += expression.substr(0, length);
+    expression.remove_prefix(std::min(length, expression.size()));
+  }
+  return out;
+}
+
+struct CodeFree {
+  void operator()(pcre2_code* code) const { pcre2_code_free(code); }
+};
+struct MatchFree {
+  void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
+};
+
+}  // namespace
+
+struct Pattern::Regex {
+  std::unique_ptr<pcre2_code, CodeFree> code;
+  std::string expression, place;
+
+  Regex(std::string_view written, const std::string& where) : expression(written), place(where) {
+    const std::string ours = translate(written);
+    int error = 0;
+    size_t offset = 0;
+    code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(ours.data()), ours.size(),
+                             PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &error, &offset, nullptr));
+    if (!code) {
+      char message[256] = "";
+      pcre2_get_error_message(error, reinterpret_cast<PCRE2_UCHAR*>(message), sizeof message);
+      throw Error(ErrorKind::kData,
+                  cat("the regular expression ", quote(written), " can't be read: ", message))
+          .at(place);
+    }
+    pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
+  }
+
+  void cut(std::string_view text, std::vector<Range>& out) const {
+    const std::unique_ptr<pcre2_match_data, MatchFree> data(
+        pcre2_match_data_create_from_pattern(code.get(), nullptr));
+    size_t done = 0;
+    for (size_t from = 0; from <= text.size();) {
+      const int status =
+          pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                      PCRE2_NO_UTF_CHECK, data.get(), nullptr);
+      if (status == PCRE2_ERROR_NOMATCH) break;
+      if (status < 0)
+        throw Error(ErrorKind::kData, cat("the regular expression ", quote(expression),
+                                          " takes too many steps on a text"))
+            .at(place)
+            .hint("cut the text into shorter documents");
+      const size_t* found = pcre2_get_ovector_pointer(data.get());
+      if (found[0] > done) out.push_back({done, found[0], false});
+      if (found[1] > found[0]) out.push_back({found[0], found[1], true});
+      done = std::max(done, found[1]);
+      from = found[1];
+      if (found[1] == found[0]) from += from < text.size() ? length_at(text[from]) : 1;
+    }
+    if (done < text.size()) out.push_back({done, text.size(), false});
+  }
+};
+
+Pattern::Pattern(const Value& value) {
+  if (value.kind == Value::Kind::kString) {
+    literal_ = value.string;
+  } else if (value.kind == Value::Kind::kObject && !value["String"].is_null()) {
+    literal_ = value.text("String");
+  } else if (value.kind == Value::Kind::kObject) {
+    *this = Pattern(value.text("Regex"), value.place);
+  } else {
+    value.throw_wrong("pattern", "{\"String\": ...} or {\"Regex\": ...}");
+  }
+}
+
+Pattern::Pattern(std::string_view expression, const std::string& place)
+    : known_(known_pattern(expression)) {
+  if (known_ == KnownPattern::kNone) regex_ = std::make_unique<Regex>(expression, place);
+}
+
+Pattern::~Pattern() = default;
+Pattern::Pattern(Pattern&&) noexcept = default;
+Pattern& Pattern::operator=(Pattern&&) noexcept = default;
+
+void Pattern::cut(std::string_view text, std::vector<Range>& out) const {
+  if (text.empty()) return;
+  if (regex_) return regex_->cut(text, out);
+  if (known_ != KnownPattern::kNone) {
+    const PieceFinder finder(text.data() + text.size());
+    for (size_t at = 0; at < text.size();) {
+      const char* p = text.data() + at;
+      const char* q = known_ == KnownPattern::kGpt2       ? finder.next<KnownPattern::kGpt2>(p)
+                      : known_ == KnownPattern::kOneDigit ? finder.next<KnownPattern::kOneDigit>(p)
+                                                    : finder.next<KnownPattern::kThreeDigits>(p);
+      const size_t end = static_cast<size_t>(q - text.data());
+      out.push_back({at, end, true});
+      at = end;
+    }
+    return;
+  }
+  size_t done = 0;
+  for (size_t at = 0; !literal_.empty() && (at = text.find(literal_, done)) != text.npos;) {
+    if (at > done) out.push_back({done, at, false});
+    done = at + literal_.size();
+    out.push_back({at, done, true});
+  }
+  if (done < text.size()) out.push_back({done, text.size(), false});
+}
+
+std::string Pattern::replace(std::string_view text, std::string_view content) const {
+  std::vector<Range> ranges;
+  cut(text, ranges);
+  std::string out;
+  out.reserve(text.size() + text.size() / 4);
+  for (const Range& range : ranges)
+    out += range.match ? content : text.substr(range.begin, range.end - range.begin);
+  return out;
+}
+
+}  // namespace levanter::text::hf

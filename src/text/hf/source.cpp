@@ -1,0 +1,204 @@
+// Where a tokenizer comes from: a folder, one of its files, or what a checkpoint kept.
+#include "text/hf/source.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/files.h"
+#include "base/strings.h"
+
+namespace levanter::text::hf {
+namespace {
+
+constexpr std::string_view kHead = R"({"type":"hf")";
+constexpr std::string_view kBody = R"(,"tokenizer":)";
+
+/// The content of a file, gzip taken off.
+std::string read_content(const std::string& path) {
+  std::string content = read_file(path);
+  if (!content.starts_with("\x1F\x8B")) return content;
+  const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
+  content.clear();
+  int taken = file ? 0 : -1;
+  do {
+    const size_t before = content.size();
+    content.resize(before + (size_t{1} << 20));
+    if (file) taken = gzread(file.get(), content.data() + before, 1u << 20);
+    content.resize(before + static_cast<size_t>(std::max(taken, 0)));
+  } while (taken > 0);
+  if (taken < 0)
+    throw Error(ErrorKind::kData, "the gzip file is damaged")
+        .at(path)
+        .hint("fetch or compress it again; gzip -t tests a file");
+  return content;
+}
+
+/// The path of a file of this name in a folder, perhaps with .gz behind it; "" when there is none.
+std::string find_file(const std::string& folder, std::string_view name) {
+  for (const char* end : {"", ".gz"})
+    if (const std::string path = join_path(folder, cat(name, end)); path_exists(path)) return path;
+  return "";
+}
+
+std::string without_gz(std::string_view name) {
+  if (name.ends_with(".gz")) name.remove_suffix(3);
+  return std::string(name);
+}
+
+/// The other JSON files of a tokenizer's folder; null where there is none.
+struct Companions {
+  Value config, special_tokens, generation;
+
+  explicit Companions(const std::string& folder)
+      : config(read(folder, "tokenizer_config.json")),
+        special_tokens(read(folder, "special_tokens_map.json")),
+        generation(read(folder, "generation_config.json")) {}
+
+  static Value read(const std::string& folder, std::string_view name) {
+    const std::string path = find_file(folder, name);
+    return path.empty() ? Value() : parse_json(read_content(path), path);
+  }
+};
+
+/// A special token by the name that the configs give it: a text, or an object with "content".
+std::optional<std::string> token_name(const Value& token) {
+  if (token.kind == Value::Kind::kString) return token.string;
+  if (token.kind == Value::Kind::kObject) return token.text("content");
+  return std::nullopt;
+}
+
+bool has_key(const Value& object, std::string_view key) {
+  return std::find(object.keys.begin(), object.keys.end(), key) != object.keys.end();
+}
+
+void find_end_token(const Companions& files, const std::string& key,
+                    std::optional<std::string>& name, std::optional<int32_t>& id) {
+  for (const Value* file : {&files.config, &files.special_tokens}) {
+    if (!has_key(*file, key)) continue;
+    name = token_name((*file)[key]);
+    return;
+  }
+  const Value* found = &files.generation[key + "_id"];
+  if (found->kind == Value::Kind::kList && !found->items.empty()) found = &found->items[0];
+  if (found->kind == Value::Kind::kNumber) id = static_cast<int32_t>(found->number);
+}
+
+std::string flag_json(const Value& token, std::string_view key) {
+  return cat(",\"", key, "\":", token.flag(key, false));
+}
+
+/// The tokens of tokenizer_config.json, and for vocab.json those that its keys name.
+std::string added_json(const Companions& files, bool named_ones) {
+  std::string list;
+  const auto add = [&](std::string_view token) { list += cat(list.empty() ? "" : ",", token); };
+  const Value& by_id = files.config["added_tokens_decoder"];
+  for (size_t i = 0; i < by_id.keys.size(); ++i) {
+    const Value& token = by_id.items[i];
+    add(cat("{\"id\":", by_id.keys[i], ",\"content\":", quote(token.text("content")),
+            flag_json(token, "single_word"), flag_json(token, "lstrip"),
+            flag_json(token, "rstrip"), flag_json(token, "normalized"),
+            flag_json(token, "special"), "}"));
+  }
+  for (const char* key : {"bos_token", "eos_token", "unk_token", "pad_token"})
+    for (const Value* file : {&files.config, &files.special_tokens})
+      if (const auto name = token_name((*file)[key]); named_ones && name)
+        add(cat("{\"content\":", quote(*name), ",\"special\":true,\"normalized\":true}"));
+  return cat("[", list, "]");
+}
+
+/// A tokenizer.json of GPT-2's form around a vocabulary and its merges.
+std::string byte_level_json(const std::string& vocab, const std::string& merges,
+                            const Companions& files) {
+  std::string list;
+  for (const std::string& line : split(merges, '\n')) {
+    const std::string_view merge = trim(line);
+    if (merge.empty() || merge.starts_with("#version")) continue;
+    list += cat(list.empty() ? "" : ",", quote(merge));
+  }
+  const bool space = files.config.flag("add_prefix_space", false);
+  return cat(R"({"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":)", space,
+             R"(},"decoder":{"type":"ByteLevel"},"model":{"type":"BPE","vocab":)", vocab,
+             R"(,"merges":[)", list, "]}}");
+}
+
+[[noreturn]] void throw_nothing(const std::string& path) {
+  throw Error(ErrorKind::kData, path_exists(path) ? "the folder holds no tokenizer"
+                                                  : "there is no such tokenizer")
+      .at(path)
+      .allowed(
+          "tokenizer.json, vocab.json with merges.txt, or a SentencePiece *.model, or a folder "
+          "with them");
+}
+
+std::string find_sentencepiece(const std::string& folder) {
+  for (const std::string& name : list_directory(folder))
+    if (without_gz(name).ends_with(".model")) return join_path(folder, name);
+  return "";
+}
+
+}  // namespace
+
+Source read_source(const std::string& path) {
+  if (!path_exists(path)) throw_nothing(path);
+  const bool whole = is_directory(path);
+  const std::string folder = whole ? path : parent_path(path);
+  const std::string name = whole ? "" : without_gz(file_name(path));
+  const bool pair = name == "vocab.json" || name == "merges.txt";
+  const std::string model = whole                      ? find_sentencepiece(folder)
+                            : name.ends_with(".model") ? path
+                                                       : "";
+  const std::string json = whole                   ? find_file(folder, "tokenizer.json")
+                           : pair || !model.empty() ? ""
+                                                    : path;
+  const Companions files(folder);
+  Source source;
+  const std::string vocab = find_file(folder, "vocab.json");
+  const std::string merges = find_file(folder, "merges.txt");
+  if (!json.empty()) {
+    source.origin = json;
+    source.json = read_content(json);
+  } else if (!vocab.empty() && !merges.empty() && (whole || pair)) {
+    source.origin = vocab;
+    source.json = byte_level_json(read_content(vocab), read_content(merges), files);
+  } else if (!model.empty()) {
+    source.origin = model;
+    source.json = sentencepiece_json(read_content(model), model);
+  } else {
+    throw_nothing(path);
+  }
+  source.more_added = added_json(files, json.empty() && model.empty());
+  find_end_token(files, "bos_token", source.bos, source.bos_id);
+  find_end_token(files, "eos_token", source.eos, source.eos_id);
+  return source;
+}
+
+std::string write_source(const Source& source) {
+  std::string out(kHead);
+  if (source.bos_id) out += cat(",\"bos_id\":", *source.bos_id);
+  if (source.eos_id) out += cat(",\"eos_id\":", *source.eos_id);
+  return cat(out, ",\"added\":", source.more_added, kBody, trim(source.json), "}");
+}
+
+std::optional<Source> parse_source(std::string_view text) {
+  const size_t body = text.find(kBody);
+  if (!text.starts_with(kHead) || body == text.npos || !text.ends_with('}')) return std::nullopt;
+  // Strings hold no bare quote, so the first place that looks like the field is the field.
+  Source source;
+  source.origin = "the saved tokenizer";
+  const Value head = parse_json(cat(text.substr(0, body), "}"), source.origin);
+  const std::string_view added = text.substr(0, body);
+  constexpr std::string_view kAdded = R"(,"added":)";
+  const size_t list = added.find(kAdded);
+  if (list != added.npos) source.more_added = added.substr(list + kAdded.size());
+  for (const auto& [key, id] :
+       {std::pair{"bos_id", &source.bos_id}, {"eos_id", &source.eos_id}})
+    if (!head[key].is_null()) *id = static_cast<int32_t>(head.integer(key, 0));
+  text.remove_prefix(body + kBody.size());
+  text.remove_suffix(1);
+  source.json = text;
+  return source;
+}
+
+}  // namespace levanter::text::hf

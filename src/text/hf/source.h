@@ -1,0 +1,37 @@
+// Where a tokenizer comes from: a folder, one of its files, or what a checkpoint kept.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "text/hf/json.h"
+
+namespace levanter::text::hf {
+
+/// Everything that makes a tokenizer.
+struct Source {
+  std::string json;    ///< the text of a tokenizer.json
+  std::string origin;  ///< names it in errors
+  /// JSON list of added tokens that the folder's other files name, in the form of tokenizer.json's.
+  std::string more_added = "[]";
+  /// The tokens that begin and end a document, by name or else by id.
+  std::optional<std::string> bos, eos;
+  std::optional<int32_t> bos_id, eos_id;
+};
+
+/// Reads a folder (tokenizer.json, else vocab.json and merges.txt, else a SentencePiece *.model;
+/// each may have .gz behind its name; with tokenizer_config.json, special_tokens_map.json and
+/// generation_config.json where they are), or one of these files with the others beside it.
+/// error  kData when there is no such file, or it is broken
+Source read_source(const std::string& path);
+
+/// The text of a tokenizer.json for a SentencePiece model, a protocol buffer.
+/// error  kData naming `origin` when it is none, or of a type that has no such form
+std::string sentencepiece_json(std::string_view model, const std::string& origin);
+
+/// A source as one JSON object, and back; nothing when the text is none of ours.
+std::string write_source(const Source& source);
+std::optional<Source> parse_source(std::string_view text);
+
+}  // namespace levanter::text::hf

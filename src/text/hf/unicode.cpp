@@ -1,0 +1,131 @@
+// What tokenizers ask of Unicode: classes of characters, and the alphabet of byte-level tokenizers.
+#include "text/hf/unicode.h"
+
+#include <utf8proc.h>
+
+namespace levanter::text::hf {
+namespace {
+
+uint8_t classes_of_category(utf8proc_category_t category) {
+  switch (category) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+      return kLetter | kWord;
+    case UTF8PROC_CATEGORY_MN:
+      return kMark | kNonspacing | kWord;
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+      return kMark | kWord;
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+      return kNumber | kWord;
+    case UTF8PROC_CATEGORY_NO:
+      return kNumber;
+    case UTF8PROC_CATEGORY_PC:
+      return kPunctuation | kWord;
+    case UTF8PROC_CATEGORY_PD:
+    case UTF8PROC_CATEGORY_PS:
+    case UTF8PROC_CATEGORY_PE:
+    case UTF8PROC_CATEGORY_PI:
+    case UTF8PROC_CATEGORY_PF:
+    case UTF8PROC_CATEGORY_PO:
+      return kPunctuation;
+    case UTF8PROC_CATEGORY_ZS:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+      return kSpace;
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CO:
+      return kOther;
+    default:
+      return 0;
+  }
+}
+
+}  // namespace
+
+const CharClasses& CharClasses::get() {
+  static const CharClasses kClasses;
+  return kClasses;
+}
+
+CharClasses::CharClasses() {
+  // Page 0 is the first 256 characters', page 1 that of pages without any class.
+  constexpr size_t kMostPages = 2 + kScalarLimit / 256;
+  pages_ = std::make_unique<std::array<uint8_t, 256>[]>(kMostPages);
+  page_of_.fill(1);
+  page_of_[0] = 0;
+  count_ = 2;
+  const auto fill = [&](uint32_t first, uint32_t limit) {
+    for (uint32_t scalar = first; scalar < limit; scalar += 256) {
+      std::array<uint8_t, 256> classes{};
+      bool any = false;
+      for (uint32_t i = 0; i < 256; ++i) {
+        classes[i] = classes_of_category(utf8proc_category(static_cast<int32_t>(scalar + i)));
+        any = any || classes[i] != 0;
+      }
+      if (!any) continue;
+      const uint32_t index = scalar >> 8;
+      if (index != 0) page_of_[index] = static_cast<uint16_t>(count_++);
+      pages_[page_of_[index]] = classes;
+    }
+  };
+  fill(0, 0x40000);
+  fill(0xE0000, kScalarLimit);
+  for (const uint32_t control : {9, 10, 11, 12, 13, 0x85}) pages_[0][control] |= kSpace;
+  // The symbols that are Alphabetic, and the joiners, which \w takes in.
+  for (const auto& [first, last] :
+       {std::pair{0x24B6u, 0x24E9u}, {0x1F130u, 0x1F149u}, {0x1F150u, 0x1F169u},
+        {0x1F170u, 0x1F189u}, {0x200Cu, 0x200Du}})
+    for (uint32_t scalar = first; scalar <= last; ++scalar)
+      pages_[page_of_[scalar >> 8]][scalar & 255] |= kWord;
+  for (size_t i = 0; i < kAddedRangeCount; ++i) {
+    const AddedRange& range = kAddedRanges[i];
+    for (uint32_t scalar = range.first; scalar <= range.last; ++scalar) {
+      uint16_t& of = page_of_[scalar >> 8];
+      if (of == 1) of = static_cast<uint16_t>(count_++);
+      pages_[of][scalar & 255] = range.classes;
+    }
+  }
+}
+
+uint32_t byte_character(uint8_t byte) {
+  const auto printable = [](uint32_t b) {
+    return (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
+  };
+  if (printable(byte)) return byte;
+  // The others, in order, are 256, 257, ...: 0 to 32, 127 to 160, 173.
+  return byte <= 32 ? 256u + byte : byte <= 160 ? 256u + 33 + (byte - 127u) : 256u + 67;
+}
+
+int character_byte(uint32_t scalar) {
+  if (scalar < 256) return byte_character(static_cast<uint8_t>(scalar)) == scalar
+                               ? static_cast<int>(scalar)
+                               : -1;
+  if (scalar <= 256 + 32) return static_cast<int>(scalar - 256);
+  if (scalar <= 256 + 66) return static_cast<int>(scalar - 256 - 33 + 127);
+  return scalar == 256 + 67 ? 173 : -1;
+}
+
+std::string to_byte_characters(std::string_view text) {
+  std::string out;
+  out.reserve(text.size() + text.size() / 2);
+  for (const char c : text) append_scalar(out, byte_character(static_cast<uint8_t>(c)));
+  return out;
+}
+
+bool from_byte_characters(std::string_view text, std::string& out) {
+  out.clear();
+  for (const char *p = text.data(), *end = p + text.size(); p < end;) {
+    const int byte = character_byte(next_scalar(p));
+    if (byte < 0) return false;
+    out += static_cast<char>(byte);
+  }
+  return true;
+}
+
+}  // namespace levanter::text::hf
