@@ -141,7 +141,7 @@ std::shared_ptr<const TokenStream> TextData::open(const TextComponent& spec,
                      join_path(join_path(options_.cache_dir, spec.name), split),
                      {files.begin(), files.end()}};
   if (options_.build_caches) build_cache(job, *spec.format, rules, pool, options_.report);
-  return open_cache(job.folder, cache_identity(job, *spec.format, rules));
+  return open_cache(job.folder, cache_identity(job, *spec.format, rules), options_.verify_caches);
 }
 
 TextData::TextData(std::span<const TextComponent> given, const TextDataOptions& options)
@@ -164,6 +164,12 @@ TextData::TextData(std::span<const TextComponent> given, const TextDataOptions& 
     }
     components_.push_back({spec, {spec.name, std::move(train), std::move(held), spec.rows}});
   }
+}
+
+std::vector<const ComponentStreams*> TextData::components() const {
+  std::vector<const ComponentStreams*> all;
+  for (const Component& component : components_) all.push_back(&component.streams);
+  return all;
 }
 
 int64_t TextData::train_tokens() const {

@@ -44,6 +44,7 @@ struct TextDataOptions {
   bool enforce_eos = true;
   std::string cache_dir = {};  ///< where token caches lie; empty: tokens are kept in memory
   bool build_caches = true;    ///< false: one that is missing is an error
+  bool verify_caches = false;  ///< whether checksums are taken
   int threads = 1;
   CacheReport report = {};
 };
@@ -58,6 +59,8 @@ class TextData final {
   TextData(std::span<const TextComponent> components, const TextDataOptions& options);
 
   const std::shared_ptr<const text::Tokenizer>& tokenizer() const { return tokenizer_; }
+  /// The components in the order given.
+  std::vector<const ComponentStreams*> components() const;
   int64_t train_tokens() const;
   int64_t validation_tokens() const;
 

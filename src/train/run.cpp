@@ -376,7 +376,7 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
   run.root = key_from_seed(static_cast<uint64_t>(config.trainer.seed));
   // A new run's texts are read before its folder is made: a mistake in them leaves no trace.
   if (config.start_from.kind == "none" && !path_exists(config.run_folder()))
-    run.data = load_data(config);
+    run.data = load_data(config, nullptr, options.cache_report);
   RunFolder folder(config.run_folder());
   std::vector<std::string> messages;
   choose_start(run, folder, messages);
@@ -389,9 +389,9 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
       throw config.error(ErrorKind::kConfig, "data.tokenizer",
                          cat("data.tokenizer is ", config.data.tokenizer.type,
                              ", but the checkpoint was trained with ", saved->name()));
-    run.data = load_data(config, std::move(saved));
+    run.data = load_data(config, std::move(saved), options.cache_report);
   } else if (!run.data) {
-    run.data = load_data(config);
+    run.data = load_data(config, nullptr, options.cache_report);
   }
   run.vocab = vocab_size(config, run.data->tokenizer().get());
   folder.write_config(print_config(config));

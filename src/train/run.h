@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "data/cache_build.h"
 #include "train/train_config.h"
 
 namespace levanter::train {
@@ -10,6 +11,8 @@ namespace levanter::train {
 struct RunOptions {
   /// Node by node as traced, on the reference backend, stopping at the first NaN.
   bool eager = false;
+  /// Hears of token caches that are made.
+  data::CacheReport cache_report = {};
 };
 
 enum class Outcome {

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
-#include "data/text_file.h"
+#include "support/read_all.h"
 #include "support/shared_data.h"
 #include "text/hf_support.h"
 
@@ -25,7 +25,7 @@ constexpr Reference kReferences[] = {{"gpt2", "tokenizers/gpt2"},
 
 std::string content(const std::string& name) {
   const std::string path = shared_data(name);
-  return path.empty() ? "" : data::read_text_file(path, "data");
+  return path.empty() ? "" : testing::read_all(path);
 }
 
 std::vector<json> lines(const std::string& name) {

@@ -1,1 +1,55 @@
-// x
+// Format "supervised": the prompt has weight 0, the answer and its end 1.
+#include <catch2/catch.hpp>
+
+#include "data/format.h"
+#include "data/packing.h"
+#include "support/fault.h"
+#include "support/made_tokenizer.h"
+
+using namespace levanter;
+using namespace levanter::data;
+using namespace levanter::testing;
+
+namespace {
+
+using Ids = std::vector<int32_t>;
+
+std::unique_ptr<Format> supervised(const DocumentRules& rules) {
+  for (const FormatEntry* entry : formats::entries())
+    if (std::string_view(entry->name) == "supervised") {
+      const auto config = entry->make_config();
+      CHECK(static_cast<FormatConfig&>(*config).weighted());
+      return static_cast<FormatConfig&>(*config).make(rules);
+    }
+  return nullptr;
+}
+
+}  // namespace
+
+TEST_CASE("only the answer and its end are learned", "[data]") {
+  const MadeTokenizer made(true);
+  const auto format = supervised({.tokenizer = &made});
+  const Document d =
+      format->document({{R"({"prompt": "ab", "response": "cd"})", "f.jsonl", 1}, true});
+  CHECK(d.tokens == Ids{256, 'a', 'b', 'c', 'd', 257});
+  CHECK(d.weights == std::vector<float>{0, 0, 0, 1, 1, 1});
+
+  // As a row: the position that reads the prompt's last token learns the answer's first.
+  auto stream = std::make_shared<TokenStream>(258);
+  stream->append(d.tokens, d.weights);
+  const auto plan = std::make_shared<PackPlan>(*stream, PackOptions{.seq_len = 8});
+  const Example row = SyncDataset<Example>(packed(stream, plan))[0];
+  CHECK(row.tokens[2] == 'b');
+  CHECK(row.targets[2] == 'c');
+  CHECK(row.loss_weight == std::vector<float>{0, 0, 1, 1, 1, 0, 0, 0});
+}
+
+TEST_CASE("a record without an answer is refused with its place", "[data]") {
+  const MadeTokenizer made;
+  const auto format = supervised({.tokenizer = &made});
+  const std::string fault = failure_of(ErrorKind::kData, [&] {
+    format->document({{R"({"prompt": "ab", "answer": "cd"})", "f.jsonl", 12}, true});
+  });
+  CHECK(fault.find("f.jsonl:12") != std::string::npos);
+  CHECK(fault.find("\"response\"") != std::string::npos);
+}

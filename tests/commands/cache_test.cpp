@@ -1,0 +1,67 @@
+// `levanter cache`: makes caches, checks them, shows documents; training from them changes no bit.
+#include <catch2/catch.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "support/fault.h"
+#include "support/program.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+
+TEST_CASE("caches are made once, checked, and train to the same bits as texts in memory",
+          "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train({"--trainer.id=memory"}).code == 0);
+  const Ended made = run({"cache", "--config", "run.toml", "--data.cache_dir=cache", "--json"});
+  INFO(made.err);
+  REQUIRE(made.code == 0);
+  const auto counts = nlohmann::json::parse(made.out);
+  CHECK(counts["component"] == "words");
+  CHECK(counts["train_tokens"] > 0);
+  CHECK(counts["ok"] == true);
+  CHECK(path_exists(run / "cache/words/train/ledger.json"));
+  const Ended again = run({"cache", "--config", "run.toml", "--data.cache_dir=cache", "--json"});
+  CHECK(again.out == made.out);
+  CHECK(again.err.empty());
+  REQUIRE(
+      run.train({"--trainer.id=cached", "--data.cache_dir=cache", "--data.auto_build_caches=false"})
+          .code == 0);
+  const auto hash = [&](const char* id) {
+    return nlohmann::json::parse(read_file(run / cat("logs/", id, "/summary.json")))["params_hash"];
+  };
+  CHECK(hash("cached") == hash("memory"));
+}
+
+TEST_CASE("inspect shows documents as text and tokens", "[commands]") {
+  const SmallRun run;
+  const Ended text = run({"cache", "inspect", "--config", "run.toml"});
+  REQUIRE(text.code == 0);
+  CHECK(text.out.find("words/train, document 1 of 1") == 0);
+  const Ended json = run({"cache", "inspect", "--config", "run.toml", "--json"});
+  const auto document = nlohmann::json::parse(json.out);
+  CHECK(document["ids"].size() == document["loss_weights"].size());
+  CHECK(read_file(run / "a.txt").starts_with(document["text"].get<std::string>()));
+  const Ended unknown = run({"cache", "inspect", "--config", "run.toml", "--component", "word"});
+  CHECK(unknown.code == 2);
+  CHECK(unknown.err.find("allowed  words") != std::string::npos);
+}
+
+TEST_CASE("a damaged, missing or foreign cache is refused", "[commands]") {
+  const SmallRun run;
+  const auto cache = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"cache", "--config", "run.toml"});
+    return run(words);
+  };
+  CHECK(cache({}).code == 2);  // no folder is named
+  CHECK(cache({"--data.cache_dir=cache", "--data.auto_build_caches=false"}).code == 3);
+  REQUIRE(cache({"--data.cache_dir=cache"}).code == 0);
+  const Ended foreign = cache({"--data.cache_dir=cache", "--data.tokenizer=bytes"});
+  CHECK(foreign.code == 3);
+  CHECK(foreign.err.find("tokenizer") != std::string::npos);
+  flip_bit(run / "cache/words/train/tokens.u16", 5, 3);
+  const Ended damaged = cache({"--data.cache_dir=cache"});
+  CHECK(damaged.code == 3);
+  CHECK(damaged.err.find("checksum") != std::string::npos);
+}

@@ -1,0 +1,99 @@
+// Files to documents: in order whatever the threads, up to the first record that is none.
+#include "data/encode.h"
+
+#include <catch2/catch.hpp>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "data/cache_build.h"
+#include "support/fault.h"
+#include "support/made_tokenizer.h"
+#include "support/temporary_folder.h"
+
+using namespace levanter;
+using namespace levanter::data;
+using namespace levanter::testing;
+
+namespace {
+
+/// `count` lines of JSON, the n-th with the text "<n> " and n % 50 letters.
+std::string lines(int64_t count) {
+  std::string text;
+  for (int64_t n = 0; n < count; ++n)
+    text += cat("{\"text\": \"", n, " ", std::string(static_cast<size_t>(n % 50), 'x'), "\"}\n");
+  return text;
+}
+
+std::vector<Document> encoded(const std::vector<std::string>& files, int64_t first, int threads) {
+  const MadeTokenizer made;
+  ThreadPool pool(threads);
+  std::vector<Document> all;
+  encode_files(files, first, *default_format(), {.tokenizer = &made}, pool,
+               [&](std::span<const Document> documents, int64_t) {
+                 all.insert(all.end(), documents.begin(), documents.end());
+               });
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("documents come in the order of the files, from any record on, on any threads",
+          "[data]") {
+  const TemporaryFolder folder;
+  write_file_atomic(folder / "a.jsonl", lines(20000));
+  write_file_atomic(folder / "b.txt", "a text");
+  write_file_atomic(folder / "c.jsonl", lines(10));
+  const std::vector<std::string> files = {folder / "a.jsonl", folder / "b.txt", folder / "c.jsonl"};
+  const std::vector<Document> all = encoded(files, 0, 1);
+  REQUIRE(all.size() == 20011);
+  CHECK(all[20000].tokens.size() == 7);  // and EOS
+  for (const int threads : {2, 5})
+    for (const int64_t first : {0, 1, 19999, 20000, 20001, 20011}) {
+      const std::vector<Document> some = encoded(files, first, threads);
+      REQUIRE(static_cast<int64_t>(some.size()) == 20011 - first);
+      for (size_t i = 0; i < some.size(); i += 97)
+        REQUIRE(some[i].tokens == all[static_cast<size_t>(first) + i].tokens);
+    }
+}
+
+TEST_CASE("a cache that met a bad record keeps what came before and goes on when it is mended",
+          "[data]") {
+  const TemporaryFolder folder, whole;
+  const MadeTokenizer made;
+  const DocumentRules rules{.tokenizer = &made};
+  ThreadPool pool(2);
+  const auto format = default_format();
+  const CacheJob job{"c/train", folder / "cache", {folder / "a.jsonl"}};
+  write_file_atomic(folder / "a.jsonl", lines(300) + "{\"text\": \"cut");
+  const std::string fault =
+      failure_of(ErrorKind::kData, [&] { build_cache(job, *format, rules, pool, {}); });
+  CHECK(fault.find("a.jsonl:301") != std::string::npos);
+  CHECK_FALSE(has_cache(job.folder));
+  CHECK(failure_of(ErrorKind::kData, [&] {
+          open_cache(job.folder, cache_identity(job, *format, rules));
+        }).find("unfinished") != std::string::npos);
+  // A file that changed is another source: the cache is refused, not continued.
+  write_file_atomic(folder / "a.jsonl", lines(301));
+  CHECK(failure_of(ErrorKind::kData, [&] {
+          build_cache(job, *format, rules, pool, {});
+        }).find("file a.jsonl of") != std::string::npos);
+  remove_tree(job.folder);
+  CacheStatus last;
+  build_cache(job, *format, rules, pool, [&](const CacheStatus& status) { last = status; });
+  CHECK(last.complete);
+  CHECK(last.documents == 301);
+  CHECK(open_cache(job.folder, cache_identity(job, *format, rules), true)->num_documents() == 301);
+}
+
+TEST_CASE("a cache is known by its tokenizer, its format and its rules", "[data]") {
+  const TemporaryFolder folder;
+  write_file_atomic(folder / "a.txt", "text");
+  const MadeTokenizer made, other(true);
+  const CacheJob job{"c", folder / "cache", {folder / "a.txt"}};
+  const auto format = default_format();
+  const CacheIdentity one = cache_identity(job, *format, {&made, {}, true});
+  CHECK(one == cache_identity(job, *format, {&made, {}, true}));
+  CHECK_FALSE(one == cache_identity(job, *format, {&other, {}, true}));
+  CHECK_FALSE(one == cache_identity(job, *format, {&made, true, true}));
+  CHECK_FALSE(one == cache_identity(job, *format, {&made, {}, false}));
+}
