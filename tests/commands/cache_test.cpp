@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "support/fault.h"
 #include "support/program.h"
+#include "support/shared_data.h"
 
 using namespace levanter;
 using namespace levanter::testing;
@@ -64,4 +65,53 @@ TEST_CASE("a damaged, missing or foreign cache is refused", "[commands]") {
   const Ended damaged = cache({"--data.cache_dir=cache"});
   CHECK(damaged.code == 3);
   CHECK(damaged.err.find("checksum") != std::string::npos);
+}
+
+TEST_CASE("a mixture of real texts is cached with the tokens that are known of it, and trained on",
+          "[commands]") {
+  const std::string counts = shared_data("tokens/gpt2/large-texts.json");
+  if (counts.empty()) {
+    WARN("skipped: the shared data are absent");
+    return;
+  }
+  const auto known = nlohmann::json::parse(read_file(counts));
+  const auto tokens = [&](const char* text) { return known[text]["n_tokens"].get<int64_t>(); };
+  const auto at = [&](const char* name) { return shared_data(name); };
+  const SmallRun run;
+  std::vector<std::string> words = {
+      "--config",
+      cat(LEVANTER_SOURCE_ROOT, "/configs/data/mixture.toml"),
+      "--data.cache_dir=cache",
+      cat("--data.tokenizer.path=", at("tokenizers/gpt2")),
+      cat("--data.components.novels.train=['", at("text/novels-valid.jsonl.gz"), "']"),
+      cat("--data.components.novels.validation=['", at("text/novels-valid.jsonl.gz"), "']"),
+      cat("--data.components.encyclopedia.train=['", at("text/wikitext2-test.txt.gz"), "']"),
+      cat("--data.components.encyclopedia.validation=['", at("text/wikitext2-valid.txt.gz"), "']")};
+  std::vector<std::string> cache = words;
+  cache.insert(cache.begin(), {"cache", "--json"});
+  const Ended made = run(cache);
+  INFO(made.err);
+  REQUIRE(made.code == 0);
+  const auto line = nlohmann::json::parse(made.out.substr(0, made.out.find('\n')));
+  CHECK(line["component"] == "encyclopedia");
+  CHECK(line["train_tokens"] == tokens("wikitext2-test.txt") + 1);  // and the end of the text
+  CHECK(line["validation_tokens"] == tokens("wikitext2-valid.txt") + 1);
+
+  words.insert(words.end(),
+               {"--trainer.num_train_steps=2", "--trainer.train_batch_size=4",
+                "--data.mixture_block_size=8", "--data.train_weight_stages=[]",
+                "--data.train_weights={ novels = 0.75, encyclopedia = 0.25 }",
+                "--model.max_seq_len=32", "--model.hidden_dim=16", "--model.num_heads=2",
+                "--model.num_layers=1", "--trainer.max_eval_batches=1", "--trainer.id=mixed"});
+  words.insert(words.begin(), "train");
+  const Ended trained = run(words);
+  INFO(trained.err);
+  REQUIRE(trained.code == 0);
+  const auto summary = nlohmann::json::parse(read_file(run / "logs/mixed/summary.json"));
+  for (const char* key :
+       {"eval/loss", "eval/novels/loss", "eval/encyclopedia/bpb", "eval/english/books/loss",
+        "eval/english/micro_loss", "eval/english/macro_loss", "eval/macro_loss"}) {
+    INFO(key);
+    CHECK(summary.contains(key));
+  }
 }
