@@ -8,6 +8,7 @@
 
 #include "base/files.h"
 #include "base/strings.h"
+#include "text/hf/json.h"
 
 namespace levanter::text::hf {
 namespace {

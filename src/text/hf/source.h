@@ -1,13 +1,17 @@
 // Where a tokenizer comes from: a folder, one of its files, or what a checkpoint kept.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "text/hf/json.h"
+#include "text/tokenizer.h"
 
 namespace levanter::text::hf {
+
+/// The tokenizer of kind "hf" that is at a path, as read_source finds it.
+std::unique_ptr<const Tokenizer> open(const std::string& path);
 
 /// Everything that makes a tokenizer.
 struct Source {
