@@ -172,6 +172,8 @@ Source read_source(const std::string& path) {
   source.more_added = added_json(files, json.empty() && model.empty());
   find_end_token(files, "bos_token", source.bos, source.bos_id);
   find_end_token(files, "eos_token", source.eos, source.eos_id);
+  const bool named = source.bos || source.eos || source.bos_id || source.eos_id;
+  if (source.origin == model && !named) source.bos = "<s>", source.eos = "</s>";
   return source;
 }
 
