@@ -30,6 +30,9 @@ struct Source {
 /// error  kData when there is no such file, or it is broken
 Source read_source(const std::string& path);
 
+/// The content of a file, gzip taken off.
+std::string read_content(const std::string& path);
+
 /// The text of a tokenizer.json for a SentencePiece model, a protocol buffer.
 /// error  kData naming `origin` when it is none, or of a type that has no such form
 std::string sentencepiece_json(std::string_view model, const std::string& origin);
