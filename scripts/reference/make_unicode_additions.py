@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Writes src/text/hf/unicode_additions.cpp: what Unicode 16 has and the utf8proc of Debian 12 (15.0) has not.
+"""Writes src/text/hf/unicode_additions.cpp: what Unicode 16 has and the libraries of
+Debian 12 (14.0 and 15.0) have not.
 
-Needs the package unicodedata2 16.0.0 and libutf8proc.so.2.
+Needs Python 3.11, whose tables are those of Unicode 14.0, and the package unicodedata2 16.0.0.
 """
-import ctypes
 import pathlib
+import unicodedata
 import unicodedata2
 
-CATEGORIES = "Cn Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Cs Co".split()
 CLASSES = {
     "Mn": "kMark | kNonspacing | kWord", "Mc": "kMark | kWord", "Me": "kMark | kWord",
     "Nd": "kNumber | kWord", "Nl": "kNumber | kWord", "No": "kNumber", "Pc": "kPunctuation | kWord",
@@ -18,23 +18,23 @@ CLASSES = {
 def classes(category):
     if category[0] == "L":
         return "kLetter | kWord"
-    return CLASSES.get(category, "kPunctuation" if category[0] == "P" else "0")
+    return CLASSES.get(category, {"P": "kPunctuation", "S": "kSymbol"}.get(category[0], "0"))
 
 
 def main():
     assert unicodedata2.unidata_version == "16.0.0"
-    old = ctypes.CDLL("libutf8proc.so.2").utf8proc_category
+    assert unicodedata.unidata_version == "14.0.0"
     ranges = []
     for scalar in range(0x110000):
         new = classes(unicodedata2.category(chr(scalar)))
-        if new == classes(CATEGORIES[old(scalar)]):
+        if new == classes(unicodedata.category(chr(scalar))):
             continue
         if ranges and ranges[-1][1] == scalar - 1 and ranges[-1][2] == new:
             ranges[-1][1] = scalar
         else:
             ranges.append([scalar, scalar, new])
     rows = "\n".join(f"    {{0x{a:X}, 0x{b:X}, {c}}}," for a, b, c in ranges)
-    text = f"""// Characters of Unicode 16 that the library's tables (15.0) lack; written by
+    text = f"""// Characters of Unicode 16 that the libraries' tables (14.0 and 15.0) lack; written by
 // scripts/reference/make_unicode_additions.py.
 #include "text/hf/unicode.h"
 

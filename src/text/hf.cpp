@@ -11,7 +11,8 @@
 #include "text/hf/post_processor.h"
 #include "text/hf/pre_tokenizer.h"
 #include "text/hf/source.h"
-#include "text/hf/unicode.h"
+#include "text/hf/unigram.h"
+#include "text/hf/words.h"
 #include "text/tokenizer.h"
 
 namespace levanter::text {
@@ -49,7 +50,13 @@ class HfTokenizer final : public Tokenizer {
 
   void add_tokens(std::vector<AddedToken> added);
   void make_model(const TokenizerFile& file);
+  void make_bpe(const TokenizerFile& file);
   std::optional<int32_t> id_of(const std::optional<std::string>& name) const;
+  /// The model's id of a token, where it has one.
+  std::optional<int32_t> model_id(const std::string& token) const {
+    const int32_t id = token.empty() ? -1 : vocabulary_.id(token);
+    return id < 0 ? std::nullopt : std::optional(id);
+  }
   std::string_view token(int32_t id) const {
     if (roles_[static_cast<size_t>(id)] != Role::kModel) return added_.at(id);
     return vocabulary_.token(id);
@@ -109,11 +116,33 @@ HfTokenizer::HfTokenizer(Source source, TokenizerFile file)
 void HfTokenizer::make_model(const TokenizerFile& file) {
   const Value& options = file.model;
   // Files of old versions name no type.
-  const std::string type = options.text_or("type", "BPE");
-  if (type != "BPE") options.throw_unknown("model", "BPE");
+  std::string type = options.text_or("type", "");
+  if (type.empty())
+    type = !file.merges.empty() ? "BPE" : !file.scores.empty() ? "Unigram" : "WordPiece";
+  if (type == "BPE") return make_bpe(file);
+  if (type == "Unigram") {
+    const int64_t id = options.integer("unk_id", -1);
+    if (id >= vocabulary_.size()) options.throw_wrong("unk_id", "the id of a token, or null");
+    model_ = std::make_unique<Unigram>(vocabulary_, file.scores,
+                                       id < 0 ? std::nullopt : std::optional(static_cast<int32_t>(id)),
+                                       options.flag("byte_fallback", false));
+    return;
+  }
+  const std::optional<int32_t> unknown = model_id(options.text_or("unk_token", ""));
+  if (type == "WordPiece")
+    model_ = std::make_unique<WordPiece>(
+        vocabulary_, unknown, options.text_or("continuing_subword_prefix", "##"),
+        static_cast<size_t>(options.integer("max_input_chars_per_word", 100)));
+  else if (type == "WordLevel")
+    model_ = std::make_unique<WordLevel>(vocabulary_, unknown);
+  else
+    options.throw_unknown("model", "BPE, Unigram, WordLevel, WordPiece");
+}
+
+void HfTokenizer::make_bpe(const TokenizerFile& file) {
+  const Value& options = file.model;
   BpeOptions bpe;
-  const std::string unknown = options.text_or("unk_token", "");
-  if (const int32_t id = vocabulary_.id(unknown); !unknown.empty() && id >= 0) bpe.unknown = id;
+  bpe.unknown = model_id(options.text_or("unk_token", ""));
   bpe.fuse_unknown = options.flag("fuse_unk", false);
   bpe.byte_fallback = options.flag("byte_fallback", false);
   bpe.ignore_merges = options.flag("ignore_merges", false);
@@ -147,8 +176,7 @@ std::optional<int32_t> HfTokenizer::id_of(const std::optional<std::string>& name
   if (!name) return std::nullopt;
   for (const auto& [id, content] : added_)
     if (content == *name) return id;
-  const int32_t id = vocabulary_.id(*name);
-  return id < 0 ? std::nullopt : std::optional(id);
+  return model_id(*name);
 }
 
 std::vector<int32_t> HfTokenizer::encode(NamedText text) const {
@@ -253,7 +281,7 @@ struct HfConfig final : TokenizerConfig {
 
 std::unique_ptr<const Tokenizer> make(const TokenizerConfig& config, std::span<const NamedText>) {
   const config::Path& path = static_cast<const HfConfig&>(config).path;
-  return make_of(read_source(path.resolved.empty() ? path.text : path.resolved));
+  return hf::open(path.resolved.empty() ? path.text : path.resolved);
 }
 
 std::unique_ptr<const Tokenizer> load(std::string_view serialised) {
@@ -263,6 +291,10 @@ std::unique_ptr<const Tokenizer> load(std::string_view serialised) {
 }
 
 }  // namespace
+
+std::unique_ptr<const Tokenizer> hf::open(const std::string& path) {
+  return make_of(read_source(path));
+}
 
 extern const TokenizerEntry hf_entry;
 const TokenizerEntry hf_entry = {.name = "hf",

@@ -4,7 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/strings.h"
+#include "text/hf/source.h"
 #include "text/utf8.h"
 
 namespace levanter::text {
@@ -26,6 +28,21 @@ std::unique_ptr<const Tokenizer> load_tokenizer(std::string_view serialised,
   throw Error(ErrorKind::kCheckpoint, "the saved tokenizer is damaged or of an unknown kind")
       .at(std::string(origin))
       .hint("take it from another checkpoint of the same run; the file is the same in all of them");
+}
+
+std::unique_ptr<const Tokenizer> open_tokenizer(const std::string& name_or_path) {
+  if (name_or_path == "bytes")
+    return find_tokenizer("bytes").make({}, {});
+  for (const TokenizerEntry* entry : entries())
+    if (entry->name == name_or_path && !path_exists(name_or_path))
+      throw Error(ErrorKind::kConfig,
+                  cat("the tokenizer ", quote(name_or_path), " has no vocabulary of its own"))
+          .allowed("bytes, or the path of a tokenizer")
+          .hint("a checkpoint keeps its tokenizer as tokenizer.json");
+  if (path_exists(name_or_path) && !is_directory(name_or_path))
+    if (const std::string content = read_file(name_or_path); content.starts_with("{\"type\":\""))
+      return load_tokenizer(content, name_or_path);
+  return hf::open(name_or_path);
 }
 
 std::vector<int32_t> byte_lengths(const Tokenizer& tokenizer) {

@@ -79,6 +79,11 @@ const TokenizerEntry& find_tokenizer(std::string_view name);
 std::unique_ptr<const Tokenizer> load_tokenizer(std::string_view serialised,
                                                 std::string_view origin);
 
+/// The tokenizer that a user names outside of a config: a kind that needs nothing else ("bytes"), a
+/// file that serialise wrote, or what the kind "hf" reads.
+/// error  kConfig when a kind needs more; kData when the path holds no tokenizer
+std::unique_ptr<const Tokenizer> open_tokenizer(const std::string& name_or_path);
+
 /// byte_length of every id, [vocab_size].
 std::vector<int32_t> byte_lengths(const Tokenizer& tokenizer);
 

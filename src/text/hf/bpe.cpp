@@ -11,9 +11,11 @@ namespace {
 
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
 
-std::string byte_token(uint8_t byte) {
-  constexpr char kDigits[] = "0123456789ABCDEF";
-  return cat("<0x", kDigits[byte >> 4], kDigits[byte & 15], ">");
+bool is_ascii(char c) { return static_cast<uint8_t>(c) < 0x80; }
+
+/// The index of two ASCII characters in a table of 2^14.
+size_t pair_of(char a, char b) {
+  return static_cast<size_t>(static_cast<uint8_t>(a)) << 7 | static_cast<uint8_t>(b);
 }
 
 std::string character_of(uint8_t byte) {
@@ -23,6 +25,11 @@ std::string character_of(uint8_t byte) {
 }
 
 }  // namespace
+
+std::string byte_token(uint8_t byte) {
+  constexpr char kDigits[] = "0123456789ABCDEF";
+  return cat("<0x", kDigits[byte >> 4], kDigits[byte & 15], ">");
+}
 
 bool Bpe::has_all_bytes(const Vocabulary& vocabulary) {
   for (int byte = 0; byte < 256; ++byte)
@@ -43,16 +50,38 @@ Bpe::Bpe(const Vocabulary& vocabulary, std::span<const Merge> merges, BpeOptions
     for (int32_t id = 0; id < vocabulary.size(); ++id)
       if (from_byte_characters(vocabulary.token(id), raw) && !raw.empty()) raw_words_->add(raw, id);
   }
-  if (!options_.bytes && options_.prefix.empty() && options_.suffix.empty()) find_safe_spaces();
+  if (options_.bytes || !options_.prefix.empty() || !options_.suffix.empty()) return;
+  find_safe_spaces();
+  exclude_unknown_pairs(merges);
+}
+
+void Bpe::exclude_unknown_pairs(std::span<const Merge> merges) {
+  const bool all_bytes =
+      options_.byte_fallback &&
+      std::all_of(byte_ids_.begin(), byte_ids_.end(), [](int32_t id) { return id >= 0; });
+  // A character without a token is bytes, which could merge; one that is unknown could be fused.
+  for (int value = 0; value < 128; ++value) {
+    const char c = static_cast<char>(value);
+    if (vocabulary_.id({&c, 1}) >= 0) continue;
+    const int32_t id = byte_ids_[static_cast<uint8_t>(c)];
+    const auto merged = [id](const Merge& m) { return m.left == id || m.right == id; };
+    if (c == '\n' && all_bytes && std::none_of(merges.begin(), merges.end(), merged)) continue;
+    for (int other = 0; other < 128; ++other)
+      safe_pairs_[pair_of(c, static_cast<char>(other))] = safe_pairs_[pair_of(static_cast<char>(other), c)] = false;
+  }
 }
 
 void Bpe::find_safe_spaces() {
   if (vocabulary_.id(kSpaceMark) < 0) return;
   splits_at_spaces_ = !options_.ignore_merges;
   safe_before_space_.fill(true);
+  safe_pairs_.fill(true);
   safe_before_space_[static_cast<uint8_t>(kSpaceMark.back())] = false;
   for (int32_t id = 0; id < vocabulary_.size(); ++id) {
     const std::string_view token = vocabulary_.token(id);
+    for (size_t at = 1; at < token.size(); ++at)
+      if (is_ascii(token[at - 1]) && is_ascii(token[at]))
+        safe_pairs_[pair_of(token[at - 1], token[at])] = false;
     for (size_t at = 1; (at = token.find(kSpaceMark, at)) != token.npos; at += kSpaceMark.size())
       safe_before_space_[static_cast<uint8_t>(token[at - 1])] = false;
   }
@@ -119,16 +148,22 @@ void Bpe::encode_new(std::string_view piece, const WordCache::Key& key, WordCach
 void Bpe::encode_long(std::string_view piece, const char* readable, WordCache& cache,
                       Ids& out) const {
   if (!splits_at_spaces_) return merge(piece, out);
-  size_t begin = 0;
-  const auto emit = [&](size_t end) {
-    const std::string_view part = piece.substr(begin, end - begin);
-    begin = end;
+  const char *p = piece.data(), *begin = p, *end = p + piece.size();
+  const auto emit = [&](const char* until) {
+    const std::string_view part(begin, static_cast<size_t>(until - begin));
+    begin = until;
     if (part.size() > WordCache::kLongest) return merge(part, out);
     encode(part, readable, cache, out);
   };
-  for (size_t at = 1; (at = piece.find(kSpaceMark, at)) != piece.npos; at += kSpaceMark.size())
-    if (safe_before_space_[static_cast<uint8_t>(piece[at - 1])]) emit(at);
-  emit(piece.size());
+  while (++p < end) {
+    if (is_ascii(*p)) {
+      if (is_ascii(p[-1]) && safe_pairs_[pair_of(p[-1], *p)]) emit(p);
+    } else if (*p == kSpaceMark[0] && end - p >= 3 && p[1] == kSpaceMark[1] &&
+               p[2] == kSpaceMark[2] && safe_before_space_[static_cast<uint8_t>(p[-1])]) {
+      emit(p);
+    }
+  }
+  emit(end);
 }
 
 }  // namespace levanter::text::hf

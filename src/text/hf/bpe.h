@@ -13,6 +13,9 @@
 
 namespace levanter::text::hf {
 
+/// The token that stands for a byte where characters have none: "<0x0A>".
+std::string byte_token(uint8_t byte);
+
 struct BpeOptions {
   std::optional<int32_t> unknown;  ///< the id of characters that have none
   bool fuse_unknown = false;       ///< one id for a row of them
@@ -48,6 +51,7 @@ class Bpe final : public Model {
   /// Writes the ids of a piece's characters at `ids`, at most one for each byte; how many.
   size_t symbols(std::string_view piece, int32_t* ids) const;
   void find_safe_spaces();
+  void exclude_unknown_pairs(std::span<const Merge> merges);
 
   const Vocabulary& vocabulary_;
   MergeTable merges_;
@@ -57,6 +61,8 @@ class Bpe final : public Model {
   /// Whether no token reaches from a character that ends in this byte into a U+2581.
   std::array<bool, 256> safe_before_space_{};
   bool splits_at_spaces_ = false;
+  /// Whether no token holds these two ASCII characters side by side.
+  std::array<bool, size_t{1} << 14> safe_pairs_{};
 };
 
 }  // namespace levanter::text::hf

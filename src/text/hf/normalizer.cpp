@@ -99,7 +99,7 @@ class LowercaseStep final : public NormalStep {
         out += "i\u0307";
         return;
       }
-      append_scalar(out, static_cast<uint32_t>(utf8proc_tolower(static_cast<int32_t>(scalar))));
+      append_scalar(out, small_letter(scalar));
     });
   }
 };

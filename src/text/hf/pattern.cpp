@@ -10,7 +10,7 @@ namespace levanter::text::hf {
 namespace {
 
 /// The added characters of a class as ranges of a character class.
-std::string added_ranges(uint8_t wanted) {
+std::string added_ranges(uint16_t wanted) {
   constexpr char kDigits[] = "0123456789ABCDEF";
   const auto escape = [&](uint32_t scalar) {
     std::string hex;
@@ -40,6 +40,7 @@ std::string translate(std::string_view expression) {
       {R"(\p{Lo})", R"(\p{Lo})" + added_ranges(kLetter), false},
       {R"(\p{N})", R"(\p{N})" + added_ranges(kNumber), false},
       {R"(\p{M})", R"(\p{M})" + added_ranges(kMark), false},
+      {R"(\p{S})", R"(\p{S})" + added_ranges(kSymbol), false},
       {R"(\p{P})", R"(\p{P})" + added_ranges(kPunctuation), false},
   };
   std::string out;
@@ -164,10 +165,18 @@ void Pattern::cut(std::string_view text, std::vector<Range>& out) const {
 }
 
 std::string Pattern::replace(std::string_view text, std::string_view content) const {
+  std::string out;
+  out.reserve(text.size() + text.size() / 2);
+  if (literal_.size() == 1) {
+    size_t done = 0;
+    for (size_t at; (at = text.find(literal_[0], done)) != text.npos; done = at + 1) {
+      out.append(text, done, at - done);
+      out += content;
+    }
+    return out += text.substr(done);
+  }
   std::vector<Range> ranges;
   cut(text, ranges);
-  std::string out;
-  out.reserve(text.size() + text.size() / 4);
   for (const Range& range : ranges)
     out += range.match ? content : text.substr(range.begin, range.end - range.begin);
   return out;

@@ -8,32 +8,13 @@
 
 #include "base/files.h"
 #include "base/strings.h"
+#include "text/hf/json.h"
 
 namespace levanter::text::hf {
 namespace {
 
 constexpr std::string_view kHead = R"({"type":"hf")";
 constexpr std::string_view kBody = R"(,"tokenizer":)";
-
-/// The content of a file, gzip taken off.
-std::string read_content(const std::string& path) {
-  std::string content = read_file(path);
-  if (!content.starts_with("\x1F\x8B")) return content;
-  const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
-  content.clear();
-  int taken = file ? 0 : -1;
-  do {
-    const size_t before = content.size();
-    content.resize(before + (size_t{1} << 20));
-    if (file) taken = gzread(file.get(), content.data() + before, 1u << 20);
-    content.resize(before + static_cast<size_t>(std::max(taken, 0)));
-  } while (taken > 0);
-  if (taken < 0)
-    throw Error(ErrorKind::kData, "the gzip file is damaged")
-        .at(path)
-        .hint("fetch or compress it again; gzip -t tests a file");
-  return content;
-}
 
 /// The path of a file of this name in a folder, perhaps with .gz behind it; "" when there is none.
 std::string find_file(const std::string& folder, std::string_view name) {
@@ -140,6 +121,25 @@ std::string find_sentencepiece(const std::string& folder) {
 
 }  // namespace
 
+std::string read_content(const std::string& path) {
+  std::string content = read_file(path);
+  if (!content.starts_with("\x1F\x8B")) return content;
+  const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
+  content.clear();
+  int taken = file ? 0 : -1;
+  do {
+    const size_t before = content.size();
+    content.resize(before + (size_t{1} << 20));
+    if (file) taken = gzread(file.get(), content.data() + before, 1u << 20);
+    content.resize(before + static_cast<size_t>(std::max(taken, 0)));
+  } while (taken > 0);
+  if (taken < 0)
+    throw Error(ErrorKind::kData, "the gzip file is damaged")
+        .at(path)
+        .hint("fetch or compress it again; gzip -t tests a file");
+  return content;
+}
+
 Source read_source(const std::string& path) {
   if (!path_exists(path)) throw_nothing(path);
   const bool whole = is_directory(path);
@@ -171,6 +171,8 @@ Source read_source(const std::string& path) {
   source.more_added = added_json(files, json.empty() && model.empty());
   find_end_token(files, "bos_token", source.bos, source.bos_id);
   find_end_token(files, "eos_token", source.eos, source.eos_id);
+  const bool named = source.bos || source.eos || source.bos_id || source.eos_id;
+  if (source.origin == model && !named) source.bos = "<s>", source.eos = "</s>";
   return source;
 }
 

@@ -1,13 +1,17 @@
 // Where a tokenizer comes from: a folder, one of its files, or what a checkpoint kept.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "text/hf/json.h"
+#include "text/tokenizer.h"
 
 namespace levanter::text::hf {
+
+/// The tokenizer of kind "hf" that is at a path, as read_source finds it.
+std::unique_ptr<const Tokenizer> open(const std::string& path);
 
 /// Everything that makes a tokenizer.
 struct Source {
@@ -25,6 +29,9 @@ struct Source {
 /// generation_config.json where they are), or one of these files with the others beside it.
 /// error  kData when there is no such file, or it is broken
 Source read_source(const std::string& path);
+
+/// The content of a file, gzip taken off.
+std::string read_content(const std::string& path);
 
 /// The text of a tokenizer.json for a SentencePiece model, a protocol buffer.
 /// error  kData naming `origin` when it is none, or of a type that has no such form

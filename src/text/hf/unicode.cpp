@@ -88,9 +88,29 @@ CharClasses::CharClasses() {
     for (uint32_t scalar = range.first; scalar <= range.last; ++scalar) {
       uint16_t& of = page_of_[scalar >> 8];
       if (of == 1) of = static_cast<uint16_t>(count_++);
-      pages_[of][scalar & 255] = range.classes;
+      pages_[of][scalar & 255] = static_cast<uint8_t>(range.classes);
     }
   }
+}
+
+uint32_t small_letter(uint32_t scalar) {
+  // Those that entered Unicode after the library's tables.
+  switch (scalar) {
+    case 0x1C89:
+      return 0x1C8A;
+    case 0xA7CB:
+      return 0x264;
+    case 0xA7CC:
+      return 0xA7CD;
+    case 0xA7DA:
+      return 0xA7DB;
+    case 0xA7DC:
+      return 0x19B;
+    default:
+      break;
+  }
+  if (scalar >= 0x10D50 && scalar <= 0x10D65) return scalar + 0x20;
+  return static_cast<uint32_t>(utf8proc_tolower(static_cast<int32_t>(scalar)));
 }
 
 uint32_t byte_character(uint8_t byte) {

@@ -22,6 +22,7 @@ enum CharClass : uint8_t {
   kOther = 64,       ///< \p{C} that is assigned: control, format, private use
   kWord = 128,       ///< \w
 };
+inline constexpr uint16_t kSymbol = 256;  ///< \p{S}, of AddedRange alone
 
 /// The classes of all characters: a page for each 256 of them. Of Unicode 15.0 with the letters,
 /// numbers and marks that later versions added.
@@ -43,7 +44,7 @@ class CharClasses final {
 /// A run of characters that have entered Unicode after 15.0, all of one general category.
 struct AddedRange {
   uint32_t first, last;
-  uint8_t classes;
+  uint16_t classes;  ///< of CharClass, or kSymbol
 };
 extern const AddedRange kAddedRanges[];
 extern const size_t kAddedRangeCount;
@@ -76,6 +77,9 @@ inline size_t length_at(char lead) {
 uint32_t byte_character(uint8_t byte);
 /// The byte that a character stands for, or -1.
 int character_byte(uint32_t scalar);
+/// The small letter of a capital one, or the character itself.
+uint32_t small_letter(uint32_t scalar);
+
 /// The text with a character for each byte.
 std::string to_byte_characters(std::string_view text);
 /// The reverse; false when a character stands for no byte.

@@ -23,6 +23,8 @@ class Ids final {
     ++size_;
   }
   size_t size() const { return size_; }
+  /// Forgets all but the first `size` ids.
+  void cut(size_t size) { size_ = size; }
   std::vector<int32_t> take() {
     ids_.resize(size_);
     return std::move(ids_);

@@ -1,0 +1,168 @@
+// levanter tokenize: texts to ids and back, JSON lines on the standard input and output.
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/strings.h"
+#include "base/threads.h"
+#include "commands/command.h"
+#include "text/json_lines.h"
+#include "text/tokenizer.h"
+
+namespace levanter::commands {
+
+namespace {
+
+constexpr Option kOptions[] = {
+    {"tokenizer", "T", "a tokenizer's folder or file, a checkpoint's tokenizer.json, or bytes",
+     true},
+    {"decode", "", "read {\"ids\": [...]} lines, print {\"text\": ...} lines"},
+    {"add-special-tokens", "", "with the tokens that the tokenizer itself puts around a text"},
+    {"skip-special-tokens", "", "with --decode: without special tokens"},
+    {"threads", "N", "default: one for each processor"},
+    {"count", "", "print totals only: {\"documents\", \"bytes\", \"tokens\", \"seconds\"}"},
+};
+
+constexpr size_t kChunk = size_t{8} << 20;  ///< bytes that are read, at most, before answering
+
+/// The lines of the standard input, as many at once as there are.
+class Lines final {
+ public:
+  /// Fills `lines` with whole lines, good until the next call; false at the end.
+  bool next(std::vector<std::string_view>& lines) {
+    lines.clear();
+    buffer_.erase(0, taken_);
+    taken_ = 0;
+    while (lines.empty() && !(ended_ && buffer_.empty())) {
+      const size_t begin = buffer_.size();
+      if (!ended_) {
+        buffer_.resize(begin + kChunk);
+        const ssize_t got = ::read(STDIN_FILENO, buffer_.data() + begin, kChunk);
+        buffer_.resize(begin + static_cast<size_t>(std::max<ssize_t>(got, 0)));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0)
+          throw Error(ErrorKind::kIo, cat("the standard input can't be read: ", strerror(errno)));
+        ended_ = got == 0;
+      }
+      if (ended_ && !buffer_.empty()) buffer_ += '\n';
+      split_lines(begin, lines);
+    }
+    return !lines.empty();
+  }
+
+ private:
+  /// Takes the whole lines off the buffer, which has none that ends before `seen`.
+  void split_lines(size_t seen, std::vector<std::string_view>& lines) {
+    for (size_t end; (end = buffer_.find('\n', std::max(seen, taken_))) != buffer_.npos;) {
+      lines.push_back(std::string_view(buffer_).substr(taken_, end - taken_));
+      taken_ = end + 1;
+    }
+  }
+
+  std::string buffer_;
+  size_t taken_ = 0;
+  bool ended_ = false;
+};
+
+struct Totals {
+  int64_t documents = 0, bytes = 0, tokens = 0;
+};
+
+/// Answers the lines of a chunk on all threads and keeps their order.
+class Answerer final {
+ public:
+  Answerer(const text::Tokenizer& tokenizer, const Arguments& a, int threads)
+      : tokenizer_(tokenizer),
+        decode_(a.has("decode")),
+        add_special_(a.has("add-special-tokens")),
+        special_(a.has("skip-special-tokens") ? text::Special::kSkip : text::Special::kWrite),
+        count_(a.has("count")),
+        pool_(threads),
+        readers_(static_cast<size_t>(threads)) {}
+
+  void answer(std::span<const std::string_view> lines) {
+    std::vector<Answer> answers(lines.size());
+    pool_.parallel_for(static_cast<int64_t>(lines.size()), [&](int64_t i, int worker) {
+      const auto index = static_cast<size_t>(i);
+      if (!trim(lines[index]).empty())
+        answers[index] =
+            answer_one(lines[index], cat("standard input:", first_line_ + i),
+                       readers_[static_cast<size_t>(worker)]);
+    });
+    first_line_ += static_cast<int64_t>(lines.size());
+    std::string out;
+    for (const Answer& answer : answers) {
+      out += answer.line;
+      totals_.documents += answer.totals.documents;
+      totals_.bytes += answer.totals.bytes;
+      totals_.tokens += answer.totals.tokens;
+    }
+    if (!out.empty()) print(out);
+  }
+
+  const Totals& totals() const { return totals_; }
+
+ private:
+  struct Answer {
+    std::string line;
+    Totals totals;
+  };
+
+  Answer answer_one(std::string_view line, const std::string& place,
+                    text::JsonLineReader& reader) const {
+    Answer answer;
+    std::vector<int32_t> ids;
+    std::string text;
+    if (decode_) {
+      ids = reader.read_ids(line, place);
+      text = tokenizer_.decode(ids, special_);
+      if (!count_) text::append_text_line(answer.line, text);
+    } else {
+      text = reader.read_text(line, place);
+      ids = tokenizer_.encode({text, place});
+      if (add_special_) ids = tokenizer_.add_special(std::move(ids));
+      if (!count_) text::append_ids_line(answer.line, ids);
+    }
+    answer.totals = {1, static_cast<int64_t>(text.size()), static_cast<int64_t>(ids.size())};
+    return answer;
+  }
+
+  const text::Tokenizer& tokenizer_;
+  bool decode_, add_special_;
+  text::Special special_;
+  bool count_;
+  ThreadPool pool_;
+  std::vector<text::JsonLineReader> readers_;
+  int64_t first_line_ = 1;
+  Totals totals_;
+};
+
+int run(const Arguments& a) {
+  const auto tokenizer = text::open_tokenizer(a.text("tokenizer"));
+  const auto threads =
+      static_cast<int>(a.integer("threads", available_threads(), 1, 1024));
+  Answerer answerer(*tokenizer, a, threads);
+  const auto start = std::chrono::steady_clock::now();
+  Lines input;
+  for (std::vector<std::string_view> lines; input.next(lines);) answerer.answer(lines);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  const Totals& totals = answerer.totals();
+  if (a.has("count"))
+    print(cat("{\"documents\": ", totals.documents, ", \"bytes\": ", totals.bytes,
+              ", \"tokens\": ", totals.tokens, ", \"seconds\": ", format_fixed(took.count(), 6),
+              "}\n"));
+  return 0;
+}
+
+}  // namespace
+
+extern const CommandEntry tokenize_entry;
+const CommandEntry tokenize_entry = {
+    "tokenize", "texts to token ids and back, as JSON lines", "", 0, kOptions, false, run};
+
+}  // namespace levanter::commands

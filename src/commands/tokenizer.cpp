@@ -1,0 +1,65 @@
+// levanter tokenizer train: learns a byte-level BPE vocabulary from text files.
+#include "base/error.h"
+#include "base/files.h"
+#include "base/strings.h"
+#include "commands/command.h"
+#include "text/hf/source.h"
+#include "text/hf/tokenizer_file.h"
+#include "text/tokenizer.h"
+#include "text/train_bpe.h"
+
+namespace levanter::commands {
+
+namespace {
+
+constexpr int kMostFiles = 1 << 20;
+
+constexpr Option kOptions[] = {
+    {"vocab-size", "N", "how many tokens, the 256 bytes and the special ones included", true},
+    {"out", "DIR", "the folder to write tokenizer.json, vocab.json and merges.txt to", true},
+    {"min-frequency", "N", "a pair met less often is not merged; default 2"},
+    {"eos", "TOKEN", "the token that ends a document, such as <|endoftext|>; its id is 0"},
+};
+
+int run(const Arguments& a) {
+  if (a.words.empty() || a.words[0] != "train")
+    throw Error(ErrorKind::kConfig, a.words.empty()
+                                        ? "levanter tokenizer needs a word for what to do"
+                                        : cat("levanter tokenizer cannot ", quote(a.words[0])))
+        .allowed("train");
+  if (a.words.size() < 2)
+    throw Error(ErrorKind::kConfig, "there is no text to learn from")
+        .allowed("levanter tokenizer train FILE... --vocab-size N --out DIR");
+  text::TrainOptions options;
+  options.vocab_size = a.integer("vocab-size", 0, 256 + 1, 1 << 24);
+  options.min_frequency = a.integer("min-frequency", 2, 1, int64_t{1} << 40);
+  if (a.values.contains("eos")) options.specials.push_back(a.text("eos"));
+  std::vector<std::string> texts;
+  for (size_t i = 1; i < a.words.size(); ++i) {
+    const std::string& content = texts.emplace_back(text::hf::read_content(a.words[i]));
+    if (const size_t bad = text::hf::first_invalid_utf8(content); bad < content.size())
+      text::throw_not_utf8({content, a.words[i]}, bad);
+  }
+  const text::TrainedBpe trained = text::train_bpe(texts, options);
+  const std::string out = a.text("out");
+  make_directories(out);
+  write_file_atomic(join_path(out, "vocab.json"), trained.vocab_json());
+  write_file_atomic(join_path(out, "merges.txt"), trained.merges_txt());
+  if (!options.specials.empty())
+    write_file_atomic(join_path(out, "tokenizer_config.json"),
+                      cat("{\"bos_token\": null, \"eos_token\": ", quote(options.specials[0]),
+                          ", \"tokenizer_class\": \"PreTrainedTokenizerFast\"}\n"));
+  write_file_atomic(join_path(out, "tokenizer.json"),
+                    trained.tokenizer_json(options.specials.size()));
+  print(cat(format_count(static_cast<int64_t>(trained.tokens.size())), " tokens, ",
+            format_count(static_cast<int64_t>(trained.merges.size())), " merges -> ", out, "\n"));
+  return 0;
+}
+
+}  // namespace
+
+extern const CommandEntry tokenizer_entry;
+const CommandEntry tokenizer_entry = {"tokenizer", "learns a byte-level BPE vocabulary from text",
+                                      "train FILE...", kMostFiles, kOptions, false, run};
+
+}  // namespace levanter::commands

@@ -1,0 +1,48 @@
+// `levanter tokenizer train`: a vocabulary from text, the same files every time.
+#include <catch2/catch.hpp>
+
+#include "base/files.h"
+#include "support/program.h"
+#include "text/tokenizer.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+
+TEST_CASE("tokenizer train writes a folder that tokenize reads", "[commands]") {
+  TemporaryFolder folder;
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "low lower lowest newer newest wider\n";
+  write_file_atomic(folder / "a.txt", text);
+  const std::vector<std::string> words = {"tokenizer", "train", "a.txt", "--vocab-size", "280",
+                                          "--out",     "one",   "--eos", "<|end|>"};
+  const Ended ended = run_program(words, {.folder = folder.path()});
+  CHECK(ended.err == "");
+  CHECK(ended.code == 0);
+  const std::string merges = read_file(folder / "one/merges.txt");
+  // The same merges as HF's ByteLevelBPETokenizer (0.23) learns.
+  CHECK(merges.starts_with("#version: 0.2\nw e\nl o\ne we\nn ewe\n"));
+
+  std::vector<std::string> again = words;
+  again[6] = "two";
+  CHECK(run_program(again, {.folder = folder.path()}).code == 0);
+  CHECK(snapshot(folder / "one") == snapshot(folder / "two"));
+
+  const auto tokenizer = text::open_tokenizer(folder / "one");
+  CHECK(tokenizer->eos_id() == 0);
+  CHECK(tokenizer->decode(tokenizer->encode({text, "text"})) == text);
+  CHECK(tokenizer->encode({text, "text"}).size() < text.size() / 3);
+  CHECK(tokenizer->encode({"<|end|>", "text"}) == std::vector<int32_t>{0});
+  // vocab.json and merges.txt alone say the same.
+  remove_tree(folder / "two/tokenizer.json");
+  CHECK(text::open_tokenizer(folder / "two")->encode({text, "text"}) ==
+        tokenizer->encode({text, "text"}));
+}
+
+TEST_CASE("tokenizer train says what it needs", "[commands]") {
+  CHECK(run_program({"tokenizer", "--vocab-size", "300", "--out", "x"}).code == 2);
+  const Ended none = run_program({"tokenizer", "train", "--vocab-size", "300", "--out", "x"});
+  CHECK(none.code == 2);
+  CHECK_THAT(none.err, Catch::Contains("there is no text to learn from"));
+  const Ended few = run_program({"tokenizer", "train", "a", "--vocab-size", "10", "--out", "x"});
+  CHECK(few.code == 2);
+}
