@@ -90,9 +90,8 @@ class Answerer final {
     pool_.parallel_for(static_cast<int64_t>(lines.size()), [&](int64_t i, int worker) {
       const auto index = static_cast<size_t>(i);
       if (!trim(lines[index]).empty())
-        answers[index] =
-            answer_one(lines[index], cat("standard input:", first_line_ + i),
-                       readers_[static_cast<size_t>(worker)]);
+        answers[index] = answer_one(lines[index], cat("standard input:", first_line_ + i),
+                                    readers_[static_cast<size_t>(worker)]);
     });
     first_line_ += static_cast<int64_t>(lines.size());
     std::string out;
@@ -144,8 +143,7 @@ class Answerer final {
 
 int run(const Arguments& a) {
   const auto tokenizer = text::open_tokenizer(a.text("tokenizer"));
-  const auto threads =
-      static_cast<int>(a.integer("threads", available_threads(), 1, 1024));
+  const auto threads = static_cast<int>(a.integer("threads", available_threads(), 1, 1024));
   Answerer answerer(*tokenizer, a, threads);
   const auto start = std::chrono::steady_clock::now();
   Lines input;
@@ -153,9 +151,8 @@ int run(const Arguments& a) {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   const Totals& totals = answerer.totals();
   if (a.has("count"))
-    print(cat("{\"documents\": ", totals.documents, ", \"bytes\": ", totals.bytes,
-              ", \"tokens\": ", totals.tokens, ", \"seconds\": ", format_fixed(took.count(), 6),
-              "}\n"));
+    print(cat("{\"documents\": ", totals.documents, ", \"bytes\": ", totals.bytes, ", \"tokens\": ",
+              totals.tokens, ", \"seconds\": ", format_fixed(took.count(), 6), "}\n"));
   return 0;
 }
 

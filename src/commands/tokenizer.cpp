@@ -59,7 +59,12 @@ int run(const Arguments& a) {
 }  // namespace
 
 extern const CommandEntry tokenizer_entry;
-const CommandEntry tokenizer_entry = {"tokenizer", "learns a byte-level BPE vocabulary from text",
-                                      "train FILE...", kMostFiles, kOptions, false, run};
+const CommandEntry tokenizer_entry = {"tokenizer",
+                                      "learns a byte-level BPE vocabulary from text",
+                                      "train FILE...",
+                                      kMostFiles,
+                                      kOptions,
+                                      false,
+                                      run};
 
 }  // namespace levanter::commands

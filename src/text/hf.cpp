@@ -71,7 +71,7 @@ class HfTokenizer final : public Tokenizer {
 
   Source source_;
   Vocabulary vocabulary_;
-  std::vector<Role> roles_;              ///< of every id
+  std::vector<Role> roles_;               ///< of every id
   std::map<int32_t, std::string> added_;  ///< texts of the added ids
   AddedTokenFinder in_text_, in_normalized_;
   Normalizer normalizer_;
@@ -100,7 +100,8 @@ HfTokenizer::HfTokenizer(Source source, TokenizerFile file)
   make_model(file);
   roles_.assign(static_cast<size_t>(vocabulary_.size()), Role::kModel);
   add_tokens(std::move(file.added));
-  add_tokens(read_added_tokens(parse_json(source_.more_added, source_.origin), vocabulary_, vocab_size()));
+  add_tokens(
+      read_added_tokens(parse_json(source_.more_added, source_.origin), vocabulary_, vocab_size()));
   if (decoder_.only_bytes()) {
     std::string bytes;
     for (int32_t id = 0; id < vocab_size(); ++id) {
@@ -123,9 +124,9 @@ void HfTokenizer::make_model(const TokenizerFile& file) {
   if (type == "Unigram") {
     const int64_t id = options.integer("unk_id", -1);
     if (id >= vocabulary_.size()) options.throw_wrong("unk_id", "the id of a token, or null");
-    model_ = std::make_unique<Unigram>(vocabulary_, file.scores,
-                                       id < 0 ? std::nullopt : std::optional(static_cast<int32_t>(id)),
-                                       options.flag("byte_fallback", false));
+    model_ = std::make_unique<Unigram>(
+        vocabulary_, file.scores, id < 0 ? std::nullopt : std::optional(static_cast<int32_t>(id)),
+        options.flag("byte_fallback", false));
     return;
   }
   const std::optional<int32_t> unknown = model_id(options.text_or("unk_token", ""));

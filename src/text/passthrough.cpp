@@ -27,8 +27,7 @@ class PassthroughTokenizer final : public Tokenizer {
       if (p == end) return ids;
       int32_t id = -1;
       const auto [after, error] = std::from_chars(p, end, id);
-      if (error != std::errc() || id < 0 || id >= vocab_size_ ||
-          (after < end && !is_space(*after)))
+      if (error != std::errc() || id < 0 || id >= vocab_size_ || (after < end && !is_space(*after)))
         throw_no_id(text, static_cast<size_t>(p - begin));
       ids.push_back(id);
       p = after;

@@ -23,16 +23,21 @@ const TokenizerEntry& find_tokenizer(std::string_view name) {
 
 std::unique_ptr<const Tokenizer> load_tokenizer(std::string_view serialised,
                                                 std::string_view origin) {
-  for (const TokenizerEntry* entry : entries())
+  constexpr std::string_view kBegin = "{\"type\":\"";
+  for (const TokenizerEntry* entry : entries()) {
+    // A text that names its kind first need not be read by the others; it may be long.
+    if (serialised.starts_with(kBegin) &&
+        !serialised.substr(kBegin.size()).starts_with(cat(entry->name, "\"")))
+      continue;
     if (std::unique_ptr<const Tokenizer> tokenizer = entry->load(serialised)) return tokenizer;
+  }
   throw Error(ErrorKind::kCheckpoint, "the saved tokenizer is damaged or of an unknown kind")
       .at(std::string(origin))
       .hint("take it from another checkpoint of the same run; the file is the same in all of them");
 }
 
 std::unique_ptr<const Tokenizer> open_tokenizer(const std::string& name_or_path) {
-  if (name_or_path == "bytes")
-    return find_tokenizer("bytes").make({}, {});
+  if (name_or_path == "bytes") return find_tokenizer("bytes").make({}, {});
   for (const TokenizerEntry* entry : entries())
     if (entry->name == name_or_path && !path_exists(name_or_path))
       throw Error(ErrorKind::kConfig,

@@ -27,8 +27,8 @@ struct TrainedBpe {
   std::string merges_txt() const;
 };
 
-/// Learns from texts that are UTF-8, each of their lines split as GPT-2 does. The most frequent pair is merged first,
-/// of equals the one of the smallest ids, so equal texts give equal files.
+/// Learns from texts that are UTF-8, each of their lines split as GPT-2 does. The most frequent
+/// pair is merged first, of equals the one of the smallest ids, so equal texts give equal files.
 TrainedBpe train_bpe(std::span<const std::string> texts, const TrainOptions& options);
 
 }  // namespace levanter::text

@@ -51,14 +51,15 @@ TEST_CASE("tokenize counts documents, bytes and tokens", "[commands]") {
   CHECK(totals["bytes"] == 5);
   CHECK(totals["tokens"] == 5);
   CHECK(totals["seconds"].is_number());
-  CHECK(tokenize({"--count"}, "").out.starts_with("{\"documents\": 0, \"bytes\": 0, \"tokens\": 0"));
+  CHECK(
+      tokenize({"--count"}, "").out.starts_with("{\"documents\": 0, \"bytes\": 0, \"tokens\": 0"));
 }
 
 TEST_CASE("tokenize names the line that it can't read", "[commands]") {
   const Ended cut = tokenize({}, "{\"text\": \"a\"}\n{\"text\": \"b\n");
   CHECK(cut.code == 3);
-  CHECK_THAT(cut.err, Catch::Contains("a line is no JSON") &&
-                          Catch::Contains("at       standard input:2"));
+  CHECK_THAT(cut.err,
+             Catch::Contains("a line is no JSON") && Catch::Contains("at       standard input:2"));
   const Ended other = tokenize({}, "{\"texts\": \"a\"}\n");
   CHECK(other.code == 3);
   CHECK(other.err ==

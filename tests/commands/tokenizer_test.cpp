@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/files.h"
+#include "base/strings.h"
 #include "support/program.h"
 #include "text/tokenizer.h"
 
@@ -25,7 +26,8 @@ TEST_CASE("tokenizer train writes a folder that tokenize reads", "[commands]") {
   std::vector<std::string> again = words;
   again[6] = "two";
   CHECK(run_program(again, {.folder = folder.path()}).code == 0);
-  CHECK(snapshot(folder / "one") == snapshot(folder / "two"));
+  for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json"})
+    CHECK(read_file(folder / cat("one/", name)) == read_file(folder / cat("two/", name)));
 
   const auto tokenizer = text::open_tokenizer(folder / "one");
   CHECK(tokenizer->eos_id() == 0);

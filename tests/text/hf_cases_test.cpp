@@ -1,4 +1,5 @@
-// Every component of Hugging Face tokenizers, in small made-up ones: ids, texts, errors, worst cases.
+// Every component of Hugging Face tokenizers, in small made-up ones: ids, texts, errors, worst
+// cases.
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
@@ -120,8 +121,9 @@ TEST_CASE("hf: long rows merge as short ones do", "[text]") {
 
 TEST_CASE("hf: text that is not UTF-8 is refused with its place", "[text]") {
   const auto tokenizer = tokenizer_of(byte_level());
-  const std::string error =
-      failure_of(ErrorKind::kData, [&] { tokenizer->encode({"one\ncaf\xE9!", "poem.txt"}); });
+  const std::string error = failure_of(ErrorKind::kData, [&] {
+    tokenizer->encode({"one\ncaf\xE9!", "poem.txt"});
+  });
   CHECK_THAT(error, Catch::StartsWith("error: the text is not UTF-8: byte 0xe9\n"
                                       "  at       poem.txt: byte 7 (line 2)\n"));
 }
@@ -140,10 +142,10 @@ TEST_CASE("hf: a tokenizer file that is wrong is refused with the place", "[text
   const std::string model = R"("model":{"type":"WordLevel","unk_token":"a","vocab":{"a":0}})";
   const auto unknown = [&](const std::string& what, const std::string& key) {
     const std::string error = error_of(cat("{\"", key, "\":{\"type\":\"Odd\"},", model, "}"));
-    CHECK_THAT(error,
-               Catch::StartsWith(cat("error: the tokenizer has a ", what,
-                                     " of an unknown type, \"Odd\"\n  at       the saved "
-                                     "tokenizer: ", key, "\n  allowed  ")));
+    CHECK_THAT(error, Catch::StartsWith(cat("error: the tokenizer has a ", what,
+                                            " of an unknown type, \"Odd\"\n  at       the saved "
+                                            "tokenizer: ",
+                                            key, "\n  allowed  ")));
   };
   unknown("normalizer", "normalizer");
   unknown("pre-tokenizer", "pre_tokenizer");
@@ -163,8 +165,9 @@ TEST_CASE("hf: a tokenizer file that is wrong is refused with the place", "[text
   CHECK_THAT(error_of(cat(R"({"pre_tokenizer":{"type":"Split","pattern":{"Regex":"(a"},)",
                           R"("behavior":"Isolated"},)", model, "}")),
              Catch::Contains("the regular expression \"(a\" can't be read: "));
-  CHECK_THAT(error_of(cat(R"({"normalizer":{"type":"Replace","pattern":7,"content":""},)", model, "}")),
-             Catch::Contains("\"pattern\" of the tokenizer file is missing or of the wrong form"));
+  CHECK_THAT(
+      error_of(cat(R"({"normalizer":{"type":"Replace","pattern":7,"content":""},)", model, "}")),
+      Catch::Contains("\"pattern\" of the tokenizer file is missing or of the wrong form"));
 }
 
 TEST_CASE("hf: a word without any token is refused where nothing stands for unknown ones",
@@ -172,6 +175,9 @@ TEST_CASE("hf: a word without any token is refused where nothing stands for unkn
   const auto tokenizer =
       tokenizer_of(R"({"model":{"type":"WordLevel","unk_token":"no","vocab":{"a":0}}})");
   CHECK(tokenizer->encode({"a", "text"}) == std::vector<int32_t>{0});
-  CHECK_THAT(failure_of(ErrorKind::kData, [&] { tokenizer->encode({"b", "text"}); }),
+  CHECK_THAT(failure_of(ErrorKind::kData,
+                        [&] {
+                          tokenizer->encode({"b", "text"});
+                        }),
              Catch::StartsWith("error: a word is not in the vocabulary"));
 }

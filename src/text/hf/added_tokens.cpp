@@ -24,8 +24,8 @@ uint8_t classes_behind(std::string_view text, size_t at) {
 }
 
 size_t space_before(std::string_view text, size_t begin, size_t at) {
-  while (at > begin && (classes_before(text, at) & kSpace) != 0)
-    do --at;
+  while (at > begin && (classes_before(text, at) & kSpace) != 0) do
+      --at;
     while ((static_cast<uint8_t>(text[at]) & 0xC0) == 0x80);
   return at;
 }
@@ -87,7 +87,8 @@ size_t AddedTokenFinder::find(std::string_view text, size_t begin, Found& token)
       continue;
     }
     const AddedToken& found = tokens_[static_cast<size_t>(index)];
-    if (found.single_word && (((classes_before(text, at) | classes_behind(text, end)) & kWord) != 0)) {
+    if (found.single_word &&
+        (((classes_before(text, at) | classes_behind(text, end)) & kWord) != 0)) {
       at = end;
       continue;
     }

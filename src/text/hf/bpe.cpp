@@ -56,9 +56,8 @@ Bpe::Bpe(const Vocabulary& vocabulary, std::span<const Merge> merges, BpeOptions
 }
 
 void Bpe::exclude_unknown_pairs(std::span<const Merge> merges) {
-  const bool all_bytes =
-      options_.byte_fallback &&
-      std::all_of(byte_ids_.begin(), byte_ids_.end(), [](int32_t id) { return id >= 0; });
+  const bool all_bytes = options_.byte_fallback && std::all_of(byte_ids_.begin(), byte_ids_.end(),
+                                                               [](int32_t id) { return id >= 0; });
   // A character without a token is bytes, which could merge; one that is unknown could be fused.
   for (int value = 0; value < 128; ++value) {
     const char c = static_cast<char>(value);
@@ -67,7 +66,8 @@ void Bpe::exclude_unknown_pairs(std::span<const Merge> merges) {
     const auto merged = [id](const Merge& m) { return m.left == id || m.right == id; };
     if (c == '\n' && all_bytes && std::none_of(merges.begin(), merges.end(), merged)) continue;
     for (int other = 0; other < 128; ++other)
-      safe_pairs_[pair_of(c, static_cast<char>(other))] = safe_pairs_[pair_of(static_cast<char>(other), c)] = false;
+      safe_pairs_[pair_of(c, static_cast<char>(other))] =
+          safe_pairs_[pair_of(static_cast<char>(other), c)] = false;
   }
 }
 

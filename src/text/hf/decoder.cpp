@@ -143,9 +143,9 @@ class WordPieceStep final : public DecodeStep {
  private:
   static void clean(std::string& token) {
     static constexpr std::string_view kChanges[][2] = {
-        {" .", "."},    {" ?", "?"},     {" !", "!"},          {" ,", ","},
-        {" ' ", "'"},   {" n't", "n't"}, {" 'm", "'m"},        {" do not", " don't"},
-        {" 's", "'s"},  {" 've", "'ve"}, {" 're", "'re"},
+        {" .", "."},   {" ?", "?"},     {" !", "!"},     {" ,", ","},
+        {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+        {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
     };
     for (const auto& [from, to] : kChanges) replace_all(token, from, to);
   }
@@ -276,8 +276,8 @@ void Decoder::add(const Value& value) {
   } else if (type == "Strip") {
     add_step(StripStep(value.text("content"), value.integer("start", 0), value.integer("stop", 0)));
   } else if (type == "Metaspace") {
-    const std::string scheme = value.text_or(
-        "prepend_scheme", value.flag("add_prefix_space", true) ? "always" : "never");
+    const std::string scheme =
+        value.text_or("prepend_scheme", value.flag("add_prefix_space", true) ? "always" : "never");
     add_step(MetaspaceStep(value.text_or("replacement", "\u2581"), scheme != "never"));
   } else if (type == "WordPiece") {
     add_step(WordPieceStep(value.text_or("prefix", "##"), value.flag("cleanup", true)));

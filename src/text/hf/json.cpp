@@ -103,8 +103,9 @@ void Value::throw_unknown(std::string_view what, std::string_view known) const {
 }
 
 void Value::throw_wrong(std::string_view key, std::string_view expected) const {
-  throw Error(ErrorKind::kData, cat(quote(key), " of the tokenizer file is missing or of the wrong "
-                                                "form"))
+  throw Error(ErrorKind::kData, cat(quote(key),
+                                    " of the tokenizer file is missing or of the wrong "
+                                    "form"))
       .at(place)
       .allowed(std::string(expected));
 }

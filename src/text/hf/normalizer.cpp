@@ -43,9 +43,7 @@ class FormStep final : public NormalStep {
  public:
   explicit FormStep(int options) : options_(options) {}
 
-  bool keeps(std::string_view text) const override {
-    return next_changed(text, 0) == text.size();
-  }
+  bool keeps(std::string_view text) const override { return next_changed(text, 0) == text.size(); }
   std::string apply(std::string_view text) const override {
     std::string out;
     out.reserve(text.size() + text.size() / 8);
@@ -83,9 +81,9 @@ class FormStep final : public NormalStep {
   static bool is_stable(uint32_t c) {
     const auto in = [c](uint32_t first, uint32_t last) { return c >= first && c <= last; };
     return c < 0x300 || in(0x400, 0x482) || in(0x48A, 0x52F) || in(0x2010, 0x2027) ||
-           in(0x2030, 0x205F) || in(0x2500, 0x27FF) || in(0x3001, 0x3029) ||
-           in(0x3041, 0x3096) || in(0x309B, 0x30FF) || in(0x3400, 0x4DBF) || in(0x4E00, 0x9FFF) ||
-           in(0xAC00, 0xD7A3) || in(0xFF00, 0xFFEF) || in(0x1F300, 0x1FAFF);
+           in(0x2030, 0x205F) || in(0x2500, 0x27FF) || in(0x3001, 0x3029) || in(0x3041, 0x3096) ||
+           in(0x309B, 0x30FF) || in(0x3400, 0x4DBF) || in(0x4E00, 0x9FFF) || in(0xAC00, 0xD7A3) ||
+           in(0xFF00, 0xFFEF) || in(0x1F300, 0x1FAFF);
   }
 
   int options_;

@@ -98,9 +98,8 @@ struct Pattern::Regex {
         pcre2_match_data_create_from_pattern(code.get(), nullptr));
     size_t done = 0;
     for (size_t from = 0; from <= text.size();) {
-      const int status =
-          pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
-                      PCRE2_NO_UTF_CHECK, data.get(), nullptr);
+      const int status = pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()),
+                                     text.size(), from, PCRE2_NO_UTF_CHECK, data.get(), nullptr);
       if (status == PCRE2_ERROR_NOMATCH) break;
       if (status < 0)
         throw Error(ErrorKind::kData, cat("the regular expression ", quote(expression),
@@ -146,9 +145,10 @@ void Pattern::cut(std::string_view text, std::vector<Range>& out) const {
     const PieceFinder finder(text.data() + text.size());
     for (size_t at = 0; at < text.size();) {
       const char* p = text.data() + at;
-      const char* q = known_ == KnownPattern::kGpt2       ? finder.next<KnownPattern::kGpt2>(p)
-                      : known_ == KnownPattern::kOneDigit ? finder.next<KnownPattern::kOneDigit>(p)
-                                                    : finder.next<KnownPattern::kThreeDigits>(p);
+      const char* q = known_ == KnownPattern::kGpt2 ? finder.next<KnownPattern::kGpt2>(p)
+                      : known_ == KnownPattern::kOneDigit
+                          ? finder.next<KnownPattern::kOneDigit>(p)
+                          : finder.next<KnownPattern::kThreeDigits>(p);
       const size_t end = static_cast<size_t>(q - text.data());
       out.push_back({at, end, true});
       at = end;

@@ -131,8 +131,7 @@ class ClassStep final : public SplitStep {
   bool matches(uint32_t scalar) const {
     const uint8_t classes = CharClasses::get().of(scalar);
     if ((classes & classes_) != 0) return true;
-    return ascii_symbols_ && scalar > 0x20 && scalar < 0x7F &&
-           (classes & (kLetter | kNumber)) == 0;
+    return ascii_symbols_ && scalar > 0x20 && scalar < 0x7F && (classes & (kLetter | kNumber)) == 0;
   }
 
   uint8_t classes_;
@@ -183,8 +182,8 @@ class FixedLengthStep final : public SplitStep {
 class MetaspaceStep final : public SplitStep {
  public:
   explicit MetaspaceStep(const Value& value) : mark_(value.text_or("replacement", "\u2581")) {
-    const std::string scheme = value.text_or(
-        "prepend_scheme", value.flag("add_prefix_space", true) ? "always" : "never");
+    const std::string scheme =
+        value.text_or("prepend_scheme", value.flag("add_prefix_space", true) ? "always" : "never");
     if (scheme != "always" && scheme != "first" && scheme != "never")
       value.throw_wrong("prepend_scheme", "always, first, never");
     always_ = scheme == "always";
@@ -278,7 +277,8 @@ void PreTokenizer::add(const Value& value) {
     Pattern pattern(value["pattern"]);
     const Behavior behavior = behavior_of(value, "");
     const bool invert = value.flag("invert", false);
-    if (steps_.empty() && behavior == Behavior::kIsolated && !invert) only_pattern_ = pattern.known();
+    if (steps_.empty() && behavior == Behavior::kIsolated && !invert)
+      only_pattern_ = pattern.known();
     steps_.push_back(std::make_unique<PatternStep>(std::move(pattern), behavior, invert));
   } else if (type == "Metaspace") {
     steps_.push_back(std::make_unique<MetaspaceStep>(value));

@@ -1,4 +1,5 @@
-// SentencePiece's compiled character map (a double-array trie over UTF-8), normalizer "Precompiled".
+// SentencePiece's compiled character map (a double-array trie over UTF-8), normalizer
+// "Precompiled".
 #include <utf8proc.h>
 
 #include <cstring>

@@ -181,7 +181,8 @@ std::string merges_json(const std::vector<Piece>& pieces) {
     return length(a.right) > length(b.right);
   });
   std::string list;
-  for (const Pair& pair : pairs) append(list, cat("[", quote(pair.left), ",", quote(pair.right), "]"));
+  for (const Pair& pair : pairs)
+    append(list, cat("[", quote(pair.left), ",", quote(pair.right), "]"));
   return list;
 }
 
@@ -205,11 +206,10 @@ std::string unigram_json(const SentencePiece& model, size_t unknown) {
   std::string vocab;
   for (const Piece& piece : model.pieces)
     append(vocab, cat("[", quote(piece.text), ",", piece.score, "]"));
-  const std::string map =
-      model.character_map.empty()
-          ? ""
-          : cat(R"({"type":"Precompiled","precompiled_charsmap":")",
-                to_base64(model.character_map), R"("},)");
+  const std::string map = model.character_map.empty()
+                              ? ""
+                              : cat(R"({"type":"Precompiled","precompiled_charsmap":")",
+                                    to_base64(model.character_map), R"("},)");
   const std::string space = cat(R"({"type":"Metaspace","replacement":"▁","prepend_scheme":")",
                                 model.dummy_prefix ? "always" : "never", R"("})");
   return cat(R"("normalizer":{"type":"Sequence","normalizers":[)", map,

@@ -78,9 +78,8 @@ std::string added_json(const Companions& files, bool named_ones) {
   for (size_t i = 0; i < by_id.keys.size(); ++i) {
     const Value& token = by_id.items[i];
     add(cat("{\"id\":", by_id.keys[i], ",\"content\":", quote(token.text("content")),
-            flag_json(token, "single_word"), flag_json(token, "lstrip"),
-            flag_json(token, "rstrip"), flag_json(token, "normalized"),
-            flag_json(token, "special"), "}"));
+            flag_json(token, "single_word"), flag_json(token, "lstrip"), flag_json(token, "rstrip"),
+            flag_json(token, "normalized"), flag_json(token, "special"), "}"));
   }
   for (const char* key : {"bos_token", "eos_token", "unk_token", "pad_token"})
     for (const Value* file : {&files.config, &files.special_tokens})
@@ -105,8 +104,8 @@ std::string byte_level_json(const std::string& vocab, const std::string& merges,
 }
 
 [[noreturn]] void throw_nothing(const std::string& path) {
-  throw Error(ErrorKind::kData, path_exists(path) ? "the folder holds no tokenizer"
-                                                  : "there is no such tokenizer")
+  throw Error(ErrorKind::kData,
+              path_exists(path) ? "the folder holds no tokenizer" : "there is no such tokenizer")
       .at(path)
       .allowed(
           "tokenizer.json, vocab.json with merges.txt, or a SentencePiece *.model, or a folder "
@@ -149,7 +148,7 @@ Source read_source(const std::string& path) {
   const std::string model = whole                      ? find_sentencepiece(folder)
                             : name.ends_with(".model") ? path
                                                        : "";
-  const std::string json = whole                   ? find_file(folder, "tokenizer.json")
+  const std::string json = whole                    ? find_file(folder, "tokenizer.json")
                            : pair || !model.empty() ? ""
                                                     : path;
   const Companions files(folder);
@@ -194,8 +193,7 @@ std::optional<Source> parse_source(std::string_view text) {
   constexpr std::string_view kAdded = R"(,"added":)";
   const size_t list = added.find(kAdded);
   if (list != added.npos) source.more_added = added.substr(list + kAdded.size());
-  for (const auto& [key, id] :
-       {std::pair{"bos_id", &source.bos_id}, {"eos_id", &source.eos_id}})
+  for (const auto& [key, id] : {std::pair{"bos_id", &source.bos_id}, {"eos_id", &source.eos_id}})
     if (!head[key].is_null()) *id = static_cast<int32_t>(head.integer(key, 0));
   text.remove_prefix(body + kBody.size());
   text.remove_suffix(1);

@@ -65,8 +65,7 @@ Value tree_of(dom::element element, std::string place) {
 class Document final {
  public:
   Document(std::string_view json, const std::string& origin) {
-    const simdjson::error_code error =
-        parser_.parse(json.data(), json.size(), true).get(root_);
+    const simdjson::error_code error = parser_.parse(json.data(), json.size(), true).get(root_);
     if (error) throw_broken(origin, cat("the file is no JSON: ", error_message(error)));
   }
   dom::element root() const { return root_; }

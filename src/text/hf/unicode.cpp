@@ -78,9 +78,11 @@ CharClasses::CharClasses() {
   fill(0xE0000, kScalarLimit);
   for (const uint32_t control : {9, 10, 11, 12, 13, 0x85}) pages_[0][control] |= kSpace;
   // The symbols that are Alphabetic, and the joiners, which \w takes in.
-  for (const auto& [first, last] :
-       {std::pair{0x24B6u, 0x24E9u}, {0x1F130u, 0x1F149u}, {0x1F150u, 0x1F169u},
-        {0x1F170u, 0x1F189u}, {0x200Cu, 0x200Du}})
+  for (const auto& [first, last] : {std::pair{0x24B6u, 0x24E9u},
+                                    {0x1F130u, 0x1F149u},
+                                    {0x1F150u, 0x1F169u},
+                                    {0x1F170u, 0x1F189u},
+                                    {0x200Cu, 0x200Du}})
     for (uint32_t scalar = first; scalar <= last; ++scalar)
       pages_[page_of_[scalar >> 8]][scalar & 255] |= kWord;
   for (size_t i = 0; i < kAddedRangeCount; ++i) {
@@ -123,9 +125,8 @@ uint32_t byte_character(uint8_t byte) {
 }
 
 int character_byte(uint32_t scalar) {
-  if (scalar < 256) return byte_character(static_cast<uint8_t>(scalar)) == scalar
-                               ? static_cast<int>(scalar)
-                               : -1;
+  if (scalar < 256)
+    return byte_character(static_cast<uint8_t>(scalar)) == scalar ? static_cast<int>(scalar) : -1;
   if (scalar <= 256 + 32) return static_cast<int>(scalar - 256);
   if (scalar <= 256 + 66) return static_cast<int>(scalar - 256 - 33 + 127);
   return scalar == 256 + 67 ? 173 : -1;

@@ -24,8 +24,7 @@ Unigram::Unigram(const Vocabulary& vocabulary, std::vector<double> scores,
   if (!byte_fallback) return;
   byte_ids_.emplace();
   for (int byte = 0; byte < 256; ++byte)
-    (*byte_ids_)[static_cast<size_t>(byte)] =
-        vocabulary.id(byte_token(static_cast<uint8_t>(byte)));
+    (*byte_ids_)[static_cast<size_t>(byte)] = vocabulary.id(byte_token(static_cast<uint8_t>(byte)));
 }
 
 void Unigram::add(std::string_view token, int32_t id) {
@@ -121,8 +120,7 @@ void Unigram::best_path(std::string_view piece, Ids& out) const {
 
 void Unigram::append_unknown(std::string_view text, Ids& out) const {
   const auto byte_id = [&](char c) { return (*byte_ids_)[static_cast<uint8_t>(c)]; };
-  if (byte_ids_ &&
-      std::all_of(text.begin(), text.end(), [&](char c) { return byte_id(c) >= 0; })) {
+  if (byte_ids_ && std::all_of(text.begin(), text.end(), [&](char c) { return byte_id(c) >= 0; })) {
     for (const char c : text) out.push(byte_id(c));
     return;
   }
