@@ -52,11 +52,12 @@ class ChatTemplate final {
 /// What a chat is rendered with; each JSON text as it stands in the data.
 struct ChatInput {
   std::string_view messages_json;
-  std::string_view tools_json;  ///< "" for none
+  std::string_view tools_json = {};  ///< "" for none
   bool add_generation_prompt = false;
-  std::optional<std::string> bos_token, eos_token;  ///< undefined in the template where absent
-  std::string_view extra_json;  ///< an object whose keys are more variables; "" for none
-  std::optional<int64_t> now_seconds;
+  std::optional<std::string> bos_token = {};  ///< undefined in the template where absent
+  std::optional<std::string> eos_token = {};
+  std::string_view extra_json = {};  ///< an object whose keys are more variables; "" for none
+  std::optional<int64_t> now_seconds = {};
 };
 
 /// The chat as the template writes it: `messages`, `tools`, `documents`, `add_generation_prompt`,

@@ -19,8 +19,9 @@ Value get_attribute(const Value& value, const std::string& name);
 Value get_item(const Value& value, const Value& key);
 /// value[start:stop:step], none where not given.
 Value get_slice(const Value& value, const Value& start, const Value& stop, const Value& step);
-/// The value at a dotted path of names and numbers, as the filters' `attribute` gives it.
-Value get_path(const Value& value, const Value& path);
+/// The value at a dotted path of names and numbers, as the filters' `attribute` gives it; `other`,
+/// where there is one, stands for each part that is missing.
+Value get_path(const Value& value, const Value& path, const Value* other = nullptr);
 
 /// The method of a str, list, tuple or dict; undefined when it has none of that name.
 Value find_method(const Value& value, const std::string& name);

@@ -340,7 +340,6 @@ Evaluator::Flow Evaluator::loop(const Statement& statement) {
   }
   auto state = std::make_shared<LoopState>();
   state->items = items;
-  state->depth = ++loops_;
   Flow flow = Flow::kOn;
   for (size_t i = 0; i < items->size() && flow != Flow::kBreak; ++i) {
     state->index = i;
@@ -349,7 +348,6 @@ Evaluator::Flow Evaluator::loop(const Statement& statement) {
     assign(*statement.target, (*items)[i]);
     flow = execute(statement.body);
   }
-  --loops_;
   return Flow::kOn;
 }
 

@@ -75,7 +75,7 @@ class Evaluator final {
   Output output_;
   std::string* out_;
   size_t spent_ = 0;
-  int depth_ = 0, captures_ = 0, loops_ = 0;
+  int depth_ = 0, captures_ = 0;
 };
 
 }  // namespace levanter::text::jinja

@@ -252,10 +252,7 @@ Value map_items(Evaluator& evaluator, const Value& input, const Arguments& a) {
     a.allow("the filter map", {"attribute", "default"});
     const Value& attribute = a.need(0, "attribute", "the filter map");
     const Value* other = a.find(1, "default");
-    for (const Value& item : iterate(input)) {
-      Value found = get_path(item, attribute);
-      items.push_back(found.is(Kind::kUndefined) && other != nullptr ? *other : std::move(found));
-    }
+    for (const Value& item : iterate(input)) items.push_back(get_path(item, attribute, other));
     return Value::list(std::move(items));
   }
   const std::string name = to_text(a.positional[0]);

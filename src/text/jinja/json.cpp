@@ -79,7 +79,7 @@ struct Writer {
     out += '"';
   }
   void write_unit(uint32_t unit) {
-    char escape[8];
+    char escape[16];
     std::snprintf(escape, sizeof escape, "\\u%04x", unit);
     out += escape;
   }

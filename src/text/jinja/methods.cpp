@@ -323,8 +323,8 @@ Value loop_attribute(const Value& value, const std::string& name) {
   if (name == "first") return Value::boolean(index == 0);
   if (name == "last") return Value::boolean(index + 1 == size);
   if (name == "length") return Value::integer(size);
-  if (name == "depth") return Value::integer(loop.depth);
-  if (name == "depth0") return Value::integer(loop.depth - 1);
+  if (name == "depth") return Value::integer(1);  // only recursive loops go deeper
+  if (name == "depth0") return Value::integer(0);
   if (name == "previtem")
     return index > 0 ? (*loop.items)[loop.index - 1]
                      : Value::undefined("there is no previous item");

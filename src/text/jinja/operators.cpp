@@ -209,7 +209,7 @@ Value get_slice(const Value& value, const Value& start, const Value& stop, const
   return Value::string(std::move(text));
 }
 
-Value get_path(const Value& value, const Value& path) {
+Value get_path(const Value& value, const Value& path, const Value* other) {
   if (path.is_whole()) return get_item(value, path);
   if (!path.is(Kind::kString))
     throw Fault{cat("an attribute is a name, not a value of type ", type_name(path)), "", ""};
@@ -219,6 +219,7 @@ Value get_path(const Value& value, const Value& path) {
     const auto end = std::from_chars(part.data(), part.data() + part.size(), index);
     const bool number = end.ec == std::errc() && end.ptr == part.data() + part.size();
     at = get_item(at, number ? Value::integer(index) : Value::string(part));
+    if (at.is(Kind::kUndefined) && other != nullptr) at = *other;
   }
   return at;
 }

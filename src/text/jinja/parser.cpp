@@ -18,7 +18,7 @@ class Parser final {
  public:
   explicit Parser(std::string_view source) : tokens_(tokenize(source)) {}
 
-  Block run() { return parse_block({}); }
+  Block run() { return parse_block({}, 1); }
 
  private:
   // ---- tokens ----
@@ -99,9 +99,9 @@ class Parser final {
 
   // ---- statements ----
   /// Statements up to one of the tags `ends`, which stays; up to the template's end without any.
-  Block parse_block(const std::vector<std::string_view>& ends) {
+  /// `opened` is the line of the tag that they belong to.
+  Block parse_block(const std::vector<std::string_view>& ends, int opened) {
     const Deeper deeper(*this);
-    const int opened = now().line;
     Block block;
     for (;;) {
       switch (now().kind) {
@@ -131,9 +131,9 @@ class Parser final {
   }
 
   /// The body of a block and its closing tag.
-  Block parse_body(std::string_view end) {
+  Block parse_body(std::string_view end, int opened) {
     need_block_end();
-    Block body = parse_block({end});
+    Block body = parse_block({end}, opened);
     ++at_;
     return body;
   }
@@ -151,7 +151,7 @@ class Parser final {
     if (tag == "generation") {
       auto made = statement(StatementKind::kGeneration);
       ++at_;
-      made->body = parse_body("endgeneration");
+      made->body = parse_body("endgeneration", made->line);
       need_block_end();
       return made;
     }
@@ -172,14 +172,14 @@ class Parser final {
     ++at_;
     made->value = parse_tuple(false);
     need_block_end();
-    made->body = parse_block({"elif", "else", "endif"});
+    made->body = parse_block({"elif", "else", "endif"}, made->line);
     if (is_name("elif")) {
       const Deeper deeper(*this);
       made->other.push_back(parse_if());
       return made;
     }
     if (skip_name("else")) {
-      made->other = parse_body("endif");
+      made->other = parse_body("endif", made->line);
     } else {
       ++at_;
     }
@@ -198,10 +198,10 @@ class Parser final {
       fail("a recursive loop is not supported", "", "write a macro that calls itself");
     need_block_end();
     ++loops_;
-    made->body = parse_block({"else", "endfor"});
+    made->body = parse_block({"else", "endfor"}, made->line);
     --loops_;
     if (skip_name("else")) {
-      made->other = parse_body("endfor");
+      made->other = parse_body("endfor", made->line);
     } else {
       ++at_;
     }
@@ -246,7 +246,7 @@ class Parser final {
     } else {
       made->kind = StatementKind::kSetBlock;
       if (is_op("|")) made->value = parse_filters(nullptr);
-      made->body = parse_body("endset");
+      made->body = parse_body("endset", made->line);
     }
     need_block_end();
     return made;
@@ -281,7 +281,7 @@ class Parser final {
       made->parameters = parse_parameters();
     }
     const int loops = std::exchange(loops_, 0);
-    made->body = parse_body(is_call ? "endcall" : "endmacro");
+    made->body = parse_body(is_call ? "endcall" : "endmacro", made->line);
     loops_ = loops;
     need_block_end();
     return made;
@@ -292,7 +292,7 @@ class Parser final {
     ++at_;
     ExpressionPtr first = parse_filter(nullptr);
     made->value = parse_filters(std::move(first));
-    made->body = parse_body("endfilter");
+    made->body = parse_body("endfilter", made->line);
     need_block_end();
     return made;
   }
@@ -306,7 +306,7 @@ class Parser final {
       need_op("=");
       made->parameters.emplace_back(std::move(name), parse_expression());
     }
-    made->body = parse_body("endwith");
+    made->body = parse_body("endwith", made->line);
     need_block_end();
     return made;
   }

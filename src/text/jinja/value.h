@@ -138,7 +138,6 @@ struct Function {
 struct LoopState {
   std::shared_ptr<const List> items;
   size_t index = 0;
-  int depth = 1;
   Value changed;  ///< what loop.changed saw last
   bool has_changed = false;
 };
