@@ -36,10 +36,9 @@ struct TextComponent {
 int64_t training_tokens(int64_t n, double fraction);
 
 struct TextDataOptions {
-  const text::TokenizerEntry* kind = nullptr;  ///< with `tokenizer` makes the tokenizer
-  const TokenizerConfig* tokenizer = nullptr;  ///< null: the defaults
-  std::shared_ptr<const text::Tokenizer>
-      saved;  ///< is used in its place: a run keeps its vocabulary
+  const text::TokenizerEntry* kind = nullptr;         ///< with `tokenizer` makes the tokenizer
+  const TokenizerConfig* tokenizer = nullptr;         ///< null: the defaults
+  std::shared_ptr<const text::Tokenizer> saved = {};  ///< used in its place: a run keeps its own
   std::optional<bool> enforce_bos = {};
   bool enforce_eos = true;
   std::string cache_dir = {};  ///< where token caches lie; empty: tokens are kept in memory

@@ -1,0 +1,81 @@
+// Running a template's tree: scopes, loops, macros, and the limits that end a hostile one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "text/jinja/syntax.h"
+#include "text/jinja/value.h"
+
+namespace levanter::text::jinja {
+
+/// What a template printed, and the byte ranges of its {% generation %} blocks.
+struct Output {
+  std::string text;
+  std::vector<std::pair<size_t, size_t>> generation;
+};
+
+/// One run of one template.
+class Evaluator final {
+ public:
+  /// `now_seconds` is what strftime_now sees, seconds since 1970; nothing for the clock.
+  Evaluator(const Dict& variables, std::optional<int64_t> now_seconds);
+  ~Evaluator();
+  Evaluator(const Evaluator&) = delete;
+  Evaluator& operator=(const Evaluator&) = delete;
+
+  /// error  Fault with its line
+  Output run(const Block& block);
+
+  /// Calls a function or a macro. error Fault for what can't be called
+  Value call(const Value& callee, const Arguments& arguments);
+  /// Counts work; too much of it ends the run. error Fault
+  void spend(size_t units);
+
+ private:
+  struct Scope;
+  using ScopePtr = std::shared_ptr<Scope>;
+  enum class Flow { kOn, kBreak, kContinue };
+  class Inner;
+  class Deeper;
+
+  Value evaluate(const Expression& expression);
+  Value evaluate_kind(const Expression& expression);
+  Value evaluate_binary(const Expression& expression);
+  Value evaluate_compare(const Expression& expression);
+  Value evaluate_call(const Expression& expression);
+  Value filter(const Expression& chain, const Value* input);
+  Arguments arguments_of(const Expression& expression);
+  Value look_up(const std::string& name);
+
+  Flow execute(const Block& block);
+  Flow execute(const Statement& statement);
+  Flow execute_kind(const Statement& statement);
+  Flow loop(const Statement& statement);
+  void assign(const Expression& target, const Value& value);
+  void generation(const Statement& statement);
+  /// The text that the block prints, in a scope of its own.
+  std::string capture(const Block& block);
+  Value macro(const Statement& statement);
+  Value call_macro(const Statement& statement, const ScopePtr& scope, const Arguments& arguments);
+  void print(std::string_view text);
+  void add_functions();
+
+  const Dict& variables_;
+  Dict functions_;
+  std::optional<int64_t> now_seconds_;
+  ScopePtr scope_;
+  std::vector<std::shared_ptr<Dict>> namespaces_;
+  Output output_;
+  std::string* out_;
+  size_t spent_ = 0;
+  int depth_ = 0, captures_ = 0;
+};
+
+}  // namespace levanter::text::jinja

@@ -1,0 +1,200 @@
+// Python's two ways to put values into a text: text % values and text.format(...).
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+
+#include "base/strings.h"
+#include "text/jinja/builtins.h"
+#include "text/jinja/strings.h"
+
+namespace levanter::text::jinja {
+namespace {
+
+using Kind = Value::Kind;
+
+constexpr int kMaxWidth = 1000;
+
+/// How one value is to be written: [[fill]align][sign][0][width][.precision][type].
+struct Spec {
+  std::string fill = " ";
+  char align = '\0', sign = '-', type = '\0';
+  int width = 0, precision = -1;
+};
+
+int read_number(std::string_view text, size_t& at) {
+  int value = 0;
+  while (at < text.size() && text[at] >= '0' && text[at] <= '9') {
+    value = value * 10 + (text[at++] - '0');
+    if (value > kMaxWidth) throw Fault{cat("a format is wider than ", kMaxWidth), "", ""};
+  }
+  return value;
+}
+
+/// The value's text before it is filled up to the width.
+std::string body_of(const Value& value, const Spec& spec) {
+  const bool number = spec.type == 'd' || spec.type == 'f' || spec.type == 'x' ||
+                      spec.type == 'X' || spec.type == 'e' || spec.type == 'g' || spec.type == 'i';
+  if (!number) {
+    std::string text = spec.type == 'r' ? to_repr(value) : to_text(value);
+    return spec.precision >= 0 ? text.substr(0, byte_of_character(text, spec.precision)) : text;
+  }
+  if (!value.is_number())
+    throw Fault{cat("the format %", std::string(1, spec.type),
+                    " needs a number, not a value of type ", type_name(value)),
+                "", ""};
+  char buffer[1500];
+  std::string pattern = "%";
+  if (spec.sign == '+' || spec.sign == ' ') pattern += spec.sign;
+  if (spec.type == 'd' || spec.type == 'i' || spec.type == 'x' || spec.type == 'X') {
+    const long long whole = value.is_whole()
+                                ? value.as_int()
+                                : static_cast<long long>(std::clamp(value.as_real(), -9e18, 9e18));
+    pattern += spec.type == 'i' ? "lld" : cat("ll", std::string(1, spec.type));
+    std::snprintf(buffer, sizeof buffer, pattern.c_str(), whole);
+  } else {
+    pattern += cat(".*", std::string(1, spec.type));
+    std::snprintf(buffer, sizeof buffer, pattern.c_str(), spec.precision < 0 ? 6 : spec.precision,
+                  value.as_real());
+  }
+  return buffer;
+}
+
+std::string written(const Value& value, const Spec& spec) {
+  const std::string body = body_of(value, spec);
+  const int64_t room = std::max<int64_t>(spec.width - character_count(body), 0);
+  char align = spec.align;
+  if (align == '\0') align = value.is_number() ? '>' : '<';
+  const size_t sign = align == '=' && (body.starts_with('-') || body.starts_with('+')) ? 1 : 0;
+  const int64_t left = align == '<' ? 0 : align == '^' ? room / 2 : room;
+  return cat(body.substr(0, sign), repeat(spec.fill, left), body.substr(sign),
+             repeat(spec.fill, room - left));
+}
+
+Spec parse_spec(std::string_view text) {
+  Spec spec;
+  constexpr std::string_view kAligns = "<>^=";
+  const std::vector<std::string_view> characters = characters_of(text.substr(0, 8));
+  size_t at = 0;
+  if (characters.size() > 1 && kAligns.find(characters[1]) != std::string_view::npos) {
+    spec.fill = characters[0];
+    spec.align = characters[1][0];
+    at = characters[0].size() + 1;
+  } else if (!text.empty() && kAligns.find(text[0]) != std::string_view::npos) {
+    spec.align = text[at++];
+  }
+  if (at < text.size() && (text[at] == '+' || text[at] == '-' || text[at] == ' '))
+    spec.sign = text[at++];
+  if (at < text.size() && text[at] == '0') {
+    spec.fill = "0";
+    if (spec.align == '\0') spec.align = '=';
+    ++at;
+  }
+  spec.width = read_number(text, at);
+  if (at < text.size() && text[at] == '.') spec.precision = read_number(text, ++at);
+  if (at < text.size()) spec.type = text[at++];
+  if (at != text.size()) throw Fault{cat("the format ", quote(text), " is not supported"), "", ""};
+  return spec;
+}
+
+}  // namespace
+
+std::string format_percent(const std::string& text, const Value& values) {
+  const List items = values.is(Kind::kTuple) ? values.items() : List{values};
+  std::string out;
+  size_t used = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out += text[i];
+      continue;
+    }
+    ++i;
+    if (i < text.size() && text[i] == '%') {
+      out += '%';
+      continue;
+    }
+    Spec spec;
+    spec.align = '>';
+    Value value;
+    if (i < text.size() && text[i] == '(') {
+      const size_t end = text.find(')', i);
+      if (end == std::string::npos || !values.is(Kind::kDict))
+        throw Fault{"%(name) needs a dict", "", ""};
+      value = get_item(values, Value::string(text.substr(i + 1, end - i - 1)));
+      i = end + 1;
+      used = items.size();
+    }
+    for (; i < text.size() && std::string_view("-+ 0#").find(text[i]) != std::string_view::npos;
+         ++i) {
+      if (text[i] == '-') spec.align = '<';
+      if (text[i] == '+' || text[i] == ' ') spec.sign = text[i];
+      if (text[i] == '0' && spec.align != '<') {
+        spec.fill = "0";
+        spec.align = '=';
+      }
+    }
+    spec.width = read_number(text, i);
+    if (i < text.size() && text[i] == '.') spec.precision = read_number(text, ++i);
+    if (i >= text.size() || std::string_view("sdrfxXegi").find(text[i]) == std::string_view::npos)
+      throw Fault{"a % in a format is followed by no known letter", "s, d, i, r, f, e, g, x, X, %",
+                  ""};
+    spec.type = text[i];
+    if (!values.is(Kind::kDict)) {
+      if (used >= items.size()) throw Fault{"a format has more % than there are values", "", ""};
+      value = items[used++];
+    }
+    out += written(value, spec);
+    check_text_size(out.size());
+  }
+  if (used < items.size() && !values.is(Kind::kDict))
+    throw Fault{"a format has fewer % than there are values", "", ""};
+  return out;
+}
+
+std::string format_braces(const std::string& text, const Arguments& arguments) {
+  std::string out;
+  int64_t next = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if ((c == '{' || c == '}') && i + 1 < text.size() && text[i + 1] == c) {
+      out += c;
+      ++i;
+    } else if (c == '}') {
+      throw Fault{"a } in a format closes nothing", "", "}} stands for one }"};
+    } else if (c != '{') {
+      out += c;
+    } else {
+      const size_t end = text.find('}', i);
+      if (end == std::string::npos)
+        throw Fault{"a { in a format is never closed", "", "{{ stands for one {"};
+      std::string field = text.substr(i + 1, end - i - 1), spec;
+      if (const size_t colon = field.find(':'); colon != std::string::npos) {
+        spec = field.substr(colon + 1);
+        field.resize(colon);
+      }
+      bool repr = false;
+      if (field.ends_with("!r") || field.ends_with("!s")) {
+        repr = field.ends_with("!r");
+        field.resize(field.size() - 2);
+      }
+      int64_t place = next;
+      const auto read = std::from_chars(field.data(), field.data() + field.size(), place);
+      const bool numbered =
+          !field.empty() && read.ec == std::errc() && read.ptr == field.data() + field.size();
+      const Value* value = nullptr;
+      if (field.empty() || numbered) {
+        if (field.empty()) ++next;
+        if (place >= 0 && place < static_cast<int64_t>(arguments.positional.size()))
+          value = &arguments.positional[static_cast<size_t>(place)];
+      } else {
+        value = arguments.find(arguments.positional.size(), field);
+      }
+      if (value == nullptr) throw Fault{cat("a format has no value for {", field, "}"), "", ""};
+      out += written(repr ? Value::string(to_repr(*value)) : *value, parse_spec(spec));
+      i = end;
+    }
+    check_text_size(out.size());
+  }
+  return out;
+}
+
+}  // namespace levanter::text::jinja

@@ -1,0 +1,227 @@
+// Arithmetic, items and slices, as Python does them.
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "base/strings.h"
+#include "text/jinja/builtins.h"
+#include "text/jinja/strings.h"
+
+namespace levanter::text::jinja {
+namespace {
+
+using Kind = Value::Kind;
+
+[[noreturn]] void refuse(std::string_view op, const Value& a, const Value& b) {
+  for (const Value* value : {&a, &b})
+    if (value->is(Kind::kUndefined)) throw Fault{value->why_undefined(), "", ""};
+  const bool text = a.is(Kind::kString) != b.is(Kind::kString);
+  throw Fault{cat("'", op, "' can't join ", type_name(a), " and ", type_name(b)), "",
+              text && op == "+" ? "~ joins texts with any value" : ""};
+}
+
+[[noreturn]] void throw_overflow() { throw Fault{"a whole number grows beyond 64 bits", "", ""}; }
+
+double floor_mod(double a, double b) {
+  double rest = std::fmod(a, b);
+  if (rest != 0 && (rest < 0) != (b < 0)) rest += b;
+  return rest;
+}
+
+Value whole_power(int64_t base, int64_t exponent) {
+  if (exponent < 0) {
+    if (base == 0) throw Fault{"0 can't be raised to a negative power", "", ""};
+    return Value::real(std::pow(static_cast<double>(base), static_cast<double>(exponent)));
+  }
+  int64_t result = 1;
+  if (base == 0 || base == 1) return Value::integer(exponent == 0 ? 1 : base);
+  if (base == -1) return Value::integer(exponent % 2 == 0 ? 1 : -1);
+  for (; exponent > 0; --exponent)
+    if (__builtin_mul_overflow(result, base, &result)) throw_overflow();
+  return Value::integer(result);
+}
+
+Value whole_arithmetic(std::string_view op, int64_t a, int64_t b) {
+  int64_t out = 0;
+  bool over = false;
+  if (op == "+") {
+    over = __builtin_add_overflow(a, b, &out);
+  } else if (op == "-") {
+    over = __builtin_sub_overflow(a, b, &out);
+  } else if (op == "*") {
+    over = __builtin_mul_overflow(a, b, &out);
+  } else if (op == "**") {
+    return whole_power(a, b);
+  } else {
+    if (b == 0) throw Fault{"division by zero", "", ""};
+    if (op == "/") return Value::real(static_cast<double>(a) / static_cast<double>(b));
+    if (b == -1) return whole_arithmetic("-", 0, op == "%" ? 0 : a);
+    int64_t quotient = a / b, rest = a % b;
+    if (rest != 0 && (rest < 0) != (b < 0)) {
+      --quotient;
+      rest += b;
+    }
+    out = op == "%" ? rest : quotient;
+  }
+  if (over) throw_overflow();
+  return Value::integer(out);
+}
+
+Value real_arithmetic(std::string_view op, double a, double b) {
+  if (op == "+") return Value::real(a + b);
+  if (op == "-") return Value::real(a - b);
+  if (op == "*") return Value::real(a * b);
+  if (op == "**") return Value::real(std::pow(a, b));
+  if (b == 0) throw Fault{"division by zero", "", ""};
+  if (op == "/") return Value::real(a / b);
+  return Value::real(op == "%" ? floor_mod(a, b) : std::floor(a / b));
+}
+
+Value joined(Evaluator& evaluator, const Value& a, const Value& b) {
+  List items = a.items();
+  items.insert(items.end(), b.items().begin(), b.items().end());
+  evaluator.spend(items.size());
+  return a.is(Kind::kList) ? Value::list(std::move(items)) : Value::tuple(std::move(items));
+}
+
+Value repeated(Evaluator& evaluator, const Value& value, int64_t times) {
+  if (value.is(Kind::kString)) {
+    std::string text = repeat(value.as_string(), times);
+    evaluator.spend(text.size() / 16);
+    return Value::string(std::move(text));
+  }
+  List items;
+  for (int64_t i = 0; i < times && !value.items().empty(); ++i) {
+    evaluator.spend(value.items().size());
+    items.insert(items.end(), value.items().begin(), value.items().end());
+  }
+  return value.is(Kind::kList) ? Value::list(std::move(items)) : Value::tuple(std::move(items));
+}
+
+bool repeats(const Value& a, const Value& b) {
+  return (a.is(Kind::kString) || a.is_sequence()) && b.is_whole();
+}
+
+/// An index of a sequence of that size, from its end where negative; nothing beyond it.
+bool resolve_index(int64_t& index, int64_t size) {
+  if (index < 0) index += size;
+  return index >= 0 && index < size;
+}
+
+/// Python's slice.indices: a bound of a slice over `size` items.
+int64_t slice_bound(const Value& bound, int64_t size, int64_t step, int64_t other) {
+  if (bound.is(Kind::kNone)) return other;
+  if (!bound.is_whole())
+    throw Fault{cat("a slice needs whole numbers, not ", type_name(bound)), "", ""};
+  int64_t at = bound.as_int();
+  if (at < 0) at = std::max<int64_t>(at + size, step < 0 ? -1 : 0);
+  return std::min(at, step < 0 ? size - 1 : size);
+}
+
+}  // namespace
+
+Value arithmetic(Evaluator& evaluator, std::string_view op, const Value& a, const Value& b) {
+  if (op == "~" || (op == "+" && a.is(Kind::kString) && b.is(Kind::kString))) {
+    std::string text = to_text(a);
+    text += b.is(Kind::kString) ? b.as_string() : to_text(b);
+    evaluator.spend(text.size() / 16);
+    return Value::string(std::move(text));
+  }
+  if (a.is_number() && b.is_number()) {
+    if (a.is_whole() && b.is_whole()) return whole_arithmetic(op, a.as_int(), b.as_int());
+    return real_arithmetic(op, a.as_real(), b.as_real());
+  }
+  if (op == "+" && a.is_sequence() && a.kind() == b.kind()) return joined(evaluator, a, b);
+  if (op == "*" && repeats(a, b)) return repeated(evaluator, a, b.as_int());
+  if (op == "*" && repeats(b, a)) return repeated(evaluator, b, a.as_int());
+  if (op == "%" && a.is(Kind::kString)) return Value::string(format_percent(a.as_string(), b));
+  refuse(op, a, b);
+}
+
+Value negate(const Value& value) {
+  if (value.is(Kind::kFloat)) return Value::real(-value.as_real());
+  if (value.is_whole()) return whole_arithmetic("-", 0, value.as_int());
+  if (value.is(Kind::kUndefined)) throw Fault{value.why_undefined(), "", ""};
+  throw Fault{cat("a value of type ", type_name(value), " has no sign"), "", ""};
+}
+
+Value get_item(const Value& value, const Value& key) {
+  switch (value.kind()) {
+    case Kind::kUndefined:
+      throw Fault{value.why_undefined(), "", "test it before: {% if x is defined %}"};
+    case Kind::kDict:
+      if (const Value* found = value.as_dict().find(key)) return *found;
+      break;
+    case Kind::kList:
+    case Kind::kTuple:
+      if (key.is_whole()) {
+        int64_t index = key.as_int();
+        if (resolve_index(index, static_cast<int64_t>(value.items().size())))
+          return value.items()[static_cast<size_t>(index)];
+      }
+      break;
+    case Kind::kString:
+      if (key.is_whole()) {
+        int64_t index = key.as_int();
+        const std::string_view text = value.as_string();
+        if (resolve_index(index, character_count(text))) {
+          const std::string_view rest = text.substr(byte_of_character(text, index));
+          return Value::string(std::string(rest.substr(0, byte_of_character(rest, 1))));
+        }
+      }
+      break;
+    default:
+      break;
+  }
+  if (key.is(Kind::kString)) {
+    const bool fields = value.is(Kind::kNamespace) || value.is(Kind::kLoop);
+    const Value found =
+        fields ? get_attribute(value, key.as_string()) : find_method(value, key.as_string());
+    if (!found.is(Kind::kUndefined)) return found;
+  }
+  return Value::undefined(cat("a value of type ", type_name(value), " has no item ", to_repr(key)));
+}
+
+Value get_slice(const Value& value, const Value& start, const Value& stop, const Value& step) {
+  if (value.is(Kind::kUndefined)) throw Fault{value.why_undefined(), "", ""};
+  if (!value.is_sequence() && !value.is(Kind::kString))
+    throw Fault{cat("a value of type ", type_name(value), " has no slices"), "", ""};
+  const int64_t by = step.is(Kind::kNone) ? 1 : step.is_whole() ? step.as_int() : 0;
+  if (by == 0) throw Fault{"the step of a slice must be a whole number other than 0", "", ""};
+  const int64_t size = length(value);
+  const int64_t from = slice_bound(start, size, by, by < 0 ? size - 1 : 0);
+  const int64_t to = slice_bound(stop, size, by, by < 0 ? -1 : size);
+  if (value.is(Kind::kString) && by == 1) {
+    const std::string& text = value.as_string();
+    const size_t begin = byte_of_character(text, from);
+    return Value::string(from >= to ? "" : text.substr(begin, byte_of_character(text, to) - begin));
+  }
+  const List all = iterate(value);
+  List items;
+  for (int64_t i = from; by > 0 ? i < to : i > to;) {
+    items.push_back(all[static_cast<size_t>(i)]);
+    if (__builtin_add_overflow(i, by, &i)) break;
+  }
+  if (value.is(Kind::kList)) return Value::list(std::move(items));
+  if (value.is(Kind::kTuple)) return Value::tuple(std::move(items));
+  std::string text;
+  for (const Value& one : items) text += one.as_string();
+  return Value::string(std::move(text));
+}
+
+Value get_path(const Value& value, const Value& path, const Value* other) {
+  if (path.is_whole()) return get_item(value, path);
+  if (!path.is(Kind::kString))
+    throw Fault{cat("an attribute is a name, not a value of type ", type_name(path)), "", ""};
+  Value at = value;
+  for (const std::string& part : split(path.as_string(), '.')) {
+    int64_t index = 0;
+    const auto end = std::from_chars(part.data(), part.data() + part.size(), index);
+    const bool number = end.ec == std::errc() && end.ptr == part.data() + part.size();
+    at = get_item(at, number ? Value::integer(index) : Value::string(part));
+    if (at.is(Kind::kUndefined) && other != nullptr) at = *other;
+  }
+  return at;
+}
+
+}  // namespace levanter::text::jinja

@@ -1,0 +1,350 @@
+// Texts as Python's str sees them: characters, blanks, case, quoting.
+#include "text/jinja/strings.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include <utf8proc.h>
+
+#include "base/strings.h"
+#include "text/jinja/value.h"
+#include "text/utf8.h"
+
+namespace levanter::text::jinja {
+namespace {
+
+/// Calls fn(scalar, bytes) for each character; a broken byte is U+FFFD.
+template <class Fn>
+void each_character(std::string_view text, Fn&& fn) {
+  for (size_t at = 0; at < text.size();) {
+    uint32_t scalar = 0;
+    int size = read_scalar(text, at, scalar);
+    if (size == 0) {
+      scalar = 0xFFFD;
+      size = 1;
+    }
+    fn(scalar, text.substr(at, static_cast<size_t>(size)));
+    at += static_cast<size_t>(size);
+  }
+}
+
+utf8proc_category_t category(uint32_t scalar) {
+  return utf8proc_category(static_cast<utf8proc_int32_t>(scalar));
+}
+
+bool is_blank(uint32_t c) {
+  return (c >= 0x9 && c <= 0xD) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
+         c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+         c == 0x205F || c == 0x3000;
+}
+
+void append_upper(std::string& out, uint32_t scalar) {
+  if (scalar == 0xDF) {
+    out += "SS";
+  } else {
+    append_scalar(out,
+                  static_cast<uint32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(scalar))));
+  }
+}
+
+void append_lower(std::string& out, uint32_t scalar) {
+  append_scalar(out,
+                static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(scalar))));
+}
+
+bool is_cased(uint32_t scalar) {
+  return is_kind(scalar, CharacterKind::kUpper) || is_kind(scalar, CharacterKind::kLower);
+}
+
+/// The text less the characters at its ends for which `drop` holds.
+template <class Drop>
+std::string_view strip_if(std::string_view text, Side side, Drop&& drop) {
+  uint32_t scalar = 0;
+  while (side != Side::kRight && !text.empty()) {
+    const int size = read_scalar(text, 0, scalar);
+    if (size == 0 || !drop(scalar)) break;
+    text.remove_prefix(static_cast<size_t>(size));
+  }
+  while (side != Side::kLeft && !text.empty()) {
+    size_t at = text.size() - 1;
+    while (at > 0 && text.size() - at < 4 && (static_cast<uint8_t>(text[at]) & 0xC0) == 0x80) --at;
+    const int size = read_scalar(text, at, scalar);
+    if (size == 0 || at + static_cast<size_t>(size) != text.size() || !drop(scalar)) break;
+    text.remove_suffix(static_cast<size_t>(size));
+  }
+  return text;
+}
+
+}  // namespace
+
+void check_text_size(size_t bytes) {
+  if (bytes > kMaxText)
+    throw Fault{cat("the template makes a text of more than ", format_bytes(kMaxText)), "", ""};
+}
+
+std::vector<std::string_view> characters_of(std::string_view text) {
+  std::vector<std::string_view> out;
+  each_character(text, [&](uint32_t, std::string_view bytes) { out.push_back(bytes); });
+  return out;
+}
+
+int64_t character_count(std::string_view text) {
+  return std::count_if(text.begin(), text.end(),
+                       [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; });
+}
+
+size_t byte_of_character(std::string_view text, int64_t index) {
+  size_t at = 0;
+  for (; at < text.size(); ++at)
+    if ((static_cast<uint8_t>(text[at]) & 0xC0) != 0x80 && index-- == 0) break;
+  return at;
+}
+
+std::string_view strip(std::string_view text, Side side) { return strip_if(text, side, is_blank); }
+
+std::string_view strip(std::string_view text, std::string_view characters, Side side) {
+  std::vector<uint32_t> set;
+  each_character(characters, [&](uint32_t scalar, std::string_view) { set.push_back(scalar); });
+  return strip_if(text, side, [&](uint32_t scalar) {
+    return std::find(set.begin(), set.end(), scalar) != set.end();
+  });
+}
+
+std::string to_upper(std::string_view text) {
+  std::string out;
+  each_character(text, [&](uint32_t scalar, std::string_view) { append_upper(out, scalar); });
+  return out;
+}
+
+std::string to_lower(std::string_view text) {
+  std::string out;
+  each_character(text, [&](uint32_t scalar, std::string_view) { append_lower(out, scalar); });
+  return out;
+}
+
+std::string capitalize(std::string_view text) {
+  std::string out;
+  bool first = true;
+  each_character(text, [&](uint32_t scalar, std::string_view) {
+    first ? append_upper(out, scalar) : append_lower(out, scalar);
+    first = false;
+  });
+  return out;
+}
+
+std::string title_letters(std::string_view text) {
+  std::string out;
+  bool inside = false;
+  each_character(text, [&](uint32_t scalar, std::string_view) {
+    inside ? append_lower(out, scalar) : append_upper(out, scalar);
+    inside = is_cased(scalar);
+  });
+  return out;
+}
+
+std::string title_words(std::string_view text) {
+  std::string out;
+  bool inside = false;
+  each_character(text, [&](uint32_t scalar, std::string_view) {
+    inside ? append_lower(out, scalar) : append_upper(out, scalar);
+    inside = !is_blank(scalar) && scalar != '-' && scalar != '(' && scalar != '{' &&
+             scalar != '[' && scalar != '<';
+  });
+  return out;
+}
+
+bool is_kind(uint32_t scalar, CharacterKind kind) {
+  const utf8proc_category_t c = category(scalar);
+  const bool letter = c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO;
+  switch (kind) {
+    case CharacterKind::kLetter:
+      return letter;
+    case CharacterKind::kDecimal:
+      return c == UTF8PROC_CATEGORY_ND;
+    case CharacterKind::kBlank:
+      return is_blank(scalar);
+    case CharacterKind::kUpper:
+      return c == UTF8PROC_CATEGORY_LU || c == UTF8PROC_CATEGORY_LT;
+    case CharacterKind::kLower:
+      return c == UTF8PROC_CATEGORY_LL;
+    case CharacterKind::kWord:
+      return letter || scalar == '_' || (c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO);
+    default:
+      return scalar == ' ' || (c != UTF8PROC_CATEGORY_CN && c < UTF8PROC_CATEGORY_ZS);
+  }
+}
+
+bool all_of_kind(std::string_view text, CharacterKind kind) {
+  bool all = !text.empty();
+  each_character(text, [&](uint32_t scalar, std::string_view) { all &= is_kind(scalar, kind); });
+  return all;
+}
+
+std::vector<std::string> split_blanks(std::string_view text, int64_t most, bool from_right) {
+  std::vector<std::pair<size_t, size_t>> words;  // begin and end of each
+  bool inside = false;
+  each_character(text, [&](uint32_t scalar, std::string_view bytes) {
+    const auto at = static_cast<size_t>(bytes.data() - text.data());
+    const bool word = !is_blank(scalar);
+    if (word && !inside) words.emplace_back(at, at);
+    if (word) words.back().second = at + bytes.size();
+    inside = word;
+  });
+  // The piece beyond the last cut keeps the blanks inside it and at its far end.
+  const size_t cuts = most < 0 ? words.size() : static_cast<size_t>(most);
+  if (words.size() > cuts && from_right) {
+    const size_t joined = words.size() - cuts;
+    words.erase(words.begin(), words.begin() + static_cast<ptrdiff_t>(joined - 1));
+    words.front().first = 0;
+  } else if (words.size() > cuts) {
+    words.resize(cuts + 1);
+    words.back().second = text.size();
+  }
+  std::vector<std::string> out;
+  for (const auto& [begin, end] : words) out.emplace_back(text.substr(begin, end - begin));
+  return out;
+}
+
+std::vector<std::string> split_at(std::string_view text, std::string_view separator, int64_t most,
+                                  bool from_right) {
+  std::vector<std::string> out;
+  while (most < 0 || static_cast<int64_t>(out.size()) < most) {
+    const size_t at = from_right ? text.rfind(separator) : text.find(separator);
+    if (at == std::string_view::npos) break;
+    if (from_right) {
+      out.emplace_back(text.substr(at + separator.size()));
+      text = text.substr(0, at);
+    } else {
+      out.emplace_back(text.substr(0, at));
+      text.remove_prefix(at + separator.size());
+    }
+  }
+  out.emplace_back(text);
+  if (from_right) std::reverse(out.begin(), out.end());
+  return out;
+}
+
+std::vector<std::string> split_lines(std::string_view text) {
+  std::vector<std::string> out;
+  size_t begin = 0;
+  bool after_return = false;
+  each_character(text, [&](uint32_t c, std::string_view bytes) {
+    const auto at = static_cast<size_t>(bytes.data() - text.data());
+    if (c == '\n' && after_return) {
+      begin = at + 1;
+    } else if ((c >= 0xA && c <= 0xD) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 ||
+               c == 0x2029) {
+      out.emplace_back(text.substr(begin, at - begin));
+      begin = at + bytes.size();
+    }
+    after_return = c == '\r';
+  });
+  if (begin < text.size()) out.emplace_back(text.substr(begin));
+  return out;
+}
+
+std::string replace(std::string_view text, std::string_view old, std::string_view fresh,
+                    int64_t most) {
+  std::string out;
+  if (old.empty()) {  // before every character and at the end
+    int64_t done = 0;
+    each_character(text, [&](uint32_t, std::string_view bytes) {
+      if (most < 0 || done++ < most) out += fresh;
+      out += bytes;
+      check_text_size(out.size());
+    });
+    if (most < 0 || done < most) out += fresh;
+    return out;
+  }
+  for (; most != 0; --most) {
+    const size_t at = text.find(old);
+    if (at == std::string_view::npos) break;
+    out += text.substr(0, at);
+    out += fresh;
+    check_text_size(out.size());
+    text.remove_prefix(at + old.size());
+  }
+  return out += text;
+}
+
+int64_t count_of(std::string_view text, std::string_view part) {
+  if (part.empty()) return character_count(text) + 1;
+  int64_t count = 0;
+  for (size_t at = 0; (at = text.find(part, at)) != std::string_view::npos; at += part.size())
+    ++count;
+  return count;
+}
+
+std::string repeat(std::string_view text, int64_t times) {
+  std::string out;
+  if (times <= 0 || text.empty()) return out;
+  check_text_size(static_cast<uint64_t>(times) > kMaxText
+                      ? kMaxText + 1
+                      : static_cast<size_t>(times) * text.size());
+  for (int64_t i = 0; i < times; ++i) out += text;
+  return out;
+}
+
+void append_quoted(std::string& out, std::string_view text) {
+  const bool twice =
+      text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos;
+  const char mark = twice ? '"' : '\'';
+  out += mark;
+  each_character(text, [&](uint32_t c, std::string_view bytes) {
+    char escape[16];
+    if (c == '\\' || c == static_cast<uint32_t>(mark)) {
+      out += {'\\', static_cast<char>(c)};
+    } else if (c == '\n' || c == '\r' || c == '\t') {
+      out += c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
+    } else if (is_kind(c, CharacterKind::kPrintable)) {
+      out += bytes;
+    } else {
+      std::snprintf(escape, sizeof escape,
+                    c < 0x100     ? "\\x%02x"
+                    : c < 0x10000 ? "\\u%04x"
+                                  : "\\U%08x",
+                    c);
+      out += escape;
+    }
+  });
+  out += mark;
+}
+
+std::string escape_html(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      case '"':
+        out += "&#34;";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
+int64_t word_count(std::string_view text) {
+  int64_t count = 0;
+  bool inside = false;
+  each_character(text, [&](uint32_t scalar, std::string_view) {
+    const bool word = is_kind(scalar, CharacterKind::kWord);
+    count += word && !inside;
+    inside = word;
+  });
+  return count;
+}
+
+}  // namespace levanter::text::jinja

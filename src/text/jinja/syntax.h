@@ -1,0 +1,85 @@
+// A template as a tree: expressions and statements.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "text/jinja/value.h"
+
+namespace levanter::text::jinja {
+
+struct Expression;
+using ExpressionPtr = std::unique_ptr<Expression>;
+
+enum class ExpressionKind : uint8_t {
+  kConstant,
+  kName,
+  kList,       ///< parts
+  kTuple,      ///< parts
+  kDict,       ///< keys and values in turn
+  kAttribute,  ///< parts[0].name
+  kItem,       ///< parts[0][parts[1]]
+  kSlice,      ///< parts[0][parts[1]:parts[2]:parts[3]], absent ones null
+  kCall,       ///< parts[0](parts[1]..., named)
+  kFilter,     ///< parts[0] | name(parts[1]..., named); no parts[0] in {% filter %}
+  kTest,       ///< parts[0] is name(parts[1]..., named)
+  kUnary,      ///< name: - + not
+  kBinary,     ///< name: + - * / // % ** ~ and or
+  kCompare,    ///< parts[0] names[0] parts[1] names[1] parts[2] ...
+  kCondition,  ///< parts[0] if parts[1] else parts[2], which may be null
+};
+
+struct Expression {
+  ExpressionKind kind;
+  int line;
+  std::string name;
+  Value constant;
+  std::vector<ExpressionPtr> parts;
+  std::vector<std::string> names;  ///< operators of kCompare
+  std::vector<std::pair<std::string, ExpressionPtr>> named;
+  int depth = 1;  ///< levels of the tree from here
+};
+
+struct Statement;
+using Block = std::vector<std::unique_ptr<Statement>>;
+
+enum class StatementKind : uint8_t {
+  kText,        ///< text
+  kPrint,       ///< value
+  kIf,          ///< value, body, other
+  kFor,         ///< target in value if condition: body, else other
+  kSet,         ///< target = value
+  kSetBlock,    ///< target = body, filtered by value where there is one
+  kMacro,       ///< text is the name; parameters, body
+  kCall,        ///< value is the call; parameters, body
+  kFilter,      ///< value is the chain of filters; body
+  kWith,        ///< parameters are the names and their values; body
+  kGeneration,  ///< body
+  kBreak,
+  kContinue,
+};
+
+struct Statement {
+  StatementKind kind;
+  int line;
+  std::string text;
+  ExpressionPtr target, value, condition;
+  std::vector<std::pair<std::string, ExpressionPtr>>
+      parameters;  ///< default null where there is none
+  Block body, other;
+};
+
+/// The tree of a template.
+/// error  Fault naming the line and the construct: one that is not supported, or not closed
+Block parse(std::string_view source);
+
+/// The names of all filters and tests; their meaning is in builtins.h.
+bool has_filter(std::string_view name);
+bool has_test(std::string_view name);
+std::vector<std::string> filter_names();
+std::vector<std::string> test_names();
+
+}  // namespace levanter::text::jinja

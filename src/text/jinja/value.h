@@ -1,0 +1,164 @@
+// The values of a template: Python's, as far as templates see them. Only namespaces can change.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace levanter::text::jinja {
+
+class Value;
+struct Dict;
+struct Function;
+struct LoopState;
+using List = std::vector<Value>;
+
+/// What goes wrong in a template, before its place is known.
+struct Fault {
+  std::string message;
+  std::string allowed;
+  std::string hint;
+  int line = 0;  ///< 0 until the node that failed fills it in
+};
+
+/// The longest text that a template may make, and the deepest nesting of its lists and dicts.
+inline constexpr size_t kMaxText = size_t{256} << 20;
+inline constexpr int kMaxValueDepth = 200;
+
+/// One value, cheap to copy: what is large is shared and never changes.
+class Value final {
+ public:
+  enum class Kind : uint8_t {
+    kUndefined,
+    kNone,
+    kBool,
+    kInt,
+    kFloat,
+    kString,
+    kList,
+    kTuple,
+    kDict,
+    kNamespace,
+    kFunction,
+    kLoop,
+  };
+
+  Value() = default;  ///< undefined, without a name
+  /// `what` completes an error: "'tools' is undefined".
+  static Value undefined(std::string what);
+  static Value none() { return Value(Kind::kNone); }
+  static Value boolean(bool value);
+  static Value integer(int64_t value);
+  static Value real(double value);
+  /// error  Fault when it is longer than kMaxText
+  static Value string(std::string value);
+  /// error  Fault when the items are nested deeper than kMaxValueDepth
+  static Value list(List items) { return sequence(Kind::kList, std::move(items)); }
+  static Value tuple(List items) { return sequence(Kind::kTuple, std::move(items)); }
+  static Value dict(Dict items);
+  static Value name_space(std::shared_ptr<Dict> items);
+  static Value function(Function function);
+  static Value loop(std::shared_ptr<LoopState> state);
+
+  Kind kind() const { return kind_; }
+  bool is(Kind kind) const { return kind_ == kind; }
+  bool is_sequence() const { return is(Kind::kList) || is(Kind::kTuple); }
+  bool is_number() const { return is(Kind::kBool) || is(Kind::kInt) || is(Kind::kFloat); }
+  bool is_whole() const { return is(Kind::kBool) || is(Kind::kInt); }
+
+  bool as_bool() const { return whole_ != 0; }
+  int64_t as_int() const { return whole_; }
+  double as_real() const { return is(Kind::kFloat) ? real_ : static_cast<double>(whole_); }
+  const std::string& as_string() const { return object<std::string>(); }
+  const List& items() const { return object<List>(); }
+  const Dict& as_dict() const { return object<Dict>(); }
+  Dict& as_namespace() const { return const_cast<Dict&>(object<Dict>()); }
+  const Function& as_function() const { return object<Function>(); }
+  LoopState& as_loop() const { return const_cast<LoopState&>(object<LoopState>()); }
+  /// What an error says of an undefined value.
+  std::string why_undefined() const;
+  /// Levels of lists and dicts, 0 for what is neither.
+  int depth() const { return depth_; }
+  /// Whether both are the very same object.
+  bool same_as(const Value& other) const;
+
+ private:
+  explicit Value(Kind kind) : kind_(kind) {}
+  static Value sequence(Kind kind, List items);
+  template <class T>
+  const T& object() const {
+    return *static_cast<const T*>(object_.get());
+  }
+
+  Kind kind_ = Kind::kUndefined;
+  int depth_ = 0;
+  union {
+    int64_t whole_ = 0;
+    double real_;
+  };
+  std::shared_ptr<const void> object_;
+};
+
+/// Keys and values in the order of their insertion.
+struct Dict {
+  std::vector<std::pair<Value, Value>> entries;
+
+  const Value* find(std::string_view key) const;
+  const Value* find(const Value& key) const;
+  void set(const Value& key, Value value);
+};
+
+/// What a function is called with.
+struct Arguments {
+  List positional;
+  std::vector<std::pair<std::string, Value>> named;
+
+  /// The argument at `place` or of that name; nullptr when it was not given.
+  const Value* find(size_t place, std::string_view name) const;
+  /// The argument, or `other` where it was not given.
+  Value get(size_t place, std::string_view name, Value other) const;
+  /// The argument, which must be given to `what`.
+  const Value& need(size_t place, std::string_view name, std::string_view what) const;
+  /// Refuses arguments of `what` beyond these names.
+  void allow(std::string_view what, std::initializer_list<std::string_view> names) const;
+};
+
+class Evaluator;
+struct Function {
+  std::string name;
+  std::function<Value(Evaluator&, const Arguments&)> call;
+};
+
+/// A loop that runs: what `loop` gives.
+struct LoopState {
+  std::shared_ptr<const List> items;
+  size_t index = 0;
+  Value changed;  ///< what loop.changed saw last
+  bool has_changed = false;
+};
+
+/// Python's name of the value's type: "str", "list", "NoneType".
+std::string_view type_name(const Value& value);
+bool truth(const Value& value);
+/// Python's str(): as {{ }} prints it.
+std::string to_text(const Value& value);
+/// Python's repr(): as it stands inside a printed list.
+std::string to_repr(const Value& value);
+/// Python's repr of a float: 1.0, 0.1, 1e-05, 1e+16.
+std::string real_text(double value);
+bool equal(const Value& a, const Value& b);
+/// Negative, 0 or positive. error Fault for values without an order, naming `op`.
+int compare(const Value& a, const Value& b, std::string_view op);
+/// Whether `item` is in a list, the keys of a dict, or a text.
+bool contains(const Value& container, const Value& item);
+/// The items that a loop over the value visits. error Fault for what can't be looped over.
+List iterate(const Value& value);
+/// Items, keys or characters. error Fault for what has no length.
+int64_t length(const Value& value);
+
+}  // namespace levanter::text::jinja
