@@ -10,7 +10,7 @@
 
 #include "base/files.h"
 #include "base/strings.h"
-#include "data/text_file.h"
+#include "support/read_all.h"
 #include "support/fault.h"
 #include "support/sha256.h"
 #include "support/shared_data.h"
@@ -24,7 +24,7 @@ namespace {
 
 std::vector<Json> json_lines(const std::string& path) {
   std::vector<Json> out;
-  for (const std::string& line : split(data::read_text_file(path, "test"), '\n'))
+  for (const std::string& line : split(testing::read_all(path), '\n'))
     if (!line.empty()) out.push_back(Json::parse(line));
   return out;
 }
