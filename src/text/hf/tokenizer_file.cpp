@@ -1,4 +1,4 @@
-// A tokenizer.json read into plain structs; the only file that sees simdjson.
+// A tokenizer.json read into plain structs.
 #include "text/hf/tokenizer_file.h"
 
 #include <simdjson.h>
