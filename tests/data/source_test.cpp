@@ -1,6 +1,9 @@
 // Records of text, JSON lines and JSON files, where they stand, and files that are cut or too long.
 #include "data/source.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 
 #include <chrono>
@@ -142,6 +145,25 @@ TEST_CASE("a record names its file and line", "[data]") {
   const auto record = reader.next();
   REQUIRE(record);
   CHECK(record->origin() == folder / "a.jsonl" + ":2");
+}
+
+TEST_CASE("the standard input is read by what it begins with", "[data]") {
+  const TemporaryFolder folder;
+  const auto of = [&](std::string_view content) {
+    write_file_atomic(folder / "in", content);
+    const int before = ::dup(STDIN_FILENO);
+    const int file = ::open((folder / "in").c_str(), O_RDONLY);
+    ::dup2(file, STDIN_FILENO);
+    const Records found = records("-");
+    ::dup2(before, STDIN_FILENO);
+    ::close(file);
+    ::close(before);
+    return found;
+  };
+  CHECK(of("{\"a\": 1}\n{}\n") == Records{"1 {\"a\": 1}", "2 {}"});
+  CHECK(of(gzip("[1,\n2]")) == Records{"1 1", "2 2"});
+  CHECK(of(zstd("words\n\nand more")) == Records{"1 words\n\nand more"});
+  CHECK(of("").empty());
 }
 
 TEST_CASE("real shards give all their records", "[data]") {

@@ -410,8 +410,9 @@ Value Evaluator::call_macro(const Statement& statement, const ScopePtr& scope,
                     " arguments, not ", arguments.positional.size()),
                 "", ""};
   for (const auto& [name, value] : arguments.named) {
-    const bool known = std::any_of(parameters.begin(), parameters.end(),
-                                   [&](const auto& parameter) { return parameter.first == name; });
+    const bool known = std::any_of(
+        parameters.begin(), parameters.end(),
+        [&known_name = name](const auto& parameter) { return parameter.first == known_name; });
     if (name == "caller") {
       scope_->set(name, value);
     } else if (!known) {

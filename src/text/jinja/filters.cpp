@@ -47,8 +47,8 @@ Value default_value(Evaluator&, const Value& input, const Arguments& a) {
 }
 
 Value tojson(Evaluator& evaluator, const Value& input, const Arguments& a) {
-  a.allow("the filter tojson", {"indent", "ensure_ascii", "separators", "sort_keys"});
-  const Value indent = a.get(0, "indent", Value::none());
+  a.allow("the filter tojson", {"ensure_ascii", "indent", "separators", "sort_keys"});
+  const Value indent = a.get(1, "indent", Value::none());
   const Value separators = a.get(2, "separators", Value::none());
   const int64_t width =
       indent.is(Kind::kNone) ? -1 : std::clamp<int64_t>(whole(indent, "tojson"), 0, 100);
@@ -58,7 +58,7 @@ Value tojson(Evaluator& evaluator, const Value& input, const Arguments& a) {
     key = to_text(separators.items()[1]);
   }
   std::string out = to_json(input, static_cast<int>(width),
-                            truth(a.get(1, "ensure_ascii", Value::boolean(false))),
+                            truth(a.get(0, "ensure_ascii", Value::boolean(false))),
                             truth(a.get(3, "sort_keys", Value::boolean(false))), item, key);
   evaluator.spend(out.size() / 16);
   return Value::string(std::move(out));
@@ -115,7 +115,9 @@ Value round_number(Evaluator&, const Value& input, const Arguments& a) {
     }
     const double unit = std::pow(10.0, static_cast<double>(-precision));
     const double rounded = std::nearbyint(value / unit) * unit;
-    return input.is_whole() ? Value::integer(static_cast<int64_t>(rounded)) : Value::real(rounded);
+    const bool fits = std::abs(rounded) < 9e18;
+    return input.is_whole() && fits ? Value::integer(static_cast<int64_t>(rounded))
+                                    : Value::real(rounded);
   }
   if (method != "ceil" && method != "floor")
     throw Fault{cat("the filter \"round\" has no method ", quote(method)), "common, ceil, floor",

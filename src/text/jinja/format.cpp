@@ -1,6 +1,7 @@
 // Python's two ways to put values into a text: text % values and text.format(...).
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 
 #include "base/strings.h"
@@ -46,6 +47,7 @@ std::string body_of(const Value& value, const Spec& spec) {
   std::string pattern = "%";
   if (spec.sign == '+' || spec.sign == ' ') pattern += spec.sign;
   if (spec.type == 'd' || spec.type == 'i' || spec.type == 'x' || spec.type == 'X') {
+    if (std::isnan(value.as_real())) throw Fault{"nan is no whole number", "", ""};
     const long long whole = value.is_whole()
                                 ? value.as_int()
                                 : static_cast<long long>(std::clamp(value.as_real(), -9e18, 9e18));

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Builds the fuzz targets of tests/fuzz with clang's libFuzzer and runs each for so many seconds
+# (300 by default): scripts/fuzz.sh [SECONDS [TARGET...]]
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+cd "$root"
+
+seconds=${1:-300}
+targets=("${@:2}")
+[ ${#targets[@]} -gt 0 ] || targets=(template json_lines)
+install_packages build fuzz
+
+# What the targets need of the program.
+sources=(src/base/{error,files,strings}.cpp src/data/{decompress,json_fields,source}.cpp
+  src/text/{chat_template,utf8}.cpp src/text/jinja/*.cpp)
+export FLAGS="-std=c++20 -gline-tables-only -O1 -Isrc -I. -fsanitize=address,undefined,fuzzer-no-link
+  -fno-sanitize-recover=undefined"
+
+folder=build-fuzz
+mkdir -p "$folder"
+say "building the fuzz targets in $folder"
+objects=()
+stale=()
+for source in "${sources[@]}"; do
+  object=$folder/$(tr / _ <<<"${source%.cpp}").o
+  objects+=("$object")
+  if [ ! -e "$object" ] || [ -n "$(find "$source" src -newer "$object" \( -path "$source" -o -name '*.h' \))" ]; then
+    stale+=("$source" "$object")
+  fi
+done
+# shellcheck disable=SC2016
+[ ${#stale[@]} -eq 0 ] || printf '%s\0' "${stale[@]}" |
+  xargs -0 -n 2 -P "$(nproc)" sh -c 'exec clang++-14 $FLAGS -c "$0" -o "$1"'
+
+for target in "${targets[@]}"; do
+  # shellcheck disable=SC2086
+  clang++-14 $FLAGS -fsanitize=fuzzer "tests/fuzz/${target}_fuzz.cpp" "${objects[@]}" \
+    -lsimdjson -lutf8proc -lzstd -lz -o "$folder/${target}_fuzz"
+  mkdir -p "$folder/corpus-$target"
+  # Seeds: the small templates of the golden file, or lines of it.
+  if [ -z "$(ls -A "$folder/corpus-$target")" ]; then
+    split -l 1 -a 4 tests/golden/jinja.jsonl "$folder/corpus-$target/seed-"
+    if [ "$target" = template ]; then
+      sed -i -E 's/^\{"template": "(.*)", "(text|fails)": .*/\1/; s/\\"/"/g; s/\\n/ /g' \
+        "$folder/corpus-$target"/seed-*
+    fi
+  fi
+  say "fuzzing $target for $seconds seconds"
+  "$folder/${target}_fuzz" -max_total_time="$seconds" -timeout=30 -rss_limit_mb=4096 -max_len=4096 \
+    -print_final_stats=1 -artifact_prefix="$folder/$target-" "$folder/corpus-$target" \
+    > "$folder/$target.log" 2>&1 || {
+    tail -40 "$folder/$target.log" >&2
+    fail "the target $target failed; what it was given is in $folder"
+  }
+  grep -E '^stat::number_of_executed_units' "$folder/$target.log" >&2
+done
+echo "fuzz: ${#targets[@]} targets, 0 faults"
