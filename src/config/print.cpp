@@ -47,14 +47,20 @@ bool left_out(const Type& type, const void* object) {
   return element == Kind::kString || element == Kind::kPath;
 }
 
+void put(Value& table, std::string key, Value value) {
+  Value::Member& member = table.members.emplace_back();
+  member.key = std::move(key);
+  member.value = std::move(value);
+}
+
 Value table_value(const Type& type, const void* object) {
   Value out;
   if (type.kind == Kind::kChoice)
-    out.members.push_back({"type", {}, string_value(static_cast<const AnyChoice*>(object)->type)});
+    put(out, "type", string_value(static_cast<const AnyChoice*>(object)->type));
   const Fields fields = fields_of(type, object);
   for (const Field& field : fields.list())
     if (!left_out(*field.type, field.value))
-      out.members.push_back({field.key, {}, to_value(*field.type, field.value)});
+      put(out, field.key, to_value(*field.type, field.value));
   return out;
 }
 
@@ -103,9 +109,8 @@ Value to_value(const Type& type, const void* object) {
       return sequence_value(type, object);
     case Kind::kMap:
       for (size_t i = 0; i < type.size(object); ++i)
-        out.members.push_back({*type.key(object, i),
-                               {},
-                               to_value(type.element(), type.at(const_cast<void*>(object), i))});
+        put(out, *type.key(object, i),
+            to_value(type.element(), type.at(const_cast<void*>(object), i)));
       return out;
     case Kind::kStruct:
     case Kind::kChoice:
