@@ -2,7 +2,6 @@
 #include <catch2/catch.hpp>
 
 #include <signal.h>
-#include <time.h>
 
 #include <nlohmann/json.hpp>
 
@@ -22,17 +21,6 @@ size_t count(const std::string& text, const std::string& part) {
   size_t n = 0;
   for (size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++n;
   return n;
-}
-
-/// Waits until the file is longer than `bytes`; false when it never is.
-bool wait_for(const std::string& path, int64_t bytes) {
-  constexpr timespec kPause{0, 5'000'000};
-  constexpr int kPauses = 6000;  // half a minute
-  for (int i = 0; i < kPauses; ++i) {
-    if (path_exists(path) && file_size(path) > bytes) return true;
-    ::nanosleep(&kPause, nullptr);
-  }
-  return false;
 }
 
 }  // namespace
@@ -118,7 +106,7 @@ TEST_CASE("a signal ends the run after its step with a checkpoint, and it goes o
     const SmallRun run;
     Program program({"train", "--config", run / "run.toml", "--trainer.num_train_steps=1000000",
                      "--trainer.steps_per_eval=1000000"});
-    REQUIRE(wait_for(run / "logs/run/metrics.jsonl", 0));
+    REQUIRE(wait_for_growth(run / "logs/run/metrics.jsonl", 0));
     program.signal(number);
     const Ended ended = program.wait();
     CHECK(ended.code == kRequeue);

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/random.h"
@@ -135,6 +136,16 @@ std::string SmallRun::shorten(std::string text) const {
   for (size_t at = 0; (at = text.find(path(), at)) != std::string::npos;)
     text.replace(at, path().size(), "<folder>");
   return text;
+}
+
+bool wait_for_growth(const std::string& path, int64_t bytes) {
+  constexpr timespec kPause{0, 5'000'000};
+  constexpr int kPauses = 6000;  // half a minute
+  for (int i = 0; i < kPauses; ++i) {
+    if (path_exists(path) && file_size(path) > bytes) return true;
+    ::nanosleep(&kPause, nullptr);
+  }
+  return false;
 }
 
 std::string snapshot(const std::string& folder) {

@@ -64,6 +64,9 @@ class SmallRun final {
   TemporaryFolder folder_;
 };
 
+/// Waits until a file is longer than `bytes`; false when it is not within half a minute.
+bool wait_for_growth(const std::string& path, int64_t bytes);
+
 /// Path and content of every file below a folder, but for lock files, in one text: equal texts are
 /// equal folders.
 std::string snapshot(const std::string& folder);

@@ -262,20 +262,21 @@ TEST_CASE("two processes may not train one run", "[train]") {
 TEST_CASE("stopped by a signal and resumed, a run ends with the bits of one never stopped",
           "[train]") {
   const TinyRun run;
-  const int64_t steps = 150;
+  const int64_t steps = 600;
   const std::string plain = cat("num_train_steps = ", steps, "\nthreads = 2\n");
   const std::string straight = run.config_file("straight", plain, kDropout),
                     stopped = run.config_file("stopped", plain, kDropout);
   REQUIRE(start(run, straight).wait().code == 0);
-  const double time = steps_time(run, "straight");
+  const std::string metrics = run.folder / "runs/stopped/metrics.jsonl";
   int stops = 0;
   Ended ended;
   for (int i = 0; i < 3; ++i) {
+    const int64_t before = path_exists(metrics) ? file_size(metrics) : 0;
     Program process = start(run, stopped);
-    sleep_seconds(0.05 + time / 5);
+    REQUIRE(wait_for_growth(metrics, before));  // it trains
     process.signal(SIGTERM);
     ended = process.wait();
-    if (ended.code != 75) break;  // it was done, or not yet training
+    if (ended.code != 75) break;  // it was done
     ++stops;
     CHECK(find_latest(run.folder / "runs/stopped/checkpoints").checkpoint->step() < steps);
   }
