@@ -1,9 +1,11 @@
 // Every config of the tree is parsed, traced and planned, without its data.
 #include <catch2/catch.hpp>
 
+#include "base/files.h"
 #include "base/strings.h"
 #include "device/backends.h"
 #include "support/golden.h"
+#include "text/chat_template.h"
 #include "train/setup.h"
 
 using namespace levanter;
@@ -13,14 +15,19 @@ namespace {
 /// A vocabulary for the configs that take the text's.
 constexpr int kSomeVocab = 100;
 
-void collect(const std::string& folder, std::vector<std::string>& files) {
+void collect(const std::string& folder, std::string_view ending, std::vector<std::string>& files) {
   for (const std::string& name : list_directory(folder)) {
     const std::string path = join_path(folder, name);
-    if (is_directory(path))
-      collect(path, files);
-    else
-      files.push_back(path);
+    if (is_directory(path)) collect(path, ending, files);
+    if (path.ends_with(ending)) files.push_back(path);
   }
+}
+
+/// The files below configs/ whose names end so.
+std::vector<std::string> files_of_tree(std::string_view ending) {
+  std::vector<std::string> files;
+  collect(cat(LEVANTER_SOURCE_ROOT, "/configs"), ending, files);
+  return files;
 }
 
 TrainConfig load(const std::string& path) {
@@ -33,13 +40,11 @@ TrainConfig load(const std::string& path) {
 }  // namespace
 
 TEST_CASE("every config of the tree is parsed, traced and planned without its data", "[configs]") {
-  std::vector<std::string> files;
-  collect(cat(LEVANTER_SOURCE_ROOT, "/configs"), files);
+  const std::vector<std::string> files = files_of_tree(".toml");
   REQUIRE(files.size() >= 4);
   const auto backend = device::make_backend("cpu", 1);
   for (const std::string& path : files) {
     INFO(path);
-    REQUIRE(path.ends_with(".toml"));
     const TrainConfig config = load(path);
     const int64_t vocab = train::vocab_size(config, nullptr);
     const train::CompiledStep step(train::step_options(config, vocab, 0), *backend);
@@ -52,12 +57,19 @@ TEST_CASE("every config of the tree is parsed, traced and planned without its da
 }
 
 TEST_CASE("a config that is printed is the same config", "[configs]") {
-  std::vector<std::string> files;
-  collect(cat(LEVANTER_SOURCE_ROOT, "/configs"), files);
-  for (const std::string& path : files) {
+  for (const std::string& path : files_of_tree(".toml")) {
     INFO(path);
     const TrainConfig config = load(path);
     const TrainConfig again = parse_train_config(print_config(config), path);
     CHECK(print_config(again) == print_config(config));
+  }
+}
+
+TEST_CASE("every chat template of the tree is read and tells the assistant's words", "[configs]") {
+  const std::vector<std::string> files = files_of_tree(".jinja");
+  REQUIRE(!files.empty());
+  for (const std::string& path : files) {
+    INFO(path);
+    CHECK(text::ChatTemplate(read_file(path), path).has_generation());
   }
 }

@@ -35,8 +35,8 @@ CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
   CacheIdentity identity;
   identity.vocab_size = tokenizer.vocab_size();
   identity.weighted = format.weighted();
-  identity.facts = {{"tokenizer", cat(tokenizer.name(), " ", checksum_of(tokenizer.serialise()))},
-                    {"format", format.facts()},
+  identity.facts = {{"tokenizer", cat(tokenizer.name(), " ", checksum_of(tokenizer.identity()))},
+                    {"format", format.facts(rules)},
                     {"bos", !rules.enforce_bos   ? "the tokenizer's"
                             : *rules.enforce_bos ? "enforced"
                                                  : "none"},

@@ -104,8 +104,9 @@ class BatchReader final {
   std::thread thread_;
 };
 
-/// What a batch became: documents up to the first that failed.
+/// What a batch became: the documents of all records up to the first that failed.
 struct Encoded {
+  int64_t records = 0;
   std::vector<Document> documents;
   std::exception_ptr failure;
 };
@@ -114,22 +115,26 @@ Encoded encode(const RawBatch& batch, std::span<const std::string> files,
                std::span<const std::unique_ptr<Format>> formats, ThreadPool& pool) {
   const auto count = static_cast<int64_t>(batch.items.size());
   Encoded out;
-  out.documents.resize(batch.items.size());
+  std::vector<std::vector<Document>> made(batch.items.size());
   std::mutex mutex;
   int64_t failed = count;
   pool.parallel_for(count, [&](int64_t index, int worker) {
     const RawBatch::Item& item = batch.items[static_cast<size_t>(index)];
     const std::string_view bytes(batch.bytes);
     try {
-      out.documents[static_cast<size_t>(index)] = formats[static_cast<size_t>(worker)]->document(
+      formats[static_cast<size_t>(worker)]->add(
           {{bytes.substr(item.begin, item.end - item.begin), files[item.file], item.line},
-           item.is_json});
+           item.is_json},
+          made[static_cast<size_t>(index)]);
     } catch (...) {
       const std::lock_guard lock(mutex);
       if (index < failed) failed = index, out.failure = std::current_exception();
     }
   });
-  out.documents.resize(static_cast<size_t>(failed));
+  out.records = failed;
+  made.resize(static_cast<size_t>(failed));
+  for (std::vector<Document>& documents : made)
+    std::move(documents.begin(), documents.end(), std::back_inserter(out.documents));
   if (!out.failure) out.failure = batch.failure;
   return out;
 }
@@ -147,9 +152,8 @@ EncodeStatus encode_files(std::span<const std::string> files, int64_t first_reco
   for (bool last = false; !last;) {
     const RawBatch batch = reader.next();
     const Encoded encoded = encode(batch, files, formats, pool);
-    const auto records = static_cast<int64_t>(encoded.documents.size());
-    sink(encoded.documents, records);
-    status.records += records;
+    sink(encoded.documents, encoded.records);
+    status.records += encoded.records;
     status.text_bytes += static_cast<int64_t>(batch.bytes.size());
     for (const Document& document : encoded.documents) {
       status.documents += document.tokens.empty() ? 0 : 1;

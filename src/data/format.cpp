@@ -15,6 +15,23 @@ std::vector<int32_t> DocumentRules::whole(text::NamedText text) const {
   return ids;
 }
 
+Document DocumentRules::answered(std::string_view prompt, std::string_view answer,
+                                 std::string_view origin, float prompt_weight) const {
+  const std::optional<int32_t> eos = tokenizer->eos_id();
+  DocumentRules before = *this;
+  before.enforce_eos = false;
+  Document document;
+  document.tokens = before.whole({prompt, origin});
+  // What the tokenizer itself puts behind a text belongs behind the answer only.
+  if (eos && !document.tokens.empty() && document.tokens.back() == *eos) document.tokens.pop_back();
+  document.weights.assign(document.tokens.size(), prompt_weight);
+  std::vector<int32_t> ids = tokenizer->encode({answer, origin});
+  if (enforce_eos && eos && (ids.empty() || ids.back() != *eos)) ids.push_back(*eos);
+  document.tokens.insert(document.tokens.end(), ids.begin(), ids.end());
+  document.weights.resize(document.tokens.size(), 1.0f);
+  return document;
+}
+
 std::shared_ptr<const FormatConfig> default_format() {
   config::Choice<FormatConfig> choice;
   return {static_cast<FormatConfig*>(choice.value.release()),

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "config/fields.h"
 #include "data/source.h"
@@ -32,14 +33,19 @@ struct DocumentRules {
   /// The ids of a whole text, with what the tokenizer puts around it, then BOS and EOS as enforced;
   /// neither twice, and neither where the tokenizer has none.
   std::vector<int32_t> whole(text::NamedText text) const;
+  /// A prompt and what follows it, tokenised apart so that no token lies across the border: BOS
+  /// before the one, EOS behind the other. Targets in the prompt weigh `prompt_weight`, others 1.
+  Document answered(std::string_view prompt, std::string_view answer, std::string_view origin,
+                    float prompt_weight) const;
 };
 
 /// Turns records into documents. It serves one thread at a time.
 class Format {
  public:
   virtual ~Format() = default;
+  /// Appends the documents of a record, most often one.
   /// error  kData at FILE:LINE for a record that is no such document
-  virtual Document document(const FormatRecord& record) = 0;
+  virtual void add(const FormatRecord& record, std::vector<Document>& documents) = 0;
   /// Pieces of text that were not UTF-8 and were replaced so far.
   virtual int64_t replaced() const { return 0; }
 };
@@ -52,8 +58,8 @@ namespace levanter {
 struct FormatConfig : config::Choosable {
   /// Whether documents have weights.
   virtual bool weighted() const { return false; }
-  /// Everything of the config that decides the tokens, in one line.
-  virtual std::string facts() const = 0;
+  /// Everything that decides the tokens beside the tokenizer, in one line.
+  virtual std::string facts(const data::DocumentRules& rules) const = 0;
   virtual std::unique_ptr<data::Format> make(const data::DocumentRules& rules) const = 0;
   /// The text of a record alone, for a tokenizer whose vocabulary comes from the texts; nothing
   /// where the format has more than text.

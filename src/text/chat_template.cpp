@@ -111,7 +111,7 @@ std::optional<std::string> find_chat_template(std::string_view tokenizer_config,
   const auto found = config.find("chat_template");
   if (found == config.end() || found->is_null()) return std::nullopt;
   if (found->is_string()) return found->get<std::string>();
-  const std::string wanted(name.empty() ? "default" : name);
+  const std::string wanted(name.empty() ? "default" : name);  // of which there may be none
   std::vector<std::string> names;
   if (found->is_array()) {
     for (const auto& entry : *found) {
@@ -126,6 +126,7 @@ std::optional<std::string> find_chat_template(std::string_view tokenizer_config,
     throw Error(ErrorKind::kData, "\"chat_template\" is of an unknown form")
         .at(std::string(origin))
         .allowed("a text, or a list of {\"name\": ..., \"template\": ...}");
+  if (name.empty()) return std::nullopt;
   throw Error(ErrorKind::kData, cat("there is no chat template ", quote(wanted)))
       .at(std::string(origin))
       .allowed(join(names, ", "));

@@ -9,13 +9,9 @@
 #include <string_view>
 #include <vector>
 
-namespace levanter::text {
+#include "text/tokenizer.h"
 
-/// A range of bytes.
-struct ByteSpan {
-  size_t begin = 0, end = 0;
-  bool operator==(const ByteSpan&) const = default;
-};
+namespace levanter::text {
 
 /// A rendered template.
 struct Rendered {
@@ -35,7 +31,8 @@ class ChatTemplate final {
 
   /// The text for these variables, a JSON object. Rendering is Jinja's with trim_blocks and
   /// lstrip_blocks, as Hugging Face's apply_chat_template sets them.
-  ///   now_seconds  what strftime_now sees, seconds since 1970 in UTC; nothing for the clock
+  ///   now_seconds  what strftime_now sees, seconds since 1970 in UTC; nothing where there is no
+  ///                date, so that strftime_now is an error
   /// error  kData naming ORIGIN:LINE: what the template itself refuses by raise_exception, an
   ///        undefined value used, types that don't go together, too much work or text
   Rendered render(std::string_view variables_json,

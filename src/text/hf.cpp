@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "text/hf/added_tokens.h"
+#include "text/hf/alignment.h"
 #include "text/hf/bpe.h"
 #include "text/hf/decoder.h"
 #include "text/hf/normalizer.h"
@@ -33,9 +34,21 @@ class HfTokenizer final : public Tokenizer {
   std::vector<int32_t> add_special(std::vector<int32_t> ids) const override {
     return post_processor_.apply(std::move(ids));
   }
+  std::optional<std::string> chat_template() const override {
+    if (source_.chat_template.empty()) return std::nullopt;
+    return source_.chat_template;
+  }
   std::string serialise() const override { return write_source(source_); }
+  std::string identity() const override {
+    Source source = source_;
+    source.chat_template.clear();
+    return write_source(source);
+  }
 
-  std::vector<int32_t> encode(NamedText text) const override;
+  std::vector<int32_t> encode(NamedText text) const override {
+    return encode_segments(text, [](const Segment&) {});
+  }
+  MarkedIds encode_marked(NamedText text, std::span<const ByteSpan> spans) const override;
   std::string decode(std::span<const int32_t> ids, Special special) const override;
   int64_t byte_length(int32_t id) const override {
     check_id(id);
@@ -47,6 +60,7 @@ class HfTokenizer final : public Tokenizer {
 
  private:
   struct Run;
+  struct Segment;
 
   void add_tokens(std::vector<AddedToken> added);
   void make_model(const TokenizerFile& file);
@@ -64,6 +78,12 @@ class HfTokenizer final : public Tokenizer {
   void check_id(int32_t id) const {
     if (id < 0 || id >= vocab_size()) throw_unknown_id(id, vocab_size());
   }
+  std::vector<ByteSpan> places_of(std::string_view text, std::span<const int32_t> ids,
+                                  std::span<ByteSpan> spans) const;
+  /// What the token stands for in normalized text; "" for an unknown one.
+  std::string surface(int32_t id) const;
+  template <class OnSegment>
+  std::vector<int32_t> encode_segments(NamedText text, OnSegment on_segment) const;
   void encode_text(std::string_view text, bool first, Run& run) const;
   void encode_normalized(std::string_view text, bool first, Run& run) const;
   template <KnownPattern kPattern>
@@ -79,8 +99,10 @@ class HfTokenizer final : public Tokenizer {
   PostProcessor post_processor_;
   Decoder decoder_;
   std::unique_ptr<Model> model_;
-  const Bpe* bpe_ = nullptr;  ///< the model, where pieces are bytes
-  TokenTable raw_;            ///< the bytes of every id, where the decoder only joins these
+  const Bpe* bpe_ = nullptr;     ///< the model, where pieces are bytes
+  TokenTable raw_;               ///< the bytes of every id, where the decoder only joins these
+  std::string prefix_, suffix_;  ///< what the model's tokens have before or behind their text
+  std::optional<int32_t> unknown_;
   mutable WordCaches caches_;
 };
 
@@ -88,6 +110,13 @@ class HfTokenizer final : public Tokenizer {
 struct HfTokenizer::Run {
   WordCache& cache;
   Ids ids{};
+};
+
+/// A part of the text that was encoded apart from the others.
+struct HfTokenizer::Segment {
+  ByteSpan place;
+  size_t ids_end;  ///< of all ids so far
+  bool is_token;   ///< it is an added token
 };
 
 HfTokenizer::HfTokenizer(Source source, TokenizerFile file)
@@ -124,31 +153,32 @@ void HfTokenizer::make_model(const TokenizerFile& file) {
   if (type == "Unigram") {
     const int64_t id = options.integer("unk_id", -1);
     if (id >= vocabulary_.size()) options.throw_wrong("unk_id", "the id of a token, or null");
-    model_ = std::make_unique<Unigram>(
-        vocabulary_, file.scores, id < 0 ? std::nullopt : std::optional(static_cast<int32_t>(id)),
-        options.flag("byte_fallback", false));
+    if (id >= 0) unknown_ = static_cast<int32_t>(id);
+    model_ = std::make_unique<Unigram>(vocabulary_, file.scores, unknown_,
+                                       options.flag("byte_fallback", false));
     return;
   }
-  const std::optional<int32_t> unknown = model_id(options.text_or("unk_token", ""));
-  if (type == "WordPiece")
+  unknown_ = model_id(options.text_or("unk_token", ""));
+  if (type == "WordPiece") {
+    prefix_ = options.text_or("continuing_subword_prefix", "##");
     model_ = std::make_unique<WordPiece>(
-        vocabulary_, unknown, options.text_or("continuing_subword_prefix", "##"),
+        vocabulary_, unknown_, prefix_,
         static_cast<size_t>(options.integer("max_input_chars_per_word", 100)));
-  else if (type == "WordLevel")
-    model_ = std::make_unique<WordLevel>(vocabulary_, unknown);
-  else
+  } else if (type == "WordLevel") {
+    model_ = std::make_unique<WordLevel>(vocabulary_, unknown_);
+  } else
     options.throw_unknown("model", "BPE, Unigram, WordLevel, WordPiece");
 }
 
 void HfTokenizer::make_bpe(const TokenizerFile& file) {
   const Value& options = file.model;
   BpeOptions bpe;
-  bpe.unknown = model_id(options.text_or("unk_token", ""));
+  bpe.unknown = unknown_ = model_id(options.text_or("unk_token", ""));
   bpe.fuse_unknown = options.flag("fuse_unk", false);
   bpe.byte_fallback = options.flag("byte_fallback", false);
   bpe.ignore_merges = options.flag("ignore_merges", false);
-  bpe.prefix = options.text_or("continuing_subword_prefix", "");
-  bpe.suffix = options.text_or("end_of_word_suffix", "");
+  bpe.prefix = prefix_ = options.text_or("continuing_subword_prefix", "");
+  bpe.suffix = suffix_ = options.text_or("end_of_word_suffix", "");
   bpe.bytes = pre_tokenizer_.ends_in_bytes() && bpe.prefix.empty() && bpe.suffix.empty() &&
               Bpe::has_all_bytes(vocabulary_);
   if (bpe.bytes) pre_tokenizer_.keep_bytes();
@@ -180,7 +210,8 @@ std::optional<int32_t> HfTokenizer::id_of(const std::optional<std::string>& name
   return model_id(*name);
 }
 
-std::vector<int32_t> HfTokenizer::encode(NamedText text) const {
+template <class OnSegment>
+std::vector<int32_t> HfTokenizer::encode_segments(NamedText text, OnSegment on_segment) const {
   const std::string_view content = text.content;
   if (const size_t bad = first_invalid_utf8(content); bad < content.size())
     throw_not_utf8(text, bad);
@@ -190,11 +221,80 @@ std::vector<int32_t> HfTokenizer::encode(NamedText text) const {
   AddedTokenFinder::Found token;
   for (size_t at = 0; at < content.size();) {
     const size_t begin = in_text_.find(content, at, token);
-    if (begin > at) encode_text(content.substr(at, begin - at), at == 0, run);
-    if (token.id >= 0) run.ids.push(token.id);
-    at = token.id >= 0 ? token.end : content.size();
+    if (begin > at) {
+      encode_text(content.substr(at, begin - at), at == 0, run);
+      on_segment(Segment{{at, begin}, run.ids.size(), false});
+    }
+    at = content.size();
+    if (token.id < 0) break;
+    run.ids.push(token.id);
+    on_segment(Segment{{begin, token.end}, run.ids.size(), true});
+    at = token.end;
   }
   return run.ids.take();
+}
+
+MarkedIds HfTokenizer::encode_marked(NamedText text, std::span<const ByteSpan> spans) const {
+  std::vector<Segment> segments;
+  MarkedIds out;
+  out.ids = encode_segments(text, [&](const Segment& segment) { segments.push_back(segment); });
+  out.marked.resize(out.ids.size());
+  size_t ids_begin = 0;
+  for (const Segment& segment : segments) {
+    // Spans are in order, so those before this segment are never looked at again.
+    while (!spans.empty() && spans[0].end <= segment.place.begin) spans = spans.subspan(1);
+    const std::string_view part =
+        text.content.substr(segment.place.begin, segment.place.end - segment.place.begin);
+    std::vector<ByteSpan> inside;
+    for (const ByteSpan& span : spans) {
+      if (span.begin >= segment.place.end) break;
+      if (span.begin == span.end) continue;
+      inside.push_back({std::max(span.begin, segment.place.begin) - segment.place.begin,
+                        std::min(span.end, segment.place.end) - segment.place.begin});
+    }
+    const std::span ids(out.ids.data() + ids_begin, segment.ids_end - ids_begin);
+    if (!inside.empty()) {
+      std::vector<ByteSpan> places{{0, part.size()}};
+      if (!segment.is_token) places = places_of(part, ids, inside);
+      for (size_t i = 0, span = 0; i < ids.size(); ++i) {
+        while (span < inside.size() && inside[span].end <= places[i].begin) ++span;
+        out.marked[ids_begin + i] = span < inside.size() && touches(places[i], inside[span]);
+      }
+    }
+    ids_begin = segment.ids_end;
+  }
+  return out;
+}
+
+/// Where in the normalized form of a text its ids lie; spans of the text become spans of that.
+std::vector<ByteSpan> HfTokenizer::places_of(std::string_view text, std::span<const int32_t> ids,
+                                             std::span<ByteSpan> spans) const {
+  std::string room;
+  const std::string_view normalized = normalizer_.apply(text, room);
+  if (normalized != text)
+    for (ByteSpan& span : spans)
+      span = normalized_span(text, span, normalized, [this](std::string_view beginning) {
+        std::string its_room;
+        return std::string(normalizer_.apply(beginning, its_room));
+      });
+  std::vector<std::string> surfaces;
+  for (const int32_t id : ids) surfaces.push_back(surface(id));
+  return align(normalized, surfaces);
+}
+
+std::string HfTokenizer::surface(int32_t id) const {
+  if (id == unknown_) return "";
+  std::string_view name = token(id);
+  if (roles_[static_cast<size_t>(id)] != Role::kModel) return std::string(name);
+  if (pre_tokenizer_.ends_in_bytes()) {
+    std::string bytes;
+    append_token_bytes(name, bytes);
+    return bytes;
+  }
+  if (const int byte = fallback_byte(name); byte >= 0) return std::string(1, char(byte));
+  if (!prefix_.empty() && name.starts_with(prefix_)) name.remove_prefix(prefix_.size());
+  if (!suffix_.empty() && name.ends_with(suffix_)) name.remove_suffix(suffix_.size());
+  return std::string(name);
 }
 
 void HfTokenizer::encode_text(std::string_view text, bool first, Run& run) const {

@@ -50,6 +50,24 @@ std::unique_ptr<const Tokenizer> open_tokenizer(const std::string& name_or_path)
   return hf::open(name_or_path);
 }
 
+// For tokenizers whose tokens do not depend on their neighbours: the parts, one by one.
+MarkedIds Tokenizer::encode_marked(NamedText text, std::span<const ByteSpan> spans) const {
+  MarkedIds out;
+  const auto add = [&](size_t begin, size_t end, bool marked) {
+    const std::vector<int32_t> ids = encode({text.content.substr(begin, end - begin), text.origin});
+    out.ids.insert(out.ids.end(), ids.begin(), ids.end());
+    out.marked.resize(out.ids.size(), marked);
+  };
+  size_t done = 0;
+  for (const ByteSpan& span : spans) {
+    add(done, span.begin, false);
+    add(span.begin, span.end, true);
+    done = span.end;
+  }
+  add(done, text.content.size(), false);
+  return out;
+}
+
 std::vector<int32_t> byte_lengths(const Tokenizer& tokenizer) {
   std::vector<int32_t> lengths(static_cast<size_t>(tokenizer.vocab_size()));
   for (size_t id = 0; id < lengths.size(); ++id)

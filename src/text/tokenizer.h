@@ -19,6 +19,18 @@ struct NamedText {
   std::string_view origin;
 };
 
+/// A range of bytes.
+struct ByteSpan {
+  size_t begin = 0, end = 0;
+  bool operator==(const ByteSpan&) const = default;
+};
+
+/// Ids, and for each whether it stands for a part of what was asked for.
+struct MarkedIds {
+  std::vector<int32_t> ids;
+  std::vector<bool> marked;
+};
+
 /// Whether decoding writes special tokens, such as "<|endoftext|>", or leaves them out.
 enum class Special { kWrite, kSkip };
 
@@ -33,6 +45,9 @@ class Tokenizer {
   /// The ids of a text, nothing added to it; special tokens that stand in the text are recognised.
   /// error  kData when the text can't be expressed, naming the byte and line of `text.origin`
   virtual std::vector<int32_t> encode(NamedText text) const = 0;
+  /// The same ids, marked where they stand for a byte of one of the spans.
+  ///   spans  of the text, each empty or within it, in order, none reaching into the next
+  virtual MarkedIds encode_marked(NamedText text, std::span<const ByteSpan> spans) const;
   /// The text that the ids stand for. Those whose tokens are bytes give bytes, which need not be
   /// UTF-8; "hf" gives U+FFFD for what is none, as Hugging Face does.
   /// error  kData for an id outside the vocabulary
@@ -46,9 +61,13 @@ class Tokenizer {
   virtual std::optional<int32_t> eos_id() const { return std::nullopt; }
   /// The ids of a whole text with what the tokenizer itself puts around it, such as BOS.
   virtual std::vector<int32_t> add_special(std::vector<int32_t> ids) const { return ids; }
+  /// The template that writes chats as this tokenizer's model knows them, where there is one.
+  virtual std::optional<std::string> chat_template() const { return std::nullopt; }
   /// JSON text from which load_tokenizer makes an equal tokenizer; equal tokenizers give equal
   /// texts.
   virtual std::string serialise() const = 0;
+  /// All that decides ids, as a text: what serialise gives, without the template of chats.
+  virtual std::string identity() const { return serialise(); }
 };
 
 /// A kind of tokenizer.

@@ -67,6 +67,38 @@ TEST_CASE("a damaged, missing or foreign cache is refused", "[commands]") {
   CHECK(damaged.err.find("checksum") != std::string::npos);
 }
 
+TEST_CASE("chats are cached by the template that stands beside the config", "[commands]") {
+  const std::string chats = shared_data("chat/chat-200.jsonl.gz");
+  if (chats.empty()) {
+    WARN("skipped: the shared data are absent");
+    return;
+  }
+  const SmallRun run;
+  const Ended made =
+      run({"cache", "inspect", "--config", cat(LEVANTER_SOURCE_ROOT, "/configs/data/chat.toml"),
+           "--data.cache_dir=cache", "--json", "--documents=1",
+           cat("--data.tokenizer.path=", shared_data("tokenizers/qwen3")),
+           cat("--data.components.chats.train=['", chats, "']")});
+  INFO(made.err);
+  REQUIRE(made.code == 0);
+  const auto shown = nlohmann::json::parse(made.out);
+  const std::vector<int32_t> ids = shown["ids"];
+  const std::vector<float> weights = shown["loss_weights"];
+  REQUIRE(ids.size() == weights.size());
+  // Learned is what stands from behind "assistant\n" to <|im_end|>, which Qwen3 has as a token.
+  constexpr int32_t kStart = 151644, kEnd = 151645, kAssistant = 77091;
+  bool assistant = false;
+  size_t ends = 0;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const bool head = i < 3 || ids[i] == kStart || ids[i - 1] == kStart || ids[i - 2] == kStart;
+    if (i >= 2 && ids[i - 2] == kStart) assistant = ids[i - 1] == kAssistant;
+    INFO("token " << i);
+    CHECK(weights[i] == (assistant && !head && !(ids[i - 1] == kEnd) ? 1.0f : 0.0f));
+    ends += ids[i] == kEnd && weights[i] == 1 ? 1 : 0;
+  }
+  CHECK(ends >= 2);
+}
+
 TEST_CASE("a mixture of real texts is cached with the tokens that are known of it, and trained on",
           "[commands]") {
   const std::string counts = shared_data("tokens/gpt2/large-texts.json");

@@ -446,7 +446,7 @@ TEST_CASE("all instruction sets give the same bits", "[kernels]") {
       std::vector<float> p(other.begin(), other.begin() + size), m(p), v(p);
       for (float& value : v) value *= value;
       kernels.adamw(p.data(), m.data(), v.data(), other.data(), size,
-                    {1e-3f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.3f, 0.2f, 1.0f});
+                    {1e-3f, 0.9f, 0.95f, 0.1f, 0.05f, 1e-8f, 0.1f, 0.3f, 0.2f, 1.0f});
       all.insert(all.end(), p.begin(), p.end());
     }
     return all;

@@ -248,7 +248,10 @@ TEST_CASE("attention's cost counts the pairs that mask and window leave", "[ops]
   const auto flops = [](bool causal, int64_t window) {
     Graph graph;
     const NamedArray q = input(graph, {DType::f32, kQ}, 0), k = input(graph, {DType::f32, kK}, 1);
-    const NamedArray o = attention(q, k, k, {.causal = causal, .window = window});
+    AttentionOptions options;
+    options.causal = causal;
+    options.window = window;
+    const NamedArray o = attention(q, k, k, options);
     const Node& node = graph.node(o.value().node);
     return node.op->cost(node, graph.input_types(node)).flops;
   };

@@ -17,7 +17,7 @@ struct PrebuiltConfig final : FormatConfig {
       "the key of the weights, one for each id: how much it counts as a target; none: 1 each");
   }
   bool weighted() const override { return loss_weights_key.has_value(); }
-  std::string facts() const override {
+  std::string facts(const DocumentRules&) const override {
     return cat("ids at ", input_ids_key, ", weights at ", loss_weights_key.value_or("none"));
   }
   std::unique_ptr<Format> make(const DocumentRules& rules) const override;
@@ -28,16 +28,22 @@ class PrebuiltFormat final : public Format {
   PrebuiltFormat(const PrebuiltConfig& config, const DocumentRules& rules)
       : config_(config), largest_(rules.tokenizer->vocab_size() - 1) {}
 
-  Document document(const FormatRecord& record) override {
+  void add(const FormatRecord& record, std::vector<Document>& documents) override {
     fields_.parse(record.record);
     const std::vector<int64_t> ids = fields_.integers(config_.input_ids_key, 0, largest_);
     Document document;
     document.tokens.assign(ids.begin(), ids.end());
-    if (!config_.loss_weights_key) return document;
+    if (config_.loss_weights_key) document.weights = weights(record, ids.size());
+    documents.push_back(std::move(document));
+  }
+
+ private:
+  /// The record's weights for so many ids.
+  std::vector<float> weights(const FormatRecord& record, size_t size) {
     const std::vector<double> weights = fields_.numbers(*config_.loss_weights_key);
-    if (weights.size() != ids.size())
+    if (weights.size() != size)
       throw Error(ErrorKind::kData,
-                  cat("there are ", ids.size(), " ids and ", weights.size(), " weights"))
+                  cat("there are ", size, " ids and ", weights.size(), " weights"))
           .at(record.origin())
           .allowed("a weight for each id");
     for (const double weight : weights) {
@@ -45,12 +51,10 @@ class PrebuiltFormat final : public Format {
         throw Error(ErrorKind::kData, cat("the weight of a token is ", weight))
             .at(record.origin())
             .allowed("0 to 1e6");
-      document.weights.push_back(static_cast<float>(weight));
     }
-    return document;
+    return {weights.begin(), weights.end()};
   }
 
- private:
   const PrebuiltConfig config_;
   const int64_t largest_;
   JsonFields fields_;

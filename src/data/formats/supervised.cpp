@@ -17,40 +17,23 @@ struct SupervisedConfig final : FormatConfig {
     f("mask_inputs", mask_inputs, "whether the prompt's tokens have weight 0 as targets");
   }
   bool weighted() const override { return true; }
-  std::string facts() const override {
+  std::string facts(const DocumentRules&) const override {
     return cat("supervised ", input_field, " -> ", output_field, ", between ", quote(separate_with),
                mask_inputs ? ", inputs masked" : "");
   }
   std::unique_ptr<Format> make(const DocumentRules& rules) const override;
 };
 
-/// The two texts are tokenised apart, so that no token lies across the border.
 class SupervisedFormat final : public Format {
  public:
   SupervisedFormat(const SupervisedConfig& config, const DocumentRules& rules)
       : config_(config), rules_(rules) {}
 
-  Document document(const FormatRecord& record) override {
-    const std::string origin = record.origin();
+  void add(const FormatRecord& record, std::vector<Document>& documents) override {
     fields_.parse(record.record);
     const std::string prompt = cat(fields_.string(config_.input_field), config_.separate_with);
-    DocumentRules before = rules_;
-    before.enforce_eos = false;
-    Document document;
-    document.tokens = before.whole({prompt, origin});
-    const text::Tokenizer& tokenizer = *rules_.tokenizer;
-    // What the tokenizer itself puts behind a text belongs behind the answer only.
-    if (const auto eos = tokenizer.eos_id();
-        eos && !document.tokens.empty() && document.tokens.back() == *eos)
-      document.tokens.pop_back();
-    document.weights.assign(document.tokens.size(), config_.mask_inputs ? 0.0f : 1.0f);
-    std::vector<int32_t> answer = tokenizer.encode({fields_.string(config_.output_field), origin});
-    if (const auto eos = tokenizer.eos_id();
-        rules_.enforce_eos && eos && (answer.empty() || answer.back() != *eos))
-      answer.push_back(*eos);
-    document.tokens.insert(document.tokens.end(), answer.begin(), answer.end());
-    document.weights.resize(document.tokens.size(), 1.0f);
-    return document;
+    documents.push_back(rules_.answered(prompt, fields_.string(config_.output_field),
+                                        record.origin(), config_.mask_inputs ? 0.0f : 1.0f));
   }
 
  private:

@@ -19,7 +19,7 @@ struct TextConfig final : FormatConfig {
       "takes them as they are")
         .one_of({"replace", "refuse"});
   }
-  std::string facts() const override {
+  std::string facts(const DocumentRules&) const override {
     return cat("text at ", text_key, ", invalid UTF-8: ", invalid_utf8);
   }
   std::unique_ptr<Format> make(const DocumentRules& rules) const override;
@@ -36,13 +36,16 @@ class TextFormat final : public Format {
   TextFormat(const TextConfig& config, const DocumentRules& rules)
       : config_(config), rules_(rules), raw_(rules.tokenizer->name() == "bytes") {}
 
-  Document document(const FormatRecord& record) override {
+  void add(const FormatRecord& record, std::vector<Document>& documents) override {
     const std::string origin = record.origin();
     Record whole = record.record;
     if (record.is_json || !raw_) whole.content = mended(whole.content, origin);
-    if (!record.is_json) return {rules_.whole({whole.content, origin}), {}};
-    fields_.parse(whole);
-    return {rules_.whole({fields_.string(config_.text_key), origin}), {}};
+    std::string_view text = whole.content;
+    if (record.is_json) {
+      fields_.parse(whole);
+      text = fields_.string(config_.text_key);
+    }
+    documents.push_back({rules_.whole({text, origin}), {}});
   }
   int64_t replaced() const override { return replaced_; }
 

@@ -41,6 +41,8 @@ class Decoder final {
   bool byte_fallback_ = false;
 };
 
+/// The byte of a token such as "<0x0A>", or -1.
+int fallback_byte(std::string_view token);
 /// Appends the bytes that a byte-level token stands for: its own where a character is no byte's.
 void append_token_bytes(std::string_view token, std::string& out);
 /// The text with U+FFFD in place of each longest stretch that begins like a character and is none.

@@ -8,6 +8,7 @@
 
 #include "base/files.h"
 #include "base/strings.h"
+#include "text/chat_template.h"
 #include "text/hf/json.h"
 
 namespace levanter::text::hf {
@@ -103,6 +104,15 @@ std::string byte_level_json(const std::string& vocab, const std::string& merges,
              R"(,"merges":[)", list, "]}}");
 }
 
+/// The chat template of a folder: a file of its own, as newer ones have it, or in the config.
+std::string chat_template_of(const std::string& folder) {
+  if (const std::string path = find_file(folder, "chat_template.jinja"); !path.empty())
+    return read_content(path);
+  const std::string config = find_file(folder, "tokenizer_config.json");
+  if (config.empty()) return "";
+  return find_chat_template(read_content(config), config).value_or("");
+}
+
 [[noreturn]] void throw_nothing(const std::string& path) {
   throw Error(ErrorKind::kData,
               path_exists(path) ? "the folder holds no tokenizer" : "there is no such tokenizer")
@@ -170,6 +180,7 @@ Source read_source(const std::string& path) {
   source.more_added = added_json(files, json.empty() && model.empty());
   find_end_token(files, "bos_token", source.bos, source.bos_id);
   find_end_token(files, "eos_token", source.eos, source.eos_id);
+  source.chat_template = chat_template_of(folder);
   const bool named = source.bos || source.eos || source.bos_id || source.eos_id;
   if (source.origin == model && !named) source.bos = "<s>", source.eos = "</s>";
   return source;
@@ -179,6 +190,7 @@ std::string write_source(const Source& source) {
   std::string out(kHead);
   if (source.bos_id) out += cat(",\"bos_id\":", *source.bos_id);
   if (source.eos_id) out += cat(",\"eos_id\":", *source.eos_id);
+  if (!source.chat_template.empty()) out += cat(",\"chat_template\":", quote(source.chat_template));
   return cat(out, ",\"added\":", source.more_added, kBody, trim(source.json), "}");
 }
 
@@ -189,6 +201,7 @@ std::optional<Source> parse_source(std::string_view text) {
   Source source;
   source.origin = "the saved tokenizer";
   const Value head = parse_json(cat(text.substr(0, body), "}"), source.origin);
+  source.chat_template = head.text_or("chat_template", "");
   const std::string_view added = text.substr(0, body);
   constexpr std::string_view kAdded = R"(,"added":)";
   const size_t list = added.find(kAdded);

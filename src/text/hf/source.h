@@ -22,12 +22,13 @@ struct Source {
   /// The tokens that begin and end a document, by name or else by id.
   std::optional<std::string> bos, eos;
   std::optional<int32_t> bos_id, eos_id;
+  std::string chat_template = {};  ///< "" where there is none
 };
 
 /// Reads a folder (tokenizer.json, else vocab.json and merges.txt, else a SentencePiece *.model;
 /// each may have .gz behind its name; with tokenizer_config.json, special_tokens_map.json and
-/// generation_config.json where they are), or one of these files with the others beside it.
-/// error  kData when there is no such file, or it is broken
+/// generation_config.json, chat_template.jinja where they are), or one of these files with the
+/// others beside it. error  kData when there is no such file, or it is broken
 Source read_source(const std::string& path);
 
 /// The content of a file, gzip taken off.

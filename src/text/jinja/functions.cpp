@@ -70,13 +70,12 @@ Value time_text(const Arguments& arguments, std::optional<int64_t> now_seconds) 
   const Value format = arguments.need(0, "format", "strftime_now");
   if (!format.is(Kind::kString) || format.as_string().size() > 500)
     throw Fault{"strftime_now needs a format of at most 500 bytes", "", ""};
-  const std::time_t now = now_seconds ? static_cast<std::time_t>(*now_seconds) : std::time(nullptr);
+  if (!now_seconds)
+    throw Fault{"the template asks for the date, and there is none", "",
+                "set date = \"2024-07-26\", or another day"};
+  const auto now = static_cast<std::time_t>(*now_seconds);
   std::tm parts{};
-  if (now_seconds) {
-    ::gmtime_r(&now, &parts);
-  } else {
-    ::localtime_r(&now, &parts);
-  }
+  ::gmtime_r(&now, &parts);
   char buffer[4096];
   return Value::string(std::string(
       buffer, std::strftime(buffer, sizeof buffer, format.as_string().c_str(), &parts)));

@@ -4,6 +4,7 @@
 #include "data/format.h"
 #include "data/packing.h"
 #include "support/fault.h"
+#include "support/formats.h"
 #include "support/made_tokenizer.h"
 
 using namespace levanter;
@@ -14,23 +15,15 @@ namespace {
 
 using Ids = std::vector<int32_t>;
 
-std::unique_ptr<Format> supervised(const DocumentRules& rules) {
-  for (const FormatEntry* entry : formats::entries())
-    if (std::string_view(entry->name) == "supervised") {
-      const auto config = entry->make_config();
-      CHECK(static_cast<FormatConfig&>(*config).weighted());
-      return static_cast<FormatConfig&>(*config).make(rules);
-    }
-  return nullptr;
-}
+constexpr char kSupervised[] = "type = \"supervised\"";
 
 }  // namespace
 
 TEST_CASE("only the answer and its end are learned", "[data]") {
   const MadeTokenizer made(true);
-  const auto format = supervised({.tokenizer = &made});
-  const Document d =
-      format->document({{R"({"prompt": "ab", "response": "cd"})", "f.jsonl", 1}, true});
+  MadeFormat format(kSupervised, {.tokenizer = &made});
+  CHECK(format.config->weighted());
+  const Document d = format.document(R"({"prompt": "ab", "response": "cd"})");
   CHECK(d.tokens == Ids{256, 'a', 'b', 'c', 'd', 257});
   CHECK(d.weights == std::vector<float>{0, 0, 0, 1, 1, 1});
 
@@ -46,10 +39,9 @@ TEST_CASE("only the answer and its end are learned", "[data]") {
 
 TEST_CASE("a record without an answer is refused with its place", "[data]") {
   const MadeTokenizer made;
-  const auto format = supervised({.tokenizer = &made});
-  const std::string fault = failure_of(ErrorKind::kData, [&] {
-    format->document({{R"({"prompt": "ab", "answer": "cd"})", "f.jsonl", 12}, true});
-  });
+  MadeFormat format(kSupervised, {.tokenizer = &made});
+  const std::string fault = failure_of(
+      ErrorKind::kData, [&] { format.document(R"({"prompt": "ab", "answer": "cd"})", 12); });
   CHECK(fault.find("f.jsonl:12") != std::string::npos);
   CHECK(fault.find("\"response\"") != std::string::npos);
 }

@@ -3,6 +3,7 @@
 
 #include "data/format.h"
 #include "support/fault.h"
+#include "support/formats.h"
 #include "support/made_tokenizer.h"
 
 using namespace levanter;
@@ -14,8 +15,10 @@ namespace {
 using Ids = std::vector<int32_t>;
 
 std::vector<int32_t> ids_of(const DocumentRules& rules, std::string_view content, bool is_json) {
-  const auto format = default_format()->make(rules);
-  return format->document({{content, "f.jsonl", 7}, is_json}).tokens;
+  std::vector<Document> documents;
+  default_format()->make(rules)->add({{content, "f.jsonl", 7}, is_json}, documents);
+  REQUIRE(documents.size() == 1);
+  return documents[0].tokens;
 }
 
 }  // namespace
@@ -47,19 +50,14 @@ TEST_CASE("what is no UTF-8 is replaced and counted, or refused", "[data]") {
   const MadeTokenizer made;
   const DocumentRules rules{.tokenizer = &made, .enforce_eos = false};
   const auto format = default_format()->make(rules);
-  CHECK(format->document({{"a\xff!", "f.txt", 1}, false}).tokens ==
-        Ids{'a', 0xef, 0xbf, 0xbd, '!'});
-  CHECK(format->document({{"{\"text\": \"\xc3(\"}", "f.jsonl", 1}, true}).tokens ==
-        Ids{0xef, 0xbf, 0xbd, '('});
+  std::vector<Document> documents;
+  format->add({{"a\xff!", "f.txt", 1}, false}, documents);
+  format->add({{"{\"text\": \"\xc3(\"}", "f.jsonl", 1}, true}, documents);
+  CHECK(documents[0].tokens == Ids{'a', 0xef, 0xbf, 0xbd, '!'});
+  CHECK(documents[1].tokens == Ids{0xef, 0xbf, 0xbd, '('});
   CHECK(format->replaced() == 2);
-  config::Choice<FormatConfig> strict;
-  config::Fields fields;
-  strict->fields(fields);
-  for (const config::Field& field : fields.list())
-    if (std::string_view(field.key) == "invalid_utf8")
-      *static_cast<std::string*>(field.value) = "refuse";
-  const auto refusing = strict->make(rules);
+  const MadeFormat strict("type = \"text\"\ninvalid_utf8 = \"refuse\"", rules);
   CHECK(failure_of(ErrorKind::kData, [&] {
-          refusing->document({{"ab\xff", "f.txt", 1}, false});
+          strict.format->add({{"ab\xff", "f.txt", 1}, false}, documents);
         }).find("f.txt: byte 2 (line 1)") != std::string::npos);
 }

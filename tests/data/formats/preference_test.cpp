@@ -1,0 +1,71 @@
+// Format "preference": texts and chats, the answers that are asked for.
+#include <catch2/catch.hpp>
+
+#include "base/files.h"
+#include "support/fault.h"
+#include "support/formats.h"
+#include "support/made_tokenizer.h"
+#include "support/temporary_folder.h"
+
+using namespace levanter;
+using namespace levanter::data;
+using namespace levanter::testing;
+
+namespace {
+
+using Ids = std::vector<int32_t>;
+using Weights = std::vector<float>;
+
+constexpr char kTexts[] = R"({"prompt": "ab", "chosen": "c", "rejected": "de"})";
+constexpr char kChats[] = R"({"prompt": [{"role": "user", "content": "q"}],
+    "chosen": [{"role": "assistant", "content": "y"}],
+    "rejected": [{"role": "assistant", "content": "n"}]})";
+
+}  // namespace
+
+TEST_CASE("of two answers those that are asked for become documents", "[data]") {
+  const MadeTokenizer made;
+  MadeFormat chosen("type = \"preference\"", {.tokenizer = &made});
+  CHECK(chosen.document(kTexts).tokens == Ids{'a', 'b', 'c', 257});
+  CHECK(chosen.document(kTexts).weights == Weights{0, 0, 1, 1});
+  MadeFormat rejected("type = \"preference\"\nlearn = \"rejected\"", {.tokenizer = &made});
+  CHECK(rejected.document(kTexts).tokens == Ids{'a', 'b', 'd', 'e', 257});
+  MadeFormat both("type = \"preference\"\nlearn = \"both\"\nmask_user_turns = false",
+                  {.tokenizer = &made});
+  CHECK_FALSE(both.config->weighted());
+  const std::vector<Document> pair = both.documents(kTexts);
+  REQUIRE(pair.size() == 2);
+  CHECK(pair[0].tokens == chosen.document(kTexts).tokens);
+  CHECK(pair[1].tokens == rejected.document(kTexts).tokens);
+  CHECK(pair[0].weights.empty());
+}
+
+TEST_CASE("answers that are messages follow the prompt's messages", "[data]") {
+  const TemporaryFolder folder;
+  write_file_atomic(
+      folder / "t.jinja",
+      "{% for m in messages %}{{ m.role[0] }}{% generation %}{{ m.content if m.role == "
+      "'assistant' else '' }}{% endgeneration %}{{ m.content if m.role == 'user' else '' }}"
+      "{% endfor %}");
+  const MadeTokenizer made;
+  MadeFormat format(
+      cat("type = \"preference\"\nlearn = \"both\"\nchat_template = \"", folder / "t.jinja", "\""),
+      {.tokenizer = &made});
+  const std::vector<Document> pair = format.documents(kChats);
+  REQUIRE(pair.size() == 2);
+  CHECK(pair[0].tokens == Ids{'u', 'q', 'a', 'y'});
+  CHECK(pair[0].weights == Weights{0, 0, 0, 1});
+  CHECK(pair[1].tokens == Ids{'u', 'q', 'a', 'n'});
+}
+
+TEST_CASE("a record that lacks an answer is refused, also one that is not learned", "[data]") {
+  const MadeTokenizer made;
+  MadeFormat format("type = \"preference\"", {.tokenizer = &made});
+  const std::string fault = failure_of(
+      ErrorKind::kData, [&] { format.documents(R"({"prompt": "a", "chosen": "b"})", 3); });
+  CHECK(fault.find("f.jsonl:3") != std::string::npos);
+  CHECK(fault.find("\"rejected\"") != std::string::npos);
+  CHECK(failure_of(ErrorKind::kData, [&] {
+          format.documents(kChats, 4);
+        }).find("there is no chat template") != std::string::npos);
+}
