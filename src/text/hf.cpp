@@ -58,7 +58,7 @@ class HfTokenizer final : public Tokenizer {
     return id < 0 ? std::nullopt : std::optional(id);
   }
   std::string_view token(int32_t id) const {
-    if (roles_[static_cast<size_t>(id)] != Role::kModel) return added_.at(id);
+    if (roles_[static_cast<size_t>(id)] != Role::kModel) return added_.at(id).form;
     return vocabulary_.token(id);
   }
   void check_id(int32_t id) const {
@@ -71,8 +71,11 @@ class HfTokenizer final : public Tokenizer {
 
   Source source_;
   Vocabulary vocabulary_;
-  std::vector<Role> roles_;               ///< of every id
-  std::map<int32_t, std::string> added_;  ///< texts of the added ids
+  std::vector<Role> roles_;  ///< of every id
+  struct Added {
+    std::string content, form;  ///< as the file has it, as it is looked for and decoded
+  };
+  std::map<int32_t, Added> added_;
   AddedTokenFinder in_text_, in_normalized_;
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
@@ -163,20 +166,19 @@ void HfTokenizer::add_tokens(std::vector<AddedToken> added) {
     const auto index = static_cast<size_t>(token.id);
     if (index >= roles_.size()) roles_.resize(index + 1, Role::kModel);
     if (vocabulary_.size() <= token.id) vocabulary_.set(token.id, "");
-    if (!added_.emplace(token.id, token.content).second) continue;
-    roles_[index] = token.special ? Role::kSpecial : Role::kAdded;
     std::string room;
-    if (token.normalized)
-      in_normalized_.add(token, normalizer_.apply(token.content, room));
-    else
-      in_text_.add(token, token.content);
+    const std::string_view form =
+        token.normalized ? normalizer_.apply(token.content, room) : token.content;
+    if (!added_.emplace(token.id, Added{token.content, std::string(form)}).second) continue;
+    roles_[index] = token.special ? Role::kSpecial : Role::kAdded;
+    (token.normalized ? in_normalized_ : in_text_).add(token, form);
   }
 }
 
 std::optional<int32_t> HfTokenizer::id_of(const std::optional<std::string>& name) const {
   if (!name) return std::nullopt;
-  for (const auto& [id, content] : added_)
-    if (content == *name) return id;
+  for (const auto& [id, added] : added_)
+    if (added.content == *name) return id;
   return model_id(*name);
 }
 
@@ -243,8 +245,10 @@ void HfTokenizer::encode_normalized(std::string_view text, bool first, Run& run)
 }
 
 std::string HfTokenizer::decode(std::span<const int32_t> ids, Special special) const {
+  // As in Hugging Face's, a special token that the normalizer changes is not known for one.
   const auto skips = [&](int32_t id) {
-    return special == Special::kSkip && roles_[static_cast<size_t>(id)] == Role::kSpecial;
+    return special == Special::kSkip && roles_[static_cast<size_t>(id)] == Role::kSpecial &&
+           added_.at(id).form == added_.at(id).content;
   };
   if (decoder_.only_bytes()) {
     std::string bytes;

@@ -103,7 +103,8 @@ void check_large(const Tokenizer& tokenizer, const std::string& file) {
     tally.check(ids.size() == entry["n_tokens"] && digest(ids) == entry["sha256_u32le"],
                 cat(name, ": ", ids.size(), " ids"));
   };
-  for (const auto& [name, entry] : json::parse(content(file)).items()) {
+  const json expected = json::parse(content(file));
+  for (const auto& [name, entry] : expected.items()) {
     if (entry.contains("docs")) {
       for (const json& novel : entry["docs"]) check(novel["id"], novel, novels.at(novel["id"]));
       continue;
@@ -112,7 +113,8 @@ void check_large(const Tokenizer& tokenizer, const std::string& file) {
     const std::string text = content(cat("text/", name.substr(0, name.find('[')), ".gz"));
     const size_t bytes = entry["bytes"];
     REQUIRE(bytes <= text.size());
-    check(name, entry, std::string_view(text).substr(name.ends_with(":]") ? text.size() - bytes : 0, bytes));
+    check(name, entry,
+          std::string_view(text).substr(name.ends_with(":]") ? text.size() - bytes : 0, bytes));
   }
   tally.finish(35);
 }

@@ -5,64 +5,10 @@
 #include <pcre2.h>
 
 #include "base/strings.h"
+#include "text/hf/expression.h"
 
 namespace levanter::text::hf {
 namespace {
-
-/// The added characters of a class as ranges of a character class.
-std::string added_ranges(uint16_t wanted) {
-  constexpr char kDigits[] = "0123456789ABCDEF";
-  const auto escape = [&](uint32_t scalar) {
-    std::string hex;
-    for (int shift = 20; shift >= 0; shift -= 4) hex += kDigits[scalar >> shift & 15];
-    return cat("\\x{", hex, "}");
-  };
-  std::string out;
-  for (size_t i = 0; i < kAddedRangeCount; ++i)
-    if ((kAddedRanges[i].classes & wanted) != 0)
-      out += cat(escape(kAddedRanges[i].first), "-", escape(kAddedRanges[i].last));
-  return out;
-}
-
-/// An expression in the words of PCRE2: white space is that of Unicode, and letters, numbers and
-/// marks are those of CharClasses.
-std::string translate(std::string_view expression) {
-  struct Word {
-    std::string_view from;
-    std::string inside;  ///< of a character class
-    bool negated;
-  };
-  constexpr std::string_view kSpaces = R"(\p{Z}\t-\r\x{85})";
-  static const Word kWords[] = {
-      {R"(\s)", std::string(kSpaces), false},
-      {R"(\S)", std::string(kSpaces), true},
-      {R"(\p{L})", R"(\p{L})" + added_ranges(kLetter), false},
-      {R"(\p{Lo})", R"(\p{Lo})" + added_ranges(kLetter), false},
-      {R"(\p{N})", R"(\p{N})" + added_ranges(kNumber), false},
-      {R"(\p{M})", R"(\p{M})" + added_ranges(kMark), false},
-      {R"(\p{S})", R"(\p{S})" + added_ranges(kSymbol), false},
-      {R"(\p{P})", R"(\p{P})" + added_ranges(kPunctuation), false},
-  };
-  std::string out;
-  bool in_class = false;
-  while (!expression.empty()) {
-    const Word* word = nullptr;
-    for (const Word& candidate : kWords)
-      if (expression.starts_with(candidate.from) && !(in_class && candidate.negated))
-        word = &candidate;
-    if (word != nullptr) {
-      out += in_class ? word->inside : cat(word->negated ? "[^" : "[", word->inside, "]");
-      expression.remove_prefix(word->from.size());
-      continue;
-    }
-    const size_t length = expression[0] == '\\' ? 2 : 1;
-    if (expression[0] == '[') in_class = true;
-    if (expression[0] == ']') in_class = false;
-    out += expression.substr(0, length);
-    expression.remove_prefix(std::min(length, expression.size()));
-  }
-  return out;
-}
 
 struct CodeFree {
   void operator()(pcre2_code* code) const { pcre2_code_free(code); }
@@ -78,7 +24,7 @@ struct Pattern::Regex {
   std::string expression, place;
 
   Regex(std::string_view written, const std::string& where) : expression(written), place(where) {
-    const std::string ours = translate(written);
+    const std::string ours = to_pcre2(written);
     int error = 0;
     size_t offset = 0;
     code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(ours.data()), ours.size(),
