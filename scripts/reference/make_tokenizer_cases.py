@@ -14,7 +14,7 @@ TEXTS = [
     "<mask> a<mask>b  <mask>", "wordy word word.", "\u4e2d\u6587abc\u3042\u304b\u3099", "don't  'S I'LL \u2019s",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", "a\tb\r\nc\u00a0d\u3000e\u200bf",
     "\U0001f468\u200d\U0001f469 \U0001f1e9\U0001f1ea", "\ua7cb\u1c89 \U000105c0", "x\u0000y\u0007z\ufeff\ufffd",
-    "a\u0c84\u1b7db 12345678 \u3042\u30a2\u6f22,\u3001. (a|b) \u00bdx\u0e34\u08d4\u1734 \u0600\u0890a",
+    "\u1df7\u05ac\uac70\u11a7\u11a8 a\u0c84\u1b7db 12345678 \u3042\u30a2\u6f22,\u3001. (a|b) \u00bdx\u0e34\u08d4\u1734 \u0600\u0890a",
 ]
 LLAMA = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
          r"|\s+(?!\S)|\s+")

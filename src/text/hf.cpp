@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/threads.h"
 #include "text/hf/added_tokens.h"
 #include "text/hf/bpe.h"
 #include "text/hf/decoder.h"
@@ -35,7 +36,10 @@ class HfTokenizer final : public Tokenizer {
   }
   std::string serialise() const override { return write_source(source_); }
 
-  std::vector<int32_t> encode(NamedText text) const override;
+  std::vector<int32_t> encode(NamedText text) const override { return encode(text, nullptr); }
+  std::vector<int32_t> encode_long(NamedText text, ThreadPool& pool) const override {
+    return encode(text, &pool);
+  }
   std::string decode(std::span<const int32_t> ids, Special special) const override;
   int64_t byte_length(int32_t id) const override {
     check_id(id);
@@ -64,8 +68,11 @@ class HfTokenizer final : public Tokenizer {
   void check_id(int32_t id) const {
     if (id < 0 || id >= vocab_size()) throw_unknown_id(id, vocab_size());
   }
+  std::vector<int32_t> encode(NamedText text, ThreadPool* pool) const;
   void encode_text(std::string_view text, bool first, Run& run) const;
   void encode_normalized(std::string_view text, bool first, Run& run) const;
+  void encode_part(std::string_view text, bool first, Run& run) const;
+  std::vector<std::string_view> cut(std::string_view text, size_t parts) const;
   template <KnownPattern kPattern>
   void encode_pieces(std::string_view text, Run& run) const;
 
@@ -82,14 +89,16 @@ class HfTokenizer final : public Tokenizer {
   PostProcessor post_processor_;
   Decoder decoder_;
   std::unique_ptr<Model> model_;
-  const Bpe* bpe_ = nullptr;  ///< the model, where pieces are bytes
-  TokenTable raw_;            ///< the bytes of every id, where the decoder only joins these
+  const Bpe* bpe_ = nullptr;     ///< the model, where pieces are bytes
+  const Bpe* spaced_ = nullptr;  ///< the model, where the text is not split into pieces
+  TokenTable raw_;               ///< the bytes of every id, where the decoder only joins these
   mutable WordCaches caches_;
 };
 
 /// What one call of encode works with.
 struct HfTokenizer::Run {
   WordCache& cache;
+  ThreadPool* pool = nullptr;  ///< that works on long texts
   Ids ids{};
 };
 
@@ -158,6 +167,7 @@ void HfTokenizer::make_bpe(const TokenizerFile& file) {
   const bool bytes = bpe.bytes;
   auto model = std::make_unique<Bpe>(vocabulary_, file.merges, std::move(bpe));
   if (bytes) bpe_ = model.get();
+  if (!bytes && pre_tokenizer_.empty()) spaced_ = model.get();
   model_ = std::move(model);
 }
 
@@ -182,12 +192,12 @@ std::optional<int32_t> HfTokenizer::id_of(const std::optional<std::string>& name
   return model_id(*name);
 }
 
-std::vector<int32_t> HfTokenizer::encode(NamedText text) const {
+std::vector<int32_t> HfTokenizer::encode(NamedText text, ThreadPool* pool) const {
   const std::string_view content = text.content;
   if (const size_t bad = first_invalid_utf8(content); bad < content.size())
     throw_not_utf8(text, bad);
   WordCaches::Lease cache(caches_);
-  Run run{*cache};
+  Run run{*cache, pool};
   run.ids.room(content.size() / 4 + 16);
   AddedTokenFinder::Found token;
   for (size_t at = 0; at < content.size();) {
@@ -223,7 +233,48 @@ void HfTokenizer::encode_pieces(std::string_view text, Run& run) const {
   }
 }
 
+/// Cuts normalized text, where that changes no ids, into about so many parts.
+std::vector<std::string_view> HfTokenizer::cut(std::string_view text, size_t parts) const {
+  const bool known = bpe_ != nullptr && pre_tokenizer_.only_pattern() != KnownPattern::kNone;
+  const auto is_cut = [&](size_t at) {
+    if (spaced_ != nullptr) return spaced_->is_cut(text.data() + at, text.data() + text.size());
+    // In every known pattern a piece ends where a space follows a letter.
+    const auto letter = static_cast<uint8_t>((text[at - 1] | 0x20) - 'a');
+    return known && text[at] == ' ' && letter < 26;
+  };
+  std::vector<std::string_view> out;
+  size_t begin = 0;
+  for (size_t i = 1; i < parts && (known || spaced_ != nullptr); ++i) {
+    size_t at = std::max(begin + 1, text.size() / parts * i);
+    while (at < text.size() && !is_cut(at)) ++at;
+    if (at >= text.size()) break;
+    out.push_back(text.substr(begin, at - begin));
+    begin = at;
+  }
+  out.push_back(text.substr(begin));
+  return out;
+}
+
 void HfTokenizer::encode_normalized(std::string_view text, bool first, Run& run) const {
+  constexpr size_t kLong = size_t{1} << 18;
+  if (run.pool == nullptr || text.size() < kLong) return encode_part(text, first, run);
+  const auto parts = cut(text, 8 * static_cast<size_t>(run.pool->threads()));
+  std::vector<std::vector<int32_t>> ids(parts.size());
+  run.pool->parallel_for(static_cast<int64_t>(parts.size()), [&](int64_t index, int) {
+    const auto i = static_cast<size_t>(index);
+    WordCaches::Lease cache(caches_);
+    Run part{*cache};
+    part.ids.room(parts[i].size() / 4 + 16);
+    encode_part(parts[i], first && i == 0, part);
+    ids[i] = part.ids.take();
+  });
+  for (const std::vector<int32_t>& part : ids) {
+    std::copy(part.begin(), part.end(), run.ids.room(part.size()));
+    run.ids.advance(part.size());
+  }
+}
+
+void HfTokenizer::encode_part(std::string_view text, bool first, Run& run) const {
   if (text.empty()) return;
   if (bpe_ != nullptr) {
     switch (pre_tokenizer_.only_pattern()) {

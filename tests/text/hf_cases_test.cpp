@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/random.h"
 #include "base/strings.h"
+#include "base/threads.h"
 #include "support/fault.h"
 #include "text/hf/merges.h"
 #include "text/hf_support.h"
@@ -116,6 +117,24 @@ TEST_CASE("hf: long rows merge as short ones do", "[text]") {
     }
     ids.resize(table.apply(ids));
     CHECK(ids == slow);
+  }
+}
+
+TEST_CASE("hf: all threads give the ids of a long text that one gives", "[text]") {
+  const auto texts = [](std::string_view letters) {
+    std::string text;
+    for (uint64_t i = 0; text.size() < (1 << 20); ++i)
+      text += letters[random_below(key_from_seed(5), i, letters.size())];
+    return text;
+  };
+  ThreadPool pool(3);
+  for (const json& golden : golden_cases()) {
+    INFO(golden["name"]);
+    const auto tokenizer = tokenizer_of(golden["tokenizer"].dump());
+    for (const std::string_view letters : {"ab c,\n", "a ", "1aab "}) {
+      const std::string text = texts(letters);
+      CHECK(tokenizer->encode_long({text, "text"}, pool) == tokenizer->encode({text, "text"}));
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
+#include "base/threads.h"
 #include "support/read_all.h"
 #include "support/shared_data.h"
 #include "text/hf_support.h"
@@ -137,6 +138,9 @@ TEST_CASE("hf: ids and texts equal those of every reference", "[text]") {
     check_declarations(*tokenizer, tokens + "udhr.ids.jsonl.gz");
     check_decodings(*tokenizer, tokens + "decode.jsonl.gz");
     check_large(*tokenizer, tokens + "large-texts.json");
+    const std::string novel = content("text/wikitext2-test.txt.gz");
+    ThreadPool pool(3);
+    CHECK(tokenizer->encode_long({novel, "text"}, pool) == tokenizer->encode({novel, "text"}));
     const json code = json::parse(content(tokens + "code.ids.json.gz"));
     CHECK(tokenizer->encode({content("multilingual/code.txt"), "code"}) ==
           code["ids"].get<std::vector<int32_t>>());

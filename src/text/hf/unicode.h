@@ -52,6 +52,10 @@ struct AddedRange {
 extern const AddedRange kAddedRanges[];
 extern const size_t kAddedRangeCount;
 
+/// Whether a character stays as and where it is in every Unicode form, as it is too young for
+/// Hugging Face's tables.
+bool is_formless(uint32_t scalar);
+
 /// Reads a scalar of text that is known to be UTF-8 and moves `p` behind it.
 inline uint32_t next_scalar(const char*& p) {
   const auto byte = [&](int i) { return static_cast<uint8_t>(p[i]); };

@@ -1,5 +1,6 @@
 // Characters that Hugging Face's tables are too old to know: found by giving each character of
 // Unicode to tokenizers 0.23.3 and comparing. A range may hold characters of no such kind.
+#include <algorithm>
 #include <span>
 
 #include "text/hf/unicode.h"
@@ -38,7 +39,25 @@ constexpr Range kAfter9[] = {
     {0x1CF00, 0x1CF46}, {0x1E08F, 0x1E4EF},
 };
 
+/// What has no place in the forms of Unicode 9, and U+11A7, which the library takes for a final
+/// consonant that joins what stands before it.
+constexpr Range kFormless[] = {
+    {0x7FD, 0x7FD},     {0x898, 0x8D3},     {0x9FE, 0x9FE},     {0xC3C, 0xC3C},
+    {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x11A7, 0x11A7},   {0x1715, 0x1715},
+    {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},   {0x32FF, 0x32FF},   {0xA7F2, 0xA7F4},
+    {0xA82C, 0xA82C},   {0xAB69, 0xAB69},   {0x10781, 0x107BA}, {0x10D24, 0x10F85},
+    {0x11070, 0x11070}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A},
+    {0x11938, 0x11A99}, {0x11D42, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E030, 0x1E4EF},
+    {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9},
+};
+
 }  // namespace
+
+bool is_formless(uint32_t scalar) {
+  const auto* range = std::lower_bound(std::begin(kFormless), std::end(kFormless), scalar,
+                                       [](const Range& r, uint32_t s) { return r.last < s; });
+  return range != std::end(kFormless) && range->first <= scalar;
+}
 
 void CharClasses::make_older() {
   const auto of = [this](uint32_t scalar) -> uint8_t& {
