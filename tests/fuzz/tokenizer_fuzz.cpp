@@ -15,6 +15,18 @@
 
 using namespace levanter;
 
+namespace levanter::text {
+
+extern const TokenizerEntry hf_entry;
+
+/// The kinds that this target has.
+std::span<const TokenizerEntry* const> entries() {
+  static constexpr const TokenizerEntry* kEntries[] = {&hf_entry};
+  return kEntries;
+}
+
+}  // namespace levanter::text
+
 namespace {
 
 std::string scratch_folder() {

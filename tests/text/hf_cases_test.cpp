@@ -120,6 +120,15 @@ TEST_CASE("hf: long rows merge as short ones do", "[text]") {
   }
 }
 
+TEST_CASE("hf: an expression takes pieces of megabytes", "[text]") {
+  const auto tokenizer = tokenizer_of(
+      R"({"pre_tokenizer":{"type":"Split","pattern":{"Regex":"[\\p{L}&&[^\\p{Han}]]+|\\p{N}{1,3}+)"
+      R"(|\\s*[\\r\\n]+|\\s+"},"behavior":"Isolated"},)"
+      R"("model":{"type":"WordLevel","unk_token":"a","vocab":{"a":0}}})");
+  for (const char letter : {'a', ' ', '1', '\n'})
+    CHECK(tokenizer->encode({std::string(size_t{12} << 20, letter), "text"}).size() == 1);
+}
+
 TEST_CASE("hf: all threads give the ids of a long text that one gives", "[text]") {
   const auto texts = [](std::string_view letters) {
     std::string text;

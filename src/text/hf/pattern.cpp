@@ -13,6 +13,12 @@ namespace {
 struct CodeFree {
   void operator()(pcre2_code* code) const { pcre2_code_free(code); }
 };
+struct ContextFree {
+  void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
+};
+struct StackFree {
+  void operator()(pcre2_jit_stack* stack) const { pcre2_jit_stack_free(stack); }
+};
 struct MatchFree {
   void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
 };
@@ -39,13 +45,32 @@ struct Pattern::Regex {
     pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
   }
 
+  /// Matches with the library's limits first, and then, as one piece may be megabytes long, with
+  /// room for these.
+  int match(std::string_view text, size_t from, pcre2_match_data* data) const {
+    const auto run = [&](pcre2_match_context* context) {
+      return pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                         PCRE2_NO_UTF_CHECK, data, context);
+    };
+    const int status = run(nullptr);
+    if (status != PCRE2_ERROR_JIT_STACKLIMIT && status != PCRE2_ERROR_MATCHLIMIT) return status;
+    constexpr size_t kSmallStack = size_t{1} << 16, kLargestStack = size_t{1} << 30;
+    constexpr uint32_t kMostSteps = uint32_t{1} << 30;
+    const std::unique_ptr<pcre2_match_context, ContextFree> context(
+        pcre2_match_context_create(nullptr));
+    const std::unique_ptr<pcre2_jit_stack, StackFree> stack(
+        pcre2_jit_stack_create(kSmallStack, kLargestStack, nullptr));
+    pcre2_set_match_limit(context.get(), kMostSteps);
+    pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
+    return run(context.get());
+  }
+
   void cut(std::string_view text, std::vector<Range>& out) const {
     const std::unique_ptr<pcre2_match_data, MatchFree> data(
         pcre2_match_data_create_from_pattern(code.get(), nullptr));
     size_t done = 0;
     for (size_t from = 0; from <= text.size();) {
-      const int status = pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()),
-                                     text.size(), from, PCRE2_NO_UTF_CHECK, data.get(), nullptr);
+      const int status = match(text, from, data.get());
       if (status == PCRE2_ERROR_NOMATCH) break;
       if (status < 0)
         throw Error(ErrorKind::kData, cat("the regular expression ", quote(expression),
