@@ -7,12 +7,13 @@ cd "$root"
 
 seconds=${1:-300}
 targets=("${@:2}")
-[ ${#targets[@]} -gt 0 ] || targets=(template json_lines)
+[ ${#targets[@]} -gt 0 ] || targets=(template json_lines tokenizer)
 install_packages build fuzz
 
 # What the targets need of the program.
-sources=(src/base/{error,files,strings}.cpp src/data/{decompress,json_fields,source}.cpp
-  src/text/{chat_template,utf8}.cpp src/text/jinja/*.cpp)
+sources=(src/base/{error,files,hash,strings,threads}.cpp src/config/*.cpp
+  src/data/{decompress,json_fields,source}.cpp src/text/{chat_template,hf,tokenizer,utf8}.cpp
+  src/text/{hf,jinja}/*.cpp)
 export FLAGS="-std=c++20 -gline-tables-only -O1 -Isrc -I. -fsanitize=address,undefined,fuzzer-no-link
   -fno-sanitize-recover=undefined"
 
@@ -32,14 +33,24 @@ done
 [ ${#stale[@]} -eq 0 ] || printf '%s\0' "${stale[@]}" |
   xargs -0 -n 2 -P "$(nproc)" sh -c 'exec clang++-14 $FLAGS -c "$0" -o "$1"'
 
+rm -f "$folder/program.a"
+ar rcs "$folder/program.a" "${objects[@]}"
+
 for target in "${targets[@]}"; do
   # shellcheck disable=SC2086
-  clang++-14 $FLAGS -fsanitize=fuzzer "tests/fuzz/${target}_fuzz.cpp" "${objects[@]}" \
-    -lsimdjson -lutf8proc -lzstd -lz -o "$folder/${target}_fuzz"
+  clang++-14 $FLAGS -fsanitize=fuzzer "tests/fuzz/${target}_fuzz.cpp" "$folder/program.a" \
+    -ltomlplusplus -lsimdjson -lutf8proc -lpcre2-8 -lxxhash -lzstd -lz -o "$folder/${target}_fuzz"
   mkdir -p "$folder/corpus-$target"
   # Seeds: the small templates of the golden file, or lines of it.
   if [ -z "$(ls -A "$folder/corpus-$target")" ]; then
-    split -l 1 -a 4 tests/golden/jinja.jsonl "$folder/corpus-$target/seed-"
+    golden=jinja
+    [ "$target" != tokenizer ] || golden=hf_cases
+    split -l 1 -a 4 tests/golden/$golden.jsonl "$folder/corpus-$target/seed-"
+    if [ "$target" = tokenizer ]; then
+      sed -i -E 's/^\{"name": .*, "tokenizer": (.*), "cases": .*/\1/' "$folder/corpus-tokenizer"/seed-*
+      # Small vocabularies alone: what a target is given has a limit.
+      find "$folder/corpus-tokenizer" -size +4k -delete
+    fi
     if [ "$target" = template ]; then
       sed -i -E 's/^\{"template": "(.*)", "(text|fails)": .*/\1/; s/\\"/"/g; s/\\n/ /g' \
         "$folder/corpus-$target"/seed-*

@@ -14,6 +14,7 @@ TEXTS = [
     "<mask> a<mask>b  <mask>", "wordy word word.", "\u4e2d\u6587abc\u3042\u304b\u3099", "don't  'S I'LL \u2019s",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", "a\tb\r\nc\u00a0d\u3000e\u200bf",
     "\U0001f468\u200d\U0001f469 \U0001f1e9\U0001f1ea", "\ua7cb\u1c89 \U000105c0", "x\u0000y\u0007z\ufeff\ufffd",
+    "\u1df7\u05ac\uac70\u11a7\u11a8 a\u0c84\u1b7db 12345678 \u3042\u30a2\u6f22,\u3001. (a|b) \u00bdx\u0e34\u08d4\u1734 \u0600\u0890a",
 ]
 LLAMA = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
          r"|\s+(?!\S)|\s+")
@@ -53,6 +54,16 @@ GRAMS = {"type": "Unigram", "unk_id": 0, "byte_fallback": False, "vocab": [
     [MARK + "a", -2.5], [MARK + "the", -4.0], ["t", -3.0], ["h", -3.0], ["e", -3.0], ["aa", -3.0], ["cat", -4.0]]}
 META = {"type": "Metaspace", "replacement": MARK, "prepend_scheme": "always", "split": True}
 SPLIT = {"type": "Split", "pattern": {"Regex": r"[a-c]+|\s"}, "behavior": "Isolated", "invert": False}
+# Where Oniguruma's expressions, which the package reads, are not those of others.
+EXPRESSIONS = {
+    "class in class": r" ?[^(\s|[.,!?\u2026\u3002\uff0c\u3001])]+",
+    "repeated count": r"\p{N}{1,3}+|(?:ab){2}+|\p{L}++",
+    "intersection": r"[\p{L}&&[^\p{Han}a]]+|[^\p{L}&&[^,\s]]+",
+    "scripts": r"\p{Han}+|\p{Hiragana}+|[\p{Katakana}]+|\P{Latin}",
+    "word characters": r"\w+|\b|[[:punct:]\h]",
+    "not words": r"[\W\d]+",
+    "all but": r"[^\W\d_]+|[^\S\n]",
+}
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 BYTE_END = {**BYTE_LEVEL, "use_regex": False}
 
@@ -115,6 +126,10 @@ def tokenizers():
         for invert in (False, True):
             yield f"{behavior} {invert}", {"model": WORDS, "pre_tokenizer":
                                            {**SPLIT, "behavior": behavior, "invert": invert}}
+    for name, expression in EXPRESSIONS.items():
+        yield name, {"model": WORDS, "pre_tokenizer": {**SPLIT, "pattern": {"Regex": expression}}}
+    yield "normalized added", {"model": WORDS, "normalizer": {"type": "Lowercase"}, "added_tokens": added(
+        ("The CAT", {"normalized": True, "rstrip": True}), ("<Mask>", {}))}
     yield "nfd digits", {"model": WORDS, "normalizer": {"type": "NFD"}, "pre_tokenizer": sequence(
         "pretokenizers", {"type": "Digits", "individual_digits": True}, {"type": "CharDelimiterSplit", "delimiter": " "})}
 

@@ -1,4 +1,6 @@
 // levanter tokenize: texts to ids and back, JSON lines on the standard input and output.
+#include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -28,40 +30,45 @@ constexpr Option kOptions[] = {
     {"count", "", "print totals only: {\"documents\", \"bytes\", \"tokens\", \"seconds\"}"},
 };
 
-constexpr size_t kChunk = size_t{8} << 20;  ///< bytes that are read, at most, before answering
+constexpr size_t kChunk = size_t{8} << 20;  ///< bytes that are read, about, before answering
+constexpr size_t kBlock = size_t{1} << 20;
+constexpr size_t kLongLine = size_t{1} << 20;  ///< all threads work on one text from here on
 
-/// The lines of the standard input, as many at once as there are.
+/// The lines of the standard input, as many at once as there are, up to about kChunk bytes.
 class Lines final {
  public:
+  /// Asks for room in the pipe, if it is one, so that what writes there need not wait.
+  Lines() { ::fcntl(STDIN_FILENO, F_SETPIPE_SZ, kBlock); }
+
   /// Fills `lines` with whole lines, good until the next call; false at the end.
   bool next(std::vector<std::string_view>& lines) {
     lines.clear();
     buffer_.erase(0, taken_);
     taken_ = 0;
-    while (lines.empty() && !(ended_ && buffer_.empty())) {
-      const size_t begin = buffer_.size();
-      if (!ended_) {
-        buffer_.resize(begin + kChunk);
-        const ssize_t got = ::read(STDIN_FILENO, buffer_.data() + begin, kChunk);
-        buffer_.resize(begin + static_cast<size_t>(std::max<ssize_t>(got, 0)));
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0)
-          throw Error(ErrorKind::kIo, cat("the standard input can't be read: ", strerror(errno)));
-        ended_ = got == 0;
-      }
-      if (ended_ && !buffer_.empty()) buffer_ += '\n';
-      split_lines(begin, lines);
+    for (bool whole = false; !ended_ && (!whole || (buffer_.size() < kChunk && more_waits()));) {
+      const size_t seen = buffer_.size();
+      read();
+      whole = whole || buffer_.find('\n', seen) != buffer_.npos;
     }
+    if (ended_ && !buffer_.empty() && buffer_.back() != '\n') buffer_ += '\n';
+    for (size_t end; (end = buffer_.find('\n', taken_)) != buffer_.npos; taken_ = end + 1)
+      lines.push_back(std::string_view(buffer_).substr(taken_, end - taken_));
     return !lines.empty();
   }
 
  private:
-  /// Takes the whole lines off the buffer, which has none that ends before `seen`.
-  void split_lines(size_t seen, std::vector<std::string_view>& lines) {
-    for (size_t end; (end = buffer_.find('\n', std::max(seen, taken_))) != buffer_.npos;) {
-      lines.push_back(std::string_view(buffer_).substr(taken_, end - taken_));
-      taken_ = end + 1;
-    }
+  static bool more_waits() {
+    pollfd input{STDIN_FILENO, POLLIN, 0};
+    return ::poll(&input, 1, 0) > 0;
+  }
+  void read() {
+    const size_t begin = buffer_.size();
+    buffer_.resize(begin + kBlock);
+    const ssize_t got = ::read(STDIN_FILENO, buffer_.data() + begin, kBlock);
+    buffer_.resize(begin + static_cast<size_t>(std::max<ssize_t>(got, 0)));
+    ended_ = got == 0;
+    if (got < 0 && errno != EINTR)
+      throw Error(ErrorKind::kIo, cat("the standard input can't be read: ", strerror(errno)));
   }
 
   std::string buffer_;
@@ -87,12 +94,18 @@ class Answerer final {
 
   void answer(std::span<const std::string_view> lines) {
     std::vector<Answer> answers(lines.size());
+    const auto is_long = [&](size_t i) { return !decode_ && lines[i].size() >= kLongLine; };
+    const auto answer = [&](size_t i, int worker) {
+      if (!trim(lines[i]).empty())
+        answers[i] =
+            answer_one(lines[i], cat("standard input:", first_line_ + static_cast<int64_t>(i)),
+                       readers_[static_cast<size_t>(worker)], is_long(i));
+    };
     pool_.parallel_for(static_cast<int64_t>(lines.size()), [&](int64_t i, int worker) {
-      const auto index = static_cast<size_t>(i);
-      if (!trim(lines[index]).empty())
-        answers[index] = answer_one(lines[index], cat("standard input:", first_line_ + i),
-                                    readers_[static_cast<size_t>(worker)]);
+      if (!is_long(static_cast<size_t>(i))) answer(static_cast<size_t>(i), worker);
     });
+    for (size_t i = 0; i < lines.size(); ++i)
+      if (is_long(i)) answer(i, 0);
     first_line_ += static_cast<int64_t>(lines.size());
     std::string out;
     for (const Answer& answer : answers) {
@@ -112,8 +125,8 @@ class Answerer final {
     Totals totals;
   };
 
-  Answer answer_one(std::string_view line, const std::string& place,
-                    text::JsonLineReader& reader) const {
+  Answer answer_one(std::string_view line, const std::string& place, text::JsonLineReader& reader,
+                    bool on_all_threads) {
     Answer answer;
     std::vector<int32_t> ids;
     std::string text;
@@ -123,7 +136,8 @@ class Answerer final {
       if (!count_) text::append_text_line(answer.line, text);
     } else {
       text = reader.read_text(line, place);
-      ids = tokenizer_.encode({text, place});
+      ids = on_all_threads ? tokenizer_.encode_long({text, place}, pool_)
+                           : tokenizer_.encode({text, place});
       if (add_special_) ids = tokenizer_.add_special(std::move(ids));
       if (!count_) text::append_ids_line(answer.line, ids);
     }

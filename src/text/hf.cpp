@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/threads.h"
 #include "text/hf/added_tokens.h"
 #include "text/hf/alignment.h"
 #include "text/hf/bpe.h"
@@ -46,7 +47,10 @@ class HfTokenizer final : public Tokenizer {
   }
 
   std::vector<int32_t> encode(NamedText text) const override {
-    return encode_segments(text, [](const Segment&) {});
+    return encode_segments(text, nullptr, [](const Segment&) {});
+  }
+  std::vector<int32_t> encode_long(NamedText text, ThreadPool& pool) const override {
+    return encode_segments(text, &pool, [](const Segment&) {});
   }
   MarkedIds encode_marked(NamedText text, std::span<const ByteSpan> spans) const override;
   std::string decode(std::span<const int32_t> ids, Special special) const override;
@@ -72,7 +76,7 @@ class HfTokenizer final : public Tokenizer {
     return id < 0 ? std::nullopt : std::optional(id);
   }
   std::string_view token(int32_t id) const {
-    if (roles_[static_cast<size_t>(id)] != Role::kModel) return added_.at(id);
+    if (roles_[static_cast<size_t>(id)] != Role::kModel) return added_.at(id).form;
     return vocabulary_.token(id);
   }
   void check_id(int32_t id) const {
@@ -83,16 +87,22 @@ class HfTokenizer final : public Tokenizer {
   /// What the token stands for in normalized text; "" for an unknown one.
   std::string surface(int32_t id) const;
   template <class OnSegment>
-  std::vector<int32_t> encode_segments(NamedText text, OnSegment on_segment) const;
+  std::vector<int32_t> encode_segments(NamedText text, ThreadPool* pool,
+                                       OnSegment on_segment) const;
   void encode_text(std::string_view text, bool first, Run& run) const;
   void encode_normalized(std::string_view text, bool first, Run& run) const;
+  void encode_part(std::string_view text, bool first, Run& run) const;
+  std::vector<std::string_view> cut(std::string_view text, size_t parts) const;
   template <KnownPattern kPattern>
   void encode_pieces(std::string_view text, Run& run) const;
 
   Source source_;
   Vocabulary vocabulary_;
-  std::vector<Role> roles_;               ///< of every id
-  std::map<int32_t, std::string> added_;  ///< texts of the added ids
+  std::vector<Role> roles_;  ///< of every id
+  struct Added {
+    std::string content, form;  ///< as the file has it, as it is looked for and decoded
+  };
+  std::map<int32_t, Added> added_;
   AddedTokenFinder in_text_, in_normalized_;
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
@@ -100,6 +110,7 @@ class HfTokenizer final : public Tokenizer {
   Decoder decoder_;
   std::unique_ptr<Model> model_;
   const Bpe* bpe_ = nullptr;     ///< the model, where pieces are bytes
+  const Bpe* spaced_ = nullptr;  ///< the model, where the text is not split into pieces
   TokenTable raw_;               ///< the bytes of every id, where the decoder only joins these
   std::string prefix_, suffix_;  ///< what the model's tokens have before or behind their text
   std::optional<int32_t> unknown_;
@@ -109,6 +120,7 @@ class HfTokenizer final : public Tokenizer {
 /// What one call of encode works with.
 struct HfTokenizer::Run {
   WordCache& cache;
+  ThreadPool* pool = nullptr;  ///< that works on long texts
   Ids ids{};
 };
 
@@ -185,6 +197,7 @@ void HfTokenizer::make_bpe(const TokenizerFile& file) {
   const bool bytes = bpe.bytes;
   auto model = std::make_unique<Bpe>(vocabulary_, file.merges, std::move(bpe));
   if (bytes) bpe_ = model.get();
+  if (!bytes && pre_tokenizer_.empty()) spaced_ = model.get();
   model_ = std::move(model);
 }
 
@@ -193,30 +206,30 @@ void HfTokenizer::add_tokens(std::vector<AddedToken> added) {
     const auto index = static_cast<size_t>(token.id);
     if (index >= roles_.size()) roles_.resize(index + 1, Role::kModel);
     if (vocabulary_.size() <= token.id) vocabulary_.set(token.id, "");
-    if (!added_.emplace(token.id, token.content).second) continue;
-    roles_[index] = token.special ? Role::kSpecial : Role::kAdded;
     std::string room;
-    if (token.normalized)
-      in_normalized_.add(token, normalizer_.apply(token.content, room));
-    else
-      in_text_.add(token, token.content);
+    const std::string_view form =
+        token.normalized ? normalizer_.apply(token.content, room) : token.content;
+    if (!added_.emplace(token.id, Added{token.content, std::string(form)}).second) continue;
+    roles_[index] = token.special ? Role::kSpecial : Role::kAdded;
+    (token.normalized ? in_normalized_ : in_text_).add(token, form);
   }
 }
 
 std::optional<int32_t> HfTokenizer::id_of(const std::optional<std::string>& name) const {
   if (!name) return std::nullopt;
-  for (const auto& [id, content] : added_)
-    if (content == *name) return id;
+  for (const auto& [id, added] : added_)
+    if (added.content == *name) return id;
   return model_id(*name);
 }
 
 template <class OnSegment>
-std::vector<int32_t> HfTokenizer::encode_segments(NamedText text, OnSegment on_segment) const {
+std::vector<int32_t> HfTokenizer::encode_segments(NamedText text, ThreadPool* pool,
+                                                  OnSegment on_segment) const {
   const std::string_view content = text.content;
   if (const size_t bad = first_invalid_utf8(content); bad < content.size())
     throw_not_utf8(text, bad);
   WordCaches::Lease cache(caches_);
-  Run run{*cache};
+  Run run{*cache, pool};
   run.ids.room(content.size() / 4 + 16);
   AddedTokenFinder::Found token;
   for (size_t at = 0; at < content.size();) {
@@ -237,7 +250,8 @@ std::vector<int32_t> HfTokenizer::encode_segments(NamedText text, OnSegment on_s
 MarkedIds HfTokenizer::encode_marked(NamedText text, std::span<const ByteSpan> spans) const {
   std::vector<Segment> segments;
   MarkedIds out;
-  out.ids = encode_segments(text, [&](const Segment& segment) { segments.push_back(segment); });
+  out.ids =
+      encode_segments(text, nullptr, [&](const Segment& segment) { segments.push_back(segment); });
   out.marked.resize(out.ids.size());
   size_t ids_begin = 0;
   for (const Segment& segment : segments) {
@@ -321,7 +335,48 @@ void HfTokenizer::encode_pieces(std::string_view text, Run& run) const {
   }
 }
 
+/// Cuts normalized text, where that changes no ids, into about so many parts.
+std::vector<std::string_view> HfTokenizer::cut(std::string_view text, size_t parts) const {
+  const bool known = bpe_ != nullptr && pre_tokenizer_.only_pattern() != KnownPattern::kNone;
+  const auto is_cut = [&](size_t at) {
+    if (spaced_ != nullptr) return spaced_->is_cut(text.data() + at, text.data() + text.size());
+    // In every known pattern a piece ends where a space follows a letter.
+    const auto letter = static_cast<uint8_t>((text[at - 1] | 0x20) - 'a');
+    return known && text[at] == ' ' && letter < 26;
+  };
+  std::vector<std::string_view> out;
+  size_t begin = 0;
+  for (size_t i = 1; i < parts && (known || spaced_ != nullptr); ++i) {
+    size_t at = std::max(begin + 1, text.size() / parts * i);
+    while (at < text.size() && !is_cut(at)) ++at;
+    if (at >= text.size()) break;
+    out.push_back(text.substr(begin, at - begin));
+    begin = at;
+  }
+  out.push_back(text.substr(begin));
+  return out;
+}
+
 void HfTokenizer::encode_normalized(std::string_view text, bool first, Run& run) const {
+  constexpr size_t kLong = size_t{1} << 18;
+  if (run.pool == nullptr || text.size() < kLong) return encode_part(text, first, run);
+  const auto parts = cut(text, 8 * static_cast<size_t>(run.pool->threads()));
+  std::vector<std::vector<int32_t>> ids(parts.size());
+  run.pool->parallel_for(static_cast<int64_t>(parts.size()), [&](int64_t index, int) {
+    const auto i = static_cast<size_t>(index);
+    WordCaches::Lease cache(caches_);
+    Run part{*cache};
+    part.ids.room(parts[i].size() / 4 + 16);
+    encode_part(parts[i], first && i == 0, part);
+    ids[i] = part.ids.take();
+  });
+  for (const std::vector<int32_t>& part : ids) {
+    std::copy(part.begin(), part.end(), run.ids.room(part.size()));
+    run.ids.advance(part.size());
+  }
+}
+
+void HfTokenizer::encode_part(std::string_view text, bool first, Run& run) const {
   if (text.empty()) return;
   if (bpe_ != nullptr) {
     switch (pre_tokenizer_.only_pattern()) {
@@ -343,8 +398,10 @@ void HfTokenizer::encode_normalized(std::string_view text, bool first, Run& run)
 }
 
 std::string HfTokenizer::decode(std::span<const int32_t> ids, Special special) const {
+  // As in Hugging Face's, a special token that the normalizer changes is not known for one.
   const auto skips = [&](int32_t id) {
-    return special == Special::kSkip && roles_[static_cast<size_t>(id)] == Role::kSpecial;
+    return special == Special::kSkip && roles_[static_cast<size_t>(id)] == Role::kSpecial &&
+           added_.at(id).form == added_.at(id).content;
   };
   if (decoder_.only_bytes()) {
     std::string bytes;

@@ -11,6 +11,10 @@
 
 #include "text/tokenizer_config.h"
 
+namespace levanter {
+class ThreadPool;
+}
+
 namespace levanter::text {
 
 /// A text and what to call it in an error: a path, "the prompt".
@@ -45,6 +49,10 @@ class Tokenizer {
   /// The ids of a text, nothing added to it; special tokens that stand in the text are recognised.
   /// error  kData when the text can't be expressed, naming the byte and line of `text.origin`
   virtual std::vector<int32_t> encode(NamedText text) const = 0;
+  /// The same ids, by all threads of the pool where the kind knows places to cut the text at.
+  virtual std::vector<int32_t> encode_long(NamedText text, ThreadPool&) const {
+    return encode(text);
+  }
   /// The same ids, marked where they stand for a byte of one of the spans.
   ///   spans  of the text, each empty or within it, in order, none reaching into the next
   virtual MarkedIds encode_marked(NamedText text, std::span<const ByteSpan> spans) const;

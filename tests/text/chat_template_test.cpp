@@ -14,6 +14,7 @@
 #include "support/fault.h"
 #include "support/sha256.h"
 #include "support/shared_data.h"
+#include "text/hf_support.h"
 
 using namespace levanter;
 using namespace levanter::text;
@@ -31,7 +32,7 @@ std::vector<Json> json_lines(const std::string& path) {
 
 }  // namespace
 
-TEST_CASE("every chat of the shared data renders to the byte", "[text]") {
+TEST_CASE("every chat of the shared data renders to the byte and gives the ids", "[text]") {
   const std::string chats_path = shared_data("chat/chat-200.jsonl.gz");
   if (chats_path.empty()) {
     WARN("skipped: the shared data is absent");
@@ -39,9 +40,12 @@ TEST_CASE("every chat of the shared data renders to the byte", "[text]") {
   }
   std::map<std::string, Json> chats;
   for (Json& chat : json_lines(chats_path)) chats[chat["id"]] = chat;
-  const std::vector<std::pair<std::string, std::string>> kinds = {{"chatml", "chatml-gpt2"},
-                                                                  {"qwen3", "qwen3"}};
-  for (const auto& [template_name, rendered_name] : kinds) {
+  struct Kind {
+    const char *template_name, *rendered_name, *tokenizer;
+  };
+  for (const auto& [template_name, rendered_name, tokenizer_name] :
+       {Kind{"chatml", "chatml-gpt2", "gpt2"}, Kind{"qwen3", "qwen3", "qwen3"}}) {
+    const auto tokenizer = hf_tokenizer(shared_data(cat("tokenizers/", tokenizer_name)));
     const std::string path = shared_data(cat("chat/", template_name, ".jinja"));
     const ChatTemplate chat_template(read_file(path), path);
     size_t full = 0;
@@ -57,6 +61,8 @@ TEST_CASE("every chat of the shared data renders to the byte", "[text]") {
                           .tools_json = tools,
                           .add_generation_prompt = one["add_generation_prompt"].get<bool>()});
       CHECK(sha256(rendered.text) == one["rendered_sha256"].get<std::string>());
+      CHECK(digest(tokenizer->encode({rendered.text, "chat"})) ==
+            one["ids_sha256_u32le"].get<std::string>());
       if (!one.contains("rendered")) continue;
       ++full;
       CHECK(rendered.text == one["rendered"].get<std::string>());

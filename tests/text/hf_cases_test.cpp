@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/random.h"
 #include "base/strings.h"
+#include "base/threads.h"
 #include "support/fault.h"
 #include "text/hf/merges.h"
 #include "text/hf_support.h"
@@ -48,7 +49,7 @@ std::string error_of(const std::string& tokenizer) {
 
 TEST_CASE("hf: every component gives the ids and texts that Hugging Face's gives", "[text]") {
   const std::vector<json> goldens = golden_cases();
-  CHECK(goldens.size() == 25);
+  CHECK(goldens.size() == 33);
   for (const json& golden : goldens) {
     const auto tokenizer = tokenizer_of(golden["tokenizer"].dump());
     for (const json& one : golden["cases"]) {
@@ -116,6 +117,33 @@ TEST_CASE("hf: long rows merge as short ones do", "[text]") {
     }
     ids.resize(table.apply(ids));
     CHECK(ids == slow);
+  }
+}
+
+TEST_CASE("hf: an expression takes pieces of megabytes", "[text]") {
+  const auto tokenizer = tokenizer_of(
+      R"({"pre_tokenizer":{"type":"Split","pattern":{"Regex":"[\\p{L}&&[^\\p{Han}]]+|\\p{N}{1,3}+)"
+      R"(|\\s*[\\r\\n]+|\\s+"},"behavior":"Isolated"},)"
+      R"("model":{"type":"WordLevel","unk_token":"a","vocab":{"a":0}}})");
+  for (const char letter : {'a', ' ', '1', '\n'})
+    CHECK(tokenizer->encode({std::string(size_t{12} << 20, letter), "text"}).size() == 1);
+}
+
+TEST_CASE("hf: all threads give the ids of a long text that one gives", "[text]") {
+  const auto texts = [](std::string_view letters) {
+    std::string text;
+    for (uint64_t i = 0; text.size() < (1 << 20); ++i)
+      text += letters[random_below(key_from_seed(5), i, letters.size())];
+    return text;
+  };
+  ThreadPool pool(3);
+  for (const json& golden : golden_cases()) {
+    INFO(golden["name"]);
+    const auto tokenizer = tokenizer_of(golden["tokenizer"].dump());
+    for (const std::string_view letters : {"ab c,\n", "a ", "1aab "}) {
+      const std::string text = texts(letters);
+      CHECK(tokenizer->encode_long({text, "text"}, pool) == tokenizer->encode({text, "text"}));
+    }
   }
 }
 

@@ -155,14 +155,8 @@ void Bpe::encode_long(std::string_view piece, const char* readable, WordCache& c
     if (part.size() > WordCache::kLongest) return merge(part, out);
     encode(part, readable, cache, out);
   };
-  while (++p < end) {
-    if (is_ascii(*p)) {
-      if (is_ascii(p[-1]) && safe_pairs_[pair_of(p[-1], *p)]) emit(p);
-    } else if (*p == kSpaceMark[0] && end - p >= 3 && p[1] == kSpaceMark[1] &&
-               p[2] == kSpaceMark[2] && safe_before_space_[static_cast<uint8_t>(p[-1])]) {
-      emit(p);
-    }
-  }
+  while (++p < end)
+    if (is_cut(p, end)) emit(p);
   emit(end);
 }
 

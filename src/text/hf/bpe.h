@@ -35,6 +35,17 @@ class Bpe final : public Model {
   /// Whether every byte's character is a token, as BpeOptions::bytes needs.
   static bool has_all_bytes(const Vocabulary& vocabulary);
 
+  /// Whether the ids of a text that ends at `end` are those of what stands before `p`, which is
+  /// not its beginning, and those of the rest; false where that is not known.
+  bool is_cut(const char* p, const char* end) const {
+    const auto before = static_cast<uint8_t>(p[-1]), at = static_cast<uint8_t>(*p);
+    if (at < 0x80)
+      return before < 0x80 && safe_pairs_[size_t{before} << 7 | at] && splits_at_spaces_;
+    // U+2581
+    return at == 0xE2 && end - p >= 3 && p[1] == '\x96' && p[2] == '\x81' &&
+           safe_before_space_[before] && splits_at_spaces_;
+  }
+
   void encode(std::string_view piece, const char* readable, WordCache& cache,
               Ids& out) const override {
     if (piece.size() > WordCache::kLongest) return encode_long(piece, readable, cache, out);

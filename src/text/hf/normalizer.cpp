@@ -55,7 +55,7 @@ class FormStep final : public NormalStep {
       size_t end = changed;
       while (end < text.size() && !is_ascii(text[end])) ++end;
       out.append(text, done, begin - done);
-      if (end > begin) out += unicode_form(text.substr(begin, end - begin), options_);
+      append_form(text.substr(begin, end - begin), out);
       done = end;
     }
     return out;
@@ -63,6 +63,22 @@ class FormStep final : public NormalStep {
 
  private:
   static bool is_ascii(char c) { return static_cast<uint8_t>(c) < 0x80; }
+
+  /// Appends the form of a stretch, which formless characters divide.
+  void append_form(std::string_view text, std::string& out) const {
+    size_t done = 0;
+    const auto flush = [&](size_t until) {
+      if (until > done) out += unicode_form(text.substr(done, until - done), options_);
+    };
+    for (const char *p = text.data(), *end = p + text.size(); p < end;) {
+      const auto at = static_cast<size_t>(p - text.data());
+      if (!is_formless(next_scalar(p))) continue;
+      flush(at);
+      done = static_cast<size_t>(p - text.data());
+      out += text.substr(at, done - at);
+    }
+    flush(text.size());
+  }
   bool composes() const { return options_ == UTF8PROC_COMPOSE; }
 
   /// The first character from `at` on that the form may change, or the text's end.

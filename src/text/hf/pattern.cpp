@@ -5,67 +5,19 @@
 #include <pcre2.h>
 
 #include "base/strings.h"
+#include "text/hf/expression.h"
 
 namespace levanter::text::hf {
 namespace {
 
-/// The added characters of a class as ranges of a character class.
-std::string added_ranges(uint16_t wanted) {
-  constexpr char kDigits[] = "0123456789ABCDEF";
-  const auto escape = [&](uint32_t scalar) {
-    std::string hex;
-    for (int shift = 20; shift >= 0; shift -= 4) hex += kDigits[scalar >> shift & 15];
-    return cat("\\x{", hex, "}");
-  };
-  std::string out;
-  for (size_t i = 0; i < kAddedRangeCount; ++i)
-    if ((kAddedRanges[i].classes & wanted) != 0)
-      out += cat(escape(kAddedRanges[i].first), "-", escape(kAddedRanges[i].last));
-  return out;
-}
-
-/// An expression in the words of PCRE2: white space is that of Unicode, and letters, numbers and
-/// marks are those of CharClasses.
-std::string translate(std::string_view expression) {
-  struct Word {
-    std::string_view from;
-    std::string inside;  ///< of a character class
-    bool negated;
-  };
-  constexpr std::string_view kSpaces = R"(\p{Z}\t-\r\x{85})";
-  static const Word kWords[] = {
-      {R"(\s)", std::string(kSpaces), false},
-      {R"(\S)", std::string(kSpaces), true},
-      {R"(\p{L})", R"(\p{L})" + added_ranges(kLetter), false},
-      {R"(\p{Lo})", R"(\p{Lo})" + added_ranges(kLetter), false},
-      {R"(\p{N})", R"(\p{N})" + added_ranges(kNumber), false},
-      {R"(\p{M})", R"(\p{M})" + added_ranges(kMark), false},
-      {R"(\p{S})", R"(\p{S})" + added_ranges(kSymbol), false},
-      {R"(\p{P})", R"(\p{P})" + added_ranges(kPunctuation), false},
-  };
-  std::string out;
-  bool in_class = false;
-  while (!expression.empty()) {
-    const Word* word = nullptr;
-    for (const Word& candidate : kWords)
-      if (expression.starts_with(candidate.from) && !(in_class && candidate.negated))
-        word = &candidate;
-    if (word != nullptr) {
-      out += in_class ? word->inside : cat(word->negated ? "[^" : "[", word->inside, "]");
-      expression.remove_prefix(word->from.size());
-      continue;
-    }
-    const size_t length = expression[0] == '\\' ? 2 : 1;
-    if (expression[0] == '[') in_class = true;
-    if (expression[0] == ']') in_class = false;
-    out += expression.substr(0, length);
-    expression.remove_prefix(std::min(length, expression.size()));
-  }
-  return out;
-}
-
 struct CodeFree {
   void operator()(pcre2_code* code) const { pcre2_code_free(code); }
+};
+struct ContextFree {
+  void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
+};
+struct StackFree {
+  void operator()(pcre2_jit_stack* stack) const { pcre2_jit_stack_free(stack); }
 };
 struct MatchFree {
   void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
@@ -78,7 +30,7 @@ struct Pattern::Regex {
   std::string expression, place;
 
   Regex(std::string_view written, const std::string& where) : expression(written), place(where) {
-    const std::string ours = translate(written);
+    const std::string ours = to_pcre2(written);
     int error = 0;
     size_t offset = 0;
     code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(ours.data()), ours.size(),
@@ -93,13 +45,32 @@ struct Pattern::Regex {
     pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
   }
 
+  /// Matches with the library's limits first, and then, as one piece may be megabytes long, with
+  /// room for these.
+  int match(std::string_view text, size_t from, pcre2_match_data* data) const {
+    const auto run = [&](pcre2_match_context* context) {
+      return pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                         PCRE2_NO_UTF_CHECK, data, context);
+    };
+    const int status = run(nullptr);
+    if (status != PCRE2_ERROR_JIT_STACKLIMIT && status != PCRE2_ERROR_MATCHLIMIT) return status;
+    constexpr size_t kSmallStack = size_t{1} << 16, kLargestStack = size_t{1} << 30;
+    constexpr uint32_t kMostSteps = uint32_t{1} << 30;
+    const std::unique_ptr<pcre2_match_context, ContextFree> context(
+        pcre2_match_context_create(nullptr));
+    const std::unique_ptr<pcre2_jit_stack, StackFree> stack(
+        pcre2_jit_stack_create(kSmallStack, kLargestStack, nullptr));
+    pcre2_set_match_limit(context.get(), kMostSteps);
+    pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
+    return run(context.get());
+  }
+
   void cut(std::string_view text, std::vector<Range>& out) const {
     const std::unique_ptr<pcre2_match_data, MatchFree> data(
         pcre2_match_data_create_from_pattern(code.get(), nullptr));
     size_t done = 0;
     for (size_t from = 0; from <= text.size();) {
-      const int status = pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()),
-                                     text.size(), from, PCRE2_NO_UTF_CHECK, data.get(), nullptr);
+      const int status = match(text, from, data.get());
       if (status == PCRE2_ERROR_NOMATCH) break;
       if (status < 0)
         throw Error(ErrorKind::kData, cat("the regular expression ", quote(expression),

@@ -90,9 +90,11 @@ CharClasses::CharClasses() {
     for (uint32_t scalar = range.first; scalar <= range.last; ++scalar) {
       uint16_t& of = page_of_[scalar >> 8];
       if (of == 1) of = static_cast<uint16_t>(count_++);
-      pages_[of][scalar & 255] = static_cast<uint8_t>(range.classes);
+      pages_[of][scalar & 255] =
+          static_cast<uint8_t>(range.classes & (kLetter | kNumber | kSpace | kWord));
     }
   }
+  make_older();
 }
 
 uint32_t small_letter(uint32_t scalar) {

@@ -24,8 +24,9 @@ enum CharClass : uint8_t {
 };
 inline constexpr uint16_t kSymbol = 256;  ///< \p{S}, of AddedRange alone
 
-/// The classes of all characters: a page for each 256 of them. Of Unicode 15.0 with the letters,
-/// numbers and marks that later versions added.
+/// The classes of all characters: a page for each 256 of them. Letters, numbers and words are those
+/// of Unicode 16. Where Hugging Face's own tables are old so are ours: punctuation, nonspacing
+/// marks and others are those of Unicode 8, marks those of Unicode 9.
 class CharClasses final {
  public:
   static const CharClasses& get();
@@ -35,6 +36,8 @@ class CharClasses final {
 
  private:
   CharClasses();
+  /// Takes classes off characters that are younger than Hugging Face's tables.
+  void make_older();
 
   std::array<uint16_t, kScalarLimit / 256> page_of_{};
   std::unique_ptr<std::array<uint8_t, 256>[]> pages_;
@@ -48,6 +51,10 @@ struct AddedRange {
 };
 extern const AddedRange kAddedRanges[];
 extern const size_t kAddedRangeCount;
+
+/// Whether a character stays as and where it is in every Unicode form, as it is too young for
+/// Hugging Face's tables.
+bool is_formless(uint32_t scalar);
 
 /// Reads a scalar of text that is known to be UTF-8 and moves `p` behind it.
 inline uint32_t next_scalar(const char*& p) {
