@@ -1,0 +1,18 @@
+// The transformer that the families after Llama share: RMS norms, rotary positions, grouped
+// queries, a gated MLP. A family chooses its parts; paths are Hugging Face's tensor names.
+#pragma once
+
+#include <memory>
+
+#include "models/decoder_config.h"
+#include "models/model.h"
+
+namespace levanter::models {
+
+/// Declares the parameters of a decoder.
+std::unique_ptr<LanguageModel> make_decoder(const nn::Scope& root, const DecoderConfig& config,
+                                            int64_t vocab_size);
+/// ModelEntry::attention_width of any decoder.
+int64_t decoder_attention_width(const ModelConfig& config);
+
+}  // namespace levanter::models
