@@ -14,6 +14,15 @@ const ModelEntry llama_entry = {
       return make_decoder(root, dynamic_cast<const DecoderConfig&>(c), vocab_size);
     },
     .attention_width = decoder_attention_width,
+    .hf_type = "llama",
+    .from_hf = [](compat::HfConfig& hf) -> std::unique_ptr<ModelConfig> {
+      auto c = std::make_unique<DecoderConfig>();
+      read_decoder_config(hf, *c);
+      c->use_bias = hf.flag_or("attention_bias", false);
+      hf.require("mlp_bias", c->use_bias);
+      hf.require("pretraining_tp", 1.0);
+      return c;
+    },
 };
 
 }  // namespace levanter::models
