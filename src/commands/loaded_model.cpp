@@ -59,7 +59,7 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
   loaded.folder = folder;
   loaded.config = config_file.empty() ? hf_config(folder, overrides)
                                       : load_train_config(config_file, overrides);
-  loaded.tokenizer = text::open_tokenizer(folder);
+  if (config_file.empty()) loaded.tokenizer = text::open_tokenizer(folder);
   make_model(loaded);
   train::load_hf(folder, targets_of(loaded));
   return loaded;

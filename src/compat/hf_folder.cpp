@@ -173,32 +173,32 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 void load_weights(const std::string& folder, std::span<const HfTarget> targets) {
   std::vector<safetensors::File> files;
   std::map<std::string, const safetensors::Tensor*> tensors;
-  std::vector<std::string> names;
   for (const std::string& name : weight_files(folder)) files.emplace_back(join_path(folder, name));
   for (const safetensors::File& file : files)
-    for (const safetensors::Tensor& tensor : file.tensors()) {
-      tensors[tensor.name] = &tensor;
-      names.push_back(tensor.name);
-    }
+    for (const safetensors::Tensor& tensor : file.tensors()) tensors[tensor.name] = &tensor;
   std::string faults;
   const auto fault = [&](const std::string& text) {
     faults += cat(faults.empty() ? "" : "; ", text);
   };
   std::vector<const safetensors::Tensor*> found;
+  std::vector<std::string> missing, left;
   for (const HfTarget& target : targets) {
     auto at = tensors.find(target.name);
     if (at == tensors.end()) at = tensors.find(target.name.substr(target.name.find('.') + 1));
     found.push_back(at == tensors.end() ? nullptr : at->second);
     if (at == tensors.end()) {
-      const std::string near = nearest(target.name, names);
-      fault(cat(quote(target.name), " is missing",
-                near.empty() ? "" : cat(" (nearest: ", near, ")")));
+      missing.push_back(target.name);
       continue;
     }
     if (at->second->shape != target.shape)
       fault(cat(quote(at->first), " is ", shape_text(at->second->shape), ", not ",
                 shape_text(target.shape)));
     tensors.erase(at);
+  }
+  for (const auto& [name, tensor] : tensors) left.push_back(name);
+  for (const std::string& name : missing) {
+    const std::string near = nearest(name, left);
+    fault(cat(quote(name), " is missing", near.empty() ? "" : cat(" (nearest: ", near, ")")));
   }
   for (const auto& [name, tensor] : tensors)
     // A tied head that is saved all the same is the embedding once more.

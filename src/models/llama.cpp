@@ -19,7 +19,8 @@ const ModelEntry llama_entry = {
       auto c = std::make_unique<DecoderConfig>();
       read_decoder_config(hf, *c);
       c->use_bias = hf.flag_or("attention_bias", false);
-      hf.require("mlp_bias", c->use_bias);
+      if (hf.flag_or("mlp_bias", false) != c->use_bias)
+        hf.refuse("attention_bias", "the value of mlp_bias");
       hf.require("pretraining_tp", 1.0);
       return c;
     },
