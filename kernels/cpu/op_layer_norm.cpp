@@ -13,6 +13,8 @@ bool rows_last(const Node&, std::span<const Type> in) {
   return weight.elements() > 0;
 }
 
+Centre centre_of(const Attributes& a) { return a.ints[1] ? Centre::kNo : Centre::kYes; }
+
 class LayerNormKernel final : public CpuKernel {
  public:
   using CpuKernel::CpuKernel;
@@ -24,7 +26,7 @@ class LayerNormKernel final : public CpuKernel {
       context.vector.layer_norm(floats(out[0]) + first * width, floats(out[1]) + first,
                                 floats(out[2]) + first, floats(in[0]) + first * width,
                                 floats(in[1]), bias, count, width,
-                                static_cast<float>(attributes.reals[0]));
+                                static_cast<float>(attributes.reals[0]), centre_of(attributes));
     });
   }
   bool in_place(size_t output, size_t input) const override { return output == 0 && input == 0; }
@@ -55,7 +57,8 @@ class LayerNormGradKernel final : public CpuKernel {
                                              width_);
       // Last, because dx may lie over x or dy.
       context.vector.layer_norm_backward(floats(out[0]) + at, dy + at, x + at, mean + first,
-                                         rstd + first, floats(in[1]), count, width_);
+                                         rstd + first, floats(in[1]), count, width_,
+                                         centre_of(attributes));
     });
     context.vector.sum_rows(floats(out[1]), dweight, width_, blocks_, width_);
     context.vector.sum_rows(floats(out[2]), dbias, width_, blocks_, width_);

@@ -214,10 +214,12 @@ void Region::add_instruction(const Body& body, NodeId id, const std::vector<int>
     step.real = static_cast<float>(1 - node.attributes.reals[0]);
   } else if (is(node, "layer_norm")) {
     step.kind = Kind::kNorm;
+    step.centre = node.attributes.ints[1] ? Centre::kNo : Centre::kYes;
     step.real = static_cast<float>(node.attributes.reals[0]);
     step.extra = {output_of(1), output_of(2)};
   } else if (is(node, "layer_norm_grad")) {
     step.kind = Kind::kNormGrad;
+    step.centre = node.attributes.ints[1] ? Centre::kNo : Centre::kYes;
     step.extra = {add_sum(1), add_sum(2)};
   } else {
     LEV_CHECK(is(node, "reduce"), "an op that no region takes");

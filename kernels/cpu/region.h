@@ -76,6 +76,7 @@ class Region final {
     /// Outputs for mean and 1 / standard deviation; or the first of its sums.
     std::array<int, 2> extra{-1, -1};
     float real = 0;
+    Centre centre = Centre::kYes;  ///< of a norm
   };
 
   struct Output {

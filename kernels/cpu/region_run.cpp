@@ -261,7 +261,8 @@ void Region::norm(Frame& frame, const Instruction& step, float* y, const Part& t
     return step.in[i] < 0 ? nullptr : frame.at[static_cast<size_t>(step.in[i])];
   };
   float mean[kTileRows], rstd[kTileRows];
-  frame.vector.layer_norm(y, mean, rstd, at(0), at(1), at(2), tile.rows, width_, step.real);
+  frame.vector.layer_norm(y, mean, rstd, at(0), at(1), at(2), tile.rows, width_, step.real,
+                         step.centre);
   for (size_t i = 0; i < 2; ++i) {
     if (step.extra[i] < 0) continue;
     const auto o = static_cast<size_t>(step.extra[i]);
@@ -279,7 +280,8 @@ void Region::norm_grad(Frame& frame, const Instruction& step, float* y, const Pa
   frame.vector.layer_norm_weight_block(sums(frame, step.extra[0], tile),
                                        sums(frame, step.extra[1], tile), at(4), at(0), mean, rstd,
                                        tile.rows, width_);
-  frame.vector.layer_norm_backward(y, at(4), at(0), mean, rstd, at(1), tile.rows, width_);
+  frame.vector.layer_norm_backward(y, at(4), at(0), mean, rstd, at(1), tile.rows, width_,
+                                   step.centre);
 }
 
 /// One f32 value a row, without gaps.

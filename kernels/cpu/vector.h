@@ -86,6 +86,9 @@ struct ScoreTile {
 };
 
 /// Constants of one AdamW step; see VectorKernels::adamw.
+/// Whether a norm subtracts the mean.
+enum class Centre : bool { kNo, kYes };
+
 struct AdamwConstants {
   float learning_rate, beta1, beta2;
   float rest1, rest2;  ///< 1 - beta1 and 1 - beta2, rounded once
@@ -127,12 +130,15 @@ struct VectorKernels {
 
   /// y[r, c] = (x[r, c] - mean[r]) * rstd[r] * weight[c] + bias[c], with mean[r] the mean of row r
   /// and rstd[r] = 1 / sqrt(mean of (x - mean)^2 + epsilon). `weight` and `bias` may be nullptr; y
-  /// may be x.
+  /// may be x. Without centre the mean counts as 0, as in RMS norm.
   void (*layer_norm)(float* y, float* mean, float* rstd, const float* x, const float* weight,
-                     const float* bias, int64_t rows, int64_t width, float epsilon);
-  /// With h = (x - mean) rstd and g = dy weight: dx = rstd (g - mean(g) - h mean(g h)), row by row.
+                     const float* bias, int64_t rows, int64_t width, float epsilon,
+                     Centre centre);
+  /// With h = (x - mean) rstd and g = dy weight: dx = rstd (g - mean(g) - h mean(g h)), row by row;
+  /// without centre mean(g) counts as 0.
   void (*layer_norm_backward)(float* dx, const float* dy, const float* x, const float* mean,
-                              const float* rstd, const float* weight, int64_t rows, int64_t width);
+                              const float* rstd, const float* weight, int64_t rows, int64_t width,
+                              Centre centre);
   /// Adds rows, in order, to a block's sums: dy (x - mean) rstd to dweight[c] and dy to dbias[c];
   /// `dbias` may be nullptr. The blocks' results are added by sum_rows.
   void (*layer_norm_weight_block)(float* dweight, float* dbias, const float* dy, const float* x,

@@ -6,12 +6,14 @@ namespace levanter::cpu::LEVANTER_ISA {
 namespace {
 
 void layer_norm(float* y, float* mean, float* rstd, const float* x, const float* weight,
-                const float* bias, int64_t rows, int64_t width, float epsilon) {
+                const float* bias, int64_t rows, int64_t width, float epsilon, Centre centre) {
   const float size = static_cast<float>(width);
   for (int64_t r = 0; r < rows; ++r, x += width, y += width) {
-    const float average =
-        sum_vectors(width, [=](int64_t i, int64_t count) { return load_up_to(x + i, count); }) /
-        size;
+    float average = 0;
+    if (centre == Centre::kYes)
+      average =
+          sum_vectors(width, [=](int64_t i, int64_t count) { return load_up_to(x + i, count); }) /
+          size;
     const Floats center = splat(average);
     const float variance = sum_vectors(width,
                                        [=](int64_t i, int64_t count) {
@@ -42,14 +44,17 @@ void layer_norm(float* y, float* mean, float* rstd, const float* x, const float*
 }
 
 void layer_norm_backward(float* dx, const float* dy, const float* x, const float* mean,
-                         const float* rstd, const float* weight, int64_t rows, int64_t width) {
+                         const float* rstd, const float* weight, int64_t rows, int64_t width,
+                         Centre centre) {
   const float size = static_cast<float>(width);
   for (int64_t r = 0; r < rows; ++r, x += width, dy += width, dx += width) {
     const Floats center = splat(mean[r]), by = splat(rstd[r]);
-    const float mean_g =
-        sum_vectors(width, [=](int64_t i,
-                               int64_t count) { return scaled_gradient(dy, weight, i, count); }) /
-        size;
+    float mean_g = 0;
+    if (centre == Centre::kYes)
+      mean_g =
+          sum_vectors(width, [=](int64_t i,
+                                 int64_t count) { return scaled_gradient(dy, weight, i, count); }) /
+          size;
     const float mean_gh = sum_vectors(width,
                                       [=](int64_t i, int64_t count) {
                                         const Floats h = (load_up_to(x + i, count) - center) * by;

@@ -13,7 +13,8 @@ namespace levanter::commands {
 namespace {
 
 constexpr Option kOptions[] = {
-    {"checkpoint", "DIR", "a step folder, or a run folder for its latest good one", true},
+    {"checkpoint", "DIR",
+     "a step folder, a run folder for its latest good one, or a Hugging Face folder", true},
     {"config", "FILE", "the data to evaluate on; default: the checkpoint's own configuration"},
     {"json", "", "print one JSON object"},
 };

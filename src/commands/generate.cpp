@@ -16,7 +16,8 @@ namespace levanter::commands {
 namespace {
 
 constexpr Option kOptions[] = {
-    {"checkpoint", "DIR", "a step folder, or a run folder for its latest good one", true},
+    {"checkpoint", "DIR",
+     "a step folder, a run folder for its latest good one, or a Hugging Face folder", true},
     {"prompt", "TEXT", "what to continue; without it the standard input, if it is a file or a pipe",
      false, true},
     {"temperature", "X", "0: always the most probable token; default 1"},
@@ -24,7 +25,7 @@ constexpr Option kOptions[] = {
     {"top-p", "P", "draw among the most probable tokens that reach probability P"},
     {"seed", "N", "of the draws; the same seed gives the same text; default 0"},
     {"max-new-tokens", "N", "default 200"},
-    {"stop-id", "ID", "end at this token"},
+    {"stop-id", "ID", "end at this token too; the tokenizer's EOS always ends a text"},
     {"json", "", "read {\"prompt\": ...} lines, print {\"prompt_ids\", \"ids\", \"text\"} lines"},
 };
 
@@ -39,7 +40,7 @@ std::string read_stdin() {
   return text;
 }
 
-infer::GenerateOptions options_of(const Arguments& a) {
+infer::GenerateOptions options_of(const Arguments& a, const text::Tokenizer& tokenizer) {
   infer::GenerateOptions o;
   o.sampling.temperature = a.number("temperature", 1, 0, 1e6);
   o.sampling.top_k = a.integer("top-k", 0, 0, 1 << 30);
@@ -47,13 +48,15 @@ infer::GenerateOptions options_of(const Arguments& a) {
   o.max_new_tokens = a.integer("max-new-tokens", 200, 0, int64_t{1} << 40);
   if (a.values.contains("stop-id"))
     o.stop_ids.push_back(static_cast<int32_t>(a.integer("stop-id", 0, 0, INT32_MAX)));
+  if (const auto eos = tokenizer.eos_id()) o.stop_ids.push_back(*eos);
   o.key =
       fold_in(key_from_seed(static_cast<uint64_t>(a.integer("seed", 0, 0, INT64_MAX))), "generate");
   return o;
 }
 
-/// What a text without a beginning begins with: a new line, as after any other.
+/// What a text without a beginning begins with: BOS, else a new line, as after any other.
 std::vector<int32_t> beginning(const text::Tokenizer& tokenizer) {
+  if (const auto bos = tokenizer.bos_id()) return {*bos};
   try {
     return tokenizer.encode({"\n", "the beginning"});
   } catch (const Error&) {
@@ -79,7 +82,8 @@ struct Continuation {
 Continuation continue_text(LoadedModel& m, const std::string& prompt,
                            const infer::GenerateOptions& options) {
   Continuation c;
-  c.prompt = prompt.empty() ? beginning(*m.tokenizer) : m.tokenizer->encode({prompt, "the prompt"});
+  c.prompt = m.tokenizer->add_special(m.tokenizer->encode({prompt, "the prompt"}));
+  if (c.prompt.empty()) c.prompt = beginning(*m.tokenizer);
   c.ids = infer::generate(*m.model, c.prompt, options);
   return c;
 }
@@ -109,8 +113,8 @@ void run_json(LoadedModel& m, const infer::GenerateOptions& options) {
 }
 
 int run(const Arguments& a) {
-  const infer::GenerateOptions options = options_of(a);
   LoadedModel m = load_model(a.text("checkpoint"), "", a.overrides);
+  const infer::GenerateOptions options = options_of(a, *m.tokenizer);
   for (const std::string& problem : m.problems) std::fprintf(stderr, "%s\n", problem.c_str());
   if (a.has("json") && !a.values.contains("prompt")) {
     run_json(m, options);

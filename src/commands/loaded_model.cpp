@@ -4,7 +4,9 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "device/backends.h"
+#include "compat/hf_folder.h"
 #include "train/checkpoint_load.h"
+#include "train/hf_start.h"
 #include "train/setup.h"
 
 namespace levanter::commands {
@@ -26,10 +28,48 @@ namespace {
       .hint(cat("the checkpoint is of another model: ", list));
 }
 
+/// A Hugging Face folder as a config; its sizes are all that it says.
+TrainConfig hf_config(const std::string& folder, std::span<const std::string> overrides) {
+  const std::string path = quote(absolute_path(folder));
+  return parse_train_config(cat("model = { type = \"from_hf\", path = ", path, " }\n",
+                                "data = { tokenizer = { type = \"hf\", path = ", path, " } }\n"),
+                            folder, overrides);
+}
+
+void make_model(LoadedModel& loaded) {
+  loaded.backend = device::make_backend(
+      loaded.config.trainer.device, static_cast<int>(loaded.config.trainer.threads.value_or(0)));
+  train::require_precision(loaded.config, *loaded.backend);
+  loaded.model = std::make_unique<infer::InferenceModel>(
+      train::model_spec(loaded.config), train::vocab_size(loaded.config, loaded.tokenizer.get()),
+      loaded.config.microbatch_size(), *loaded.backend, loaded.config.trainer.compute());
+}
+
+std::vector<TensorTarget> targets_of(LoadedModel& loaded) {
+  std::vector<TensorTarget> targets;
+  for (const infer::ParamSlot& slot : loaded.model->slots())
+    targets.push_back(
+        {slot.param->path, DType::f32, slot.param->shape, reinterpret_cast<std::byte*>(slot.data)});
+  return targets;
+}
+
+LoadedModel load_hf_folder(const std::string& folder, const std::string& config_file,
+                           std::span<const std::string> overrides) {
+  LoadedModel loaded;
+  loaded.folder = folder;
+  loaded.config = config_file.empty() ? hf_config(folder, overrides)
+                                      : load_train_config(config_file, overrides);
+  if (config_file.empty()) loaded.tokenizer = text::open_tokenizer(folder);
+  make_model(loaded);
+  train::load_hf(folder, targets_of(loaded));
+  return loaded;
+}
+
 }  // namespace
 
 LoadedModel load_model(const std::string& checkpoint, const std::string& config_file,
                        std::span<const std::string> overrides) {
+  if (compat::is_hf_folder(checkpoint)) return load_hf_folder(checkpoint, config_file, overrides);
   FoundCheckpoint found = open_checkpoint(checkpoint);
   const Checkpoint& good = *found.checkpoint;
   LoadedModel loaded;
@@ -42,16 +82,9 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
                       : load_train_config(config_file, overrides);
   loaded.tokenizer =
       text::load_tokenizer(good.tokenizer(), join_path(good.folder(), "tokenizer.json"));
-  loaded.backend = device::make_backend(
-      loaded.config.trainer.device, static_cast<int>(loaded.config.trainer.threads.value_or(0)));
-  train::require_precision(loaded.config, *loaded.backend);
-  loaded.model = std::make_unique<infer::InferenceModel>(
-      train::model_spec(loaded.config), train::vocab_size(loaded.config, loaded.tokenizer.get()),
-      loaded.config.microbatch_size(), *loaded.backend, loaded.config.trainer.compute());
+  make_model(loaded);
   try {
-    for (const infer::ParamSlot& slot : loaded.model->slots())
-      good.load({slot.param->path, DType::f32, slot.param->shape,
-                 reinterpret_cast<std::byte*>(slot.data)});
+    for (const TensorTarget& target : targets_of(loaded)) good.load(target);
   } catch (const Error& error) {
     explain(error, good, loaded.config);
   }

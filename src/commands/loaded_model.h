@@ -18,7 +18,7 @@ struct LoadedModel {
   std::string folder;  ///< step-N
   int64_t step = 0;
   std::vector<std::string> problems;  ///< newer checkpoints that were passed over as bad
-  std::shared_ptr<const text::Tokenizer> tokenizer;
+  std::shared_ptr<const text::Tokenizer> tokenizer;  ///< none: that of a config's data
   std::unique_ptr<Backend> backend;
   std::unique_ptr<infer::InferenceModel> model;
 };

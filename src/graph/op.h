@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@ struct Attributes {
   Axes axes{};       ///< axes that the op is about
   std::array<int64_t, 4> ints{};
   std::array<double, 4> reals{};
+  std::shared_ptr<const std::vector<double>> values{};  ///< of a literal; equal when it is the same
   bool operator==(const Attributes&) const = default;
 };
 

@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "base/files.h"
 #include "base/strings.h"
 #include "models/model.h"
 
@@ -8,6 +9,42 @@ const ModelEntry& entry(std::string_view name) {
   for (const ModelEntry* candidate : entries())
     if (candidate->name == name) return *candidate;
   throw Error(ErrorKind::kInternal, cat("there is no model ", quote(name)));
+}
+
+HfModel read_hf_model(const std::string& folder) {
+  compat::HfConfig hf(join_path(folder, "config.json"));
+  const std::string type = hf.text("model_type");
+  std::string known;
+  for (const ModelEntry* family : entries()) {
+    known += cat(known.empty() ? "" : ", ", family->hf_type);
+    if (type != family->hf_type) continue;
+    hf.ignore({"architectures",
+               "torch_dtype",
+               "dtype",
+               "transformers_version",
+               "use_cache",
+               "bos_token_id",
+               "eos_token_id",
+               "pad_token_id",
+               "_name_or_path",
+               "_attn_implementation",
+               "attn_implementation",
+               "output_attentions",
+               "output_hidden_states",
+               "return_dict",
+               "chunk_size_feed_forward",
+               "is_encoder_decoder",
+               "id2label",
+               "label2id",
+               "problem_type",
+               "task_specific_params",
+               "model_name"});
+    HfModel model{family, family->from_hf(hf)};
+    model.config->vocab_size = hf.integer("vocab_size");
+    hf.finish();
+    return model;
+  }
+  hf.refuse("model_type", known);
 }
 
 }  // namespace levanter::models

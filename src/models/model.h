@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "compat/hf_folder.h"
 #include "models/model_config.h"
 #include "nn/scope.h"
 
@@ -39,9 +40,21 @@ struct ModelEntry {
   /// The sum over layers of heads x head_dim: attention's share of the FLOPs of a token is 12 T
   /// times this (see infer/trace.h).
   int64_t (*attention_width)(const ModelConfig& config);
+  /// What a config.json calls it, "gpt2", and the config that such a file means; every key is taken
+  /// or refused.
+  const char* hf_type;
+  std::unique_ptr<ModelConfig> (*from_hf)(compat::HfConfig& hf);
 };
 
 std::span<const ModelEntry* const> entries();
+/// A model's shape as a Hugging Face folder has it.
+struct HfModel {
+  const ModelEntry* family;
+  std::unique_ptr<ModelConfig> config;
+};
+/// error  kCheckpoint naming the family or setting that is not known here
+HfModel read_hf_model(const std::string& folder);
+
 /// The family called `name`, which a loaded config always names rightly.
 const ModelEntry& entry(std::string_view name);
 

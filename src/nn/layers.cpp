@@ -7,8 +7,10 @@ namespace levanter::nn {
 
 Linear::Linear(const Scope& s, const Axes& in_axes, const Axes& out_axes, const Options& options)
     : scope(s), in(in_axes), out(out_axes) {
-  weight = scope.param("weight", unite(in, out), {in.elements(), out.elements()}, options.init,
-                       Role::kWeight);
+  const bool out_first = options.order == WeightOrder::kOutIn;
+  const Axes &first = out_first ? out : in, &last = out_first ? in : out;
+  weight = scope.param("weight", unite(first, last), {first.elements(), last.elements()},
+                       options.init, Role::kWeight);
   if (options.bias) bias = scope.param("bias", out, {out.elements()}, Init::zeros(), Role::kBias);
 }
 
@@ -38,6 +40,15 @@ LayerNorm::LayerNorm(const Scope& s, Axis embed, double eps, bool with_bias)
 NamedArray LayerNorm::operator()(NamedArray x) const {
   const OriginScope at = scope.enter();
   return layer_norm(x, weight, bias, epsilon);
+}
+
+RmsNorm::RmsNorm(const Scope& s, const Axes& axes, double eps) : scope(s), epsilon(eps) {
+  weight = scope.param("weight", axes, {axes.elements()}, Init::ones(), Role::kNorm);
+}
+
+NamedArray RmsNorm::operator()(NamedArray x) const {
+  const OriginScope at = scope.enter();
+  return rms_norm(x, weight, epsilon);
 }
 
 Dropout::Dropout(const Scope& scope, std::string_view name, double r)

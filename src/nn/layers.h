@@ -7,13 +7,19 @@
 
 namespace levanter::nn {
 
-/// y[..., out] = sum over in of x[..., in] weight[in, out] + bias[out], the weight stored with its
-/// input axes first (Hugging Face's Conv1D). `in` and `out` may be several axes. Rounded once,
-/// after the bias.
+/// Which axes of a linear layer's weight come first in memory and in files.
+enum class WeightOrder : uint8_t {
+  kInOut,  ///< Hugging Face's Conv1D
+  kOutIn,  ///< torch.nn.Linear
+};
+
+/// y[..., out] = sum over in of x[..., in] weight[in, out] + bias[out]. `in` and `out` may be
+/// several axes. Rounded once, after the bias.
 struct Linear {
   struct Options {
     bool bias = true;
     Init init;
+    WeightOrder order = WeightOrder::kInOut;
   };
   Linear(const Scope& scope, const Axes& in, const Axes& out, const Options& options);
   NamedArray operator()(NamedArray x) const;
@@ -42,6 +48,16 @@ struct LayerNorm {
   Scope scope;
   double epsilon;
   NamedArray weight, bias;
+};
+
+/// RMS norm over `axes` with a weight.
+struct RmsNorm {
+  RmsNorm(const Scope& scope, const Axes& axes, double epsilon);
+  NamedArray operator()(NamedArray x) const;
+
+  Scope scope;
+  double epsilon;
+  NamedArray weight;
 };
 
 /// Dropout with a stream of its own: the keys folded with the hash of the module's path and `name`.

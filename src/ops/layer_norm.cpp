@@ -1,4 +1,6 @@
-// Layer norm (Ba, Kiros & Hinton 2016, arXiv:1607.06450). reals[0]: eps; ints[0]: with a bias.
+// Layer norm (Ba, Kiros & Hinton 2016, arXiv:1607.06450) and RMS norm (Zhang & Sennrich 2019,
+// arXiv:1910.07467), which is the same with a mean of 0. reals[0]: eps; ints[0]: with a bias;
+// ints[1]: the mean is 0.
 #include "base/strings.h"
 #include "ops/ops.h"
 #include "ops/rules.h"
@@ -21,9 +23,15 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
   return {in[0], row, row};  // y, mean, 1 / standard deviation
 }
 
+/// The mean over axes, or 0 for RMS norm.
+NamedArray mean_of(const Node& node, NamedArray x, const Axes& over) {
+  if (!node.attributes.ints[1]) return mean(x, over);
+  return broadcast(constant(x.graph(), 0, x.dtype()), without(x.axes(), over));
+}
+
 std::vector<NamedArray> decompose(Graph&, const Node& node, std::span<const NamedArray> in) {
   const Axes& over = in[1].axes();
-  const NamedArray mu = mean(in[0], over), centred = in[0] - mu;
+  const NamedArray mu = mean_of(node, in[0], over), centred = in[0] - mu;
   const NamedArray rstd = rsqrt(mean(centred * centred, over) + node.attributes.reals[0]);
   const NamedArray y = centred * rstd * in[1];
   return {node.attributes.ints[0] ? y + in[2] : y, mu, rstd};
@@ -38,11 +46,11 @@ std::vector<Type> infer_grad(const Attributes&, std::span<const Type> in) {
   return {in[0], in[1], in[1]};
 }
 
-std::vector<NamedArray> decompose_grad(Graph&, const Node&, std::span<const NamedArray> in) {
+std::vector<NamedArray> decompose_grad(Graph&, const Node& node, std::span<const NamedArray> in) {
   const NamedArray x = in[0], weight = in[1], mu = in[2], rstd = in[3], dy = in[4];
   const Axes &over = weight.axes(), rows = without(x.axes(), over);
   const NamedArray normal = (x - mu) * rstd, g = dy * weight;
-  const NamedArray dx = rstd * (g - mean(g, over) - normal * mean(g * normal, over));
+  const NamedArray dx = rstd * (g - mean_of(node, g, over) - normal * mean(g * normal, over));
   return {dx, sum(dy * normal, rows), sum(dy, rows)};
 }
 
@@ -71,7 +79,9 @@ void gradient(GradientCall& call) {
   Graph& graph = call.graph;
   const NamedArray in[] = {call.inputs[0], call.inputs[1], call.outputs[1], call.outputs[2],
                            call.output_cotangents[0]};
-  const NodeId node = graph.add(ops::layer_norm_grad_entry, {}, in).value().node;
+  Attributes a;
+  a.ints[1] = call.node.attributes.ints[1];
+  const NodeId node = graph.add(ops::layer_norm_grad_entry, a, in).value().node;
   for (uint32_t i = 0; i < call.inputs.size(); ++i)
     call.input_cotangents[i] = NamedArray(graph, Value{node, i});
 }
@@ -83,6 +93,14 @@ NamedArray layer_norm(Operand x, NamedArray weight, NamedArray bias, double eps)
   a.ints[0] = bias ? 1 : 0;
   std::vector<NamedArray> in = {x.array, weight};
   if (bias) in.push_back(bias);
+  return x.array.graph().add(ops::layer_norm_entry, a, in, x.where);
+}
+
+NamedArray rms_norm(Operand x, NamedArray weight, double eps) {
+  Attributes a;
+  a.reals[0] = eps;
+  a.ints[1] = 1;
+  const NamedArray in[] = {x.array, weight};
   return x.array.graph().add(ops::layer_norm_entry, a, in, x.where);
 }
 

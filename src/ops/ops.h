@@ -23,6 +23,9 @@ NamedArray input(Graph& graph, const Type& type, int64_t index,
 /// A scalar known now, of type `dtype`.
 NamedArray constant(Graph& graph, double value, DType dtype,
                     std::source_location where = std::source_location::current());
+/// The numbers `values` along an axis of that name, in type `dtype`.
+NamedArray literal(Graph& graph, AxisName axis, std::vector<double> values, DType dtype,
+                   std::source_location where = std::source_location::current());
 /// 0, 1, 2, ... along `axis`.
 NamedArray iota(Graph& graph, Axis axis, DType dtype,
                 std::source_location where = std::source_location::current());
@@ -176,6 +179,10 @@ NamedArray softmax(Operand x, AxisName axis);
 /// eps     > 0, no unit
 /// returns axes and type of x; the mean is always f32 at least
 NamedArray layer_norm(Operand x, NamedArray weight, NamedArray bias, double eps);
+/// Root-mean-square norm (Zhang & Sennrich 2019, arXiv:1910.07467) over the axes of `weight`.
+///   y = x / sqrt(mean of x^2 + eps) * weight
+/// Operands, types and errors are layer_norm's.
+NamedArray rms_norm(Operand x, NamedArray weight, double eps);
 
 enum class Gelu : int32_t { kTanh, kErf };
 /// Gaussian error linear unit (Hendrycks & Gimpel 2016, arXiv:1606.08415).

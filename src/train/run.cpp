@@ -16,6 +16,7 @@
 #include "dist/gradient_sum.h"
 #include "text/tokenizer.h"
 #include "train/checkpoint_folder.h"
+#include "train/hf_start.h"
 #include "train/hooks.h"
 #include "train/nan_guard.h"
 #include "train/setup.h"
@@ -43,6 +44,7 @@ struct Run {
   std::unique_ptr<data::TextData> data = nullptr;
   int64_t vocab = 0;
   std::optional<Checkpoint> from = {};  ///< what the state is read from
+  std::string hf_folder = {};           ///< or where the model is read from
   bool restore_optimizer = true;
   int64_t start_step = 0;
   Key root{};
@@ -80,6 +82,11 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
   }
   const StartFrom& start = run.config.start_from;
   if (start.kind == "none") return;
+  if (start.kind == "hf") {
+    run.hf_folder = start.path->resolved;
+    messages.push_back(cat("starting from ", run.hf_folder, " (model)"));
+    return;
+  }
   FoundCheckpoint other = open_checkpoint(start.path->resolved);
   for (const std::string& problem : other.problems) messages.push_back(problem);
   run.from = std::move(other.checkpoint);
@@ -110,6 +117,7 @@ void check_numerics(const Run& run, const Backend& backend, std::vector<std::str
 
 void restore(const Run& run, Engine& engine) {
   engine.initialise(fold_in(run.root, "init"));
+  if (!run.hf_folder.empty()) load_hf(run.hf_folder, engine.model_targets());
   if (!run.from) return;
   for (const TensorTarget& target : engine.model_targets()) run.from->load(target);
   if (run.restore_optimizer)

@@ -8,6 +8,7 @@
 #include "config/bind.h"
 #include "config/document.h"
 #include "config/print.h"
+#include "train/hf_start.h"
 
 namespace levanter {
 
@@ -119,8 +120,9 @@ TrainConfig load(const std::string& file, Read read) {
   config.file = file;
   config::Problems problems(config.sources);
   const std::string subject = file.empty() ? "the overrides" : file;
-  const config::Value root = read(problems);
+  config::Value root = read(problems);
   problems.raise(subject);  // a file that cannot be read leaves nothing else to check
+  train::take_hf_model(root);
   bind(root, config::type_of<TrainConfig>(), &config, config.sources, problems);
   problems.raise(subject);
   return config;

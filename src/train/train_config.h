@@ -69,8 +69,8 @@ struct TrainerConfig {
 
 /// What a run starts from when it has no checkpoint of its own.
 struct StartFrom {
-  std::string kind = "none";         ///< none, checkpoint
-  std::optional<config::Path> path;  ///< of a checkpoint
+  std::string kind = "none";         ///< none, checkpoint, hf
+  std::optional<config::Path> path;  ///< of a checkpoint or a Hugging Face folder
   std::string what = "all";          ///< all, model
 
   void fields(config::Fields& f);

@@ -246,23 +246,28 @@ void TrainerConfig::validate(config::Problems& p) const {
 }
 
 void StartFrom::fields(config::Fields& f) {
-  f("kind", kind, "nothing, or a checkpoint of another run")
-      .one_of({"none", "checkpoint"})
+  f("kind", kind, "nothing, a checkpoint of another run, or a Hugging Face folder's weights")
+      .one_of({"none", "checkpoint", "hf"})
       .may_change();
-  f("path", path, "the checkpoint: a step's folder, or a run's for its latest").may_change();
-  f("what", what, "the whole state with its step, or the parameters of the model alone")
+  f("path", path,
+    "the checkpoint: a step's folder, a run's for its latest, or a Hugging Face folder")
+      .may_change();
+  f("what", what,
+    "the whole state with its step, or the parameters of the model alone, which is all that a "
+    "Hugging Face folder has")
       .one_of({"all", "model"})
       .may_change();
 }
 
 void StartFrom::validate(config::Problems& p) const {
-  if (kind == "checkpoint" && !path)
-    p.add("kind", cat(p.name("kind"), " = \"checkpoint\" needs ", p.name("path")), {"path"})
-        .hint("write path = \"logs/RUN\", or the folder of one step");
+  if (kind != "none" && !path)
+    p.add("kind", cat(p.name("kind"), " = ", quote(kind), " needs ", p.name("path")), {"path"})
+        .hint(kind == "hf" ? "write path = \"DIR\", a folder with config.json"
+                           : "write path = \"logs/RUN\", or the folder of one step");
   if (kind != "none") return;
   const auto unread = [&](const char* key) {
     p.add(key, cat(p.name(key), " is not read with ", p.name("kind"), " = \"none\""), {"kind"})
-        .hint(cat("write ", p.name("kind"), " = \"checkpoint\", or remove the key"));
+        .hint(cat("write ", p.name("kind"), " = \"checkpoint\" or \"hf\", or remove the key"));
   };
   if (path) unread("path");
   if (what != "all") unread("what");
@@ -275,8 +280,8 @@ void TrainConfig::fields(config::Fields& f) {
   f("trainer", trainer, "the run: its length, batches, devices and records");
   f("start_from", start_from, "what a run begins with when it has no checkpoint of its own")
       .may_change();
-  f.dropped("initialize_from_hf", "write start_from = { kind = \"checkpoint\", path = ... }");
-  f.dropped("use_hf_model_config", "write the model's sizes below [model]");
+  f.dropped("initialize_from_hf", "write start_from = { kind = \"hf\", path = ... }");
+  f.dropped("use_hf_model_config", "write model = { type = \"from_hf\", path = ... }");
   f.dropped("initialize_from_checkpoint_path",
             "write start_from = { kind = \"checkpoint\", path = ..., what = \"model\" }");
   f.dropped("z_loss_weight", "remove it: the loss is the cross-entropy alone");

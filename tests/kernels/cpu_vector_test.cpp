@@ -304,7 +304,9 @@ TEST_CASE("sums, products of spans and sums over rows agree with double precisio
   }
 }
 
-TEST_CASE("layer norm and its gradients agree with double precision", "[kernels]") {
+TEST_CASE("layer and RMS norm and their gradients agree with double precision", "[kernels]") {
+  const Centre centre = GENERATE(Centre::kYes, Centre::kNo);
+  const bool centred = centre == Centre::kYes;
   constexpr int64_t kRows = 5;
   constexpr double kEpsilon = 1e-5;
   for (const VectorKernels* kernels : runnable_vector_kernels()) {
@@ -317,9 +319,9 @@ TEST_CASE("layer norm and its gradients agree with double precision", "[kernels]
       const std::vector<float> bias = random_values(n, 10);
       Guarded y(kRows * n), mean(kRows), rstd(kRows), dx(kRows * n), dweight(n), dbias(n);
       kernels->layer_norm(y.data(), mean.data(), rstd.data(), x.data(), weight.data(), bias.data(),
-                          kRows, n, static_cast<float>(kEpsilon));
+                          kRows, n, static_cast<float>(kEpsilon), centre);
       kernels->layer_norm_backward(dx.data(), dy.data(), x.data(), mean.data(), rstd.data(),
-                                   weight.data(), kRows, n);
+                                   weight.data(), kRows, n, centre);
       std::fill_n(dweight.data(), n, 0.0f);
       std::fill_n(dbias.data(), n, 0.0f);
       kernels->layer_norm_weight_block(dweight.data(), dbias.data(), dy.data(), x.data(),
@@ -327,14 +329,14 @@ TEST_CASE("layer norm and its gradients agree with double precision", "[kernels]
       std::vector<double> y_want, dx_want, dweight_want(width), dbias_want(width);
       for (size_t r = 0; r < kRows; ++r) {
         double center = 0, variance = 0, mean_g = 0, mean_gh = 0;
-        for (size_t c = 0; c < width; ++c) center += x[r * width + c] / double(n);
+        for (size_t c = 0; c < width; ++c) center += centred ? x[r * width + c] / double(n) : 0;
         for (size_t c = 0; c < width; ++c)
           variance += std::pow(x[r * width + c] - center, 2) / double(n);
         const double inverse = 1 / std::sqrt(variance + kEpsilon);
         for (size_t c = 0; c < width; ++c) {
           const double h = (x[r * width + c] - center) * inverse, g = dy[r * width + c];
           y_want.push_back(h * weight[c] + bias[c]);
-          mean_g += g * weight[c] / double(n), mean_gh += g * weight[c] * h / double(n);
+          mean_g += centred ? g * weight[c] / double(n) : 0, mean_gh += g * weight[c] * h / double(n);
           dweight_want[c] += g * h, dbias_want[c] += g;
         }
         for (size_t c = 0; c < width; ++c) {
@@ -358,8 +360,9 @@ TEST_CASE("layer norm works without weight and bias, and in place", "[kernels]")
   const VectorKernels& kernels = vector_kernels();
   std::vector<float> x = random_values(19, 11), y(19), ones(19, 1.0f), zeros(19, 0.0f);
   float mean, rstd;
-  kernels.layer_norm(y.data(), &mean, &rstd, x.data(), ones.data(), zeros.data(), 1, 19, 1e-5f);
-  kernels.layer_norm(x.data(), &mean, &rstd, x.data(), nullptr, nullptr, 1, 19, 1e-5f);
+  kernels.layer_norm(y.data(), &mean, &rstd, x.data(), ones.data(), zeros.data(), 1, 19, 1e-5f,
+                     Centre::kYes);
+  kernels.layer_norm(x.data(), &mean, &rstd, x.data(), nullptr, nullptr, 1, 19, 1e-5f, Centre::kYes);
   REQUIRE(same_bits(x, y));
 }
 
@@ -431,10 +434,11 @@ TEST_CASE("all instruction sets give the same bits", "[kernels]") {
       all.push_back(kernels.sum(row.data(), size));
       all.push_back(kernels.sum_squares(row.data(), size));
       all.push_back(kernels.dot(row.data(), row.data() + size, size));
-      kernels.layer_norm(dx.data(), mean, rstd, row.data(), row.data(), nullptr, 3, size, 1e-5f);
+      kernels.layer_norm(dx.data(), mean, rstd, row.data(), row.data(), nullptr, 3, size, 1e-5f,
+                         Centre::kYes);
       all.insert(all.end(), dx.begin(), dx.end());
       kernels.layer_norm_backward(dx.data(), other.data(), row.data(), mean, rstd, row.data(), 3,
-                                  size);
+                                  size, Centre::kYes);
       all.insert(all.end(), dx.begin(), dx.end());
       kernels.layer_norm_weight_block(dx.data(), dx.data() + size, other.data(), row.data(), mean,
                                       rstd, 3, size);

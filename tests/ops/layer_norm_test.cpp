@@ -101,3 +101,19 @@ TEST_CASE("layer_norm refuses other axes, and an eps that is not above 0", "[ops
   };
   CHECK_THAT(trace_error(no_eps, {x, w}), Catch::Contains("eps is not above 0"));
 }
+
+TEST_CASE("rms_norm takes the values of its formula, its gradients those of differences", "[ops]") {
+  const Build fused = [](const auto& in) { return std::vector{rms_norm(in[0], in[1], kEps)}; };
+  const Build plain = [](const auto& in) {
+    const NamedArray mean_square = mean(in[0] * in[0], in[1].axes());
+    return std::vector{in[0] / sqrt(mean_square + kEps) * in[1]};
+  };
+  for (const Case& c : kCases) {
+    INFO(c.name);
+    const auto in = operands(c, false);
+    CHECK(difference(evaluate(fused, in)[0], evaluate(plain, in)[0]) < kRoundingTolerance);
+    CHECK(worst_gradient_error(fused, in) < kGradientTolerance);
+    for (size_t which = 0; which < 2; ++which)
+      CHECK(rule_difference(fused, plain, in, which) < kRoundingTolerance);
+  }
+}

@@ -1,0 +1,49 @@
+// Runs that begin with a Hugging Face folder: its model's shape in a config, its weights in memory.
+#include "train/hf_start.h"
+
+#include "base/error.h"
+#include "base/files.h"
+#include "compat/hf_folder.h"
+#include "config/print.h"
+#include "models/model.h"
+#include "train/train_config.h"
+
+namespace levanter::train {
+
+void take_hf_model(config::Value& root) {
+  config::Value::Member* model = root.find("model");
+  if (!model) return;
+  config::name_choice(model->value);
+  const config::Value::Member* type = model->value.find("type");
+  if (!type || type->value.text != "from_hf") return;
+  const config::Value::Member* path = model->value.find("path");
+  if (!path)
+    throw Error(ErrorKind::kConfig, "model.type = \"from_hf\" needs model.path")
+        .at(type->key_at.text())
+        .hint("path = \"DIR\", a folder with config.json");
+  const config::Source at = path->value.at;
+  const bool in_file = path->value.kind != config::Value::Kind::kRaw;
+  const std::string folder =
+      absolute_path(in_file ? join_path(parent_path(at.file), path->value.text) : path->value.text);
+
+  models::HfModel hf = models::read_hf_model(folder);
+  TrainConfig config;
+  config.model.type = hf.family->name;
+  config.model.value = std::move(hf.config);
+  config::Value shape =
+      std::move(config::to_value(config::type_of<TrainConfig>(), &config).find("model")->value);
+  std::erase_if(model->value.members, [](const config::Value::Member& member) {
+    return member.key == "type" || member.key == "path";
+  });
+  config::merge(shape, std::move(model->value));
+  model->value = std::move(shape);
+}
+
+void load_hf(const std::string& folder, std::span<const TensorTarget> targets) {
+  std::vector<compat::HfTarget> wanted;
+  for (const TensorTarget& target : targets)
+    wanted.push_back({target.path, target.shape, reinterpret_cast<float*>(target.data)});
+  compat::load_weights(folder, wanted);
+}
+
+}  // namespace levanter::train

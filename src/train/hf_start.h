@@ -1,0 +1,20 @@
+// Runs that begin with a Hugging Face folder: its model's shape in a config, its weights in memory.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "config/value.h"
+#include "train/checkpoint_load.h"
+
+namespace levanter::train {
+
+/// Where a config says model = { type = "from_hf", path = "DIR" }, puts the folder's family and
+/// sizes in its place; further keys of [model] lie over these.
+/// error  kConfig without a path; kCheckpoint as models::read_hf_model
+void take_hf_model(config::Value& root);
+
+/// Fills f32 targets from a Hugging Face folder; errors as compat::load_weights.
+void load_hf(const std::string& folder, std::span<const TensorTarget> targets);
+
+}  // namespace levanter::train

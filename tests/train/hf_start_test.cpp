@@ -1,0 +1,144 @@
+// Runs from Hugging Face folders: shapes in configs, weights in training, models that say so.
+#include "train/hf_start.h"
+
+#include <catch2/catch.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "models/decoder_config.h"
+#include "models/gpt2_config.h"
+#include "support/fault.h"
+#include "support/program.h"
+#include "support/read_all.h"
+#include "support/shared_data.h"
+#include "support/temporary_folder.h"
+#include "train/train_config.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+using Catch::Matchers::Contains;
+
+namespace {
+
+constexpr char kLlama[] = R"({"model_type": "llama", "vocab_size": 32, "hidden_size": 8,
+  "intermediate_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2,
+  "num_key_value_heads": 1, "max_position_embeddings": 16, "rms_norm_eps": 1e-6,
+  "tie_word_embeddings": true)";
+
+TrainConfig load(const TemporaryFolder& folder, const std::string& more_json,
+                 const std::string& more_toml = "") {
+  write_file_atomic(folder / "config.json", cat(kLlama, more_json, "}"));
+  return parse_train_config(cat("[model]\ntype = \"from_hf\"\npath = \".\"\n", more_toml),
+                            folder / "run.toml");
+}
+
+}  // namespace
+
+TEST_CASE("a model takes its shape from a folder, and further keys lie over it", "[train]") {
+  const TemporaryFolder folder;
+  const TrainConfig plain = load(folder, "");
+  CHECK(plain.model.type == "llama");
+  const auto& c = plain.model.as<DecoderConfig>();
+  CHECK(c.hidden_dim == 8);
+  CHECK(c.kv_heads() == 1);
+  CHECK(c.vocab_size == 32);
+  CHECK(c.tie_word_embeddings);
+  const TrainConfig over =
+      load(folder, R"(, "rope_theta": 5e5, "rope_scaling": {"rope_type": "llama3", "factor": 4})",
+           "max_seq_len = 8\ngradient_checkpointing = \"full\"\n");
+  CHECK(over.model->max_seq_len == 8);
+  const auto& d = over.model.as<DecoderConfig>();
+  CHECK(d.gradient_checkpointing == "full");
+  CHECK(d.rope.type == "llama3");
+  CHECK(d.rope->theta == 5e5);
+  // The resolved config needs the folder no more, and means the same.
+  CHECK(parse_train_config(print_config(over), "again.toml").model.as<DecoderConfig>().rope.type ==
+        "llama3");
+}
+
+TEST_CASE("settings of a folder that are not implemented are refused by name", "[train]") {
+  const TemporaryFolder folder;
+  const auto fault = [&](const char* json) {
+    return failure_of(ErrorKind::kCheckpoint, [&] { load(folder, json); });
+  };
+  CHECK_THAT(fault(R"(, "sliding_window": 4)"), Contains("sliding_window = 4"));
+  CHECK_THAT(fault(R"(, "hidden_act": "mish")"), Contains("hidden_act") && Contains("silu"));
+  CHECK_THAT(fault(R"(, "attention_bias": true)"),
+             Contains("attention_bias = true is not supported"));
+  CHECK_THAT(fault(R"(, "rope_scaling": {"type": "longrope"})"),
+             Contains("rope_scaling.rope_type") && Contains("yarn"));
+  CHECK_THAT(fault(R"(, "rope_scaling": {"rope_type": "yarn", "factor": 2, "mscale": 1})"),
+             Contains("rope_scaling.mscale = 1"));
+  CHECK_THAT(fault(R"(, "pretraining_tp": 2)"), Contains("pretraining_tp = 2"));
+  write_file_atomic(folder / "config.json", R"({"model_type": "mamba"})");
+  CHECK_THAT(failure_of(ErrorKind::kCheckpoint,
+                        [&] {
+                          parse_train_config("model = { type = \"from_hf\", path = \".\" }",
+                                             folder / "run.toml");
+                        }),
+             Contains("\"mamba\" is not supported") && Contains("gpt2, llama"));
+  CHECK_THAT(
+      failure_of(ErrorKind::kConfig, [] { parse_train_config("model = \"from_hf\"", "run.toml"); }),
+      Contains("needs model.path"));
+}
+
+TEST_CASE("the stories model goes on greedily as its author's does", "[train]") {
+  const std::string folder = shared_data("models/stories260K");
+  if (folder.empty()) {
+    WARN("skipped: the shared data are absent");
+    return;
+  }
+  const auto reference = nlohmann::json::parse(read_all(join_path(folder, "reference.json.gz")));
+  std::string lines;
+  for (const auto& prompt : reference["prompts"])
+    lines += cat("{\"prompt\": ", prompt["prompt"].dump(), "}\n");
+  const Ended ended = run_program(
+      {"generate", "--checkpoint", folder, "--temperature", "0", "--stop-id", "1", "--json"},
+      {.input = lines});
+  INFO(ended.err);
+  REQUIRE(ended.code == 0);
+  size_t i = 0;
+  for (const std::string& line : split(ended.out, '\n')) {
+    if (line.empty()) continue;
+    const auto answer = nlohmann::json::parse(line);
+    const auto& prompt = reference["prompts"][i++];
+    CHECK(answer["prompt_ids"] == prompt["ids"]);
+    std::vector<int32_t> ids = answer["ids"];
+    const std::vector<int32_t> expected = prompt["greedy_ids"];
+    ids.resize(std::min(ids.size(), expected.size()));
+    CHECK(ids == expected);
+  }
+  CHECK(i == reference["prompts"].size());
+}
+
+TEST_CASE("a run that starts from a folder begins with its loss", "[train]") {
+  const std::string folder = shared_data("models/stories260K");
+  if (folder.empty()) {
+    WARN("skipped: the shared data are absent");
+    return;
+  }
+  const SmallRun run;
+  const std::string model = cat("--model={ type = \"from_hf\", path = \"", folder, "\" }");
+  const std::vector<std::string> words = {
+      cat("--data.tokenizer={ type = \"hf\", path = \"", folder, "\" }"),
+      "--trainer.num_train_steps=1", "--optimizer.learning_rate=1e-9"};
+  write_file_atomic(run / "ft.toml",
+                    cat("[model]\ntype = \"from_hf\"\npath = \"", folder,
+                        "\"\nmax_seq_len = 16\n[data.components.a]\ntrain = [\"a.txt\"]\n",
+                        "validation_fraction = 0.2\n"));
+  std::vector<std::string> train = {"train", "--config", "ft.toml",
+                                    cat("--start_from.path=", folder), "--start_from.kind=hf"};
+  train.insert(train.end(), words.begin(), words.end());
+  const Ended trained = run(train);
+  INFO(trained.err);
+  REQUIRE(trained.code == 0);
+  CHECK(trained.err.find("starting from") != std::string::npos);
+  const Ended direct =
+      run({"eval", "--checkpoint", folder, "--config", "ft.toml", words[0], "--json"});
+  INFO(direct.err);
+  REQUIRE(direct.code == 0);
+  const double loss = nlohmann::json::parse(direct.out)["eval/loss"];
+  const auto summary = nlohmann::json::parse(read_all(run / "logs/ft/summary.json"));
+  CHECK(std::abs(summary["eval/loss"].get<double>() - loss) < 1e-4);
+}
