@@ -144,11 +144,14 @@ struct Loader::Impl {
   }
 
   const Batch& take() {
-    const auto begin = std::chrono::steady_clock::now();
     std::unique_lock lock(mutex);
     LEV_CHECK(next_step < options.end_step, "the loader has no step left");
-    changed.wait(lock, [&] { return made_until > next_step || error != nullptr; });
-    waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    const auto there = [&] { return made_until > next_step || error != nullptr; };
+    if (!there()) {
+      const auto begin = std::chrono::steady_clock::now();
+      changed.wait(lock, there);
+      waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    }
     if (made_until <= next_step) std::rethrow_exception(error);
     Batch& batch = slot(next_step++);
     lock.unlock();

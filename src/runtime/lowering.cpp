@@ -269,11 +269,11 @@ class Lowering {
 
   /// Appends a copy of `source` to memory of its own.
   Held add_copy(const Held& source, Slot::Kind kind, int index) {
-    Node node{&ops::copy_entry,
-              {},
-              {source.value},
-              {graph().type(source.value)},
-              graph().node(source.value.node).origin};
+    Node node;
+    node.op = &ops::copy_entry;
+    node.inputs = {source.value};
+    node.outputs = {graph().type(source.value)};
+    node.origin = graph().node(source.value.node).origin;
     Step step;
     step.node = function_.graph.append(std::move(node));
     const Type& type = graph().node(step.node).outputs[0];

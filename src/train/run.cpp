@@ -164,10 +164,10 @@ class Rank {
       info.step = step + 1;
       info.last = info.step == last;
       info.hook_time = hook_time;
-      auto start = Clock::now();
+      const double waited = loader.seconds_waited();
       const data::Batch& batch = loader.next();
-      info.loading_time = seconds_since(start);
-      start = Clock::now();
+      info.loading_time = loader.seconds_waited() - waited;
+      auto start = Clock::now();
       one_step(step, batch, hooks, info);
       info.duration = seconds_since(start);
       if (!info.report.proceeded && run_.config.trainer.crash_on_nan) stop_at_nan(info);
