@@ -23,6 +23,8 @@ void write_file_atomic(const std::string& path, std::string_view content);
 /// True when a file or folder of that name is there (a dangling link is not).
 bool path_exists(const std::string& path);
 bool is_directory(const std::string& path);
+/// A pipe, a device or a socket: what can be read only once, if at all.
+bool is_stream(const std::string& path);
 /// Bytes of the file.
 int64_t file_size(const std::string& path);
 /// Bytes that this process may still write on the disk that holds the folder `path`.

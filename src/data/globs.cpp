@@ -193,7 +193,11 @@ void walk(const std::string& folder, const std::vector<std::string>& parts, size
     wanted.erase(0, wanted.find_first_not_of('/'));
     wanted = wanted.substr(0, wanted.find('/'));
     const std::string near = nearest(wanted, names);
-    if (!near.empty()) {
+    if (near == wanted) {
+      advice = cat(quote(wanted), path_exists(join_path(folder, near))
+                                      ? " is a file, not a folder"
+                                      : " is a symbolic link to nothing");
+    } else if (!near.empty()) {
       advice = cat("did you mean ", quote(join_path(folder == "." ? "" : folder, near)));
     } else if (!names.empty()) {
       std::vector<std::string> some(names.begin(),
@@ -214,7 +218,12 @@ void walk(const std::string& folder, const std::vector<std::string>& parts, size
 
 std::vector<std::string> expand_globs(std::string_view pattern, std::string_view key) {
   const std::string whole(pattern);
-  if (whole == "-" || (path_exists(whole) && !is_directory(whole))) return {whole};
+  if (whole == "-") return {whole};
+  if (is_stream(whole))
+    throw Error(ErrorKind::kData, cat(key, " names a pipe or a device, not a file"))
+        .at(whole)
+        .hint("write \"-\" and pipe the text into the standard input");
+  if (path_exists(whole) && !is_directory(whole)) return {whole};
   std::vector<std::string> alternatives, files;
   expand_braces(whole, 0, key, alternatives);
   std::set<std::string> seen;

@@ -163,6 +163,11 @@ std::optional<Record> RecordReader::next_line(bool blank_too) {
                          : static_cast<size_t>(static_cast<const char*>(found) - window().data());
     searched = 0;
     need_room(size);
+    if (line_ == 1 && !blank_too &&
+        (window().starts_with("\xFF\xFE") || window().starts_with("\xFE\xFF")))
+      throw Error(ErrorKind::kData, "the file is UTF-16")
+          .at(file_)
+          .hint("convert it: iconv -f UTF-16 -t UTF-8");
     Record record = take(size + (found != nullptr ? 1 : 0), found != nullptr ? 1 : 0);
     if (found != nullptr) record.content.remove_suffix(1);
     if (record.content.ends_with('\r')) record.content.remove_suffix(1);

@@ -2,6 +2,8 @@
 #include "data/globs.h"
 
 #include <catch2/catch.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/files.h"
 #include "base/strings.h"
@@ -94,4 +96,16 @@ TEST_CASE("what matches nothing is refused with the nearest name", "[data]") {
             "/sub\n  hint     its files are \"", folder, "/sub/*\""));
   CHECK(files.error("{0..9999999}") ==
         "error: data.train has a pattern with too many alternatives\n  allowed  at most 1,000,000");
+}
+
+TEST_CASE("a pipe, a device and a link to nothing are refused", "[data]") {
+  const Files files({"a.txt"});
+  REQUIRE(::mkfifo((files.folder / "pipe").c_str(), 0600) == 0);
+  REQUIRE(::symlink("loop", (files.folder / "loop").c_str()) == 0);
+  CHECK_THAT(files.error("pipe"),
+             Catch::Contains("a pipe or a device") && Catch::Contains("\"-\""));
+  CHECK_THAT(files.error("loop"), Catch::Contains("\"loop\" is a symbolic link to nothing"));
+  CHECK_THAT(files.error("a.txt/b"), Catch::Contains("\"a.txt\" is a file, not a folder"));
+  CHECK_THAT(failure_of(ErrorKind::kData, [] { expand_globs("/dev/zero", "data.train"); }),
+             Catch::Contains("a pipe or a device"));
 }

@@ -61,6 +61,15 @@ TEST_CASE("lines longer than the reader's first buffer are whole", "[data]") {
   CHECK(records(folder / "a.jsonl") == wanted);
 }
 
+TEST_CASE("JSON lines in UTF-16 are refused by name", "[data]") {
+  const TemporaryFolder folder;
+  for (const char* mark : {"\xFF\xFE", "\xFE\xFF"}) {
+    write_file_atomic(folder / "a.jsonl", cat(mark, std::string("{\0}\0", 4)));
+    CHECK_THAT(failure_of(ErrorKind::kData, [&] { records(folder / "a.jsonl"); }),
+               Catch::Contains("the file is UTF-16") && Catch::Contains("iconv"));
+  }
+}
+
 TEST_CASE("a JSON file gives the elements of its array, or its objects", "[data]") {
   const TemporaryFolder folder;
   const std::string path = folder / "a.json";
