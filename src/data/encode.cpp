@@ -16,6 +16,7 @@ namespace {
 constexpr size_t kBatchBytes = 4 << 20;
 constexpr size_t kBatchRecords = 8192;
 constexpr size_t kBatchesAhead = 2;
+constexpr size_t kLongRecord = 1 << 20;  // bytes from which all threads share a record
 
 /// Records that were read, each at its place in `bytes`.
 struct RawBatch {
@@ -111,6 +112,7 @@ struct Encoded {
   std::exception_ptr failure;
 };
 
+/// `formats`: one for each worker, and one that uses the pool itself.
 Encoded encode(const RawBatch& batch, std::span<const std::string> files,
                std::span<const std::unique_ptr<Format>> formats, ThreadPool& pool) {
   const auto count = static_cast<int64_t>(batch.items.size());
@@ -118,19 +120,27 @@ Encoded encode(const RawBatch& batch, std::span<const std::string> files,
   std::vector<std::vector<Document>> made(batch.items.size());
   std::mutex mutex;
   int64_t failed = count;
-  pool.parallel_for(count, [&](int64_t index, int worker) {
+  const auto is_long = [&](int64_t index) {
+    const RawBatch::Item& item = batch.items[static_cast<size_t>(index)];
+    return item.end - item.begin >= kLongRecord;
+  };
+  const auto add = [&](int64_t index, Format& format) {
     const RawBatch::Item& item = batch.items[static_cast<size_t>(index)];
     const std::string_view bytes(batch.bytes);
     try {
-      formats[static_cast<size_t>(worker)]->add(
-          {{bytes.substr(item.begin, item.end - item.begin), files[item.file], item.line},
-           item.is_json},
-          made[static_cast<size_t>(index)]);
+      format.add({{bytes.substr(item.begin, item.end - item.begin), files[item.file], item.line},
+                  item.is_json},
+                 made[static_cast<size_t>(index)]);
     } catch (...) {
       const std::lock_guard lock(mutex);
       if (index < failed) failed = index, out.failure = std::current_exception();
     }
+  };
+  pool.parallel_for(count, [&](int64_t index, int worker) {
+    if (!is_long(index)) add(index, *formats[static_cast<size_t>(worker)]);
   });
+  for (int64_t index = 0; index < failed; ++index)
+    if (is_long(index)) add(index, *formats.back());
   out.records = failed;
   made.resize(static_cast<size_t>(failed));
   for (std::vector<Document>& documents : made)
@@ -147,6 +157,9 @@ EncodeStatus encode_files(std::span<const std::string> files, int64_t first_reco
                           const std::function<void(const EncodeStatus&)>& report) {
   std::vector<std::unique_ptr<Format>> formats;
   for (int i = 0; i < pool.threads(); ++i) formats.push_back(format.make(rules));
+  DocumentRules shared = rules;
+  shared.pool = &pool;
+  formats.push_back(format.make(shared));
   BatchReader reader(files, first_record);
   EncodeStatus status;
   for (bool last = false; !last;) {

@@ -4,7 +4,8 @@
 namespace levanter::data {
 
 std::vector<int32_t> DocumentRules::whole(text::NamedText text) const {
-  std::vector<int32_t> ids = tokenizer->add_special(tokenizer->encode(text));
+  std::vector<int32_t> ids =
+      tokenizer->add_special(pool ? tokenizer->encode_long(text, *pool) : tokenizer->encode(text));
   const std::optional<int32_t> bos = tokenizer->bos_id(), eos = tokenizer->eos_id();
   if (enforce_bos && bos) {
     const bool there = !ids.empty() && ids.front() == *bos;

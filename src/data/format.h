@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/threads.h"
 #include "config/fields.h"
 #include "data/source.h"
 #include "data/token_cache.h"
@@ -29,6 +30,7 @@ struct DocumentRules {
   const text::Tokenizer* tokenizer = nullptr;
   std::optional<bool> enforce_bos = {};  ///< absent: as the tokenizer itself does
   bool enforce_eos = true;
+  ThreadPool* pool = nullptr;  ///< that may encode one text; null inside of a pool's call
 
   /// The ids of a whole text, with what the tokenizer puts around it, then BOS and EOS as enforced;
   /// neither twice, and neither where the tokenizer has none.

@@ -123,6 +123,14 @@ void TextData::make_tokenizer(std::span<const TextComponent> components) {
   tokenizer_ = options_.kind->make(options_.tokenizer ? *options_.tokenizer : defaults, named);
 }
 
+void TextData::throw_too_large(const TextComponent& spec) const {
+  throw Error(ErrorKind::kDevice, cat("the texts take more than a third of the memory as tokens: ",
+                                      format_bytes(kept_bytes_), " of ",
+                                      format_bytes(options_.memory_bytes), " so far"))
+      .at(cat("data.components.", spec.name))
+      .hint("set data.cache_dir: tokens then lie on disk and are mapped");
+}
+
 std::shared_ptr<const TokenStream> TextData::open(const TextComponent& spec,
                                                   const std::string& split,
                                                   std::span<const std::string> files,
@@ -131,10 +139,14 @@ std::shared_ptr<const TokenStream> TextData::open(const TextComponent& spec,
   if (options_.cache_dir.empty() || files.empty()) {
     auto stream = std::make_shared<TokenStream>(tokenizer_->vocab_size());
     if (!files.empty())
-      encode_files(files, 0, *spec.format, rules, pool,
-                   [&](std::span<const Document> documents, int64_t) {
-                     for (const Document& d : documents) stream->append(d.tokens, d.weights);
-                   });
+      encode_files(
+          files, 0, *spec.format, rules, pool, [&](std::span<const Document> documents, int64_t) {
+            for (const Document& d : documents) {
+              kept_bytes_ += static_cast<int64_t>(4 * (d.tokens.size() + d.weights.size()));
+              stream->append(d.tokens, d.weights);
+            }
+            if (kept_bytes_ > options_.memory_bytes / 3) throw_too_large(spec);
+          });
     return stream;
   }
   const CacheJob job{cat(spec.name, "/", split),

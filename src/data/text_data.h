@@ -41,9 +41,10 @@ struct TextDataOptions {
   std::shared_ptr<const text::Tokenizer> saved = {};  ///< used in its place: a run keeps its own
   std::optional<bool> enforce_bos = {};
   bool enforce_eos = true;
-  std::string cache_dir = {};  ///< where token caches lie; empty: tokens are kept in memory
-  bool build_caches = true;    ///< false: one that is missing is an error
-  bool verify_caches = false;  ///< whether checksums are taken
+  std::string cache_dir = {};        ///< where token caches lie; empty: tokens are kept in memory
+  int64_t memory_bytes = INT64_MAX;  ///< of the machine; tokens in memory take at most a third
+  bool build_caches = true;          ///< false: one that is missing is an error
+  bool verify_caches = false;        ///< whether checksums are taken
   int threads = 1;
   CacheReport report = {};
 };
@@ -84,11 +85,13 @@ class TextData final {
   void make_tokenizer(std::span<const TextComponent> components);
   std::shared_ptr<const TokenStream> open(const TextComponent& spec, const std::string& split,
                                           std::span<const std::string> files, ThreadPool& pool);
+  [[noreturn]] void throw_too_large(const TextComponent& spec) const;
   const Component& component(std::string_view name) const;
 
   TextDataOptions options_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::vector<Component> components_;
+  int64_t kept_bytes_ = 0;  ///< of tokens in memory
 };
 
 }  // namespace levanter::data

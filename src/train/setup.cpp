@@ -87,6 +87,7 @@ std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
   options.enforce_bos = config.data.enforce_bos;
   options.enforce_eos = config.data.enforce_eos;
   if (config.data.cache_dir) options.cache_dir = config.data.cache_dir->resolved;
+  options.memory_bytes = memory_limit();
   options.build_caches = config.data.auto_build_caches;
   options.threads = static_cast<int>(config.trainer.threads.value_or(available_threads()));
   options.report = std::move(report);

@@ -43,14 +43,17 @@ TEST_CASE("documents come in the order of the files, from any record on, on any 
   write_file_atomic(folder / "a.jsonl", lines(20000));
   write_file_atomic(folder / "b.txt", "a text");
   write_file_atomic(folder / "c.jsonl", lines(10));
-  const std::vector<std::string> files = {folder / "a.jsonl", folder / "b.txt", folder / "c.jsonl"};
+  write_file_atomic(folder / "d.txt", std::string(3 << 19, 'y'));  // encoded by all threads at once
+  const std::vector<std::string> files = {folder / "a.jsonl", folder / "b.txt", folder / "c.jsonl",
+                                          folder / "d.txt"};
   const std::vector<Document> all = encoded(files, 0, 1);
-  REQUIRE(all.size() == 20011);
+  REQUIRE(all.size() == 20012);
   CHECK(all[20000].tokens.size() == 7);  // and EOS
+  CHECK(all[20011].tokens.size() == (3 << 19) + 1);
   for (const int threads : {2, 5})
-    for (const int64_t first : {0, 1, 19999, 20000, 20001, 20011}) {
+    for (const int64_t first : {0, 1, 19999, 20000, 20001, 20011, 20012}) {
       const std::vector<Document> some = encoded(files, first, threads);
-      REQUIRE(static_cast<int64_t>(some.size()) == 20011 - first);
+      REQUIRE(static_cast<int64_t>(some.size()) == 20012 - first);
       for (size_t i = 0; i < some.size(); i += 97)
         REQUIRE(some[i].tokens == all[static_cast<size_t>(first) + i].tokens);
     }

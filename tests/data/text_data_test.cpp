@@ -205,6 +205,18 @@ TEST_CASE("texts shorter than one window are refused, naming the sizes", "[data]
   CHECK_THROWS_AS(data.check_lengths(190), Error);
 }
 
+TEST_CASE("texts that would fill the memory are refused with the way out", "[data]") {
+  const TemporaryFolder folder;
+  write_file_atomic(folder / "text.txt", std::string(1000, 'x'));
+  const std::vector<TextComponent> components = {{"prose", {folder / "text.txt"}, {}, 0.1}};
+  TextDataOptions options{.kind = &kind("bytes"), .memory_bytes = 12'000};
+  CHECK(TextData(components, options).train_tokens() == 900);
+  options.memory_bytes = 11'996;
+  CHECK_THAT(
+      failure_of(ErrorKind::kDevice, [&] { TextData(components, options); }),
+      Catch::Contains("more than a third of the memory") && Catch::Contains("data.cache_dir"));
+}
+
 TEST_CASE("components that contradict themselves are refused", "[data]") {
   const auto error = [](TextComponent component) {
     return failure_of(ErrorKind::kConfig,
