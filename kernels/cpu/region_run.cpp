@@ -262,7 +262,7 @@ void Region::norm(Frame& frame, const Instruction& step, float* y, const Part& t
   };
   float mean[kTileRows], rstd[kTileRows];
   frame.vector.layer_norm(y, mean, rstd, at(0), at(1), at(2), tile.rows, width_, step.real,
-                         step.centre);
+                          step.centre);
   for (size_t i = 0; i < 2; ++i) {
     if (step.extra[i] < 0) continue;
     const auto o = static_cast<size_t>(step.extra[i]);

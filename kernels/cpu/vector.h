@@ -132,8 +132,7 @@ struct VectorKernels {
   /// and rstd[r] = 1 / sqrt(mean of (x - mean)^2 + epsilon). `weight` and `bias` may be nullptr; y
   /// may be x. Without centre the mean counts as 0, as in RMS norm.
   void (*layer_norm)(float* y, float* mean, float* rstd, const float* x, const float* weight,
-                     const float* bias, int64_t rows, int64_t width, float epsilon,
-                     Centre centre);
+                     const float* bias, int64_t rows, int64_t width, float epsilon, Centre centre);
   /// With h = (x - mean) rstd and g = dy weight: dx = rstd (g - mean(g) - h mean(g h)), row by row;
   /// without centre mean(g) counts as 0.
   void (*layer_norm_backward)(float* dx, const float* dy, const float* x, const float* mean,

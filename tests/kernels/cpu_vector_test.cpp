@@ -336,7 +336,8 @@ TEST_CASE("layer and RMS norm and their gradients agree with double precision", 
         for (size_t c = 0; c < width; ++c) {
           const double h = (x[r * width + c] - center) * inverse, g = dy[r * width + c];
           y_want.push_back(h * weight[c] + bias[c]);
-          mean_g += centred ? g * weight[c] / double(n) : 0, mean_gh += g * weight[c] * h / double(n);
+          mean_g += centred ? g * weight[c] / double(n) : 0,
+              mean_gh += g * weight[c] * h / double(n);
           dweight_want[c] += g * h, dbias_want[c] += g;
         }
         for (size_t c = 0; c < width; ++c) {
@@ -362,7 +363,8 @@ TEST_CASE("layer norm works without weight and bias, and in place", "[kernels]")
   float mean, rstd;
   kernels.layer_norm(y.data(), &mean, &rstd, x.data(), ones.data(), zeros.data(), 1, 19, 1e-5f,
                      Centre::kYes);
-  kernels.layer_norm(x.data(), &mean, &rstd, x.data(), nullptr, nullptr, 1, 19, 1e-5f, Centre::kYes);
+  kernels.layer_norm(x.data(), &mean, &rstd, x.data(), nullptr, nullptr, 1, 19, 1e-5f,
+                     Centre::kYes);
   REQUIRE(same_bits(x, y));
 }
 

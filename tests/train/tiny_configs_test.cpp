@@ -15,11 +15,10 @@ TEST_CASE("every tiny config learns", "[train]") {
   const SmallRun run;
   for (const std::string& name : list_directory(folder)) {
     INFO(name);
-    const Ended ended = run({"train", "--config", join_path(folder, name),
-                             "--data.components.text.train=['a.txt']",
-                             "--data.components.text.validation_fraction=0.2",
-                             "--model.max_seq_len=16", "--trainer.num_train_steps=40",
-                             "--trainer.steps_per_eval=20", "--trainer.id=tiny"});
+    const Ended ended =
+        run({"train", "--config", join_path(folder, name), "--data.components.text.train=['a.txt']",
+             "--data.components.text.validation_fraction=0.2", "--model.max_seq_len=16",
+             "--trainer.num_train_steps=40", "--trainer.steps_per_eval=20", "--trainer.id=tiny"});
     INFO(ended.err);
     REQUIRE(ended.code == 0);
     const std::vector<std::string> lines = split(read_file(run / "logs/tiny/metrics.jsonl"), '\n');
