@@ -84,6 +84,10 @@ bool bind_path(const Slot& slot) {
     refuse(slot, "is empty");
     return false;
   }
+  if (in.text.starts_with("http://") || in.text.starts_with("https://")) {
+    *static_cast<Path*>(slot.object) = {in.text, in.text};  // a web address stands as it is
+    return true;
+  }
   const bool in_file = in.at.line > 0;
   *static_cast<Path*>(slot.object) = {
       in.text, absolute_path(in_file ? join_path(parent_path(in.at.file), in.text) : in.text)};

@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/strings.h"
+#include "data/http.h"
 
 namespace levanter::data {
 namespace {
@@ -42,7 +43,9 @@ CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
                                                  : "none"},
                     {"eos", rules.enforce_eos ? "enforced" : "the tokenizer's"}};
   for (const std::string& file : job.files)
-    identity.facts.push_back({"file", file == "-" ? "standard input" : describe_source(file)});
+    identity.facts.push_back({"file", file == "-"    ? "standard input"
+                                      : is_url(file) ? file
+                                                     : describe_source(file)});
   return identity;
 }
 

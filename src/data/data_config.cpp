@@ -8,7 +8,8 @@ namespace levanter {
 void ComponentConfig::fields(config::Fields& f) {
   f("train", train,
     "files to train on, read one after the other; * ? [a-z] ** {a,b} {00..12} name several; .jsonl "
-    "and .json hold records, any other file is a text; gzip and zstd are unpacked")
+    "and .json hold records, any other file is a text; gzip and zstd are unpacked; web "
+    "addresses are read where libcurl is installed")
       .required();
   f("validation", validation, "files to validate on");
   f("validation_fraction", validation_fraction,

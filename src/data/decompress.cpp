@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
+#include "data/http.h"
 
 namespace levanter::data {
 namespace {
@@ -32,9 +34,14 @@ constexpr size_t kLargestPiece = size_t{1} << 30;  // zlib counts in 32 bits
 /// The file's own bytes, some of them ahead of what was taken.
 class PackedInput final {
  public:
-  explicit PackedInput(const std::string& path) : file_(path), buffer_(kPackedBytes) {}
+  explicit PackedInput(const std::string& path) : buffer_(kPackedBytes) {
+    if (is_url(path))
+      http_.emplace(path);
+    else
+      file_.emplace(path);
+  }
 
-  const std::string& name() const { return file_.name(); }
+  const std::string& name() const { return http_ ? http_->name() : file_->name(); }
   int64_t bytes_taken() const { return read_ - static_cast<int64_t>(end_ - begin_); }
   std::string_view ahead() const { return {buffer_.data() + begin_, end_ - begin_}; }
   void take(size_t count) { begin_ += count; }
@@ -44,7 +51,7 @@ class PackedInput final {
     while (end_ - begin_ < count) {
       std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
       end_ -= std::exchange(begin_, 0);
-      const size_t n = file_.read(std::span(buffer_).subspan(end_));
+      const size_t n = read_raw(std::span(buffer_).subspan(end_));
       if (n == 0) return false;
       end_ += n;
       read_ += static_cast<int64_t>(n);
@@ -54,7 +61,7 @@ class PackedInput final {
   /// Takes what is ahead, then reads past the buffer.
   size_t read(std::span<char> out) {
     if (begin_ == end_) {
-      const size_t n = file_.read(out);
+      const size_t n = read_raw(out);
       read_ += static_cast<int64_t>(n);
       return n;
     }
@@ -64,7 +71,10 @@ class PackedInput final {
   }
 
  private:
-  SequentialFile file_;
+  size_t read_raw(std::span<char> out) { return http_ ? http_->read(out) : file_->read(out); }
+
+  std::optional<SequentialFile> file_;
+  std::optional<HttpStream> http_;
   std::vector<char> buffer_;
   size_t begin_ = 0, end_ = 0;
   int64_t read_ = 0;

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
+#include "data/http.h"
 
 namespace levanter::data {
 namespace {
@@ -219,6 +220,15 @@ void walk(const std::string& folder, const std::vector<std::string>& parts, size
 std::vector<std::string> expand_globs(std::string_view pattern, std::string_view key) {
   const std::string whole(pattern);
   if (whole == "-") return {whole};
+  if (is_url(whole)) {
+    std::vector<std::string> addresses;
+    expand_braces(whole, 0, key, addresses);
+    if (whole.find('*') != std::string::npos)
+      throw Error(ErrorKind::kData, cat(key, " has a * in a web address"))
+          .at(whole)
+          .hint("a server does not list its files; {a,b} and {000..012} name several");
+    return addresses;
+  }
   if (is_stream(whole))
     throw Error(ErrorKind::kData, cat(key, " names a pipe or a device, not a file"))
         .at(whole)

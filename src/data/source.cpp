@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
+#include "data/http.h"
 
 namespace levanter::data {
 namespace {
@@ -17,6 +18,7 @@ constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 constexpr std::string_view kBlanks = " \t\r\n";
 
 RecordForm form_of_name(std::string_view path) {
+  if (is_url(path)) path = path.substr(0, path.find_first_of("?#"));
   for (const std::string_view packed : {".gz", ".gzip", ".zst", ".zstd"}) {
     if (!path.ends_with(packed)) continue;
     path.remove_suffix(packed.size());

@@ -1,3 +1,4 @@
+// Configuration that the families after Llama share.
 #include "models/decoder_config.h"
 
 #include "base/strings.h"

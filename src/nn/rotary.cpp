@@ -1,3 +1,4 @@
+// Rotary position embeddings, halves rotated as Transformers does.
 #include "nn/rotary.h"
 
 namespace levanter::nn {
