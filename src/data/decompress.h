@@ -20,9 +20,9 @@ class ByteReader {
   virtual int64_t bytes_taken() const = 0;
 };
 
-/// The content of the file, "-" being the standard input, or of what is at a web address. One that begins as gzip or zstd does,
-/// whatever its name, is decompressed: all members or frames one after the other.
-/// error  kIo when the system can't open it; see HttpStream for web addresses
+/// The content of the file, "-" being the standard input, or of what is at a web address. One that
+/// begins as gzip or zstd does, whatever its name, is decompressed: all members or frames one after
+/// the other. error  kIo when the system can't open it; see HttpStream for web addresses
 std::unique_ptr<ByteReader> open_decompressed(const std::string& path);
 
 }  // namespace levanter::data
