@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <span>
 #include <string>
@@ -42,6 +43,7 @@ int run(std::span<const std::string> words) {
 
 int main(int argc, char** argv) {
   occupy_standard_streams();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is an error like a full disk, and said
   try {
     const std::vector<std::string> words(argv + (argc > 0), argv + argc);
     return run(words);

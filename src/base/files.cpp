@@ -28,13 +28,6 @@ constexpr std::string_view kTemporaryMark = ".tmp-";
 /// The most bytes for one call of read or write; Linux moves at most 2 GiB - 4 KiB.
 constexpr size_t kMaxTransfer = size_t{1} << 30;
 
-std::string system_words(int error) {
-  std::string words = std::generic_category().message(error);
-  if (words.size() > 1 && words[0] >= 'A' && words[0] <= 'Z' && words[1] >= 'a')
-    words[0] = static_cast<char>(words[0] - 'A' + 'a');
-  return words;
-}
-
 std::string advice(int error) {
   switch (error) {
     case ENOSPC:
@@ -99,6 +92,13 @@ void write_fully(int fd, std::span<const std::byte> bytes, const std::string& pa
 }
 
 }  // namespace
+
+std::string system_words(int error) {
+  std::string words = std::generic_category().message(error);
+  if (words.size() > 1 && words[0] >= 'A' && words[0] <= 'Z' && words[1] >= 'a')
+    words[0] = static_cast<char>(words[0] - 'A' + 'a');
+  return words;
+}
 
 std::string read_file(const std::string& path) {
   int fd = open_or_fail(path, O_RDONLY, "read");

@@ -13,6 +13,9 @@ namespace levanter {
 // Every function that touches the file system throws Error of kind kIo on a failure, naming the
 // path, the system's own words and what to do about it.
 
+/// The system's words for an errno, to stand inside a message.
+std::string system_words(int error);
+
 /// The whole content of a file.
 std::string read_file(const std::string& path);
 

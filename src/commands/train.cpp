@@ -19,7 +19,6 @@ constexpr Option kOptions[] = {
 
 int run(const Arguments& a) {
   std::signal(SIGPIPE, SIG_IGN);  // who watches may leave; the training goes on
-  std::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is an error like a full disk, and said
   const TrainConfig config = load_train_config(a.text("config"), a.overrides);
   switch (train::train(config, {.eager = a.has("eager"), .cache_report = cache_progress()})) {
     case train::Outcome::kFinished:

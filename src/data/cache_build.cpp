@@ -51,6 +51,7 @@ CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
 
 void build_cache(const CacheJob& job, const FormatConfig& format, const DocumentRules& rules,
                  ThreadPool& pool, const CacheReport& report) {
+  if (has_cache(job.folder)) return;  // also in a folder that can only be read
   const Clock clock;
   CacheWriter writer(job.folder, cache_identity(job, format, rules));
   CacheStatus status;

@@ -35,8 +35,9 @@ using CacheReport = std::function<void(const CacheStatus&)>;
 CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
                              const DocumentRules& rules);
 
-/// Makes the cache unless it is complete. What a killed process had committed is kept.
-/// error  as CacheWriter and encode_files; what was made before the error is committed
+/// Makes the cache unless a complete one is there, of whatever identity: open_cache judges it. What
+/// a killed process had committed is kept. error  as CacheWriter and encode_files; what was made
+/// before the error is committed
 void build_cache(const CacheJob& job, const FormatConfig& format, const DocumentRules& rules,
                  ThreadPool& pool, const CacheReport& report);
 

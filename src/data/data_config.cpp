@@ -158,6 +158,11 @@ void DataConfig::validate(config::Problems& p) const {
     p.add(cat(key, ".", name), cat(p.name(key), " names ", quote(name), ", which is no component"))
         .allowed(join(names, ", "));
   };
+  for (const auto& [name, component] : components)
+    if (name == "." || name == ".." || name.find('/') != std::string::npos)
+      p.add("components",
+            cat(quote(name), " can't name a component: caches lie in a folder of that name"))
+          .hint("tags may have slashes: tags = [\"en/web\"]");
   for (const auto& [name, weight] : train_weights) known("train_weights", name);
   for (const auto& [name, count] : max_train_batches) known("max_train_batches", name);
   for (const auto& [name, count] : num_validation_sequences) {

@@ -118,6 +118,14 @@ struct Loader::Impl {
     }
   }
 
+  /// Adds the loss weights of other ranks' rows, which aren't made here, row by row: any division
+  /// into ranks gives the same bits.
+  double add_others(double loss_tokens, std::span<const int64_t> others) const {
+    if (others.empty()) return loss_tokens;
+    const std::vector<double> weights = source.loss_tokens->get_batch(others).get();
+    return std::accumulate(weights.begin(), weights.end(), loss_tokens);
+  }
+
   void fill(Batch& batch, int64_t step) {
     const int64_t begin = step * options.batch_size;
     const int64_t end = std::min(begin + options.batch_size, num_examples);
@@ -127,14 +135,18 @@ struct Loader::Impl {
     const int64_t first = std::min(options.first_row, end - begin);
     auto examples = source.examples->get_batch(
         std::span(indices).subspan(static_cast<size_t>(first), static_cast<size_t>(mine)));
-    const std::vector<double> weights = source.loss_tokens->get_batch(indices).get();
+    double loss_tokens = add_others(0, std::span(indices).first(static_cast<size_t>(first)));
     const std::vector<Example> rows = examples.get();
+    for (const Example& row : rows)
+      loss_tokens += std::accumulate(row.loss_weight.begin(), row.loss_weight.end(), 0.0);
+    loss_tokens =
+        add_others(loss_tokens, std::span(indices).subspan(static_cast<size_t>(first + mine)));
 
     batch.step = step;
     batch.first_example = begin + options.first_row;
     batch.rows = options.rows;
     batch.real_rows = mine;
-    batch.loss_tokens = std::accumulate(weights.begin(), weights.end(), 0.0);
+    batch.loss_tokens = loss_tokens;
     for (int64_t row = 0; row < options.rows; ++row) {
       if (row < mine)
         set_example(batch, row, options.seq_len, rows[static_cast<size_t>(row)]);

@@ -22,7 +22,9 @@ void require_weights(const std::vector<double>& weights, int64_t sources) {
     total += weight;
   }
   if (!(total > 0) || !std::isfinite(total))
-    throw Error(ErrorKind::kConfig, "the weights of a mixture are all 0").allowed("one above 0");
+    throw Error(ErrorKind::kConfig, "the weights of a mixture are all 0")
+        .at("data.train_weights")
+        .allowed("one above 0");
 }
 
 }  // namespace

@@ -116,7 +116,7 @@ double Packed<double>::make(int64_t row) const {
     const Piece piece = piece_of(*stream_, document, plan_->options());
     weights.resize(static_cast<size_t>(piece.positions));
     stream_->read_weights(piece.begin + 1, weights);
-    total += std::accumulate(weights.begin(), weights.end(), 0.0);
+    total = std::accumulate(weights.begin(), weights.end(), total);
   }
   return total;
 }
@@ -133,7 +133,7 @@ PackPlan::PackPlan(const TokenStream& stream, const PackOptions& options) : opti
       throw Error(ErrorKind::kData,
                   cat("document ", d + 1, " has ", format_count(tokens), " tokens, more than the ",
                       format_count(options.seq_len + 1), " of a row (the sequence length and one)"))
-          .hint("raise model.max_seq_len, or say which part to keep");
+          .hint("raise model.max_seq_len, or say with too_long which part to keep");
     if (tokens - 1 > options.seq_len && options.too_long == TooLong::kDrop) {
       ++dropped_;
       continue;

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
-#include <system_error>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -120,7 +119,7 @@ class GrowingFile final {
     if (fd_ < 0) fail("open");
     if (::lseek(fd_, 0, SEEK_END) < bytes)
       throw_damaged(path_, cat("the file is shorter than the ", bytes, " bytes that were saved"));
-    if (::ftruncate(fd_, bytes) != 0 || ::lseek(fd_, bytes, SEEK_SET) != bytes) fail("cut");
+    if (::ftruncate(fd_, bytes) != 0) fail("cut");
   }
   ~GrowingFile() {
     if (fd_ >= 0) ::close(fd_);
@@ -139,9 +138,11 @@ class GrowingFile final {
   }
 
  private:
+  /// Writes at its place, so that a second try after a full disk repeats no byte.
   void flush() {
     for (size_t done = 0; done < buffer_.size();) {
-      const ssize_t n = ::write(fd_, buffer_.data() + done, buffer_.size() - done);
+      const ssize_t n = ::pwrite(fd_, buffer_.data() + done, buffer_.size() - done,
+                                 size_ + static_cast<int64_t>(done));
       if (n < 0 && errno == EINTR) continue;
       if (n <= 0) fail("write");
       done += static_cast<size_t>(n);
@@ -150,8 +151,7 @@ class GrowingFile final {
     buffer_.clear();
   }
   [[noreturn]] void fail(const char* what) const {
-    throw Error(ErrorKind::kIo,
-                cat("cannot ", what, " the token cache: ", std::generic_category().message(errno)))
+    throw Error(ErrorKind::kIo, cat("cannot ", what, " the token cache: ", system_words(errno)))
         .at(path_)
         .hint("what was saved stays; free some space and start again to go on");
   }
@@ -175,6 +175,7 @@ struct CacheWriter::Impl {
   CacheIdentity identity;
   FileLock lock;
   bool finished = false;
+  bool torn = false;  ///< an append ended in its middle
   CacheProgress done = {};
   std::unique_ptr<GrowingFile> tokens = nullptr, starts = nullptr, weights = nullptr;
   std::vector<uint16_t> narrow = {};
@@ -230,6 +231,7 @@ const CacheProgress& CacheWriter::progress() const { return impl_->done; }
 
 void CacheWriter::append(std::span<const Document> documents, int64_t records) {
   LEV_CHECK(!impl_->finished, "a complete cache can't grow");
+  impl_->torn = true;
   for (const Document& document : documents) {
     LEV_CHECK(impl_->identity.weighted ? document.weights.size() == document.tokens.size()
                                        : document.weights.empty(),
@@ -237,10 +239,11 @@ void CacheWriter::append(std::span<const Document> documents, int64_t records) {
     if (!document.tokens.empty()) impl_->add(document);
   }
   impl_->done.records += records;
+  impl_->torn = false;
 }
 
 void CacheWriter::commit() {
-  if (impl_->finished) return;
+  if (impl_->finished || impl_->torn) return;
   impl_->sync();
   write_file_atomic(impl_->path(kProgress), text_of({impl_->identity, impl_->done, {}}));
 }
@@ -303,6 +306,10 @@ std::shared_ptr<const TokenStream> open_cache(const std::string& folder,
   else
     map(ids, tokens, arrays.wide);
   map(kStarts, documents, arrays.document_starts);
+  for (size_t d = 0; d < arrays.document_starts.size(); ++d)
+    if (const int64_t start = arrays.document_starts[d];
+        d == 0 ? start != 0 : start <= arrays.document_starts[d - 1] || start >= tokens)
+      throw_damaged(join_path(folder, kStarts), cat("document ", d, " begins at token ", start));
   if (identity.weighted) map(kWeights, tokens, arrays.weights);
   return std::make_shared<TokenStream>(arrays, std::move(maps));
 }

@@ -60,7 +60,7 @@ class CacheWriter final {
   const CacheProgress& progress() const;
   /// Adds what `records` more records gave; documents without tokens leave no trace.
   void append(std::span<const Document> documents, int64_t records);
-  /// Makes all that was added durable.
+  /// Makes all that was added durable; nothing after an `append` that failed.
   void commit();
   /// Commits, checksums and completes the cache.
   void finish();

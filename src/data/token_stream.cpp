@@ -32,6 +32,13 @@ int64_t TokenStream::size() const {
   return static_cast<int64_t>(narrow_ ? arrays_.narrow.size() : arrays_.wide.size());
 }
 
+void TokenStream::prefetch(int64_t begin) const {
+  if (narrow_)
+    __builtin_prefetch(arrays_.narrow.data() + begin);
+  else
+    __builtin_prefetch(arrays_.wide.data() + begin);
+}
+
 void TokenStream::read(int64_t begin, std::span<int32_t> out) const {
   const auto count = static_cast<int64_t>(out.size());
   LEV_CHECK(begin >= 0 && begin + count <= size(), "tokens are read outside their stream");
@@ -60,12 +67,17 @@ std::vector<int64_t> TokenStream::document_starts(int64_t begin, int64_t end) co
 /// The numbers of the documents that begin in [begin, end).
 std::pair<int64_t, int64_t> TokenStream::documents_in(int64_t begin, int64_t end) const {
   const std::span<const int64_t> starts = arrays_.document_starts;
-  const auto place = [&](int64_t at) {
-    return at <= 0 ? 0
-                   : std::lower_bound(starts.begin(), starts.end(), at + arrays_.first) -
-                         starts.begin();
+  const auto count = static_cast<int64_t>(starts.size());
+  const auto place = [&](int64_t at, int64_t from, int64_t to) {
+    if (at <= 0) return from;
+    const auto first = starts.begin() + from;
+    return from + (std::lower_bound(first, starts.begin() + to, at + arrays_.first) - first);
   };
-  return {place(begin), std::max(place(begin), place(end))};
+  const int64_t from = place(begin, 0, count);
+  // A document has a token at least.
+  const int64_t most =
+      std::min(count - from, std::max<int64_t>(0, end - std::max<int64_t>(0, begin)));
+  return {from, place(end, from, from + most)};
 }
 
 int64_t TokenStream::document_start(int64_t d) const {
@@ -126,6 +138,9 @@ class Windows final : public Dataset<T> {
     out.reserve(indices.size());
     for (const int64_t index : indices) {
       LEV_CHECK(index >= 0 && index < plan_.count, "a window is outside its plan");
+      stream_->prefetch(index * plan_.seq_len + plan_.offset);
+    }
+    for (const int64_t index : indices) {
       const int64_t begin = index * plan_.seq_len + plan_.offset;
       const int64_t targets = std::min(plan_.seq_len, stream_->size() - 1 - begin);
       out.push_back(make(begin, targets));
@@ -155,7 +170,9 @@ Example Windows<Example>::make(int64_t begin, int64_t targets) const {
 
   const size_t present = std::min(length, real + 1);  // the last token may have no target
   stream_->read(begin, std::span(e.tokens).first(present));
-  stream_->read(begin + 1, std::span(e.targets).first(real));
+  std::copy(e.tokens.begin() + 1, e.tokens.begin() + static_cast<int64_t>(present),
+            e.targets.begin());
+  if (real == length) stream_->read(begin + targets, std::span(e.targets).last(1));
   stream_->read_weights(begin + 1, std::span(e.loss_weight).first(real));
   std::fill_n(e.segment_ids.begin(), present, 0);
   for (const int64_t start : stream_->document_starts(begin + 1, begin + 1 + targets)) {

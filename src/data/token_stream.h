@@ -41,6 +41,9 @@ class TokenStream final {
   int64_t size() const;
   bool weighted() const { return !arrays_.weights.empty(); }
   int64_t num_documents() const { return static_cast<int64_t>(arrays_.document_starts.size()); }
+  /// Asks the processor to fetch the ids at `begin`, so that rows far apart are waited for
+  /// together.
+  void prefetch(int64_t begin) const;
   /// out[i] = id at `begin + i`; all of them must be in the stream.
   void read(int64_t begin, std::span<int32_t> out) const;
   /// out[i] = weight at `begin + i`, 1 where the stream has none.

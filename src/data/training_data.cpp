@@ -13,6 +13,18 @@ namespace {
 
 Key epoch_key(Key key, int64_t epoch) { return fold_in(key, static_cast<uint32_t>(epoch)); }
 
+/// An error names the component.
+std::shared_ptr<const PackPlan> plan_packs(const ComponentStreams& component,
+                                           const TokenStream& stream, int64_t seq_len) {
+  PackOptions pack = *component.rows.pack;
+  pack.seq_len = seq_len;
+  try {
+    return std::make_shared<PackPlan>(stream, pack);
+  } catch (Error& error) {
+    throw std::move(error).at(cat("data.components.", component.name));
+  }
+}
+
 template <class T>
 DatasetPtr<T> cut(const std::shared_ptr<const TokenStream>& stream, const WindowPlan& plan) {
   if constexpr (std::is_same_v<T, double>)
@@ -39,9 +51,7 @@ class Rows final {
         borders_(component.rows.borders),
         seq_len_(options.seq_len) {
     if (component.rows.pack) {
-      PackOptions pack = *component.rows.pack;
-      pack.seq_len = seq_len_;
-      packs_ = std::make_shared<PackPlan>(*stream_, pack);
+      packs_ = plan_packs(component, *stream_, seq_len_);
       count_ = packs_->rows();
     } else {
       count_ = training_plan(*stream_, seq_len_, options.key).count;
@@ -166,9 +176,7 @@ ExampleSource training_rows(std::span<const ComponentStreams> components,
 ExampleSource validation_rows(const ComponentStreams& component, int64_t seq_len) {
   const std::shared_ptr<const TokenStream>& stream = component.validation;
   if (component.rows.pack) {
-    PackOptions pack = *component.rows.pack;
-    pack.seq_len = seq_len;
-    const auto plan = std::make_shared<PackPlan>(*stream, pack);
+    const auto plan = plan_packs(component, *stream, seq_len);
     return {packed(stream, plan), packed_loss_tokens(stream, plan), plan->rows(), false};
   }
   WindowPlan plan = evaluation_plan(*stream, seq_len);

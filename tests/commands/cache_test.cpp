@@ -35,6 +35,35 @@ TEST_CASE("caches are made once, checked, and train to the same bits as texts in
   CHECK(hash("cached") == hash("memory"));
 }
 
+TEST_CASE("a disk that is full while caching spoils nothing, and a complete cache is only read",
+          "[commands]") {
+  const SmallRun run;
+  std::string text;
+  for (int i = 0; i < 3000; ++i) text += cat("{\"text\": \"word number ", i, " of them\"}\n");
+  write_file_atomic(run / "words.jsonl", text);
+  const auto cache = [&](const char* folder, int64_t file_bytes) {
+    return run({"cache", "--config", "run.toml", "--data.components.words.train=['words.jsonl']",
+                "--data.tokenizer.type=bytes", cat("--data.cache_dir=", folder)},
+               {.file_bytes = file_bytes});
+  };
+  REQUIRE(cache("whole", -1).code == 0);
+  for (int again = 0; again < 2; ++again) {
+    const Ended full = cache("cut", 20000);
+    CHECK(full.code == 6);
+    CHECK_THAT(full.err, Catch::Contains("cannot write the token cache: file too large") &&
+                             Catch::Contains("start again to go on"));
+    CHECK_FALSE(path_exists(run / "cut/words/train/ledger.json"));
+  }
+  REQUIRE(cache("cut", -1).code == 0);
+  for (const char* file : {"tokens.u16", "starts.i64", "ledger.json"})
+    CHECK(read_file(run / cat("cut/words/train/", file)) ==
+          read_file(run / cat("whole/words/train/", file)));
+
+  remove_tree(run / "cut/words/train/lock");
+  CHECK(cache("cut", -1).code == 0);
+  CHECK_FALSE(path_exists(run / "cut/words/train/lock"));
+}
+
 TEST_CASE("inspect shows documents as text and tokens", "[commands]") {
   const SmallRun run;
   const Ended text = run({"cache", "inspect", "--config", "run.toml"});

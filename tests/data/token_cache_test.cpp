@@ -180,6 +180,11 @@ TEST_CASE("a cache of something else, an unfinished and a damaged one are refuse
   CHECK(fault(identity()).find("should have") != std::string::npos);
   write_file_atomic(tokens, good);
   CHECK(fault(identity()).empty());
+  const std::string starts = join_path(folder.path(), "starts.i64");
+  flip_bit(starts, 13, 2);
+  CHECK_THAT(failure_of(ErrorKind::kData, [&] { open_cache(folder.path(), identity()); }),
+             Catch::Contains("document 1 begins at token "));
+  flip_bit(starts, 13, 2);
   const std::string ledger = join_path(folder.path(), "ledger.json");
   const std::string text = read_file(ledger);
   for (const std::string& broken : {std::string("{}"), text.substr(0, text.size() / 2)}) {

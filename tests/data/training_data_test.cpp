@@ -137,4 +137,8 @@ TEST_CASE("weights of unknown components and components without rows are refused
   CHECK(failure_of(ErrorKind::kData, [&] {
           training_rows(empty, options({}));
         }).find("\"e\" gives no row") != std::string::npos);
+  const std::vector<ComponentStreams> longer = {
+      component("l", 1, 3, 30, {.pack = PackOptions{.too_long = TooLong::kRefuse}})};
+  CHECK_THAT(failure_of(ErrorKind::kData, [&] { training_rows(longer, options({})); }),
+             Catch::Contains("document 1 has 30 tokens") && Catch::Contains("data.components.l"));
 }

@@ -102,6 +102,17 @@ TEST_CASE("training needs a text, and other commands do not", "[train]") {
   CHECK_NOTHROW(require_data(parse("[data.components.letters]\ntrain = \"a.txt\"\n")));
 }
 
+TEST_CASE("a component is named as a folder could be, and a URL stands where a path may",
+          "[train]") {
+  const TrainConfig config =
+      parse("[data.components.a]\ntrain = [\"https://host/a.jsonl\", \"b.jsonl\"]\n");
+  const auto& train = config.data.components.at("a").train;
+  CHECK(train[0].resolved == "https://host/a.jsonl");
+  CHECK(train[1].resolved == absolute_path("dir/b.jsonl"));
+  for (const char* name : {"..", "../a", "a/b"})
+    CHECK_THROWS_AS(parse(cat("[data.components.\"", name, "\"]\ntrain = \"a.txt\"\n")), Error);
+}
+
 TEST_CASE("a warm-up longer than the run is accepted and cut", "[train]") {
   const TrainConfig config =
       parse("[optimizer]\nwarmup = 100\nlearning_rate = 1\n[trainer]\nnum_train_steps = 10\n");
