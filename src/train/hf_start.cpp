@@ -9,6 +9,19 @@
 #include "train/train_config.h"
 
 namespace levanter::train {
+namespace {
+
+/// Gives a value and all in it a place, for errors.
+void stand_at(config::Value& value, const config::Source& place) {
+  value.at = place;
+  for (config::Value& item : value.items) stand_at(item, place);
+  for (config::Value::Member& member : value.members) {
+    member.key_at = place;
+    stand_at(member.value, place);
+  }
+}
+
+}  // namespace
 
 void take_hf_model(config::Value& root) {
   config::Value::Member* model = root.find("model");
@@ -32,6 +45,7 @@ void take_hf_model(config::Value& root) {
   config.model.value = std::move(hf.config);
   config::Value shape =
       std::move(config::to_value(config::type_of<TrainConfig>(), &config).find("model")->value);
+  stand_at(shape, {join_path(folder, "config.json")});
   std::erase_if(model->value.members, [](const config::Value::Member& member) {
     return member.key == "type" || member.key == "path";
   });

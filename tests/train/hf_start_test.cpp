@@ -71,6 +71,8 @@ TEST_CASE("settings of a folder that are not implemented are refused by name", "
   CHECK_THAT(fault(R"(, "rope_scaling": {"rope_type": "yarn", "factor": 2, "mscale": 1})"),
              Contains("rope_scaling.mscale = 1"));
   CHECK_THAT(fault(R"(, "pretraining_tp": 2)"), Contains("pretraining_tp = 2"));
+  CHECK_THAT(failure_of(ErrorKind::kConfig, [&] { load(folder, R"(, "head_dim": 3)"); }),
+             Contains("heads are 3 wide") && Contains("config.json"));
   write_file_atomic(folder / "config.json", R"({"model_type": "mamba"})");
   CHECK_THAT(failure_of(ErrorKind::kCheckpoint,
                         [&] {
