@@ -45,10 +45,7 @@ struct Attention {
     const NamedArray queries = rotary(checkpoint_name(q(x), "q"));
     const NamedArray keys = rotary(checkpoint_name(k(x), "k"));
     const NamedArray values = checkpoint_name(v(x), "v");
-    AttentionOptions o = options;
-    o.segment_ids = batch.segment_ids;
-    const NamedArray y = attention(queries, rename(keys, "position", "key_position"),
-                                   rename(values, "position", "key_position"), o);
+    const NamedArray y = batch.attend(queries, keys, values, options);
     return checkpoint_name(out(checkpoint_name(y, "attn")), "attn_out");
   }
 

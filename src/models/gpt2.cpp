@@ -46,14 +46,12 @@ struct Attention {
     const int64_t n = size.heads.size, sizes[] = {n, n, n};
     const auto parts = partition(checkpoint_name(qkv(x), "qkv"), "kv_head",
                                  sizes);  // [batch, position, kv_head, head_dim]
-    const NamedArray k = rename(parts[1], "position", "key_position");
-    const NamedArray v = rename(parts[2], "position", "key_position");
     AttentionOptions options;
     options.scale = 1 / std::sqrt(static_cast<double>(size.head_dim.size));
-    options.segment_ids = batch.segment_ids;
     options.dropout_keys = weights_dropout.keys_for(batch.dropout_keys);
     options.dropout_rate = options.dropout_keys ? weights_dropout.rate : 0;
-    const NamedArray o = checkpoint_name(attention(parts[0], k, v, options), "attn");
+    const NamedArray o =
+        checkpoint_name(batch.attend(parts[0], parts[1], parts[2], options), "attn");
     return dropout(checkpoint_name(out(o), "attn_out"), batch.dropout_keys);
   }
 

@@ -5,6 +5,12 @@
 
 namespace levanter::models {
 
+NamedArray LmBatch::attend(Operand q, NamedArray k, NamedArray v, AttentionOptions options) const {
+  options.segment_ids = segment_ids;
+  return attention(q, rename(k, "position", "key_position"), rename(v, "position", "key_position"),
+                   options);
+}
+
 const ModelEntry& entry(std::string_view name) {
   for (const ModelEntry* candidate : entries())
     if (candidate->name == name) return *candidate;

@@ -9,6 +9,7 @@
 #include "compat/hf_folder.h"
 #include "models/model_config.h"
 #include "nn/scope.h"
+#include "ops/ops.h"
 
 namespace levanter::models {
 
@@ -18,6 +19,10 @@ struct LmBatch {
   NamedArray segment_ids;   ///< i32 [batch, position]; attention stays inside a segment
   NamedArray positions;     ///< i32 [batch, position], from 0 in each window
   NamedArray dropout_keys;  ///< u32 [batch, key_word]; empty: nothing is dropped
+
+  /// Attention of a block's queries, keys and values, [batch, position, kv_head, (q_group,)
+  /// head_dim] each, inside their segments.
+  NamedArray attend(Operand q, NamedArray k, NamedArray v, AttentionOptions options) const;
 };
 
 /// A language model whose parameters have been declared.
