@@ -1,9 +1,15 @@
 #!/usr/bin/env python3
-"""Compares small random models, as Transformers saves them, with `levanter eval` on the same text.
+"""Small models with made-up weights, computed by Transformers in f64: what levanter is compared with.
 
-usage: check_hf_models.py LEVANTER [FOLDER]
-needs torch and transformers; prints both losses of each model and fails where they differ by more
-than 2e-6 of them.
+usage: check_hf_models.py golden          writes tests/golden/hf_models.jsonl
+       check_hf_models.py LEVANTER TESTS  compares the programs levanter and levanter_tests, and
+                                          writes the table of docs/models.md
+
+The golden file holds a line for each case: config.json, the loss of two rows of made ids, the logits
+behind the last id of each, and the norm of each gradient. The comparison takes all logits of
+10,000 positions, all gradients, the loss of `levanter eval`, and the folder that `levanter export`
+writes, loaded by Transformers.
+needs torch, transformers, safetensors and numpy
 """
 import json
 import os
@@ -11,78 +17,137 @@ import subprocess
 import sys
 import tempfile
 
+import numpy as np
 import torch
 import transformers as hf
+from safetensors.torch import load_file, save_file
 
-WINDOW, WINDOWS, TOLERANCE = 64, 8, 2e-6
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+GOLDEN = os.path.join(ROOT, "tests", "golden", "hf_models.jsonl")
+LENGTH = 48
 
-SMALL = dict(vocab_size=256, hidden_size=64, intermediate_size=112, num_hidden_layers=3,
+# A padding id would take its gradient from an embedding.
+SMALL = dict(vocab_size=64, hidden_size=32, intermediate_size=40, num_hidden_layers=2,
              num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
-             initializer_range=0.2, bos_token_id=0, eos_token_id=1)
+             bos_token_id=0, eos_token_id=1, pad_token_id=None)
+GEMMA = dict(head_dim=12, hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=20)
+LOCAL = dict(num_hidden_layers=6, sliding_window=16)
+MOE = dict(num_experts_per_tok=2)
 
 
 def rope(kind, theta=1e4, **more):
     return dict(rope_parameters=dict(rope_type=kind, rope_theta=theta, **more))
 
 
-LLAMAS = {
-    "llama": {},
-    "llama_theta": rope("default", 5e5),
-    "llama_linear": rope("linear", factor=3.0),
-    "llama_dynamic": rope("dynamic", factor=2.0),
-    "llama_llama3": rope("llama3", 5e5, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
-                         original_max_position_embeddings=32),
-    "llama_yarn": rope("yarn", factor=4.0, original_max_position_embeddings=16),
-    "llama_head_dim": dict(head_dim=32, tie_word_embeddings=True),
-    "llama_bias": dict(attention_bias=True, mlp_bias=True),
-    "llama_gelu": dict(hidden_act="gelu_pytorch_tanh"),
-    "llama_multi_head": dict(num_key_value_heads=4),
-}
+def two_ropes(theta, **more):
+    return dict(rope_parameters=dict(full_attention=dict(rope_theta=theta, **more),
+                                     sliding_attention=dict(rope_type="default", rope_theta=1e4)))
 
 
-def models():
-    for name, options in LLAMAS.items():
-        yield name, hf.LlamaForCausalLM(hf.LlamaConfig(**{**SMALL, **options}))
-    yield "gpt2", hf.GPT2LMHeadModel(
-        hf.GPT2Config(vocab_size=256, n_positions=64, n_embd=64, n_layer=3, n_head=4,
-                      initializer_range=0.2, bos_token_id=0, eos_token_id=1))
+# Name of the case, class of Transformers, settings beside SMALL.
+CASES = [
+    ("gpt2", "GPT2", dict(n_positions=64, n_embd=32, n_layer=2, n_head=4, vocab_size=64)),
+    ("gpt2_relu", "GPT2", dict(n_positions=64, n_embd=32, n_layer=1, n_head=2, vocab_size=64,
+                               n_inner=48, activation_function="relu")),
+    ("llama", "Llama", {}),
+    ("llama_theta", "Llama", rope("default", 5e5)),
+    ("llama_linear", "Llama", rope("linear", factor=3.0)),
+    ("llama_dynamic", "Llama", {**rope("dynamic", factor=2.0), "max_position_embeddings": 32}),
+    ("llama_llama3", "Llama", rope("llama3", 5e5, factor=8.0, low_freq_factor=1.0,
+                                   high_freq_factor=4.0, original_max_position_embeddings=32)),
+    ("llama_yarn", "Llama", rope("yarn", factor=4.0, original_max_position_embeddings=16)),
+    ("llama_head_dim", "Llama", dict(head_dim=12, tie_word_embeddings=True)),
+    ("llama_bias", "Llama", dict(attention_bias=True, mlp_bias=True)),
+    ("llama_gelu", "Llama", dict(hidden_act="gelu_pytorch_tanh", num_key_value_heads=4)),
+    ("mistral", "Mistral", dict(sliding_window=16)),
+    ("mistral_no_window", "Mistral", dict(sliding_window=None, head_dim=12)),
+    ("qwen2", "Qwen2", {}),
+    ("qwen2_window", "Qwen2", dict(use_sliding_window=True, sliding_window=16,
+                                   max_window_layers=1)),
+    ("qwen3", "Qwen3", dict(head_dim=12)),
+    ("qwen3_window", "Qwen3", dict(attention_bias=True, use_sliding_window=True, head_dim=12,
+                                   sliding_window=16, max_window_layers=1)),
+    ("gemma", "Gemma", dict(head_dim=12)),
+    ("gemma2", "Gemma2", {**GEMMA, **LOCAL, "attn_logit_softcapping": 3.0,
+                          "final_logit_softcapping": 2.0}),
+    ("gemma3", "Gemma3", {**GEMMA, **LOCAL}),
+    ("gemma3_linear", "Gemma3", {**GEMMA, **LOCAL, **two_ropes(1e6, rope_type="linear",
+                                                               factor=8.0)}),
+    ("olmo2", "Olmo2", {}),
+    ("olmo3", "Olmo3", LOCAL),
+    ("olmo3_yarn", "Olmo3", {**LOCAL, **two_ropes(5e5, rope_type="yarn", factor=4.0,
+                                                  original_max_position_embeddings=16)}),
+]
 
 
-def loss_of(model, ids):
-    inputs, targets = ids[:-1].reshape(WINDOWS, WINDOW), ids[1:].reshape(WINDOWS, WINDOW)
-    with torch.no_grad():
-        logits = model.double()(inputs).logits
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()
+def scramble(name, indices):
+    """32 bits that look random, of each index and a name."""
+    x = 2166136261
+    for c in name.encode():
+        x = (x ^ c) * 16777619 % 2**32
+    x = (x + indices.astype(np.uint64) * 2654435761) % 2**32
+    x = ((x ^ (x >> 15)) * 2246822519) % 2**32
+    return x ^ (x >> 13)
 
 
-def main():
-    levanter = os.path.abspath(sys.argv[1])
-    folder = sys.argv[2] if len(sys.argv) > 2 else tempfile.mkdtemp()
-    torch.manual_seed(0)
-    ids = torch.randint(97, 123, (WINDOW * WINDOWS + 1,))
-    for file in ("train.txt", "valid.txt"):
-        with open(os.path.join(folder, file), "wb") as out:
-            out.write(bytes(ids.tolist()))
-    failed = 0
-    for name, model in models():
-        for path, parameter in model.named_parameters():
-            if parameter.dim() == 1:  # norms and biases begin at ones and zeros
-                torch.nn.init.normal_(parameter, 1.0 if path.endswith("weight") else 0.0, 0.2)
-        model.eval().save_pretrained(os.path.join(folder, name))
-        config = os.path.join(folder, name + ".toml")
-        with open(config, "w") as out:
-            out.write(f'[model]\ntype = "from_hf"\npath = "{name}"\n[data]\ntokenizer = "bytes"\n'
-                      '[data.components.c]\ntrain = ["train.txt"]\nvalidation = ["valid.txt"]\n')
-        run = subprocess.run([levanter, "eval", "--checkpoint", os.path.join(folder, name),
-                              "--config", config, "--json"], capture_output=True, text=True)
-        if run.returncode != 0:
-            sys.exit(f"{name}: {run.stderr}")
-        ours, theirs = json.loads(run.stdout)["eval/loss"], loss_of(model, ids)
-        good = abs(ours - theirs) <= TOLERANCE * theirs
-        failed += not good
-        print(f"{name:18} {theirs:.9f} {ours:.9f} {'' if good else 'differs'}")
-    sys.exit(failed > 0)
+def made_weight(name, shape, around_one):
+    x = (scramble(name, np.arange(int(np.prod(shape)))) / 2.0**32 - 0.5) * 0.6
+    return torch.tensor((1 + x if around_one else x).reshape(shape)).float()
+
+
+def is_norm(name):
+    return name.endswith("norm.weight") or ".ln_" in name and name.endswith("weight")
+
+
+def made_model(family, options, folder):
+    """A model whose saved tensors are made, in f64; `folder` holds it in f32."""
+    config = getattr(hf, family + ("TextConfig" if family == "Gemma3" else "Config"))
+    kind = getattr(hf, family + ("LMHeadModel" if family == "GPT2" else "ForCausalLM"))
+    base = {} if family == "GPT2" else SMALL
+    kind(config(**{**base, **options})).save_pretrained(folder)
+    path = os.path.join(folder, "model.safetensors")
+    one = family[:5] != "Gemma"
+    tensors = {name: made_weight(name, tensor.shape, one and is_norm(name))
+               for name, tensor in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+    return kind.from_pretrained(folder, attn_implementation="eager").double().eval()
+
+
+def saved_gradients(model):
+    """Gradients under the names that their tensors have in a file."""
+    for parameter in model.parameters():
+        parameter.data = parameter.grad
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        return load_file(os.path.join(folder, "model.safetensors"))
+
+
+def rows_of(ids, count):
+    rows = torch.tensor(ids[:count * (LENGTH + 1)].astype(np.int64)).reshape(count, LENGTH + 1)
+    return rows[:, :-1], rows[:, 1:]
+
+
+def loss_of(model, inputs, targets):
+    logits = model(inputs).logits
+    return logits, torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def golden():
+    with open(GOLDEN, "w") as out:
+        for name, family, options in CASES:
+            with tempfile.TemporaryDirectory() as folder:
+                model = made_model(family, options, folder)
+                config = json.load(open(os.path.join(folder, "config.json")))
+            ids = scramble("ids", np.arange(2 * (LENGTH + 1))) % 64
+            logits, loss = loss_of(model, *rows_of(ids, 2))
+            loss.backward()
+            gradients = {key: float(f"{g.double().norm().item():.9g}")
+                         for key, g in saved_gradients(model).items()}
+            last = [float(f"{x:.7g}") for x in logits[:, -1].flatten().tolist()]
+            out.write(json.dumps({"case": name, "config": config, "loss": loss.item(),
+                                  "logits": last, "gradients": gradients}) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    torch.manual_seed(0)
+    golden()

@@ -1,4 +1,4 @@
-// A model as Hugging Face keeps it: a folder with config.json and safetensors, in one file or many.
+// The weights of a model as Hugging Face keeps it.
 #include "compat/hf_folder.h"
 
 #include <map>
@@ -12,118 +12,7 @@
 
 namespace levanter::compat {
 
-using Json = nlohmann::ordered_json;
-
-struct HfConfig::Impl {
-  std::string path;    // of the file
-  std::string prefix;  // "rope_scaling." inside an object
-  Json json;
-  std::set<std::string, std::less<>> taken;
-
-  [[noreturn]] void refuse(std::string_view key, const std::string& what,
-                           std::string allowed) const {
-    throw Error(ErrorKind::kCheckpoint, cat(prefix, key, " ", what))
-        .at(path)
-        .allowed(std::move(allowed));
-  }
-  /// The value, taken; nullptr where it is missing or null.
-  const Json* take(std::string_view key) {
-    taken.emplace(key);
-    const auto found = json.find(key);
-    return found == json.end() || found->is_null() ? nullptr : &*found;
-  }
-  const Json& need(std::string_view key) {
-    if (const Json* value = take(key)) return *value;
-    refuse(key, "is missing", "");
-  }
-  template <class T>
-  T as(const Json& value, std::string_view key, bool fits, const char* expected) const {
-    if (!fits) refuse(key, cat("= ", value.dump(), " is not ", expected), expected);
-    return value.get<T>();
-  }
-  int64_t integer(const Json& value, std::string_view key) const {
-    return as<int64_t>(value, key, value.is_number_integer(), "a whole number");
-  }
-  double number(const Json& value, std::string_view key) const {
-    return as<double>(value, key, value.is_number(), "a number");
-  }
-  std::string text(const Json& value, std::string_view key) const {
-    return as<std::string>(value, key, value.is_string(), "a text");
-  }
-};
-
-HfConfig::HfConfig(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-HfConfig::HfConfig(std::string path) : impl_(std::make_unique<Impl>()) {
-  impl_->path = std::move(path);
-  if (!path_exists(impl_->path))
-    throw Error(ErrorKind::kCheckpoint, "the folder holds no config.json")
-        .at(parent_path(impl_->path))
-        .hint("a Hugging Face folder has config.json and *.safetensors");
-  impl_->json = Json::parse(read_file(impl_->path), nullptr, false);
-  if (!impl_->json.is_object())
-    throw Error(ErrorKind::kCheckpoint, "the file is no JSON object").at(impl_->path);
-}
-HfConfig::~HfConfig() = default;
-HfConfig::HfConfig(HfConfig&&) noexcept = default;
-HfConfig& HfConfig::operator=(HfConfig&&) noexcept = default;
-
-int64_t HfConfig::integer(std::string_view key) { return impl_->integer(impl_->need(key), key); }
-double HfConfig::number(std::string_view key) { return impl_->number(impl_->need(key), key); }
-std::string HfConfig::text(std::string_view key) { return impl_->text(impl_->need(key), key); }
-
-std::optional<int64_t> HfConfig::optional_integer(std::string_view key) {
-  const Json* value = impl_->take(key);
-  return value ? std::optional(impl_->integer(*value, key)) : std::nullopt;
-}
-double HfConfig::number_or(std::string_view key, double otherwise) {
-  const Json* value = impl_->take(key);
-  return value ? impl_->number(*value, key) : otherwise;
-}
-std::string HfConfig::text_or(std::string_view key, std::string_view otherwise) {
-  const Json* value = impl_->take(key);
-  return value ? impl_->text(*value, key) : std::string(otherwise);
-}
-bool HfConfig::flag_or(std::string_view key, bool otherwise) {
-  const Json* value = impl_->take(key);
-  return value ? impl_->as<bool>(*value, key, value->is_boolean(), "true or false") : otherwise;
-}
-std::optional<HfConfig> HfConfig::object(std::string_view key) {
-  const Json* value = impl_->take(key);
-  if (!value) return std::nullopt;
-  if (!value->is_object()) impl_->refuse(key, cat("= ", value->dump(), " is no object"), "");
-  auto inner = std::make_unique<Impl>();
-  inner->path = impl_->path;
-  inner->prefix = cat(impl_->prefix, key, ".");
-  inner->json = *value;
-  return HfConfig(std::move(inner));
-}
-
-void HfConfig::require(std::string_view key, bool value) {
-  if (flag_or(key, value) != value) refuse(key, value ? "true" : "false");
-}
-void HfConfig::require(std::string_view key, double value) {
-  if (number_or(key, value) != value) refuse(key, cat(value));
-}
-void HfConfig::ignore(std::initializer_list<std::string_view> keys) {
-  for (const std::string_view key : keys) impl_->taken.emplace(key);
-}
-void HfConfig::refuse(std::string_view key, std::string_view allowed) const {
-  const auto found = impl_->json.find(key);
-  impl_->refuse(key,
-                cat("= ", found == impl_->json.end() ? "null" : found->dump(), " is not supported"),
-                std::string(allowed));
-}
-
-void HfConfig::finish() const {
-  std::string left;
-  for (const auto& [key, value] : impl_->json.items())
-    if (!impl_->taken.contains(key))
-      left += cat(left.empty() ? "" : ", ", impl_->prefix, key, " = ", value.dump());
-  if (left.empty()) return;
-  throw Error(ErrorKind::kCheckpoint, cat("settings that are not supported: ", left))
-      .at(impl_->path)
-      .hint("they may change what the model computes; remove them if you know that they do not");
-}
+using Json = nlohmann::json;
 
 namespace {
 

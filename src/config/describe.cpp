@@ -1,5 +1,9 @@
 #include "config/describe.h"
 
+#include <algorithm>
+#include <map>
+#include <set>
+#include <tuple>
 #include <utility>
 
 #include "base/strings.h"
@@ -163,13 +167,56 @@ std::string default_text(const Described& d) {
 
 }  // namespace
 
+namespace {
+
+std::string_view parent_of(const Described& d) {
+  return std::string_view(d.key).substr(0, std::min(d.key.find_last_of('.'), d.key.size()));
+}
+
+bool alike(const Described& a, const Described& b) {
+  const auto facts = [](const Described& d) {
+    return std::tie(d.key, d.type, d.standard, d.unit, d.allowed, d.meaning, d.required, d.table);
+  };
+  return facts(a) == facts(b);
+}
+
+/// Says once, of all candidates, what several have alike; keys of the same candidates together.
+std::vector<Described> merge_alike(std::vector<Described> all) {
+  std::vector<Described> out;
+  std::vector<std::set<std::string>> variants;
+  for (Described& d : all) {
+    size_t i = 0;
+    while (i < out.size() && !alike(out[i], d)) ++i;
+    if (i == out.size()) {
+      variants.push_back({d.variant});
+      out.push_back(std::move(d));
+    } else if (variants[i].insert(d.variant).second) {
+      out[i].variant += cat(", ", d.variant);
+    }
+  }
+  for (auto from = out.begin(); from != out.end();) {
+    const auto to = std::find_if(from, out.end(), [&](const Described& d) {
+      return d.table != from->table || parent_of(d) != parent_of(*from);
+    });
+    std::map<std::string, size_t> order;
+    for (auto at = from; at != to; ++at) order.emplace(at->variant, order.size());
+    std::stable_sort(from, to, [&](const Described& a, const Described& b) {
+      return order[a.variant] < order[b.variant];
+    });
+    from = to;
+  }
+  return out;
+}
+
+}  // namespace
+
 std::vector<Described> describe(const Type& root) {
   std::vector<Described> out;
   const std::shared_ptr<void> object = root.make();
   Fields fields;
   root.fields(object.get(), fields);
   Describer(out).fields(fields, "", "", false);
-  return out;
+  return merge_alike(std::move(out));
 }
 
 std::string describe_text(const std::vector<Described>& keys, std::string_view key) {
@@ -178,7 +225,7 @@ std::string describe_text(const std::vector<Described>& keys, std::string_view k
     const bool below = d.key.size() > key.size() && d.key.starts_with(key) &&
                        (d.key[key.size()] == '.' || d.key[key.size()] == '[');
     if (!key.empty() && d.key != key && !below) continue;
-    out += cat(d.key, d.variant.empty() ? "" : cat("  (type = ", quote(d.variant), ")"), "\n");
+    out += cat(d.key, d.variant.empty() ? "" : cat("  (type = ", d.variant, ")"), "\n");
     out += cat("  ", d.meaning, "\n  ", facts(d), "\n");
     if (const std::string standard = default_text(d); !standard.empty())
       out += d.required ? "  required\n" : cat("  default ", standard, "\n");
@@ -206,7 +253,7 @@ std::string describe_markdown(const std::vector<Described>& keys) {
     }
     const std::string parent = dot == std::string::npos ? "" : d.key.substr(0, dot);
     if (!open || parent != section || d.variant != variant) {
-      out += cat("\n", d.variant.empty() ? "" : cat("With `type = ", quote(d.variant), "`:\n\n"));
+      out += cat("\n", d.variant.empty() ? "" : cat("With type ", d.variant, ":\n\n"));
       out += "| key | meaning | type | default |\n|---|---|---|---|\n";
       section = parent;
       variant = d.variant;

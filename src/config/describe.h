@@ -12,7 +12,7 @@ namespace levanter::config {
 /// One key of the schema.
 struct Described {
   std::string key;       ///< "trainer.checkpointer.keep[].every", "data.components.<name>.train"
-  std::string variant;   ///< the choice that it belongs to, "gpt2", or "" when always there
+  std::string variant;   ///< the choices that it belongs to, "qwen2, qwen3", or "": always there
   std::string type;      ///< "integer", "list of paths", "table", ...
   std::string standard;  ///< the default as TOML; "" for tables and required keys
   std::string unit;

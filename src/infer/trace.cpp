@@ -10,6 +10,15 @@ Tracing::Tracing(std::string name, const ModelSpec& spec, const StepShape& s)
     : function(std::move(name), Graph(s.real, s.compute.value_or(s.real))),
       model(spec.family.build(nn::Scope(function, params), spec.config, s.vocab_size)) {}
 
+NamedArray logits_of(const models::LanguageModel& model, NamedArray h) {
+  const NamedArray head = pack(model.head());
+  Axes axes = without(h.axes(), "embed");
+  axes.push_back({"vocab", head.axes().size_of("vocab")});
+  const NamedArray logits = dot(h, head, axes);
+  const double cap = model.logit_soft_cap();
+  return cap > 0 ? tanh(logits / cap) * cap : logits;
+}
+
 Function trace_evaluation(const ModelSpec& spec, const StepShape& s) {
   Tracing t("evaluation", spec, s);
   Function& f = t.function;
@@ -21,7 +30,8 @@ Function trace_evaluation(const ModelSpec& spec, const StepShape& s) {
   const NamedArray h = t.model->hidden(batch);
   const NamedArray scale = broadcast(constant(f.graph, 0, s.real),
                                      token_type(s).axes);  // only token losses are asked for
-  f.result("token_loss", linear_xent(h, pack(t.model->head()), targets, scale).token_loss);
+  const LinearXentOptions options{.soft_cap = t.model->logit_soft_cap()};
+  f.result("token_loss", linear_xent(h, pack(t.model->head()), targets, scale, options).token_loss);
   return std::move(t.function);
 }
 
@@ -34,7 +44,7 @@ Function trace_next_logits(const ModelSpec& spec, const StepShape& s) {
   batch.positions = f.argument("positions", token_type(s));
   const NamedArray last = f.argument("last", {DType::i32, {batch_axis(s)}});
   const NamedArray h = gather(t.model->hidden(batch), "position", last);
-  f.result("logits", dot(h, pack(t.model->head()), {batch_axis(s), {"vocab", s.vocab_size}}));
+  f.result("logits", logits_of(*t.model, h));
   return std::move(t.function);
 }
 

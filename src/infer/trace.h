@@ -50,6 +50,9 @@ struct Tracing {
   std::unique_ptr<models::LanguageModel> model;
 };
 
+/// The head's logits, [..., vocab], of a final hidden state.
+NamedArray logits_of(const models::LanguageModel& model, NamedArray hidden);
+
 /// Losses without gradients or dropout.
 ///   arguments  parameters; tokens targets segment_ids positions
 ///   results    token_loss [batch, position]

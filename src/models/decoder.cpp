@@ -25,25 +25,59 @@ struct Sizes {
   Axes keys, queries;
 };
 
-nn::Linear::Options linear(const DecoderConfig& c) {
-  return {c.use_bias, nn::Init::normal(c.initializer_range), nn::WeightOrder::kOutIn};
+nn::Linear::Options linear(const DecoderConfig& c, bool bias) {
+  return {bias, nn::Init::normal(c.initializer_range), nn::WeightOrder::kOutIn};
 }
 
+/// A norm that a family may lack.
+using MaybeNorm = std::optional<nn::RmsNorm>;
+MaybeNorm norm_if(bool wanted, const nn::Scope& s, const Axes& axes, const DecoderConfig& c) {
+  if (!wanted) return {};
+  return nn::RmsNorm(s, axes, c.layer_norm_epsilon, c.norm_plus_one);
+}
+NamedArray apply(const MaybeNorm& norm, NamedArray x) { return norm ? (*norm)(x) : x; }
+
+/// The cosines and sines of global and of local layers.
+struct Rotaries {
+  Rotaries(const DecoderConfig& c, NamedArray positions)
+      : global(positions, c.rope->frequencies(c.head_size(), positions.axes().size_of("position"))),
+        local(global) {
+    if (!c.local_rope_theta) return;
+    RopeConfig base;
+    base.theta = *c.local_rope_theta;
+    local = nn::Rotary(positions, base.frequencies(c.head_size(), c.max_seq_len));
+  }
+  nn::Rotary global, local;
+};
+
 struct Attention {
-  Attention(const nn::Scope& s, const DecoderConfig& c)
+  Attention(const nn::Scope& s, const DecoderConfig& c, bool is_local)
       : scope(s),
         size(c),
-        q(s / "q_proj", {size.embed}, size.queries, linear(c)),
-        k(s / "k_proj", {size.embed}, size.keys, linear(c)),
-        v(s / "v_proj", {size.embed}, size.keys, linear(c)),
-        out(s / "o_proj", size.queries, {size.embed}, linear(c)) {
-    options.scale = 1 / std::sqrt(static_cast<double>(c.head_size()));
+        q(s / "q_proj", {size.embed}, size.queries, linear(c, qkv_bias(c))),
+        k(s / "k_proj", {size.embed}, size.keys, linear(c, qkv_bias(c))),
+        v(s / "v_proj", {size.embed}, size.keys, linear(c, qkv_bias(c))),
+        out(s / "o_proj", size.queries, {size.embed}, linear(c, c.use_bias || c.attention_bias)),
+        local(is_local) {
+    using QkNorm = DecoderConfig::QkNorm;
+    const Axes head = {size.keys[1]};
+    const bool each = c.qk_norm == QkNorm::kHead, any = c.qk_norm != QkNorm::kNone;
+    q_norm = norm_if(any, s / "q_norm", each ? head : size.queries, c);
+    k_norm = norm_if(any, s / "k_norm", each ? head : size.keys, c);
+    options.scale = 1 / std::sqrt(double(c.query_pre_attn_scalar.value_or(c.head_size())));
+    options.soft_cap = c.attn_soft_cap.value_or(0);
+    if (local) options.window = *c.sliding_window;
   }
 
-  NamedArray operator()(NamedArray x, const nn::Rotary& rotary, const LmBatch& batch) const {
+  static bool qkv_bias(const DecoderConfig& c) {
+    return c.use_bias || c.attention_bias || c.qkv_bias;
+  }
+
+  NamedArray operator()(NamedArray x, const Rotaries& rotaries, const LmBatch& batch) const {
     const OriginScope at = scope.enter();
-    const NamedArray queries = rotary(checkpoint_name(q(x), "q"));
-    const NamedArray keys = rotary(checkpoint_name(k(x), "k"));
+    const nn::Rotary& rotary = local ? rotaries.local : rotaries.global;
+    const NamedArray queries = rotary(apply(q_norm, checkpoint_name(q(x), "q")));
+    const NamedArray keys = rotary(apply(k_norm, checkpoint_name(k(x), "k")));
     const NamedArray values = checkpoint_name(v(x), "v");
     const NamedArray y = batch.attend(queries, keys, values, options);
     return checkpoint_name(out(checkpoint_name(y, "attn")), "attn_out");
@@ -52,6 +86,8 @@ struct Attention {
   nn::Scope scope;
   Sizes size;
   nn::Linear q, k, v, out;
+  MaybeNorm q_norm, k_norm;
+  bool local;
   AttentionOptions options;
 };
 
@@ -60,9 +96,9 @@ struct Mlp {
   Mlp(const nn::Scope& s, const DecoderConfig& c)
       : scope(s),
         activation(c.activation_function),
-        gate(s / "gate_proj", {Sizes(c).embed}, {Sizes(c).mlp}, linear(c)),
-        up(s / "up_proj", {Sizes(c).embed}, {Sizes(c).mlp}, linear(c)),
-        down(s / "down_proj", {Sizes(c).mlp}, {Sizes(c).embed}, linear(c)) {}
+        gate(s / "gate_proj", {Sizes(c).embed}, {Sizes(c).mlp}, linear(c, c.use_bias)),
+        up(s / "up_proj", {Sizes(c).embed}, {Sizes(c).mlp}, linear(c, c.use_bias)),
+        down(s / "down_proj", {Sizes(c).mlp}, {Sizes(c).embed}, linear(c, c.use_bias)) {}
 
   NamedArray operator()(NamedArray x) const {
     const OriginScope at = scope.enter();
@@ -83,24 +119,31 @@ struct Mlp {
   nn::Linear gate, up, down;
 };
 
+/// x + half(x) twice, with norms before or after each half.
 struct Block {
-  Block(const nn::Scope& s, const DecoderConfig& c)
+  Block(const nn::Scope& s, const DecoderConfig& c, bool is_local)
       : scope(s),
-        before_attention(s / "input_layernorm", {Sizes(c).embed}, c.layer_norm_epsilon),
-        attention(s / "self_attn", c),
-        before_mlp(s / "post_attention_layernorm", {Sizes(c).embed}, c.layer_norm_epsilon),
-        mlp(s / "mlp", c) {}
+        before_attention(norm_if(c.norm_before, s / "input_layernorm", {Sizes(c).embed}, c)),
+        attention(s / "self_attn", c, is_local),
+        after_attention(norm_if(c.norm_after, s / "post_attention_layernorm", {Sizes(c).embed}, c)),
+        before_mlp(
+            norm_if(c.norm_before,
+                    s / (c.norm_after ? "pre_feedforward_layernorm" : "post_attention_layernorm"),
+                    {Sizes(c).embed}, c)),
+        mlp(s / "mlp", c),
+        after_mlp(norm_if(c.norm_after, s / "post_feedforward_layernorm", {Sizes(c).embed}, c)) {}
 
-  NamedArray operator()(NamedArray x, const nn::Rotary& rotary, const LmBatch& batch) const {
-    x = x + attention(before_attention(x), rotary, batch);
-    return x + mlp(before_mlp(x));
+  NamedArray operator()(NamedArray x, const Rotaries& rotaries, const LmBatch& batch) const {
+    x = x + apply(after_attention, attention(apply(before_attention, x), rotaries, batch));
+    return x + apply(after_mlp, mlp(apply(before_mlp, x)));
   }
 
   nn::Scope scope;
-  nn::RmsNorm before_attention;
+  MaybeNorm before_attention;
   Attention attention;
-  nn::RmsNorm before_mlp;
+  MaybeNorm after_attention, before_mlp;
   Mlp mlp;
+  MaybeNorm after_mlp;
 };
 
 class Decoder final : public LanguageModel {
@@ -112,8 +155,8 @@ class Decoder final : public LanguageModel {
         embed_(scope_ / "embed_tokens", vocab, Sizes(c).embed,
                nn::Init::normal(c.initializer_range)) {
     for (int64_t i = 0; i < c.num_layers; ++i)
-      blocks_.emplace_back(scope_ / "layers" / std::to_string(i), c);
-    norm_.emplace(scope_ / "norm", Axes{Sizes(c).embed}, c.layer_norm_epsilon);
+      blocks_.emplace_back(scope_ / "layers" / std::to_string(i), c, c.is_local(i));
+    norm_ = norm_if(true, scope_ / "norm", {Sizes(c).embed}, c);
     head_ = embed_.weight;
     if (!c.tie_word_embeddings)
       head_ = (root / "lm_head")
@@ -123,18 +166,18 @@ class Decoder final : public LanguageModel {
 
   NamedArray hidden(const LmBatch& batch) const override {
     const OriginScope at = scope_.enter();
-    const int64_t window = batch.tokens.axes().size_of("position");
-    const nn::Rotary rotary(batch.positions,
-                            config_.rope->frequencies(config_.head_size(), window));
+    const Rotaries rotaries(config_, batch.positions);
     NamedArray x = embed_(batch.tokens);
+    if (config_.scaled_embedding) x = x * std::sqrt(double(config_.hidden_dim));
     for (size_t i = 0; i < blocks_.size(); ++i) {
       const OriginScope inside = blocks_[i].scope.enter_region(remat_.region(i));
-      x = blocks_[i](x, rotary, batch);
+      x = blocks_[i](x, rotaries, batch);
     }
-    return (*norm_)(x);
+    return apply(norm_, x);
   }
 
   NamedArray head() const override { return head_; }
+  double logit_soft_cap() const override { return config_.logit_soft_cap.value_or(0); }
 
  private:
   nn::Scope scope_;
@@ -142,15 +185,16 @@ class Decoder final : public LanguageModel {
   RematPolicy remat_;
   nn::Embedding embed_;
   std::vector<Block> blocks_;
-  std::optional<nn::RmsNorm> norm_;
+  MaybeNorm norm_;
   NamedArray head_;
 };
 
 }  // namespace
 
-std::unique_ptr<LanguageModel> make_decoder(const nn::Scope& root, const DecoderConfig& config,
-                                            int64_t vocab_size) {
-  return std::make_unique<Decoder>(root, config, Axis{"vocab", vocab_size});
+std::unique_ptr<LanguageModel> build_decoder(const nn::Scope& root, const ModelConfig& config,
+                                             int64_t vocab_size) {
+  return std::make_unique<Decoder>(root, dynamic_cast<const DecoderConfig&>(config),
+                                   Axis{"vocab", vocab_size});
 }
 
 int64_t decoder_attention_width(const ModelConfig& config) {

@@ -9,11 +9,9 @@
 
 namespace levanter::models {
 
-/// Declares the parameters of a decoder.
-std::unique_ptr<LanguageModel> make_decoder(const nn::Scope& root, const DecoderConfig& config,
-                                            int64_t vocab_size);
-/// Takes the keys of a config.json that these families share: sizes, activation, rotary positions.
-void read_decoder_config(compat::HfConfig& hf, DecoderConfig& config);
+/// ModelEntry::build of any decoder.
+std::unique_ptr<LanguageModel> build_decoder(const nn::Scope& root, const ModelConfig& config,
+                                             int64_t vocab_size);
 /// ModelEntry::attention_width of any decoder.
 int64_t decoder_attention_width(const ModelConfig& config);
 

@@ -1,10 +1,20 @@
-// Configuration that the families after Llama share.
+// Configuration that the families after Llama share, and its keys in a config.json.
 #include "models/decoder_config.h"
+
+#include <vector>
 
 #include "base/strings.h"
 #include "config/problems.h"
 
 namespace levanter {
+
+namespace {
+
+constexpr std::pair<const char*, const char*> kActivations[] = {
+    {"silu", "silu"},         {"swish", "silu"}, {"gelu_pytorch_tanh", "gelu_new"},
+    {"gelu_new", "gelu_new"}, {"gelu", "gelu"},  {"relu", "relu"}};
+
+}  // namespace
 
 void DecoderConfig::fields(config::Fields& f) {
   ModelConfig::fields(f);
@@ -21,7 +31,6 @@ void DecoderConfig::fields(config::Fields& f) {
     "nonlinearity of the MLP's gate; gelu_new is the tanh approximation, gelu the exact one")
       .one_of({"silu", "gelu_new", "gelu", "relu"});
   f("layer_norm_epsilon", layer_norm_epsilon, "added to the mean square in a norm").above(0);
-  f("use_bias", use_bias, "whether linear layers have biases");
   f("tie_word_embeddings", tie_word_embeddings,
     "whether the output layer is the token embedding itself");
   f("initializer_range", initializer_range, "standard deviation of the initial weights").above(0);
@@ -38,6 +47,115 @@ void DecoderConfig::fields(config::Fields& f) {
   f.dropped("hybrid_norm", "it has no form in Hugging Face files");
   f.dropped("input_embedding_norm", "it has no form in Hugging Face files");
   f.dropped("use_layer_norm_weight", "norms always have weights");
+}
+
+bool DecoderConfig::is_local(int64_t layer) const {
+  const bool global = sliding_window_pattern > 0 && (layer + 1) % sliding_window_pattern == 0;
+  return sliding_window && layer >= max_window_layers && !global;
+}
+
+void DecoderConfig::window_fields(config::Fields& f, bool with_pattern) {
+  f("sliding_window", sliding_window,
+    "keys that a query sees, its own the last; by default all before it")
+      .at_least(1)
+      .unit("tokens");
+  if (with_pattern)
+    f("sliding_window_pattern", sliding_window_pattern,
+      "every so many layers sees all keys, the others the window; 0: none does")
+        .at_least(0);
+}
+
+void DecoderConfig::attention_bias_field(config::Fields& f) {
+  f("attention_bias", attention_bias, "whether the linear layers of attention have biases");
+}
+
+void DecoderConfig::cap_fields(config::Fields& f) {
+  f("query_pre_attn_scalar", query_pre_attn_scalar,
+    "attention's scores are divided by its root; by default head_dim")
+      .at_least(1);
+  f("attn_logit_softcapping", attn_soft_cap, "c of attention's scores, c tanh(score / c)").above(0);
+  f("final_logit_softcapping", logit_soft_cap, "c of the head's logits, c tanh(logit / c)")
+      .above(0);
+}
+
+void DecoderConfig::local_rope_field(config::Fields& f) {
+  f("local_rope_theta", local_rope_theta,
+    "theta of layers with a window, whose rotary type is default; by default they turn as all "
+    "others")
+      .above(1);
+}
+
+void DecoderConfig::late_window_fields(config::Fields& f) {
+  window_fields(f, false);
+  f("max_window_layers", max_window_layers, "so many first layers see all keys").at_least(0);
+}
+
+void DecoderConfig::late_window_keys(compat::HfConfig& hf) {
+  bool windows = sliding_window.has_value();
+  hf("use_sliding_window", windows, false);
+  hf("sliding_window", sliding_window, 4096);
+  hf("max_window_layers", max_window_layers, 28);
+  if (!windows) sliding_window.reset();
+  layer_type_keys(hf);
+}
+
+void DecoderConfig::be_gemma() {
+  norm_plus_one = true;
+  scaled_embedding = true;
+  activation_function = "gelu_new";
+  head_dim = 256;
+  tie_word_embeddings = true;
+  layer_norm_epsilon = 1e-6;
+}
+
+void DecoderConfig::gemma_keys(compat::HfConfig& hf) {
+  hf("attention_bias", attention_bias, false);
+  hf.require("use_bidirectional_attention", false);
+  if (hf.writes()) hf.named("hidden_activation", activation_function, "", kActivations);
+  hf.ignore({"hidden_act"});
+}
+
+void DecoderConfig::cap_keys(compat::HfConfig& hf) {
+  hf("query_pre_attn_scalar", query_pre_attn_scalar);
+  hf("attn_logit_softcapping", attn_soft_cap, {});
+  hf("final_logit_softcapping", logit_soft_cap, {});
+}
+
+void DecoderConfig::hf_keys(compat::HfConfig& hf) {
+  hf("max_position_embeddings", max_seq_len);
+  hf("hidden_size", hidden_dim);
+  hf("intermediate_size", intermediate_dim);
+  hf("num_hidden_layers", num_layers);
+  hf("num_attention_heads", num_heads);
+  if (hf.writes()) num_kv_heads = kv_heads(), head_dim = head_size();
+  hf("num_key_value_heads", num_kv_heads, {});
+  hf("head_dim", head_dim, {});
+  hf.named(hf.has("hidden_activation") ? "hidden_activation" : "hidden_act", activation_function,
+           "silu", kActivations);
+  hf("rms_norm_eps", layer_norm_epsilon);
+  hf("tie_word_embeddings", tie_word_embeddings, tie_word_embeddings);
+  hf("initializer_range", initializer_range, 0.02);
+  hf.require("attention_dropout", 0.0);
+  rope_keys(hf, rope, local_rope_theta, max_seq_len);
+}
+
+void DecoderConfig::layer_type_keys(compat::HfConfig& hf) {
+  std::vector<std::string> types;
+  for (int64_t i = 0; i < num_layers; ++i)
+    types.emplace_back(is_local(i) ? "sliding_attention" : "full_attention");
+  const std::vector<std::string> fitting = types;
+  std::optional<std::vector<std::string>> said = types;
+  hf("layer_types", said, types);
+  if (!said || *said == fitting) return;
+  // Every n-th layer is global, the others local: all patterns that are in use.
+  for (sliding_window_pattern = 0; sliding_window_pattern <= num_layers + 1;
+       ++sliding_window_pattern) {
+    bool fits = said->size() == fitting.size();
+    for (int64_t i = 0; fits && i < num_layers; ++i)
+      fits = ((*said)[static_cast<size_t>(i)] == "sliding_attention") == is_local(i);
+    if (fits) return;
+  }
+  hf.refuse("layer_types", "full_attention in every n-th layer, sliding_attention in all others");
 }
 
 std::span<const std::string_view> DecoderConfig::checkpoint_names() {

@@ -167,27 +167,7 @@ const ModelEntry gpt2_entry = {
           return g.num_layers * g.num_heads * g.head_dim();
         },
     .hf_type = "gpt2",
-    .from_hf = [](compat::HfConfig& hf) -> std::unique_ptr<ModelConfig> {
-      auto c = std::make_unique<Gpt2Config>();
-      c->max_seq_len = hf.integer("n_positions");
-      c->hidden_dim = hf.integer("n_embd");
-      c->num_layers = hf.integer("n_layer");
-      c->num_heads = hf.integer("n_head");
-      c->intermediate_dim = hf.optional_integer("n_inner");
-      c->activation_function = hf.text_or("activation_function", "gelu_new");
-      c->layer_norm_epsilon = hf.number_or("layer_norm_epsilon", 1e-5);
-      c->tie_word_embeddings = hf.flag_or("tie_word_embeddings", true);
-      c->initializer_range = hf.number_or("initializer_range", 0.02);
-      c->embed_pdrop = hf.number_or("embd_pdrop", 0.1);
-      c->attn_pdrop = hf.number_or("attn_pdrop", 0.1);
-      c->resid_pdrop = hf.number_or("resid_pdrop", 0.1);
-      hf.require("scale_attn_weights", true);
-      hf.require("scale_attn_by_inverse_layer_idx", false);
-      hf.require("add_cross_attention", false);
-      hf.ignore({"n_ctx", "reorder_and_upcast_attn", "summary_activation", "summary_first_dropout",
-                 "summary_proj_to_labels", "summary_type", "summary_use_proj"});
-      return c;
-    },
+    .hf_architecture = "GPT2LMHeadModel",
 };
 
 }  // namespace levanter::models

@@ -44,6 +44,30 @@ void Gpt2Config::fields(config::Fields& f) {
   f.dropped("upcast_attn", "attention scores are always computed in f32");
 }
 
+void Gpt2Config::hf_keys(compat::HfConfig& hf) {
+  hf("n_positions", max_seq_len);
+  hf("n_embd", hidden_dim);
+  hf("n_layer", num_layers);
+  hf("n_head", num_heads);
+  hf("n_inner", intermediate_dim, {});
+  static constexpr std::pair<const char*, const char*> kActivations[] = {
+      {"gelu_new", "gelu_new"}, {"gelu_pytorch_tanh", "gelu_new"},
+      {"gelu", "gelu"},         {"relu", "relu"},
+      {"silu", "silu"},         {"swish", "silu"}};
+  hf.named("activation_function", activation_function, "gelu_new", kActivations);
+  hf("layer_norm_epsilon", layer_norm_epsilon, 1e-5);
+  hf("tie_word_embeddings", tie_word_embeddings, true);
+  hf("initializer_range", initializer_range, 0.02);
+  hf("embd_pdrop", embed_pdrop, 0.1);
+  hf("attn_pdrop", attn_pdrop, 0.1);
+  hf("resid_pdrop", resid_pdrop, 0.1);
+  hf.require("scale_attn_weights", true);
+  hf.require("scale_attn_by_inverse_layer_idx", false);
+  hf.require("add_cross_attention", false);
+  hf.ignore({"n_ctx", "reorder_and_upcast_attn", "summary_activation", "summary_first_dropout",
+             "summary_proj_to_labels", "summary_type", "summary_use_proj"});
+}
+
 std::span<const std::string_view> Gpt2Config::checkpoint_names() {
   static constexpr std::string_view kNames[] = {"qkv",    "attn",    "attn_out",
                                                 "mlp_up", "mlp_act", "mlp_down"};

@@ -35,6 +35,7 @@ struct Gpt2Config final : ModelConfig {
   static std::span<const std::string_view> checkpoint_names();
 
   void fields(config::Fields& f) override;
+  void hf_keys(compat::HfConfig& hf) override;
   void validate(config::Problems& p) const override;
 };
 

@@ -3,27 +3,34 @@
 #include "models/decoder.h"
 
 namespace levanter::models {
+namespace {
+
+struct LlamaConfig final : DecoderConfig {
+  void fields(config::Fields& f) override {
+    DecoderConfig::fields(f);
+    f("use_bias", use_bias, "whether linear layers have biases");
+  }
+  void hf_keys(compat::HfConfig& hf) override {
+    DecoderConfig::hf_keys(hf);
+    hf("attention_bias", use_bias, false);
+    bool in_mlp = use_bias;
+    hf("mlp_bias", in_mlp, false);
+    if (in_mlp != use_bias) hf.refuse("attention_bias", "the value of mlp_bias");
+    hf.require("pretraining_tp", 1.0);
+  }
+};
+
+}  // namespace
 
 extern const ModelEntry llama_entry;
 const ModelEntry llama_entry = {
     .name = "llama",
     .summary = "Llama 1 to 3: RMS norm, rotary positions, grouped queries, gated MLP",
-    .make_config = config::make_choice<DecoderConfig>,
-    .build = [](const nn::Scope& root, const ModelConfig& c,
-                int64_t vocab_size) -> std::unique_ptr<LanguageModel> {
-      return make_decoder(root, dynamic_cast<const DecoderConfig&>(c), vocab_size);
-    },
+    .make_config = config::make_choice<LlamaConfig>,
+    .build = build_decoder,
     .attention_width = decoder_attention_width,
     .hf_type = "llama",
-    .from_hf = [](compat::HfConfig& hf) -> std::unique_ptr<ModelConfig> {
-      auto c = std::make_unique<DecoderConfig>();
-      read_decoder_config(hf, *c);
-      c->use_bias = hf.flag_or("attention_bias", false);
-      if (hf.flag_or("mlp_bias", false) != c->use_bias)
-        hf.refuse("attention_bias", "the value of mlp_bias");
-      hf.require("pretraining_tp", 1.0);
-      return c;
-    },
+    .hf_architecture = "LlamaForCausalLM",
 };
 
 }  // namespace levanter::models

@@ -19,7 +19,8 @@ const ModelEntry& entry(std::string_view name) {
 
 HfModel read_hf_model(const std::string& folder) {
   compat::HfConfig hf(join_path(folder, "config.json"));
-  const std::string type = hf.text("model_type");
+  std::string type;
+  hf("model_type", type);
   std::string known;
   for (const ModelEntry* family : entries()) {
     known += cat(known.empty() ? "" : ", ", family->hf_type);
@@ -45,8 +46,10 @@ HfModel read_hf_model(const std::string& folder) {
                "problem_type",
                "task_specific_params",
                "model_name"});
-    HfModel model{family, family->from_hf(hf)};
-    model.config->vocab_size = hf.integer("vocab_size");
+    HfModel model{family, {}};
+    model.config.reset(dynamic_cast<ModelConfig*>(family->make_config().release()));
+    model.config->hf_keys(hf);
+    hf("vocab_size", model.config->vocab_size.emplace());
     hf.finish();
     return model;
   }

@@ -6,7 +6,6 @@
 #include <span>
 #include <string>
 
-#include "compat/hf_folder.h"
 #include "models/model_config.h"
 #include "nn/scope.h"
 #include "ops/ops.h"
@@ -33,6 +32,8 @@ class LanguageModel {
   virtual NamedArray hidden(const LmBatch& batch) const = 0;
   /// The head, [vocab, embed]: the parameter itself, not packed.
   virtual NamedArray head() const = 0;
+  /// What bends the head's logits: soft_cap tanh(logit / soft_cap); 0 for none.
+  virtual double logit_soft_cap() const { return 0; }
 };
 
 /// One family: src/models/<name>.cpp defines `<name>_entry`.
@@ -45,10 +46,9 @@ struct ModelEntry {
   /// The sum over layers of heads x head_dim: attention's share of the FLOPs of a token is 12 T
   /// times this (see infer/trace.h).
   int64_t (*attention_width)(const ModelConfig& config);
-  /// What a config.json calls it, "gpt2", and the config that such a file means; every key is taken
-  /// or refused.
+  /// What a config.json calls it, "gpt2", and its class with a head, "GPT2LMHeadModel".
   const char* hf_type;
-  std::unique_ptr<ModelConfig> (*from_hf)(compat::HfConfig& hf);
+  const char* hf_architecture;
 };
 
 std::span<const ModelEntry* const> entries();

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 
+#include "compat/hf_config.h"
 #include "config/fields.h"
 
 namespace levanter {
@@ -16,6 +17,8 @@ struct ModelConfig : config::Choosable {
 
   /// The keys above; a model's own `fields` calls it first.
   void fields(config::Fields& f) override;
+  /// The family's settings in a config.json, all but vocab_size and those that every model has.
+  virtual void hf_keys(compat::HfConfig& hf) = 0;
 
   /// The models that a config can name.
   static std::span<const config::ChoiceEntry> choices();

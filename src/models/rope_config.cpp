@@ -138,4 +138,85 @@ std::span<const config::ChoiceEntry> RopeConfig::choices() {
   return kChoices;
 }
 
+namespace {
+
+/// The settings of a rotary type by its fields, all but theta.
+void scaling_keys(compat::HfConfig& hf, RopeConfig& rope, int64_t window) {
+  config::Fields fields;
+  rope.fields(fields);
+  for (const config::Field& field : fields.list()) {
+    const std::string_view key = field.key;
+    if (key == "theta") continue;
+    if (field.type->kind == config::Kind::kInteger)
+      hf(key, *static_cast<int64_t*>(field.value), window);
+    else if (field.type->kind == config::Kind::kNumber)
+      hf(key, *static_cast<double*>(field.value), *static_cast<double*>(field.value));
+    else
+      hf(key, *static_cast<std::optional<double>*>(field.value), {});
+  }
+}
+
+void read_scaling(compat::HfConfig& hf, config::Choice<RopeConfig>& rope, int64_t window) {
+  double theta = rope->theta;
+  hf("rope_theta", theta, theta);
+  std::string type = "default", known;
+  hf("type", type, type);
+  hf("rope_type", type, std::string(type));
+  for (const config::ChoiceEntry& entry : RopeConfig::choices()) {
+    known += std::string(known.empty() ? "" : ", ") + entry.name;
+    if (type != entry.name) continue;
+    rope.type = entry.name;
+    rope.value = entry.make();
+  }
+  if (rope.type != type) hf.refuse("rope_type", known);
+  rope->theta = theta;
+  scaling_keys(hf, *rope, window);
+  hf.finish();
+}
+
+}  // namespace
+
+namespace {
+
+void write_rope(compat::HfConfig& hf, config::Choice<RopeConfig>& rope,
+                std::optional<double>& local_theta) {
+  const auto all = [&](compat::HfConfig& scaling) {
+    scaling("rope_type", rope.type);
+    scaling("rope_theta", rope->theta);
+    scaling_keys(scaling, *rope, 0);
+  };
+  if (rope.type != "default") hf.object("rope_scaling", all);
+  if (!local_theta) return;
+  // What Transformers 5 takes for one kind of layer from the older keys it does not give the other.
+  hf.object("rope_parameters", [&](compat::HfConfig& kinds) {
+    kinds.object("full_attention", all);
+    kinds.object("sliding_attention", [&](compat::HfConfig& local) {
+      std::string type = "default";
+      local("rope_type", type);
+      local("rope_theta", *local_theta);
+    });
+  });
+}
+
+}  // namespace
+
+void rope_keys(compat::HfConfig& hf, config::Choice<RopeConfig>& rope,
+               std::optional<double>& local_theta, int64_t window) {
+  hf("rope_theta", rope->theta, rope->theta);
+  if (local_theta) hf("rope_local_base_freq", *local_theta, *local_theta);
+  if (hf.writes()) return write_rope(hf, rope, local_theta);
+  for (const char* key : {"rope_scaling", "rope_parameters"})
+    hf.object(key, [&](compat::HfConfig& all) {
+      if (!all.has("full_attention")) return read_scaling(all, rope, window);
+      all.object("full_attention", [&](compat::HfConfig& one) { read_scaling(one, rope, window); });
+      all.object("sliding_attention", [&](compat::HfConfig& one) {
+        config::Choice<RopeConfig> local;
+        read_scaling(one, local, window);
+        if (local.type != "default") one.refuse("rope_type", "default");
+        local_theta = local->theta;
+      });
+      all.finish();
+    });
+}
+
 }  // namespace levanter

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
+#include "compat/hf_config.h"
 #include "config/fields.h"
 #include "nn/rotary.h"
 
@@ -20,5 +22,13 @@ struct RopeConfig : config::Choosable {
   static std::span<const config::ChoiceEntry> choices();
   static constexpr const char* kDefaultChoice = "default";
 };
+
+/// The rotary type in a config.json: "rope_theta" and "rope_scaling", which are written, or
+/// "rope_parameters", which newer files have instead. Where layers differ by whether they are local
+/// these hold one object for each kind, older files the base of the local ones under
+/// "rope_local_base_freq"; `local_theta` has a value in families where they do.
+/// window  positions that the model was trained with: what a type stretches where it does not say
+void rope_keys(compat::HfConfig& hf, config::Choice<RopeConfig>& rope,
+               std::optional<double>& local_theta, int64_t window);
 
 }  // namespace levanter

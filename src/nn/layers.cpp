@@ -42,13 +42,15 @@ NamedArray LayerNorm::operator()(NamedArray x) const {
   return layer_norm(x, weight, bias, epsilon);
 }
 
-RmsNorm::RmsNorm(const Scope& s, const Axes& axes, double eps) : scope(s), epsilon(eps) {
-  weight = scope.param("weight", axes, {axes.elements()}, Init::ones(), Role::kNorm);
+RmsNorm::RmsNorm(const Scope& s, const Axes& axes, double eps, bool one)
+    : scope(s), epsilon(eps), plus_one(one) {
+  weight = scope.param("weight", axes, {axes.elements()}, one ? Init::zeros() : Init::ones(),
+                       Role::kNorm);
 }
 
 NamedArray RmsNorm::operator()(NamedArray x) const {
   const OriginScope at = scope.enter();
-  return rms_norm(x, weight, epsilon);
+  return rms_norm(x, plus_one ? weight + 1.0 : weight, epsilon);
 }
 
 Dropout::Dropout(const Scope& scope, std::string_view name, double r)

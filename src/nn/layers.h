@@ -50,13 +50,14 @@ struct LayerNorm {
   NamedArray weight, bias;
 };
 
-/// RMS norm over `axes` with a weight.
+/// RMS norm over `axes` with a weight, or with one that is added to 1.
 struct RmsNorm {
-  RmsNorm(const Scope& scope, const Axes& axes, double epsilon);
+  RmsNorm(const Scope& scope, const Axes& axes, double epsilon, bool plus_one = false);
   NamedArray operator()(NamedArray x) const;
 
   Scope scope;
   double epsilon;
+  bool plus_one;
   NamedArray weight;
 };
 

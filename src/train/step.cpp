@@ -17,7 +17,9 @@ Function trace_gradients(const ModelSpec& spec, const StepShape& s, Accumulate m
   const NamedArray inverse_tokens = f.argument("inverse_tokens", {s.real, {}});
 
   const NamedArray h = t.model->hidden(batch);
-  NamedArray loss = linear_xent(h, pack(t.model->head()), targets, weight * inverse_tokens).loss;
+  const LinearXentOptions options{.soft_cap = t.model->logit_soft_cap()};
+  const NamedArray loss =
+      linear_xent(h, pack(t.model->head()), targets, weight * inverse_tokens, options).loss;
   std::vector<NamedArray> values;
   for (const nn::Param& param : t.params) values.push_back(param.value);
   std::vector<NamedArray> grads = backprop(loss, values);

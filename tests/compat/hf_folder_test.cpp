@@ -1,4 +1,4 @@
-// Hugging Face folders: settings that are taken or refused, weights in one file or many, faults.
+// Weights of Hugging Face folders: in one file or many, and what is refused.
 #include "compat/hf_folder.h"
 
 #include <catch2/catch.hpp>
@@ -41,34 +41,6 @@ struct Folder {
 };
 
 }  // namespace
-
-TEST_CASE("settings are taken or refused, none is passed over", "[compat]") {
-  const TemporaryFolder folder;
-  const std::string path = folder / "config.json";
-  write_file_atomic(path, R"({"n": 3, "eps": 1e-5, "act": "silu", "none": null, "on": true,
-                              "inner": {"factor": 2}, "window": 5})");
-  compat::HfConfig hf(path);
-  CHECK(hf.integer("n") == 3);
-  CHECK(hf.number("eps") == 1e-5);
-  CHECK(hf.text_or("act", "relu") == "silu");
-  CHECK_FALSE(hf.optional_integer("none"));
-  CHECK(hf.flag_or("missing", true));
-  auto inner = hf.object("inner");
-  REQUIRE(inner);
-  CHECK(inner->number_or("factor", 1) == 2);
-  inner->finish();
-  const auto fault = [](auto&& act) { return failure_of(ErrorKind::kCheckpoint, act); };
-  CHECK_THAT(fault([&] { hf.require("on", false); }),
-             Contains("on = true is not supported") && Contains("allowed  false"));
-  CHECK_THAT(fault([&] { hf.finish(); }), Contains("not supported: window = 5"));
-  CHECK_THAT(fault([&] { hf.integer("act"); }), Contains("act = \"silu\" is not a whole number"));
-  CHECK_THAT(fault([&] { hf.integer("absent"); }), Contains("absent is missing"));
-  hf.ignore({"window"});
-  hf.finish();
-  CHECK_THAT(fault([&] { compat::HfConfig(folder / "other.json"); }), Contains("no config.json"));
-  write_file_atomic(path, "[1");
-  CHECK_THAT(fault([&] { compat::HfConfig other(path); }), Contains("no JSON object"));
-}
 
 TEST_CASE("weights are read from one file, or from the shards of an index", "[compat]") {
   Folder one;

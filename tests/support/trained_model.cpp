@@ -61,19 +61,13 @@ std::vector<double> TrainedModel::logits(const Backend& backend, const TokenRows
   const Axes ids{{"batch", rows.count()}, {"position", rows.length}};
   for (const auto* field : {&rows.tokens, &rows.segments, &rows.positions})
     inputs.push_back({{DType::i32, ids}, {field->begin(), field->end()}});
-  std::vector<double> out(static_cast<size_t>(rows.count() * rows.length * vocab_size));
-  for (int64_t last = 0; last < rows.length; ++last) {
-    std::vector<Array> arguments = inputs;
-    arguments.push_back({{DType::i32, {{"batch", rows.count()}}},
-                         std::vector<double>(static_cast<size_t>(rows.count()), double(last))});
-    const Array logits =
-        run(optimise(infer::trace_next_logits(spec, shape), backend), arguments, backend)[0];
-    for (int64_t row = 0; row < rows.count(); ++row)
-      for (int64_t v = 0; v < vocab_size; ++v)
-        out[static_cast<size_t>((row * rows.length + last) * vocab_size + v)] =
-            logits.values[static_cast<size_t>(row * vocab_size + v)];
-  }
-  return out;
+  infer::Tracing t("logits", spec, shape);
+  models::LmBatch batch;
+  batch.tokens = t.function.argument("tokens", infer::token_type(shape));
+  batch.segment_ids = t.function.argument("segment_ids", infer::token_type(shape));
+  batch.positions = t.function.argument("positions", infer::token_type(shape));
+  t.function.result("logits", infer::logits_of(*t.model, t.model->hidden(batch)));
+  return run(optimise(t.function, backend), inputs, backend)[0].values;
 }
 
 void run_gradients(train::Engine& engine, const TokenRows& rows) {

@@ -1,0 +1,40 @@
+// Gemma (Gemma Team 2024, arXiv:2403.08295): scaled embeddings, norms around 1, wide heads, GELU.
+#include "models/decoder.h"
+
+namespace levanter::models {
+namespace {
+
+struct GemmaConfig final : DecoderConfig {
+  GemmaConfig() {
+    be_gemma();
+    num_kv_heads = 16;
+    num_heads = 16;
+  }
+  void fields(config::Fields& f) override {
+    DecoderConfig::fields(f);
+    attention_bias_field(f);
+  }
+  void hf_keys(compat::HfConfig& hf) override {
+    // Before hidden_activation was added, "gelu" stood for what was in truth the approximation.
+    std::string said;
+    if (!hf.writes() && !hf.has("hidden_activation")) hf("hidden_act", said, "");
+    if (said == "gelu") hf.refuse("hidden_act", "gelu_pytorch_tanh, which Gemma was trained with");
+    DecoderConfig::hf_keys(hf);
+    gemma_keys(hf);
+  }
+};
+
+}  // namespace
+
+extern const ModelEntry gemma_entry;
+const ModelEntry gemma_entry = {
+    .name = "gemma",
+    .summary = "Gemma 1: scaled embeddings, norms around 1, wide heads, GELU",
+    .make_config = config::make_choice<GemmaConfig>,
+    .build = build_decoder,
+    .attention_width = decoder_attention_width,
+    .hf_type = "gemma",
+    .hf_architecture = "GemmaForCausalLM",
+};
+
+}  // namespace levanter::models

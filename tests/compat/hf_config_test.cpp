@@ -1,0 +1,103 @@
+// The settings of a config.json: taken or refused, none passed over, written by the same list.
+#include "compat/hf_config.h"
+
+#include <catch2/catch.hpp>
+
+#include "base/files.h"
+#include "support/fault.h"
+#include "support/temporary_folder.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+using Catch::Matchers::Contains;
+
+namespace {
+
+struct Settings {
+  int64_t n = 0;
+  double eps = 0, factor = 1;
+  std::string act;
+  std::optional<int64_t> none = 7, window;
+  std::vector<std::string> kinds;
+  bool missing = false;
+
+  void keys(compat::HfConfig& hf) {
+    static constexpr std::pair<const char*, const char*> kNames[] = {
+        {"silu", "silu"}, {"swish", "silu"}, {"gelu_new", "gelu"}};
+    hf("n", n);
+    hf("eps", eps, 1e-6);
+    hf.named("act", act, "swish", kNames);
+    hf("none", none, 9);
+    hf("window", window, 9);
+    hf("kinds", kinds);
+    hf("missing", missing, true);
+    hf.object("inner", [&](compat::HfConfig& inner) {
+      inner("factor", factor);
+      inner.finish();
+    });
+    hf.require("on", true);
+    hf.finish();
+  }
+};
+
+std::string fault(const std::string& path, auto&& keys) {
+  return failure_of(ErrorKind::kCheckpoint, [&] {
+    compat::HfConfig hf(path);
+    keys(hf);
+  });
+}
+
+}  // namespace
+
+TEST_CASE("settings are read and written by one list of keys", "[compat]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "config.json";
+  write_file_atomic(path, R"({"n": 3, "eps": 1, "act": "gelu_new", "none": null, "on": true,
+                              "kinds": ["a", "b"], "inner": {"factor": 2}})");
+  Settings s;
+  compat::HfConfig hf(path);
+  s.keys(hf);
+  CHECK(s.n == 3);
+  CHECK(s.eps == 1);
+  CHECK(s.act == "gelu");
+  CHECK_FALSE(s.none);
+  CHECK(s.window == 9);
+  CHECK(s.kinds == std::vector<std::string>{"a", "b"});
+  CHECK(s.missing);
+  CHECK(s.factor == 2);
+
+  compat::HfConfig out;
+  s.keys(out);
+  write_file_atomic(path, out.text());
+  Settings again;
+  compat::HfConfig in(path);
+  again.keys(in);
+  compat::HfConfig twice;
+  again.keys(twice);
+  CHECK(twice.text() == out.text());
+  CHECK_THAT(out.text(), Contains("\"none\": null") && Contains("\"factor\": 2.0"));
+}
+
+TEST_CASE("settings that are unknown or of another kind are refused", "[compat]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "config.json";
+  write_file_atomic(path, R"({"act": "silu", "on": true, "window": 5, "list": [1, "a"]})");
+  Settings s;
+  CHECK_THAT(fault(path, [&](auto& hf) { hf.require("on", false); }),
+             Contains("on = true is not supported") && Contains("allowed  false"));
+  CHECK_THAT(fault(path,
+                   [&](auto& hf) {
+                     (hf.ignore({"act", "on", "list"}), hf.finish());
+                   }),
+             Contains("not supported: window = 5"));
+  CHECK_THAT(fault(path, [&](auto& hf) { hf("act", s.n); }),
+             Contains("act = \"silu\" is not a whole number"));
+  CHECK_THAT(fault(path, [&](auto& hf) { hf("absent", s.n); }), Contains("absent is missing"));
+  CHECK_THAT(fault(path, [&](auto& hf) { hf("list", s.kinds); }), Contains("is not a text"));
+  CHECK_THAT(fault(path, [&](auto& hf) { hf("window", s.kinds); }), Contains("is no list"));
+  CHECK_THAT(fault(path, [&](auto& hf) { hf.object("act", [](auto&) {}); }),
+             Contains("is no object"));
+  CHECK_THAT(fault(folder / "other.json", [](auto&) {}), Contains("no config.json"));
+  write_file_atomic(path, "[1");
+  CHECK_THAT(fault(path, [](auto&) {}), Contains("no JSON object"));
+}

@@ -1,0 +1,8 @@
+// Qwen2 beside Transformers.
+#include <catch2/catch.hpp>
+
+#include "support/hf_reference.h"
+
+TEST_CASE("qwen2 computes what Transformers does", "[models]") {
+  levanter::testing::check_hf_reference("qwen2");
+}

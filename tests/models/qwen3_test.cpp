@@ -1,0 +1,8 @@
+// Qwen3 beside Transformers.
+#include <catch2/catch.hpp>
+
+#include "support/hf_reference.h"
+
+TEST_CASE("qwen3 computes what Transformers does", "[models]") {
+  levanter::testing::check_hf_reference("qwen3");
+}
