@@ -32,7 +32,6 @@ SMALL = dict(vocab_size=64, hidden_size=32, intermediate_size=40, num_hidden_lay
              bos_token_id=0, eos_token_id=1, pad_token_id=None)
 GEMMA = dict(head_dim=12, hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=20)
 LOCAL = dict(num_hidden_layers=6, sliding_window=16)
-MOE = dict(num_experts_per_tok=2)
 
 
 def rope(kind, theta=1e4, **more):
@@ -75,6 +74,13 @@ CASES = [
                                                                factor=8.0)}),
     ("olmo2", "Olmo2", {}),
     ("olmo3", "Olmo3", LOCAL),
+    ("mixtral", "Mixtral", dict(num_local_experts=5, num_experts_per_tok=2)),
+    ("mixtral_window", "Mixtral", dict(num_local_experts=4, num_experts_per_tok=3, head_dim=12,
+                                       sliding_window=16)),
+    ("qwen3_moe", "Qwen3Moe", dict(num_experts=6, num_experts_per_tok=2, head_dim=12,
+                                   moe_intermediate_size=24, norm_topk_prob=False)),
+    ("qwen3_moe_sum", "Qwen3Moe", dict(num_experts=6, num_experts_per_tok=4, head_dim=12,
+                                       moe_intermediate_size=24, norm_topk_prob=True)),
     ("olmo3_yarn", "Olmo3", {**LOCAL, **two_ropes(5e5, rope_type="yarn", factor=4.0,
                                                   original_max_position_embeddings=16)}),
 ]
@@ -110,7 +116,8 @@ def made_model(family, options, folder):
     tensors = {name: made_weight(name, tensor.shape, one and is_norm(name))
                for name, tensor in load_file(path).items()}
     save_file(tensors, path, metadata={"format": "pt"})
-    return kind.from_pretrained(folder, attn_implementation="eager").double().eval()
+    return kind.from_pretrained(folder, attn_implementation="eager",
+                                experts_implementation="eager").double().eval()
 
 
 def saved_gradients(model):

@@ -120,6 +120,7 @@ template void HfConfig::handle(std::string_view, std::vector<int64_t>&,
                                const std::vector<int64_t>*);
 template void HfConfig::handle(std::string_view, std::vector<std::string>&,
                                const std::vector<std::string>*);
+template void HfConfig::handle(std::string_view, std::optional<bool>&, const std::optional<bool>*);
 template void HfConfig::handle(std::string_view, std::optional<int64_t>&,
                                const std::optional<int64_t>*);
 template void HfConfig::handle(std::string_view, std::optional<double>&,
@@ -162,16 +163,6 @@ void HfConfig::object(std::string_view key, const std::function<void(HfConfig&)>
   if (impl_->writes) impl_->json[std::string(key)] = std::move(config.impl_->json);
 }
 
-void HfConfig::require(std::string_view key, bool value) {
-  std::optional<bool> said = value;
-  handle<std::optional<bool>>(key, said, &said);
-  if (said.value_or(value) != value) refuse(key, value ? "true" : "false");
-}
-void HfConfig::require(std::string_view key, double value) {
-  std::optional<double> said = value;
-  handle<std::optional<double>>(key, said, &said);
-  if (said.value_or(value) != value) refuse(key, cat(value));
-}
 void HfConfig::ignore(std::initializer_list<std::string_view> keys) {
   for (const std::string_view key : keys) impl_->taken.emplace(key);
 }

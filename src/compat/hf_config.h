@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/strings.h"
+
 namespace levanter::compat {
 
 /// The settings of a config.json. Reading, every key must be taken or ignored; what is left is an
@@ -52,8 +54,12 @@ class HfConfig final {
   void object(std::string_view key, const std::function<void(HfConfig&)>& each);
   /// A key that may be missing or null and must else have this value, for all else is not
   /// implemented. It is written.
-  void require(std::string_view key, bool value);
-  void require(std::string_view key, double value);
+  template <class T>
+  void require(std::string_view key, const T& value) {
+    std::optional<T> said = value;
+    handle<std::optional<T>>(key, said, &said);
+    if (said.value_or(value) != value) refuse(key, cat(value));
+  }
   /// Keys that do not change what a trained model computes here. They are not written.
   void ignore(std::initializer_list<std::string_view> keys);
   /// Throws the error of a value that is not supported.

@@ -1,5 +1,7 @@
 #include "infer/trace.h"
 
+#include <cmath>
+
 namespace levanter::infer {
 
 Axis batch_axis(const StepShape& s) { return {"batch", s.batch}; }
@@ -52,23 +54,26 @@ std::vector<nn::Param> trace_params(const ModelSpec& spec, const StepShape& s) {
   return Tracing("parameters", spec, s).params;
 }
 
-int64_t multiplied_parameters(const std::vector<nn::Param>& params) {
+int64_t multiplied_parameters(const std::vector<nn::Param>& params, double expert_share) {
   // A table that is only looked up is an embedding, unless it is also the (tied) head: then the
   // model has no parameter of its own over vocab besides it.
   bool own_head = false;
   for (const nn::Param& p : params)
     own_head |= p.role == nn::Role::kWeight && p.type.axes.contains("vocab");
-  int64_t total = 0;
+  int64_t total = 0, experts = 0;
   for (const nn::Param& p : params) {
     const bool tied_head = p.type.axes.contains("vocab") && !own_head;
-    if (p.role != nn::Role::kEmbedding || tied_head) total += p.type.elements();
+    if (p.role == nn::Role::kExpert)
+      experts += p.type.elements();
+    else if (p.role != nn::Role::kEmbedding || tied_head)
+      total += p.type.elements();
   }
-  return total;
+  return total + std::llround(static_cast<double>(experts) * expert_share);
 }
 
 double flops_per_token(const ModelSpec& spec, const std::vector<nn::Param>& params,
                        int64_t position) {
-  return 6.0 * static_cast<double>(multiplied_parameters(params)) +
+  return 6.0 * static_cast<double>(multiplied_parameters(params, spec.config.expert_share())) +
          12.0 * static_cast<double>(spec.family.attention_width(spec.config)) *
              static_cast<double>(position);
 }

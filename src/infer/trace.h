@@ -66,8 +66,9 @@ Function trace_next_logits(const ModelSpec& model, const StepShape& shape);
 /// The parameters alone, in order of declaration.
 std::vector<nn::Param> trace_params(const ModelSpec& model, const StepShape& shape);
 
-/// Parameters multiplied for a token: all but lookup-only tables; a tied head counts once.
-int64_t multiplied_parameters(const std::vector<nn::Param>& params);
+/// Parameters multiplied for a token: all but lookup-only tables, and of those of experts the given
+/// share; a tied head counts once.
+int64_t multiplied_parameters(const std::vector<nn::Param>& params, double expert_share = 1);
 /// 6 N + 12 L heads head_dim T, forward and backward.
 double flops_per_token(const ModelSpec& model, const std::vector<nn::Param>& params,
                        int64_t position);

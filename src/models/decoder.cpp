@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "models/experts.h"
 #include "nn/layers.h"
 #include "nn/rotary.h"
 
@@ -91,11 +92,18 @@ struct Attention {
   AttentionOptions options;
 };
 
+Experts::Activation activation_of(const DecoderConfig& c) {
+  if (c.activation_function == "gelu") return [](NamedArray x) { return gelu(x, Gelu::kErf); };
+  if (c.activation_function == "gelu_new") return [](NamedArray x) { return gelu(x, Gelu::kTanh); };
+  if (c.activation_function == "relu") return [](NamedArray x) { return relu(x); };
+  return [](NamedArray x) { return silu(x); };
+}
+
 /// down(activation(gate(x)) * up(x)) (Shazeer 2020, arXiv:2002.05202).
 struct Mlp {
   Mlp(const nn::Scope& s, const DecoderConfig& c)
       : scope(s),
-        activation(c.activation_function),
+        activation(activation_of(c)),
         gate(s / "gate_proj", {Sizes(c).embed}, {Sizes(c).mlp}, linear(c, c.use_bias)),
         up(s / "up_proj", {Sizes(c).embed}, {Sizes(c).mlp}, linear(c, c.use_bias)),
         down(s / "down_proj", {Sizes(c).mlp}, {Sizes(c).embed}, linear(c, c.use_bias)) {}
@@ -103,46 +111,47 @@ struct Mlp {
   NamedArray operator()(NamedArray x) const {
     const OriginScope at = scope.enter();
     const NamedArray gated =
-        activate(checkpoint_name(gate(x), "mlp_gate")) * checkpoint_name(up(x), "mlp_up");
+        activation(checkpoint_name(gate(x), "mlp_gate")) * checkpoint_name(up(x), "mlp_up");
     return checkpoint_name(down(checkpoint_name(gated, "mlp_act")), "mlp_down");
   }
 
-  NamedArray activate(NamedArray x) const {
-    if (activation == "gelu") return gelu(x, Gelu::kErf);
-    if (activation == "gelu_new") return gelu(x, Gelu::kTanh);
-    if (activation == "relu") return relu(x);
-    return silu(x);
-  }
-
   nn::Scope scope;
-  std::string activation;
+  Experts::Activation activation;
   nn::Linear gate, up, down;
 };
 
 /// x + half(x) twice, with norms before or after each half.
 struct Block {
-  Block(const nn::Scope& s, const DecoderConfig& c, bool is_local)
+  Block(const nn::Scope& s, const DecoderConfig& c, int64_t layer)
       : scope(s),
+        name("layer" + std::to_string(layer)),
         before_attention(norm_if(c.norm_before, s / "input_layernorm", {Sizes(c).embed}, c)),
-        attention(s / "self_attn", c, is_local),
+        attention(s / "self_attn", c, c.is_local(layer)),
         after_attention(norm_if(c.norm_after, s / "post_attention_layernorm", {Sizes(c).embed}, c)),
         before_mlp(
             norm_if(c.norm_before,
                     s / (c.norm_after ? "pre_feedforward_layernorm" : "post_attention_layernorm"),
-                    {Sizes(c).embed}, c)),
-        mlp(s / "mlp", c),
-        after_mlp(norm_if(c.norm_after, s / "post_feedforward_layernorm", {Sizes(c).embed}, c)) {}
+                    {Sizes(c).embed}, c)) {
+    if (c.n_routed_experts > 0)
+      experts.emplace(s / c.expert_names.block, c, activation_of(c));
+    else
+      mlp.emplace(s / "mlp", c);
+    after_mlp = norm_if(c.norm_after, s / "post_feedforward_layernorm", {Sizes(c).embed}, c);
+  }
 
   NamedArray operator()(NamedArray x, const Rotaries& rotaries, const LmBatch& batch) const {
     x = x + apply(after_attention, attention(apply(before_attention, x), rotaries, batch));
-    return x + apply(after_mlp, mlp(apply(before_mlp, x)));
+    const NamedArray h = apply(before_mlp, x);
+    return x + apply(after_mlp, experts ? (*experts)(h, batch, name) : (*mlp)(h));
   }
 
   nn::Scope scope;
+  std::string name;
   MaybeNorm before_attention;
   Attention attention;
   MaybeNorm after_attention, before_mlp;
-  Mlp mlp;
+  std::optional<Experts> experts;
+  std::optional<Mlp> mlp;
   MaybeNorm after_mlp;
 };
 
@@ -155,7 +164,7 @@ class Decoder final : public LanguageModel {
         embed_(scope_ / "embed_tokens", vocab, Sizes(c).embed,
                nn::Init::normal(c.initializer_range)) {
     for (int64_t i = 0; i < c.num_layers; ++i)
-      blocks_.emplace_back(scope_ / "layers" / std::to_string(i), c, c.is_local(i));
+      blocks_.emplace_back(scope_ / "layers" / std::to_string(i), c, i);
     norm_ = norm_if(true, scope_ / "norm", {Sizes(c).embed}, c);
     head_ = embed_.weight;
     if (!c.tie_word_embeddings)

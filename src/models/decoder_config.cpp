@@ -78,6 +78,22 @@ void DecoderConfig::cap_fields(config::Fields& f) {
       .above(0);
 }
 
+void DecoderConfig::expert_fields(config::Fields& f) {
+  f("n_routed_experts", n_routed_experts, "experts of a block").at_least(1).at_most(1e4);
+  f("num_experts_per_tok", num_experts_per_tok, "experts that a token goes through").at_least(1);
+  f("lbl_coef", lbl_coef,
+    "weight in the loss of the sum over blocks of E sum over experts of (share of choices) (mean "
+    "probability), which is 1 where all are as busy")
+      .at_least(0);
+  f("rzl_coef", rzl_coef,
+    "weight in the loss of the sum over blocks of the mean squared logsumexp of router logits")
+      .at_least(0);
+}
+
+double DecoderConfig::expert_share() const {
+  return n_routed_experts == 0 ? 1 : double(num_experts_per_tok) / double(n_routed_experts);
+}
+
 void DecoderConfig::local_rope_field(config::Fields& f) {
   f("local_rope_theta", local_rope_theta,
     "theta of layers with a window, whose rotary type is default; by default they turn as all "
@@ -172,6 +188,12 @@ void DecoderConfig::validate(config::Problems& p) const {
       if (of % n == 0) list += cat(list.empty() ? "" : ", ", n);
     return list;
   };
+  if (n_routed_experts > 0 && num_experts_per_tok > n_routed_experts)
+    p.add("num_experts_per_tok",
+          cat(p.name("num_experts_per_tok"), " = ", num_experts_per_tok, " is above ",
+              p.name("n_routed_experts"), " = ", n_routed_experts),
+          {"n_routed_experts"})
+        .allowed(cat("at most ", n_routed_experts));
   if (num_heads % kv_heads() != 0)
     p.add("num_kv_heads",
           cat(p.name("num_kv_heads"), " = ", kv_heads(), " does not divide ", p.name("num_heads"),

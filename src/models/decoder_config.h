@@ -38,6 +38,9 @@ struct DecoderConfig : ModelConfig {
   std::optional<double> local_rope_theta;        ///< local layers turn by this alone
   std::optional<int64_t> query_pre_attn_scalar;  ///< scores are over its root, not head_dim's
   std::optional<double> attn_soft_cap, logit_soft_cap;
+  int64_t n_routed_experts = 0, num_experts_per_tok = 2;  ///< 0 experts: an MLP
+  double lbl_coef = 0.01, rzl_coef = 0.001;               ///< of the router's losses
+  bool norm_topk_prob = true;  ///< experts' weights are divided by their sum
 
   // What a family is.
   enum class QkNorm : uint8_t { kNone, kHead, kAll };
@@ -47,6 +50,12 @@ struct DecoderConfig : ModelConfig {
   bool norm_after = false;         ///< of what they return
   bool norm_plus_one = false;      ///< norms multiply by 1 + weight
   bool scaled_embedding = false;   ///< embeddings times sqrt(hidden_dim)
+  /// A family with experts calls their tensors BLOCK.gate.weight and
+  /// BLOCK.experts.N.{gate, up, down}.weight.
+  struct ExpertNames {
+    const char *block, *gate, *up, *down;
+  };
+  ExpertNames expert_names{};
 
   DecoderConfig() { max_seq_len = 2048; }
 
@@ -54,6 +63,7 @@ struct DecoderConfig : ModelConfig {
   int64_t head_size() const { return head_dim.value_or(hidden_dim / num_heads); }
   /// Whether a layer's queries see the window alone.
   bool is_local(int64_t layer) const;
+  double expert_share() const override;
 
   /// The values of a block that gradient_checkpointing = "save(name, ...)" can name.
   static std::span<const std::string_view> checkpoint_names();
@@ -66,6 +76,7 @@ struct DecoderConfig : ModelConfig {
   void window_fields(config::Fields& f, bool with_pattern);
   void attention_bias_field(config::Fields& f);
   void cap_fields(config::Fields& f);
+  void expert_fields(config::Fields& f);
   void local_rope_field(config::Fields& f);
   /// Qwen's windows, of all layers but the first max_window_layers.
   void late_window_fields(config::Fields& f);

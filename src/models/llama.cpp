@@ -16,7 +16,7 @@ struct LlamaConfig final : DecoderConfig {
     bool in_mlp = use_bias;
     hf("mlp_bias", in_mlp, false);
     if (in_mlp != use_bias) hf.refuse("attention_bias", "the value of mlp_bias");
-    hf.require("pretraining_tp", 1.0);
+    hf.require("pretraining_tp", int64_t{1});
   }
 };
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "models/model_config.h"
 #include "nn/scope.h"
@@ -12,12 +13,22 @@
 
 namespace levanter::models {
 
+/// What training wants to know of a model beside its final hidden state.
+struct Measure {
+  /// Of the metric. Values of one name are added; of a vector, each place is a metric of its own,
+  /// its index where the name has "{}".
+  std::string name;
+  NamedArray value;        ///< a mean over the microbatch's tokens; a scalar, or with one axis
+  double coefficient = 0;  ///< of a scalar in the loss
+};
+
 /// The inputs of one microbatch, as values of the graph.
 struct LmBatch {
   NamedArray tokens;        ///< i32 [batch, position]
   NamedArray segment_ids;   ///< i32 [batch, position]; attention stays inside a segment
   NamedArray positions;     ///< i32 [batch, position], from 0 in each window
   NamedArray dropout_keys;  ///< u32 [batch, key_word]; empty: nothing is dropped
+  std::vector<Measure>* measures = nullptr;  ///< where a model appends its own; null: not wanted
 
   /// Attention of a block's queries, keys and values, [batch, position, kv_head, (q_group,)
   /// head_dim] each, inside their segments.

@@ -19,6 +19,8 @@ struct ModelConfig : config::Choosable {
   void fields(config::Fields& f) override;
   /// The family's settings in a config.json, all but vocab_size and those that every model has.
   virtual void hf_keys(compat::HfConfig& hf) = 0;
+  /// The share of the experts' parameters that a token is multiplied by.
+  virtual double expert_share() const { return 1; }
 
   /// The models that a config can name.
   static std::span<const config::ChoiceEntry> choices();

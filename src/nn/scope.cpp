@@ -7,6 +7,7 @@ namespace levanter::nn {
 std::string_view name_of(Role role) {
   switch (role) {
     case Role::kWeight:
+    case Role::kExpert:
       return "weight";
     case Role::kBias:
       return "bias";

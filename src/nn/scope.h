@@ -11,9 +11,9 @@
 
 namespace levanter::nn {
 
-/// What a parameter is: optimizers decay by role.
-enum class Role : uint8_t { kWeight, kBias, kNorm, kEmbedding };
-/// "weight", "bias", "norm", "embedding".
+/// What a parameter is: optimizers decay by role. An expert is a weight that few tokens meet.
+enum class Role : uint8_t { kWeight, kBias, kNorm, kEmbedding, kExpert };
+/// "weight", "bias", "norm", "embedding", "weight".
 std::string_view name_of(Role role);
 
 /// How a parameter begins: every element `mean`, or normal around it.

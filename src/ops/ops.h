@@ -134,6 +134,10 @@ NamedArray gather(Operand x, AxisName axis, NamedArray index);
 /// Zeros of `axes`, plus every update at its index along `axis` (the gradient of gather). Updates
 /// that meet in one place are added in the order of their position. Updates are not bf16.
 NamedArray scatter_add(Operand updates, const Axes& axes, AxisName axis, NamedArray index);
+/// The indices i32 of the `choice.size` largest values of x along `axis`, in falling order, along
+/// the last axis `choice`. Equal values come in the order of their indices; NaN counts as minus
+/// infinity. No gradient.
+NamedArray top_k(Operand x, AxisName axis, Axis choice);
 
 // ---- reductions and products --------------------------------------------------------------------
 
@@ -153,6 +157,15 @@ NamedArray dot(Operand a, NamedArray b, const Axes& out);
 /// acc + dot(a, b, acc's axes): the product is complete before it is added once. acc is f32 where
 /// the factors are bf16.
 NamedArray dot_add(Operand acc, NamedArray a, NamedArray b);
+
+/// Each row multiplied by the weight of its group, the experts of a mixture:
+///   y[r, out] = sum over in of x[r, in] weights[group[r]][in, out]
+/// x        [rows..., in...]: the axes that it shares with the weights are `in`
+/// group    i32 [rows...], which may have axes that x lacks: x is then repeated along them
+/// weights  all of one type and axes, in and out in any order; nothing is computed for those that
+///          no row is of
+/// returns [rows of group..., out...]; factors of bf16 give f32
+NamedArray grouped_dot(Operand x, NamedArray group, std::span<const NamedArray> weights);
 
 // ---- random numbers (Threefry-2x32, JAX's partitionable indexing) -------------------------------
 

@@ -13,14 +13,15 @@ constexpr int64_t kAlignment = 16;  // elements of f32: 64 bytes
 
 int64_t aligned(int64_t elements) { return (elements + kAlignment - 1) / kAlignment * kAlignment; }
 
-FlatLayout lay_out(const std::vector<nn::Param>& params) {
+/// Of the results of a function of gradients.
+FlatLayout lay_out(const Function& gradients, size_t params) {
   FlatLayout layout;
-  for (const nn::Param& param : params) {
+  for (const Result& result : gradients.results) {
+    const int64_t elements = gradients.graph.type(result.value).elements();
+    if (layout.offsets.size() >= params) layout.reported.push_back({result.name, elements});
     layout.offsets.push_back(layout.elements);
-    layout.elements += aligned(param.type.elements());
+    layout.elements += aligned(elements);
   }
-  layout.offsets.push_back(layout.elements);
-  layout.elements += kAlignment;
   return layout;
 }
 
@@ -41,13 +42,12 @@ bool accumulates(const StepOptions& o, dist::GroupRange groups) {
 
 }  // namespace
 
-CompiledStep::CompiledStep(StepOptions o, const Backend& backend)
+CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Function first)
     : options(o),
       params(infer::trace_params(o.model, o.shape)),
-      layout(lay_out(params)),
+      layout(lay_out(first, params.size())),
       groups(dist::groups_of_rank(o.groups, o.ranks, o.rank)),
-      gradients(
-          make(hoist_packs(trace_gradients(o.model, o.shape, Accumulate::kFirst)), o, backend)),
+      gradients(make(hoist_packs(std::move(first)), o, backend)),
       update(make(trace_update(o.model, o.shape, o.optimizer, o.optimizer_config), o, backend)),
       evaluation(make(hoist_packs(infer::trace_evaluation(o.model, o.shape)), o, backend)) {
   tree = dist::schedule_tree(o.groups, groups);

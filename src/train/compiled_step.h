@@ -28,11 +28,21 @@ struct StepOptions {
   std::optional<uint64_t> schedule_seed = {};  ///< draws the order of the steps
 };
 
-/// The parameters' places in a flat array of f32: tensors one after the other, each from a
-/// multiple of 64 bytes; `loss` is one more element after the last.
+/// What a flat array holds after the parameters: the loss, or a measure of the model.
+struct Reported {
+  std::string name;
+  int64_t elements = 1;
+};
+
+/// Places in a flat array of f32: the parameters, then the loss and the model's measures, one after
+/// the other, each from a multiple of 64 bytes.
 struct FlatLayout {
-  std::vector<int64_t> offsets;  ///< in elements, one a parameter, then the loss
+  std::vector<int64_t> offsets;    ///< in elements, one a parameter, then one a report
+  std::vector<Reported> reported;  ///< the first is the loss
   int64_t elements = 0;
+  int64_t offset_of(size_t report) const {
+    return offsets[offsets.size() - reported.size() + report];
+  }
   int64_t bytes() const { return elements * 4; }
 };
 
@@ -44,7 +54,9 @@ struct MemoryLine {
 
 class CompiledStep {
  public:
-  CompiledStep(StepOptions options, const Backend& backend);
+  CompiledStep(StepOptions options, const Backend& backend)
+      : CompiledStep(options, backend,
+                     trace_gradients(options.model, options.shape, Accumulate::kFirst)) {}
 
   StepOptions options;
   std::vector<nn::Param> params;
@@ -75,6 +87,9 @@ class CompiledStep {
   int64_t parameter_count() const;
   /// Of one token, forward and backward.
   double flops_per_token() const;
+
+ private:
+  CompiledStep(const StepOptions& options, const Backend& backend, Function first);
 };
 
 /// Copies of live state that a save may stage before an update: see CheckpointWriter.

@@ -67,7 +67,7 @@ struct Engine::Impl {
   void allocate_all();
   void bind_all();
   void bind_gradients(Executable& executable, bool added);
-  std::vector<std::byte*> tensors(float* flat, bool with_loss) const;
+  std::vector<std::byte*> tensors(float* flat, bool with_reports) const;
   void load(const Rows& rows);
   void refresh_packed();
   float* total() { return step.options.groups == 1 ? gradients[0] : gradients[1]; }
@@ -95,9 +95,9 @@ void Engine::Impl::allocate_all() {
   workspace = allocate(step.workspace_bytes());
 }
 
-std::vector<std::byte*> Engine::Impl::tensors(float* flat, bool with_loss) const {
+std::vector<std::byte*> Engine::Impl::tensors(float* flat, bool with_reports) const {
   std::vector<std::byte*> pointers;
-  const size_t count = step.params.size() + (with_loss ? 1 : 0);
+  const size_t count = with_reports ? step.layout.offsets.size() : step.params.size();
   for (size_t i = 0; i < count; ++i) pointers.push_back(bytes(flat + step.layout.offsets[i]));
   return pointers;
 }
@@ -127,7 +127,7 @@ void Engine::Impl::bind_all() {
       arguments.push_back(bytes(state + step.layout.offsets[i]));
       results.push_back(arguments.back());
     }
-  arguments.push_back(bytes(total() + step.layout.offsets.back()));
+  arguments.push_back(bytes(total() + step.layout.offset_of(0)));
   arguments.push_back(bytes(lr()));
   for (size_t i = 0; i < step.options.optimizer.scalar_names.size(); ++i)
     arguments.push_back(bytes(own_scalars() + i));
@@ -308,8 +308,23 @@ UpdateReport Engine::run_update(double lr, std::span<const double> scalars) {
     impl_->own_scalars()[i] = static_cast<float>(scalars[i]);
   impl_->step.update.run(impl_->observer);
   impl_->packed_is_fresh = false;
-  return {impl_->total()[impl_->step.layout.offsets.back()], *impl_->grad_norm(),
+  return {impl_->total()[impl_->step.layout.offset_of(0)], *impl_->grad_norm(),
           *impl_->proceed() != 0};
+}
+
+std::vector<std::pair<std::string, double>> Engine::measures() const {
+  std::vector<std::pair<std::string, double>> out;
+  const FlatLayout& layout = impl_->step.layout;
+  for (size_t i = 1; i < layout.reported.size(); ++i) {
+    const auto& [name, elements] = layout.reported[i];
+    const size_t place = name.find("{}");
+    for (int64_t at = 0; at < elements; ++at) {
+      std::string one = name;
+      if (place != std::string::npos) one.replace(place, 2, std::to_string(at));
+      out.emplace_back(std::move(one), impl_->total()[layout.offset_of(i) + at]);
+    }
+  }
+  return out;
 }
 
 std::span<const float> Engine::run_evaluation(const Rows& rows) {

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -43,14 +45,16 @@ class Engine final {
   void begin_step(double loss_tokens, Key dropout_key);
   /// Gradients of one microbatch; the microbatches of this rank come in order.
   void run_microbatch(const Rows& rows);
-  /// The flat sums of this rank's maximal subtrees (gradients and loss), in order, after the last
-  /// microbatch. Each has step().layout.elements.
+  /// The flat sums of this rank's maximal subtrees (gradients and reports), in order, after the
+  /// last microbatch. Each has step().layout.elements.
   std::span<float* const> subtree_sums();
   /// Where the sum over all groups must be when update runs.
   float* total();
   const CompiledStep& step() const;
   /// The update with gradients from total().
   UpdateReport run_update(double lr, std::span<const double> scalars);
+  /// The model's measures of the global batch, by metric: see models::Measure.
+  std::vector<std::pair<std::string, double>> measures() const;
 
   /// Token losses of a microbatch of rows, [batch, position]; good until the next call.
   std::span<const float> run_evaluation(const Rows& rows);

@@ -1,8 +1,32 @@
 #include "train/step.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "passes/passes.h"
 
 namespace levanter::train {
+
+namespace {
+
+/// The loss, and one result a measure: those of one name added. What a microbatch has on average
+/// counts by its share of the global batch's loss tokens.
+std::vector<std::pair<std::string, NamedArray>> report_of(
+    NamedArray loss, const std::vector<models::Measure>& measures, NamedArray share) {
+  std::vector<std::pair<std::string, NamedArray>> report = {{"loss", loss}};
+  for (const models::Measure& m : measures) {
+    const NamedArray value = m.value * broadcast(share, m.value.axes());
+    const auto named = std::find_if(report.begin(), report.end(),
+                                    [&](const auto& one) { return one.first == m.name; });
+    if (named == report.end())
+      report.emplace_back(m.name, value);
+    else
+      named->second = named->second + value;
+  }
+  return report;
+}
+
+}  // namespace
 
 Function trace_gradients(const ModelSpec& spec, const StepShape& s, Accumulate mode) {
   infer::Tracing t(mode == Accumulate::kFirst ? "gradients" : "gradients_added", spec, s);
@@ -15,25 +39,33 @@ Function trace_gradients(const ModelSpec& spec, const StepShape& s, Accumulate m
   const NamedArray weight = f.argument("loss_weight", {s.real, infer::token_type(s).axes});
   batch.dropout_keys = f.argument("dropout_keys", {DType::u32, {infer::batch_axis(s), key_word()}});
   const NamedArray inverse_tokens = f.argument("inverse_tokens", {s.real, {}});
+  std::vector<models::Measure> measures;
+  batch.measures = &measures;
 
   const NamedArray h = t.model->hidden(batch);
   const LinearXentOptions options{.soft_cap = t.model->logit_soft_cap()};
   const NamedArray loss =
       linear_xent(h, pack(t.model->head()), targets, weight * inverse_tokens, options).loss;
+  const NamedArray share =
+      measures.empty() ? NamedArray() : sum(weight, weight.axes()) * inverse_tokens;
+  NamedArray objective = loss;
+  for (const models::Measure& m : measures)
+    if (m.coefficient != 0) objective = objective + m.value * share * m.coefficient;
   std::vector<NamedArray> values;
   for (const nn::Param& param : t.params) values.push_back(param.value);
-  std::vector<NamedArray> grads = backprop(loss, values);
-  grads.push_back(loss);
+  std::vector<std::pair<std::string, NamedArray>> results;
+  for (const NamedArray gradient : backprop(objective, values))
+    results.emplace_back(t.params[results.size()].path, gradient);
   Origin origin = f.graph.origin();
   origin.phase = Phase::kBackward;
   const OriginScope scope(f.graph, origin, false);
-  for (size_t i = 0; i < grads.size(); ++i) {
-    const std::string name = i < values.size() ? t.params[i].path : "loss";
+  for (auto& reported : report_of(loss, measures, share)) results.push_back(std::move(reported));
+  for (const auto& [name, value] : results) {
     if (mode == Accumulate::kFirst) {
-      f.result(name, grads[i]);
+      f.result(name, value);
     } else {
-      const NamedArray so_far = f.argument(name, grads[i].type());
-      f.result(name, so_far + grads[i], static_cast<int>(f.arguments.size()) - 1);
+      const NamedArray so_far = f.argument(name, value.type());
+      f.result(name, so_far + value, static_cast<int>(f.arguments.size()) - 1);
     }
   }
   return std::move(t.function);

@@ -19,9 +19,11 @@ enum class Accumulate { kFirst, kNext };
 ///   arguments  parameters; tokens targets segment_ids positions i32 [batch, position];
 ///              loss_weight [batch, position]; dropout_keys u32 [batch, key_word];
 ///              inverse_tokens, 1 over the loss tokens of the global batch;
-///              with kNext the accumulators, one a parameter, and the loss so far
-///   results    one gradient a parameter, in its axes, then the loss: the sum over the microbatch
-///              of loss_weight * token loss * inverse_tokens; with kNext added to the accumulators
+///              with kNext the accumulators, one a result
+///   results    one gradient a parameter, in its axes; the loss: the sum over the microbatch of
+///              loss_weight * token loss * inverse_tokens; the model's measures by name, each times
+///              the microbatch's share of the loss tokens; with kNext added to the accumulators
+/// The gradients are those of the loss and of the measures times their coefficients.
 Function trace_gradients(const ModelSpec& model, const StepShape& shape, Accumulate mode);
 
 /// The update of all parameters.

@@ -81,9 +81,7 @@ void run_gradients(train::Engine& engine, const TokenRows& rows) {
   }
 }
 
-double loss_of(train::Engine& engine) {
-  return engine.total()[engine.step().layout.offsets.back()];
-}
+double loss_of(train::Engine& engine) { return engine.total()[engine.step().layout.offset_of(0)]; }
 
 double worst_gradient_error(train::Engine& engine, const safetensors::File& reference) {
   const auto& step = engine.step();

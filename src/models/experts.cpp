@@ -1,0 +1,71 @@
+// A mixture of experts: each token goes through the few experts that a router chooses for it.
+#include "models/experts.h"
+
+#include <string>
+
+namespace levanter::models {
+
+Experts::Experts(const nn::Scope& s, const DecoderConfig& c, Activation a)
+    : scope(s),
+      config(c),
+      activation(a),
+      expert{"expert", c.n_routed_experts},
+      router(s / "gate", {{"embed", c.hidden_dim}}, {expert},
+             {false, nn::Init::normal(c.initializer_range), nn::WeightOrder::kOutIn}) {
+  const Axis embed{"embed", c.hidden_dim}, mlp{"mlp", c.intermediate_dim};
+  for (int64_t e = 0; e < expert.size; ++e) {
+    const nn::Scope at = s / "experts" / std::to_string(e);
+    const auto matrix = [&](const char* name, Axis out, Axis in) {
+      return (at / name).param("weight", {out, in}, {out.size, in.size},
+                               nn::Init::normal(c.initializer_range), nn::Role::kExpert);
+    };
+    gate.push_back(matrix(c.expert_names.gate, mlp, embed));
+    up.push_back(matrix(c.expert_names.up, mlp, embed));
+    down.push_back(matrix(c.expert_names.down, embed, mlp));
+  }
+}
+
+NamedArray Experts::operator()(NamedArray x, const LmBatch& batch, const std::string& layer) const {
+  const OriginScope at = scope.enter();
+  Graph& graph = scope.graph();
+  const auto packed = [](const std::vector<NamedArray>& weights) {
+    std::vector<NamedArray> out;
+    for (const NamedArray weight : weights) out.push_back(pack(weight));
+    return out;
+  };
+  const NamedArray logits = cast(router(x), graph.real()), p = softmax(logits, expert.name);
+  const NamedArray chosen = top_k(p, expert.name, {"choice", config.num_experts_per_tok});
+  const Axes choice = {{"choice", config.num_experts_per_tok}};
+  NamedArray w = gather(p, expert.name, chosen);
+  if (config.norm_topk_prob) w = w / sum(w, choice);
+  if (batch.measures) measure(logits, p, chosen, *batch.measures, layer);
+
+  const auto multiply = [&](NamedArray rows, const std::vector<NamedArray>& weights) {
+    return cast(grouped_dot(rows, chosen, packed(weights)), graph.compute());
+  };
+  const NamedArray gated = activation(checkpoint_name(multiply(x, gate), "mlp_gate")) *
+                           checkpoint_name(multiply(x, up), "mlp_up");
+  const NamedArray y = cast(multiply(checkpoint_name(gated, "mlp_act"), down), graph.real());
+  return checkpoint_name(cast(sum(y * w, choice), graph.compute()), "mlp_down");
+}
+
+void Experts::measure(NamedArray logits, NamedArray p, NamedArray chosen,
+                      std::vector<Measure>& measures, const std::string& layer) const {
+  const Axes tokens = without(p.axes(), expert.name);
+  const Axes each = unite(chosen.axes(), {expert});
+  const NamedArray hit = cast(map(Map::kEqual, broadcast(chosen, each),
+                                  broadcast(iota(p.graph(), expert, DType::i32), each)),
+                              p.dtype());
+  const NamedArray load = mean(hit, chosen.axes()), share = mean(p, tokens);
+  const NamedArray largest = reduce(Reduce::kMax, logits, {expert});
+  const NamedArray lse = largest + log(sum(exp(logits - largest), {expert}));
+  const NamedArray entropy = lse - sum(p * logits, {expert});
+  const auto experts = static_cast<double>(expert.size);
+  measures.push_back(
+      {"train/load_balancing_loss", sum(load * share, {expert}) * experts, config.lbl_coef});
+  measures.push_back({"train/router_z_loss", mean(lse * lse, tokens), config.rzl_coef});
+  measures.push_back({"moe/" + layer + "/routing_entropy", mean(entropy, tokens), 0});
+  measures.push_back({"moe/" + layer + "/expert{}_load", load, 0});
+}
+
+}  // namespace levanter::models

@@ -1,0 +1,8 @@
+// Mixtral beside Transformers.
+#include <catch2/catch.hpp>
+
+#include "support/hf_reference.h"
+
+TEST_CASE("mixtral computes what Transformers does", "[models]") {
+  levanter::testing::check_hf_reference("mixtral");
+}
