@@ -25,6 +25,10 @@ constexpr int64_t kWidestDense =
 constexpr int64_t kWidestTile = 384;  ///< columns of wider results
 constexpr int64_t kNarrowestTile = 128;
 constexpr int64_t kColumnStep = 64, kRowStep = 16;
+// Few rows: tiles of B that are small enough to share among threads and, where B's rows are cut,
+// wide enough to be read at the speed of memory.
+constexpr int64_t kFewRowsTile = 262144;  ///< elements of B at most
+constexpr int64_t kNarrowestFewRows = 64, kNarrowestFewColumns = 16;
 
 // Packing B costs 0.2 ns an element, 1.1 ns where it transposes, and each row of A then gains
 // about 0.6 ps an element; turning A over costs 0.3 ns an element, and each column of B then gains
@@ -49,12 +53,32 @@ bool is_packable(const ProductShape& shape) {
   return shape.factors == DType::f32 || shape.k % 2 == 0;
 }
 
+/// Whether B's columns, and not its rows, are without gaps.
+bool has_dense_columns(const ProductShape& shape) {
+  return shape.b_row == 1 && (shape.n == 1 || shape.b_col != 1);
+}
+
+/// Columns alone are cut: B is read once.
+TileGrid few_rows_grid(const ProductShape& shape) {
+  const int64_t narrowest = has_dense_columns(shape) ? kNarrowestFewColumns : kNarrowestFewRows;
+  const int64_t largest = std::min(kFewRowsTile / shape.k, divide_up(shape.n, kWantedTiles));
+  TileGrid grid;
+  grid.few_rows = true;
+  grid.tile_m = shape.m;
+  grid.tile_n = even_part(shape.n, std::max(narrowest, largest), narrowest);
+  grid.tiles_m = 1;
+  grid.tiles_n = divide_up(shape.n, grid.tile_n);
+  return grid;
+}
+
 }  // namespace
 
 TileGrid tile_grid(const ProductShape& shape) {
   const int64_t m = shape.m, n = shape.n;
   TileGrid grid;
   if (m == 0 || n == 0) return grid;
+  if (m <= kFewRows && shape.a_col == 1 && (shape.b_row == 1 || shape.b_col == 1))
+    return few_rows_grid(shape);
   const bool transposes = shape.b_col != 1 && n > 1;
   const bool turns = shape.factors == DType::bf16 && shape.a_col != 1;
   const double flops =
@@ -97,8 +121,13 @@ TileGrid tile_grid(const ProductShape& shape) {
 Gemm::Gemm(Products& products, const ProductShape& shape) : shape_(shape), grid_(tile_grid(shape)) {
   LEV_CHECK(shape.k >= 1, "a product needs k >= 1");
   if (tiles() == 0) return;
-  dense_ = grid_.tiles_n == 1 && shape.c_row == shape.n;
+  dense_ = (grid_.tiles_n == 1 && shape.c_row == shape.n) || shape.m == 1;
   tile_bytes_ = round_up(sizeof(float) * static_cast<size_t>(grid_.tile_m * grid_.tile_n));
+  if (grid_.few_rows) {
+    if (shape.factors == DType::bf16)  // A as f32
+      packed_a_bytes_ = round_up(sizeof(float) * static_cast<size_t>(shape.m * shape.k));
+    return;
+  }
   for (size_t kind = 0; kind < products_.size(); ++kind) {
     ProductShape tile = shape;
     tile.m = (kind & 1) ? shape.m - (grid_.tiles_m - 1) * grid_.tile_m : grid_.tile_m;
@@ -121,6 +150,13 @@ Gemm::Gemm(Products& products, const ProductShape& shape) : shape_(shape), grid_
 Factors Gemm::pack(ThreadPool& pool, const Factors& factors, void* packed) const {
   Factors ready = factors;
   const int64_t size = size_of(shape_.factors);
+  if (grid_.few_rows && shape_.factors == DType::bf16) {
+    ready.a = packed;
+    for (int64_t row = 0; row < shape_.m; ++row)
+      vector_kernels().widen(static_cast<float*>(packed) + row * shape_.k,
+                             static_cast<const uint16_t*>(factors.a) + row * shape_.a_row,
+                             shape_.k);
+  }
   if (grid_.packs_a) {
     ready.a = packed;
     pool.parallel_for(grid_.tiles_m, [&](int64_t index, int) {
@@ -155,6 +191,23 @@ void Gemm::turn(void* to, const void* from, int64_t rows) const {
   }
 }
 
+/// The tile of a product of few rows, of factors that pack() returned.
+void Gemm::multiply_few(const Factors& factors, const Tile& tile) const {
+  const VectorKernels& kernels = vector_kernels();
+  const bool is_bf16 = shape_.factors == DType::bf16, columns = has_dense_columns(shape_);
+  const int64_t at = tile.column * shape_.b_col * size_of(shape_.factors);
+  (is_bf16 ? kernels.few_rows_bf16
+           : kernels.few_rows)[columns ? 1 : 0]({.rows = tile.rows,
+                                                 .columns = tile.columns,
+                                                 .k = shape_.k,
+                                                 .x = static_cast<const float*>(factors.a),
+                                                 .x_row = is_bf16 ? shape_.k : shape_.a_row,
+                                                 .w = static_cast<const char*>(factors.b) + at,
+                                                 .w_stride = columns ? shape_.b_col : shape_.b_row,
+                                                 .y = tile.values,
+                                                 .y_row = tile.columns});
+}
+
 Tile Gemm::multiply(int64_t index, int worker, const Factors& factors, void* scratch,
                     float* c) const {
   const int64_t row = index % grid_.tiles_m, column = index / grid_.tiles_m;
@@ -164,7 +217,12 @@ Tile Gemm::multiply(int64_t index, int worker, const Factors& factors, void* scr
   tile.column = column * grid_.tile_n;
   tile.rows = last_row ? shape_.m - tile.row : grid_.tile_m;
   tile.columns = last_column ? shape_.n - tile.column : grid_.tile_n;
-  tile.values = c != nullptr && dense_ ? c + tile.row * shape_.c_row : static_cast<float*>(scratch);
+  tile.values = c != nullptr && dense_ ? c + tile.row * shape_.c_row + tile.column
+                                       : static_cast<float*>(scratch);
+  if (grid_.few_rows) {
+    multiply_few(factors, tile);
+    return tile;
+  }
   const int64_t size = size_of(shape_.factors);
   const auto a_at = tile.row * (grid_.packs_a ? shape_.k : shape_.a_row) * size;
   const auto b_at = grid_.packs_b ? column * static_cast<int64_t>(column_bytes_)
