@@ -7,6 +7,7 @@
 
 #include "base/threads.h"
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/vector.h"
 
 namespace levanter::cpu {
 
@@ -22,6 +23,9 @@ struct TileGrid {
   bool packs_a = false;  ///< A lies transposed and is turned over first
   bool packs_b = false;  ///< B is packed first; both make every tile quicker by more than they cost
   bool few_rows = false;  ///< by the vector kernels that read B once, not by oneDNN
+  /// With few_rows: B's rows of a part of k, all of them long, which are multiplied first, so that
+  /// each part is one run of memory; a tile then adds the parts up, in order. 0: tiles do it all.
+  int64_t part_k = 0;
 };
 TileGrid tile_grid(const ProductShape& shape);
 
@@ -89,7 +93,10 @@ class Gemm final {
 
  private:
   void turn(void* to, const void* from, int64_t rows) const;
+  Factors pack_few(ThreadPool& pool, const Factors& factors, void* packed) const;
   void multiply_few(const Factors& factors, const Tile& tile) const;
+  FewRowsProduct few_rows(const Factors& factors) const;
+  void run_few(const FewRowsProduct& product) const;
 
   ProductShape shape_;
   TileGrid grid_;
