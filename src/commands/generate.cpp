@@ -12,8 +12,8 @@
 #include "base/strings.h"
 #include "commands/command.h"
 #include "commands/loaded_model.h"
+#include "data/chat_writer.h"
 #include "infer/generation.h"
-#include "text/chat_template.h"
 #include "text/growing_text.h"
 
 namespace levanter::commands {
@@ -103,37 +103,19 @@ bool read_line(std::string& line) {
   return c != EOF || !line.empty();
 }
 
-/// A conversation as the model's own template writes it, up to where the assistant speaks.
-class Chat {
- public:
-  explicit Chat(const text::Tokenizer& tokenizer)
-      : tokenizer_(tokenizer), template_(source(tokenizer), "the tokenizer's chat template") {}
-
-  std::vector<int32_t> ids(const nlohmann::json& messages, const std::string& place) const {
-    const std::string list = messages.dump();
-    const auto token = [&](std::optional<int32_t> id) -> std::optional<std::string> {
-      if (!id) return std::nullopt;
-      return tokenizer_.decode(std::span(&*id, 1));
-    };
-    const text::Rendered chat =
-        text::render_chat(template_, {.messages_json = list,
-                                      .add_generation_prompt = true,
-                                      .bos_token = token(tokenizer_.bos_id()),
-                                      .eos_token = token(tokenizer_.eos_id()),
-                                      .now_seconds = std::time(nullptr)});
-    return tokenizer_.encode({chat.text, place});
-  }
-
- private:
-  static std::string source(const text::Tokenizer& tokenizer) {
-    if (auto own = tokenizer.chat_template()) return *own;
+/// What writes conversations by the model's own template, which is told today's date.
+data::ChatWriter chat_writer(const text::Tokenizer& tokenizer) {
+  if (!tokenizer.chat_template())
     throw Error(ErrorKind::kData, "the model has no chat template")
         .hint("without --chat the prompt is a text to continue");
-  }
-
-  const text::Tokenizer& tokenizer_;
-  text::ChatTemplate template_;
-};
+  const std::time_t now = std::time(nullptr);
+  char today[sizeof "2024-07-26"];
+  std::strftime(today, sizeof today, "%Y-%m-%d", std::gmtime(&now));
+  data::ChatKeys keys;
+  keys.mask_user_turns = false;
+  keys.date = today;
+  return {keys, tokenizer};
+}
 
 class Generator {
  public:
@@ -147,13 +129,13 @@ class Generator {
         stops_(a.all("stop")) {
     if (options_.logprobs && !json_)
       throw Error(ErrorKind::kConfig, "--logprobs has no place in a plain text").allowed("--json");
-    if (a.has("chat")) chat_.emplace(*m.tokenizer);
+    if (a.has("chat")) chat_.emplace(chat_writer(*m.tokenizer));
   }
 
   std::vector<int32_t> prompt_ids(const std::string& prompt, const std::string& place) const {
     std::vector<int32_t> ids;
     if (chat_)
-      ids = chat_->ids({{{"role", "user"}, {"content", prompt}}}, place);
+      ids = chat_ids({{{"role", "user"}, {"content", prompt}}}, place);
     else
       ids = m_.tokenizer->add_special(m_.tokenizer->encode({prompt, place}));
     return ids.empty() ? beginning(*m_.tokenizer) : ids;
@@ -164,7 +146,7 @@ class Generator {
     const auto request = nlohmann::json::parse(line, nullptr, false);
     const bool chat = request.is_object() && request.contains("messages");
     if (chat_ && chat && request["messages"].is_array())
-      return chat_->ids(request["messages"], place);
+      return chat_ids(request["messages"], place);
     if (request.is_object() && request.contains("prompt") && request["prompt"].is_string())
       return prompt_ids(request["prompt"], "the prompt");
     throw Error(ErrorKind::kData, chat_ ? "a line is no object with a \"prompt\" or \"messages\""
@@ -230,6 +212,10 @@ class Generator {
   }
 
  private:
+  std::vector<int32_t> chat_ids(const nlohmann::json& messages, const std::string& place) const {
+    return chat_->write({place, messages.dump(), "", "", true}).tokens;
+  }
+
   std::string line_of(const infer::Continuation& c, const std::string& text, size_t index) const {
     std::string line =
         cat("{\"prompt_ids\": ", list_json<int32_t>(c.prompt),
@@ -245,7 +231,7 @@ class Generator {
   int64_t samples_;
   bool json_;
   std::vector<std::string> stops_;
-  std::optional<Chat> chat_;
+  std::optional<data::ChatWriter> chat_;
 };
 
 int run(const Arguments& a) {
