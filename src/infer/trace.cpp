@@ -58,7 +58,7 @@ Function trace_decode(const ModelSpec& spec, const StepShape& s, int64_t window)
   const NamedArray last = f.argument("last", {DType::i32, {batch_axis(s)}});
   batch.cache = &cache;
   const NamedArray h = gather(t.model->hidden(batch), "position", last);
-  f.result("logits", dot(h, pack(t.model->head()), {batch_axis(s), {"vocab", s.vocab_size}}));
+  f.result("logits", logits_of(*t.model, h));
   return std::move(t.function);
 }
 

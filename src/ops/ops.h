@@ -216,7 +216,7 @@ struct AttentionOptions {
   /// i32 [batch, position]: with causal, query t stands at key positions[t] and not at key t, as
   /// where a text is decoded a piece at a time; the result of one below 0 means nothing. Neither
   /// segments nor dropout then.
-  NamedArray positions;
+  NamedArray positions = {};
 };
 /// returns [batch, position, kv_head, (q_group,) head_dim] in q's order
 NamedArray attention(Operand q, NamedArray k, NamedArray v, const AttentionOptions& options);
