@@ -43,7 +43,8 @@ class CachedAttentionKernel final : public CpuKernel {
  private:
   struct Block {
     int64_t batch, head, first, rows;
-    float *values = nullptr, *scores = nullptr;  ///< [rows, head_dim]: queries, then results; [rows, keys seen]
+    float *values = nullptr,
+          *scores = nullptr;  ///< [rows, head_dim]: queries, then results; [rows, keys seen]
   };
 
   int64_t worker_bytes() const {

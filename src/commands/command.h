@@ -24,7 +24,7 @@ struct Option {
 /// What the user wrote.
 class Arguments final {
  public:
-  std::map<std::string, std::string, std::less<>> values;  ///< options with a value
+  std::map<std::string, std::string, std::less<>> values;              ///< options with a value
   std::map<std::string, std::vector<std::string>, std::less<>> lists;  ///< options that repeat
   std::vector<std::string> flags;
   std::vector<std::string> words;      ///< positional ones

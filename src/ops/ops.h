@@ -135,9 +135,9 @@ NamedArray gather(Operand x, AxisName axis, NamedArray index);
 /// that meet in one place are added in the order of their position. Updates are not bf16.
 NamedArray scatter_add(Operand updates, const Axes& axes, AxisName axis, NamedArray index);
 
-/// x with `updates` at their index along `axis`: the axes of `index` take the place of `axis` in the
-/// updates. Of updates that meet the last stays; one whose index is outside [0, size) is dropped.
-/// No gradient.
+/// x with `updates` at their index along `axis`: the axes of `index` take the place of `axis` in
+/// the updates. Of updates that meet the last stays; one whose index is outside [0, size) is
+/// dropped. No gradient.
 NamedArray scatter(Operand x, NamedArray updates, AxisName axis, NamedArray index);
 
 // ---- reductions and products --------------------------------------------------------------------

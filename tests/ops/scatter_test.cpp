@@ -49,10 +49,11 @@ TEST_CASE("scatter replaces what the index names and keeps the rest", "[ops]") {
       return value;
     });
     for (const char* device : {"reference", "cpu"})
-      CHECK(evaluate(along("key_position"), {x, updates, index}, *make_backend(device), DType::f32)[0].values ==
-            evaluate([](const auto& in) { return std::vector{in[0] + 0.0}; }, {expected},
-                     DType::f32)[0]
-                .values);
+      CHECK(
+          evaluate(along("key_position"), {x, updates, index}, *make_backend(device), DType::f32)[0]
+              .values == evaluate([](const auto& in) { return std::vector{in[0] + 0.0}; },
+                                  {expected}, DType::f32)[0]
+                             .values);
   }
 }
 
