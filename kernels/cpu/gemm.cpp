@@ -25,6 +25,12 @@ constexpr int64_t kWidestDense =
 constexpr int64_t kWidestTile = 384;  ///< columns of wider results
 constexpr int64_t kNarrowestTile = 128;
 constexpr int64_t kColumnStep = 64, kRowStep = 16;
+// Few rows. B's columns are shared among threads as they lie; its rows only where they are long.
+constexpr int64_t kFewRowsTile = 262144;  ///< elements of a tile of B at most
+constexpr int64_t kNarrowestFewColumns = 16, kNarrowestFewRows = 64;
+constexpr int64_t kParts = 16;              ///< of k
+constexpr int64_t kFewRowsInParts = 65536;  ///< elements of B, from which it goes in parts
+constexpr int64_t kSumColumns = 512, kPartStep = 8;
 
 // Packing B costs 0.2 ns an element, 1.1 ns where it transposes, and each row of A then gains
 // about 0.6 ps an element; turning A over costs 0.3 ns an element, and each column of B then gains
@@ -49,12 +55,36 @@ bool is_packable(const ProductShape& shape) {
   return shape.factors == DType::f32 || shape.k % 2 == 0;
 }
 
+/// Whether B's columns, and not its rows, are without gaps.
+bool has_dense_columns(const ProductShape& shape) {
+  return shape.b_row == 1 && (shape.n == 1 || shape.b_col != 1);
+}
+
+/// Columns alone are cut: B is read once.
+TileGrid few_rows_grid(const ProductShape& shape) {
+  const bool columns = has_dense_columns(shape);
+  TileGrid grid;
+  grid.few_rows = true;
+  if (!columns && shape.k * shape.n >= kFewRowsInParts)
+    grid.part_k = even_part(shape.k, divide_up(shape.k, kParts), kPartStep);
+  const int64_t narrowest = columns ? kNarrowestFewColumns : kNarrowestFewRows;
+  const int64_t largest = std::min(kFewRowsTile / shape.k, divide_up(shape.n, kWantedTiles));
+  grid.tile_m = shape.m;
+  grid.tile_n =
+      even_part(shape.n, grid.part_k > 0 ? kSumColumns : std::max(narrowest, largest), narrowest);
+  grid.tiles_m = 1;
+  grid.tiles_n = divide_up(shape.n, grid.tile_n);
+  return grid;
+}
+
 }  // namespace
 
 TileGrid tile_grid(const ProductShape& shape) {
   const int64_t m = shape.m, n = shape.n;
   TileGrid grid;
   if (m == 0 || n == 0) return grid;
+  if (m <= kFewRows && shape.a_col == 1 && (shape.b_row == 1 || shape.b_col == 1))
+    return few_rows_grid(shape);
   const bool transposes = shape.b_col != 1 && n > 1;
   const bool turns = shape.factors == DType::bf16 && shape.a_col != 1;
   const double flops =
@@ -97,8 +127,16 @@ TileGrid tile_grid(const ProductShape& shape) {
 Gemm::Gemm(Products& products, const ProductShape& shape) : shape_(shape), grid_(tile_grid(shape)) {
   LEV_CHECK(shape.k >= 1, "a product needs k >= 1");
   if (tiles() == 0) return;
-  dense_ = grid_.tiles_n == 1 && shape.c_row == shape.n;
+  dense_ = (grid_.tiles_n == 1 && shape.c_row == shape.n) || shape.m == 1;
   tile_bytes_ = round_up(sizeof(float) * static_cast<size_t>(grid_.tile_m * grid_.tile_n));
+  if (grid_.few_rows) {
+    if (shape.factors == DType::bf16)  // A as f32
+      packed_a_bytes_ = round_up(sizeof(float) * static_cast<size_t>(shape.m * shape.k));
+    if (grid_.part_k > 0)
+      packed_b_bytes_ = round_up(sizeof(float) * static_cast<size_t>(shape.m * shape.n) *
+                                 static_cast<size_t>(divide_up(shape.k, grid_.part_k)));
+    return;
+  }
   for (size_t kind = 0; kind < products_.size(); ++kind) {
     ProductShape tile = shape;
     tile.m = (kind & 1) ? shape.m - (grid_.tiles_m - 1) * grid_.tile_m : grid_.tile_m;
@@ -121,6 +159,7 @@ Gemm::Gemm(Products& products, const ProductShape& shape) : shape_(shape), grid_
 Factors Gemm::pack(ThreadPool& pool, const Factors& factors, void* packed) const {
   Factors ready = factors;
   const int64_t size = size_of(shape_.factors);
+  if (grid_.few_rows) return pack_few(pool, factors, packed);
   if (grid_.packs_a) {
     ready.a = packed;
     pool.parallel_for(grid_.tiles_m, [&](int64_t index, int) {
@@ -155,6 +194,69 @@ void Gemm::turn(void* to, const void* from, int64_t rows) const {
   }
 }
 
+/// The whole product of few rows, of factors that pack_few began.
+FewRowsProduct Gemm::few_rows(const Factors& factors) const {
+  return {.rows = shape_.m,
+          .columns = shape_.n,
+          .k = shape_.k,
+          .x = static_cast<const float*>(factors.a),
+          .x_row = shape_.factors == DType::bf16 ? shape_.k : shape_.a_row,
+          .w = factors.b,
+          .w_stride = has_dense_columns(shape_) ? shape_.b_col : shape_.b_row};
+}
+
+void Gemm::run_few(const FewRowsProduct& product) const {
+  const VectorKernels& kernels = vector_kernels();
+  const auto order = has_dense_columns(shape_) ? MatrixOrder::kColumns : MatrixOrder::kRows;
+  (shape_.factors == DType::bf16 ? kernels.few_rows_bf16
+                                 : kernels.few_rows)[static_cast<size_t>(order)](product);
+}
+
+/// A widened, and B replaced by the parts of the product where there are some.
+Factors Gemm::pack_few(ThreadPool& pool, const Factors& factors, void* packed) const {
+  Factors ready = factors;
+  if (shape_.factors == DType::bf16) {
+    ready.a = packed;
+    for (int64_t row = 0; row < shape_.m; ++row)
+      vector_kernels().widen(static_cast<float*>(packed) + row * shape_.k,
+                             static_cast<const uint16_t*>(factors.a) + row * shape_.a_row,
+                             shape_.k);
+  }
+  if (grid_.part_k == 0) return ready;
+  auto* parts = reinterpret_cast<float*>(static_cast<char*>(packed) + packed_a_bytes_);
+  pool.parallel_for(divide_up(shape_.k, grid_.part_k), [&](int64_t part, int) {
+    const int64_t begin = part * grid_.part_k;
+    FewRowsProduct product = few_rows(ready);
+    product.k = std::min(grid_.part_k, shape_.k - begin);
+    product.x += begin;
+    product.w =
+        static_cast<const char*>(product.w) + begin * product.w_stride * size_of(shape_.factors);
+    product.y = parts + part * shape_.m * shape_.n;
+    product.y_row = shape_.n;
+    run_few(product);
+  });
+  ready.b = parts;
+  return ready;
+}
+
+void Gemm::multiply_few(const Factors& factors, const Tile& tile) const {
+  if (grid_.part_k > 0) {
+    const float* parts = static_cast<const float*>(factors.b) + tile.column;
+    for (int64_t row = 0; row < tile.rows; ++row)
+      vector_kernels().sum_rows(tile.values + row * tile.columns, parts + row * shape_.n,
+                                shape_.m * shape_.n, divide_up(shape_.k, grid_.part_k),
+                                tile.columns);
+    return;
+  }
+  FewRowsProduct product = few_rows(factors);
+  product.columns = tile.columns;
+  product.w =
+      static_cast<const char*>(product.w) + tile.column * shape_.b_col * size_of(shape_.factors);
+  product.y = tile.values;
+  product.y_row = tile.columns;
+  run_few(product);
+}
+
 Tile Gemm::multiply(int64_t index, int worker, const Factors& factors, void* scratch,
                     float* c) const {
   const int64_t row = index % grid_.tiles_m, column = index / grid_.tiles_m;
@@ -164,7 +266,12 @@ Tile Gemm::multiply(int64_t index, int worker, const Factors& factors, void* scr
   tile.column = column * grid_.tile_n;
   tile.rows = last_row ? shape_.m - tile.row : grid_.tile_m;
   tile.columns = last_column ? shape_.n - tile.column : grid_.tile_n;
-  tile.values = c != nullptr && dense_ ? c + tile.row * shape_.c_row : static_cast<float*>(scratch);
+  tile.values = c != nullptr && dense_ ? c + tile.row * shape_.c_row + tile.column
+                                       : static_cast<float*>(scratch);
+  if (grid_.few_rows) {
+    multiply_few(factors, tile);
+    return tile;
+  }
   const int64_t size = size_of(shape_.factors);
   const auto a_at = tile.row * (grid_.packs_a ? shape_.k : shape_.a_row) * size;
   const auto b_at = grid_.packs_b ? column * static_cast<int64_t>(column_bytes_)

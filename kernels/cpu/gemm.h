@@ -7,6 +7,7 @@
 
 #include "base/threads.h"
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/vector.h"
 
 namespace levanter::cpu {
 
@@ -21,6 +22,10 @@ struct TileGrid {
   int64_t tiles_m = 0, tiles_n = 0;
   bool packs_a = false;  ///< A lies transposed and is turned over first
   bool packs_b = false;  ///< B is packed first; both make every tile quicker by more than they cost
+  bool few_rows = false;  ///< by the vector kernels that read B once, not by oneDNN
+  /// With few_rows: B's rows of a part of k, all of them long, which are multiplied first, so that
+  /// each part is one run of memory; a tile then adds the parts up, in order. 0: tiles do it all.
+  int64_t part_k = 0;
 };
 TileGrid tile_grid(const ProductShape& shape);
 
@@ -37,10 +42,14 @@ struct Tile {
   float* values = nullptr;
 };
 
+/// Rows up to which a product costs what reading B costs. Within them a row's bits do not depend on
+/// the other rows, nor on how many there are.
+inline constexpr int64_t kFewRows = 16;
+
 /// C[m, n] = or += sum over k of A[m, k] B[k, n], A and B f32 or bf16, by single-threaded oneDNN
-/// tile products; sums and C are f32. The bits depend on the shape, A's and B's strides and the
-/// values only; kAdd gives bit for bit what kOverwrite into another matrix and then one addition
-/// give.
+/// tile products, or our own for few rows; sums and C are f32. The bits depend on the shape, A's
+/// and B's strides and the values only; kAdd gives bit for bit what kOverwrite into another matrix
+/// and then one addition give.
 ///
 /// A tile is always multiplied into dense rows, because oneDNN's own sum, and its other
 /// implementation for rows that are apart, round differently. So it can also be handed on, while
@@ -84,10 +93,14 @@ class Gemm final {
 
  private:
   void turn(void* to, const void* from, int64_t rows) const;
+  Factors pack_few(ThreadPool& pool, const Factors& factors, void* packed) const;
+  void multiply_few(const Factors& factors, const Tile& tile) const;
+  FewRowsProduct few_rows(const Factors& factors) const;
+  void run_few(const FewRowsProduct& product) const;
 
   ProductShape shape_;
   TileGrid grid_;
-  bool dense_ = false;        ///< a tile of C is dense in C
+  bool dense_ = false;        ///< every tile of C is dense in C
   size_t tile_bytes_ = 0;     ///< of a worker's scratch: the tile
   size_t product_bytes_ = 0;  ///< of a worker's scratch: oneDNN's part
   size_t column_bytes_ = 0;   ///< of one column of tiles of B, packed

@@ -78,6 +78,12 @@ inline int64_t align64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 inline const float* floats(const void* p) { return static_cast<const float*>(p); }
 inline float* floats(void* p) { return static_cast<float*>(p); }
 
+/// 0 for an axis that the view lacks.
+inline int64_t stride_of(const View& view, AxisName name) {
+  const int at = view.axes.find(name);
+  return at < 0 ? 0 : view.strides[static_cast<size_t>(at)];
+}
+
 /// fn(begin, end) over pieces of [0, n) of kTaskElements, on the pool.
 template <class Fn>
 void for_spans(ThreadPool& pool, int64_t n, Fn&& fn) {

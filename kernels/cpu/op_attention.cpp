@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/cached_attention.h"
 #include "kernels/cpu/kernel.h"
 #include "ops/attention.h"
 #include "ops/ops.h"
@@ -10,11 +11,6 @@
 namespace levanter::cpu {
 
 namespace {
-
-int64_t stride_of(const View& view, AxisName name) {
-  const int at = view.axes.find(name);
-  return at < 0 ? 0 : view.strides[static_cast<size_t>(at)];
-}
 
 /// Whether several queries share a key head. A group of one may have any stride.
 bool is_grouped(const Axes& axes) {
@@ -35,6 +31,7 @@ bool takes(const Node& node, std::span<const Type> in) {
   const AttentionAttributes a(node.attributes);
   const Axes &q = in[0].axes, &k = in[1].axes;
   const bool grouped = q.contains("q_group");
+  if (a.has_positions && node.outputs.size() != 2) return false;  // no gradient through a cache
   if (q.size() != (grouped ? 5u : 4u) || k.size() != 4) return false;
   if (grouped && q.find("q_group") != q.find("kv_head") + 1) return false;
   for (const Axes& axes : {q, k})
@@ -130,11 +127,17 @@ class AttentionKernel final : public CpuKernel {
   Attention attention_;
 };
 
+std::unique_ptr<Kernel> make_attention(Context& context, const KernelRequest& request) {
+  if (AttentionAttributes(request.node.attributes).has_positions)
+    return make_cached_attention(context, request);
+  return make<AttentionKernel>(context, request);
+}
+
 }  // namespace
 
 extern const CpuKernelEntry attention_entry;
 const CpuKernelEntry attention_entry = {{.op = "attention",
-                                         .make = make<AttentionKernel>,
+                                         .make = make_attention,
                                          .supports = takes,
                                          .packs_inputs = true,
                                          .reads = reads,

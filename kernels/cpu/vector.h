@@ -97,6 +97,22 @@ struct AdamwConstants {
   float grad_scale;                ///< from clipping; 1 for none
 };
 
+/// How a matrix [k, columns] lies: its rows, or its columns, without gaps inside.
+enum class MatrixOrder { kRows, kColumns };
+
+/// y[r, c] = sum over k of x[r, k] w[k, c], for a few rows x and a matrix w that is read once.
+/// Every element is summed on its own, in an order that depends on k only: its bits do not depend
+/// on the other rows, nor on how columns are shared among calls.
+struct FewRowsProduct {
+  int64_t rows = 0, columns = 0, k = 0;
+  const float* x = nullptr;
+  int64_t x_row = 0;
+  const void* w = nullptr;  ///< f32 or bf16
+  int64_t w_stride = 0;     ///< between rows, or columns, of w
+  float* y = nullptr;
+  int64_t y_row = 0;
+};
+
 /// What becomes of a row of logits; see VectorKernels::cross_entropy.
 struct CrossEntropyRow {
   int64_t target = 0;
@@ -189,6 +205,10 @@ struct VectorKernels {
   void (*random_uniform)(float* y, int64_t n, const RandomSpan& random);
   /// y[i] = uniform[i] < keep ? a[i] / keep : 0
   void (*dropout)(float* y, const float* a, int64_t n, float keep, const RandomSpan& random);
+
+  /// By MatrixOrder; w is f32 in the first form and bf16 in the second.
+  void (*few_rows[2])(const FewRowsProduct& product);
+  void (*few_rows_bf16[2])(const FewRowsProduct& product);
 
   /// y[c * y_row + r] = x[r * x_row + c], elements of 2 or 4 bytes.
   void (*transpose_2)(uint16_t* y, int64_t y_row, const uint16_t* x, int64_t x_row, int64_t rows,

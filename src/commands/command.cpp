@@ -35,6 +35,11 @@ std::string Arguments::text(std::string_view name, std::string_view otherwise) c
   return found == values.end() ? std::string(otherwise) : found->second;
 }
 
+std::vector<std::string> Arguments::all(std::string_view name) const {
+  const auto found = lists.find(name);
+  return found == lists.end() ? std::vector<std::string>() : found->second;
+}
+
 int64_t Arguments::integer(std::string_view name, int64_t otherwise, int64_t low,
                            int64_t high) const {
   const auto found = values.find(name);

@@ -18,12 +18,14 @@ struct Option {
   const char* help;
   bool required = false;
   bool may_be_empty = false;  ///< whether "" is a value
+  bool repeats = false;       ///< may be given several times
 };
 
 /// What the user wrote.
 class Arguments final {
  public:
-  std::map<std::string, std::string, std::less<>> values;  ///< options with a value
+  std::map<std::string, std::string, std::less<>> values;              ///< options with a value
+  std::map<std::string, std::vector<std::string>, std::less<>> lists;  ///< options that repeat
   std::vector<std::string> flags;
   std::vector<std::string> words;      ///< positional ones
   std::vector<std::string> overrides;  ///< --k.p=v, or --k.p and v
@@ -31,6 +33,8 @@ class Arguments final {
   bool has(std::string_view flag) const;
   /// The option's value, or `otherwise`.
   std::string text(std::string_view name, std::string_view otherwise = "") const;
+  /// All values of an option that repeats.
+  std::vector<std::string> all(std::string_view name) const;
   /// Error kConfig for a value that is no such number, or outside [low, high].
   int64_t integer(std::string_view name, int64_t otherwise, int64_t low, int64_t high) const;
   double number(std::string_view name, double otherwise, double low, double high) const;

@@ -95,6 +95,10 @@ class Parser final {
     const std::string value = has_value ? word.substr(equals + 1) : words_[++at_];
     if (value.empty() && !option.may_be_empty)
       throw Error(ErrorKind::kConfig, cat("--", option.name, " is empty")).allowed(wanted);
+    if (option.repeats) {
+      arguments_.lists[option.name].push_back(value);
+      return;
+    }
     if (!arguments_.values.emplace(option.name, value).second)
       throw Error(ErrorKind::kConfig, cat("--", option.name, " is given twice"))
           .at(cat("--", option.name, " ", value))

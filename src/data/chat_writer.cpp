@@ -86,6 +86,7 @@ Document ChatWriter::write(const ChatRecord& chat) const {
   try {
     rendered = text::render_chat(template_, {.messages_json = chat.messages,
                                              .tools_json = chat.tools,
+                                             .add_generation_prompt = chat.add_generation_prompt,
                                              .bos_token = bos_,
                                              .eos_token = eos_,
                                              .extra_json = chat.extra,

@@ -24,10 +24,11 @@ struct ChatKeys {
 
 /// A chat as a record has it.
 struct ChatRecord {
-  std::string origin;    ///< FILE:LINE
-  std::string messages;  ///< a JSON list
-  std::string tools;     ///< a JSON list, "" for none
-  std::string extra;     ///< a JSON object of further variables, "" for none
+  std::string origin;                  ///< FILE:LINE
+  std::string messages;                ///< a JSON list
+  std::string tools;                   ///< a JSON list, "" for none
+  std::string extra;                   ///< a JSON object of further variables, "" for none
+  bool add_generation_prompt = false;  ///< end where the assistant begins to speak
 };
 
 /// Writes chats; any number of threads may share one.

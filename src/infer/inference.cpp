@@ -12,7 +12,15 @@ namespace levanter::infer {
 
 namespace {
 constexpr int64_t kAlignment = 16;  // elements of f32: 64 bytes
+/// Tokens of a prompt that are read at a time: the least for which products run at their full
+/// speed.
+constexpr int64_t kPiece = 64;
+
+template <class T>
+std::byte* bytes(std::vector<T>& v) {
+  return reinterpret_cast<std::byte*>(v.data());
 }
+}  // namespace
 
 struct InferenceModel::Impl {
   Impl(const ModelSpec& s, int64_t vocab_size, int64_t batch, const Backend& b, DType compute)
@@ -25,40 +33,64 @@ struct InferenceModel::Impl {
   struct Compiled {
     explicit Compiled(Executable e) : executable(std::move(e)) {}
     Executable executable;
-    std::unique_ptr<Buffer> arena, workspace, packed;
+    std::unique_ptr<Buffer> arena, workspace;
   };
 
-  Compiled prepare(Function function, std::span<std::byte* const> inputs, std::byte* result) {
+  /// Texts that grow by a token at a time.
+  struct Decoding {
+    int64_t rows = 0, piece = 0;
+    std::unique_ptr<Buffer> memory;  ///< of the caches: one after the other, row by row
+    std::vector<int64_t> row_bytes;  ///< of each cache
+    std::vector<int64_t> lengths;    ///< of the rows' texts
+    std::vector<int32_t> tokens, positions, last;
+    std::vector<float> logits;
+    std::optional<Compiled> text, step;  ///< a piece of one row; a token of every row
+  };
+
+  Compiled prepare(Function function) {
     Compiled c(compile(optimise(hoist_packs(function), backend), backend));
     c.arena = backend.allocate(c.executable.arena_bytes());
     c.workspace = backend.allocate(c.executable.workspace_bytes());
+    return c;
+  }
+
+  Compiled prepare(Function function, std::span<std::byte* const> inputs, std::byte* result) {
+    Compiled c = prepare(std::move(function));
+    bind(c, inputs, {result});
+    return c;
+  }
+
+  /// Gives a function its memory: parameters, then `inputs`.
+  void bind(Compiled& c, std::span<std::byte* const> inputs,
+            const std::vector<std::byte*>& results) {
     std::vector<std::byte*> arguments;
     for (size_t i = 0; i < params.size(); ++i) arguments.push_back(parameter(i));
     arguments.insert(arguments.end(), inputs.begin(), inputs.end());
-    pack(c, arguments);
-    const std::vector<std::byte*> results = {result};
+    pack(c.executable);
+    packing.append_arguments(c.executable, packed ? packed->data() : nullptr, arguments);
     c.executable.bind(c.arena->data(), c.workspace->data(), arguments, results);
-    return c;
   }
 
   std::byte* parameter(size_t i) const {
     return memory->data() + offsets[i] * static_cast<int64_t>(sizeof(float));
   }
 
-  /// Packs, once for all, the parameters that the function reads packed.
-  void pack(Compiled& c, std::vector<std::byte*>& arguments) const {
-    const Packing packing(params, {&c.executable});
+  /// Packs, once for all, the parameters that functions read packed: all read the same ones.
+  void pack(const Executable& reader) {
+    if (packed) return;
+    packing = Packing(params, {&reader});
     if (packing.empty()) return;
-    c.packed = backend.allocate(packing.bytes());
-    packing.append_arguments(c.executable, c.packed->data(), arguments);
+    packed = backend.allocate(packing.bytes());
     Executable e = compile(optimise(packing.function(), backend), backend);
     const auto arena = backend.allocate(e.arena_bytes());
     const auto workspace = backend.allocate(e.workspace_bytes());
     std::vector<std::byte*> masters;
     for (const size_t i : packing.params()) masters.push_back(parameter(i));
-    e.bind(arena->data(), workspace->data(), masters, packing.places(c.packed->data()));
+    e.bind(arena->data(), workspace->data(), masters, packing.places(packed->data()));
     e.run();
   }
+
+  void bind_decoding(Compiled& c, int64_t row);
 
   ModelSpec spec;
   const Backend& backend;
@@ -70,6 +102,9 @@ struct InferenceModel::Impl {
   std::vector<int32_t> last = {0};
   std::vector<float> losses, logits;
   std::optional<Compiled> evaluation, next;
+  Packing packing;
+  std::unique_ptr<Buffer> packed;
+  std::optional<Decoding> decoding;
 };
 
 InferenceModel::InferenceModel(const ModelSpec& spec, int64_t vocab_size, int64_t batch,
@@ -97,13 +132,6 @@ std::vector<ParamSlot> InferenceModel::slots() {
         {&impl_->params[i], reinterpret_cast<float*>(impl_->memory->data()) + impl_->offsets[i]});
   return slots;
 }
-
-namespace {
-template <class T>
-std::byte* bytes(std::vector<T>& v) {
-  return reinterpret_cast<std::byte*>(v.data());
-}
-}  // namespace
 
 std::span<const float> InferenceModel::token_losses(const Rows& rows) {
   Impl& m = *impl_;
@@ -142,18 +170,83 @@ std::span<const float> InferenceModel::next_logits(std::span<const int32_t> toke
   return m.logits;
 }
 
-std::vector<int32_t> generate(InferenceModel& model, std::span<const int32_t> prompt,
-                              const GenerateOptions& options) {
-  std::vector<int32_t> all(prompt.begin(), prompt.end());
-  for (int64_t i = 0; i < options.max_new_tokens; ++i) {
-    const int32_t token =
-        sample(model.next_logits(all), options.sampling, options.key, static_cast<uint64_t>(i));
-    if (std::find(options.stop_ids.begin(), options.stop_ids.end(), token) !=
-        options.stop_ids.end())
-      break;
-    all.push_back(token);
+int64_t InferenceModel::max_seq_len() const { return impl_->shape.position; }
+
+/// Gives a decoding function its memory, the caches from row `row` on.
+void InferenceModel::Impl::bind_decoding(Compiled& c, int64_t row) {
+  Decoding& d = *decoding;
+  std::vector<std::byte*> inputs = {bytes(d.tokens), bytes(d.positions), bytes(d.last)}, results;
+  std::byte* cache = d.memory->data();
+  for (const int64_t size : d.row_bytes) {
+    inputs.push_back(cache + row * size);
+    results.push_back(nullptr);  // it stays where it is
+    cache += d.rows * size;
   }
-  return {all.begin() + static_cast<std::ptrdiff_t>(prompt.size()), all.end()};
+  results.push_back(bytes(d.logits));
+  bind(c, inputs, results);
+}
+
+void InferenceModel::begin_decoding(int64_t rows) {
+  Impl& m = *impl_;
+  if (m.decoding && m.decoding->rows == rows) return;
+  Impl::Decoding& d = m.decoding.emplace();
+  d.rows = rows;
+  const int64_t window = m.shape.position;
+  StepShape piece = m.shape, step = m.shape;
+  piece.batch = 1;
+  piece.position = d.piece = std::min(kPiece, window);
+  step.batch = rows;
+  step.position = 1;
+  Function text = trace_decode(m.spec, piece, window);
+  int64_t total = 0;
+  for (size_t i = m.params.size() + 3; i < text.arguments.size(); ++i) {
+    d.row_bytes.push_back(text.arguments[i].type.bytes());
+    total += d.row_bytes.back() * rows;
+  }
+  d.memory = m.backend.allocate(total);
+  const auto slots = static_cast<size_t>(std::max(rows, d.piece));
+  for (auto* array : {&d.tokens, &d.positions}) array->resize(slots);
+  d.last.resize(static_cast<size_t>(rows));
+  d.lengths.resize(static_cast<size_t>(rows));
+  d.logits.resize(static_cast<size_t>(rows * m.shape.vocab_size));
+  d.text.emplace(m.prepare(std::move(text)));
+  d.step.emplace(m.prepare(trace_decode(m.spec, step, window)));
+  m.bind_decoding(*d.step, 0);
+}
+
+std::span<const float> InferenceModel::decode_text(int64_t row, std::span<const int32_t> tokens) {
+  Impl& m = *impl_;
+  Impl::Decoding& d = *m.decoding;
+  const auto length = static_cast<int64_t>(tokens.size());
+  LEV_CHECK(length > 0 && length <= m.shape.position, "a text of no tokens or too many");
+  m.bind_decoding(*d.text, row);
+  for (int64_t begin = 0; begin < length; begin += d.piece) {
+    const int64_t count = std::min(d.piece, length - begin);
+    for (int64_t i = 0; i < d.piece; ++i) {
+      const auto at = static_cast<size_t>(i);
+      d.tokens[at] = i < count ? tokens[static_cast<size_t>(begin) + at] : 0;
+      d.positions[at] = i < count ? static_cast<int32_t>(begin + i) : -1;
+    }
+    d.last[0] = static_cast<int32_t>(count) - 1;
+    d.text->executable.run();
+  }
+  d.lengths[static_cast<size_t>(row)] = length;
+  return std::span(d.logits).first(static_cast<size_t>(m.shape.vocab_size));
+}
+
+std::span<const float> InferenceModel::decode_next(std::span<const int32_t> tokens) {
+  Impl& m = *impl_;
+  Impl::Decoding& d = *m.decoding;
+  LEV_CHECK(tokens.size() == d.lengths.size(), "a token for each row");
+  for (size_t row = 0; row < tokens.size(); ++row) {
+    const bool idle = tokens[row] < 0;
+    LEV_CHECK(idle || d.lengths[row] < m.shape.position, "a text has no room for a token");
+    d.tokens[row] = idle ? 0 : tokens[row];
+    d.positions[row] = idle ? -1 : static_cast<int32_t>(d.lengths[row]++);
+    d.last[row] = 0;
+  }
+  d.step->executable.run();
+  return d.logits;
 }
 
 }  // namespace levanter::infer

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "device/backend.h"
-#include "infer/sampling.h"
 #include "infer/trace.h"
 
 namespace levanter::infer {
@@ -35,21 +34,21 @@ class InferenceModel final {
   /// max_seq_len count. Good until the next call.
   std::span<const float> next_logits(std::span<const int32_t> tokens);
 
+  /// Makes room for `rows` texts that grow by a token at a time, their keys and values kept. A
+  /// row's logits do not depend on the other rows, up to 16 of them; they are next_logits' but for
+  /// rounding, because other kernels compute them.
+  void begin_decoding(int64_t rows);
+  /// Row `row` becomes `tokens`, 1 to max_seq_len of them. The logits of the token after them; good
+  /// until the next call.
+  std::span<const float> decode_text(int64_t row, std::span<const int32_t> tokens);
+  /// One token more in each row, none where it is below 0. The logits after it, [rows, vocab],
+  /// which mean nothing in a row without one; good until the next call.
+  std::span<const float> decode_next(std::span<const int32_t> tokens);
+  int64_t max_seq_len() const;
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-struct GenerateOptions {
-  SamplingOptions sampling;
-  int64_t max_new_tokens = 200;
-  std::vector<int32_t> stop_ids;  ///< generation ends after one of these, which is not returned
-  Key key;
-};
-
-/// The tokens that follow `prompt`, which has at least one. The i-th token drawn is a function of
-/// the key, i and the logits alone.
-std::vector<int32_t> generate(InferenceModel& model, std::span<const int32_t> prompt,
-                              const GenerateOptions& options);
 
 }  // namespace levanter::infer

@@ -50,6 +50,20 @@ Function trace_next_logits(const ModelSpec& spec, const StepShape& s) {
   return std::move(t.function);
 }
 
+Function trace_decode(const ModelSpec& spec, const StepShape& s, int64_t window) {
+  Tracing t("decode", spec, s);
+  Function& f = t.function;
+  models::DecodingCache cache{f, window};
+  models::LmBatch batch;
+  batch.tokens = f.argument("tokens", token_type(s));
+  batch.positions = f.argument("positions", token_type(s));
+  const NamedArray last = f.argument("last", {DType::i32, {batch_axis(s)}});
+  batch.cache = &cache;
+  const NamedArray h = gather(t.model->hidden(batch), "position", last);
+  f.result("logits", logits_of(*t.model, h));
+  return std::move(t.function);
+}
+
 std::vector<nn::Param> trace_params(const ModelSpec& spec, const StepShape& s) {
   return Tracing("parameters", spec, s).params;
 }

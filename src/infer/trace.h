@@ -63,6 +63,14 @@ Function trace_evaluation(const ModelSpec& model, const StepShape& shape);
 ///   results    logits [batch, vocab]
 Function trace_next_logits(const ModelSpec& model, const StepShape& shape);
 
+/// The logits after the next piece of each text, whose earlier pieces are in caches.
+///   shape      of the piece: any number of positions
+///   arguments  parameters; tokens positions [batch, position], a position below 0 for no token;
+///              last i32 [batch], the index in the piece of each row's last token; the caches of
+///              `window` tokens, which become the updated ones
+///   results    the caches; logits [batch, vocab]
+Function trace_decode(const ModelSpec& model, const StepShape& shape, int64_t window);
+
 /// The parameters alone, in order of declaration.
 std::vector<nn::Param> trace_params(const ModelSpec& model, const StepShape& shape);
 

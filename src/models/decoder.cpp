@@ -40,13 +40,13 @@ NamedArray apply(const MaybeNorm& norm, NamedArray x) { return norm ? (*norm)(x)
 
 /// The cosines and sines of global and of local layers.
 struct Rotaries {
-  Rotaries(const DecoderConfig& c, NamedArray positions)
-      : global(positions, c.rope->frequencies(c.head_size(), positions.axes().size_of("position"))),
+  Rotaries(const DecoderConfig& c, const LmBatch& batch)
+      : global(batch.positions, c.rope->frequencies(c.head_size(), batch.window())),
         local(global) {
     if (!c.local_rope_theta) return;
     RopeConfig base;
     base.theta = *c.local_rope_theta;
-    local = nn::Rotary(positions, base.frequencies(c.head_size(), c.max_seq_len));
+    local = nn::Rotary(batch.positions, base.frequencies(c.head_size(), c.max_seq_len));
   }
   nn::Rotary global, local;
 };
@@ -175,7 +175,7 @@ class Decoder final : public LanguageModel {
 
   NamedArray hidden(const LmBatch& batch) const override {
     const OriginScope at = scope_.enter();
-    const Rotaries rotaries(config_, batch.positions);
+    const Rotaries rotaries(config_, batch);
     NamedArray x = embed_(batch.tokens);
     if (config_.scaled_embedding) x = x * std::sqrt(double(config_.hidden_dim));
     for (size_t i = 0; i < blocks_.size(); ++i) {

@@ -5,7 +5,29 @@
 
 namespace levanter::models {
 
+NamedArray DecodingCache::append(NamedArray rows, NamedArray positions) {
+  const Axes& axes = rows.axes();
+  const auto axis = [&](AxisName name) { return Axis{name, axes.size_of(name)}; };
+  // A head's keys lie one after the other: that is how attention reads them.
+  const Type type{rows.dtype(),
+                  {axis("batch"), axis("kv_head"), {"key_position", window}, axis("head_dim")}};
+  const auto index = static_cast<int>(function.arguments.size());
+  const std::string name = cat("cache ", index);
+  const NamedArray now = scatter(function.argument(name, type), rows, "key_position", positions);
+  function.result(name, now, index);
+  return now;
+}
+
+int64_t LmBatch::window() const {
+  return cache ? cache->window : tokens.axes().size_of("position");
+}
+
 NamedArray LmBatch::attend(Operand q, NamedArray k, NamedArray v, AttentionOptions options) const {
+  if (cache) {
+    options.positions = positions;
+    const NamedArray keys = cache->append(k, positions);
+    return attention(q, keys, cache->append(v, positions), options);
+  }
   options.segment_ids = segment_ids;
   return attention(q, rename(k, "position", "key_position"), rename(v, "position", "key_position"),
                    options);

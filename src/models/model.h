@@ -9,6 +9,7 @@
 
 #include "models/model_config.h"
 #include "nn/scope.h"
+#include "ops/function.h"
 #include "ops/ops.h"
 
 namespace levanter::models {
@@ -22,6 +23,17 @@ struct Measure {
   double coefficient = 0;  ///< of a scalar in the loss
 };
 
+/// Keys and values of a text's tokens so far, kept from piece to piece: arguments of the function
+/// being traced, [batch, kv_head, key_position, head_dim] each, whose updated forms are results in
+/// the same memory.
+struct DecodingCache {
+  Function& function;
+  int64_t window;  ///< tokens that there is room for
+
+  /// A cache with rows written at their positions, [batch, position]; none at one below 0.
+  NamedArray append(NamedArray rows, NamedArray positions);
+};
+
 /// The inputs of one microbatch, as values of the graph.
 struct LmBatch {
   NamedArray tokens;        ///< i32 [batch, position]
@@ -29,10 +41,14 @@ struct LmBatch {
   NamedArray positions;     ///< i32 [batch, position], from 0 in each window
   NamedArray dropout_keys;  ///< u32 [batch, key_word]; empty: nothing is dropped
   std::vector<Measure>* measures = nullptr;  ///< where a model appends its own; null: not wanted
+  /// Where the batch is a piece of each text: what came before, with the piece's own positions.
+  DecodingCache* cache = nullptr;
 
   /// Attention of a block's queries, keys and values, [batch, position, kv_head, (q_group,)
-  /// head_dim] each, inside their segments.
+  /// head_dim] each, inside their segments or to all that is in the cache.
   NamedArray attend(Operand q, NamedArray k, NamedArray v, AttentionOptions options) const;
+  /// The tokens that a whole text has at most: more than there are here when it comes in pieces.
+  int64_t window() const;
 };
 
 /// A language model whose parameters have been declared.

@@ -29,7 +29,7 @@ std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) 
   if (!is_subset(without(k, "key_position"), q)) type_error("k has an axis that q lacks");
   if (!(a.dropout_rate >= 0 && a.dropout_rate < 1) || (a.dropout_rate > 0 && !a.has_keys))
     type_error("the dropout rate is not in [0, 1), or there are no keys for it");
-  if (a.causal && q.size_of("position") != k.size_of("key_position"))
+  if (a.causal && !a.has_positions && q.size_of("position") != k.size_of("key_position"))
     type_error("causal attention needs as many keys as queries");
   if (a.window < 0 || (a.window > 0 && !a.causal))
     type_error("a window is a number of keys, of causal attention");
@@ -38,6 +38,9 @@ std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) 
   if (a.has_segments && (in[3].dtype != DType::i32 || !in[3].axes.contains("position") ||
                          !is_subset(in[3].axes, rows)))
     type_error("segment_ids are not i32 with position and q's batch axes");
+  if (a.has_positions && (!a.causal || a.operands() != 4 || in[3].dtype != DType::i32 ||
+                          !(in[3].axes == Axes{axis_of(q, "batch"), axis_of(q, "position")})))
+    type_error("positions are not i32 [batch, position], or come with segments or dropout");
   if (a.has_keys) {
     const Axes& keys = in[a.operands() - 1].axes;
     if (in[a.operands() - 1].dtype != DType::u32 || keys.empty() ||
@@ -68,8 +71,9 @@ Scores scores(const AttentionAttributes& a, std::span<const NamedArray> in) {
     slope = 1.0 - bent * bent;
   }
   const NamedArray masked = constant(graph, kMasked, q.dtype());
-  const NamedArray keys = broadcast(iota(graph, key, q.dtype()), {position, key}),
-                   queries = iota(graph, position, q.dtype());
+  const NamedArray queries =
+      a.has_positions ? cast(in[3], q.dtype()) : iota(graph, position, q.dtype());
+  const NamedArray keys = broadcast(iota(graph, key, q.dtype()), unite(queries.axes(), {key}));
   if (a.causal) s = select(map(Map::kLessEqual, keys, queries), s, masked);
   if (a.window > 0) {
     const NamedArray hidden = queries - static_cast<double>(a.window);  // the last key gone by
@@ -101,7 +105,7 @@ double product_flops(const Node& node, std::span<const Type> in) {
   const auto queries = static_cast<double>(in[0].axes.size_of("position")),
              keys = static_cast<double>(in[1].axes.size_of("key_position"));
   double pairs = queries * keys;
-  if (a.causal) {
+  if (a.causal && !a.has_positions) {
     const double window = a.window > 0 ? std::min(keys, static_cast<double>(a.window)) : keys;
     pairs = window * (window + 1) / 2 + (keys - window) * window;
   }
@@ -183,6 +187,10 @@ NamedArray attention(Operand q, NamedArray k, NamedArray v, const AttentionOptio
   if (options.dropout_rate > 0 && options.dropout_keys) {
     a.ints[2] = 1;
     in.push_back(options.dropout_keys);
+  }
+  if (options.positions) {
+    a.code = 1;
+    in.push_back(options.positions);
   }
   return q.array.graph().add(ops::attention_entry, a, in, q.where);
 }

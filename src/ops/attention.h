@@ -11,7 +11,7 @@ namespace levanter {
 /// The attributes of `attention` and `attention_grad`, by name.
 struct AttentionAttributes {
   double scale, dropout_rate, soft_cap;
-  bool causal, has_segments, has_keys;
+  bool causal, has_segments, has_keys, has_positions;
   int64_t window;
   explicit AttentionAttributes(const Attributes& a)
       : scale(a.reals[0]),
@@ -20,9 +20,11 @@ struct AttentionAttributes {
         causal(a.ints[0] != 0),
         has_segments(a.ints[1] != 0),
         has_keys(a.ints[2] != 0),
+        has_positions(a.code != 0),
         window(a.ints[3]) {}
-  /// The number of operands that both ops begin with: q k v [segment_ids] [dropout_keys].
-  size_t operands() const { return 3 + has_segments + has_keys; }
+  /// The number of operands that both ops begin with: q k v [segment_ids] [dropout_keys], or
+  /// q k v positions.
+  size_t operands() const { return 3 + has_segments + has_keys + has_positions; }
 };
 
 /// Outputs of `attention`: o (axes of q), lse [batch..., heads..., position].

@@ -139,6 +139,11 @@ NamedArray scatter_add(Operand updates, const Axes& axes, AxisName axis, NamedAr
 /// infinity. No gradient.
 NamedArray top_k(Operand x, AxisName axis, Axis choice);
 
+/// x with `updates` at their index along `axis`: the axes of `index` take the place of `axis` in
+/// the updates. Of updates that meet the last stays; one whose index is outside [0, size) is
+/// dropped. No gradient.
+NamedArray scatter(Operand x, NamedArray updates, AxisName axis, NamedArray index);
+
 // ---- reductions and products --------------------------------------------------------------------
 
 enum class Reduce : int32_t { kSum, kMax, kMin };
@@ -221,6 +226,10 @@ struct AttentionOptions {
   NamedArray segment_ids;  ///< i32 [batch, position]; queries see keys of their own segment only
   double dropout_rate = 0;
   NamedArray dropout_keys;  ///< u32 [batch, key_word]; needed when dropout_rate > 0
+  /// i32 [batch, position]: with causal, query t stands at key positions[t] and not at key t, as
+  /// where a text is decoded a piece at a time; the result of one below 0 means nothing. Neither
+  /// segments nor dropout then.
+  NamedArray positions = {};
 };
 /// returns [batch, position, kv_head, (q_group,) head_dim] in q's order
 NamedArray attention(Operand q, NamedArray k, NamedArray v, const AttentionOptions& options);

@@ -229,6 +229,14 @@ TEST_CASE("numbers and texts that generate cannot use are refused", "[commands]"
   generate("seed", {"--seed", "99999999999999999999"});
   generate("max_new_tokens", {"--max-new-tokens", "1e3"});
   generate("stop_id", {"--stop-id", "-1"});
+  generate("min_p", {"--min-p", "2"});
+  generate("repetition_penalty", {"--repetition-penalty", "0"});
+  generate("batch", {"--batch", "17"});
+  generate("samples", {"--samples", "0"});
+  generate("stop_empty", {"--stop", ""});
+  generate("logprobs_in_text", {"--logprobs"});
+  generate("no_chat_template", {"--chat", "--prompt", "the"});
+  generate("messages_without_chat", {"--json"}, "{\"messages\": []}\n");
   generate("character", {"--prompt", "the Zebra"});
   generate("prompt_not_utf8", {"--prompt", "the \xe9"});
   generate("json_line", {"--json"}, "{\"text\": \"the\"}\n");

@@ -3,8 +3,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/files.h"
 #include "base/strings.h"
 #include "support/program.h"
+#include "support/read_all.h"
+#include "support/shared_data.h"
 
 using namespace levanter;
 using namespace levanter::testing;
@@ -112,4 +115,89 @@ TEST_CASE("text that ends inside a character is still JSON", "[commands]") {
   const auto answer = nlohmann::json::parse(ended.out);  // throws on bytes that are not UTF-8
   CHECK(answer.at("prompt_ids") == nlohmann::json{255});
   CHECK(answer.at("ids").size() == 50);
+}
+
+TEST_CASE("a text ends before the first of the stop texts", "[commands]") {
+  const Trained trained;
+  const std::vector<std::string> words = {"--prompt", "the", "--max-new-tokens", "60"};
+  const std::string all = trained.text(words).substr(3);
+  const auto stopped = [&](std::vector<std::string> more) {
+    more.insert(more.end(), words.begin(), words.end());
+    return trained.text(more).substr(3);
+  };
+  const std::string stop = all.substr(20, 2), other = all.substr(30, 3);
+  const size_t end = std::min(all.find(stop), all.find(other));
+  CHECK(stopped({"--stop", stop, "--stop", other}) == all.substr(0, end) + "\n");
+  CHECK(stopped({"--stop", "no such text"}) == all);
+  const auto answer = nlohmann::json::parse(
+      trained.text({"--stop", stop, "--json", "--prompt", "the", "--max-new-tokens", "60"}));
+  CHECK(answer.at("text") == all.substr(0, all.find(stop)));
+}
+
+TEST_CASE("samples are drawn by their number, whatever is beside them", "[commands]") {
+  const Trained trained;
+  const auto lines = [&](std::vector<std::string> words) {
+    words.insert(words.end(), {"--json", "--logprobs", "--max-new-tokens", "25"});
+    return trained.text(words, {.input = "{\"prompt\": \"the\"}\n{\"prompt\": \"a cat\"}\n"});
+  };
+  const std::string three = lines({"--samples", "3"});
+  CHECK(lines({"--samples", "3", "--batch", "16"}) == three);
+  CHECK(lines({"--samples", "3", "--batch", "2", "--trainer.threads=2"}) == three);
+  const std::vector<std::string> texts = split(three, '\n');
+  REQUIRE(texts.size() == 7);
+  std::vector<nlohmann::json> answers;
+  for (size_t i = 0; i < 6; ++i) {
+    answers.push_back(nlohmann::json::parse(texts[i]));
+    CHECK(answers[i].at("sample") == i % 3);
+    CHECK(answers[i].at("logprobs").size() == answers[i].at("ids").size());
+    for (const double logprob : answers[i].at("logprobs")) CHECK(logprob < 0);
+  }
+  CHECK(answers[0].at("ids") != answers[1].at("ids"));
+  auto first = nlohmann::json::parse(split(lines({}), '\n')[0]);
+  first["sample"] = 0;
+  CHECK(first == answers[0]);
+  // Plain texts come one after the other.
+  const std::string plain =
+      trained.text({"--samples", "2", "--prompt", "the", "--max-new-tokens", "25"});
+  CHECK(plain == cat("the", answers[0].at("text").get<std::string>(), "\nthe",
+                     answers[1].at("text").get<std::string>(), "\n"));
+}
+
+TEST_CASE("what stands before a bad line is answered", "[commands]") {
+  const Trained trained;
+  const Ended ended =
+      trained.generate({"--json", "--batch", "4", "--max-new-tokens", "3"},
+                       {.input = "{\"prompt\": \"the\"}\nthe\n{\"prompt\": \"a\"}\n"});
+  CHECK(ended.code == 3);
+  CHECK(split(ended.out, '\n').size() == 2);
+  CHECK_THAT(ended.err, Catch::Contains("standard input:2"));
+}
+
+TEST_CASE("a chat goes through the model's template", "[commands]") {
+  const std::string stories = shared_data("models/stories260K");
+  if (stories.empty()) {
+    WARN("skipped: the shared data are absent");
+    return;
+  }
+  const TemporaryFolder folder;
+  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json"})
+    write_file_atomic(folder / name, read_all(join_path(stories, name)));
+  auto config = nlohmann::json::parse(read_all(join_path(stories, "tokenizer_config.json")));
+  config["chat_template"] =
+      "{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}"
+      "{% if add_generation_prompt %}assistant:{% endif %}";
+  write_file_atomic(folder / "tokenizer_config.json", config.dump());
+  const auto ids = [&](std::vector<std::string> words, const std::string& input = "") {
+    words.insert(words.begin(), {"generate", "--checkpoint", folder.path(), "--json",
+                                 "--max-new-tokens", "4", "--temperature", "0"});
+    const Ended ended = run_program(words, {.input = input});
+    INFO(ended.err);
+    REQUIRE(ended.code == 0);
+    return nlohmann::json::parse(ended.out).at("prompt_ids");
+  };
+  auto plain = ids({"--prompt", "user: hello assistant:"});
+  plain.erase(plain.begin());  // BOS, which is the template's to write
+  CHECK(ids({"--chat", "--prompt", "hello"}) == plain);
+  CHECK(ids({"--chat"}, "{\"prompt\": \"hello\"}") == plain);
+  CHECK(ids({"--chat"}, "{\"messages\": [{\"role\": \"user\", \"content\": \"hello\"}]}") == plain);
 }

@@ -95,23 +95,25 @@ TEST_CASE("the stories model goes on greedily as its author's does", "[train]") 
   std::string lines;
   for (const auto& prompt : reference["prompts"])
     lines += cat("{\"prompt\": ", prompt["prompt"].dump(), "}\n");
-  const Ended ended = run_program(
-      {"generate", "--checkpoint", folder, "--temperature", "0", "--stop-id", "1", "--json"},
-      {.input = lines});
-  INFO(ended.err);
-  REQUIRE(ended.code == 0);
-  size_t i = 0;
-  for (const std::string& line : split(ended.out, '\n')) {
-    if (line.empty()) continue;
-    const auto answer = nlohmann::json::parse(line);
-    const auto& prompt = reference["prompts"][i++];
-    CHECK(answer["prompt_ids"] == prompt["ids"]);
-    std::vector<int32_t> ids = answer["ids"];
-    const std::vector<int32_t> expected = prompt["greedy_ids"];
-    ids.resize(std::min(ids.size(), expected.size()));
-    CHECK(ids == expected);
+  for (const char* batch : {"1", "16"}) {
+    const Ended ended = run_program({"generate", "--checkpoint", folder, "--temperature", "0",
+                                     "--stop-id", "1", "--json", "--batch", batch},
+                                    {.input = lines});
+    INFO(ended.err);
+    REQUIRE(ended.code == 0);
+    size_t i = 0;
+    for (const std::string& line : split(ended.out, '\n')) {
+      if (line.empty()) continue;
+      const auto answer = nlohmann::json::parse(line);
+      const auto& prompt = reference["prompts"][i++];
+      CHECK(answer["prompt_ids"] == prompt["ids"]);
+      std::vector<int32_t> ids = answer["ids"];
+      const std::vector<int32_t> expected = prompt["greedy_ids"];
+      ids.resize(std::min(ids.size(), expected.size()));
+      CHECK(ids == expected);
+    }
+    CHECK(i == reference["prompts"].size());
   }
-  CHECK(i == reference["prompts"].size());
 }
 
 TEST_CASE("a run that starts from a folder begins with its loss", "[train]") {

@@ -1,0 +1,120 @@
+// Products of a few rows with a matrix that is read once, as fast as memory gives it.
+#include "kernels/cpu/vector_parts.h"
+
+namespace levanter::cpu::LEVANTER_ISA {
+namespace {
+
+/// Rows of w that are read side by side: y is then read and written once for all of them, and each
+/// is a run of memory that the processor foresees.
+constexpr int kRowsTogether = 8;
+/// Rows of x that a column of w meets while it passes. Columns go one by one: w is then one run of
+/// memory from its beginning to its end, twice as quick to read as four runs.
+constexpr int64_t kRowGroup = 4;
+
+[[gnu::always_inline]] inline Floats load_some(const float* p, int64_t count) {
+  return load_up_to(p, count);
+}
+[[gnu::always_inline]] inline Floats load_some(const uint16_t* p, int64_t count) {
+  if (count == kLanes) return from_bits(load_halves(p) << 16);
+  uint16_t rest[kLanes] = {};
+  __builtin_memcpy(rest, p, sizeof(uint16_t) * static_cast<size_t>(count));
+  return from_bits(load_halves(rest) << 16);
+}
+
+/// Adds K rows of w from `k` on, in order, to what y holds, or to 0. For one row of x its numbers
+/// stay in registers.
+template <int K, bool kOneRow, class T>
+void add_rows_of(const FewRowsProduct& p, int64_t k, bool first) {
+  const T* w = static_cast<const T*>(p.w) + k * p.w_stride;
+  Floats only[K];
+#pragma GCC unroll 8
+  for (int i = 0; i < K; ++i) only[i] = splat(p.x[k + i]);
+  const auto add = [&](int64_t c, int64_t count) __attribute__((always_inline)) {
+    Floats theirs[K];
+#pragma GCC unroll 8
+    for (int i = 0; i < K; ++i) theirs[i] = load_some(w + i * p.w_stride + c, count);
+    for (int64_t row = 0; row < (kOneRow ? 1 : p.rows); ++row) {
+      const float* x = p.x + row * p.x_row + k;
+      float* y = p.y + row * p.y_row + c;
+      Floats sum = first ? splat(0.0f) : load_up_to(y, count);
+#pragma GCC unroll 8
+      for (int i = 0; i < K; ++i) sum = sum + (kOneRow ? only[i] : splat(x[i])) * theirs[i];
+      store_up_to(y, sum, count);
+    }
+  };
+  int64_t c = 0;
+  for (; c + kLanes <= p.columns; c += kLanes) add(c, kLanes);
+  if (c < p.columns) add(c, p.columns - c);
+}
+
+template <bool kOneRow, class T>
+void add_all_rows(const FewRowsProduct& p) {
+  int64_t k = 0;
+  for (; k + kRowsTogether <= p.k; k += kRowsTogether)
+    add_rows_of<kRowsTogether, kOneRow, T>(p, k, k == 0);
+  for (; k < p.k; ++k) add_rows_of<1, kOneRow, T>(p, k, k == 0);
+}
+
+template <class T>
+void product_of_rows(const FewRowsProduct& p) {
+  if (p.k == 0)
+    for (int64_t row = 0; row < p.rows; ++row)
+      __builtin_memset(p.y + row * p.y_row, 0, sizeof(float) * static_cast<size_t>(p.columns));
+  else if (p.rows == 1)
+    add_all_rows<true, T>(p);
+  else
+    add_all_rows<false, T>(p);
+}
+
+/// R rows of y by one column, each sum in four vectors of lanes.
+template <int R, class T>
+void products_of_column(const FewRowsProduct& p, int64_t row, int64_t column) {
+  const float* x = p.x + row * p.x_row;
+  const T* w = static_cast<const T*>(p.w) + column * p.w_stride;
+  Floats sum[R][4];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) sum[r][v] = splat(0.0f);
+  const auto add = [&](int v, int64_t k, int64_t count) __attribute__((always_inline)) {
+    const Floats theirs = load_some(w + k, count);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r)
+      sum[r][v] = sum[r][v] + load_up_to(x + r * p.x_row + k, count) * theirs;
+  };
+  int64_t k = 0;
+  for (; k + 4 * kLanes <= p.k; k += 4 * kLanes) {
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) add(v, k + v * kLanes, kLanes);
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) {
+    if (k >= p.k) break;
+    add(v, k, p.k - k < kLanes ? p.k - k : kLanes);
+    k += kLanes;
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r)
+    p.y[(row + r) * p.y_row + column] = fold_sum((sum[r][0] + sum[r][1]) + (sum[r][2] + sum[r][3]));
+}
+
+template <class T>
+void product_of_columns(const FewRowsProduct& p) {
+  for (int64_t column = 0; column < p.columns; ++column) {
+    int64_t row = 0;
+    for (; row + kRowGroup <= p.rows; row += kRowGroup)
+      products_of_column<kRowGroup, T>(p, row, column);
+    for (; row < p.rows; ++row) products_of_column<1, T>(p, row, column);
+  }
+}
+
+}  // namespace
+
+void fill_few_rows(VectorKernels& table) {
+  table.few_rows[0] = product_of_rows<float>;
+  table.few_rows[1] = product_of_columns<float>;
+  table.few_rows_bf16[0] = product_of_rows<uint16_t>;
+  table.few_rows_bf16[1] = product_of_columns<uint16_t>;
+}
+
+}  // namespace levanter::cpu::LEVANTER_ISA
