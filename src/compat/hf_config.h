@@ -51,7 +51,7 @@ class HfConfig final {
   /// The object at the key, if there is one; `each` reads or writes its settings.
   void object(std::string_view key, const std::function<void(HfConfig&)>& each);
   /// A key that may be missing or null and must else have this value, for all else is not
-  /// implemented. It is written.
+  /// implemented. Flags are written; numbers are not, for Transformers 5 tells 1 from 1.0.
   void require(std::string_view key, bool value);
   void require(std::string_view key, double value);
   /// Keys that do not change what a trained model computes here. They are not written.
