@@ -100,6 +100,36 @@ TEST_CASE("an index that names no file of the folder is refused", "[compat]") {
   }
 }
 
+TEST_CASE("an index and shards that do not agree are refused, every difference named", "[compat]") {
+  Folder f;
+  write_tensors(f.folder / "1.safetensors", {"model.a", "more"}, 1);
+  write_tensors(f.folder / "2.safetensors", {"model.a"}, 3);
+  write_file_atomic(f.folder / "model.safetensors.index.json",
+                    R"({"weight_map": {"model.a": "1.safetensors", "model.b": "2.safetensors",
+                                       "c": "3.safetensors"}})");
+  CHECK_THAT(f.fault(),
+             Contains("1.safetensors holds \"more\", which the index does not place there") &&
+                 Contains("2.safetensors holds \"model.a\"") &&
+                 Contains("2.safetensors lacks \"model.b\"") &&
+                 Contains("there is no file \"3.safetensors\""));
+  make_directories(f.folder / "model.safetensors");
+  CHECK_THAT(f.fault(), Contains("the weights are no file"));
+}
+
+TEST_CASE("weights of whole numbers, and faults without end, are refused", "[compat]") {
+  Folder f;
+  const int32_t whole[] = {1, 2};
+  std::vector<safetensors::WriteTensor> tensors;
+  for (const char* name : {"model.a", "model.b"})
+    tensors.push_back({{name, safetensors::Element::i32, {2}}, std::as_bytes(std::span(whole))});
+  safetensors::write_file(f.folder / "model.safetensors", tensors);
+  CHECK_THAT(f.fault(), Contains("\"model.a\" holds I32") && Contains("\"model.b\" holds I32"));
+  std::vector<std::string> names = {"model.a", "model.b"};
+  for (int i = 0; i < 200; ++i) names.push_back(cat("extra.", i));
+  write_tensors(f.folder / "model.safetensors", names, 1);
+  CHECK_THAT(f.fault(), Contains("\"extra.0\" is not wanted") && Contains("; and 100 more"));
+}
+
 TEST_CASE("weights are read about as quickly as their file", "[.bench]") {
   constexpr int64_t kTensors = 16, kBytes = int64_t{1} << 30;
   for (const safetensors::Element element :
