@@ -29,25 +29,6 @@ Json parse(std::string_view text) {
   return json_depth(text) > kMaxDepth ? Json() : Json::parse(text, nullptr, false);
 }
 
-void write_json(const std::string& folder, const char* name, const Json& json) {
-  write_file_atomic(join_path(folder, name), json.dump(2) + "\n");
-}
-
-/// The text of a token, as an added one or in the vocabulary; null where there is none.
-Json token_of(const Json& tokenizer, const Json& more_added, std::optional<int32_t> id) {
-  if (!id) return nullptr;
-  for (const Json* added : {&tokenizer["added_tokens"], &more_added})
-    for (const Json& token : *added)
-      if (token.value("id", -1) == *id) return token["content"];
-  const Json& vocabulary = tokenizer["model"]["vocab"];
-  if (vocabulary.is_array() && static_cast<size_t>(*id) < vocabulary.size())
-    return vocabulary[static_cast<size_t>(*id)][0];
-  if (vocabulary.is_object())
-    for (const auto& [token, its_id] : vocabulary.items())
-      if (its_id == *id) return token;
-  return nullptr;
-}
-
 }  // namespace
 
 HfTokenIds read_token_ids(const std::string& folder) {
@@ -66,13 +47,15 @@ HfTokenIds read_token_ids(const std::string& folder) {
   return {first("bos_token_id"), first("pad_token_id"), ids("eos_token_id")};
 }
 
-void save_generation_config(const std::string& folder, const HfTokenIds& ids) {
-  Json json = Json::object();
-  if (ids.bos) json["bos_token_id"] = *ids.bos;
-  if (ids.eos.size() == 1) json["eos_token_id"] = ids.eos[0];
-  if (ids.eos.size() > 1) json["eos_token_id"] = ids.eos;
-  if (ids.pad) json["pad_token_id"] = *ids.pad;
-  if (!json.empty()) write_json(folder, "generation_config.json", json);
+void write_token_ids(HfConfig& hf, HfTokenIds ids) {
+  std::optional<int64_t> eos;
+  if (!ids.eos.empty()) eos = ids.eos[0];
+  hf("bos_token_id", ids.bos);
+  if (ids.eos.size() > 1)
+    hf("eos_token_id", ids.eos);
+  else
+    hf("eos_token_id", eos);
+  hf("pad_token_id", ids.pad);
 }
 
 bool copy_tokenizer(const std::string& from, const std::string& to) {
@@ -89,22 +72,23 @@ bool copy_tokenizer(const std::string& from, const std::string& to) {
   return found;
 }
 
-bool save_tokenizer(const std::string& folder, std::string_view serialised) {
-  const auto source = text::hf::parse_source(serialised);
+bool save_tokenizer(const std::string& folder, const text::Tokenizer& tokenizer) {
+  const auto source = text::hf::parse_source(tokenizer.serialise());
   if (!source) return false;
   write_file_atomic(join_path(folder, "tokenizer.json"), source->json);
-  Json tokenizer = parse(source->json), more_added = parse(source->more_added);
+  const auto text_of = [&](std::optional<int32_t> id) {
+    return id ? Json(tokenizer.decode({{*id}})) : Json();
+  };
   Json config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
-                 {"clean_up_tokenization_spaces", false}};
-  config["bos_token"] = token_of(tokenizer, more_added, source->bos_id);
-  config["eos_token"] = token_of(tokenizer, more_added, source->eos_id);
-  for (const Json& token : more_added) {
-    if (!token.contains("id")) continue;
-    Json& added = config["added_tokens_decoder"][token["id"].dump()];
-    added = token;
-    added.erase("id");
+                 {"clean_up_tokenization_spaces", false},
+                 {"bos_token", text_of(tokenizer.bos_id())},
+                 {"eos_token", text_of(tokenizer.eos_id())}};
+  for (Json token : parse(source->more_added)) {
+    const Json id = token["id"];
+    token.erase("id");
+    if (!id.is_null()) config["added_tokens_decoder"][id.dump()] = token;
   }
-  write_json(folder, "tokenizer_config.json", config);
+  write_file_atomic(join_path(folder, "tokenizer_config.json"), config.dump(2) + "\n");
   if (!source->chat_template.empty())
     write_file_atomic(join_path(folder, "chat_template.jinja"), source->chat_template);
   return true;

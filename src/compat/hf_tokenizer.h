@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
+
+#include "compat/hf_config.h"
+#include "text/tokenizer.h"
 
 namespace levanter::compat {
 
@@ -18,16 +20,15 @@ struct HfTokenIds {
 /// What a folder's config.json says.
 HfTokenIds read_token_ids(const std::string& folder);
 
-/// Writes generation_config.json, where there is anything to say.
-void save_generation_config(const std::string& folder, const HfTokenIds& ids);
+/// Writes them as keys of either file.
+void write_token_ids(HfConfig& hf, HfTokenIds ids);
 
 /// Copies a folder's tokenizer, chat template and generation_config.json as they are.
 /// returns whether there is a tokenizer
 bool copy_tokenizer(const std::string& from, const std::string& to);
 
-/// Writes the files of a tokenizer that text::Tokenizer::serialise gave: tokenizer.json,
-/// tokenizer_config.json and chat_template.jinja.
+/// Writes the files of a tokenizer: tokenizer.json, tokenizer_config.json and chat_template.jinja.
 /// returns false, and writes nothing, for kinds that Hugging Face does not have
-bool save_tokenizer(const std::string& folder, std::string_view serialised);
+bool save_tokenizer(const std::string& folder, const text::Tokenizer& tokenizer);
 
 }  // namespace levanter::compat

@@ -63,21 +63,13 @@ HfModel read_hf_model(const std::string& folder) {
 
 std::string hf_config_text(const HfModel& model, const compat::HfTokenIds& ids, std::string dtype) {
   compat::HfConfig hf;
-  compat::HfTokenIds named = ids;
   std::vector<std::string> architectures = {model.family->hf_architecture};
   std::string type = model.family->hf_type;
   hf("architectures", architectures);
   hf("model_type", type);
   hf("vocab_size", model.config->vocab_size.value());
   model.config->hf_keys(hf);
-  hf("bos_token_id", named.bos);
-  hf("pad_token_id", named.pad);
-  std::optional<int64_t> eos;
-  if (!named.eos.empty()) eos = named.eos[0];
-  if (named.eos.size() > 1)
-    hf("eos_token_id", named.eos);
-  else
-    hf("eos_token_id", eos);
+  write_token_ids(hf, ids);
   hf("torch_dtype", dtype);
   return hf.text();
 }

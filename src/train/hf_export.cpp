@@ -69,13 +69,13 @@ HfSource from_folder(const std::string& folder) {
 }
 
 /// All but the tensors.
-HfSource from_config(TrainConfig config, const text::Tokenizer& tokenizer) {
-  const int64_t vocab = vocab_size(config, &tokenizer);
+HfSource from_config(TrainConfig config, std::shared_ptr<const text::Tokenizer> tokenizer) {
+  const int64_t vocab = vocab_size(config, tokenizer.get());
   HfSource source{.model = model_of(config, vocab),
                   .tensors = {},
-                  .ids = {tokenizer.bos_id(), {}, {}},
-                  .tokenizer = tokenizer.serialise()};
-  for (const int32_t id : tokenizer.end_ids()) source.ids.eos.push_back(id);
+                  .ids = {tokenizer->bos_id(), {}, {}},
+                  .tokenizer = std::move(tokenizer)};
+  for (const int32_t id : source.tokenizer->end_ids()) source.ids.eos.push_back(id);
   return source;
 }
 
@@ -129,9 +129,12 @@ HfReport write_into(const std::string& folder, const HfSource& source, const HfO
       all_tensors(source, models::read_hf_model(folder), options.dtype);
   report.tensors = static_cast<int64_t>(tensors.size());
   report.weights = compat::save_weights(folder, tensors, options.max_shard_bytes);
-  compat::save_generation_config(folder, source.ids);  // a copied one replaces it
-  report.tokenizer = source.folder.empty() ? compat::save_tokenizer(folder, source.tokenizer)
-                                           : compat::copy_tokenizer(source.folder, folder);
+  compat::HfConfig generation;
+  compat::write_token_ids(generation, source.ids);
+  if (!source.ids.eos.empty())  // a copied one replaces it
+    write_file_atomic(join_path(folder, "generation_config.json"), generation.text());
+  report.tokenizer = source.tokenizer ? compat::save_tokenizer(folder, *source.tokenizer)
+                                      : compat::copy_tokenizer(source.folder, folder);
   return report;
 }
 
@@ -142,11 +145,9 @@ HfSource hf_source(const std::string& checkpoint, std::vector<std::string>& prob
   FoundCheckpoint found = open_checkpoint(checkpoint);
   problems = std::move(found.problems);
   const auto good = std::make_shared<const Checkpoint>(std::move(*found.checkpoint));
-  const auto tokenizer =
-      text::load_tokenizer(good->tokenizer(), join_path(good->folder(), "tokenizer.json"));
-  HfSource source =
-      from_config(parse_train_config(good->config_toml(), join_path(good->folder(), "config.toml")),
-                  *tokenizer);
+  HfSource source = from_config(
+      parse_train_config(good->config_toml(), join_path(good->folder(), "config.toml")),
+      text::load_tokenizer(good->tokenizer(), join_path(good->folder(), "tokenizer.json")));
   for (const auto& [path, record] : good->manifest().tensors) {
     if (!record.in_model()) continue;
     source.tensors.push_back({{path, Element::f32, record.shape},
@@ -159,9 +160,10 @@ HfSource hf_source(const std::string& checkpoint, std::vector<std::string>& prob
   return source;
 }
 
-HfSource hf_source(std::string_view config_text, const text::Tokenizer& tokenizer,
+HfSource hf_source(std::string_view config_text, std::shared_ptr<const text::Tokenizer> tokenizer,
                    std::span<const TensorView> tensors) {
-  HfSource source = from_config(parse_train_config(config_text, "config.toml"), tokenizer);
+  HfSource source =
+      from_config(parse_train_config(config_text, "config.toml"), std::move(tokenizer));
   for (const TensorView& tensor : tensors)
     source.tensors.push_back(
         {{tensor.path, Element::f32, tensor.shape}, [tensor](std::vector<float>&) {
@@ -182,8 +184,8 @@ HfReport export_hf(const HfSource& source, const std::string& out, const HfOptio
   const std::string folder = absolute_path(out);
   refuse_occupied(folder, options.overwrite);
   const std::string made = temporary_name(folder);
+  make_directories(made);
   try {
-    make_directories(made);
     const HfReport report = write_into(made, source, options);
     if (path_exists(folder)) {
       exchange_paths(made, folder);

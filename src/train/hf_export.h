@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -20,8 +21,8 @@ struct HfSource {
   models::HfModel model;                  ///< its config has a vocab_size
   std::vector<compat::HfTensor> tensors;  ///< each of the type that it is kept in
   compat::HfTokenIds ids;
-  std::string tokenizer = {};  ///< what Tokenizer::serialise gave, ""
-  std::string folder = {};     ///< or the Hugging Face folder whose files are copied, ""
+  std::shared_ptr<const text::Tokenizer> tokenizer = {};
+  std::string folder = {};  ///< or the Hugging Face folder whose files are copied
 };
 
 /// A step folder, a run folder or a Hugging Face folder.
@@ -30,7 +31,7 @@ struct HfSource {
 HfSource hf_source(const std::string& checkpoint, std::vector<std::string>& problems);
 
 /// A model in memory, which outlives the source. `config` is a resolved one's text.
-HfSource hf_source(std::string_view config, const text::Tokenizer& tokenizer,
+HfSource hf_source(std::string_view config, std::shared_ptr<const text::Tokenizer> tokenizer,
                    std::span<const TensorView> tensors);
 
 struct HfOptions {

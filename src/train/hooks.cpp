@@ -160,7 +160,7 @@ class HfSaveHook final : public Hook {
  public:
   explicit HfSaveHook(const HookContext& c)
       : c_(c),
-        source_(hf_source(print_config(c.config), *c.data.tokenizer(), c.engine.model_tensors())) {
+        source_(hf_source(print_config(c.config), c.data.tokenizer(), c.engine.model_tensors())) {
     if (c.config.hf_save_dtype) options_.dtype = hf_dtype(*c.config.hf_save_dtype);
     options_.overwrite = true;  // of what a killed run has written
   }
