@@ -7,15 +7,32 @@ cd "$root"
 
 seconds=${1:-300}
 targets=("${@:2}")
-[ ${#targets[@]} -gt 0 ] || targets=(template json_lines tokenizer)
+[ ${#targets[@]} -gt 0 ] || targets=(template json_lines tokenizer safetensors)
 install_packages build fuzz
 
 # What the targets need of the program.
-sources=(src/base/{error,files,hash,strings,threads}.cpp src/config/*.cpp
+sources=(src/axes/dtype.cpp src/base/{error,files,hash,strings,threads}.cpp src/config/*.cpp
+  src/compat/{hf_config,hf_folder,safetensors}.cpp
   src/data/{decompress,http,json_fields,source}.cpp src/text/{chat_template,hf,tokenizer,utf8}.cpp
   src/text/{hf,jinja}/*.cpp)
 export FLAGS="-std=c++20 -gline-tables-only -O1 -Isrc -I. -fsanitize=address,undefined,fuzzer-no-link
   -fno-sanitize-recover=undefined"
+
+# seed_safetensors FOLDER: small files of each element type, and an index.
+seed_safetensors() {
+  local type size header
+  for type in F16:2 BF16:2 F32:4 F64:8 I64:8; do
+    size=$((6 * ${type#*:}))
+    header="{\"a.weight\":{\"dtype\":\"${type%:*}\",\"shape\":[2,3],\"data_offsets\":[0,$size]}}"
+    {
+      # shellcheck disable=SC2059
+      printf "\\x$(printf %x ${#header})\\0\\0\\0\\0\\0\\0\\0"
+      printf %s "$header"
+      head -c "$size" /dev/urandom
+    } >"$1/seed-${type%:*}"
+  done
+  printf '{"weight_map":{"a.weight":"a.safetensors"}}' >"$1/seed-index"
+}
 
 folder=build-fuzz
 mkdir -p "$folder"
@@ -45,7 +62,14 @@ for target in "${targets[@]}"; do
   if [ -z "$(ls -A "$folder/corpus-$target")" ]; then
     golden=jinja
     [ "$target" != tokenizer ] || golden=hf_cases
+    if [ "$target" = safetensors ]; then
+      seed_safetensors "$folder/corpus-$target"
+      golden=hf_models
+    fi
     split -l 1 -a 4 tests/golden/$golden.jsonl "$folder/corpus-$target/seed-"
+    if [ "$target" = safetensors ]; then
+      sed -i -E 's/^.*"config": (\{.*\}), "loss".*/\1/' "$folder/corpus-$target"/seed-*
+    fi
     if [ "$target" = tokenizer ]; then
       sed -i -E 's/^\{"name": .*, "tokenizer": (.*), "cases": .*/\1/' "$folder/corpus-tokenizer"/seed-*
       # Small vocabularies alone: what a target is given has a limit.

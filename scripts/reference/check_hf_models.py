@@ -7,8 +7,8 @@ usage: check_hf_models.py golden          writes tests/golden/hf_models.jsonl
 
 The golden file holds a line for each case: config.json, the loss of two rows of made ids, the logits
 behind the last id of each, and the norm of each gradient. The comparison takes all logits of
-10,000 positions, all gradients, the loss of `levanter eval`, and the folder that `levanter export`
-writes, loaded by Transformers.
+10,080 positions and all gradients, and the folders that `levanter export` writes of each folder, in
+f32 and in bf16: their tensors' bytes, and their logits when Transformers loads them.
 needs torch, transformers, safetensors and numpy
 """
 import json
@@ -155,6 +155,109 @@ def golden():
                                   "logits": last, "gradients": gradients}) + "\n")
 
 
+ROWS = 210
+MOST = dict(logits=1e-4, gradient=1e-5)
+MARKS = ["<!-- the table of scripts/reference/check_hf_models.py -->", "<!-- its end -->"]
+
+
+def write_reference(folder, family, options):
+    """A case's folder, and what Transformers gives for it."""
+    model = made_model(family, options, folder)
+    ids = scramble("ids", np.arange(ROWS * (LENGTH + 1))) % 64
+    logits, loss = loss_of(model, *rows_of(ids, ROWS))
+    loss.backward()
+    tensors = {key: g.contiguous() for key, g in saved_gradients(model).items()}
+    tensors["logits"] = logits.detach().contiguous()
+    tensors["ids"] = torch.tensor(ids.astype(np.int64)).reshape(ROWS, LENGTH + 1)
+    save_file(tensors, os.path.join(folder, "reference.safetensors"))
+
+
+def copy_in_bf16(folder, copy):
+    os.makedirs(copy)
+    config = json.load(open(os.path.join(folder, "config.json")))
+    config["dtype"] = "bfloat16"
+    json.dump(config, open(os.path.join(copy, "config.json"), "w"))
+    tensors = load_file(os.path.join(folder, "model.safetensors"))
+    save_file({name: t.bfloat16() for name, t in tensors.items()},
+              os.path.join(copy, "model.safetensors"), metadata={"format": "pt"})
+
+
+def raw_tensors(folder):
+    """Type, shape and bytes of each tensor."""
+    with open(os.path.join(folder, "model.safetensors"), "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        data = file.read()
+    header.pop("__metadata__", None)
+    return {name: (t["dtype"], t["shape"], data[slice(*t["data_offsets"])])
+            for name, t in header.items()}
+
+
+def all_logits(family, folder):
+    kind = getattr(hf, family + ("LMHeadModel" if family == "GPT2" else "ForCausalLM"))
+    model, info = kind.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32,
+                                       output_loading_info=True)
+    assert not any(info.values()), info
+    ids = scramble("ids", np.arange(ROWS * (LENGTH + 1))) % 64
+    with torch.no_grad():
+        return model.double().eval()(rows_of(ids, ROWS)[0]).logits
+
+
+def check_export(levanter, family, folder, out):
+    """The error of the exported folder's logits, and whether the tensors are the same bytes."""
+    subprocess.run([levanter, "export", "--checkpoint", folder, "--out", out], check=True,
+                   capture_output=True)
+    error = (all_logits(family, out) - all_logits(family, folder)).abs().max().item()
+    return error, raw_tensors(out) == raw_tensors(folder)
+
+
+def write_table(rows):
+    path = os.path.join(ROOT, "docs", "models.md")
+    text = open(path).read()
+    head, rest = text.split(MARKS[0])
+    tail = rest.split(MARKS[1])[1]
+    lines = ["| case | largest error of a logit | other best token, of positions | worst gradient | "
+             "logits of the export | same bytes |", "|---|---|---|---|---|---|", *rows]
+    open(path, "w").write(head + MARKS[0] + "\n\n" + "\n".join(lines) + "\n\n" + MARKS[1] + tail)
+
+
+def compare(levanter, tests):
+    with tempfile.TemporaryDirectory() as root:
+        made = os.path.join(root, "models")
+        for name, family, options in CASES:
+            write_reference(os.path.join(made, name), family, options)
+        run = subprocess.run([tests, "[.hf_models]"], env={**os.environ, "LEVANTER_HF_MODELS": made},
+                             capture_output=True, text=True)
+        found = {}
+        for line in run.stdout.splitlines():
+            if line.startswith("{"):
+                found[json.loads(line)["case"]] = json.loads(line)
+        if run.returncode != 0:
+            sys.exit(run.stdout[-2000:] + run.stderr[-2000:])
+        rows, wrong = [], []
+        for name, family, _ in CASES:
+            folder, half = os.path.join(made, name), os.path.join(root, "bf16", name)
+            copy_in_bf16(folder, half)
+            exports = [check_export(levanter, family, f, os.path.join(root, "out", kind, name))
+                       for kind, f in (("f32", folder), ("bf16", half))]
+            error, same = max(e for e, _ in exports), all(s for _, s in exports)
+            c = found[name]
+            rows.append(f"| `{name}` | {c['logit_error']:.1e} | {c['argmax_mismatches']} of "
+                        f"{c['positions']:,} | {c['gradient_error']:.1e} | {error:.1g} | "
+                        f"{'yes' if same else 'no'} |")
+            print(rows[-1], flush=True)
+            if (c["logit_error"] > MOST["logits"] or c["gradient_error"] > MOST["gradient"] or
+                    c["argmax_mismatches"] or error or not same):
+                wrong.append(name)
+        write_table(rows)
+        print(f"{len(rows)} cases, wrong: {wrong or 'none'}")
+        return 1 if wrong else 0
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
-    golden()
+    if sys.argv[1:] == ["golden"]:
+        golden()
+    elif len(sys.argv) == 3:
+        sys.exit(compare(*map(os.path.abspath, sys.argv[1:])))
+    else:
+        sys.exit(__doc__)

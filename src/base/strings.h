@@ -60,4 +60,8 @@ std::string nearest(std::string_view name, std::span<const std::string> candidat
 /// Text in double quotes with control characters, quotes and backslashes escaped as in JSON.
 std::string quote(std::string_view text);
 
+/// How deep brackets nest in a JSON text: what has to be bounded before it is read, for those who
+/// print or copy what they read call themselves once a level.
+int json_depth(std::string_view json);
+
 }  // namespace levanter

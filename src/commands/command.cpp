@@ -63,11 +63,14 @@ int64_t parse_bytes(std::string_view text, std::string_view option) {
   const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
   constexpr std::string_view kUnits = "KMGT";
   const size_t power = unit.empty() ? 0 : kUnits.find(unit[0]) + 1;
-  const bool unit_known = unit.empty() || (unit.size() == 1 && power > 0);
-  if (problem != std::errc() || !unit_known || value < 0 || value > (INT64_MAX >> (10 * power)))
+  const bool decimal = unit.size() == 2 && unit[1] == 'B';
+  const bool unit_known = unit.empty() || ((unit.size() == 1 || decimal) && power > 0);
+  int64_t scale = 1;
+  for (size_t i = 0; unit_known && i < power; ++i) scale *= decimal ? 1000 : 1024;
+  if (problem != std::errc() || !unit_known || value < 0 || value > INT64_MAX / scale)
     throw Error(ErrorKind::kConfig, cat("--", option, " = ", quote(text), " is no number of bytes"))
-        .allowed("a whole number, or one with K, M, G or T after it");
-  return value << (10 * power);
+        .allowed("a whole number, or one with K, M, G, T (of 1024) or KB, MB, GB, TB (of 1000)");
+  return value * scale;
 }
 
 }  // namespace levanter::commands

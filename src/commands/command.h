@@ -56,7 +56,8 @@ std::span<const CommandEntry* const> entries();
 
 /// Writes all of `text` to stdout; Error kIo when nobody reads it.
 void print(std::string_view text);
-/// Bytes with a unit: "17", "512M", "24G" (units of 1024). Error kConfig for another form.
+/// Bytes with a unit: "17", "512M", "24G" (units of 1024), "5GB" (of 1000). Error kConfig for
+/// another form.
 int64_t parse_bytes(std::string_view text, std::string_view option);
 
 }  // namespace levanter::commands

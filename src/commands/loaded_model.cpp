@@ -28,14 +28,6 @@ namespace {
       .hint(cat("the checkpoint is of another model: ", list));
 }
 
-/// A Hugging Face folder as a config; its sizes are all that it says.
-TrainConfig hf_config(const std::string& folder, std::span<const std::string> overrides) {
-  const std::string path = quote(absolute_path(folder));
-  return parse_train_config(cat("model = { type = \"from_hf\", path = ", path, " }\n",
-                                "data = { tokenizer = { type = \"hf\", path = ", path, " } }\n"),
-                            folder, overrides);
-}
-
 void make_model(LoadedModel& loaded) {
   loaded.backend = device::make_backend(
       loaded.config.trainer.device, static_cast<int>(loaded.config.trainer.threads.value_or(0)));
@@ -57,9 +49,11 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
                            std::span<const std::string> overrides) {
   LoadedModel loaded;
   loaded.folder = folder;
-  loaded.config = config_file.empty() ? hf_config(folder, overrides)
+  loaded.config = config_file.empty() ? train::hf_config(folder, overrides)
                                       : load_train_config(config_file, overrides);
   if (config_file.empty()) loaded.tokenizer = text::open_tokenizer(folder);
+  train::check_hf(folder, train::model_spec(loaded.config),
+                  train::vocab_size(loaded.config, loaded.tokenizer.get()));
   make_model(loaded);
   train::load_hf(folder, targets_of(loaded));
   return loaded;

@@ -12,6 +12,8 @@ namespace levanter::compat {
 
 using Json = nlohmann::ordered_json;
 
+constexpr int kMaxDepth = 64;
+
 struct HfConfig::Impl {
   std::string path;    // of the file
   std::string prefix;  // "rope_scaling." inside an object
@@ -63,9 +65,14 @@ HfConfig::HfConfig(std::string path) : impl_(std::make_unique<Impl>()) {
     throw Error(ErrorKind::kCheckpoint, "the folder holds no config.json")
         .at(parent_path(impl_->path))
         .hint("a Hugging Face folder has config.json and *.safetensors");
-  impl_->json = Json::parse(read_file(impl_->path), nullptr, false);
+  if (is_directory(impl_->path) || is_stream(impl_->path))
+    throw Error(ErrorKind::kCheckpoint, "the folder's config.json is no file").at(impl_->path);
+  const std::string text = read_file(impl_->path);
+  impl_->json = json_depth(text) > kMaxDepth ? Json() : Json::parse(text, nullptr, false);
   if (!impl_->json.is_object())
-    throw Error(ErrorKind::kCheckpoint, "the file is no JSON object").at(impl_->path);
+    throw Error(ErrorKind::kCheckpoint, "the file is no JSON object, or one that nests too deeply")
+        .at(impl_->path)
+        .hint("fetch the file again; python -m json.tool FILE shows where it breaks");
 }
 HfConfig::~HfConfig() = default;
 HfConfig::HfConfig(HfConfig&&) noexcept = default;

@@ -1,54 +1,77 @@
 // The weights of a model as Hugging Face keeps it.
 #include "compat/hf_folder.h"
 
-#include <map>
+#include <algorithm>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
-#include "compat/safetensors.h"
+#include "base/threads.h"
 
 namespace levanter::compat {
 
 using Json = nlohmann::json;
+using safetensors::Tensor;
 
 namespace {
 
 constexpr char kOneFile[] = "model.safetensors", kIndex[] = "model.safetensors.index.json";
+constexpr int64_t kPiece = int64_t{1} << 20;  // elements that a thread converts at a time
 
-/// The files that hold a folder's tensors.
-std::vector<std::string> weight_files(const std::string& folder) {
-  if (path_exists(join_path(folder, kOneFile))) return {kOneFile};
-  const std::string index = join_path(folder, kIndex);
-  if (!path_exists(index))
-    throw Error(ErrorKind::kCheckpoint, "the folder holds no weights")
-        .at(folder)
-        .allowed(cat(kOneFile, ", or ", kIndex, " and its files"));
-  const Json json = Json::parse(read_file(index), nullptr, false);
+/// The faults of a folder, told in one error, as many as anyone would read.
+struct Faults {
+  static constexpr int64_t kTold = 100;
+  std::string text;
+  int64_t count = 0;
+
+  bool enough() const { return count >= kTold; }
+  void add(const std::string& fault) {
+    if (count++ < kTold) text += cat(text.empty() ? "" : "; ", fault);
+  }
+  void finish(const char* what, const std::string& place, const char* hint) const {
+    if (count == 0) return;
+    const std::string more = count > kTold ? cat("; and ", count - kTold, " more") : "";
+    throw Error(ErrorKind::kCheckpoint, cat(what, ": ", text, more)).at(place).hint(hint);
+  }
+};
+
+/// Whether there is something of that name.
+/// error  where it is no file
+bool is_there(const std::string& path) {
+  if (!path_exists(path)) return false;
+  if (is_directory(path) || is_stream(path))
+    throw Error(ErrorKind::kCheckpoint, "the weights are no file")
+        .at(path)
+        .allowed("a safetensors file");
+  return true;
+}
+
+/// The file of each tensor, as the index says.
+std::map<std::string, std::string> read_index(const std::string& index) {
+  const std::string text = read_file(index);
+  const Json json = json_depth(text) > 8 ? Json() : Json::parse(text, nullptr, false);
   const auto map = json.is_object() ? json.find("weight_map") : json.end();
   if (!json.is_object() || map == json.end() || !map->is_object())
-    throw Error(ErrorKind::kCheckpoint, "the index has no \"weight_map\"").at(index);
-  std::set<std::string> files;
+    throw Error(ErrorKind::kCheckpoint, "the index has no \"weight_map\"")
+        .at(index)
+        .allowed("{\"weight_map\": {TENSOR: FILE, ...}}");
+  std::map<std::string, std::string> files;
   for (const auto& [name, file] : map->items()) {
     if (!file.is_string() || file.get<std::string>().find('/') != std::string::npos)
       throw Error(ErrorKind::kCheckpoint, cat("the file of ", quote(name), " is ", file.dump()))
           .at(index)
           .allowed("the name of a file in the same folder");
-    files.insert(file);
-    if (!path_exists(join_path(folder, file.get<std::string>())))
-      throw Error(ErrorKind::kCheckpoint, cat("there is no file ", file.dump()))
-          .at(index)
-          .hint("a shard is missing; fetch the folder again");
+    files[name] = file;
   }
-  return {files.begin(), files.end()};
+  return files;
 }
 
-/// Buffers that old versions of Transformers saved beside the parameters.
-bool is_buffer(std::string_view name) {
+/// What a folder may hold beside the parameters: buffers that old versions of Transformers saved,
+/// and a tied head, which is the embedding once more.
+bool is_extra(std::string_view name) {
   return name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") ||
-         name.ends_with(".rotary_emb.inv_freq");
+         name.ends_with(".rotary_emb.inv_freq") || name == "lm_head.weight";
 }
 
 std::string shape_text(const std::vector<int64_t>& shape) {
@@ -59,17 +82,51 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 }  // namespace
 
-void load_weights(const std::string& folder, std::span<const HfTarget> targets) {
-  std::vector<safetensors::File> files;
-  std::map<std::string, const safetensors::Tensor*> tensors;
-  for (const std::string& name : weight_files(folder)) files.emplace_back(join_path(folder, name));
-  for (const safetensors::File& file : files)
-    for (const safetensors::Tensor& tensor : file.tensors()) tensors[tensor.name] = &tensor;
-  std::string faults;
-  const auto fault = [&](const std::string& text) {
-    faults += cat(faults.empty() ? "" : "; ", text);
-  };
-  std::vector<const safetensors::Tensor*> found;
+HfWeights::HfWeights(std::string folder) : folder_(std::move(folder)) {
+  const std::string one = join_path(folder_, kOneFile), index = join_path(folder_, kIndex);
+  if (is_there(one)) {
+    files_.emplace_back(one);
+    for (const Tensor& tensor : files_[0].tensors()) tensors_[tensor.name] = &tensor;
+  } else if (is_there(index)) {
+    open_shards(index);
+  } else {
+    throw Error(ErrorKind::kCheckpoint, "the folder holds no weights")
+        .at(folder_)
+        .allowed(cat(kOneFile, ", or ", kIndex, " and its files"));
+  }
+}
+
+void HfWeights::open_shards(const std::string& index) {
+  Faults faults;
+  std::map<std::string, std::string> listed = read_index(index);
+  std::map<std::string, bool> shards;
+  for (const auto& [name, file] : listed) shards[file] = false;
+  for (auto& [name, there] : shards) {
+    there = is_there(join_path(folder_, name));
+    if (!there) faults.add(cat("there is no file ", quote(name)));
+    if (!there) continue;
+    files_.emplace_back(join_path(folder_, name));
+    for (const Tensor& tensor : files_.back().tensors()) {
+      const auto at = listed.find(tensor.name);
+      if (at != listed.end() && at->second == name) {
+        tensors_[tensor.name] = &tensor;
+        listed.erase(at);
+      } else if (!is_extra(tensor.name)) {
+        faults.add(
+            cat(name, " holds ", quote(tensor.name), ", which the index does not place there"));
+      }
+    }
+  }
+  for (const auto& [name, file] : listed)
+    if (shards[file]) faults.add(cat(file, " lacks ", quote(name)));
+  faults.finish("the index and its files differ", index,
+                "the files are of different models or incomplete; fetch the folder again");
+}
+
+std::vector<const Tensor*> HfWeights::match(std::span<const HfTarget> targets) const {
+  auto tensors = tensors_;
+  Faults faults;
+  std::vector<const Tensor*> found;
   std::vector<std::string> missing, left;
   for (const HfTarget& target : targets) {
     auto at = tensors.find(target.name);
@@ -80,23 +137,106 @@ void load_weights(const std::string& folder, std::span<const HfTarget> targets) 
       continue;
     }
     if (at->second->shape != target.shape)
-      fault(cat(quote(at->first), " is ", shape_text(at->second->shape), ", not ",
-                shape_text(target.shape)));
+      faults.add(cat(quote(at->first), " is ", shape_text(at->second->shape), ", not ",
+                     shape_text(target.shape)));
+    if (!is_float(at->second->element))
+      faults.add(cat(quote(at->first), " holds ", name_of(at->second->element),
+                     ", not F16, BF16, F32 or F64"));
     tensors.erase(at);
   }
   for (const auto& [name, tensor] : tensors) left.push_back(name);
   for (const std::string& name : missing) {
-    const std::string near = nearest(name, left);
-    fault(cat(quote(name), " is missing", near.empty() ? "" : cat(" (nearest: ", near, ")")));
+    const std::string near = faults.enough() ? "" : nearest(name, left);
+    faults.add(cat(quote(name), " is missing", near.empty() ? "" : cat(" (nearest: ", near, ")")));
   }
-  for (const auto& [name, tensor] : tensors)
-    // A tied head that is saved all the same is the embedding once more.
-    if (!is_buffer(name) && name != "lm_head.weight") fault(cat(quote(name), " is not wanted"));
-  if (!faults.empty())
-    throw Error(ErrorKind::kCheckpoint, cat("the weights do not fit the model: ", faults))
-        .at(folder);
+  for (const std::string& name : left)
+    if (!is_extra(name)) faults.add(cat(quote(name), " is not wanted"));
+  faults.finish("the weights do not fit the model", folder_,
+                "config.json and the weights are of different models, or files are missing");
+  return found;
+}
+
+void load_weights(const std::string& folder, std::span<const HfTarget> targets) {
+  const HfWeights weights(folder);
+  const std::vector<const Tensor*> found = weights.match(targets);
+  struct Piece {
+    size_t tensor;
+    int64_t first;
+  };
+  std::vector<Piece> pieces;
   for (size_t i = 0; i < targets.size(); ++i)
-    safetensors::to_f32(*found[i], {targets[i].data, static_cast<size_t>(found[i]->size())});
+    for (int64_t first = 0; first < found[i]->size(); first += kPiece) pieces.push_back({i, first});
+  const auto count = static_cast<int64_t>(pieces.size());
+  ThreadPool pool(static_cast<int>(std::clamp<int64_t>(count, 1, available_threads())));
+  pool.parallel_for(count, [&](int64_t index, int) {
+    const auto [i, first] = pieces[static_cast<size_t>(index)];
+    const int64_t elements = std::min(kPiece, found[i]->size() - first);
+    to_f32(*found[i], {targets[i].data + first, static_cast<size_t>(elements)}, first);
+  });
+}
+
+namespace {
+
+void write_tensor(AtomicFile& file, const HfTensor& tensor, std::vector<float>& room,
+                  std::vector<std::byte>& stored) {
+  std::span<const float> values = tensor.values(room);
+  while (!values.empty()) {
+    const auto piece = values.first(std::min(values.size(), static_cast<size_t>(kPiece)));
+    stored.resize(piece.size() * static_cast<size_t>(size_of(tensor.entry.element)));
+    if (!from_f32(piece, tensor.entry.element, stored))
+      throw Error(ErrorKind::kCheckpoint,
+                  cat("tensor ", quote(tensor.entry.name), " has numbers too large for ",
+                      name_of(tensor.entry.element)))
+          .hint("write bf16 or f32");
+    file.write(stored);
+    values = values.subspan(piece.size());
+  }
+}
+
+}  // namespace
+
+HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tensors,
+                       int64_t max_shard_bytes) {
+  HfWritten written;
+  std::vector<std::vector<size_t>> shards(1);
+  int64_t in_shard = 0;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    int64_t bytes = size_of(tensors[i].entry.element);
+    for (const int64_t size : tensors[i].entry.shape) bytes *= size;
+    if (in_shard > 0 && bytes > max_shard_bytes - in_shard) shards.emplace_back(), in_shard = 0;
+    shards.back().push_back(i);
+    in_shard += bytes;
+    written.bytes += bytes;
+  }
+  written.files = static_cast<int64_t>(shards.size());
+  const auto number = [](size_t n) {
+    const std::string digits = cat(n);
+    return std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits;
+  };
+  Json map = Json::object();
+  std::vector<float> room;
+  std::vector<std::byte> stored;
+  for (size_t s = 0; s < shards.size(); ++s) {
+    const std::string name = shards.size() == 1 ? kOneFile
+                                                : cat("model-", number(s + 1), "-of-",
+                                                      number(shards.size()), ".safetensors");
+    std::vector<safetensors::Entry> entries;
+    for (const size_t i : shards[s]) entries.push_back(tensors[i].entry);
+    const safetensors::Layout layout = safetensors::layout(entries);
+    AtomicFile file(join_path(folder, name));
+    file.write(layout.header);
+    for (const auto& slot : layout.slots) {
+      const HfTensor& tensor = tensors[shards[s][slot.entry]];
+      write_tensor(file, tensor, room, stored);
+      map[tensor.entry.name] = name;
+    }
+    file.commit();
+  }
+  if (shards.size() > 1)
+    write_file_atomic(
+        join_path(folder, kIndex),
+        Json({{"metadata", {{"total_size", written.bytes}}}, {"weight_map", map}}).dump(2) + "\n");
+  return written;
 }
 
 bool is_hf_folder(const std::string& folder) {

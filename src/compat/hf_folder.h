@@ -2,9 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "compat/safetensors.h"
 
 namespace levanter::compat {
 
@@ -15,12 +19,49 @@ struct HfTarget {
   float* data = nullptr;
 };
 
-/// Reads all of a folder's tensors (model.safetensors, or the shards of
-/// model.safetensors.index.json) into place, converted to f32. A name may lack its first part, as
-/// in folders of a bare "GPT2Model". Nothing is written unless all fit.
-/// error  kCheckpoint naming every tensor that is missing (with the nearest name) or has another
-///        shape, those that no target wants, a missing or damaged shard
+/// All of a folder's tensors, mapped: model.safetensors, or the shards of
+/// model.safetensors.index.json.
+class HfWeights final {
+ public:
+  /// error  kCheckpoint naming a missing or damaged shard, or all in which the index and its shards
+  ///        differ
+  explicit HfWeights(std::string folder);
+
+  /// The tensor of each target. A name may lack its first part, as in folders of a bare
+  /// "GPT2Model".
+  /// error  kCheckpoint naming every tensor that is missing (with the nearest name), has another
+  ///        shape or no floating elements, and those that no target wants
+  std::vector<const safetensors::Tensor*> match(std::span<const HfTarget> targets) const;
+
+ private:
+  void open_shards(const std::string& index);
+
+  std::string folder_;
+  std::vector<safetensors::File> files_;
+  std::map<std::string, const safetensors::Tensor*> tensors_;
+};
+
+/// Reads all of a folder's tensors into place, converted to f32, on all threads. Nothing is written
+/// unless all fit; errors as HfWeights.
 void load_weights(const std::string& folder, std::span<const HfTarget> targets);
+
+/// A tensor to be written.
+struct HfTensor {
+  safetensors::Entry entry;  ///< of f32, bf16 or f16
+  /// Its elements, in memory of their owner or put into `room`.
+  std::function<std::span<const float>(std::vector<float>& room)> values;
+};
+
+/// Bytes and files that were written.
+struct HfWritten {
+  int64_t bytes = 0, files = 0;
+};
+
+/// Writes model.safetensors, or where that would be longer than `max_shard_bytes` shards of at most
+/// that (or one tensor) and their index.
+/// error  kCheckpoint for a number that its element type cannot hold; errors as AtomicFile
+HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tensors,
+                       int64_t max_shard_bytes);
 
 /// Whether the folder holds a config.json.
 bool is_hf_folder(const std::string& folder);

@@ -23,6 +23,7 @@ using nlohmann::json;
 
 constexpr int64_t kMaxHeaderBytes = 100'000'000;
 constexpr int64_t kLengthBytes = 8;
+constexpr int kMaxDepth = 8;
 constexpr std::array<std::string_view, 8> kNames = {"U8",  "F16", "BF16", "I32",
                                                     "U32", "F32", "F64",  "I64"};
 constexpr std::array<int64_t, 8> kSizes = {1, 2, 2, 4, 4, 4, 8, 8};
@@ -43,6 +44,7 @@ int64_t product(std::span<const int64_t> shape) {
 
 /// The header's JSON; names said twice on the upper level are refused, which a plain parse is not.
 json parse_header(const std::string& path, std::string_view text) {
+  if (json_depth(text) > kMaxDepth) damaged(path, "its header is nested too deeply");
   std::set<std::string> seen;
   std::string twice;
   const auto watch = [&](int depth, json::parse_event_t event, json& value) {
@@ -118,17 +120,41 @@ void check_tiling(const std::string& path, std::span<const Tensor> tensors,
     damaged(path, cat(data.data() + data.size() - at, " bytes after the last tensor"));
 }
 
+// The conversions choose by masks, so that compilers make vector loops of them.
+
 float f16_to_f32(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
-  const uint32_t exponent = half >> 10 & 31;
-  uint32_t mantissa = half & 1023;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000 | mantissa << 13);
-  if (exponent > 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
-  const float tiny = static_cast<float>(mantissa) * 0x1p-24f;  // subnormal or zero, exact
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(tiny) | sign);
+  const uint32_t x = static_cast<uint32_t>(half & 0x7fff) << 13;
+  // Subnormals and zero stand behind the point of 2^-14, which is taken off again, exactly.
+  const float tiny = std::bit_cast<float>(x + 0x38800000) - 0x1p-14f;
+  const uint32_t is_tiny = -static_cast<uint32_t>(x < 0x00800000);
+  const uint32_t is_infinite = -static_cast<uint32_t>(x >= 0x0f800000);
+  const uint32_t normal = x + 0x38000000 + (is_infinite & 0x38000000);
+  return std::bit_cast<float>(sign | (is_tiny & std::bit_cast<uint32_t>(tiny)) |
+                              (~is_tiny & normal));
 }
 
 float bf16_to_f32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+
+// To nearest, ties to even; a NaN keeps what of its payload there is room for, and stays one.
+
+uint16_t f32_to_bf16(float value) {
+  const auto x = std::bit_cast<uint32_t>(value);
+  const uint32_t nan = x >> 16 | ((x & 0x7f0000) == 0 ? 0x40 : 0);
+  const uint32_t rounded = (x + 0x7fff + (x >> 16 & 1)) >> 16;
+  return static_cast<uint16_t>((x & 0x7fffffff) > 0x7f800000 ? nan : rounded);
+}
+
+uint16_t f32_to_f16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const uint32_t x = bits & 0x7fffffff;
+  const uint32_t nan = 0x7c00 | (x >> 13 & 0x3ff) | ((x & 0x7fe000) == 0 ? 0x200 : 0);
+  const uint32_t normal = (x - 0x38000000 + 0xfff + (x >> 13 & 1)) >> 13;
+  // A sum with 1/2 rounds to multiples of 2^-24, the step of subnormals.
+  const uint32_t tiny = std::bit_cast<uint32_t>(std::bit_cast<float>(x) + 0.5f) - 0x3f000000;
+  const uint32_t finite = x < 0x38800000 ? tiny : std::min<uint32_t>(normal, 0x7c00);
+  return static_cast<uint16_t>((bits >> 16 & 0x8000) | (x > 0x7f800000 ? nan : finite));
+}
 
 template <class Stored, class Convert>
 void convert(std::span<const std::byte> data, std::span<float> out, Convert to_float) {
@@ -136,6 +162,14 @@ void convert(std::span<const std::byte> data, std::span<float> out, Convert to_f
     Stored value;
     std::memcpy(&value, data.data() + i * sizeof value, sizeof value);
     out[i] = to_float(value);
+  }
+}
+
+template <class Convert>
+void narrow(std::span<const float> values, std::byte* out, Convert to_half) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint16_t half = to_half(values[i]);
+    std::memcpy(out + i * sizeof half, &half, sizeof half);
   }
 }
 
@@ -246,25 +280,55 @@ const Tensor* File::find(std::string_view name) const {
   return at != tensors_.end() && at->name == name ? &*at : nullptr;
 }
 
-void to_f32(const Tensor& tensor, std::span<float> out) {
-  LEV_CHECK(static_cast<int64_t>(out.size()) == tensor.size(),
+bool is_float(Element element) {
+  return element == Element::f16 || element == Element::bf16 || element == Element::f32 ||
+         element == Element::f64;
+}
+
+void to_f32(const Tensor& tensor, std::span<float> out, int64_t first) {
+  LEV_CHECK(first >= 0 && first + static_cast<int64_t>(out.size()) <= tensor.size(),
             cat("tensor ", tensor.name, " is read into another size"));
+  const auto data = tensor.data.subspan(static_cast<size_t>(first * size_of(tensor.element)));
   switch (tensor.element) {
     case Element::f32:
-      if (!out.empty()) std::memcpy(out.data(), tensor.data.data(), tensor.data.size());
+      if (!out.empty()) std::memcpy(out.data(), data.data(), out.size_bytes());
       return;
     case Element::f64:
-      return convert<double>(tensor.data, out, [](double x) { return static_cast<float>(x); });
+      return convert<double>(data, out, [](double x) { return static_cast<float>(x); });
     case Element::f16:
-      return convert<uint16_t>(tensor.data, out, f16_to_f32);
+      return convert<uint16_t>(data, out, f16_to_f32);
     case Element::bf16:
-      return convert<uint16_t>(tensor.data, out, bf16_to_f32);
+      return convert<uint16_t>(data, out, bf16_to_f32);
     default:
       throw Error(ErrorKind::kCheckpoint,
                   cat("tensor ", quote(tensor.name), " holds ", name_of(tensor.element),
                       ", not numbers with a point"))
           .allowed("F16, BF16, F32, F64");
   }
+}
+
+bool from_f32(std::span<const float> values, Element element, std::span<std::byte> out) {
+  LEV_CHECK(
+      static_cast<int64_t>(out.size()) == static_cast<int64_t>(values.size()) * size_of(element),
+      "numbers are stored in a place of another size");
+  // The least magnitude that rounds to infinity.
+  uint32_t limit = 0x7f800000;
+  if (element == Element::f16) {
+    limit = 0x477ff000;
+    narrow(values, out.data(), f32_to_f16);
+  } else if (element == Element::bf16) {
+    limit = 0x7f7f8000;
+    narrow(values, out.data(), f32_to_bf16);
+  } else {
+    LEV_CHECK(element == Element::f32, cat("numbers are not stored as ", name_of(element)));
+    if (!values.empty()) std::memcpy(out.data(), values.data(), out.size());
+  }
+  uint32_t lost = 0;
+  for (const float value : values) {
+    const uint32_t x = std::bit_cast<uint32_t>(value) & 0x7fffffff;
+    lost |= static_cast<uint32_t>(x >= limit) & static_cast<uint32_t>(x < 0x7f800000);
+  }
+  return lost == 0;
 }
 
 }  // namespace levanter::safetensors

@@ -90,8 +90,16 @@ class File final {
   std::vector<std::pair<std::string, std::string>> metadata_;
 };
 
-/// Copies a tensor of floating elements (f16, bf16, f32, f64) to f32, rounding f64 to nearest even.
-/// An Error of kind kCheckpoint for an element that is no float; LEV_CHECK on the size.
-void to_f32(const Tensor& tensor, std::span<float> out);
+bool is_float(Element element);
+
+/// Copies elements of a floating tensor (f16, bf16, f32, f64), from the `first` on, to f32,
+/// rounding f64 to nearest even. An Error of kind kCheckpoint for an element that is no float;
+/// LEV_CHECK on the size.
+void to_f32(const Tensor& tensor, std::span<float> out, int64_t first = 0);
+
+/// Stores numbers as f32, bf16 or f16, rounding to nearest even; what to_f32 made of a half comes
+/// back as the same bits, NaNs included.
+/// returns false where a finite number became infinite
+bool from_f32(std::span<const float> values, Element element, std::span<std::byte> out);
 
 }  // namespace levanter::safetensors

@@ -68,6 +68,11 @@ HfModel read_hf_model(const std::string& folder) {
                "problem_type",
                "task_specific_params",
                "model_name"});
+    // What a family says layer by layer takes as long as there are layers.
+    for (const char* key : {"num_hidden_layers", "n_layer"})
+      if (std::optional<int64_t> layers; hf.has(key))
+        if (hf(key, layers); layers && (*layers < 1 || *layers > 10000))
+          hf.refuse(key, "from 1 to 10000");
     HfModel model{family, {}};
     model.config.reset(dynamic_cast<ModelConfig*>(family->make_config().release()));
     model.config->hf_keys(hf);
@@ -76,6 +81,19 @@ HfModel read_hf_model(const std::string& folder) {
     return model;
   }
   hf.refuse("model_type", known);
+}
+
+std::string hf_config_text(const HfModel& model, const compat::HfTokenIds& ids, std::string dtype) {
+  compat::HfConfig hf;
+  std::vector<std::string> architectures = {model.family->hf_architecture};
+  std::string type = model.family->hf_type;
+  hf("architectures", architectures);
+  hf("model_type", type);
+  hf("vocab_size", model.config->vocab_size.value());
+  model.config->hf_keys(hf);
+  write_token_ids(hf, ids);
+  hf("torch_dtype", dtype);
+  return hf.text();
 }
 
 }  // namespace levanter::models

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "compat/hf_tokenizer.h"
 #include "models/model_config.h"
 #include "nn/scope.h"
 #include "ops/function.h"
@@ -86,6 +87,10 @@ struct HfModel {
 };
 /// error  kCheckpoint naming the family or setting that is not known here
 HfModel read_hf_model(const std::string& folder);
+
+/// The text of the config.json of a model, its vocab_size known; read_hf_model reads it back.
+///   dtype  of most tensors: "float32", "bfloat16", "float16"
+std::string hf_config_text(const HfModel& model, const compat::HfTokenIds& ids, std::string dtype);
 
 /// The family called `name`, which a loaded config always names rightly.
 const ModelEntry& entry(std::string_view name);

@@ -32,6 +32,9 @@ class HfTokenizer final : public Tokenizer {
   int64_t vocab_size() const override { return static_cast<int64_t>(roles_.size()); }
   std::optional<int32_t> bos_id() const override { return source_.bos_id; }
   std::optional<int32_t> eos_id() const override { return source_.eos_id; }
+  std::vector<int32_t> end_ids() const override {
+    return source_.end_ids.empty() ? Tokenizer::end_ids() : source_.end_ids;
+  }
   std::vector<int32_t> add_special(std::vector<int32_t> ids) const override {
     return post_processor_.apply(std::move(ids));
   }
@@ -43,6 +46,7 @@ class HfTokenizer final : public Tokenizer {
   std::string identity() const override {
     Source source = source_;
     source.chat_template.clear();
+    source.end_ids.clear();
     return write_source(source);
   }
 

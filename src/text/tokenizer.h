@@ -67,6 +67,11 @@ class Tokenizer {
   /// The ids that begin and end a document, where there are any.
   virtual std::optional<int32_t> bos_id() const { return std::nullopt; }
   virtual std::optional<int32_t> eos_id() const { return std::nullopt; }
+  /// The ids after which a model's own text ends: EOS, or what its Hugging Face folder lists, such
+  /// as the end of a turn beside it.
+  virtual std::vector<int32_t> end_ids() const {
+    return eos_id() ? std::vector<int32_t>{*eos_id()} : std::vector<int32_t>{};
+  }
   /// The ids of a whole text with what the tokenizer itself puts around it, such as BOS.
   virtual std::vector<int32_t> add_special(std::vector<int32_t> ids) const { return ids; }
   /// The template that writes chats as this tokenizer's model knows them, where there is one.
@@ -74,7 +79,8 @@ class Tokenizer {
   /// JSON text from which load_tokenizer makes an equal tokenizer; equal tokenizers give equal
   /// texts.
   virtual std::string serialise() const = 0;
-  /// All that decides ids, as a text: what serialise gives, without the template of chats.
+  /// All that decides ids, as a text: what serialise gives, without the template of chats
+  /// and the ids that end a text.
   virtual std::string identity() const { return serialise(); }
 };
 

@@ -146,7 +146,9 @@ std::string checkpoints_below(const std::string& path) {
 
 [[noreturn]] void none_found(const std::string& path) {
   throw Error(ErrorKind::kCheckpoint, cat("no checkpoint in ", path))
-      .allowed("a folder step-N with a manifest.json, or the run folder that holds checkpoints/")
+      .allowed(
+          "a folder step-N with a manifest.json, or the run folder that holds checkpoints/; "
+          "some commands take a Hugging Face folder with its config.json")
       .hint(is_directory(path) ? "a run saves its first checkpoint after checkpointer.save_interval"
             : path_exists(path) ? "that is a file"
                                 : "there is no such folder");

@@ -3,10 +3,10 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/strings.h"
 #include "compat/hf_folder.h"
 #include "config/print.h"
 #include "models/model.h"
-#include "train/train_config.h"
 
 namespace levanter::train {
 namespace {
@@ -51,6 +51,20 @@ void take_hf_model(config::Value& root) {
   });
   config::merge(shape, std::move(model->value));
   model->value = std::move(shape);
+}
+
+TrainConfig hf_config(const std::string& folder, std::span<const std::string> overrides) {
+  const std::string path = quote(absolute_path(folder));
+  return parse_train_config(cat("model = { type = \"from_hf\", path = ", path, " }\n",
+                                "data = { tokenizer = { type = \"hf\", path = ", path, " } }\n"),
+                            folder, overrides);
+}
+
+void check_hf(const std::string& folder, const infer::ModelSpec& model, int64_t vocab_size) {
+  std::vector<compat::HfTarget> wanted;
+  for (const nn::Param& param : infer::trace_params(model, {.vocab_size = vocab_size}))
+    wanted.push_back({param.path, param.shape});
+  compat::HfWeights(folder).match(wanted);
 }
 
 void load_hf(const std::string& folder, std::span<const TensorTarget> targets) {

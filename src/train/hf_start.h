@@ -5,7 +5,9 @@
 #include <string>
 
 #include "config/value.h"
+#include "infer/trace.h"
 #include "train/checkpoint_load.h"
+#include "train/train_config.h"
 
 namespace levanter::train {
 
@@ -13,6 +15,13 @@ namespace levanter::train {
 /// sizes in its place; further keys of [model] lie over these.
 /// error  kConfig without a path; kCheckpoint as models::read_hf_model
 void take_hf_model(config::Value& root);
+
+/// A Hugging Face folder as a config of its model and tokenizer.
+TrainConfig hf_config(const std::string& folder, std::span<const std::string> overrides = {});
+
+/// Whether the folder holds this model's parameters, before memory is taken for them; errors as
+/// compat::HfWeights.
+void check_hf(const std::string& folder, const infer::ModelSpec& model, int64_t vocab_size);
 
 /// Fills f32 targets from a Hugging Face folder; errors as compat::load_weights.
 void load_hf(const std::string& folder, std::span<const TensorTarget> targets);

@@ -5,8 +5,10 @@
 
 #include "base/hash.h"
 #include "base/strings.h"
+#include "train/checkpoint_folder.h"
 #include "train/checkpoint_policy.h"
 #include "train/evaluate.h"
+#include "train/hf_export.h"
 #include "train/peak.h"
 #include "train/setup.h"
 
@@ -155,6 +157,28 @@ class CheckpointHook final : public Hook {
   std::chrono::steady_clock::time_point last_save_;
 };
 
+class HfSaveHook final : public Hook {
+ public:
+  explicit HfSaveHook(const HookContext& c)
+      : c_(c),
+        source_(hf_source(print_config(c.config), c.data.tokenizer(), c.engine.model_tensors())) {
+    if (c.config.hf_save_dtype) options_.dtype = hf_dtype(*c.config.hf_save_dtype);
+    options_.overwrite = true;  // of what a killed run has written
+  }
+
+  void after_step(const StepInfo& info) override {
+    if (!info.last && info.step % c_.config.hf_save_steps != 0) return;
+    const std::string folder = step_folder(c_.config.hf_save_path->resolved, info.step);
+    export_hf(source_, folder, options_);
+    c_.tracker.message(cat("wrote ", folder));
+  }
+
+ private:
+  HookContext c_;
+  HfSource source_;
+  HfOptions options_;
+};
+
 }  // namespace
 
 Metrics evaluate_now(const HookContext& c) {
@@ -176,6 +200,9 @@ std::unique_ptr<Hook> make_evaluation_hook(const HookContext& context) {
 std::unique_ptr<Hook> make_checkpoint_hook(const HookContext& context,
                                            std::function<bool()> stopping) {
   return std::make_unique<CheckpointHook>(context, std::move(stopping));
+}
+std::unique_ptr<Hook> make_hf_save_hook(const HookContext& context) {
+  return std::make_unique<HfSaveHook>(context);
 }
 
 }  // namespace levanter::train

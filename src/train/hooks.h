@@ -56,5 +56,7 @@ std::unique_ptr<Hook> make_evaluation_hook(const HookContext& context);
 /// Checkpoints as trainer.checkpointer says, after the last step, and when `stopping` says so.
 std::unique_ptr<Hook> make_checkpoint_hook(const HookContext& context,
                                            std::function<bool()> stopping);
+/// Hugging Face folders every hf_save_steps steps and after the last.
+std::unique_ptr<Hook> make_hf_save_hook(const HookContext& context);
 
 }  // namespace levanter::train

@@ -310,6 +310,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   hooks.push_back(make_evaluation_hook(hooks_context));
   hooks.push_back(
       make_checkpoint_hook(hooks_context, [&run] { return run.stop_after != INT64_MAX; }));
+  if (run.config.hf_save_path) hooks.push_back(make_hf_save_hook(hooks_context));
   try {
     done = rank.run(hooks);
     hooks.clear();
@@ -402,6 +403,7 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
     run.data = load_data(config, nullptr, options.cache_report);
   }
   run.vocab = vocab_size(config, run.data->tokenizer().get());
+  if (!run.hf_folder.empty()) check_hf(run.hf_folder, model_spec(config), run.vocab);
   folder.write_config(print_config(config));
   stop_signal = 0;
   std::signal(SIGINT, note_signal);

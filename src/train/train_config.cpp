@@ -102,6 +102,9 @@ void check_batch(const TrainConfig& config, config::Problems& p) {
 
 void TrainConfig::validate(config::Problems& p) const {
   check_batch(*this, p);
+  if (!hf_save_path && hf_save_dtype)
+    p.add("hf_save_dtype", "hf_save_dtype is not read without hf_save_path", {"hf_save_path"})
+        .hint("write hf_save_path = \"DIR\", or remove the key");
   const auto needed = data.tokenizer->vocab_size();
   if (!data.components.empty() && needed && model->vocab_size && *model->vocab_size < *needed)
     p.add("model.vocab_size",

@@ -84,6 +84,9 @@ struct TrainConfig {
   config::Choice<OptimizerConfig> optimizer;
   TrainerConfig trainer;
   StartFrom start_from;
+  std::optional<config::Path> hf_save_path;  ///< absent: no Hugging Face folders are written
+  int64_t hf_save_steps = 10000;
+  std::optional<std::string> hf_save_dtype;  ///< f32, bf16, f16
 
   void fields(config::Fields& f);
   void validate(config::Problems& p) const;

@@ -280,15 +280,22 @@ void TrainConfig::fields(config::Fields& f) {
   f("trainer", trainer, "the run: its length, batches, devices and records");
   f("start_from", start_from, "what a run begins with when it has no checkpoint of its own")
       .may_change();
+  f("hf_save_path", hf_save_path,
+    "the folder in which the model is kept as Hugging Face folders step-N; by default none are "
+    "written")
+      .may_change();
+  f("hf_save_steps", hf_save_steps, "steps between two of them; the last step's is always written")
+      .at_least(1)
+      .unit("steps")
+      .may_change();
+  f("hf_save_dtype", hf_save_dtype, "what numbers are rounded to there; by default f32")
+      .one_of({"f32", "bf16", "f16"})
+      .may_change();
   f.dropped("initialize_from_hf", "write start_from = { kind = \"hf\", path = ... }");
   f.dropped("use_hf_model_config", "write model = { type = \"from_hf\", path = ... }");
   f.dropped("initialize_from_checkpoint_path",
             "write start_from = { kind = \"checkpoint\", path = ..., what = \"model\" }");
   f.dropped("z_loss_weight", "remove it: the loss is the cross-entropy alone");
-  f.dropped("hf_save_path", "remove it: a checkpoint's model.safetensors has Hugging Face's names");
-  f.dropped("hf_save_steps",
-            "remove it: a checkpoint's model.safetensors has Hugging Face's names");
-  f.dropped("hf_save_dtype", "remove it: a checkpoint's model.safetensors is f32");
   f.dropped("hf_upload", "remove it: nothing is sent over a network");
   f.dropped("data_seed", "write trainer.seed");
   f.dropped("epoch", "write trainer.num_train_steps");

@@ -83,14 +83,16 @@ TEST_CASE("numbers of options are whole, of this form and within their bounds", 
   }
 }
 
-TEST_CASE("bytes are whole numbers with a unit of 1024 or none", "[commands]") {
+TEST_CASE("bytes are whole numbers with a unit of 1024, of 1000 or none", "[commands]") {
   CHECK(parse_bytes("17", "memory") == 17);
   CHECK(parse_bytes("3K", "memory") == 3 << 10);
   CHECK(parse_bytes("512M", "memory") == int64_t{512} << 20);
   CHECK(parse_bytes("24G", "memory") == int64_t{24} << 30);
   CHECK(parse_bytes("8388607T", "memory") == int64_t{8388607} << 40);
-  for (const char* bad : {"", "G", "1.5G", "-1", "3X", "3GB", "99999999999999999999", "8388608T",
-                          "18014398509481985K"}) {
+  CHECK(parse_bytes("5GB", "memory") == 5'000'000'000);
+  CHECK(parse_bytes("9223372TB", "memory") == 9223372'000'000'000'000);
+  for (const char* bad : {"", "G", "1.5G", "-1", "3X", "3B", "3Gb", "3GBB", "9223373TB",
+                          "99999999999999999999", "8388608T", "18014398509481985K"}) {
     INFO(bad);
     CHECK_FALSE(failure_of(ErrorKind::kConfig, [&] { parse_bytes(bad, "memory"); }).empty());
   }

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/files.h"
+#include "base/strings.h"
 #include "support/fault.h"
 #include "support/temporary_folder.h"
 
@@ -98,6 +99,11 @@ TEST_CASE("settings that are unknown or of another kind are refused", "[compat]"
   CHECK_THAT(fault(path, [&](auto& hf) { hf.object("act", [](auto&) {}); }),
              Contains("is no object"));
   CHECK_THAT(fault(folder / "other.json", [](auto&) {}), Contains("no config.json"));
+  write_file_atomic(path,
+                    cat("{\"a\": ", std::string(1 << 20, '['), std::string(1 << 20, ']'), "}"));
+  CHECK_THAT(fault(path, [](auto&) {}), Contains("nests too deeply"));
+  make_directories(folder / "sub/config.json");
+  CHECK_THAT(fault(folder / "sub/config.json", [](auto&) {}), Contains("is no file"));
   write_file_atomic(path, "[1");
   CHECK_THAT(fault(path, [](auto&) {}), Contains("no JSON object"));
 }

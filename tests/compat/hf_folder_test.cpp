@@ -3,9 +3,14 @@
 
 #include <catch2/catch.hpp>
 
+#include <chrono>
+#include <cstdio>
+
 #include "base/files.h"
 #include "base/strings.h"
+#include "base/threads.h"
 #include "compat/safetensors.h"
+#include "device/host_buffer.h"
 #include "support/fault.h"
 #include "support/temporary_folder.h"
 
@@ -39,6 +44,12 @@ struct Folder {
     return failure_of(ErrorKind::kCheckpoint, [&] { load(); });
   }
 };
+
+double seconds_of(auto&& call) {
+  const auto start = std::chrono::steady_clock::now();
+  call();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 }  // namespace
 
@@ -86,5 +97,71 @@ TEST_CASE("an index that names no file of the folder is refused", "[compat]") {
     write_file_atomic(index, text);
     INFO(text);
     CHECK_THAT(f.fault(), Contains("index.json"));
+  }
+}
+
+TEST_CASE("an index and shards that do not agree are refused, every difference named", "[compat]") {
+  Folder f;
+  write_tensors(f.folder / "1.safetensors", {"model.a", "more"}, 1);
+  write_tensors(f.folder / "2.safetensors", {"model.a"}, 3);
+  write_file_atomic(f.folder / "model.safetensors.index.json",
+                    R"({"weight_map": {"model.a": "1.safetensors", "model.b": "2.safetensors",
+                                       "c": "3.safetensors"}})");
+  CHECK_THAT(f.fault(),
+             Contains("1.safetensors holds \"more\", which the index does not place there") &&
+                 Contains("2.safetensors holds \"model.a\"") &&
+                 Contains("2.safetensors lacks \"model.b\"") &&
+                 Contains("there is no file \"3.safetensors\""));
+  make_directories(f.folder / "model.safetensors");
+  CHECK_THAT(f.fault(), Contains("the weights are no file"));
+}
+
+TEST_CASE("weights of whole numbers, and faults without end, are refused", "[compat]") {
+  Folder f;
+  const int32_t whole[] = {1, 2};
+  std::vector<safetensors::WriteTensor> tensors;
+  for (const char* name : {"model.a", "model.b"})
+    tensors.push_back({{name, safetensors::Element::i32, {2}}, std::as_bytes(std::span(whole))});
+  safetensors::write_file(f.folder / "model.safetensors", tensors);
+  CHECK_THAT(f.fault(), Contains("\"model.a\" holds I32") && Contains("\"model.b\" holds I32"));
+  std::vector<std::string> names = {"model.a", "model.b"};
+  for (int i = 0; i < 200; ++i) names.push_back(cat("extra.", i));
+  write_tensors(f.folder / "model.safetensors", names, 1);
+  CHECK_THAT(f.fault(), Contains("\"extra.0\" is not wanted") && Contains("; and 100 more"));
+}
+
+TEST_CASE("weights are read about as quickly as their file", "[.bench]") {
+  constexpr int64_t kTensors = 16, kBytes = int64_t{1} << 30;
+  for (const safetensors::Element element :
+       {safetensors::Element::f32, safetensors::Element::bf16, safetensors::Element::f16}) {
+    const TemporaryFolder folder;
+    const std::string path = folder / "model.safetensors";
+    const int64_t elements = kBytes / kTensors / size_of(element);
+    const std::vector<std::byte> data(static_cast<size_t>(kBytes / kTensors), std::byte{0x3c});
+    std::vector<safetensors::WriteTensor> tensors;
+    std::vector<compat::HfTarget> targets;
+    const auto memory = allocate_host(kTensors * elements * 4, available_threads());
+    for (int64_t i = 0; i < kTensors; ++i) {
+      tensors.push_back({{cat("model.", i), element, {elements}}, data});
+      targets.push_back(
+          {cat("model.", i), {elements}, reinterpret_cast<float*>(memory->data()) + i * elements});
+    }
+    safetensors::write_file(path, tensors);
+    double read = 1e9, load = 1e9;
+    for (int repeat = 0; repeat < 3; ++repeat) {
+      read = std::min(
+          read, seconds_of([&] {
+            const InputFile file(path);
+            std::vector<std::byte> piece(size_t{1} << 17);
+            for (int64_t at = 0; at < file.size(); at += static_cast<int64_t>(piece.size())) {
+              piece.resize(std::min(piece.size(), static_cast<size_t>(file.size() - at)));
+              file.read(at, piece);
+            }
+          }));
+      load = std::min(load, seconds_of([&] { compat::load_weights(folder.path(), targets); }));
+    }
+    std::printf("%s: read %.2f GB/s, loaded %.2f GB/s of the file\n",
+                std::string(name_of(element)).c_str(), 1e-9 * static_cast<double>(kBytes) / read,
+                1e-9 * static_cast<double>(kBytes) / load);
   }
 }

@@ -133,6 +133,48 @@ TEST_CASE("half precision converts as its definition says", "[compat]") {
   CHECK(same);
 }
 
+TEST_CASE("every half is read and stored as the same bits", "[compat]") {
+  std::vector<uint16_t> all(1 << 16), stored(1 << 16);
+  for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<uint16_t>(i);
+  std::vector<float> read(all.size());
+  for (const Element element : {Element::f16, Element::bf16}) {
+    safetensors::to_f32({"all", element, {1 << 16}, bytes_of(all)}, read);
+    CHECK(safetensors::from_f32(read, element, std::as_writable_bytes(std::span(stored))));
+    CHECK((stored == all));
+  }
+  std::vector<float> part(3);
+  safetensors::to_f32({"all", Element::bf16, {1 << 16}, bytes_of(all)}, part, 0x3f80);
+  CHECK(part == std::vector<float>{1, 1.0078125F, 1.015625F});
+}
+
+TEST_CASE("numbers are rounded to the nearest half, ties to even", "[compat]") {
+  const auto stored = [](float x, Element element) {
+    uint16_t bits = 0;
+    const bool kept =
+        safetensors::from_f32({&x, 1}, element, std::as_writable_bytes(std::span(&bits, 1)));
+    CHECK(kept ==
+          !(std::isfinite(x) && (bits & 0x7fff) == (element == Element::f16 ? 0x7c00 : 0x7f80)));
+    return bits;
+  };
+  for (uint32_t i = 0; i < 0x7c00; ++i) {  // between each finite number and the next
+    std::vector<uint16_t> pair = {static_cast<uint16_t>(i), static_cast<uint16_t>(i + 1)};
+    std::vector<float> ends(2);
+    safetensors::to_f32({"pair", Element::f16, {2}, bytes_of(pair)}, ends);
+    if (i + 1 == 0x7c00) ends[1] = 65536;
+    const float middle = (ends[0] + ends[1]) / 2;
+    const bool good = stored(middle, Element::f16) == i + (i & 1) &&
+                      stored(std::nextafter(middle, 0.0F), Element::f16) == i &&
+                      stored(-std::nextafter(middle, 1e9F), Element::f16) == (0x8000 | (i + 1));
+    if (!good) FAIL(i);
+  }
+  CHECK(stored(1.00390625F, Element::bf16) == 0x3f80);
+  CHECK(stored(1.01171875F, Element::bf16) == 0x3f82);
+  CHECK(stored(3.4e38F, Element::bf16) == 0x7f80);
+  CHECK(stored(1e30F, Element::f16) == 0x7c00);
+  CHECK(stored(-1e-30F, Element::f16) == 0x8000);
+  CHECK(stored(-INFINITY, Element::f16) == 0xfc00);
+}
+
 TEST_CASE("a damaged safetensors file is refused and named", "[compat]") {
   const testing::TemporaryFolder folder;
   const std::string path = folder / "bad.safetensors";
@@ -151,6 +193,7 @@ TEST_CASE("a damaged safetensors file is refused and named", "[compat]") {
       {raw_file("[1, 2]", 0), "no JSON object"},
       {raw_file("{\"t\":", 0), "no JSON object"},
       {raw_file("{\"\xff\": 1}", 0), "no JSON object"},
+      {raw_file(std::string(1 << 20, '['), 0), "nested too deeply"},
       {raw_file(good, 7), "outside the 7 bytes"},
       {raw_file(good, 9), "1 bytes after the last tensor"},
       {raw_file(tensor(R"("dtype":"F99","shape":[2],"data_offsets":[0,8])"), 8),

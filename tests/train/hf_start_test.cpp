@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "models/decoder_config.h"
 #include "models/gpt2_config.h"
+#include "models/model.h"
 #include "support/fault.h"
 #include "support/program.h"
 #include "support/read_all.h"
@@ -73,6 +74,15 @@ TEST_CASE("settings of a folder that are not implemented are refused by name", "
   CHECK_THAT(fault(R"(, "pretraining_tp": 2)"), Contains("pretraining_tp = 2"));
   CHECK_THAT(failure_of(ErrorKind::kConfig, [&] { load(folder, R"(, "head_dim": 3)"); }),
              Contains("heads are 3 wide") && Contains("config.json"));
+  // What would be as long as it says is refused before it is made.
+  for (const char* layers : {"1000000000000000000", "-1", "0"})
+    for (const char* type : {"qwen2", "gemma3_text", "gpt2"}) {
+      const char* key = std::string_view(type) == "gpt2" ? "n_layer" : "num_hidden_layers";
+      write_file_atomic(folder / "config.json",
+                        cat("{\"model_type\": \"", type, "\", \"", key, "\": ", layers, "}"));
+      CHECK_THAT(failure_of(ErrorKind::kCheckpoint, [&] { models::read_hf_model(folder.path()); }),
+                 Contains(cat(key, " = ", layers)) && Contains("from 1 to 10000"));
+    }
   write_file_atomic(folder / "config.json", R"({"model_type": "mamba"})");
   CHECK_THAT(failure_of(ErrorKind::kCheckpoint,
                         [&] {

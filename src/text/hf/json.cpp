@@ -49,9 +49,11 @@ Value tree_of(const Json& json, std::string place) {
 }  // namespace
 
 Value parse_json(std::string_view json, const std::string& origin) {
-  const Json root = Json::parse(json, nullptr, false);
-  if (root.is_discarded())
-    throw Error(ErrorKind::kData, "the file is no JSON")
+  constexpr int kMaxDepth = 1000;
+  const bool deep = json_depth(json) > kMaxDepth;
+  const Json root = deep ? Json() : Json::parse(json, nullptr, false);
+  if (deep || root.is_discarded())
+    throw Error(ErrorKind::kData, deep ? "the JSON nests too deeply" : "the file is no JSON")
         .at(origin)
         .hint("fetch the file again; python -m json.tool FILE shows where it breaks");
   return tree_of(root, cat(origin, ": "));

@@ -51,6 +51,12 @@ std::optional<std::string> token_name(const Value& token) {
   return std::nullopt;
 }
 
+std::optional<int32_t> token_id(const Value& id) {
+  if (id.kind != Value::Kind::kNumber || !(id.number >= 0 && id.number < 2147483648.0))
+    return std::nullopt;
+  return static_cast<int32_t>(id.number);
+}
+
 bool has_key(const Value& object, std::string_view key) {
   return std::find(object.keys.begin(), object.keys.end(), key) != object.keys.end();
 }
@@ -64,7 +70,16 @@ void find_end_token(const Companions& files, const std::string& key,
   }
   const Value* found = &files.generation[key + "_id"];
   if (found->kind == Value::Kind::kList && !found->items.empty()) found = &found->items[0];
-  if (found->kind == Value::Kind::kNumber) id = static_cast<int32_t>(found->number);
+  id = token_id(*found);
+}
+
+/// The ids of a list, such as those that end a text where generation_config.json names several.
+std::vector<int32_t> token_ids(const Value& list) {
+  std::vector<int32_t> ids;
+  if (list.kind != Value::Kind::kList) return ids;
+  for (const Value& item : list.items)
+    if (const auto id = token_id(item)) ids.push_back(*id);
+  return ids;
 }
 
 std::string flag_json(const Value& token, std::string_view key) {
@@ -180,6 +195,7 @@ Source read_source(const std::string& path) {
   source.more_added = added_json(files, json.empty() && model.empty());
   find_end_token(files, "bos_token", source.bos, source.bos_id);
   find_end_token(files, "eos_token", source.eos, source.eos_id);
+  source.end_ids = token_ids(files.generation["eos_token_id"]);
   source.chat_template = chat_template_of(folder);
   const bool named = source.bos || source.eos || source.bos_id || source.eos_id;
   if (source.origin == model && !named) source.bos = "<s>", source.eos = "</s>";
@@ -190,6 +206,9 @@ std::string write_source(const Source& source) {
   std::string out(kHead);
   if (source.bos_id) out += cat(",\"bos_id\":", *source.bos_id);
   if (source.eos_id) out += cat(",\"eos_id\":", *source.eos_id);
+  std::string ends;
+  for (const int32_t id : source.end_ids) ends += cat(ends.empty() ? "" : ",", id);
+  if (!ends.empty()) out += cat(",\"end_ids\":[", ends, "]");
   if (!source.chat_template.empty()) out += cat(",\"chat_template\":", quote(source.chat_template));
   return cat(out, ",\"added\":", source.more_added, kBody, trim(source.json), "}");
 }
@@ -208,6 +227,7 @@ std::optional<Source> parse_source(std::string_view text) {
   if (list != added.npos) source.more_added = added.substr(list + kAdded.size());
   for (const auto& [key, id] : {std::pair{"bos_id", &source.bos_id}, {"eos_id", &source.eos_id}})
     if (!head[key].is_null()) *id = static_cast<int32_t>(head.integer(key, 0));
+  source.end_ids = token_ids(head["end_ids"]);
   text.remove_prefix(body + kBody.size());
   text.remove_suffix(1);
   source.json = text;

@@ -22,7 +22,8 @@ struct Source {
   /// The tokens that begin and end a document, by name or else by id.
   std::optional<std::string> bos, eos;
   std::optional<int32_t> bos_id, eos_id;
-  std::string chat_template = {};  ///< "" where there is none
+  std::vector<int32_t> end_ids = {};  ///< all that generation_config.json ends a text with
+  std::string chat_template = {};     ///< "" where there is none
 };
 
 /// Reads a folder (tokenizer.json, else vocab.json and merges.txt, else a SentencePiece *.model;

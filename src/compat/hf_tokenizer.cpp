@@ -1,0 +1,97 @@
+// The tokenizer of a model as Hugging Face keeps it.
+#include "compat/hf_tokenizer.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "base/strings.h"
+#include "text/hf/source.h"
+
+namespace levanter::compat {
+
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+constexpr std::string_view kFiles[] = {"tokenizer.json",
+                                       "tokenizer_config.json",
+                                       "special_tokens_map.json",
+                                       "added_tokens.json",
+                                       "vocab.json",
+                                       "vocab.txt",
+                                       "merges.txt",
+                                       "chat_template.jinja",
+                                       "chat_template.json",
+                                       "generation_config.json"};
+constexpr int kMaxDepth = 64;
+
+Json parse(std::string_view text) {
+  return json_depth(text) > kMaxDepth ? Json() : Json::parse(text, nullptr, false);
+}
+
+}  // namespace
+
+HfTokenIds read_token_ids(const std::string& folder) {
+  const Json config = parse(read_file(join_path(folder, "config.json")));
+  const auto ids = [&](const char* key) {
+    std::vector<int64_t> found;
+    const Json said = config.is_object() ? config.value(key, Json()) : Json();
+    for (const Json& id : said.is_array() ? said : Json::array({said}))
+      if (id.is_number_integer()) found.push_back(id);
+    return found;
+  };
+  const auto first = [&](const char* key) {
+    const std::vector<int64_t> found = ids(key);
+    return found.empty() ? std::nullopt : std::optional(found[0]);
+  };
+  return {first("bos_token_id"), first("pad_token_id"), ids("eos_token_id")};
+}
+
+void write_token_ids(HfConfig& hf, HfTokenIds ids) {
+  std::optional<int64_t> eos;
+  if (!ids.eos.empty()) eos = ids.eos[0];
+  hf("bos_token_id", ids.bos);
+  if (ids.eos.size() > 1)
+    hf("eos_token_id", ids.eos);
+  else
+    hf("eos_token_id", eos);
+  hf("pad_token_id", ids.pad);
+}
+
+bool copy_tokenizer(const std::string& from, const std::string& to) {
+  bool found = false;
+  for (const std::string& name : list_directory(from)) {
+    const std::string path = join_path(from, name);
+    const bool is_model = name.ends_with(".model");
+    const bool wanted =
+        is_model || std::find(std::begin(kFiles), std::end(kFiles), name) != std::end(kFiles);
+    if (!wanted || !path_exists(path) || is_directory(path)) continue;
+    write_file_atomic(join_path(to, name), read_file(path));
+    found |= is_model || name == "tokenizer.json" || name == "vocab.json" || name == "vocab.txt";
+  }
+  return found;
+}
+
+bool save_tokenizer(const std::string& folder, const text::Tokenizer& tokenizer) {
+  const auto source = text::hf::parse_source(tokenizer.serialise());
+  if (!source) return false;
+  write_file_atomic(join_path(folder, "tokenizer.json"), source->json);
+  const auto text_of = [&](std::optional<int32_t> id) {
+    return id ? Json(tokenizer.decode({{*id}})) : Json();
+  };
+  Json config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+                 {"clean_up_tokenization_spaces", false},
+                 {"bos_token", text_of(tokenizer.bos_id())},
+                 {"eos_token", text_of(tokenizer.eos_id())}};
+  for (Json token : parse(source->more_added)) {
+    const Json id = token["id"];
+    token.erase("id");
+    if (!id.is_null()) config["added_tokens_decoder"][id.dump()] = token;
+  }
+  write_file_atomic(join_path(folder, "tokenizer_config.json"), config.dump(2) + "\n");
+  if (!source->chat_template.empty())
+    write_file_atomic(join_path(folder, "chat_template.jinja"), source->chat_template);
+  return true;
+}
+
+}  // namespace levanter::compat

@@ -1,0 +1,34 @@
+// The tokenizer of a model as Hugging Face keeps it: its files, and the ids that configs name.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "compat/hf_config.h"
+#include "text/tokenizer.h"
+
+namespace levanter::compat {
+
+/// The special ids that config.json and generation_config.json name.
+struct HfTokenIds {
+  std::optional<int64_t> bos, pad;
+  std::vector<int64_t> eos;  ///< a text ends after any of them
+};
+
+/// What a folder's config.json says.
+HfTokenIds read_token_ids(const std::string& folder);
+
+/// Writes them as keys of either file.
+void write_token_ids(HfConfig& hf, HfTokenIds ids);
+
+/// Copies a folder's tokenizer, chat template and generation_config.json as they are.
+/// returns whether there is a tokenizer
+bool copy_tokenizer(const std::string& from, const std::string& to);
+
+/// Writes the files of a tokenizer: tokenizer.json, tokenizer_config.json and chat_template.jinja.
+/// returns false, and writes nothing, for kinds that Hugging Face does not have
+bool save_tokenizer(const std::string& folder, const text::Tokenizer& tokenizer);
+
+}  // namespace levanter::compat

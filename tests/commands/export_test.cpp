@@ -1,0 +1,210 @@
+// `levanter export`: Hugging Face folders out of runs and out of other such folders.
+#include <catch2/catch.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "compat/safetensors.h"
+#include "support/fault.h"
+#include "support/program.h"
+#include "support/shared_data.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+using Catch::Matchers::Contains;
+using nlohmann::json;
+
+namespace {
+
+json read_json(const std::string& path) { return json::parse(read_file(path)); }
+
+/// Each tensor's name, type, shape and bytes, whatever files they are in.
+std::map<std::string, std::string> tensors_of(const std::string& folder) {
+  std::map<std::string, std::string> all;
+  for (const std::string& name : list_directory(folder)) {
+    if (!name.starts_with("model") || !name.ends_with(".safetensors")) continue;
+    const safetensors::File file(join_path(folder, name));
+    for (const safetensors::Tensor& tensor : file.tensors()) {
+      std::string& text = all[tensor.name];
+      CHECK(text.empty());
+      text = cat(name_of(tensor.element), json(tensor.shape).dump(), ":");
+      text.append(reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size());
+    }
+  }
+  return all;
+}
+
+std::map<std::string, std::string> files_of(const std::string& folder) {
+  std::map<std::string, std::string> all;
+  for (const std::string& name : list_directory(folder))
+    all[name] = read_file(join_path(folder, name));
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("a run's checkpoint becomes a folder that reads as the same model", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train({"--model.use_bias=false"}).code == 0);
+  const Ended ended = run({"export", "--checkpoint", "logs/run", "--out", "new/hf"});
+  INFO(ended.err);
+  REQUIRE(ended.code == 0);
+  CHECK_THAT(ended.out, Contains("new/hf: ") && Contains(" in 1 file\n"));
+  CHECK_THAT(ended.err, Contains("no tokenizer was written"));
+  CHECK(list_directory(run / "new") == std::vector<std::string>{"hf"});
+  CHECK(list_directory(run / "new/hf") ==
+        std::vector<std::string>{"config.json", "model.safetensors"});
+  const json config = read_json(run / "new/hf/config.json");
+  CHECK(config["architectures"][0] == "GPT2LMHeadModel");
+  CHECK(config["vocab_size"] == 15);
+  CHECK(config["eos_token_id"].is_null());
+  CHECK(config["torch_dtype"] == "float32");
+  // Transformers' GPT-2 has biases always: zeros where the model has none. The head is tied.
+  const safetensors::File file(run / "new/hf/model.safetensors");
+  const safetensors::Tensor* bias = file.find("transformer.h.0.attn.c_attn.bias");
+  REQUIRE(bias);
+  CHECK(std::ranges::count(bias->data, std::byte{0}) == std::ssize(bias->data));
+  CHECK_FALSE(file.find("lm_head.weight"));
+  const safetensors::File saved(run / "logs/run/checkpoints/step-20/model.safetensors");
+  for (const safetensors::Tensor& tensor : saved.tensors()) {
+    INFO(tensor.name);
+    REQUIRE(file.find(tensor.name));
+    CHECK(std::ranges::equal(file.find(tensor.name)->data, tensor.data));
+  }
+  // The folder evaluates as the checkpoint does.
+  const Ended from_run = run({"eval", "--checkpoint", "logs/run", "--json"});
+  const Ended from_hf = run({"eval", "--checkpoint", "new/hf", "--config", "run.toml",
+                             "--model.vocab_size=15", "--json"});
+  INFO(from_hf.err);
+  REQUIRE(from_hf.code == 0);
+  CHECK(json::parse(from_hf.out)["eval/loss"].get<double>() ==
+        Approx(json::parse(from_run.out)["eval/loss"].get<double>()).epsilon(1e-6));
+}
+
+TEST_CASE("a folder exported again has the same bytes, in any type and any number of files",
+          "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train().code == 0);
+  REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "f32"}).code == 0);
+  for (const std::string type : {"f32", "bf16", "f16"}) {
+    INFO(type);
+    if (type != "f32")
+      REQUIRE(run({"export", "--checkpoint", "f32", "--out", type, "--dtype", type}).code == 0);
+    REQUIRE(run({"export", "--checkpoint", type, "--out", type + "2", "--max-shard-size", "3KB"})
+                .code == 0);
+    const auto tensors = tensors_of(run / type);
+    CHECK((tensors == tensors_of(run / (type + "2"))));
+    CHECK(read_file(run / (type + "/config.json")) == read_file(run / (type + "2/config.json")));
+    const json index = read_json(run / (type + "2/model.safetensors.index.json"));
+    CHECK(index["weight_map"].size() == tensors.size());
+    CHECK(index["metadata"]["total_size"].get<int64_t>() > 0);
+    const std::string first = index["weight_map"]["transformer.wte.weight"];
+    CHECK_THAT(first, Contains("model-00001-of-000"));
+    REQUIRE(run({"export", "--checkpoint", type + "2", "--out", type + "2", "--overwrite"}).code ==
+            0);
+    CHECK((tensors == tensors_of(run / (type + "2"))));
+    CHECK(path_exists(run / (type + "2/model.safetensors")));
+    CHECK_FALSE(path_exists(run / (type + "2/model.safetensors.index.json")));
+  }
+  CHECK(read_json(run / "bf16/config.json")["torch_dtype"] == "bfloat16");
+}
+
+TEST_CASE("a folder that is in use is kept, and a failed export leaves nothing", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train().code == 0);
+  const std::string before = snapshot(run.path());
+  const auto fails = [&](std::vector<std::string> words, const char* text) {
+    words.insert(words.begin(), "export");
+    const Ended ended = run(words);
+    INFO(ended.err);
+    CHECK(ended.code != 0);
+    CHECK_THAT(ended.err, Contains(text));
+    CHECK(snapshot(run.path()) == before);
+  };
+  fails({"--checkpoint", "logs/run", "--out", "logs"}, "the folder is not empty");
+  fails({"--checkpoint", "logs/run", "--out", "logs", "--overwrite"}, "no Hugging Face folder");
+  fails({"--checkpoint", "logs/run", "--out", "a.txt"}, "a file of that name");
+  fails({"--checkpoint", "logs/run", "--out", "x", "--dtype", "f64"}, "f32, bf16, f16");
+  fails({"--checkpoint", "logs/run", "--out", "x", "--max-shard-size", "3X"}, "no number of bytes");
+  fails({"--checkpoint", "nowhere", "--out", "x"}, "no checkpoint");
+  const Ended full =
+      run({"export", "--checkpoint", "logs/run", "--out", "x"}, {.file_bytes = 4096});
+  CHECK(full.code != 0);
+  CHECK(snapshot(run.path()) == before);
+}
+
+TEST_CASE("numbers that a type cannot hold are refused by name", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train().code == 0);
+  REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "hf"}).code == 0);
+  const std::string path = run / "hf/model.safetensors";
+  std::string bytes = read_file(path);
+  const float large = 7e4F;
+  bytes.replace(bytes.size() - 4, 4, reinterpret_cast<const char*>(&large), 4);
+  write_file_atomic(path, bytes);
+  const Ended ended = run({"export", "--checkpoint", "hf", "--out", "half", "--dtype", "f16"});
+  CHECK(ended.code == 4);
+  CHECK_THAT(ended.err, Contains("numbers too large for F16") && Contains("bf16"));
+  CHECK_FALSE(path_exists(run / "half"));
+  CHECK(run({"export", "--checkpoint", "hf", "--out", "half", "--dtype", "bf16"}).code == 0);
+}
+
+TEST_CASE("a run keeps folders of its model as it goes", "[commands]") {
+  const SmallRun run;
+  const Ended ended = run.train({"--hf_save_path=hf", "--hf_save_steps=8", "--hf_save_dtype=bf16"});
+  INFO(ended.err);
+  REQUIRE(ended.code == 0);
+  CHECK(list_directory(run / "hf") == std::vector<std::string>{"step-16", "step-20", "step-8"});
+  REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "x", "--dtype", "bf16"}).code == 0);
+  CHECK((tensors_of(run / "x") == tensors_of(run / "hf/step-20")));
+  CHECK((tensors_of(run / "x") != tensors_of(run / "hf/step-16")));
+}
+
+TEST_CASE("the stories model comes back with the bytes it had, tokenizer and all", "[commands]") {
+  const std::string folder = shared_data("models/stories260K");
+  if (folder.empty()) {
+    WARN("skipped: the shared data are absent");
+    return;
+  }
+  const TemporaryFolder made;
+  const auto export_to = [&](const std::string& from, const std::string& name) {
+    const Ended ended = run_program({"export", "--checkpoint", from, "--out", made / name});
+    INFO(ended.err);
+    REQUIRE(ended.code == 0);
+    CHECK(ended.err == "");
+  };
+  export_to(folder, "a");
+  export_to(made / "a", "b");
+  CHECK((tensors_of(made / "a") == tensors_of(folder)));
+  CHECK((files_of(made / "a") == files_of(made / "b")));
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "generation_config.json"})
+    CHECK(read_file(made / cat("a/", name)) == read_file(join_path(folder, name)));
+  const json config = read_json(made / "a/config.json");
+  CHECK(config["eos_token_id"] == 2);
+  CHECK(config["bos_token_id"] == 1);
+}
+
+TEST_CASE("a run with a Hugging Face tokenizer exports it with the ids that end a text",
+          "[commands]") {
+  const SmallRun run;
+  make_directories(run / "tok");
+  write_file_atomic(run / "tok/tokenizer.json", R"({"added_tokens": [
+    {"id": 6, "content": "<s>", "special": true, "normalized": false},
+    {"id": 7, "content": "<|end|>", "special": true, "normalized": false}],
+    "model": {"type": "WordLevel", "unk_token": "x", "vocab": {"x": 0, "the": 1, "cat": 2}},
+    "pre_tokenizer": {"type": "Whitespace"}})");
+  write_file_atomic(run / "tok/tokenizer_config.json",
+                    R"({"eos_token": "<s>", "chat_template": "{{ messages }}"})");
+  write_file_atomic(run / "tok/generation_config.json", R"({"eos_token_id": [6, 7, -1, 1e99]})");
+  const Ended ended =
+      run.train({"--data.tokenizer={type=\"hf\", path=\"tok\"}", "--hf_save_path=hf"});
+  INFO(ended.err);
+  REQUIRE(ended.code == 0);
+  REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "x"}).code == 0);
+  CHECK((files_of(run / "x") == files_of(run / "hf/step-20")));
+  CHECK(read_file(run / "x/tokenizer.json") == read_file(run / "tok/tokenizer.json"));
+  CHECK(read_file(run / "x/chat_template.jinja") == "{{ messages }}");
+  CHECK(read_json(run / "x/tokenizer_config.json")["eos_token"] == "<s>");
+  CHECK(read_json(run / "x/generation_config.json")["eos_token_id"] == json({6, 7}));
+  CHECK(read_json(run / "x/config.json")["eos_token_id"] == json({6, 7}));
+}
