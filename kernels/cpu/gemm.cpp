@@ -79,11 +79,11 @@ TileGrid few_rows_grid(const ProductShape& shape) {
 
 }  // namespace
 
-TileGrid tile_grid(const ProductShape& shape) {
+TileGrid tile_grid(const ProductShape& shape, bool few_rows) {
   const int64_t m = shape.m, n = shape.n;
   TileGrid grid;
   if (m == 0 || n == 0) return grid;
-  if (m <= kFewRows && shape.a_col == 1 && (shape.b_row == 1 || shape.b_col == 1))
+  if (few_rows && m <= kFewRows && shape.a_col == 1 && (shape.b_row == 1 || shape.b_col == 1))
     return few_rows_grid(shape);
   const bool transposes = shape.b_col != 1 && n > 1;
   const bool turns = shape.factors == DType::bf16 && shape.a_col != 1;
@@ -124,7 +124,8 @@ TileGrid tile_grid(const ProductShape& shape) {
   return grid;
 }
 
-Gemm::Gemm(Products& products, const ProductShape& shape) : shape_(shape), grid_(tile_grid(shape)) {
+Gemm::Gemm(Products& products, const ProductShape& shape, bool few_rows)
+    : shape_(shape), grid_(tile_grid(shape, few_rows)) {
   LEV_CHECK(shape.k >= 1, "a product needs k >= 1");
   if (tiles() == 0) return;
   dense_ = (grid_.tiles_n == 1 && shape.c_row == shape.n) || shape.m == 1;

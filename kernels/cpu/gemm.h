@@ -27,7 +27,8 @@ struct TileGrid {
   /// each part is one run of memory; a tile then adds the parts up, in order. 0: tiles do it all.
   int64_t part_k = 0;
 };
-TileGrid tile_grid(const ProductShape& shape);
+/// `few_rows`: whether few rows are a case of their own.
+TileGrid tile_grid(const ProductShape& shape, bool few_rows = false);
 
 /// Where the tiles find A and B: as they lie, or packed.
 struct Factors {
@@ -57,7 +58,7 @@ inline constexpr int64_t kFewRows = 16;
 class Gemm final {
  public:
   /// Compiles the (at most four) tile products; `products` must outlive this. m, n >= 0, k >= 1.
-  Gemm(Products& products, const ProductShape& shape);
+  Gemm(Products& products, const ProductShape& shape, bool few_rows = false);
 
   const ProductShape& shape() const { return shape_; }
   int64_t tiles() const { return grid_.tiles_m * grid_.tiles_n; }

@@ -57,8 +57,9 @@ class DotKernel final : public TiledDot {
     result_ = result_layout();
     const int64_t rows = m_.elements(), columns = n_.elements();
     const int64_t c_row = rows == 1 ? columns : *merged_stride(result_, m_);
-    gemm_.emplace(c.products, ProductShape{rows, columns, k_.elements(), a_.row, a_.col, b_.row,
-                                           b_.col, c_row, inputs[first].dtype});
+    const ProductShape shape{rows,   columns, k_.elements(),      a_.row, a_.col, b_.row,
+                             b_.col, c_row,   inputs[first].dtype};
+    gemm_.emplace(c.products, shape, request.few_rows);
   }
 
   int64_t workspace_bytes() const override {

@@ -53,7 +53,7 @@ int64_t Region::Dims::offset(int64_t index) const {
 }
 
 Region::Region(Context& context, const Body& body, std::span<const ArrayInfo> inputs,
-               std::span<const ArrayInfo> outputs)
+               std::span<const ArrayInfo> outputs, bool few_rows)
     : context_(context) {
   // A result that lies in a concatenation has that one's names.
   std::vector<ArrayInfo> results(outputs.begin(), outputs.end());
@@ -70,7 +70,7 @@ Region::Region(Context& context, const Body& body, std::span<const ArrayInfo> in
     input_views_.push_back(info.view);
   }
   for (const ArrayInfo& info : results) outputs_.push_back({operand(info)});
-  add_product(body, inputs);
+  add_product(body, inputs, few_rows);
   compile(body);
   tiled_ = product_ && sum_count_ == 0 && product_->has_tiles(width_, takes_rows_);
   block_rows_ = std::max(tile_rows_, kTaskElements / piece_ / tile_rows_ * tile_rows_);
@@ -116,10 +116,10 @@ Region::Operand Region::operand(const ArrayInfo& info) const {
 }
 
 /// The product as one more operand, a matrix of the whole space.
-void Region::add_product(const Body& body, std::span<const ArrayInfo> inputs) {
+void Region::add_product(const Body& body, std::span<const ArrayInfo> inputs, bool few_rows) {
   for (const Node& node : body.graph.nodes()) {
     if (!is(node, "dot")) continue;
-    KernelRequest request{node, {}, {{DType::f32, View::row_major(space_), {}}}};
+    KernelRequest request{node, {}, {{DType::f32, View::row_major(space_), {}}}, few_rows};
     for (size_t i = 0; i < 2; ++i) {
       factors_[i] = static_cast<int>(body.graph.node(node.inputs[i].node).attributes.ints[0]);
       request.inputs.push_back(inputs[static_cast<size_t>(factors_[i])]);

@@ -21,7 +21,7 @@ class Region final {
   /// The body's members, as the fuse pass makes them, with operands and results that lie like this.
   /// Sums and nothing else of the results must be row-major without gaps.
   Region(Context& context, const Body& body, std::span<const ArrayInfo> inputs,
-         std::span<const ArrayInfo> outputs);
+         std::span<const ArrayInfo> outputs, bool few_rows);
 
   int64_t workspace_bytes() const;
   /// Whether `output` may lie over `input`.
@@ -94,7 +94,7 @@ class Region final {
                     std::span<const ArrayInfo> outputs);
   bool lie_evenly(std::span<const ArrayInfo> arrays, size_t rows) const;
   Operand operand(const ArrayInfo& info) const;
-  void add_product(const Body& body, std::span<const ArrayInfo> inputs);
+  void add_product(const Body& body, std::span<const ArrayInfo> inputs, bool few_rows);
   void compile(const Body& body);
   void add_instruction(const Body& body, NodeId id, const std::vector<int>& slot_of);
   int use(int slot, bool whole);

@@ -47,15 +47,15 @@ struct InferenceModel::Impl {
     std::optional<Compiled> text, step;  ///< a piece of one row; a token of every row
   };
 
-  Compiled prepare(Function function) {
-    Compiled c(compile(optimise(hoist_packs(function), backend), backend));
+  Compiled prepare(Function function, bool few_rows) {
+    Compiled c(compile(optimise(hoist_packs(function), backend), backend, {.few_rows = few_rows}));
     c.arena = backend.allocate(c.executable.arena_bytes());
     c.workspace = backend.allocate(c.executable.workspace_bytes());
     return c;
   }
 
   Compiled prepare(Function function, std::span<std::byte* const> inputs, std::byte* result) {
-    Compiled c = prepare(std::move(function));
+    Compiled c = prepare(std::move(function), false);
     bind(c, inputs, {result});
     return c;
   }
@@ -209,8 +209,8 @@ void InferenceModel::begin_decoding(int64_t rows) {
   d.last.resize(static_cast<size_t>(rows));
   d.lengths.resize(static_cast<size_t>(rows));
   d.logits.resize(static_cast<size_t>(rows * m.shape.vocab_size));
-  d.text.emplace(m.prepare(std::move(text)));
-  d.step.emplace(m.prepare(trace_decode(m.spec, step, window)));
+  d.text.emplace(m.prepare(std::move(text), true));
+  d.step.emplace(m.prepare(trace_decode(m.spec, step, window), true));
   m.bind_decoding(*d.step, 0);
 }
 

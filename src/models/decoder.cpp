@@ -41,8 +41,7 @@ NamedArray apply(const MaybeNorm& norm, NamedArray x) { return norm ? (*norm)(x)
 /// The cosines and sines of global and of local layers.
 struct Rotaries {
   Rotaries(const DecoderConfig& c, const LmBatch& batch)
-      : global(batch.positions, c.rope->frequencies(c.head_size(), batch.window())),
-        local(global) {
+      : global(batch.positions, c.rope->frequencies(c.head_size(), batch.window())), local(global) {
     if (!c.local_rope_theta) return;
     RopeConfig base;
     base.theta = *c.local_rope_theta;

@@ -220,7 +220,7 @@ void Executable::run(StepObserver* observer) const {
 Executable compile(Function function, const Backend& backend, const CompileOptions& options) {
   auto impl = std::make_unique<Executable::Impl>();
   impl->function = std::move(function);
-  impl->lowered = lower(impl->function, backend);
+  impl->lowered = lower(impl->function, backend, options.few_rows);
   impl->plan_slots(options);
   impl->write_constants();
   return Executable(std::move(impl));

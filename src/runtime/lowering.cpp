@@ -17,7 +17,8 @@ namespace {
 
 class Lowering {
  public:
-  Lowering(Function& function, const Backend& backend) : function_(function), backend_(backend) {}
+  Lowering(Function& function, const Backend& backend, bool few_rows)
+      : function_(function), backend_(backend), few_rows_(few_rows) {}
 
   Lowered run() {
     count_uses();
@@ -147,7 +148,7 @@ class Lowering {
   }
 
   void make_kernel(Step& step) {
-    KernelRequest request{graph().node(step.node), {}, {}};
+    KernelRequest request{graph().node(step.node), {}, {}, few_rows_};
     for (const Place& p : step.inputs) request.inputs.push_back(p.info);
     for (const Place& p : step.outputs) request.outputs.push_back(p.info);
     step.kernel = backend_.lower(request);
@@ -305,6 +306,7 @@ class Lowering {
 
   Function& function_;
   const Backend& backend_;
+  bool few_rows_;
   Lowered out_;
   std::vector<uint32_t> uses_;
   std::vector<std::vector<Place>> places_;
@@ -315,8 +317,8 @@ class Lowering {
 
 }  // namespace
 
-Lowered lower(Function& function, const Backend& backend) {
-  return Lowering(function, backend).run();
+Lowered lower(Function& function, const Backend& backend, bool few_rows) {
+  return Lowering(function, backend, few_rows).run();
 }
 
 }  // namespace levanter

@@ -114,7 +114,7 @@ TEST_CASE("a row's product does not depend on the rows beside it, nor on threads
         shape.b_row = transposed ? 1 : kColumns, shape.b_col = transposed ? kK : 1;
         Products products(threads);
         ThreadPool pool(threads);
-        const Gemm gemm(products, shape);
+        const Gemm gemm(products, shape, true);
         CHECK((gemm.grid().part_k > 0) == !transposed);
         std::vector<float> c(static_cast<size_t>(rows * kColumns), kPoison);
         std::vector<float> scratch(gemm.run_scratch_bytes(threads) / sizeof(float));
