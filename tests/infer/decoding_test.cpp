@@ -7,6 +7,7 @@
 #include "infer/generation.h"
 #include "infer/small_model.h"
 #include "models/decoder_config.h"
+#include "support/temporary_folder.h"
 
 using namespace levanter;
 using testing::kSmallVocab;
@@ -19,18 +20,32 @@ constexpr double kTolerance = 1e-5;
 constexpr double kBf16Tolerance = 0.1;
 constexpr int64_t kWindow = 150;  // more than two pieces of a prompt
 
+/// A Llama trained on 32 positions, whose rotary base grows with the window.
+std::unique_ptr<ModelConfig> dynamic_config() {
+  const testing::TemporaryFolder folder;
+  write_file_atomic(folder / "config.json", R"({"model_type": "llama", "vocab_size": 1,
+      "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "rms_norm_eps": 1e-5,
+      "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32,
+      "hidden_act": "silu", "rope_scaling": {"rope_type": "dynamic", "factor": 2.0}})");
+  std::unique_ptr<ModelConfig> config = models::read_hf_model(folder.path()).config;
+  config->max_seq_len = kWindow;
+  return config;
+}
+
 std::unique_ptr<ModelConfig> small_config(const std::string& family) {
   if (family == "gpt2") {
     auto c = std::make_unique<Gpt2Config>(testing::small_config());
     c->max_seq_len = kWindow;
     return c;
   }
+  if (family == "llama_dynamic") return dynamic_config();
   std::unique_ptr<ModelConfig> config(
       dynamic_cast<ModelConfig*>(models::entry(family).make_config().release()));
   auto& c = dynamic_cast<DecoderConfig&>(*config);
   c.hidden_dim = 16, c.intermediate_dim = 24, c.num_layers = 2;
   c.num_heads = 4, c.num_kv_heads = 2, c.head_dim = 4, c.max_seq_len = kWindow;
   if (family != "llama") c.sliding_window = 20;
+  c.n_routed_experts = std::min<int64_t>(c.n_routed_experts, 8);
   return config;
 }
 
@@ -39,7 +54,8 @@ struct Small {
                  DType compute = DType::f32)
       : config(small_config(family)),
         backend(device::make_backend(device, threads)),
-        model({models::entry(family), *config}, kSmallVocab, 1, *backend, compute) {
+        model({models::entry(family.substr(0, family.find("_dyn"))), *config}, kSmallVocab, 1,
+              *backend, compute) {
     testing::draw_parameters(model);
   }
   std::unique_ptr<ModelConfig> config;
@@ -78,9 +94,12 @@ std::vector<infer::Continuation> continuations(int64_t count) {
 }  // namespace
 
 TEST_CASE("a text decoded token by token has the logits of its whole window", "[infer]") {
-  for (const char* family : {"gpt2", "llama", "mistral", "gemma2", "gemma3"})
+  for (const char* family :
+       {"gpt2", "llama", "llama_dynamic", "mistral", "gemma2", "gemma3", "mixtral", "qwen3_moe"})
     for (const char* device : {"reference", "cpu"})
       for (const DType compute : {DType::f32, DType::bf16}) {
+        const bool slow = family == std::string("mixtral") || family == std::string("qwen3_moe");
+        if (slow && device == std::string("reference")) continue;  // which computes every expert
         if (compute == DType::bf16 && device == std::string("cpu")) {
           const auto cpu = device::make_backend("cpu", 1);
           if (!cpu->multiplies_bf16()) continue;
@@ -104,7 +123,7 @@ TEST_CASE("a text decoded token by token has the logits of its whole window", "[
 }
 
 TEST_CASE("texts are the same alone and among others, on any number of threads", "[infer]") {
-  for (const char* family : {"gpt2", "llama"}) {
+  for (const char* family : {"gpt2", "llama", "mixtral"}) {
     INFO(family);
     infer::GenerateOptions options;
     options.max_new_tokens = 90;  // some go beyond the window

@@ -81,6 +81,27 @@ void check_gradients(train::Engine& engine, const json& norms) {
   }
 }
 
+/// Losses of tokens are the same in rows of 5, of which 1, 7 or 64 are computed at a time, on one
+/// thread or two.
+void check_batches(const TrainedModel& trained) {
+  constexpr int64_t kPositions = 5, kTexts = 64;
+  TokenRows rows;
+  for (int64_t row = 0; row < kTexts; ++row) {
+    std::vector<int32_t> ids;
+    for (int64_t t = 0; t <= kPositions; ++t)
+      ids.push_back(static_cast<int32_t>(scramble("batches", static_cast<uint32_t>(row * 6 + t)) %
+                                         trained.vocab_size));
+    rows.add({ids.begin(), ids.end() - 1}, {ids.begin() + 1, ids.end()},
+             std::vector<float>(kPositions, 1.0F));
+  }
+  const std::vector<double> expected = trained.losses(*make_backend("cpu", 1), rows, 1);
+  for (const int64_t batch : {1, 7, 64})
+    for (const int threads : {1, 2}) {
+      INFO(batch << " rows on " << threads << " threads");
+      CHECK(trained.losses(*make_backend("cpu", threads), rows, batch) == expected);
+    }
+}
+
 /// config.json, written by the keys that read it, reads as the same model.
 void check_config(const models::HfModel& model, const std::string& folder) {
   compat::HfConfig out;
@@ -115,6 +136,7 @@ void check_case(const json& c) {
                      c["logits"][static_cast<size_t>(row * vocab + v)].get<double>()) <=
             kLogitTolerance);
     }
+  check_batches(trained);
   const AdamConfig adam;
   const auto engine = trained.engine(*backend, adam, rows, 1);
   run_gradients(*engine, rows);

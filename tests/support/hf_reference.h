@@ -9,8 +9,8 @@
 
 namespace levanter::testing {
 
-/// Compares all cases of a family, CHECKing loss, logits and gradients, and that its config.json is
-/// the same when it has been read and written.
+/// Compares all cases of a family, CHECKing loss, logits and gradients, that its config.json is the
+/// same when it has been read and written, and that no batch changes a bit of a loss.
 void check_hf_reference(const std::string& family);
 
 }  // namespace levanter::testing

@@ -51,6 +51,33 @@ std::unique_ptr<train::Engine> TrainedModel::engine(const Backend& backend,
   return engine;
 }
 
+std::vector<double> TrainedModel::losses(const Backend& backend, const TokenRows& rows,
+                                         int64_t batch) const {
+  const infer::StepShape shape{batch, rows.length, vocab_size};
+  std::vector<Array> weights_of_model;
+  for (const nn::Param& param : infer::trace_params(spec, shape)) {
+    const std::vector<float> values = values_of(weights, param.path);
+    weights_of_model.push_back({param.type, {values.begin(), values.end()}});
+  }
+  const Axes ids{{"batch", batch}, {"position", rows.length}};
+  std::vector<double> all;
+  for (int64_t first = 0; first < rows.count(); first += batch) {
+    std::vector<Array> inputs = weights_of_model;
+    for (const auto* field : {&rows.tokens, &rows.targets, &rows.segments, &rows.positions}) {
+      std::vector<double> piece(static_cast<size_t>(batch * rows.length));
+      for (size_t i = 0; i < piece.size(); ++i)
+        piece[i] =
+            (*field)[std::min(static_cast<size_t>(first * rows.length) + i, field->size() - 1)];
+      inputs.push_back({{DType::i32, ids}, piece});
+    }
+    const std::vector<double> some =
+        run(optimise(infer::trace_evaluation(spec, shape), backend), inputs, backend)[0].values;
+    all.insert(all.end(), some.begin(), some.end());
+  }
+  all.resize(static_cast<size_t>(rows.count() * rows.length));
+  return all;
+}
+
 std::vector<double> TrainedModel::logits(const Backend& backend, const TokenRows& rows) const {
   const infer::StepShape shape{rows.count(), rows.length, vocab_size};
   std::vector<Array> inputs;

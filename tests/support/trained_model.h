@@ -39,6 +39,8 @@ struct TrainedModel {
                                         const TokenRows& rows, int64_t microbatches) const;
   /// The logits behind each position, [batch, position, vocab] row-major.
   std::vector<double> logits(const Backend& backend, const TokenRows& rows) const;
+  /// The loss of each token, of `batch` rows at a time.
+  std::vector<double> losses(const Backend& backend, const TokenRows& rows, int64_t batch) const;
 };
 
 /// Runs the microbatches of one step; the gradients are then in engine.total().
