@@ -1,7 +1,6 @@
 // levanter cache: makes the token caches of a configuration, checks them, and shows what is in
 // them.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -21,18 +20,6 @@ constexpr Option kOptions[] = {
     {"documents", "N", "inspect: how many; default 3"},
     {"json", "", "print one JSON object a line"},
 };
-
-/// Bytes as JSON text; what is no UTF-8 becomes U+FFFD.
-std::string text_json(const std::string& text) {
-  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
-template <class T>
-std::string list_json(std::span<const T> values) {
-  std::string text;
-  for (const T value : values) text += cat(text.empty() ? "" : ", ", value);
-  return cat("[", text, "]");
-}
 
 struct Shown {
   std::vector<int32_t> ids;

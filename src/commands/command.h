@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/strings.h"
+
 namespace levanter::commands {
 
 /// One option. With `value` empty it is a flag.
@@ -56,6 +58,15 @@ std::span<const CommandEntry* const> entries();
 
 /// Writes all of `text` to stdout; Error kIo when nobody reads it.
 void print(std::string_view text);
+/// Bytes as JSON text; what is no UTF-8 becomes U+FFFD.
+std::string text_json(const std::string& text);
+/// "[1, 2, 3]".
+template <class Number>
+std::string list_json(std::span<const Number> numbers) {
+  std::string text;
+  for (const Number number : numbers) text += cat(text.empty() ? "" : ", ", number);
+  return cat("[", text, "]");
+}
 /// Bytes with a unit: "17", "512M", "24G" (units of 1024), "5GB" (of 1000). Error kConfig for
 /// another form.
 int64_t parse_bytes(std::string_view text, std::string_view option);

@@ -1,10 +1,13 @@
-// levanter eval: validation losses of a checkpoint.
+// levanter eval: validation losses of a checkpoint, or the probabilities of documents' tokens.
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/strings.h"
 #include "commands/command.h"
 #include "commands/loaded_model.h"
+#include "data/source.h"
+#include "infer/scoring.h"
 #include "train/evaluate.h"
 #include "train/setup.h"
 
@@ -17,14 +20,80 @@ constexpr Option kOptions[] = {
      "a step folder, a run folder for its latest good one, or a Hugging Face folder", true},
     {"config", "FILE", "the data to evaluate on; default: the checkpoint's own configuration"},
     {"json", "", "print one JSON object"},
+    {"batch", "N", "rows computed at the same time, with the same results; default: a microbatch"},
+    {"documents", "FILE",
+     "no losses, but a line of JSON for each document: the log-probability of each token; lines "
+     "{\"text\": ...}, a text, or - for the standard input"},
+    {"stride", "N",
+     "tokens that each further window over a long document scores; default max_seq_len"},
+};
+
+class DocumentScores {
+ public:
+  DocumentScores(LoadedModel& m, const Arguments& a)
+      : m_(m), stride_(a.integer("stride", m.model->max_seq_len(), 1, m.model->max_seq_len())) {}
+
+  /// Reads, scores and prints as many documents at a time as fill a batch.
+  void print_all(const std::string& path) {
+    data::RecordReader reader(path);
+    int64_t tokens = 0;
+    while (const auto record = reader.next()) {
+      const std::string text = text_of(*record, reader.form());
+      documents_.push_back(
+          {m_.tokenizer->add_special(m_.tokenizer->encode({text, record->origin()}))});
+      bytes_.push_back(text.size());
+      tokens += static_cast<int64_t>(documents_.back().ids.size());
+      if (tokens < m_.rows * m_.model->max_seq_len()) continue;
+      print_some();
+      tokens = 0;
+    }
+    print_some();
+  }
+
+ private:
+  static std::string text_of(const data::Record& record, data::RecordForm form) {
+    if (form == data::RecordForm::kText) return std::string(record.content);
+    const auto json = nlohmann::json::parse(record.content, nullptr, false);
+    if (json.is_object() && json.contains("text") && json["text"].is_string()) return json["text"];
+    throw Error(ErrorKind::kData, "a document is no object with a \"text\"")
+        .at(record.origin())
+        .allowed("{\"text\": \"...\"}");
+  }
+
+  void print_some() {
+    infer::score(*m_.model, documents_, m_.rows, stride_);
+    for (size_t i = 0; i < documents_.size(); ++i) {
+      const infer::Document& document = documents_[i];
+      double sum = 0;
+      std::string logprobs = document.ids.empty() ? "" : "null";  // nothing is before the first
+      for (const float x : document.logprobs) {
+        sum += x;
+        logprobs += cat(", ", json_number(x));
+      }
+      print(cat("{\"ids\": ", list_json<int32_t>(document.ids), ", \"logprobs\": [", logprobs,
+                "], \"logprob\": ", json_number(sum), ", \"bytes\": ", bytes_[i], "}\n"));
+    }
+    documents_.clear();
+    bytes_.clear();
+  }
+
+  LoadedModel& m_;
+  int64_t stride_;
+  std::vector<infer::Document> documents_;
+  std::vector<size_t> bytes_;
 };
 
 int run(const Arguments& a) {
-  LoadedModel m = load_model(a.text("checkpoint"), a.text("config"), a.overrides);
+  LoadedModel m = load_model(a.text("checkpoint"), a.text("config"), a.overrides,
+                             a.integer("batch", 0, 1, 1 << 20));
   for (const std::string& problem : m.problems) std::fprintf(stderr, "%s\n", problem.c_str());
+  if (a.values.contains("documents")) {
+    DocumentScores(m, a).print_all(a.text("documents"));
+    return 0;
+  }
   const auto data = train::load_data(m.config, m.tokenizer);
   train::EvaluationOptions options;
-  options.batch = m.config.microbatch_size();
+  options.batch = m.rows;
   options.seq_len = m.config.model->max_seq_len;
   if (m.config.trainer.max_eval_batches)
     options.max_rows = *m.config.trainer.max_eval_batches * m.config.trainer.train_batch_size;
@@ -48,6 +117,9 @@ int run(const Arguments& a) {
 
 extern const CommandEntry eval_entry;
 const CommandEntry eval_entry = {
-    "eval", "validation losses of a checkpoint, bits per byte", "", 0, kOptions, true, run};
+    "eval",   "validation losses of a checkpoint, or the probabilities of documents",
+    "",       0,
+    kOptions, true,
+    run};
 
 }  // namespace levanter::commands

@@ -28,13 +28,14 @@ namespace {
       .hint(cat("the checkpoint is of another model: ", list));
 }
 
-void make_model(LoadedModel& loaded) {
+void make_model(LoadedModel& loaded, int64_t rows) {
+  loaded.rows = rows > 0 ? rows : loaded.config.microbatch_size();
   loaded.backend = device::make_backend(
       loaded.config.trainer.device, static_cast<int>(loaded.config.trainer.threads.value_or(0)));
   train::require_precision(loaded.config, *loaded.backend);
   loaded.model = std::make_unique<infer::InferenceModel>(
       train::model_spec(loaded.config), train::vocab_size(loaded.config, loaded.tokenizer.get()),
-      loaded.config.microbatch_size(), *loaded.backend, loaded.config.trainer.compute());
+      loaded.rows, *loaded.backend, loaded.config.trainer.compute());
 }
 
 std::vector<TensorTarget> targets_of(LoadedModel& loaded) {
@@ -46,7 +47,7 @@ std::vector<TensorTarget> targets_of(LoadedModel& loaded) {
 }
 
 LoadedModel load_hf_folder(const std::string& folder, const std::string& config_file,
-                           std::span<const std::string> overrides) {
+                           std::span<const std::string> overrides, int64_t rows) {
   LoadedModel loaded;
   loaded.folder = folder;
   loaded.config = config_file.empty() ? train::hf_config(folder, overrides)
@@ -54,7 +55,7 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
   if (config_file.empty()) loaded.tokenizer = text::open_tokenizer(folder);
   train::check_hf(folder, train::model_spec(loaded.config),
                   train::vocab_size(loaded.config, loaded.tokenizer.get()));
-  make_model(loaded);
+  make_model(loaded, rows);
   train::load_hf(folder, targets_of(loaded));
   return loaded;
 }
@@ -62,8 +63,9 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
 }  // namespace
 
 LoadedModel load_model(const std::string& checkpoint, const std::string& config_file,
-                       std::span<const std::string> overrides) {
-  if (compat::is_hf_folder(checkpoint)) return load_hf_folder(checkpoint, config_file, overrides);
+                       std::span<const std::string> overrides, int64_t rows) {
+  if (compat::is_hf_folder(checkpoint))
+    return load_hf_folder(checkpoint, config_file, overrides, rows);
   FoundCheckpoint found = open_checkpoint(checkpoint);
   const Checkpoint& good = *found.checkpoint;
   LoadedModel loaded;
@@ -76,7 +78,7 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
                       : load_train_config(config_file, overrides);
   loaded.tokenizer =
       text::load_tokenizer(good.tokenizer(), join_path(good.folder(), "tokenizer.json"));
-  make_model(loaded);
+  make_model(loaded, rows);
   try {
     for (const TensorTarget& target : targets_of(loaded)) good.load(target);
   } catch (const Error& error) {

@@ -17,6 +17,7 @@ struct LoadedModel {
   TrainConfig config;
   std::string folder;  ///< step-N
   int64_t step = 0;
+  int64_t rows = 1;                   ///< that token_losses takes at a time
   std::vector<std::string> problems;  ///< newer checkpoints that were passed over as bad
   std::shared_ptr<const text::Tokenizer> tokenizer;  ///< none: that of a config's data
   std::unique_ptr<Backend> backend;
@@ -24,8 +25,9 @@ struct LoadedModel {
 };
 
 /// Opens `checkpoint` (a step folder or a run folder). The config is the checkpoint's own with
-/// `overrides`, or `config_file` where given, which must be of the same model.
+/// `overrides`, or `config_file` where given, which must be of the same model. `rows` that
+/// token_losses takes at a time; 0: the config's microbatch.
 LoadedModel load_model(const std::string& checkpoint, const std::string& config_file,
-                       std::span<const std::string> overrides);
+                       std::span<const std::string> overrides, int64_t rows = 0);
 
 }  // namespace levanter::commands

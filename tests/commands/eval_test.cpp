@@ -5,6 +5,8 @@
 
 #include "base/strings.h"
 #include "support/program.h"
+#include "support/read_all.h"
+#include "support/shared_data.h"
 
 using namespace levanter;
 using namespace levanter::testing;
@@ -54,4 +56,77 @@ TEST_CASE("eval prints a table for people", "[commands]") {
   CHECK(lines[0] == "logs/run/checkpoints/step-20");
   CHECK(lines[1].starts_with("eval/loss "));
   CHECK(lines[2].starts_with("eval/bpb "));
+}
+
+TEST_CASE("eval --documents gives each token its probability, whatever the batch", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train().code == 0);
+  const std::string long_text = "the cat sat on a mat and ran to the cat";
+  const std::string lines = "{\"text\": \"the cat\"}\n\n{\"text\": \"" + long_text + "\"}\n";
+  write_file_atomic(run / "lines.jsonl", lines);
+  write_file_atomic(run / "plain.txt", long_text);
+  const auto scored = [&](std::vector<std::string> words, Surroundings surroundings = {}) {
+    words.insert(words.begin(), {"eval", "--checkpoint", "logs/run", "--documents"});
+    const Ended ended = run(words, std::move(surroundings));
+    CHECK(ended.err == "");
+    CHECK(ended.code == 0);
+    return ended.out;
+  };
+  const std::string all = scored({"lines.jsonl"});
+  for (const char* batch : {"1", "7", "64"})
+    for (const char* threads : {"1", "2"})
+      CHECK(scored({"lines.jsonl", "--batch", batch, cat("--trainer.threads=", threads)}) == all);
+  CHECK(scored({"-"}, {.input = lines}) == all);
+  const std::vector<std::string> two = split(all, '\n');
+  CHECK(scored({"plain.txt"}) == two[1] + "\n");
+  const auto json = nlohmann::json::parse(two[1]);
+  CHECK(json["ids"].size() == long_text.size());
+  CHECK(json["logprobs"].size() == long_text.size());
+  CHECK(json["logprobs"][0].is_null());
+  CHECK(json["bytes"] == long_text.size());
+  double sum = 0;
+  for (size_t i = 1; i < long_text.size(); ++i) sum += json["logprobs"][i].get<double>();
+  CHECK(json["logprob"] == Approx(sum).epsilon(1e-6));
+  CHECK(sum < 0);
+  CHECK(scored({"plain.txt", "--stride", "4"}) != scored({"plain.txt"}));
+}
+
+TEST_CASE("documents that are none, and strides beyond the window, are refused", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train().code == 0);
+  const auto error = [&](std::vector<std::string> words, const std::string& input) {
+    words.insert(words.begin(), {"eval", "--checkpoint", "logs/run", "--documents", "-"});
+    const Ended ended = run(words, {.input = input});
+    CHECK(ended.code != 0);
+    return ended.err;
+  };
+  CHECK_THAT(error({}, "{\"text\": \"the\"}\n{\"txt\": 1}\n"),
+             Catch::Contains("a document is no object with a \"text\"") &&
+                 Catch::Contains("the standard input:2"));
+  CHECK_THAT(error({"--stride", "17"}, "{}\n"), Catch::Contains("1 to 16"));
+  CHECK_THAT(error({"--batch", "0"}, "{}\n"), Catch::Contains("--batch"));
+}
+
+TEST_CASE("the stories model's log-probabilities are the reference's", "[commands]") {
+  constexpr double kTolerance = 8.2e-5;  // twice the drift of float32 that the reference states
+  const std::string stories = shared_data("models/stories260K");
+  if (stories.empty()) {
+    WARN("skipped: the shared data are absent");
+    return;
+  }
+  const auto texts =
+      nlohmann::json::parse(read_all(join_path(stories, "reference.json.gz")))["texts"];
+  std::string lines;
+  for (const auto& text : texts) lines += nlohmann::json{{"text", text["text"]}}.dump() + "\n";
+  const SmallRun run;
+  const Ended ended = run({"eval", "--checkpoint", stories, "--documents", "-"}, {.input = lines});
+  REQUIRE(ended.err == "");
+  const std::vector<std::string> found = split(ended.out, '\n');
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const auto logprobs = nlohmann::json::parse(found[i])["logprobs"];
+    const auto& expected = texts[i]["token_logprobs"];
+    REQUIRE(logprobs.size() > expected.size());
+    for (size_t t = 0; t < expected.size(); ++t)
+      CHECK(std::abs(logprobs[t + 1].get<double>() - expected[t].get<double>()) <= kTolerance);
+  }
 }
