@@ -35,7 +35,9 @@ constexpr Option kOptions[] = {
     {"seed", "N", "of the draws; the same seed gives the same text; default 0"},
     {"max-new-tokens", "N", "default 200"},
     {"stop", "TEXT", "end before this text; may be given several times", false, false, true},
-    {"stop-id", "ID", "end at this token too; the tokenizer's EOS always ends a text"},
+    {"stop-id", "ID",
+     "end at this token too; those of generation_config.json, else the tokenizer's EOS, always end "
+     "a text"},
     {"batch", "N", "texts continued at the same time, 1 to 16, with the same results; default 1"},
     {"chat", "", "the prompt is what a user says: the model's chat template is put around it"},
     {"json", "",
@@ -67,7 +69,7 @@ infer::GenerateOptions options_of(const Arguments& a, const text::Tokenizer& tok
   o.max_new_tokens = a.integer("max-new-tokens", 200, 0, int64_t{1} << 40);
   if (a.values.contains("stop-id"))
     o.stop_ids.push_back(static_cast<int32_t>(a.integer("stop-id", 0, 0, INT32_MAX)));
-  if (const auto eos = tokenizer.eos_id()) o.stop_ids.push_back(*eos);
+  for (const int32_t id : tokenizer.end_ids()) o.stop_ids.push_back(id);
   o.rows = a.integer("batch", 1, 1, 16);
   o.logprobs = a.has("logprobs");
   return o;

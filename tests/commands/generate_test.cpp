@@ -201,3 +201,30 @@ TEST_CASE("a chat goes through the model's template", "[commands]") {
   CHECK(ids({"--chat"}, "{\"prompt\": \"hello\"}") == plain);
   CHECK(ids({"--chat"}, "{\"messages\": [{\"role\": \"user\", \"content\": \"hello\"}]}") == plain);
 }
+
+TEST_CASE("a text ends where generation_config.json says", "[commands]") {
+  const std::string stories = shared_data("models/stories260K");
+  if (stories.empty()) {
+    WARN("skipped: the shared data are absent");
+    return;
+  }
+  const TemporaryFolder folder;
+  for (const char* name :
+       {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"})
+    write_file_atomic(folder / name, read_all(join_path(stories, name)));
+  const SmallRun run;
+  const auto ids = [&] {
+    const Ended ended = run({"generate", "--checkpoint", folder.path(), "--json", "--temperature",
+                             "0", "--max-new-tokens", "9", "--prompt", ""});
+    CHECK(ended.err == "");
+    return nlohmann::json::parse(ended.out)["ids"].get<std::vector<int>>();
+  };
+  const std::vector<int> all = ids();
+  REQUIRE(all.size() == 9);
+  const auto ending_at = [&](const std::string& end) {
+    write_file_atomic(folder / "generation_config.json", "{\"eos_token_id\": " + end + "}");
+    return ids();
+  };
+  CHECK(ending_at(cat("[2, ", all[5], "]")) == std::vector(all.begin(), all.begin() + 5));
+  CHECK(ending_at(cat(all[3])) == std::vector(all.begin(), all.begin() + 3));
+}

@@ -73,11 +73,11 @@ void find_end_token(const Companions& files, const std::string& key,
   id = token_id(*found);
 }
 
-/// The ids of a list, such as those that end a text where generation_config.json names several.
-std::vector<int32_t> token_ids(const Value& list) {
+/// An id or a list of them, as generation_config.json names those that end a text.
+std::vector<int32_t> token_ids(const Value& one_or_more) {
   std::vector<int32_t> ids;
-  if (list.kind != Value::Kind::kList) return ids;
-  for (const Value& item : list.items)
+  if (const auto only = token_id(one_or_more)) ids.push_back(*only);
+  for (const Value& item : one_or_more.items)
     if (const auto id = token_id(item)) ids.push_back(*id);
   return ids;
 }
