@@ -16,8 +16,7 @@ struct TemplateText {
 };
 
 std::optional<TemplateText> find_template(const ChatKeys& keys, const text::Tokenizer& tokenizer) {
-  if (keys.chat_template)
-    return {{read_file(keys.chat_template->resolved), keys.chat_template->text}};
+  if (auto named = keys.named_template()) return {{std::move(*named), keys.chat_template->text}};
   if (auto own = tokenizer.chat_template())
     return {{std::move(*own), "the tokenizer's chat template"}};
   return std::nullopt;
@@ -51,6 +50,11 @@ void ChatKeys::fields(config::Fields& f) {
   f("date", date, "what a template that asks for the date is told, as \"2024-07-26\"");
   f("mask_user_turns", mask_user_turns,
     "whether only what the template's {% generation %} blocks print is learned");
+}
+
+std::optional<std::string> ChatKeys::named_template() const {
+  if (!chat_template) return std::nullopt;
+  return read_file(chat_template->resolved);
 }
 
 std::string ChatKeys::facts(const text::Tokenizer& tokenizer) const {

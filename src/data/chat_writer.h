@@ -18,6 +18,8 @@ struct ChatKeys {
   bool mask_user_turns = true;
 
   void fields(config::Fields& f);
+  /// The text of the file that chat_template names.
+  std::optional<std::string> named_template() const;
   /// The template and the keys, as the facts of a format.
   std::string facts(const text::Tokenizer& tokenizer) const;
 };

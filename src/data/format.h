@@ -69,6 +69,9 @@ struct FormatConfig : config::Choosable {
     return std::nullopt;
   }
 
+  /// The chat template that the config names: its file's text.
+  virtual std::optional<std::string> chat_template() const { return std::nullopt; }
+
   static std::span<const config::ChoiceEntry> choices();
   static constexpr const char* kDefaultChoice = "text";
 };

@@ -176,6 +176,17 @@ TextData::TextData(std::span<const TextComponent> given, const TextDataOptions& 
     }
     components_.push_back({spec, {spec.name, std::move(train), std::move(held), spec.rows}});
   }
+  keep_chat_template();
+}
+
+/// What the model learns to speak by goes with the tokenizer, wherever that is saved.
+void TextData::keep_chat_template() {
+  for (const Component& component : components_) {
+    const auto named = component.spec.format->chat_template();
+    if (!named) continue;
+    if (auto told = tokenizer_->with_chat_template(*named)) tokenizer_ = std::move(told);
+    return;
+  }
 }
 
 std::vector<const ComponentStreams*> TextData::components() const {

@@ -58,6 +58,7 @@ class TextData final {
   ///        themselves
   TextData(std::span<const TextComponent> components, const TextDataOptions& options);
 
+  /// With the template of the first component that names one.
   const std::shared_ptr<const text::Tokenizer>& tokenizer() const { return tokenizer_; }
   /// The components in the order given.
   std::vector<const ComponentStreams*> components() const;
@@ -83,6 +84,7 @@ class TextData final {
   };
 
   void make_tokenizer(std::span<const TextComponent> components);
+  void keep_chat_template();
   std::shared_ptr<const TokenStream> open(const TextComponent& spec, const std::string& split,
                                           std::span<const std::string> files, ThreadPool& pool);
   [[noreturn]] void throw_too_large(const TextComponent& spec) const;

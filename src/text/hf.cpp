@@ -42,6 +42,11 @@ class HfTokenizer final : public Tokenizer {
     if (source_.chat_template.empty()) return std::nullopt;
     return source_.chat_template;
   }
+  std::shared_ptr<const Tokenizer> with_chat_template(std::string text) const override {
+    Source source = source_;
+    source.chat_template = std::move(text);
+    return load_tokenizer(write_source(source), source_.origin);
+  }
   std::string serialise() const override { return write_source(source_); }
   std::string identity() const override {
     Source source = source_;

@@ -76,6 +76,8 @@ class Tokenizer {
   virtual std::vector<int32_t> add_special(std::vector<int32_t> ids) const { return ids; }
   /// The template that writes chats as this tokenizer's model knows them, where there is one.
   virtual std::optional<std::string> chat_template() const { return std::nullopt; }
+  /// The same tokenizer with another template; null where its kind has none.
+  virtual std::shared_ptr<const Tokenizer> with_chat_template(std::string) const { return nullptr; }
   /// JSON text from which load_tokenizer makes an equal tokenizer; equal tokenizers give equal
   /// texts.
   virtual std::string serialise() const = 0;

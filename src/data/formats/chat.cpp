@@ -23,6 +23,7 @@ struct ChatConfig final : FormatConfig {
     keys.fields(f);
   }
   bool weighted() const override { return keys.mask_user_turns; }
+  std::optional<std::string> chat_template() const override { return keys.named_template(); }
   std::string facts(const DocumentRules& rules) const override {
     return cat("chat at ", messages_field, ", tools at ", tools_field, ", system at ",
                system_field.value_or("none"), ", variables at ", kwargs_field, ", ",

@@ -22,6 +22,7 @@ struct PreferenceConfig final : FormatConfig {
     keys.fields(f);
   }
   bool weighted() const override { return keys.mask_user_turns; }
+  std::optional<std::string> chat_template() const override { return keys.named_template(); }
   std::string facts(const DocumentRules& rules) const override {
     return cat("preference ", prompt_field, " -> ", chosen_field, " over ", rejected_field, ", ",
                learn, " learned, ", keys.facts(*rules.tokenizer));
