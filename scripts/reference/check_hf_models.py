@@ -194,7 +194,8 @@ def raw_tensors(folder):
 
 def all_logits(family, folder):
     kind = getattr(hf, family + ("LMHeadModel" if family == "GPT2" else "ForCausalLM"))
-    model, info = kind.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32,
+    model, info = kind.from_pretrained(folder, attn_implementation="eager",
+                                       experts_implementation="eager", dtype=torch.float32,
                                        output_loading_info=True)
     assert not any(info.values()), info
     ids = scramble("ids", np.arange(ROWS * (LENGTH + 1))) % 64
