@@ -207,6 +207,9 @@ class Fields final {
   /// Declares that `key` is Levanter's (or a common name) and not ours; a config with it is refused
   /// with the hint.
   void dropped(const char* key, const char* hint) { dropped_.push_back({key, hint}); }
+  void dropped(std::initializer_list<const char*> keys, const char* hint) {
+    for (const char* key : keys) dropped(key, hint);
+  }
 
   std::span<const Field> list() const& { return list_; }
   std::span<const Field> list() const&& = delete;  // the span would outlive its owner

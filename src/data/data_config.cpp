@@ -26,9 +26,8 @@ void ComponentConfig::fields(config::Fields& f) {
       .one_of({"no", "greedy", "best_fit", "alone"});
   f("too_long", too_long, "what becomes of a document that is longer than a packed row")
       .one_of({"refuse", "keep_head", "keep_tail", "drop"});
-  f.dropped("train_urls", "write train = [\"file.txt\"]");
+  f.dropped({"train_urls", "source"}, "write train = [\"file.txt\"]");
   f.dropped("validation_urls", "write validation = [\"file.txt\"]");
-  f.dropped("source", "write train = [\"file.txt\"]");
   f.dropped("splits", "write train = [...] and validation = [...]");
   f.dropped("id", "nothing is fetched; write train = [\"file.txt\"]");
   f.dropped("name", "a component's name is its table's: [data.components.NAME]");
@@ -114,16 +113,14 @@ void DataConfig::fields(config::Fields& f) {
       .at_most(1024)
       .unit("batches")
       .may_change();
-  f.dropped("configs", "write [data.components.NAME]");
+  f.dropped({"configs", "name"}, "write [data.components.NAME]");
   f.dropped("train_urls", "write train = [\"file.txt\"] below [data.components.NAME]");
   f.dropped("validation_urls", "write validation = [\"file.txt\"] below [data.components.NAME]");
   f.dropped("id", "nothing is fetched; write train = [\"file.txt\"] below [data.components.NAME]");
-  f.dropped("name", "write [data.components.NAME]");
   f.dropped("stream", "files are always read from disk");
   f.dropped("tags", "write tags below [data.components.NAME]");
-  f.dropped("format", "files are plain text");
+  f.dropped({"format", "chat_template"}, "files are plain text");
   f.dropped("cache_options", "text is tokenised in memory");
-  f.dropped("chat_template", "files are plain text");
   f.dropped("ignore_token_id", "what the loss counts is decided by weights, not by a token");
   f.dropped("vocab_size", "write model.vocab_size");
   f.dropped("shuffle_before_trainval_split", "validation is the end of the text");

@@ -44,8 +44,7 @@ void DecoderConfig::fields(config::Fields& f) {
       .may_change();
   f.dropped("gradient_checkpointing_block_size", "write gradient_checkpointing = \"nested(k)\"");
   f.dropped("upcast_attn", "attention scores are always computed in f32");
-  f.dropped("hybrid_norm", "it has no form in Hugging Face files");
-  f.dropped("input_embedding_norm", "it has no form in Hugging Face files");
+  f.dropped({"hybrid_norm", "input_embedding_norm"}, "it has no form in Hugging Face files");
   f.dropped("use_layer_norm_weight", "norms always have weights");
 }
 

@@ -40,8 +40,8 @@ void Gpt2Config::fields(config::Fields& f) {
       .may_change();
   f.dropped("mlp_scale", "write intermediate_dim, the width itself");
   f.dropped("gradient_checkpointing_block_size", "write gradient_checkpointing = \"nested(k)\"");
-  f.dropped("scale_attn_by_inverse_layer_idx", "attention scores are always computed in f32");
-  f.dropped("upcast_attn", "attention scores are always computed in f32");
+  f.dropped({"scale_attn_by_inverse_layer_idx", "upcast_attn"},
+            "attention scores are always computed in f32");
 }
 
 void Gpt2Config::hf_keys(compat::HfConfig& hf) {

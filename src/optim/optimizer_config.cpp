@@ -39,8 +39,8 @@ void OptimizerConfig::fields(config::Fields& f) {
   f.dropped("cooldown", "write decay");
   f.dropped("stable_lr_schedule", "what lies between warmup and decay is constant");
   f.dropped("haps", "write cycles = [...]");
-  f.dropped("weight_decay_modules", "write decay_roles = [...], the roles of parameters");
-  f.dropped("default_weight_decay_mask", "write decay_roles = [...], the roles of parameters");
+  f.dropped({"weight_decay_modules", "default_weight_decay_mask"},
+            "write decay_roles = [...], the roles of parameters");
 }
 
 namespace {

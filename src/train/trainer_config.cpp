@@ -21,13 +21,10 @@ void CheckpointerConfig::fields(config::Fields& f) {
       .may_change();
   f("keep", keep, "steps whose checkpoints are kept for good; the last step's always is")
       .may_change();
-  f.dropped("base_path", "checkpoints live in <trainer.log_dir>/<trainer.id>/checkpoints");
-  f.dropped("temporary_base_path",
+  f.dropped({"base_path", "temporary_base_path", "append_run_id_to_base_path"},
             "checkpoints live in <trainer.log_dir>/<trainer.id>/checkpoints");
-  f.dropped("append_run_id_to_base_path",
-            "checkpoints live in <trainer.log_dir>/<trainer.id>/checkpoints");
-  f.dropped("delete_old_temp_checkpoints", "the latest temporary checkpoint is kept");
-  f.dropped("keep_last_temporary_checkpoints", "the latest temporary checkpoint is kept");
+  f.dropped({"delete_old_temp_checkpoints", "keep_last_temporary_checkpoints"},
+            "the latest temporary checkpoint is kept");
   f.dropped("debug", "remove it");
   f.dropped("write", "the writer sizes its own buffers");
 }
@@ -120,25 +117,16 @@ void TrainerConfig::fields(config::Fields& f) {
   f.dropped("model_averaging", "remove it: there is no averaged model");
   f.dropped("wandb", "write tracker = [\"console\", \"jsonl\", \"tensorboard\"]");
   f.dropped("watch", "remove it: the gradient's total norm is always logged");
-  f.dropped("profiler", "remove it: there is no profiler");
-  f.dropped("profiler_start_step", "remove it: there is no profiler");
-  f.dropped("profiler_num_steps", "remove it: there is no profiler");
-  f.dropped("profiler_perfetto_link", "remove it: there is no profiler");
-  f.dropped("log_jaxprs", "levanter plan prints the traced program");
-  f.dropped("log_xla_hlo", "levanter plan prints the traced program");
+  f.dropped({"profiler", "profiler_start_step", "profiler_num_steps", "profiler_perfetto_link"},
+            "remove it: there is no profiler");
+  f.dropped({"log_jaxprs", "log_xla_hlo"}, "levanter plan prints the traced program");
   f.dropped("crash_on_inf", "write crash_on_nan, which covers both");
   f.dropped("batch_axis", "the batch's axis is called batch");
-  f.dropped("fsdp_axis", "data parallelism is trainer.ranks; parameters are not sharded");
-  f.dropped("tensor_parallel_axes",
+  f.dropped({"fsdp_axis", "tensor_parallel_axes", "axis_resources", "parameter_axis_resources",
+             "model_axis_size"},
             "data parallelism is trainer.ranks; parameters are not sharded");
-  f.dropped("axis_resources", "data parallelism is trainer.ranks; parameters are not sharded");
-  f.dropped("parameter_axis_resources",
-            "data parallelism is trainer.ranks; parameters are not sharded");
-  f.dropped("replica_ici_axis_size", "write trainer.ranks");
-  f.dropped("model_axis_size", "data parallelism is trainer.ranks; parameters are not sharded");
-  f.dropped("replica_dcn_axis_size", "write trainer.ranks");
-  f.dropped("mesh", "write trainer.ranks");
-  f.dropped("use_explicit_mesh_axes", "write trainer.ranks");
+  f.dropped({"replica_ici_axis_size", "replica_dcn_axis_size", "mesh", "use_explicit_mesh_axes"},
+            "write trainer.ranks");
   f.dropped("per_device_parallelism", "write microbatch_size, the same on every device");
   f.dropped("per_device_eval_parallelism", "evaluation uses microbatch_size");
   f.dropped("allow_nondivisible_batch_size",
@@ -146,13 +134,12 @@ void TrainerConfig::fields(config::Fields& f) {
   f.dropped("load_checkpoint",
             "a run resumes by itself; write start_from = { kind = \"checkpoint\", path = ... } to "
             "begin with another run's");
-  f.dropped("load_checkpoint_path", "write start_from = { kind = \"checkpoint\", path = ... }");
-  f.dropped("initialize_from", "write start_from = { kind = \"checkpoint\", path = ... }");
+  f.dropped({"load_checkpoint_path", "initialize_from"},
+            "write start_from = { kind = \"checkpoint\", path = ... }");
   f.dropped("allow_partial_checkpoint", "a checkpoint must hold every parameter");
   f.dropped("jax_config", "remove it: random numbers always are JAX's partitionable Threefry");
   f.dropped("jax_compilation_cache_dir", "remove it: compiling takes milliseconds");
-  f.dropped("distributed", "write communicator and ranks");
-  f.dropped("ray", "write communicator and ranks");
+  f.dropped({"distributed", "ray"}, "write communicator and ranks");
   f.dropped("require_accelerator", "write trainer.device");
   f.dropped("shutdown_at_exit", "let the script that starts levanter do it");
   f.dropped("elastic", "remove it: ranks work in step");
@@ -299,16 +286,16 @@ void TrainConfig::fields(config::Fields& f) {
   f.dropped("hf_upload", "remove it: nothing is sent over a network");
   f.dropped("data_seed", "write trainer.seed");
   f.dropped("epoch", "write trainer.num_train_steps");
-  f.dropped("eval_harness", "remove it: validation is the loss on data.components");
-  f.dropped("eval_harness_steps", "remove it: validation is the loss on data.components");
+  f.dropped({"eval_harness", "eval_harness_steps"},
+            "remove it: validation is the loss on data.components");
   f.dropped("log_entropy", "remove it");
   f.dropped("train_seq_len", "write model.max_seq_len");
   f.dropped("pad_tokenizer_to_match_model", "write model.vocab_size");
   f.dropped("adapter", "remove it: every parameter is trained");
   f.dropped("wandb", "write trainer.tracker = [\"console\", \"jsonl\", \"tensorboard\"]");
   f.dropped("tokenizer", "write data.tokenizer");
-  f.dropped("initialize_from", "write start_from = { kind = \"checkpoint\", path = ... }");
-  f.dropped("load_checkpoint", "write start_from = { kind = \"checkpoint\", path = ... }");
+  f.dropped({"initialize_from", "load_checkpoint"},
+            "write start_from = { kind = \"checkpoint\", path = ... }");
 }
 
 }  // namespace levanter
