@@ -46,34 +46,24 @@ inline constexpr int64_t kLanes = 16;
 static_assert(sizeof(Floats) == 64 && sizeof(Ints) == 64);
 
 // Operators of pairs. Comparisons give Ints, -1 for true.
-template <class H>
-[[gnu::always_inline]] inline Pair<H> operator+(Pair<H> a, Pair<H> b) {
-  return {a.lo + b.lo, a.hi + b.hi};
-}
-template <class H>
-[[gnu::always_inline]] inline Pair<H> operator-(Pair<H> a, Pair<H> b) {
-  return {a.lo - b.lo, a.hi - b.hi};
-}
-template <class H>
-[[gnu::always_inline]] inline Pair<H> operator*(Pair<H> a, Pair<H> b) {
-  return {a.lo * b.lo, a.hi * b.hi};
-}
-template <class H>
-[[gnu::always_inline]] inline Pair<H> operator/(Pair<H> a, Pair<H> b) {
-  return {a.lo / b.lo, a.hi / b.hi};
-}
-template <class H>
-[[gnu::always_inline]] inline Pair<H> operator&(Pair<H> a, Pair<H> b) {
-  return {a.lo & b.lo, a.hi & b.hi};
-}
-template <class H>
-[[gnu::always_inline]] inline Pair<H> operator|(Pair<H> a, Pair<H> b) {
-  return {a.lo | b.lo, a.hi | b.hi};
-}
-template <class H>
-[[gnu::always_inline]] inline Pair<H> operator^(Pair<H> a, Pair<H> b) {
-  return {a.lo ^ b.lo, a.hi ^ b.hi};
-}
+#define LEVANTER_BY_HALVES(op)                                         \
+  template <class H>                                                   \
+  [[gnu::always_inline]] inline auto operator op(Pair<H> a, Pair<H> b) \
+      ->Pair<decltype(a.lo op b.lo)> {                                 \
+    return {a.lo op b.lo, a.hi op b.hi};                               \
+  }
+LEVANTER_BY_HALVES(+)
+LEVANTER_BY_HALVES(-)
+LEVANTER_BY_HALVES(*)
+LEVANTER_BY_HALVES(/)
+LEVANTER_BY_HALVES(&)
+LEVANTER_BY_HALVES(|)
+LEVANTER_BY_HALVES(^)
+LEVANTER_BY_HALVES(<)
+LEVANTER_BY_HALVES(<=)
+LEVANTER_BY_HALVES(==)
+LEVANTER_BY_HALVES(!=)
+#undef LEVANTER_BY_HALVES
 template <class H>
 [[gnu::always_inline]] inline Pair<H> operator<<(Pair<H> a, int count) {
   return {a.lo << count, a.hi << count};
@@ -81,25 +71,6 @@ template <class H>
 template <class H>
 [[gnu::always_inline]] inline Pair<H> operator>>(Pair<H> a, int count) {
   return {a.lo >> count, a.hi >> count};
-}
-template <class H>
-[[gnu::always_inline]] inline auto operator<(Pair<H> a, Pair<H> b) -> Pair<decltype(a.lo < b.lo)> {
-  return {a.lo < b.lo, a.hi < b.hi};
-}
-template <class H>
-[[gnu::always_inline]] inline auto operator<=(Pair<H> a, Pair<H> b)
-    -> Pair<decltype(a.lo <= b.lo)> {
-  return {a.lo <= b.lo, a.hi <= b.hi};
-}
-template <class H>
-[[gnu::always_inline]] inline auto operator==(Pair<H> a, Pair<H> b)
-    -> Pair<decltype(a.lo == b.lo)> {
-  return {a.lo == b.lo, a.hi == b.hi};
-}
-template <class H>
-[[gnu::always_inline]] inline auto operator!=(Pair<H> a, Pair<H> b)
-    -> Pair<decltype(a.lo != b.lo)> {
-  return {a.lo != b.lo, a.hi != b.hi};
 }
 
 /// mask ? a : b, lane by lane.

@@ -53,10 +53,11 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
   loaded.config = config_file.empty() ? train::hf_config(folder, overrides)
                                       : load_train_config(config_file, overrides);
   if (config_file.empty()) loaded.tokenizer = text::open_tokenizer(folder);
-  train::check_hf(folder, train::model_spec(loaded.config),
-                  train::vocab_size(loaded.config, loaded.tokenizer.get()));
+  const infer::ModelSpec spec = train::model_spec(loaded.config);
+  const int64_t vocab = train::vocab_size(loaded.config, loaded.tokenizer.get());
+  train::check_hf(folder, spec, vocab);
   make_model(loaded, rows);
-  train::load_hf(folder, targets_of(loaded));
+  train::load_hf(folder, spec, vocab, targets_of(loaded));
   return loaded;
 }
 

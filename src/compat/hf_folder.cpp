@@ -2,7 +2,9 @@
 #include "compat/hf_folder.h"
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -74,6 +76,27 @@ bool is_extra(std::string_view name) {
          name.ends_with(".rotary_emb.inv_freq") || name == "lm_head.weight";
 }
 
+bool fits(const HfTarget& target, const std::vector<int64_t>& shape) {
+  if (!target.grows || shape.empty() || target.shape.size() != shape.size())
+    return target.shape == shape;
+  return shape[0] > 0 && shape[0] <= target.shape[0] &&
+         std::equal(shape.begin() + 1, shape.end(), target.shape.begin() + 1);
+}
+
+/// Fills the rows after the first `rows` with the mean of those, each number summed in f64.
+void grow(const HfTarget& target, int64_t rows) {
+  const int64_t all = target.shape[0];
+  if (rows == all) return;
+  const int64_t width = std::accumulate(target.shape.begin() + 1, target.shape.end(), int64_t{1},
+                                        std::multiplies<>());
+  for (int64_t column = 0; column < width; ++column) {
+    double sum = 0;
+    for (int64_t row = 0; row < rows; ++row) sum += target.data[row * width + column];
+    for (int64_t row = rows; row < all; ++row)
+      target.data[row * width + column] = static_cast<float>(sum / static_cast<double>(rows));
+  }
+}
+
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text;
   for (const int64_t size : shape) text += cat(text.empty() ? "" : " ", size);
@@ -136,7 +159,7 @@ std::vector<const Tensor*> HfWeights::match(std::span<const HfTarget> targets) c
       missing.push_back(target.name);
       continue;
     }
-    if (at->second->shape != target.shape)
+    if (!fits(target, at->second->shape))
       faults.add(cat(quote(at->first), " is ", shape_text(at->second->shape), ", not ",
                      shape_text(target.shape)));
     if (!is_float(at->second->element))
@@ -173,6 +196,8 @@ void load_weights(const std::string& folder, std::span<const HfTarget> targets) 
     const int64_t elements = std::min(kPiece, found[i]->size() - first);
     to_f32(*found[i], {targets[i].data + first, static_cast<size_t>(elements)}, first);
   });
+  for (size_t i = 0; i < targets.size(); ++i)
+    if (targets[i].grows) grow(targets[i], found[i]->shape[0]);
 }
 
 namespace {

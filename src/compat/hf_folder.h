@@ -17,6 +17,7 @@ struct HfTarget {
   std::string name;  ///< the tensor's, as the family calls it
   std::vector<int64_t> shape;
   float* data = nullptr;
+  bool grows = false;  ///< may have more rows than the tensor: the mean of the tensor's
 };
 
 /// All of a folder's tensors, mapped: model.safetensors, or the shards of

@@ -27,14 +27,8 @@ struct GemmaConfig final : DecoderConfig {
 }  // namespace
 
 extern const ModelEntry gemma_entry;
-const ModelEntry gemma_entry = {
-    .name = "gemma",
-    .summary = "Gemma 1: scaled embeddings, norms around 1, wide heads, GELU",
-    .make_config = config::make_choice<GemmaConfig>,
-    .build = build_decoder,
-    .attention_width = decoder_attention_width,
-    .hf_type = "gemma",
-    .hf_architecture = "GemmaForCausalLM",
-};
+const ModelEntry gemma_entry = decoder_entry<GemmaConfig>(
+    "gemma", "Gemma 1: scaled embeddings, norms around 1, wide heads, GELU", "gemma",
+    "GemmaForCausalLM");
 
 }  // namespace levanter::models

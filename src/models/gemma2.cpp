@@ -33,14 +33,8 @@ struct Gemma2Config final : DecoderConfig {
 }  // namespace
 
 extern const ModelEntry gemma2_entry;
-const ModelEntry gemma2_entry = {
-    .name = "gemma2",
-    .summary = "Gemma 2: norms on both sides, every other layer local, caps",
-    .make_config = config::make_choice<Gemma2Config>,
-    .build = build_decoder,
-    .attention_width = decoder_attention_width,
-    .hf_type = "gemma2",
-    .hf_architecture = "Gemma2ForCausalLM",
-};
+const ModelEntry gemma2_entry = decoder_entry<Gemma2Config>(
+    "gemma2", "Gemma 2: norms on both sides, every other layer local, caps", "gemma2",
+    "Gemma2ForCausalLM");
 
 }  // namespace levanter::models

@@ -37,14 +37,8 @@ struct Gemma3Config final : DecoderConfig {
 }  // namespace
 
 extern const ModelEntry gemma3_entry;
-const ModelEntry gemma3_entry = {
-    .name = "gemma3",
-    .summary = "Gemma 3 text models: five local layers to a global one, norms of queries and keys",
-    .make_config = config::make_choice<Gemma3Config>,
-    .build = build_decoder,
-    .attention_width = decoder_attention_width,
-    .hf_type = "gemma3_text",
-    .hf_architecture = "Gemma3ForCausalLM",
-};
+const ModelEntry gemma3_entry = decoder_entry<Gemma3Config>(
+    "gemma3", "Gemma 3 text models: five local layers to a global one, norms of queries and keys",
+    "gemma3_text", "Gemma3ForCausalLM");
 
 }  // namespace levanter::models

@@ -23,14 +23,8 @@ struct LlamaConfig final : DecoderConfig {
 }  // namespace
 
 extern const ModelEntry llama_entry;
-const ModelEntry llama_entry = {
-    .name = "llama",
-    .summary = "Llama 1 to 3: RMS norm, rotary positions, grouped queries, gated MLP",
-    .make_config = config::make_choice<LlamaConfig>,
-    .build = build_decoder,
-    .attention_width = decoder_attention_width,
-    .hf_type = "llama",
-    .hf_architecture = "LlamaForCausalLM",
-};
+const ModelEntry llama_entry = decoder_entry<LlamaConfig>(
+    "llama", "Llama 1 to 3: RMS norm, rotary positions, grouped queries, gated MLP", "llama",
+    "LlamaForCausalLM");
 
 }  // namespace levanter::models

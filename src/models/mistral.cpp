@@ -23,14 +23,8 @@ struct MistralConfig final : DecoderConfig {
 }  // namespace
 
 extern const ModelEntry mistral_entry;
-const ModelEntry mistral_entry = {
-    .name = "mistral",
-    .summary = "Mistral: Llama whose queries see a window of keys",
-    .make_config = config::make_choice<MistralConfig>,
-    .build = build_decoder,
-    .attention_width = decoder_attention_width,
-    .hf_type = "mistral",
-    .hf_architecture = "MistralForCausalLM",
-};
+const ModelEntry mistral_entry =
+    decoder_entry<MistralConfig>("mistral", "Mistral: Llama whose queries see a window of keys",
+                                 "mistral", "MistralForCausalLM");
 
 }  // namespace levanter::models

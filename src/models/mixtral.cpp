@@ -30,14 +30,8 @@ struct MixtralConfig final : DecoderConfig {
 }  // namespace
 
 extern const ModelEntry mixtral_entry;
-const ModelEntry mixtral_entry = {
-    .name = "mixtral",
-    .summary = "Mixtral: Mistral whose MLPs are mixtures of experts",
-    .make_config = config::make_choice<MixtralConfig>,
-    .build = build_decoder,
-    .attention_width = decoder_attention_width,
-    .hf_type = "mixtral",
-    .hf_architecture = "MixtralForCausalLM",
-};
+const ModelEntry mixtral_entry =
+    decoder_entry<MixtralConfig>("mixtral", "Mixtral: Mistral whose MLPs are mixtures of experts",
+                                 "mixtral", "MixtralForCausalLM");
 
 }  // namespace levanter::models

@@ -25,14 +25,8 @@ struct Olmo2Config final : DecoderConfig {
 }  // namespace
 
 extern const ModelEntry olmo2_entry;
-const ModelEntry olmo2_entry = {
-    .name = "olmo2",
-    .summary = "OLMo 2: norms after attention and MLP, and of all queries and keys",
-    .make_config = config::make_choice<Olmo2Config>,
-    .build = build_decoder,
-    .attention_width = decoder_attention_width,
-    .hf_type = "olmo2",
-    .hf_architecture = "Olmo2ForCausalLM",
-};
+const ModelEntry olmo2_entry = decoder_entry<Olmo2Config>(
+    "olmo2", "OLMo 2: norms after attention and MLP, and of all queries and keys", "olmo2",
+    "Olmo2ForCausalLM");
 
 }  // namespace levanter::models

@@ -34,14 +34,7 @@ struct Olmo3Config final : DecoderConfig {
 }  // namespace
 
 extern const ModelEntry olmo3_entry;
-const ModelEntry olmo3_entry = {
-    .name = "olmo3",
-    .summary = "OLMo 3: OLMo 2 with three local layers to a global one",
-    .make_config = config::make_choice<Olmo3Config>,
-    .build = build_decoder,
-    .attention_width = decoder_attention_width,
-    .hf_type = "olmo3",
-    .hf_architecture = "Olmo3ForCausalLM",
-};
+const ModelEntry olmo3_entry = decoder_entry<Olmo3Config>(
+    "olmo3", "OLMo 3: OLMo 2 with three local layers to a global one", "olmo3", "Olmo3ForCausalLM");
 
 }  // namespace levanter::models

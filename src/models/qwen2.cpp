@@ -19,14 +19,8 @@ struct Qwen2Config final : DecoderConfig {
 }  // namespace
 
 extern const ModelEntry qwen2_entry;
-const ModelEntry qwen2_entry = {
-    .name = "qwen2",
-    .summary = "Qwen 2 and 2.5: Llama with biases on queries, keys and values",
-    .make_config = config::make_choice<Qwen2Config>,
-    .build = build_decoder,
-    .attention_width = decoder_attention_width,
-    .hf_type = "qwen2",
-    .hf_architecture = "Qwen2ForCausalLM",
-};
+const ModelEntry qwen2_entry = decoder_entry<Qwen2Config>(
+    "qwen2", "Qwen 2 and 2.5: Llama with biases on queries, keys and values", "qwen2",
+    "Qwen2ForCausalLM");
 
 }  // namespace levanter::models

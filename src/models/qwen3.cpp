@@ -24,14 +24,7 @@ struct Qwen3Config final : DecoderConfig {
 }  // namespace
 
 extern const ModelEntry qwen3_entry;
-const ModelEntry qwen3_entry = {
-    .name = "qwen3",
-    .summary = "Qwen 3: norms of each head of queries and keys",
-    .make_config = config::make_choice<Qwen3Config>,
-    .build = build_decoder,
-    .attention_width = decoder_attention_width,
-    .hf_type = "qwen3",
-    .hf_architecture = "Qwen3ForCausalLM",
-};
+const ModelEntry qwen3_entry = decoder_entry<Qwen3Config>(
+    "qwen3", "Qwen 3: norms of each head of queries and keys", "qwen3", "Qwen3ForCausalLM");
 
 }  // namespace levanter::models

@@ -42,14 +42,8 @@ struct Qwen3MoeConfig final : DecoderConfig {
 }  // namespace
 
 extern const ModelEntry qwen3_moe_entry;
-const ModelEntry qwen3_moe_entry = {
-    .name = "qwen3_moe",
-    .summary = "Qwen 3 with mixtures of experts in all blocks",
-    .make_config = config::make_choice<Qwen3MoeConfig>,
-    .build = build_decoder,
-    .attention_width = decoder_attention_width,
-    .hf_type = "qwen3_moe",
-    .hf_architecture = "Qwen3MoeForCausalLM",
-};
+const ModelEntry qwen3_moe_entry =
+    decoder_entry<Qwen3MoeConfig>("qwen3_moe", "Qwen 3 with mixtures of experts in all blocks",
+                                  "qwen3_moe", "Qwen3MoeForCausalLM");
 
 }  // namespace levanter::models

@@ -12,9 +12,19 @@ namespace {
 
 constexpr double kTurn = 2 * std::numbers::pi;
 
-/// Positions divided by a factor.
-struct LinearRope final : RopeConfig {
+/// What types that stretch positions have in common.
+struct StretchedRope : RopeConfig {
   double factor = 1;
+  int64_t original_max_position_embeddings = 2048;
+  void original_field(config::Fields& f) {
+    f("original_max_position_embeddings", original_max_position_embeddings,
+      "positions that the model was first trained with")
+        .at_least(1);
+  }
+};
+
+/// Positions divided by a factor.
+struct LinearRope final : StretchedRope {
   void fields(config::Fields& f) override {
     RopeConfig::fields(f);
     f("factor", factor, "what positions are divided by").at_least(1);
@@ -27,15 +37,11 @@ struct LinearRope final : RopeConfig {
 };
 
 /// A base that grows with windows longer than the original ones.
-struct DynamicRope final : RopeConfig {
-  double factor = 1;
-  int64_t original_max_position_embeddings = 2048;
+struct DynamicRope final : StretchedRope {
   void fields(config::Fields& f) override {
     RopeConfig::fields(f);
     f("factor", factor, "how much longer windows may get").at_least(1);
-    f("original_max_position_embeddings", original_max_position_embeddings,
-      "positions that the model was first trained with")
-        .at_least(1);
+    original_field(f);
   }
   nn::RotaryFrequencies frequencies(int64_t head_dim, int64_t max_seq_len) const override {
     RopeConfig base = *this;
@@ -48,9 +54,9 @@ struct DynamicRope final : RopeConfig {
 };
 
 /// Llama 3.1's: long waves are stretched, short ones kept, those between blended.
-struct Llama3Rope final : RopeConfig {
-  double factor = 8, low_freq_factor = 1, high_freq_factor = 4;
-  int64_t original_max_position_embeddings = 8192;
+struct Llama3Rope final : StretchedRope {
+  double low_freq_factor = 1, high_freq_factor = 4;
+  Llama3Rope() { factor = 8, original_max_position_embeddings = 8192; }
   void fields(config::Fields& f) override {
     RopeConfig::fields(f);
     f("factor", factor, "how much long waves are stretched").at_least(1);
@@ -60,9 +66,7 @@ struct Llama3Rope final : RopeConfig {
     f("high_freq_factor", high_freq_factor,
       "waves that turn more than so many times in the original window are kept")
         .above(0);
-    f("original_max_position_embeddings", original_max_position_embeddings,
-      "positions that the model was first trained with")
-        .at_least(1);
+    original_field(f);
   }
   nn::RotaryFrequencies frequencies(int64_t head_dim, int64_t max_seq_len) const override {
     nn::RotaryFrequencies out = RopeConfig::frequencies(head_dim, max_seq_len);
@@ -77,9 +81,8 @@ struct Llama3Rope final : RopeConfig {
 };
 
 /// YaRN (Peng et al. 2023, arXiv:2309.00071).
-struct YarnRope final : RopeConfig {
-  double factor = 1, beta_fast = 32, beta_slow = 1;
-  int64_t original_max_position_embeddings = 2048;
+struct YarnRope final : StretchedRope {
+  double beta_fast = 32, beta_slow = 1;
   std::optional<double> attention_factor;
   void fields(config::Fields& f) override {
     RopeConfig::fields(f);
@@ -87,9 +90,7 @@ struct YarnRope final : RopeConfig {
     f("beta_fast", beta_fast, "waves that turn more often in the original window are kept")
         .above(0);
     f("beta_slow", beta_slow, "waves that turn less often in it are stretched").above(0);
-    f("original_max_position_embeddings", original_max_position_embeddings,
-      "positions that the model was first trained with")
-        .at_least(1);
+    original_field(f);
     f("attention_factor", attention_factor,
       "what cosines and sines are multiplied by; by default 0.1 ln(factor) + 1")
         .above(0);

@@ -60,17 +60,25 @@ TrainConfig hf_config(const std::string& folder, std::span<const std::string> ov
                             folder, overrides);
 }
 
-void check_hf(const std::string& folder, const infer::ModelSpec& model, int64_t vocab_size) {
+namespace {
+std::vector<compat::HfTarget> targets_of(const infer::ModelSpec& model, int64_t vocab_size) {
   std::vector<compat::HfTarget> wanted;
   for (const nn::Param& param : infer::trace_params(model, {.vocab_size = vocab_size}))
-    wanted.push_back({param.path, param.shape});
-  compat::HfWeights(folder).match(wanted);
+    wanted.push_back({param.path, param.shape, nullptr, param.type.axes.contains("vocab")});
+  return wanted;
+}
+}  // namespace
+
+void check_hf(const std::string& folder, const infer::ModelSpec& model, int64_t vocab_size) {
+  compat::HfWeights(folder).match(targets_of(model, vocab_size));
 }
 
-void load_hf(const std::string& folder, std::span<const TensorTarget> targets) {
-  std::vector<compat::HfTarget> wanted;
-  for (const TensorTarget& target : targets)
-    wanted.push_back({target.path, target.shape, reinterpret_cast<float*>(target.data)});
+void load_hf(const std::string& folder, const infer::ModelSpec& model, int64_t vocab_size,
+             std::span<const TensorTarget> targets) {
+  std::vector<compat::HfTarget> wanted = targets_of(model, vocab_size);
+  LEV_CHECK(wanted.size() == targets.size(), "other targets than the model's parameters");
+  for (size_t i = 0; i < wanted.size(); ++i)
+    wanted[i].data = reinterpret_cast<float*>(targets[i].data);
   compat::load_weights(folder, wanted);
 }
 

@@ -23,7 +23,9 @@ TrainConfig hf_config(const std::string& folder, std::span<const std::string> ov
 /// compat::HfWeights.
 void check_hf(const std::string& folder, const infer::ModelSpec& model, int64_t vocab_size);
 
-/// Fills f32 targets from a Hugging Face folder; errors as compat::load_weights.
-void load_hf(const std::string& folder, std::span<const TensorTarget> targets);
+/// Fills a model's parameters, f32, from a Hugging Face folder; errors as compat::load_weights. A
+/// token that the folder does not have gets the mean of all that it has.
+void load_hf(const std::string& folder, const infer::ModelSpec& model, int64_t vocab_size,
+             std::span<const TensorTarget> targets);
 
 }  // namespace levanter::train

@@ -81,7 +81,10 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
     return;
   }
   const StartFrom& start = run.config.start_from;
-  if (start.kind == "none") return;
+  if (start.kind == "none") {
+    messages.push_back(cat("starting anew with seed ", run.config.trainer.seed));
+    return;
+  }
   if (start.kind == "hf") {
     run.hf_folder = start.path->resolved;
     messages.push_back(cat("starting from ", run.hf_folder, " (model)"));
@@ -117,7 +120,8 @@ void check_numerics(const Run& run, const Backend& backend, std::vector<std::str
 
 void restore(const Run& run, Engine& engine) {
   engine.initialise(fold_in(run.root, "init"));
-  if (!run.hf_folder.empty()) load_hf(run.hf_folder, engine.model_targets());
+  if (!run.hf_folder.empty())
+    load_hf(run.hf_folder, model_spec(run.config), run.vocab, engine.model_targets());
   if (!run.from) return;
   for (const TensorTarget& target : engine.model_targets()) run.from->load(target);
   if (run.restore_optimizer)

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
+#include "compat/safetensors.h"
 #include "models/decoder_config.h"
 #include "models/gpt2_config.h"
 #include "models/model.h"
@@ -155,4 +156,46 @@ TEST_CASE("a run that starts from a folder begins with its loss", "[train]") {
   const double loss = nlohmann::json::parse(direct.out)["eval/loss"];
   const auto summary = nlohmann::json::parse(read_all(run / "logs/ft/summary.json"));
   CHECK(std::abs(summary["eval/loss"].get<double>() - loss) < 1e-4);
+}
+
+TEST_CASE("tokens that a folder lacks begin as the mean of those that it has", "[train]") {
+  const std::string folder = shared_data("models/stories260K");
+  if (folder.empty()) {
+    WARN("skipped: the shared data are absent");
+    return;
+  }
+  const SmallRun run;
+  const auto train = [&](const char* vocab) {
+    return run({"train", "--config", cat(LEVANTER_SOURCE_ROOT, "/configs/finetune/supervised.toml"),
+                cat("--model.path=", folder), cat("--data.tokenizer.path=", folder),
+                cat("--model.vocab_size=", vocab), cat("--start_from.path=", folder),
+                "--data.components.chapters.train=['a.jsonl']",
+                "--data.components.chapters.validation_fraction=0.4", "--model.max_seq_len=16",
+                "--trainer.num_train_steps=1", "--trainer.train_batch_size=1",
+                "--optimizer.learning_rate=1e-30", "--hf_save_path=hf",
+                cat("--trainer.id=v", vocab)});
+  };
+  std::string lines;
+  for (int i = 0; i < 8; ++i)
+    lines += R"({"title": "a cat", "text": "sat on a mat"})"
+             "\n";
+  write_file_atomic(run / "a.jsonl", lines);
+  const Ended ended = train("515");
+  INFO(ended.err);
+  REQUIRE(ended.code == 0);
+  const safetensors::File grown(run / "hf/step-1/model.safetensors"),
+      given(join_path(folder, "model.safetensors"));
+  const safetensors::Tensor* embedding = grown.find("model.embed_tokens.weight");
+  REQUIRE(embedding->shape == std::vector<int64_t>{515, 64});
+  std::vector<float> rows(515 * 64), before(512 * 64);
+  safetensors::to_f32(*embedding, rows);
+  safetensors::to_f32(*given.find("model.embed_tokens.weight"), before);
+  CHECK(std::equal(before.begin(), before.end(), rows.begin()));
+  for (size_t column = 0; column < 64; ++column) {
+    double mean = 0;
+    for (size_t row = 0; row < 512; ++row) mean += before[row * 64 + column] / 512.0;
+    for (size_t row = 512; row < 515; ++row)
+      CHECK(rows[row * 64 + column] == Approx(mean).margin(1e-6));
+  }
+  CHECK_THAT(train("511").err, Contains("model.vocab_size = 511"));
 }
