@@ -8,13 +8,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <chrono>
 #include <climits>
-#include <cstdio>
 #include <exception>
+#include <fstream>
+#include <iterator>
 #include <mutex>
-#include <optional>
+#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -27,40 +27,20 @@ namespace {
 constexpr auto kSpin = std::chrono::microseconds(200);
 constexpr int kPausesPerClock = 32;
 
-std::string read_file(const std::string& path) {
-  std::string text;
-  if (std::FILE* file = std::fopen(path.c_str(), "re")) {
-    char block[4096];
-    while (size_t count = std::fread(block, 1, sizeof block, file)) text.append(block, count);
-    std::fclose(file);
-  }
-  return text;
-}
-
-/// The whole number at the start of `text`, if there is one.
-std::optional<int64_t> leading_number(std::string_view text) {
-  int64_t value = 0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (status != std::errc()) return std::nullopt;
-  return value;
-}
-
-/// quota / period rounded up, or 0 for no limit.
-int whole_processors(std::optional<int64_t> quota, std::optional<int64_t> period) {
-  if (!quota || !period || *quota <= 0 || *period <= 0) return 0;
-  return static_cast<int>(std::min<int64_t>((*quota + *period - 1) / *period, INT_MAX));
+/// The content of a file; "" where it can't be read.
+std::string text_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 /// The limit that the files of one control group's folder state, or 0.
 int folder_quota(const std::string& folder, bool unified) {
-  if (unified) {
-    const std::string text = read_file(folder + "/cpu.max");
-    const size_t space = text.find(' ');
-    if (space == std::string::npos) return 0;
-    return whole_processors(leading_number(text), leading_number(text.substr(space + 1)));
-  }
-  return whole_processors(leading_number(read_file(folder + "/cpu.cfs_quota_us")),
-                          leading_number(read_file(folder + "/cpu.cfs_period_us")));
+  std::istringstream text(unified ? text_of(folder + "/cpu.max")
+                                  : cat(text_of(folder + "/cpu.cfs_quota_us"), " ",
+                                        text_of(folder + "/cpu.cfs_period_us")));
+  int64_t quota = 0, period = 0;
+  if (!(text >> quota >> period) || quota <= 0 || period <= 0) return 0;
+  return static_cast<int>(std::min<int64_t>((quota + period - 1) / period, INT_MAX));
 }
 
 /// The least of two limits, where 0 is none.
@@ -135,7 +115,7 @@ int cgroup_quota_threads(std::string_view proc_cgroup, const std::string& mount)
 
 int available_threads() {
   return least(affinity_threads(),
-               cgroup_quota_threads(read_file("/proc/self/cgroup"), "/sys/fs/cgroup"));
+               cgroup_quota_threads(text_of("/proc/self/cgroup"), "/sys/fs/cgroup"));
 }
 
 /// `state` holds how often a loop was opened (upper 32 bits), whether one is open (bit 31) and how

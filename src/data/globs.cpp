@@ -1,6 +1,8 @@
 // File patterns such as "shards/train-{00000..00012}.jsonl.zst" turned into paths.
 #include "data/globs.h"
 
+#include <fnmatch.h>
+
 #include <algorithm>
 #include <charconv>
 #include <optional>
@@ -95,61 +97,6 @@ void expand_braces(const std::string& text, size_t done, std::string_view key,
     expand_braces(cat(text.substr(0, open), choice, text.substr(braces.close + 1)), open, key, out);
 }
 
-/// Whether `c` is in the class that begins at pattern[at] == '['; `at` moves behind the class.
-/// Nothing when the bracket is never closed.
-std::optional<bool> in_class(std::string_view pattern, size_t& at, char c) {
-  size_t i = at + 1;
-  const bool negated = i < pattern.size() && (pattern[i] == '!' || pattern[i] == '^');
-  if (negated) ++i;
-  bool found = false;
-  for (const size_t first = i; i < pattern.size() && (pattern[i] != ']' || i == first); ++i) {
-    const bool range = i + 2 < pattern.size() && pattern[i + 1] == '-' && pattern[i + 2] != ']';
-    const auto low = static_cast<unsigned char>(pattern[i]);
-    const auto high = static_cast<unsigned char>(pattern[range ? i + 2 : i]);
-    const auto byte = static_cast<unsigned char>(c);
-    found |= low <= byte && byte <= high;
-    if (range) i += 2;
-  }
-  if (i >= pattern.size()) return std::nullopt;
-  at = i + 1;
-  return found != negated;
-}
-
-/// Whether one name of a folder matches; going back to the last star keeps it quadratic at most.
-bool matches(std::string_view pattern, std::string_view name) {
-  if (name.starts_with('.') && !pattern.starts_with('.')) return false;
-  size_t p = 0, n = 0, star = std::string_view::npos, star_name = 0;
-  while (n < name.size()) {
-    size_t next = p + 1;
-    bool same = false;
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      star_name = n;
-      continue;
-    }
-    if (p < pattern.size()) {
-      std::optional<bool> listed;
-      if (pattern[p] == '[') {
-        next = p;
-        listed = in_class(pattern, next, name[n]);
-        if (!listed) next = p + 1;
-      }
-      same = listed ? *listed : pattern[p] == '?' || pattern[p] == name[n];
-    }
-    if (same) {
-      p = next;
-      ++n;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      n = ++star_name;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
-}
-
 bool has_wildcard(std::string_view text) {
   return text.find_first_of("*?[") != std::string_view::npos;
 }
@@ -177,7 +124,7 @@ void walk(const std::string& folder, const std::vector<std::string>& parts, size
       if (name.starts_with('.')) continue;
       if (is_directory(path)) walk(path, parts, at, found);
       if (last) go_on(path);
-    } else if (matches(part, name)) {
+    } else if (::fnmatch(part.c_str(), name.c_str(), FNM_PERIOD | FNM_NOESCAPE) == 0) {
       go_on(path);
     }
   }

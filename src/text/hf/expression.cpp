@@ -20,9 +20,9 @@ std::string added_ranges(uint16_t wanted) {
     return cat("\\x{", hex, "}");
   };
   std::string out;
-  for (size_t i = 0; i < kAddedRangeCount; ++i)
-    if ((kAddedRanges[i].classes & wanted) != 0)
-      out += cat(escape(kAddedRanges[i].first), "-", escape(kAddedRanges[i].last));
+  for (const auto& [classes, ranges] : hf::added_ranges())
+    for (const ScalarRange& range : ranges)
+      if ((classes & wanted) != 0) out += cat(escape(range.first), "-", escape(range.last));
   return out;
 }
 

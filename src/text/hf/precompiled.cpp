@@ -32,9 +32,9 @@ std::string decode_base64(std::string_view text, const Value& value) {
   return out;
 }
 
-class PrecompiledStep final : public NormalStep {
+class CharacterMap final {
  public:
-  explicit PrecompiledStep(const Value& value) {
+  explicit CharacterMap(const Value& value) {
     const std::string map = decode_base64(value.text("precompiled_charsmap"), value);
     uint32_t bytes = 0;
     if (map.size() >= sizeof bytes) std::memcpy(&bytes, map.data(), sizeof bytes);
@@ -46,7 +46,7 @@ class PrecompiledStep final : public NormalStep {
     texts_ += '\0';
   }
 
-  std::string apply(std::string_view text) const override {
+  std::string operator()(std::string_view text) const {
     std::string out;
     out.reserve(text.size());
     for (size_t at = 0; at < text.size();) {
@@ -111,8 +111,6 @@ class PrecompiledStep final : public NormalStep {
 
 }  // namespace
 
-std::unique_ptr<NormalStep> make_precompiled(const Value& value) {
-  return std::make_unique<PrecompiledStep>(value);
-}
+NormalStep make_precompiled(const Value& value) { return CharacterMap(value); }
 
 }  // namespace levanter::text::hf

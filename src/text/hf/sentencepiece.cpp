@@ -20,25 +20,14 @@ class Message final {
   /// Goes to the next field; false at the end.
   bool next() {
     if (rest_.empty()) return false;
-    const uint64_t tag = varint();
+    const uint64_t tag = varint(), kind = tag & 7;
     number_ = static_cast<int>(tag >> 3);
     bytes_ = {};
-    switch (tag & 7) {
-      case 0:
-        value_ = varint();
-        break;
-      case 1:
-        bytes_ = take(8);
-        break;
-      case 2:
-        bytes_ = take(varint());
-        break;
-      case 5:
-        bytes_ = take(4);
-        break;
-      default:
-        throw_broken();
-    }
+    if (kind != 0 && kind != 1 && kind != 2 && kind != 5) throw_broken();
+    if (kind == 0)
+      value_ = varint();
+    else
+      bytes_ = take(kind == 1 ? 8 : kind == 2 ? varint() : 4);
     return true;
   }
   int number() const { return number_; }
@@ -104,7 +93,7 @@ struct SentencePiece {
           if (part.number() == 2) piece.score = static_cast<double>(part.real());
           if (part.number() == 3) piece.type = part.value();
         }
-        if (read_whole(piece.text) != piece.text.size()) message.throw_broken();
+        if (find_broken_utf8(piece.text) != piece.text.size()) message.throw_broken();
         pieces.push_back(std::move(piece));
       } else if (message.number() == 2) {
         for (Message part(message.bytes(), origin); part.next();) {
@@ -123,15 +112,6 @@ struct SentencePiece {
       throw Error(ErrorKind::kData, "the SentencePiece model is of another type")
           .at(origin)
           .allowed("BPE, Unigram");
-  }
-
-  /// Bytes of the text that are UTF-8.
-  static size_t read_whole(std::string_view text) {
-    uint32_t scalar = 0;
-    size_t at = 0;
-    for (int length = 0; at < text.size(); at += static_cast<size_t>(length))
-      if ((length = read_scalar(text, at, scalar)) == 0) break;
-    return at;
   }
 };
 

@@ -232,12 +232,7 @@ std::vector<AddedToken> read_added_tokens(const Value& list, const Vocabulary& v
 }
 
 size_t first_invalid_utf8(std::string_view text) {
-  if (simdjson::validate_utf8(text.data(), text.size())) return text.size();
-  uint32_t scalar = 0;
-  size_t at = 0;
-  for (int length = 0; at < text.size(); at += static_cast<size_t>(length))
-    if ((length = read_scalar(text, at, scalar)) == 0) break;
-  return at;
+  return simdjson::validate_utf8(text.data(), text.size()) ? text.size() : find_broken_utf8(text);
 }
 
 }  // namespace levanter::text::hf
