@@ -1,10 +1,7 @@
-// The thread pool: one 64-bit state word that workers enter and leave, and a futex to sleep on.
+// The thread pool: one 64-bit state word that workers enter and leave, and words to sleep on.
 #include "base/threads.h"
 
-#include <linux/futex.h>
 #include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -69,16 +66,6 @@ int affinity_threads() {
   return 1;
 }
 
-void futex_wait(std::atomic<uint32_t>& word, uint32_t seen) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr,
-          0);
-}
-
-void futex_wake(std::atomic<uint32_t>& word, int count) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, count, nullptr,
-          nullptr, 0);
-}
-
 /// Waits until `ready()` for at most the spinning time; says whether it came true.
 template <class Ready>
 bool spin_until(Ready ready) {
@@ -128,9 +115,7 @@ struct ThreadPool::Shared {
   alignas(64) std::atomic<uint64_t> state{0};
   alignas(64) std::atomic<int64_t> next{0};
   alignas(64) std::atomic<uint32_t> opened{0};  ///< counts loops; workers sleep on it
-  std::atomic<int> sleepers{0};
   std::atomic<uint32_t> left{0};  ///< counts departures after closing; the caller sleeps on it
-  std::atomic<bool> caller_sleeps{false};
   std::atomic<bool> stop{false};
   std::atomic<bool> busy{false};
   bool spin = true;
@@ -173,15 +158,13 @@ struct ThreadPool::Shared {
     const uint64_t before = state.fetch_sub(1);
     if ((before & kOpen) == 0 && (before & kInside) == 1) {
       left.fetch_add(1);
-      if (caller_sleeps.load()) futex_wake(left, 1);
+      left.notify_one();
     }
   }
 
   void wait_for_loop(uint32_t seen) {
     if (spin && spin_until([&] { return opened.load() != seen; })) return;
-    sleepers.fetch_add(1);
-    while (opened.load() == seen) futex_wait(opened, seen);
-    sleepers.fetch_sub(1);
+    opened.wait(seen);
   }
 
   void work(int worker) {
@@ -198,8 +181,8 @@ struct ThreadPool::Shared {
 
   void announce(int wanted) {
     opened.fetch_add(1);
-    const int asleep = sleepers.load();
-    if (asleep > 0) futex_wake(opened, std::min(asleep, wanted));
+    if (wanted >= static_cast<int>(crew.size())) return opened.notify_all();
+    for (int i = 0; i < wanted; ++i) opened.notify_one();
   }
 
   /// Closes the loop and waits for the workers inside.
@@ -207,9 +190,7 @@ struct ThreadPool::Shared {
     state.fetch_and(~kOpen);
     const auto empty = [&] { return (state.load() & kInside) == 0; };
     if (empty() || (spin && spin_until(empty))) return;
-    caller_sleeps.store(true);
-    for (uint32_t seen = left.load(); !empty(); seen = left.load()) futex_wait(left, seen);
-    caller_sleeps.store(false);
+    for (uint32_t seen = left.load(); !empty(); seen = left.load()) left.wait(seen);
   }
 };
 

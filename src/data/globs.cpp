@@ -18,24 +18,19 @@ namespace {
 
 constexpr size_t kMaxAlternatives = 1'000'000;
 
-/// The place of the brace that closes the one at `open`, and the commas between them at its depth.
-struct Braces {
-  size_t close = std::string_view::npos;
-  std::vector<size_t> commas;
-};
-
-Braces match_braces(std::string_view text, size_t open) {
-  Braces braces;
+/// The places of the brace at `open`, of the commas at its depth, and of the brace that closes it;
+/// none where it is not closed.
+std::vector<size_t> match_braces(std::string_view text, size_t open) {
+  std::vector<size_t> borders;
   int depth = 0;
   for (size_t i = open; i < text.size(); ++i) {
-    if (text[i] == '{') ++depth;
-    if (text[i] == ',' && depth == 1) braces.commas.push_back(i);
-    if (text[i] == '}' && --depth == 0) {
-      braces.close = i;
-      break;
-    }
+    if (text[i] == '{' && depth++ == 0) borders.push_back(i);
+    if (text[i] == ',' && depth == 1) borders.push_back(i);
+    if (text[i] != '}' || --depth > 0) continue;
+    borders.push_back(i);
+    return borders;
   }
-  return braces;
+  return {};
 }
 
 std::optional<int64_t> whole_number(std::string_view text) {
@@ -71,30 +66,25 @@ std::optional<std::vector<std::string>> number_range(std::string_view body) {
 void expand_braces(const std::string& text, size_t done, std::string_view key,
                    std::vector<std::string>& out) {
   const size_t open = text.find('{', done);
-  const Braces braces = open == std::string::npos ? Braces() : match_braces(text, open);
-  if (braces.close == std::string_view::npos) {
+  const std::vector<size_t> borders = match_braces(text, open);
+  if (borders.empty()) {
     if (out.size() >= kMaxAlternatives)
       throw Error(ErrorKind::kData, cat(key, " has a pattern with too many alternatives"))
           .allowed(cat("at most ", format_count(kMaxAlternatives)));
     out.push_back(text);
     return;
   }
-  const std::string_view body = std::string_view(text).substr(open + 1, braces.close - open - 1);
+  const size_t close = borders.back();
   std::vector<std::string> choices;
-  if (auto numbers = number_range(body)) {
+  if (auto numbers = number_range(std::string_view(text).substr(open + 1, close - open - 1)))
     choices = std::move(*numbers);
-  } else if (braces.commas.empty()) {
+  else if (borders.size() == 2)
     return expand_braces(text, open + 1, key, out);  // "{a}" stands for itself
-  } else {
-    size_t begin = open + 1;
-    for (const size_t comma : braces.commas) {
-      choices.push_back(text.substr(begin, comma - begin));
-      begin = comma + 1;
-    }
-    choices.push_back(text.substr(begin, braces.close - begin));
-  }
+  else
+    for (size_t i = 1; i < borders.size(); ++i)
+      choices.push_back(text.substr(borders[i - 1] + 1, borders[i] - borders[i - 1] - 1));
   for (const std::string& choice : choices)
-    expand_braces(cat(text.substr(0, open), choice, text.substr(braces.close + 1)), open, key, out);
+    expand_braces(cat(text.substr(0, open), choice, text.substr(close + 1)), open, key, out);
 }
 
 bool has_wildcard(std::string_view text) {

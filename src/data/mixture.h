@@ -53,10 +53,8 @@ class MixturePlan final {
   const std::vector<MixtureStage>& stages() const { return stages_; }
 
  private:
-  struct Quotas {
-    std::vector<int64_t>
-        before;  ///< [kPeriod + 1, sources]: elements before each block of a period
-  };
+  /// [kPeriod + 1, sources]: elements before each block of a period.
+  using Quotas = std::vector<int64_t>;
 
   Quotas quotas_of(const std::vector<double>& weights) const;
   /// The number of elements of each set before a block, counted from the stage's first.

@@ -161,16 +161,7 @@ int fallback_byte(std::string_view token) {
 }
 
 void append_token_bytes(std::string_view token, std::string& out) {
-  const size_t before = out.size();
-  for (const char *p = token.data(), *end = p + token.size(); p < end;) {
-    const int byte = character_byte(next_scalar(p));
-    if (byte < 0) {
-      out.resize(before);
-      out += token;
-      return;
-    }
-    out += static_cast<char>(byte);
-  }
+  if (!append_bytes(token, out)) out += token;
 }
 
 std::string replace_invalid_utf8(std::string bytes) {

@@ -27,6 +27,9 @@ class Normalizer final {
   std::vector<NormalStep> steps_;
 };
 
+inline constexpr std::string_view kBase64Digits =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 /// The step "Precompiled": a SentencePiece character map, in base64.
 NormalStep make_precompiled(const Value& value);
 

@@ -15,14 +15,9 @@ std::string decode_base64(std::string_view text, const Value& value) {
   uint32_t bits = 0;
   int count = 0;
   for (const char c : text) {
-    const int digit = c >= 'A' && c <= 'Z'   ? c - 'A'
-                      : c >= 'a' && c <= 'z' ? c - 'a' + 26
-                      : c >= '0' && c <= '9' ? c - '0' + 52
-                      : c == '+'             ? 62
-                      : c == '/'             ? 63
-                                             : -1;
     if (c == '=') break;
-    if (digit < 0) value.throw_wrong("precompiled_charsmap", "a text in base64");
+    const size_t digit = kBase64Digits.find(c);
+    if (digit == text.npos) value.throw_wrong("precompiled_charsmap", "a text in base64");
     bits = bits << 6 | static_cast<uint32_t>(digit);
     count += 6;
     if (count < 8) continue;

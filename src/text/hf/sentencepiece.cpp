@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "text/hf/normalizer.h"
 #include "text/hf/source.h"
 #include "text/hf/unicode.h"
 #include "text/hf/vocabulary.h"
@@ -116,14 +117,13 @@ struct SentencePiece {
 };
 
 std::string to_base64(std::string_view bytes) {
-  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   for (size_t i = 0; i < bytes.size(); i += 3) {
     uint32_t bits = 0;
     for (size_t k = 0; k < 3; ++k)
       bits = bits << 8 | (i + k < bytes.size() ? static_cast<uint8_t>(bytes[i + k]) : 0u);
     for (size_t k = 0; k < 4; ++k)
-      out += i + k > bytes.size() ? '=' : kDigits[bits >> (18 - 6 * k) & 63];
+      out += i + k > bytes.size() ? '=' : kBase64Digits[bits >> (18 - 6 * k) & 63];
   }
   return out;
 }

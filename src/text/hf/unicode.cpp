@@ -107,11 +107,11 @@ std::string to_byte_characters(std::string_view text) {
   return out;
 }
 
-bool from_byte_characters(std::string_view text, std::string& out) {
-  out.clear();
-  for (const char *p = text.data(), *end = p + text.size(); p < end;) {
+bool append_bytes(std::string_view characters, std::string& out) {
+  const size_t before = out.size();
+  for (const char *p = characters.data(), *end = p + characters.size(); p < end;) {
     const int byte = character_byte(next_scalar(p));
-    if (byte < 0) return false;
+    if (byte < 0) return out.resize(before), false;
     out += static_cast<char>(byte);
   }
   return true;

@@ -102,7 +102,7 @@ uint32_t small_letter(uint32_t scalar);
 
 /// The text with a character for each byte.
 std::string to_byte_characters(std::string_view text);
-/// The reverse; false when a character stands for no byte.
-bool from_byte_characters(std::string_view text, std::string& out);
+/// The reverse; false, with nothing appended, when a character stands for no byte.
+bool append_bytes(std::string_view characters, std::string& out);
 
 }  // namespace levanter::text::hf
