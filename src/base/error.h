@@ -43,7 +43,7 @@ class Error final : public std::exception {
   const char* what() const noexcept override { return text_.c_str(); }
 
  private:
-  Error&& set(std::string& part, std::string text);
+  void format();
 
   ErrorKind kind_;
   std::string message_, at_, allowed_, hint_, text_;
