@@ -14,8 +14,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <system_error>
-#include <utility>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -29,31 +29,24 @@ constexpr std::string_view kTemporaryMark = ".tmp-";
 constexpr size_t kMaxTransfer = size_t{1} << 30;
 
 std::string advice(int error) {
-  switch (error) {
-    case ENOSPC:
-    case EDQUOT:
-      return "free space on that disk, or write to another one";
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      return "check the permissions of the path and of its folders";
-    case ENOENT:
-      return "check the spelling; a relative path starts at the working directory or, inside a "
-             "config file, at that file";
-    case ENOTDIR:
-      return "a part of the path is a file, not a folder";
-    case EISDIR:
-      return "the path is a folder; name a file in it";
-    case EMFILE:
-    case ENFILE:
-      return "raise the limit of open files (ulimit -n)";
-    case EFBIG:
-      return "raise the limit of file sizes (ulimit -f), or write to another disk";
-    case EIO:
-      return "the disk reports a fault; look at the system's log";
-    default:
-      return "";
-  }
+  static constexpr struct {
+    int errors[3];
+    const char* words;
+  } kAdvice[] = {
+      {{ENOSPC, EDQUOT}, "free space on that disk, or write to another one"},
+      {{EACCES, EPERM, EROFS}, "check the permissions of the path and of its folders"},
+      {{ENOENT},
+       "check the spelling; a relative path starts at the working directory or, inside a config "
+       "file, at that file"},
+      {{ENOTDIR}, "a part of the path is a file, not a folder"},
+      {{EISDIR}, "the path is a folder; name a file in it"},
+      {{EMFILE, ENFILE}, "raise the limit of open files (ulimit -n)"},
+      {{EFBIG}, "raise the limit of file sizes (ulimit -f), or write to another disk"},
+      {{EIO}, "the disk reports a fault; look at the system's log"},
+  };
+  for (const auto& [errors, words] : kAdvice)
+    if (std::find(std::begin(errors), std::end(errors), error) != std::end(errors)) return words;
+  return "";
 }
 
 [[noreturn]] void fail(std::string_view action, const std::string& path, int error) {
@@ -61,34 +54,43 @@ std::string advice(int error) {
   throw std::move(failure).hint(advice(error));
 }
 
-int open_or_fail(const std::string& path, int flags, std::string_view action) {
-  int fd = -1;
-  do {
-    fd = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
-  } while (fd < 0 && errno == EINTR);
-  if (fd < 0) fail(action, path, errno);
-  return fd;
+/// What a call of the system's gives, made again where a signal broke it off.
+template <class Call>
+auto retried(std::string_view action, const std::string& path, Call call) {
+  for (;;) {
+    const auto result = call();
+    if (result >= 0) return result;
+    if (errno != EINTR) fail(action, path, errno);
+  }
 }
 
-void close_quietly(int& fd) {
-  if (fd >= 0) ::close(fd);
-  fd = -1;
+Descriptor open_or_fail(const std::string& path, int flags, std::string_view action) {
+  return Descriptor(
+      retried(action, path, [&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); }));
 }
 
-int64_t size_of_open(int fd, const std::string& path) {
+int64_t size_of_open(const Descriptor& file, const std::string& path) {
   struct stat info {};
-  if (::fstat(fd, &info) != 0) fail("read", path, errno);
+  if (::fstat(file.get(), &info) != 0) fail("read", path, errno);
   if (S_ISDIR(info.st_mode)) fail("read", path, EISDIR);
   return info.st_size;
 }
 
-void write_fully(int fd, std::span<const std::byte> bytes, const std::string& path) {
+void write_fully(const Descriptor& file, int64_t offset, std::string_view bytes,
+                 const std::string& path) {
   while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), std::min(bytes.size(), kMaxTransfer));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail("write", path, errno);
-    bytes = bytes.subspan(static_cast<size_t>(n));
+    const ssize_t n = retried("write", path, [&] {
+      return ::pwrite(file.get(), bytes.data(), std::min(bytes.size(), kMaxTransfer), offset);
+    });
+    bytes.remove_prefix(static_cast<size_t>(n));
+    offset += n;
   }
+}
+
+/// The kind of what is at a path; 0 where nothing is.
+mode_t mode_of(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 ? info.st_mode : 0;
 }
 
 }  // namespace
@@ -101,27 +103,20 @@ std::string system_words(int error) {
 }
 
 std::string read_file(const std::string& path) {
-  int fd = open_or_fail(path, O_RDONLY, "read");
-  std::string content;
-  try {
-    content.resize(static_cast<size_t>(size_of_open(fd, path)));
-    size_t done = 0;
-    // A pipe has size 0 and a file may grow: read until the end shows itself.
-    for (;;) {
-      if (done == content.size()) content.resize(done + std::max<size_t>(4096, done / 2));
-      const ssize_t n =
-          ::read(fd, content.data() + done, std::min(content.size() - done, kMaxTransfer));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail("read", path, errno);
-      if (n == 0) break;
-      done += static_cast<size_t>(n);
-    }
-    content.resize(done);
-  } catch (...) {
-    close_quietly(fd);
-    throw;
+  const Descriptor file = open_or_fail(path, O_RDONLY, "read");
+  std::string content(static_cast<size_t>(size_of_open(file, path)), '\0');
+  size_t done = 0;
+  // A pipe has size 0 and a file may grow: read until the end shows itself.
+  for (;;) {
+    if (done == content.size()) content.resize(done + std::max<size_t>(4096, done / 2));
+    const ssize_t n = retried("read", path, [&] {
+      return ::read(file.get(), content.data() + done,
+                    std::min(content.size() - done, kMaxTransfer));
+    });
+    if (n == 0) break;
+    done += static_cast<size_t>(n);
   }
-  close_quietly(fd);
+  content.resize(done);
   return content;
 }
 
@@ -131,19 +126,13 @@ void write_file_atomic(const std::string& path, std::string_view content) {
   file.commit();
 }
 
-bool path_exists(const std::string& path) {
-  struct stat info {};
-  return ::stat(path.c_str(), &info) == 0;
-}
+bool path_exists(const std::string& path) { return mode_of(path) != 0; }
 
-bool is_directory(const std::string& path) {
-  struct stat info {};
-  return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
-}
+bool is_directory(const std::string& path) { return S_ISDIR(mode_of(path)); }
 
 bool is_stream(const std::string& path) {
-  struct stat info {};
-  return ::stat(path.c_str(), &info) == 0 && !S_ISDIR(info.st_mode) && !S_ISREG(info.st_mode);
+  const mode_t mode = mode_of(path);
+  return mode != 0 && !S_ISDIR(mode) && !S_ISREG(mode);
 }
 
 int64_t file_size(const std::string& path) {
@@ -213,9 +202,8 @@ void exchange_paths(const std::string& a, const std::string& b) {
 }
 
 void sync_directory(const std::string& path) {
-  int fd = open_or_fail(path, O_RDONLY | O_DIRECTORY, "open the folder");
-  const int error = ::fsync(fd) == 0 ? 0 : errno;
-  close_quietly(fd);
+  const Descriptor folder = open_or_fail(path, O_RDONLY | O_DIRECTORY, "open the folder");
+  const int error = ::fsync(folder.get()) == 0 ? 0 : errno;
   // Some network file systems cannot sync a folder and say EINVAL: there is no more to be done.
   if (error != 0 && error != EINVAL) fail("make durable", path, error);
 }
@@ -278,112 +266,82 @@ bool is_temporary_name(std::string_view name) {
              std::string_view::npos;
 }
 
-AtomicFile::AtomicFile(std::string path)
-    : path_(std::move(path)), temporary_(temporary_name(path_)) {
-  fd_ = open_or_fail(temporary_, O_WRONLY | O_CREAT | O_EXCL, "write");
+Descriptor::~Descriptor() {
+  if (fd_ >= 0) ::close(fd_);
 }
 
+AtomicFile::AtomicFile(std::string path)
+    : path_(std::move(path)),
+      temporary_(temporary_name(path_)),
+      file_(open_or_fail(temporary_, O_WRONLY | O_CREAT | O_EXCL, "write")) {}
+
 AtomicFile::~AtomicFile() {
-  close_quietly(fd_);
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
-  write_fully(fd_, bytes, path_);
-  size_ += static_cast<int64_t>(bytes.size());
+  write({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
-void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+void AtomicFile::write(std::string_view text) {
+  write_fully(file_, size_, text, path_);
+  size_ += static_cast<int64_t>(text.size());
+}
 
 void AtomicFile::commit() {
-  LEV_CHECK(fd_ >= 0, "an atomic file is committed once");
-  if (::fsync(fd_) != 0) fail("write", path_, errno);
-  const int fd = std::exchange(fd_, -1);
-  if (::close(fd) != 0) fail("write", path_, errno);
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("write", path_, errno);
+  LEV_CHECK(file_.get() >= 0, "an atomic file is committed once");
+  if (::fsync(file_.get()) != 0 || ::close(file_.release()) != 0 ||
+      ::rename(temporary_.c_str(), path_.c_str()) != 0)
+    fail("write", path_, errno);
   temporary_.clear();
   sync_directory(parent_path(path_));
 }
 
-LogFile::LogFile(std::string path) : path_(std::move(path)) {
-  fd_ = open_or_fail(path_, O_WRONLY | O_CREAT, "write");
-}
-
-LogFile::~LogFile() { close_quietly(fd_); }
+LogFile::LogFile(std::string path)
+    : path_(std::move(path)), file_(open_or_fail(path_, O_WRONLY | O_CREAT, "write")) {}
 
 void LogFile::write(int64_t offset, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t n = ::pwrite(fd_, text.data(), std::min(text.size(), kMaxTransfer), offset);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail("write", path_, errno);
-    text.remove_prefix(static_cast<size_t>(n));
-    offset += n;
-  }
+  write_fully(file_, offset, text, path_);
 }
 
 void LogFile::truncate(int64_t bytes) {
-  if (::ftruncate(fd_, bytes) != 0) fail("write", path_, errno);
+  if (::ftruncate(file_.get(), bytes) != 0) fail("write", path_, errno);
 }
 
-InputFile::InputFile(std::string path) : path_(std::move(path)) {
-  fd_ = open_or_fail(path_, O_RDONLY, "read");
-  try {
-    size_ = size_of_open(fd_, path_);
-  } catch (...) {
-    close_quietly(fd_);
-    throw;
-  }
-}
-
-InputFile::~InputFile() { close_quietly(fd_); }
-
-InputFile::InputFile(InputFile&& other) noexcept
-    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), size_(other.size_) {}
+InputFile::InputFile(std::string path)
+    : path_(std::move(path)),
+      file_(open_or_fail(path_, O_RDONLY, "read")),
+      size_(size_of_open(file_, path_)) {}
 
 void InputFile::read(int64_t offset, std::span<std::byte> out) const {
   while (!out.empty()) {
-    const ssize_t n = ::pread(fd_, out.data(), std::min(out.size(), kMaxTransfer), offset);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail("read", path_, errno);
+    const ssize_t n = retried("read", path_, [&] {
+      return ::pread(file_.get(), out.data(), std::min(out.size(), kMaxTransfer), offset);
+    });
     if (n == 0) throw Error(ErrorKind::kIo, cat("cannot read ", path_, ": the file is too short"));
     out = out.subspan(static_cast<size_t>(n));
     offset += n;
   }
 }
 
-SequentialFile::SequentialFile(std::string path) : name_(std::move(path)), owned_(name_ != "-") {
-  fd_ = owned_ ? open_or_fail(name_, O_RDONLY, "read") : STDIN_FILENO;
-  if (!owned_) name_ = "the standard input";
+SequentialFile::SequentialFile(std::string path)
+    : name_(path == "-" ? "the standard input" : path),
+      opened_(path == "-" ? Descriptor() : open_or_fail(path, O_RDONLY, "read")),
+      fd_(path == "-" ? STDIN_FILENO : opened_.get()) {
   ::posix_fadvise(fd_, 0, 0, POSIX_FADV_SEQUENTIAL);  // advice only: a pipe refuses it
 }
 
-SequentialFile::~SequentialFile() {
-  if (owned_) close_quietly(fd_);
-}
-
 size_t SequentialFile::read(std::span<char> out) {
-  for (;;) {
-    const ssize_t n = ::read(fd_, out.data(), std::min(out.size(), kMaxTransfer));
-    if (n >= 0) return static_cast<size_t>(n);
-    if (errno != EINTR) fail("read", name_, errno);
-  }
+  return static_cast<size_t>(retried(
+      "read", name_, [&] { return ::read(fd_, out.data(), std::min(out.size(), kMaxTransfer)); }));
 }
 
 MappedFile::MappedFile(const std::string& path) {
-  int fd = open_or_fail(path, O_RDONLY, "read");
-  void* address = nullptr;
-  int error = 0;
-  size_t size = 0;
-  try {
-    size = static_cast<size_t>(size_of_open(fd, path));
-    if (size > 0) address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    error = address == MAP_FAILED ? errno : 0;
-  } catch (...) {
-    close_quietly(fd);
-    throw;
-  }
-  close_quietly(fd);
-  if (error != 0) fail("map", path, error);
+  const Descriptor file = open_or_fail(path, O_RDONLY, "read");
+  const auto size = static_cast<size_t>(size_of_open(file, path));
+  if (size == 0) return;
+  void* const address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (address == MAP_FAILED) fail("map", path, errno);
   bytes_ = {static_cast<const std::byte*>(address), size};
 }
 
@@ -398,14 +356,12 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
-FileLock::FileLock(std::string path, std::string hint) {
-  fd_ = open_or_fail(path, O_RDWR | O_CREAT, "lock");
-  if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-    const int error = errno;
+FileLock::FileLock(const std::string& path, std::string hint)
+    : file_(open_or_fail(path, O_RDWR | O_CREAT, "lock")) {
+  if (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) fail("lock", path, errno);
     char owner[32] = {};
-    const ssize_t n = ::pread(fd_, owner, sizeof owner - 1, 0);
-    close_quietly(fd_);
-    if (error != EWOULDBLOCK) fail("lock", path, error);
+    const ssize_t n = ::pread(file_.get(), owner, sizeof owner - 1, 0);
     const std::string pid(trim({owner, static_cast<size_t>(std::max<ssize_t>(n, 0))}));
     throw Error(ErrorKind::kIo,
                 cat(path, " is held by ", pid.empty() ? "another process" : cat("process ", pid)))
@@ -413,11 +369,8 @@ FileLock::FileLock(std::string path, std::string hint) {
   }
   // The number is for people only, so a failure to write it does no harm.
   const std::string pid = cat(static_cast<int64_t>(::getpid()), "\n");
-  if (::ftruncate(fd_, 0) == 0 && ::pwrite(fd_, pid.data(), pid.size(), 0) < 0) errno = 0;
+  if (::ftruncate(file_.get(), 0) == 0 && ::pwrite(file_.get(), pid.data(), pid.size(), 0) < 0)
+    errno = 0;
 }
-
-FileLock::~FileLock() { close_quietly(fd_); }
-
-FileLock::FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
 
 }  // namespace levanter

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace levanter {
@@ -63,6 +64,22 @@ std::string temporary_name(const std::string& path);
 /// True for the names that temporary_name makes: what a killed process may leave behind.
 bool is_temporary_name(std::string_view name);
 
+/// An open file of the system's, closed with the object.
+class Descriptor final {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  ~Descriptor();
+  Descriptor(Descriptor&& other) noexcept : fd_(other.release()) {}
+  Descriptor& operator=(Descriptor&&) = delete;
+
+  int get() const { return fd_; }
+  /// Gives the file up, to be closed by the caller.
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
 /// A file that appears under its name only when it is complete.
 class AtomicFile final {
  public:
@@ -83,7 +100,7 @@ class AtomicFile final {
 
  private:
   std::string path_, temporary_;
-  int fd_ = -1;
+  Descriptor file_;
   int64_t size_ = 0;
 };
 
@@ -91,9 +108,6 @@ class AtomicFile final {
 class LogFile final {
  public:
   explicit LogFile(std::string path);
-  ~LogFile();
-  LogFile(const LogFile&) = delete;
-  LogFile& operator=(const LogFile&) = delete;
 
   const std::string& path() const { return path_; }
   /// Writes all of `text` from `offset` on, over what stands there.
@@ -103,16 +117,13 @@ class LogFile final {
 
  private:
   std::string path_;
-  int fd_ = -1;
+  Descriptor file_;
 };
 
 /// A file open for reading at any offset.
 class InputFile final {
  public:
   explicit InputFile(std::string path);
-  ~InputFile();
-  InputFile(InputFile&& other) noexcept;
-  InputFile& operator=(InputFile&&) = delete;
 
   int64_t size() const { return size_; }
   /// Fills `out` from `offset`; an Error when the file ends before.
@@ -120,8 +131,8 @@ class InputFile final {
 
  private:
   std::string path_;
-  int fd_ = -1;
-  int64_t size_ = 0;
+  Descriptor file_;
+  int64_t size_;
 };
 
 /// A file read once from its beginning: pipes and the standard input too.
@@ -129,9 +140,6 @@ class SequentialFile final {
  public:
   /// Opens `path`; "-" is the standard input.
   explicit SequentialFile(std::string path);
-  ~SequentialFile();
-  SequentialFile(const SequentialFile&) = delete;
-  SequentialFile& operator=(const SequentialFile&) = delete;
 
   /// Fills the beginning of `out`; the number of bytes, 0 only at the end of the file.
   size_t read(std::span<char> out);
@@ -140,8 +148,8 @@ class SequentialFile final {
 
  private:
   std::string name_;
-  int fd_ = -1;
-  bool owned_ = false;
+  Descriptor opened_;  ///< but for the standard input
+  int fd_;
 };
 
 /// A file's bytes in memory, read-only and lazily; the map outlives the file's name.
@@ -163,13 +171,10 @@ class FileLock final {
  public:
   /// Takes the lock at once or throws an Error of kind kIo that names the process holding it;
   /// `hint` is the Error's advice.
-  FileLock(std::string path, std::string hint);
-  ~FileLock();
-  FileLock(FileLock&& other) noexcept;
-  FileLock& operator=(FileLock&&) = delete;
+  FileLock(const std::string& path, std::string hint);
 
  private:
-  int fd_ = -1;
+  Descriptor file_;
 };
 
 }  // namespace levanter

@@ -33,20 +33,11 @@ Hasher::Hasher(Width width) : impl_(std::make_unique<Impl>()) {
 
 Hasher::~Hasher() = default;
 
-void Hasher::reset() {
-  if (impl_->width == Width::k64) {
-    XXH3_64bits_reset(&impl_->state);
-  } else {
-    XXH3_128bits_reset(&impl_->state);
-  }
-}
+// Up to its last step the hash of 128 bits is that of 64.
+void Hasher::reset() { XXH3_64bits_reset(&impl_->state); }
 
 void Hasher::update(std::span<const std::byte> bytes) {
-  if (impl_->width == Width::k64) {
-    XXH3_64bits_update(&impl_->state, bytes.data(), bytes.size());
-  } else {
-    XXH3_128bits_update(&impl_->state, bytes.data(), bytes.size());
-  }
+  XXH3_64bits_update(&impl_->state, bytes.data(), bytes.size());
 }
 
 uint64_t Hasher::value64() const {

@@ -1,20 +1,17 @@
-// The thread pool: one 64-bit state word that workers enter and leave, and a futex to sleep on.
+// The thread pool: one 64-bit state word that workers enter and leave, and words to sleep on.
 #include "base/threads.h"
 
-#include <linux/futex.h>
 #include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <chrono>
 #include <climits>
-#include <cstdio>
 #include <exception>
+#include <fstream>
+#include <iterator>
 #include <mutex>
-#include <optional>
+#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -27,40 +24,20 @@ namespace {
 constexpr auto kSpin = std::chrono::microseconds(200);
 constexpr int kPausesPerClock = 32;
 
-std::string read_file(const std::string& path) {
-  std::string text;
-  if (std::FILE* file = std::fopen(path.c_str(), "re")) {
-    char block[4096];
-    while (size_t count = std::fread(block, 1, sizeof block, file)) text.append(block, count);
-    std::fclose(file);
-  }
-  return text;
-}
-
-/// The whole number at the start of `text`, if there is one.
-std::optional<int64_t> leading_number(std::string_view text) {
-  int64_t value = 0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (status != std::errc()) return std::nullopt;
-  return value;
-}
-
-/// quota / period rounded up, or 0 for no limit.
-int whole_processors(std::optional<int64_t> quota, std::optional<int64_t> period) {
-  if (!quota || !period || *quota <= 0 || *period <= 0) return 0;
-  return static_cast<int>(std::min<int64_t>((*quota + *period - 1) / *period, INT_MAX));
+/// The content of a file; "" where it can't be read.
+std::string text_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 /// The limit that the files of one control group's folder state, or 0.
 int folder_quota(const std::string& folder, bool unified) {
-  if (unified) {
-    const std::string text = read_file(folder + "/cpu.max");
-    const size_t space = text.find(' ');
-    if (space == std::string::npos) return 0;
-    return whole_processors(leading_number(text), leading_number(text.substr(space + 1)));
-  }
-  return whole_processors(leading_number(read_file(folder + "/cpu.cfs_quota_us")),
-                          leading_number(read_file(folder + "/cpu.cfs_period_us")));
+  std::istringstream text(unified ? text_of(folder + "/cpu.max")
+                                  : cat(text_of(folder + "/cpu.cfs_quota_us"), " ",
+                                        text_of(folder + "/cpu.cfs_period_us")));
+  int64_t quota = 0, period = 0;
+  if (!(text >> quota >> period) || quota <= 0 || period <= 0) return 0;
+  return static_cast<int>(std::min<int64_t>((quota + period - 1) / period, INT_MAX));
 }
 
 /// The least of two limits, where 0 is none.
@@ -87,16 +64,6 @@ int affinity_threads() {
     if (read) return std::max(count, 1);
   }
   return 1;
-}
-
-void futex_wait(std::atomic<uint32_t>& word, uint32_t seen) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr,
-          0);
-}
-
-void futex_wake(std::atomic<uint32_t>& word, int count) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, count, nullptr,
-          nullptr, 0);
 }
 
 /// Waits until `ready()` for at most the spinning time; says whether it came true.
@@ -135,7 +102,7 @@ int cgroup_quota_threads(std::string_view proc_cgroup, const std::string& mount)
 
 int available_threads() {
   return least(affinity_threads(),
-               cgroup_quota_threads(read_file("/proc/self/cgroup"), "/sys/fs/cgroup"));
+               cgroup_quota_threads(text_of("/proc/self/cgroup"), "/sys/fs/cgroup"));
 }
 
 /// `state` holds how often a loop was opened (upper 32 bits), whether one is open (bit 31) and how
@@ -148,9 +115,7 @@ struct ThreadPool::Shared {
   alignas(64) std::atomic<uint64_t> state{0};
   alignas(64) std::atomic<int64_t> next{0};
   alignas(64) std::atomic<uint32_t> opened{0};  ///< counts loops; workers sleep on it
-  std::atomic<int> sleepers{0};
   std::atomic<uint32_t> left{0};  ///< counts departures after closing; the caller sleeps on it
-  std::atomic<bool> caller_sleeps{false};
   std::atomic<bool> stop{false};
   std::atomic<bool> busy{false};
   bool spin = true;
@@ -193,15 +158,13 @@ struct ThreadPool::Shared {
     const uint64_t before = state.fetch_sub(1);
     if ((before & kOpen) == 0 && (before & kInside) == 1) {
       left.fetch_add(1);
-      if (caller_sleeps.load()) futex_wake(left, 1);
+      left.notify_one();
     }
   }
 
   void wait_for_loop(uint32_t seen) {
     if (spin && spin_until([&] { return opened.load() != seen; })) return;
-    sleepers.fetch_add(1);
-    while (opened.load() == seen) futex_wait(opened, seen);
-    sleepers.fetch_sub(1);
+    opened.wait(seen);
   }
 
   void work(int worker) {
@@ -218,8 +181,8 @@ struct ThreadPool::Shared {
 
   void announce(int wanted) {
     opened.fetch_add(1);
-    const int asleep = sleepers.load();
-    if (asleep > 0) futex_wake(opened, std::min(asleep, wanted));
+    if (wanted >= static_cast<int>(crew.size())) return opened.notify_all();
+    for (int i = 0; i < wanted; ++i) opened.notify_one();
   }
 
   /// Closes the loop and waits for the workers inside.
@@ -227,9 +190,7 @@ struct ThreadPool::Shared {
     state.fetch_and(~kOpen);
     const auto empty = [&] { return (state.load() & kInside) == 0; };
     if (empty() || (spin && spin_until(empty))) return;
-    caller_sleeps.store(true);
-    for (uint32_t seen = left.load(); !empty(); seen = left.load()) futex_wait(left, seen);
-    caller_sleeps.store(false);
+    for (uint32_t seen = left.load(); !empty(); seen = left.load()) left.wait(seen);
   }
 };
 

@@ -12,15 +12,7 @@ namespace {
 
 constexpr double kSecondsBetweenCommits = 2;
 
-class Clock final {
- public:
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
+using Clock = std::chrono::steady_clock;
 
 std::string checksum_of(const std::string& text) {
   Hasher hasher(Hasher::Width::k128);
@@ -52,14 +44,16 @@ CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
 void build_cache(const CacheJob& job, const FormatConfig& format, const DocumentRules& rules,
                  ThreadPool& pool, const CacheReport& report) {
   if (has_cache(job.folder)) return;  // also in a folder that can only be read
-  const Clock clock;
+  const auto seconds = [begin = Clock::now()] {
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+  };
   CacheWriter writer(job.folder, cache_identity(job, format, rules));
   CacheStatus status;
   status.name = job.name;
   const auto tell = [&](bool complete) {
     status.documents = writer.progress().documents;
     status.tokens = writer.progress().tokens;
-    status.seconds = clock.seconds();
+    status.seconds = seconds();
     status.complete = complete;
     if (report) report(status);
   };
@@ -70,9 +64,9 @@ void build_cache(const CacheJob& job, const FormatConfig& format, const Document
         job.files, writer.progress().records, format, rules, pool,
         [&](std::span<const Document> documents, int64_t records) {
           writer.append(documents, records);
-          if (clock.seconds() - committed < kSecondsBetweenCommits) return;
+          if (seconds() - committed < kSecondsBetweenCommits) return;
           writer.commit();
-          committed = clock.seconds();
+          committed = seconds();
         },
         [&](const EncodeStatus& now) {
           status.now = now;

@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "data/dataset.h"
-#include "data/permutation.h"
 #include "data/shuffle.h"
 
 namespace levanter::data {
@@ -58,20 +57,26 @@ DatasetPtr<T> reindexed(DatasetPtr<T> source, int64_t length, ToSource to_source
   return std::make_shared<Reindexed<T, ToSource>>(std::move(source), length, std::move(to_source));
 }
 
+/// An element of one of several datasets.
+struct Place {
+  int64_t source, index;
+};
+
 /// Element i is element place(i).index of the dataset open(place(i).source).
-template <class T>
-class Scattered : public Dataset<T> {
+template <class T, class ToPlace, class Open>
+class Scattered final : public Dataset<T> {
  public:
-  explicit Scattered(int64_t length) : length_(length) {}
+  Scattered(int64_t length, ToPlace place, Open open)
+      : length_(length), place_(std::move(place)), open_(std::move(open)) {}
 
   std::future<std::vector<T>> get_batch(std::span<const int64_t> indices) const override {
     std::vector<Part> parts;  // few: a batch touches few sources
     for (size_t row = 0; row < indices.size(); ++row) {
       LEV_CHECK(indices[row] >= 0 && indices[row] < length_, "an index is outside the dataset");
-      const Place at = place(indices[row]);
+      const Place at = place_(indices[row]);
       size_t p = 0;
       while (p < parts.size() && parts[p].source != at.source) ++p;
-      if (p == parts.size()) parts.push_back({.source = at.source, .dataset = open(at.source)});
+      if (p == parts.size()) parts.push_back({.source = at.source, .dataset = open_(at.source)});
       parts[p].indices.push_back(at.index);
       parts[p].rows.push_back(row);
     }
@@ -89,13 +94,6 @@ class Scattered : public Dataset<T> {
   }
   std::future<int64_t> length() const override { return ready(length_); }
 
- protected:
-  struct Place {
-    int64_t source, index;
-  };
-  virtual Place place(int64_t index) const = 0;
-  virtual DatasetPtr<T> open(int64_t source) const = 0;
-
  private:
   struct Part {
     int64_t source = 0;
@@ -106,47 +104,44 @@ class Scattered : public Dataset<T> {
   };
 
   int64_t length_;
+  ToPlace place_;
+  Open open_;
 };
 
-template <class T>
-class Concatenated final : public Scattered<T> {
+template <class T, class ToPlace, class Open>
+DatasetPtr<T> scattered(int64_t length, ToPlace place, Open open) {
+  return std::make_shared<Scattered<T, ToPlace, Open>>(length, std::move(place), std::move(open));
+}
+
+/// The same of datasets that are open.
+template <class T, class ToPlace>
+DatasetPtr<T> scattered(int64_t length, ToPlace place, std::vector<DatasetPtr<T>> sources) {
+  return scattered<T>(length, std::move(place), [sources = std::move(sources)](int64_t source) {
+    return sources[static_cast<size_t>(source)];
+  });
+}
+
+template <class T, class Make>
+class Made final : public Dataset<T> {
  public:
-  /// `ends` are the running sums of the sources' lengths, beginning with the first.
-  Concatenated(std::vector<DatasetPtr<T>> sources, std::vector<int64_t> ends)
-      : Scattered<T>(ends.empty() ? 0 : ends.back()),
-        sources_(std::move(sources)),
-        ends_(std::move(ends)) {}
+  Made(int64_t length, Make make) : length_(length), make_(std::move(make)) {}
+  std::future<std::vector<T>> get_batch(std::span<const int64_t> indices) const override {
+    return ready(make_(indices));
+  }
+  std::future<int64_t> length() const override { return ready(length_); }
 
  private:
-  typename Scattered<T>::Place place(int64_t index) const override {
-    const auto end = std::upper_bound(ends_.begin(), ends_.end(), index);
-    return {end - ends_.begin(), end == ends_.begin() ? index : index - end[-1]};
-  }
-  DatasetPtr<T> open(int64_t source) const override {
-    return sources_[static_cast<size_t>(source)];
-  }
-
-  std::vector<DatasetPtr<T>> sources_;
-  std::vector<int64_t> ends_;
-};
-
-template <class T, class MakeEpoch>
-class Epochs final : public Scattered<T> {
- public:
-  Epochs(int64_t epoch_length, MakeEpoch make_epoch)
-      : Scattered<T>(kEndless), epoch_length_(epoch_length), make_epoch_(std::move(make_epoch)) {}
-
- private:
-  typename Scattered<T>::Place place(int64_t index) const override {
-    return {index / epoch_length_, index % epoch_length_};
-  }
-  DatasetPtr<T> open(int64_t epoch) const override { return make_epoch_(epoch); }
-
-  int64_t epoch_length_;
-  MakeEpoch make_epoch_;
+  int64_t length_;
+  Make make_;
 };
 
 }  // namespace detail
+
+/// A dataset whose elements at some indices are make(indices), a vector. make must be pure.
+template <class T, class Make>
+DatasetPtr<T> made(int64_t length, Make make) {
+  return std::make_shared<detail::Made<T, Make>>(length, std::move(make));
+}
 
 /// Element i is fn(element i); fn must be pure.
 template <class T, class Fn>
@@ -187,20 +182,17 @@ DatasetPtr<T> take(DatasetPtr<T> source, int64_t count) {
   return slice(std::move(source), 0, std::min(count, length));
 }
 
-/// The elements of a finite source in an order that `key` decides; waits for its length.
-template <class T>
-DatasetPtr<T> shuffle(DatasetPtr<T> source, Key key) {
-  const int64_t length = source->length().get();
-  LEV_CHECK(length != kEndless, "an endless dataset can't be shuffled as a whole");
-  return detail::reindexed(std::move(source), length, Permutation(key, length));
-}
-
-/// The same in another kind of order.
+/// The elements of a finite source in an order that `key` and its kind decide; waits for its
+/// length.
 template <class T>
 DatasetPtr<T> shuffle(DatasetPtr<T> source, const ShuffleSpec& spec, Key key) {
   const int64_t length = source->length().get();
   LEV_CHECK(length != kEndless, "an endless dataset can't be shuffled as a whole");
   return detail::reindexed(std::move(source), length, ShuffleOrder(spec, key, length));
+}
+template <class T>
+DatasetPtr<T> shuffle(DatasetPtr<T> source, Key key) {
+  return shuffle(std::move(source), ShuffleSpec(), key);
 }
 
 /// The sources one after the other; waits for their lengths, which must be finite.
@@ -213,7 +205,11 @@ DatasetPtr<T> concat(std::vector<DatasetPtr<T>> sources) {
     LEV_CHECK(length != kEndless, "an endless dataset can't be followed by another");
     ends.push_back(total += length);
   }
-  return std::make_shared<detail::Concatenated<T>>(std::move(sources), std::move(ends));
+  const auto place = [ends = std::move(ends)](int64_t index) {
+    const auto end = std::upper_bound(ends.begin(), ends.end(), index);
+    return detail::Place{end - ends.begin(), end == ends.begin() ? index : index - end[-1]};
+  };
+  return detail::scattered<T>(total, place, std::move(sources));
 }
 
 /// An endless dataset of `epoch_length` elements an epoch: element g is element g mod epoch_length
@@ -222,7 +218,10 @@ DatasetPtr<T> concat(std::vector<DatasetPtr<T>> sources) {
 template <class T, class MakeEpoch>
 DatasetPtr<T> epochs(int64_t epoch_length, MakeEpoch make_epoch) {
   LEV_CHECK(epoch_length > 0, "an epoch needs at least one element");
-  return std::make_shared<detail::Epochs<T, MakeEpoch>>(epoch_length, std::move(make_epoch));
+  const auto place = [epoch_length](int64_t index) {
+    return detail::Place{index / epoch_length, index % epoch_length};
+  };
+  return detail::scattered<T>(kEndless, place, std::move(make_epoch));
 }
 
 }  // namespace levanter::data

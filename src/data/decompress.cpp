@@ -32,7 +32,7 @@ constexpr size_t kLargestPiece = size_t{1} << 30;  // zlib counts in 32 bits
 }
 
 /// The file's own bytes, some of them ahead of what was taken.
-class PackedInput final {
+class PackedInput final : public ByteReader {
  public:
   explicit PackedInput(const std::string& path) : buffer_(kPackedBytes) {
     if (is_url(path))
@@ -42,7 +42,7 @@ class PackedInput final {
   }
 
   const std::string& name() const { return http_ ? http_->name() : file_->name(); }
-  int64_t bytes_taken() const { return read_ - static_cast<int64_t>(end_ - begin_); }
+  int64_t bytes_taken() const override { return read_ - static_cast<int64_t>(end_ - begin_); }
   std::string_view ahead() const { return {buffer_.data() + begin_, end_ - begin_}; }
   void take(size_t count) { begin_ += count; }
 
@@ -59,7 +59,7 @@ class PackedInput final {
     return true;
   }
   /// Takes what is ahead, then reads past the buffer.
-  size_t read(std::span<char> out) {
+  size_t read(std::span<char> out) override {
     if (begin_ == end_) {
       const size_t n = read_raw(out);
       read_ += static_cast<int64_t>(n);
@@ -80,23 +80,22 @@ class PackedInput final {
   int64_t read_ = 0;
 };
 
-class PlainReader final : public ByteReader {
+/// Reads what a packed file holds.
+class Unpacker : public ByteReader {
  public:
-  explicit PlainReader(std::unique_ptr<PackedInput> input) : input_(std::move(input)) {}
-  size_t read(std::span<char> out) override { return input_->read(out); }
-  int64_t bytes_taken() const override { return input_->bytes_taken(); }
+  explicit Unpacker(std::unique_ptr<PackedInput> input) : input_(std::move(input)) {}
+  int64_t bytes_taken() const final { return input_->bytes_taken(); }
 
- private:
+ protected:
   std::unique_ptr<PackedInput> input_;
 };
 
-class GzipReader final : public ByteReader {
+class GzipReader final : public Unpacker {
  public:
-  explicit GzipReader(std::unique_ptr<PackedInput> input) : input_(std::move(input)) {
+  explicit GzipReader(std::unique_ptr<PackedInput> input) : Unpacker(std::move(input)) {
     LEV_CHECK(inflateInit2(&stream_, 15 + 16) == Z_OK, "zlib can't start");
   }
   ~GzipReader() override { inflateEnd(&stream_); }
-  int64_t bytes_taken() const override { return input_->bytes_taken(); }
 
   size_t read(std::span<char> out) override {
     while (!ended_) {
@@ -130,21 +129,19 @@ class GzipReader final : public ByteReader {
     if (!ended_) inflateReset(&stream_);
   }
 
-  std::unique_ptr<PackedInput> input_;
   z_stream stream_{};
   bool ended_ = false;
 };
 
-class ZstdReader final : public ByteReader {
+class ZstdReader final : public Unpacker {
  public:
   explicit ZstdReader(std::unique_ptr<PackedInput> input)
-      : input_(std::move(input)), stream_(ZSTD_createDStream()) {
+      : Unpacker(std::move(input)), stream_(ZSTD_createDStream()) {
     LEV_CHECK(stream_ != nullptr, "zstd can't start");
     // Files made by zstd --long ask for windows of up to 2 GiB.
     ZSTD_DCtx_setParameter(stream_, ZSTD_d_windowLogMax, 31);
   }
   ~ZstdReader() override { ZSTD_freeDStream(stream_); }
-  int64_t bytes_taken() const override { return input_->bytes_taken(); }
 
   size_t read(std::span<char> out) override {
     for (;;) {
@@ -170,7 +167,6 @@ class ZstdReader final : public ByteReader {
     return words;
   }
 
-  std::unique_ptr<PackedInput> input_;
   ZSTD_DStream* stream_;
   bool between_frames_ = true;
 };
@@ -182,7 +178,7 @@ std::unique_ptr<ByteReader> open_decompressed(const std::string& path) {
   input->need(kZstdMagic.size());
   if (input->ahead().starts_with(kGzipMagic)) return std::make_unique<GzipReader>(std::move(input));
   if (input->ahead().starts_with(kZstdMagic)) return std::make_unique<ZstdReader>(std::move(input));
-  return std::make_unique<PlainReader>(std::move(input));
+  return input;
 }
 
 }  // namespace levanter::data

@@ -2,11 +2,10 @@
 #include "data/encode.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <exception>
+#include <future>
 #include <mutex>
 #include <optional>
-#include <thread>
 
 #include "base/error.h"
 
@@ -15,7 +14,6 @@ namespace {
 
 constexpr size_t kBatchBytes = 4 << 20;
 constexpr size_t kBatchRecords = 8192;
-constexpr size_t kBatchesAhead = 2;
 constexpr size_t kLongRecord = 1 << 20;  // bytes from which all threads share a record
 
 /// Records that were read, each at its place in `bytes`.
@@ -32,77 +30,63 @@ struct RawBatch {
   bool last = false;
 };
 
-/// Reads batches ahead in a thread of its own.
+/// Reads one batch ahead, in a thread of its own.
 class BatchReader final {
  public:
   BatchReader(std::span<const std::string> files, int64_t first_record)
-      : files_(files), skip_(first_record), thread_([this] { run(); }) {}
-  ~BatchReader() {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
+      : files_(files), skip_(first_record) {
+    read_ahead();
   }
 
   RawBatch next() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return !ready_.empty(); });
-    RawBatch batch = std::move(ready_.front());
-    ready_.erase(ready_.begin());
-    changed_.notify_all();
+    RawBatch batch = ahead_.get();
+    if (!batch.last) read_ahead();
     return batch;
   }
 
  private:
-  /// False when nobody wants more.
-  bool put(RawBatch& batch) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return stop_ || ready_.size() < kBatchesAhead; });
-    if (stop_) return false;
-    ready_.push_back(std::move(batch));
-    batch = {};
-    changed_.notify_all();
-    return true;
-  }
-
-  void run() {
-    RawBatch batch;
-    try {
-      for (size_t f = 0; f < files_.size(); ++f)
-        if (!read(f, batch)) return;
-    } catch (...) {
-      batch.failure = std::current_exception();
-    }
-    batch.last = true;
-    put(batch);
-  }
-
-  bool read(size_t file, RawBatch& batch) {
-    RecordReader reader(files_[file]);
-    while (const std::optional<Record> record = reader.next()) {
-      if (skip_ > 0) {
-        --skip_;
-        continue;
+  void read_ahead() {
+    ahead_ = std::async(std::launch::async, [this] {
+      RawBatch batch;
+      try {
+        while (batch.bytes.size() < kBatchBytes && batch.items.size() < kBatchRecords &&
+               !batch.last)
+          read(batch);
+      } catch (...) {
+        batch.failure = std::current_exception();
+        batch.last = true;
       }
+      return batch;
+    });
+  }
+
+  /// Adds the next record, if it is not to be skipped; at a file's end goes to the next file.
+  void read(RawBatch& batch) {
+    if (!reader_) {
+      if (file_ == files_.size())
+        batch.last = true;
+      else
+        reader_.emplace(files_[file_]);
+      return;
+    }
+    if (const std::optional<Record> record = reader_->next(); !record) {
+      reader_.reset();
+      ++file_;
+    } else if (skip_ > 0) {
+      --skip_;
+    } else {
       const size_t begin = batch.bytes.size();
       batch.bytes += record->content;
       batch.items.push_back(
-          {begin, batch.bytes.size(), file, record->line, reader.form() != RecordForm::kText});
-      if ((batch.bytes.size() >= kBatchBytes || batch.items.size() >= kBatchRecords) && !put(batch))
-        return false;
+          {begin, batch.bytes.size(), file_, record->line, reader_->form() != RecordForm::kText});
     }
-    return true;
   }
 
   std::span<const std::string> files_;
   int64_t skip_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<RawBatch> ready_;
-  bool stop_ = false;
-  std::thread thread_;
+  size_t file_ = 0;
+  std::optional<RecordReader> reader_;
+  std::future<RawBatch> ahead_;
 };
 
 /// What a batch became: the documents of all records up to the first that failed.

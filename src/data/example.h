@@ -2,15 +2,30 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "data/dataset.h"
 
 namespace levanter::data {
 
+/// The segment of positions that hold no token.
+inline constexpr int32_t kPaddingSegment = -1;
+
 /// One row; every field is [position]. The model never shifts: targets[t] is what it is to say
 /// after tokens[0..t].
 struct Example {
+  Example() = default;
+  /// So many positions of padding, counted from 0.
+  explicit Example(size_t length)
+      : tokens(length),
+        targets(length),
+        loss_weight(length),
+        segment_ids(length, kPaddingSegment),
+        positions(length) {
+    std::iota(positions.begin(), positions.end(), 0);
+  }
+
   std::vector<int32_t> tokens;
   std::vector<int32_t> targets;
   std::vector<float> loss_weight;  ///< how much targets[t] counts; 0 where there is none
@@ -18,9 +33,6 @@ struct Example {
       segment_ids;  ///< attention stays among equal ones; kPaddingSegment in padding
   std::vector<int32_t> positions;
 };
-
-/// The segment of positions that hold no token.
-inline constexpr int32_t kPaddingSegment = -1;
 
 /// Examples, and beside each the sum of its loss weights, known without making the example.
 struct ExampleSource {

@@ -1,6 +1,8 @@
 // What formats share.
 #include "data/format.h"
 
+#include "data/json_fields.h"
+
 namespace levanter::data {
 
 std::vector<int32_t> DocumentRules::whole(text::NamedText text) const {
@@ -31,6 +33,29 @@ Document DocumentRules::answered(std::string_view prompt, std::string_view answe
   document.tokens.insert(document.tokens.end(), ids.begin(), ids.end());
   document.weights.resize(document.tokens.size(), 1.0f);
   return document;
+}
+
+namespace {
+
+class JsonFormat final : public Format {
+ public:
+  using Add = std::function<void(const JsonFields&, const std::string&, std::vector<Document>&)>;
+  explicit JsonFormat(Add add) : add_(std::move(add)) {}
+  void add(const FormatRecord& record, std::vector<Document>& documents) override {
+    fields_.parse(record.record);
+    add_(fields_, record.origin(), documents);
+  }
+
+ private:
+  const Add add_;
+  JsonFields fields_;
+};
+
+}  // namespace
+
+std::unique_ptr<Format> json_format(
+    std::function<void(const JsonFields&, const std::string&, std::vector<Document>&)> add) {
+  return std::make_unique<JsonFormat>(std::move(add));
 }
 
 std::shared_ptr<const FormatConfig> default_format() {

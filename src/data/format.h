@@ -1,6 +1,7 @@
 // What the records of a file mean: how each becomes a document of tokens and weights.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -51,6 +52,14 @@ class Format {
   /// Pieces of text that were not UTF-8 and were replaced so far.
   virtual int64_t replaced() const { return 0; }
 };
+
+class JsonFields;
+
+/// A format of records of JSON: `add` appends the documents of each, from its fields.
+std::unique_ptr<Format> json_format(
+    std::function<void(const JsonFields& fields, const std::string& origin,
+                       std::vector<Document>& documents)>
+        add);
 
 }  // namespace levanter::data
 

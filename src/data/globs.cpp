@@ -1,6 +1,8 @@
 // File patterns such as "shards/train-{00000..00012}.jsonl.zst" turned into paths.
 #include "data/globs.h"
 
+#include <fnmatch.h>
+
 #include <algorithm>
 #include <charconv>
 #include <optional>
@@ -16,24 +18,19 @@ namespace {
 
 constexpr size_t kMaxAlternatives = 1'000'000;
 
-/// The place of the brace that closes the one at `open`, and the commas between them at its depth.
-struct Braces {
-  size_t close = std::string_view::npos;
-  std::vector<size_t> commas;
-};
-
-Braces match_braces(std::string_view text, size_t open) {
-  Braces braces;
+/// The places of the brace at `open`, of the commas at its depth, and of the brace that closes it;
+/// none where it is not closed.
+std::vector<size_t> match_braces(std::string_view text, size_t open) {
+  std::vector<size_t> borders;
   int depth = 0;
   for (size_t i = open; i < text.size(); ++i) {
-    if (text[i] == '{') ++depth;
-    if (text[i] == ',' && depth == 1) braces.commas.push_back(i);
-    if (text[i] == '}' && --depth == 0) {
-      braces.close = i;
-      break;
-    }
+    if (text[i] == '{' && depth++ == 0) borders.push_back(i);
+    if (text[i] == ',' && depth == 1) borders.push_back(i);
+    if (text[i] != '}' || --depth > 0) continue;
+    borders.push_back(i);
+    return borders;
   }
-  return braces;
+  return {};
 }
 
 std::optional<int64_t> whole_number(std::string_view text) {
@@ -69,85 +66,25 @@ std::optional<std::vector<std::string>> number_range(std::string_view body) {
 void expand_braces(const std::string& text, size_t done, std::string_view key,
                    std::vector<std::string>& out) {
   const size_t open = text.find('{', done);
-  const Braces braces = open == std::string::npos ? Braces() : match_braces(text, open);
-  if (braces.close == std::string_view::npos) {
+  const std::vector<size_t> borders = match_braces(text, open);
+  if (borders.empty()) {
     if (out.size() >= kMaxAlternatives)
       throw Error(ErrorKind::kData, cat(key, " has a pattern with too many alternatives"))
           .allowed(cat("at most ", format_count(kMaxAlternatives)));
     out.push_back(text);
     return;
   }
-  const std::string_view body = std::string_view(text).substr(open + 1, braces.close - open - 1);
+  const size_t close = borders.back();
   std::vector<std::string> choices;
-  if (auto numbers = number_range(body)) {
+  if (auto numbers = number_range(std::string_view(text).substr(open + 1, close - open - 1)))
     choices = std::move(*numbers);
-  } else if (braces.commas.empty()) {
+  else if (borders.size() == 2)
     return expand_braces(text, open + 1, key, out);  // "{a}" stands for itself
-  } else {
-    size_t begin = open + 1;
-    for (const size_t comma : braces.commas) {
-      choices.push_back(text.substr(begin, comma - begin));
-      begin = comma + 1;
-    }
-    choices.push_back(text.substr(begin, braces.close - begin));
-  }
+  else
+    for (size_t i = 1; i < borders.size(); ++i)
+      choices.push_back(text.substr(borders[i - 1] + 1, borders[i] - borders[i - 1] - 1));
   for (const std::string& choice : choices)
-    expand_braces(cat(text.substr(0, open), choice, text.substr(braces.close + 1)), open, key, out);
-}
-
-/// Whether `c` is in the class that begins at pattern[at] == '['; `at` moves behind the class.
-/// Nothing when the bracket is never closed.
-std::optional<bool> in_class(std::string_view pattern, size_t& at, char c) {
-  size_t i = at + 1;
-  const bool negated = i < pattern.size() && (pattern[i] == '!' || pattern[i] == '^');
-  if (negated) ++i;
-  bool found = false;
-  for (const size_t first = i; i < pattern.size() && (pattern[i] != ']' || i == first); ++i) {
-    const bool range = i + 2 < pattern.size() && pattern[i + 1] == '-' && pattern[i + 2] != ']';
-    const auto low = static_cast<unsigned char>(pattern[i]);
-    const auto high = static_cast<unsigned char>(pattern[range ? i + 2 : i]);
-    const auto byte = static_cast<unsigned char>(c);
-    found |= low <= byte && byte <= high;
-    if (range) i += 2;
-  }
-  if (i >= pattern.size()) return std::nullopt;
-  at = i + 1;
-  return found != negated;
-}
-
-/// Whether one name of a folder matches; going back to the last star keeps it quadratic at most.
-bool matches(std::string_view pattern, std::string_view name) {
-  if (name.starts_with('.') && !pattern.starts_with('.')) return false;
-  size_t p = 0, n = 0, star = std::string_view::npos, star_name = 0;
-  while (n < name.size()) {
-    size_t next = p + 1;
-    bool same = false;
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      star_name = n;
-      continue;
-    }
-    if (p < pattern.size()) {
-      std::optional<bool> listed;
-      if (pattern[p] == '[') {
-        next = p;
-        listed = in_class(pattern, next, name[n]);
-        if (!listed) next = p + 1;
-      }
-      same = listed ? *listed : pattern[p] == '?' || pattern[p] == name[n];
-    }
-    if (same) {
-      p = next;
-      ++n;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      n = ++star_name;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
+    expand_braces(cat(text.substr(0, open), choice, text.substr(close + 1)), open, key, out);
 }
 
 bool has_wildcard(std::string_view text) {
@@ -177,7 +114,7 @@ void walk(const std::string& folder, const std::vector<std::string>& parts, size
       if (name.starts_with('.')) continue;
       if (is_directory(path)) walk(path, parts, at, found);
       if (last) go_on(path);
-    } else if (matches(part, name)) {
+    } else if (::fnmatch(part.c_str(), name.c_str(), FNM_PERIOD | FNM_NOESCAPE) == 0) {
       go_on(path);
     }
   }

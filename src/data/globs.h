@@ -8,7 +8,7 @@
 namespace levanter::data {
 
 /// The files that a pattern names, sorted bytewise within each of its alternatives, each once.
-///   *  ?  [a-z]  [!a-z]   within one name; a leading dot must be written
+///   *  ?  [a-z]  [!a-z]   within one name, as fnmatch has them; a leading dot must be written
 ///   **                    any number of folders, none included
 ///   {a,b}  {00000..00012} alternatives, which may nest; each of them must match a file
 /// A file whose name is the pattern to the letter comes first; "-" is the standard input.

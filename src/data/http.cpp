@@ -46,19 +46,21 @@ struct Message {
 
 /// The functions of libcurl that are used here.
 struct Curl {
-  void* (*easy_init)();
-  int (*easy_setopt)(void*, int, ...);
-  int (*easy_getinfo)(void*, int, ...);
-  void (*easy_cleanup)(void*);
-  const char* (*easy_strerror)(int);
-  void* (*multi_init)();
-  int (*multi_add_handle)(void*, void*);
-  int (*multi_remove_handle)(void*, void*);
-  int (*multi_perform)(void*, int*);
-  int (*multi_poll)(void*, void*, unsigned, int, int*);
-  Message* (*multi_info_read)(void*, int*);
-  int (*multi_cleanup)(void*);
-  bool found = false;
+  bool found = true;
+  void* const library = open();
+  void* (*easy_init)() = load("curl_easy_init");
+  int (*easy_setopt)(void*, int, ...) = load("curl_easy_setopt");
+  int (*easy_getinfo)(void*, int, ...) = load("curl_easy_getinfo");
+  void (*easy_cleanup)(void*) = load("curl_easy_cleanup");
+  const char* (*easy_strerror)(int) = load("curl_easy_strerror");
+  void* (*multi_init)() = load("curl_multi_init");
+  int (*multi_add_handle)(void*, void*) = load("curl_multi_add_handle");
+  int (*multi_remove_handle)(void*, void*) = load("curl_multi_remove_handle");
+  int (*multi_perform)(void*, int*) = load("curl_multi_perform");
+  int (*multi_poll)(void*, void*, unsigned, int, int*) = load("curl_multi_poll");
+  Message* (*multi_info_read)(void*, int*) = load("curl_multi_info_read");
+  int (*multi_cleanup)(void*) = load("curl_multi_cleanup");
+  int (*global_init)(long) = load("curl_global_init");
 
   static const Curl& get() {
     static const Curl curl;
@@ -67,31 +69,24 @@ struct Curl {
 
  private:
   Curl() {
-    void* library = nullptr;
-    for (const char* name : {"libcurl.so.4", "libcurl-gnutls.so.4"})
-      if (library == nullptr) library = ::dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (library == nullptr) return;
-    found = true;
-    const auto load = [&](auto& function, const char* name) {
-      function =
-          reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, name));
-      found = found && function != nullptr;
-    };
-    load(easy_init, "curl_easy_init");
-    load(easy_setopt, "curl_easy_setopt");
-    load(easy_getinfo, "curl_easy_getinfo");
-    load(easy_cleanup, "curl_easy_cleanup");
-    load(easy_strerror, "curl_easy_strerror");
-    load(multi_init, "curl_multi_init");
-    load(multi_add_handle, "curl_multi_add_handle");
-    load(multi_remove_handle, "curl_multi_remove_handle");
-    load(multi_perform, "curl_multi_perform");
-    load(multi_poll, "curl_multi_poll");
-    load(multi_info_read, "curl_multi_info_read");
-    load(multi_cleanup, "curl_multi_cleanup");
-    int (*global_init)(long) = nullptr;
-    load(global_init, "curl_global_init");
     if (found) global_init(3);
+  }
+  static void* open() {
+    void* const library = ::dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+    return library ? library : ::dlopen("libcurl-gnutls.so.4", RTLD_NOW | RTLD_LOCAL);
+  }
+  /// A function of whatever type is asked for.
+  struct Function {
+    void* address;
+    template <class F>
+    operator F*() const {
+      return reinterpret_cast<F*>(address);
+    }
+  };
+  Function load(const char* name) {
+    void* const address = library ? ::dlsym(library, name) : nullptr;
+    found = found && address != nullptr;
+    return {address};
   }
 };
 

@@ -106,51 +106,44 @@ struct JsonFields::Impl {
   simdjson::dom::object root;
   std::string origin;
 
-  /// The value at the path; nothing when it is not there. `found` becomes the object where the
-  /// search ended, and `missing` the key that it lacks.
-  std::optional<Element> find(std::string_view key, simdjson::dom::object& found,
-                              std::string_view& missing) const {
-    found = root;
-    for (missing = key;;) {
+  /// Where the search for a path ended: at the value, or at the object `in` that lacks `key`.
+  struct Found {
+    std::optional<Element> value;
+    simdjson::dom::object in;
+    std::string_view key;
+  };
+  Found find(std::string_view path) const {
+    Found found{std::nullopt, root, path};
+    for (;;) {
       Element value;
-      if (found.at_key(missing).get(value) == simdjson::SUCCESS) return value;
-      const size_t dot = missing.find('.');
-      if (dot == std::string_view::npos) return std::nullopt;
-      simdjson::dom::object inner;
-      if (found.at_key(missing.substr(0, dot)).get(inner) != simdjson::SUCCESS) {
-        missing = missing.substr(0, dot);
-        return std::nullopt;
+      if (found.in.at_key(found.key).get(value) == simdjson::SUCCESS) {
+        found.value = value;
+        return found;
       }
-      found = inner;
-      missing.remove_prefix(dot + 1);
+      const size_t dot = found.key.find('.');
+      if (dot == std::string_view::npos) return found;
+      simdjson::dom::object inner;
+      if (found.in.at_key(found.key.substr(0, dot)).get(inner) != simdjson::SUCCESS) {
+        found.key = found.key.substr(0, dot);
+        return found;
+      }
+      found.in = inner;
+      found.key.remove_prefix(dot + 1);
     }
   }
 
-  std::optional<Element> find(std::string_view key) const {
-    simdjson::dom::object found;
-    std::string_view missing;
-    const auto value = find(key, found, missing);
-    return value && !value->is_null() ? value : std::nullopt;
-  }
-
   Element need(std::string_view key) const {
-    simdjson::dom::object found;
-    std::string_view missing;
-    if (const auto value = find(key, found, missing)) return *value;
+    const auto [value, in, missing] = find(key);
+    if (value) return *value;
+    const auto begin = static_cast<size_t>(missing.data() - key.data());
     Element wrong;
-    if (found.at_key(missing).get(wrong) == simdjson::SUCCESS)  // a path through what is no object
-      refuse(key.substr(0, static_cast<size_t>(missing.data() + missing.size() - key.data())),
-             wrong, "an object");
+    if (in.at_key(missing).get(wrong) == simdjson::SUCCESS)  // a path through what is no object
+      refuse(key.substr(0, begin + missing.size()), wrong, "an object");
     std::vector<std::string> names;
-    for (const auto field : found) names.emplace_back(field.key);
+    for (const auto field : in) names.emplace_back(field.key);
     const std::string near = nearest(missing, names);
-    const std::string where =
-        missing.data() == key.data()
-            ? ""
-            : cat(" in ",
-                  quote(key.substr(0, static_cast<size_t>(missing.data() - key.data()) - 1)));
-    throw Error(ErrorKind::kData,
-                cat("no key ", quote(missing), where, "; it has ", keys_of(found)))
+    const std::string where = begin == 0 ? "" : cat(" in ", quote(key.substr(0, begin - 1)));
+    throw Error(ErrorKind::kData, cat("no key ", quote(missing), where, "; it has ", keys_of(in)))
         .at(origin)
         .hint(near.empty() ? "name the key that holds it in the config"
                            : cat("did you mean ", quote(near)));
@@ -161,10 +154,27 @@ struct JsonFields::Impl {
         .at(origin);
   }
 
-  simdjson::dom::array array(std::string_view key, std::string_view wanted) const {
-    const Element value = need(key);
-    simdjson::dom::array out;
+  /// A value as a T; `wanted` names what that is.
+  template <class T>
+  T as(std::string_view key, Element value, std::string_view wanted) const {
+    T out;
     if (value.get(out) != simdjson::SUCCESS) refuse(key, value, wanted);
+    return out;
+  }
+  simdjson::dom::array array(std::string_view key, std::string_view wanted) const {
+    return as<simdjson::dom::array>(key, need(key), wanted);
+  }
+  /// The numbers of an array, each of which check(number, index) has let pass.
+  template <class T, class Check>
+  std::vector<T> numbers(std::string_view key, std::string_view wanted, Check check) const {
+    std::vector<T> out;
+    for (const Element value : array(key, cat("an array of ", wanted, "s"))) {
+      T number = 0;
+      if (value.get(number) != simdjson::SUCCESS)
+        refuse(cat(key, "[", out.size(), "]"), value, cat("a ", wanted));
+      check(number, out.size());
+      out.push_back(number);
+    }
     return out;
   }
 };
@@ -185,13 +195,13 @@ void JsonFields::parse(const Record& record) {
         .at(impl_->origin);
 }
 
-bool JsonFields::has(std::string_view key) const { return impl_->find(key).has_value(); }
+bool JsonFields::has(std::string_view key) const {
+  const auto value = impl_->find(key).value;
+  return value && !value->is_null();
+}
 
 std::string_view JsonFields::string(std::string_view key) const {
-  const Element value = impl_->need(key);
-  std::string_view out;
-  if (value.get(out) != simdjson::SUCCESS) impl_->refuse(key, value, "a string");
-  return out;
+  return impl_->as<std::string_view>(key, impl_->need(key), "a string");
 }
 
 std::optional<std::string_view> JsonFields::optional_string(std::string_view key) const {
@@ -200,29 +210,16 @@ std::optional<std::string_view> JsonFields::optional_string(std::string_view key
 }
 
 std::vector<int64_t> JsonFields::integers(std::string_view key, int64_t low, int64_t high) const {
-  std::vector<int64_t> out;
-  for (const Element value : impl_->array(key, "an array of whole numbers")) {
-    int64_t number = 0;
-    if (value.get(number) != simdjson::SUCCESS)
-      impl_->refuse(cat(key, "[", out.size(), "]"), value, "a whole number");
+  return impl_->numbers<int64_t>(key, "whole number", [&](int64_t number, size_t i) {
     if (number < low || number > high)
-      throw Error(ErrorKind::kData, cat("\"", key, "[", out.size(), "]\" is the number ", number))
+      throw Error(ErrorKind::kData, cat("\"", key, "[", i, "]\" is the number ", number))
           .at(impl_->origin)
           .allowed(cat(low, " to ", high));
-    out.push_back(number);
-  }
-  return out;
+  });
 }
 
 std::vector<double> JsonFields::numbers(std::string_view key) const {
-  std::vector<double> out;
-  for (const Element value : impl_->array(key, "an array of numbers")) {
-    double number = 0;
-    if (value.get(number) != simdjson::SUCCESS)
-      impl_->refuse(cat(key, "[", out.size(), "]"), value, "a number");
-    out.push_back(number);
-  }
-  return out;
+  return impl_->numbers<double>(key, "number", [](double, size_t) {});
 }
 
 std::string JsonFields::json(std::string_view key) const {

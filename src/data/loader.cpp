@@ -17,15 +17,6 @@ namespace {
 
 constexpr int64_t kBytesPerPosition = 5 * 4;
 
-void set_padding(Batch& batch, int64_t row, int64_t seq_len) {
-  const auto begin = static_cast<ptrdiff_t>(row * seq_len);
-  std::fill_n(batch.tokens.begin() + begin, seq_len, 0);
-  std::fill_n(batch.targets.begin() + begin, seq_len, 0);
-  std::fill_n(batch.loss_weight.begin() + begin, seq_len, 0.0f);
-  std::fill_n(batch.segment_ids.begin() + begin, seq_len, kPaddingSegment);
-  std::iota(batch.positions.begin() + begin, batch.positions.begin() + begin + seq_len, 0);
-}
-
 template <class T>
 void copy_row(const std::vector<T>& from, std::vector<T>& to, int64_t row, int64_t seq_len) {
   LEV_CHECK(static_cast<int64_t>(from.size()) == seq_len,
@@ -61,7 +52,9 @@ int64_t num_steps(int64_t num_examples, int64_t batch_size) {
 
 struct Loader::Impl {
   Impl(ExampleSource source, const LoaderOptions& given)
-      : source(std::move(source)), options(given) {
+      : source(std::move(source)),
+        options(given),
+        padding(static_cast<size_t>(std::max<int64_t>(given.seq_len, 0))) {
     LEV_CHECK(options.seq_len >= 1 && options.batch_size >= 1 && options.prefetch >= 1,
               "the loader's sizes are at least 1");
     LEV_CHECK(options.first_row >= 0 && options.rows >= 0 &&
@@ -147,12 +140,9 @@ struct Loader::Impl {
     batch.rows = options.rows;
     batch.real_rows = mine;
     batch.loss_tokens = loss_tokens;
-    for (int64_t row = 0; row < options.rows; ++row) {
-      if (row < mine)
-        set_example(batch, row, options.seq_len, rows[static_cast<size_t>(row)]);
-      else
-        set_padding(batch, row, options.seq_len);
-    }
+    for (int64_t row = 0; row < options.rows; ++row)
+      set_example(batch, row, options.seq_len,
+                  row < mine ? rows[static_cast<size_t>(row)] : padding);
   }
 
   const Batch& take() {
@@ -173,6 +163,7 @@ struct Loader::Impl {
 
   ExampleSource source;
   LoaderOptions options;
+  const Example padding;
   int64_t num_examples = 0;
   std::vector<Batch> slots;
   std::vector<int64_t> indices;  // of the thread alone

@@ -56,8 +56,7 @@ MixturePlan::Quotas MixturePlan::quotas_of(const std::vector<double>& weights) c
   std::vector<int64_t> given(n);
   std::vector<size_t> order(n);
   std::iota(order.begin(), order.end(), 0);
-  Quotas quotas;
-  quotas.before = given;
+  Quotas quotas = given;
   for (int64_t block = 1; block <= kPeriod; ++block) {
     std::vector<double> behind(n);
     int64_t left = block_size_;
@@ -73,13 +72,13 @@ MixturePlan::Quotas MixturePlan::quotas_of(const std::vector<double>& weights) c
       return behind[a] != behind[b] ? behind[a] > behind[b] : a < b;
     });
     for (size_t i = 0; left > 0; i = (i + 1) % n, --left) ++given[order[i]];
-    quotas.before.insert(quotas.before.end(), given.begin(), given.end());
+    quotas.insert(quotas.end(), given.begin(), given.end());
   }
   return quotas;
 }
 
 int64_t MixturePlan::count(size_t stage, int64_t block, int64_t source) const {
-  const std::vector<int64_t>& before = quotas_[stage].before;
+  const Quotas& before = quotas_[stage];
   const auto at = [&](int64_t b) { return before[static_cast<size_t>(b * sources_ + source)]; };
   return block / kPeriod * at(kPeriod) + at(block % kPeriod);
 }

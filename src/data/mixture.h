@@ -36,9 +36,7 @@ class MixturePlan final {
  public:
   static constexpr int64_t kPeriod = 1024;  ///< blocks
 
-  struct Place {
-    int64_t source = 0, index = 0;
-  };
+  using Place = detail::Place;
 
   /// error  kConfig for weights that are negative, not finite or all 0, or a stage that does not
   ///        begin with a block
@@ -55,10 +53,8 @@ class MixturePlan final {
   const std::vector<MixtureStage>& stages() const { return stages_; }
 
  private:
-  struct Quotas {
-    std::vector<int64_t>
-        before;  ///< [kPeriod + 1, sources]: elements before each block of a period
-  };
+  /// [kPeriod + 1, sources]: elements before each block of a period.
+  using Quotas = std::vector<int64_t>;
 
   Quotas quotas_of(const std::vector<double>& weights) const;
   /// The number of elements of each set before a block, counted from the stage's first.
@@ -72,35 +68,14 @@ class MixturePlan final {
   std::vector<std::vector<int64_t>> begun_;  ///< for each stage, elements of each set before it
 };
 
-namespace detail {
-
-template <class T>
-class Mixed final : public Scattered<T> {
- public:
-  Mixed(std::vector<DatasetPtr<T>> sources, std::shared_ptr<const MixturePlan> plan, int64_t length)
-      : Scattered<T>(length), sources_(std::move(sources)), plan_(std::move(plan)) {}
-
- private:
-  typename Scattered<T>::Place place(int64_t index) const override {
-    const MixturePlan::Place at = plan_->place(index);
-    return {at.source, at.index};
-  }
-  DatasetPtr<T> open(int64_t source) const override {
-    return sources_[static_cast<size_t>(source)];
-  }
-
-  std::vector<DatasetPtr<T>> sources_;
-  std::shared_ptr<const MixturePlan> plan_;
-};
-
-}  // namespace detail
-
 /// The mixture of the plan, `length` elements of it (see MixturePlan::length). Sources must be as
 /// long as it reaches: endless ones for kRestart.
 template <class T>
 DatasetPtr<T> mixture(std::vector<DatasetPtr<T>> sources, std::shared_ptr<const MixturePlan> plan,
                       int64_t length) {
-  return std::make_shared<detail::Mixed<T>>(std::move(sources), std::move(plan), length);
+  return detail::scattered<T>(
+      length, [plan = std::move(plan)](int64_t index) { return plan->place(index); },
+      std::move(sources));
 }
 
 }  // namespace levanter::data

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "data/combinators.h"
 
 namespace levanter::data {
 namespace {
@@ -17,7 +18,8 @@ class Rows final {
   explicit Rows(const PackOptions& options) : options_(options) {}
 
   void add(int64_t document, int64_t positions) {
-    const auto open = options_.alone ? open_.end() : find(positions);
+    // The open row with the least room that is enough.
+    const auto open = options_.alone ? open_.end() : open_.lower_bound(positions);
     int64_t row = 0, room = options_.seq_len;
     if (open == open_.end()) {
       if (options_.order == PackOrder::kGreedy) open_.clear();
@@ -36,13 +38,8 @@ class Rows final {
   const std::vector<std::vector<int64_t>>& rows() const { return rows_; }
 
  private:
-  using Open = std::multimap<int64_t, int64_t>;  ///< room to row; the oldest first
-
-  /// The open row with the least room that is enough.
-  Open::iterator find(int64_t positions) { return open_.lower_bound(positions); }
-
   const PackOptions& options_;
-  Open open_;
+  std::multimap<int64_t, int64_t> open_;  ///< room to row; the oldest first
   std::vector<std::vector<int64_t>> rows_;
 };
 
@@ -59,63 +56,51 @@ Piece piece_of(const TokenStream& stream, int64_t document, const PackOptions& o
   return {options.too_long == TooLong::kKeepTail ? begin + all - kept : begin, kept};
 }
 
-template <class T>
-class Packed final : public Dataset<T> {
- public:
-  Packed(std::shared_ptr<const TokenStream> stream, std::shared_ptr<const PackPlan> plan)
-      : stream_(std::move(stream)), plan_(std::move(plan)) {}
+using StreamPtr = std::shared_ptr<const TokenStream>;
+using PlanPtr = std::shared_ptr<const PackPlan>;
 
-  std::future<std::vector<T>> get_batch(std::span<const int64_t> indices) const override {
+/// The rows of a plan, each as make(stream, plan, row).
+template <class T>
+DatasetPtr<T> packed_as(StreamPtr stream, PlanPtr plan,
+                        T (*make)(const TokenStream&, const PackPlan&, int64_t)) {
+  return made<T>(plan->rows(), [=](std::span<const int64_t> indices) {
     std::vector<T> out;
     out.reserve(indices.size());
-    for (const int64_t row : indices) out.push_back(make(row));
-    return ready(std::move(out));
-  }
-  std::future<int64_t> length() const override { return ready(plan_->rows()); }
+    for (const int64_t row : indices) out.push_back(make(*stream, *plan, row));
+    return out;
+  });
+}
 
- private:
-  T make(int64_t row) const;
-
-  std::shared_ptr<const TokenStream> stream_;
-  std::shared_ptr<const PackPlan> plan_;
-};
-
-template <>
-Example Packed<Example>::make(int64_t row) const {
-  const auto length = static_cast<size_t>(plan_->options().seq_len);
-  Example e;
-  e.tokens.resize(length);
-  e.targets.resize(length);
-  e.loss_weight.resize(length);
-  e.segment_ids.resize(length, kPaddingSegment);
-  e.positions.resize(length);
+Example packed_row(const TokenStream& stream, const PackPlan& plan, int64_t row) {
+  Example e(static_cast<size_t>(plan.options().seq_len));
   size_t at = 0;
   int32_t segment = 0;
-  for (const int64_t document : plan_->documents(row)) {
-    const Piece piece = piece_of(*stream_, document, plan_->options());
+  const auto count_from = [&](size_t begin, size_t end) {
+    std::iota(e.positions.begin() + static_cast<int64_t>(begin),
+              e.positions.begin() + static_cast<int64_t>(end),
+              plan.options().reset_positions ? 0 : static_cast<int32_t>(begin));
+  };
+  for (const int64_t document : plan.documents(row)) {
+    const Piece piece = piece_of(stream, document, plan.options());
     const auto n = static_cast<size_t>(piece.positions);
-    stream_->read(piece.begin, std::span(e.tokens).subspan(at, n));
-    stream_->read(piece.begin + 1, std::span(e.targets).subspan(at, n));
-    stream_->read_weights(piece.begin + 1, std::span(e.loss_weight).subspan(at, n));
+    stream.read(piece.begin, std::span(e.tokens).subspan(at, n));
+    stream.read(piece.begin + 1, std::span(e.targets).subspan(at, n));
+    stream.read_weights(piece.begin + 1, std::span(e.loss_weight).subspan(at, n));
     std::fill_n(e.segment_ids.begin() + static_cast<int64_t>(at), n, segment++);
-    const auto first = plan_->options().reset_positions ? 0 : static_cast<int32_t>(at);
-    std::iota(e.positions.begin() + static_cast<int64_t>(at),
-              e.positions.begin() + static_cast<int64_t>(at + n), first);
+    count_from(at, at + n);
     at += n;
   }
-  std::iota(e.positions.begin() + static_cast<int64_t>(at), e.positions.end(),
-            plan_->options().reset_positions ? 0 : static_cast<int32_t>(at));
+  count_from(at, e.positions.size());
   return e;
 }
 
-template <>
-double Packed<double>::make(int64_t row) const {
+double packed_weight(const TokenStream& stream, const PackPlan& plan, int64_t row) {
   double total = 0;
   std::vector<float> weights;
-  for (const int64_t document : plan_->documents(row)) {
-    const Piece piece = piece_of(*stream_, document, plan_->options());
+  for (const int64_t document : plan.documents(row)) {
+    const Piece piece = piece_of(stream, document, plan.options());
     weights.resize(static_cast<size_t>(piece.positions));
-    stream_->read_weights(piece.begin + 1, weights);
+    stream.read_weights(piece.begin + 1, weights);
     total = std::accumulate(weights.begin(), weights.end(), total);
   }
   return total;
@@ -140,11 +125,7 @@ PackPlan::PackPlan(const TokenStream& stream, const PackOptions& options) : opti
     }
     rows.add(d, std::min(tokens - 1, options.seq_len));
   }
-  take(rows.rows());
-}
-
-void PackPlan::take(std::span<const std::vector<int64_t>> rows) {
-  for (const std::vector<int64_t>& row : rows) {
+  for (const std::vector<int64_t>& row : rows.rows()) {
     documents_.insert(documents_.end(), row.begin(), row.end());
     ends_.push_back(static_cast<int64_t>(documents_.size()));
   }
@@ -158,14 +139,12 @@ std::span<const int64_t> PackPlan::documents(int64_t row) const {
       .subspan(static_cast<size_t>(begin), static_cast<size_t>(ends_[r] - begin));
 }
 
-DatasetPtr<Example> packed(std::shared_ptr<const TokenStream> stream,
-                           std::shared_ptr<const PackPlan> plan) {
-  return std::make_shared<Packed<Example>>(std::move(stream), std::move(plan));
+DatasetPtr<Example> packed(StreamPtr stream, PlanPtr plan) {
+  return packed_as(std::move(stream), std::move(plan), packed_row);
 }
 
-DatasetPtr<double> packed_loss_tokens(std::shared_ptr<const TokenStream> stream,
-                                      std::shared_ptr<const PackPlan> plan) {
-  return std::make_shared<Packed<double>>(std::move(stream), std::move(plan));
+DatasetPtr<double> packed_loss_tokens(StreamPtr stream, PlanPtr plan) {
+  return packed_as(std::move(stream), std::move(plan), packed_weight);
 }
 
 }  // namespace levanter::data

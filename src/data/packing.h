@@ -47,8 +47,6 @@ class PackPlan final {
   const PackOptions& options() const { return options_; }
 
  private:
-  void take(std::span<const std::vector<int64_t>> rows);
-
   PackOptions options_;
   int64_t dropped_ = 0;
   std::vector<int64_t> documents_;  ///< of all rows, one row after the other

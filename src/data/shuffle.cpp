@@ -6,14 +6,6 @@
 #include "base/error.h"
 
 namespace levanter::data {
-namespace {
-
-int64_t permuted(const ShuffleSpec& spec, int64_t size) {
-  if (spec.reach == ShuffleReach::kAll) return size;
-  return spec.reach == ShuffleReach::kBlock ? size / spec.io_block_size : 0;
-}
-
-}  // namespace
 
 ShuffleOrder::ShuffleOrder(const ShuffleSpec& spec, Key key, int64_t size)
     : spec_(spec),
@@ -22,7 +14,7 @@ ShuffleOrder::ShuffleOrder(const ShuffleSpec& spec, Key key, int64_t size)
       blocks_(spec.reach == ShuffleReach::kBlock ? size / std::max<int64_t>(spec.io_block_size, 1)
                                                  : 0),
       whole_(spec.reach == ShuffleReach::kBlock ? fold_in(key, "blocks") : key,
-             permuted(spec, size), spec.permutation) {
+             spec.reach == ShuffleReach::kAll ? size : blocks_, spec.permutation) {
   LEV_CHECK(spec.reach != ShuffleReach::kEra || spec.era_length > 0, "an era has elements");
   LEV_CHECK(
       spec.reach != ShuffleReach::kBlock || (spec.io_block_size > 0 && spec.window_blocks > 0),

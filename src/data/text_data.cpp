@@ -195,16 +195,10 @@ std::vector<const ComponentStreams*> TextData::components() const {
   return all;
 }
 
-int64_t TextData::train_tokens() const {
-  int64_t total = 0;
-  for (const Component& component : components_) total += component.streams.train->size();
-  return total;
-}
-
-int64_t TextData::validation_tokens() const {
-  int64_t total = 0;
-  for (const Component& component : components_) total += component.streams.validation->size();
-  return total;
+int64_t TextData::total(std::shared_ptr<const TokenStream> ComponentStreams::*split) const {
+  int64_t tokens = 0;
+  for (const Component& component : components_) tokens += (component.streams.*split)->size();
+  return tokens;
 }
 
 ExampleSource TextData::training(const TrainingOptions& options) const {

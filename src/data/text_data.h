@@ -62,8 +62,8 @@ class TextData final {
   const std::shared_ptr<const text::Tokenizer>& tokenizer() const { return tokenizer_; }
   /// The components in the order given.
   std::vector<const ComponentStreams*> components() const;
-  int64_t train_tokens() const;
-  int64_t validation_tokens() const;
+  int64_t train_tokens() const { return total(&ComponentStreams::train); }
+  int64_t validation_tokens() const { return total(&ComponentStreams::validation); }
 
   /// See training_rows. error  kData too when a component's text is shorter than one window
   ExampleSource training(const TrainingOptions& options) const;
@@ -89,6 +89,7 @@ class TextData final {
                                           std::span<const std::string> files, ThreadPool& pool);
   [[noreturn]] void throw_too_large(const TextComponent& spec) const;
   const Component& component(std::string_view name) const;
+  int64_t total(std::shared_ptr<const TokenStream> ComponentStreams::*split) const;
 
   TextDataOptions options_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;

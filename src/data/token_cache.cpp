@@ -114,19 +114,15 @@ void require_same(const CacheIdentity& found, const CacheIdentity& wanted,
 /// An array that grows at the end of a file.
 class GrowingFile final {
  public:
-  GrowingFile(std::string path, int64_t bytes) : path_(std::move(path)), size_(bytes) {
-    fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (fd_ < 0) fail("open");
-    if (::lseek(fd_, 0, SEEK_END) < bytes)
+  GrowingFile(std::string path, int64_t bytes)
+      : path_(std::move(path)),
+        file_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)),
+        size_(bytes) {
+    if (file_.get() < 0) fail("open");
+    if (::lseek(file_.get(), 0, SEEK_END) < bytes)
       throw_damaged(path_, cat("the file is shorter than the ", bytes, " bytes that were saved"));
-    if (::ftruncate(fd_, bytes) != 0) fail("cut");
+    if (::ftruncate(file_.get(), bytes) != 0) fail("cut");
   }
-  ~GrowingFile() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  GrowingFile(const GrowingFile&) = delete;
-  GrowingFile& operator=(const GrowingFile&) = delete;
-
   void append(const void* data, size_t bytes) {
     const auto* const from = static_cast<const char*>(data);
     buffer_.insert(buffer_.end(), from, from + bytes);
@@ -134,14 +130,14 @@ class GrowingFile final {
   }
   void sync() {
     flush();
-    if (::fdatasync(fd_) != 0) fail("sync");
+    if (::fdatasync(file_.get()) != 0) fail("sync");
   }
 
  private:
   /// Writes at its place, so that a second try after a full disk repeats no byte.
   void flush() {
     for (size_t done = 0; done < buffer_.size();) {
-      const ssize_t n = ::pwrite(fd_, buffer_.data() + done, buffer_.size() - done,
+      const ssize_t n = ::pwrite(file_.get(), buffer_.data() + done, buffer_.size() - done,
                                  size_ + static_cast<int64_t>(done));
       if (n < 0 && errno == EINTR) continue;
       if (n <= 0) fail("write");
@@ -157,13 +153,12 @@ class GrowingFile final {
   }
 
   std::string path_;
-  int fd_ = -1;
-  int64_t size_ = 0;
+  Descriptor file_;
+  int64_t size_;
   std::vector<char> buffer_;
 };
 
 Ledger::File checksum_of(const std::string& path) {
-  if (file_size(path) == 0) return {0, hex64(xxh3_64(std::string_view()))};
   const MappedFile file(path);
   return {static_cast<int64_t>(file.bytes().size()), hex64(xxh3_64(file.bytes()))};
 }

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "data/combinators.h"
 
 namespace levanter::data {
 
@@ -126,87 +127,70 @@ WindowPlan evaluation_plan(const TokenStream& stream, int64_t seq_len) {
 
 namespace {
 
-/// The windows of one plan, each as a T.
-template <class T>
-class Windows final : public Dataset<T> {
- public:
-  Windows(std::shared_ptr<const TokenStream> stream, WindowPlan plan)
-      : stream_(std::move(stream)), plan_(plan) {}
+using StreamPtr = std::shared_ptr<const TokenStream>;
 
-  std::future<std::vector<T>> get_batch(std::span<const int64_t> indices) const override {
+/// The windows of a plan, each as make(stream, plan, begin, targets): `begin` is its first token,
+/// which `targets` tokens follow, at least one.
+template <class T>
+DatasetPtr<T> windows_as(StreamPtr stream, WindowPlan plan,
+                         T (*make)(const TokenStream&, const WindowPlan&, int64_t, int64_t)) {
+  return made<T>(plan.count, [=](std::span<const int64_t> indices) {
     std::vector<T> out;
     out.reserve(indices.size());
     for (const int64_t index : indices) {
-      LEV_CHECK(index >= 0 && index < plan_.count, "a window is outside its plan");
-      stream_->prefetch(index * plan_.seq_len + plan_.offset);
+      LEV_CHECK(index >= 0 && index < plan.count, "a window is outside its plan");
+      stream->prefetch(index * plan.seq_len + plan.offset);
     }
     for (const int64_t index : indices) {
-      const int64_t begin = index * plan_.seq_len + plan_.offset;
-      const int64_t targets = std::min(plan_.seq_len, stream_->size() - 1 - begin);
-      out.push_back(make(begin, targets));
+      const int64_t begin = index * plan.seq_len + plan.offset;
+      out.push_back(make(*stream, plan, begin, std::min(plan.seq_len, stream->size() - 1 - begin)));
     }
-    return ready(std::move(out));
-  }
-  std::future<int64_t> length() const override { return ready(plan_.count); }
+    return out;
+  });
+}
 
- private:
-  /// The window whose first token is `begin` and that has `targets` tokens more, at least one.
-  T make(int64_t begin, int64_t targets) const;
-
-  std::shared_ptr<const TokenStream> stream_;
-  WindowPlan plan_;
-};
-
-template <>
-Example Windows<Example>::make(int64_t begin, int64_t targets) const {
-  const auto length = static_cast<size_t>(plan_.seq_len), real = static_cast<size_t>(targets);
-  Example e;
-  e.tokens.resize(length);
-  e.targets.resize(length);
-  e.loss_weight.resize(length);
-  e.segment_ids.resize(length, kPaddingSegment);
-  e.positions.resize(length);
-  std::iota(e.positions.begin(), e.positions.end(), 0);
-
+Example window(const TokenStream& stream, const WindowPlan& plan, int64_t begin, int64_t targets) {
+  const auto length = static_cast<size_t>(plan.seq_len), real = static_cast<size_t>(targets);
+  Example e(length);
   const size_t present = std::min(length, real + 1);  // the last token may have no target
-  stream_->read(begin, std::span(e.tokens).first(present));
+  stream.read(begin, std::span(e.tokens).first(present));
   std::copy(e.tokens.begin() + 1, e.tokens.begin() + static_cast<int64_t>(present),
             e.targets.begin());
-  if (real == length) stream_->read(begin + targets, std::span(e.targets).last(1));
-  stream_->read_weights(begin + 1, std::span(e.loss_weight).first(real));
+  if (real == length) stream.read(begin + targets, std::span(e.targets).last(1));
+  stream.read_weights(begin + 1, std::span(e.loss_weight).first(real));
   std::fill_n(e.segment_ids.begin(), present, 0);
-  for (const int64_t start : stream_->document_starts(begin + 1, begin + 1 + targets)) {
+  for (const int64_t start : stream.document_starts(begin + 1, begin + 1 + targets)) {
     const auto t = static_cast<size_t>(start - begin);
-    if (plan_.borders.reset_positions)
+    if (plan.borders.reset_positions)
       std::iota(e.positions.begin() + static_cast<int64_t>(t), e.positions.end(), 0);
-    if (plan_.borders.crosses) continue;
+    if (plan.borders.crosses) continue;
     e.loss_weight[t - 1] = 0;
     for (size_t later = t; later < present; ++later) ++e.segment_ids[later];
   }
   return e;
 }
 
-template <>
-double Windows<double>::make(int64_t begin, int64_t targets) const {
-  const bool crosses = plan_.borders.crosses;
-  if (!stream_->weighted())
+double window_weight(const TokenStream& stream, const WindowPlan& plan, int64_t begin,
+                     int64_t targets) {
+  const bool crosses = plan.borders.crosses;
+  if (!stream.weighted())
     return static_cast<double>(
-        targets - (crosses ? 0 : stream_->documents_begun(begin + 1, begin + 1 + targets)));
+        targets - (crosses ? 0 : stream.documents_begun(begin + 1, begin + 1 + targets)));
   std::vector<float> weights(static_cast<size_t>(targets));
-  stream_->read_weights(begin + 1, weights);
-  for (const int64_t start : stream_->document_starts(begin + 1, begin + 1 + targets))
+  stream.read_weights(begin + 1, weights);
+  for (const int64_t start : stream.document_starts(begin + 1, begin + 1 + targets))
     if (!crosses) weights[static_cast<size_t>(start - begin - 1)] = 0;
   return std::accumulate(weights.begin(), weights.end(), 0.0);
 }
 
 }  // namespace
 
-DatasetPtr<Example> windows(std::shared_ptr<const TokenStream> stream, WindowPlan plan) {
-  return std::make_shared<Windows<Example>>(std::move(stream), plan);
+DatasetPtr<Example> windows(StreamPtr stream, WindowPlan plan) {
+  return windows_as(std::move(stream), plan, window);
 }
 
-DatasetPtr<double> window_loss_tokens(std::shared_ptr<const TokenStream> stream, WindowPlan plan) {
-  return std::make_shared<Windows<double>>(std::move(stream), plan);
+DatasetPtr<double> window_loss_tokens(StreamPtr stream, WindowPlan plan) {
+  return windows_as(std::move(stream), plan, window_weight);
 }
 
 }  // namespace levanter::data

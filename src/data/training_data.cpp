@@ -25,23 +25,6 @@ std::shared_ptr<const PackPlan> plan_packs(const ComponentStreams& component,
   }
 }
 
-template <class T>
-DatasetPtr<T> cut(const std::shared_ptr<const TokenStream>& stream, const WindowPlan& plan) {
-  if constexpr (std::is_same_v<T, double>)
-    return window_loss_tokens(stream, plan);
-  else
-    return windows(stream, plan);
-}
-
-template <class T>
-DatasetPtr<T> cut(const std::shared_ptr<const TokenStream>& stream,
-                  const std::shared_ptr<const PackPlan>& plan) {
-  if constexpr (std::is_same_v<T, double>)
-    return packed_loss_tokens(stream, plan);
-  else
-    return packed(stream, plan);
-}
-
 /// The rows of one component, as many in every epoch.
 class Rows final {
  public:
@@ -69,10 +52,15 @@ class Rows final {
   /// The rows of an epoch in the order of the stream; `key` is the epoch's.
   template <class T>
   DatasetPtr<T> in_order(Key key) const {
-    if (packs_ != nullptr) return take(cut<T>(stream_, packs_), count_);
-    WindowPlan plan = training_plan(*stream_, seq_len_, fold_in(fold_in(key, "offset"), name_));
+    WindowPlan plan;
+    if (packs_ == nullptr)
+      plan = training_plan(*stream_, seq_len_, fold_in(fold_in(key, "offset"), name_));
     plan.borders = borders_;
-    return take(cut<T>(stream_, plan), count_);
+    if constexpr (std::is_same_v<T, Example>)
+      return take(packs_ ? packed(stream_, packs_) : windows(stream_, plan), count_);
+    else
+      return take(packs_ ? packed_loss_tokens(stream_, packs_) : window_loss_tokens(stream_, plan),
+                  count_);
   }
   /// All epochs of this component alone, shuffled.
   template <class T>

@@ -2,6 +2,7 @@
 // codes.
 #include <algorithm>
 #include <array>
+#include <functional>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -40,6 +41,18 @@ class ScalarTable final {
   std::vector<Page> pages_;
 };
 
+/// Calls fn(scalar, offset) for each scalar of a text.
+template <class Fn>
+void each_scalar(NamedText text, Fn fn) {
+  uint32_t scalar = 0;
+  for (size_t offset = 0; offset < text.content.size();) {
+    const int length = read_scalar(text.content, offset, scalar);
+    if (length == 0) throw_not_utf8(text, offset);
+    fn(scalar, offset);
+    offset += static_cast<size_t>(length);
+  }
+}
+
 class CharTokenizer final : public Tokenizer {
  public:
   /// `scalars` rising and unique.
@@ -52,15 +65,11 @@ class CharTokenizer final : public Tokenizer {
   std::vector<int32_t> encode(NamedText text) const override {
     std::vector<int32_t> ids(text.content.size());
     size_t count = 0;
-    uint32_t scalar = 0;
-    for (size_t offset = 0; offset < text.content.size();) {
-      const int length = read_scalar(text.content, offset, scalar);
-      if (length == 0) throw_not_utf8(text, offset);
+    each_scalar(text, [&](uint32_t scalar, size_t offset) {
       const int32_t id = table_.id(scalar);
       if (id < 0) throw_unknown(text, offset, scalar);
       ids[count++] = id;
-      offset += static_cast<size_t>(length);
-    }
+    });
     ids.resize(count);
     return ids;
   }
@@ -100,20 +109,10 @@ class CharTokenizer final : public Tokenizer {
   ScalarTable table_;
 };
 
-/// Marks the scalars of `text` in `seen`, [kScalarLimit].
-void mark_scalars(NamedText text, std::vector<bool>& seen) {
-  uint32_t scalar = 0;
-  for (size_t offset = 0; offset < text.content.size();) {
-    const int length = read_scalar(text.content, offset, scalar);
-    if (length == 0) throw_not_utf8(text, offset);
-    seen[scalar] = true;
-    offset += static_cast<size_t>(length);
-  }
-}
-
 std::unique_ptr<const Tokenizer> make(const TokenizerConfig&, std::span<const NamedText> texts) {
   std::vector<bool> seen(kScalarLimit);
-  for (const NamedText& text : texts) mark_scalars(text, seen);
+  for (const NamedText& text : texts)
+    each_scalar(text, [&](uint32_t scalar, size_t) { seen[scalar] = true; });
   std::vector<uint32_t> scalars;
   for (uint32_t scalar = 0; scalar < kScalarLimit; ++scalar)
     if (seen[scalar]) scalars.push_back(scalar);
@@ -124,15 +123,11 @@ std::unique_ptr<const Tokenizer> load(std::string_view serialised) {
   if (json_string(serialised, "type") != "char") return nullptr;
   const std::optional<std::string> characters = json_string(serialised, "characters");
   if (!characters) return nullptr;
-  const std::string& text = *characters;
+  if (find_broken_utf8(*characters) < characters->size()) return nullptr;
   std::vector<uint32_t> scalars;
-  uint32_t scalar = 0;
-  for (size_t offset = 0; offset < text.size();) {
-    const int length = read_scalar(text, offset, scalar);
-    if (length == 0 || (!scalars.empty() && scalar <= scalars.back())) return nullptr;
-    scalars.push_back(scalar);
-    offset += static_cast<size_t>(length);
-  }
+  each_scalar({*characters, ""}, [&](uint32_t scalar, size_t) { scalars.push_back(scalar); });
+  if (std::adjacent_find(scalars.begin(), scalars.end(), std::greater_equal()) != scalars.end())
+    return nullptr;
   return std::make_unique<CharTokenizer>(std::move(scalars));
 }
 

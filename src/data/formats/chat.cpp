@@ -29,34 +29,20 @@ struct ChatConfig final : FormatConfig {
                system_field.value_or("none"), ", variables at ", kwargs_field, ", ",
                keys.facts(*rules.tokenizer));
   }
-  std::unique_ptr<Format> make(const DocumentRules& rules) const override;
-};
-
-class ChatFormat final : public Format {
- public:
-  ChatFormat(const ChatConfig& config, const DocumentRules& rules)
-      : config_(config), writer_(config.keys, *rules.tokenizer) {}
-
-  void add(const FormatRecord& record, std::vector<Document>& documents) override {
-    fields_.parse(record.record);
-    ChatRecord chat{record.origin(), fields_.messages(config_.messages_field), "", ""};
-    if (config_.system_field && fields_.has(*config_.system_field))
-      chat.messages = cat(R"([{"role":"system","content":)", fields_.json(*config_.system_field),
-                          "},", chat.messages.substr(1));
-    if (fields_.has(config_.tools_field)) chat.tools = fields_.json(config_.tools_field);
-    if (fields_.has(config_.kwargs_field)) chat.extra = fields_.json(config_.kwargs_field);
-    documents.push_back(writer_.write(chat));
+  std::unique_ptr<Format> make(const DocumentRules& rules) const override {
+    const auto writer = std::make_shared<const ChatWriter>(keys, *rules.tokenizer);
+    return json_format([config = *this, writer](const JsonFields& fields, const std::string& origin,
+                                                std::vector<Document>& documents) {
+      ChatRecord chat{origin, fields.messages(config.messages_field), "", ""};
+      if (config.system_field && fields.has(*config.system_field))
+        chat.messages = cat(R"([{"role":"system","content":)", fields.json(*config.system_field),
+                            "},", chat.messages.substr(1));
+      if (fields.has(config.tools_field)) chat.tools = fields.json(config.tools_field);
+      if (fields.has(config.kwargs_field)) chat.extra = fields.json(config.kwargs_field);
+      documents.push_back(writer->write(chat));
+    });
   }
-
- private:
-  const ChatConfig config_;
-  const ChatWriter writer_;
-  JsonFields fields_;
 };
-
-std::unique_ptr<Format> ChatConfig::make(const DocumentRules& rules) const {
-  return std::make_unique<ChatFormat>(*this, rules);
-}
 
 }  // namespace
 

@@ -20,49 +20,36 @@ struct PrebuiltConfig final : FormatConfig {
   std::string facts(const DocumentRules&) const override {
     return cat("ids at ", input_ids_key, ", weights at ", loss_weights_key.value_or("none"));
   }
-  std::unique_ptr<Format> make(const DocumentRules& rules) const override;
-};
-
-class PrebuiltFormat final : public Format {
- public:
-  PrebuiltFormat(const PrebuiltConfig& config, const DocumentRules& rules)
-      : config_(config), largest_(rules.tokenizer->vocab_size() - 1) {}
-
-  void add(const FormatRecord& record, std::vector<Document>& documents) override {
-    fields_.parse(record.record);
-    const std::vector<int64_t> ids = fields_.integers(config_.input_ids_key, 0, largest_);
-    Document document;
-    document.tokens.assign(ids.begin(), ids.end());
-    if (config_.loss_weights_key) document.weights = weights(record, ids.size());
-    documents.push_back(std::move(document));
+  std::unique_ptr<Format> make(const DocumentRules& rules) const override {
+    return json_format([config = *this, largest = rules.tokenizer->vocab_size() - 1](
+                           const JsonFields& fields, const std::string& origin,
+                           std::vector<Document>& documents) {
+      const std::vector<int64_t> ids = fields.integers(config.input_ids_key, 0, largest);
+      Document document;
+      document.tokens.assign(ids.begin(), ids.end());
+      if (config.loss_weights_key)
+        document.weights = checked(fields.numbers(*config.loss_weights_key), ids.size(), origin);
+      documents.push_back(std::move(document));
+    });
   }
 
  private:
-  /// The record's weights for so many ids.
-  std::vector<float> weights(const FormatRecord& record, size_t size) {
-    const std::vector<double> weights = fields_.numbers(*config_.loss_weights_key);
-    if (weights.size() != size)
-      throw Error(ErrorKind::kData,
-                  cat("there are ", size, " ids and ", weights.size(), " weights"))
-          .at(record.origin())
+  /// The weights of a record of so many ids.
+  static std::vector<float> checked(const std::vector<double>& weights, size_t ids,
+                                    const std::string& origin) {
+    if (weights.size() != ids)
+      throw Error(ErrorKind::kData, cat("there are ", ids, " ids and ", weights.size(), " weights"))
+          .at(origin)
           .allowed("a weight for each id");
     for (const double weight : weights) {
       if (!(weight >= 0 && weight <= 1e6))
         throw Error(ErrorKind::kData, cat("the weight of a token is ", weight))
-            .at(record.origin())
+            .at(origin)
             .allowed("0 to 1e6");
     }
     return {weights.begin(), weights.end()};
   }
-
-  const PrebuiltConfig config_;
-  const int64_t largest_;
-  JsonFields fields_;
 };
-
-std::unique_ptr<Format> PrebuiltConfig::make(const DocumentRules& rules) const {
-  return std::make_unique<PrebuiltFormat>(*this, rules);
-}
 
 }  // namespace
 

@@ -27,51 +27,39 @@ struct PreferenceConfig final : FormatConfig {
     return cat("preference ", prompt_field, " -> ", chosen_field, " over ", rejected_field, ", ",
                learn, " learned, ", keys.facts(*rules.tokenizer));
   }
-  std::unique_ptr<Format> make(const DocumentRules& rules) const override;
-};
-
-class PreferenceFormat final : public Format {
- public:
-  PreferenceFormat(const PreferenceConfig& config, const DocumentRules& rules)
-      : config_(config), rules_(rules) {}
-
-  void add(const FormatRecord& record, std::vector<Document>& documents) override {
-    fields_.parse(record.record);
-    for (const auto& [field, name] :
-         {std::pair{&config_.chosen_field, "chosen"}, {&config_.rejected_field, "rejected"}}) {
-      const bool chat = fields_.json(*field).starts_with('[');
-      if (config_.learn != "both" && config_.learn != name) continue;
-      documents.push_back(chat ? chat_document(record, *field) : text_document(record, *field));
-    }
+  std::unique_ptr<Format> make(const DocumentRules& rules) const override {
+    // The writer is made at the first chat.
+    return json_format([config = *this, rules, writer = std::shared_ptr<const ChatWriter>()](
+                           const JsonFields& fields, const std::string& origin,
+                           std::vector<Document>& documents) mutable {
+      for (const auto& [field, name] :
+           {std::pair{&config.chosen_field, "chosen"}, {&config.rejected_field, "rejected"}}) {
+        const bool chat = fields.json(*field).starts_with('[');
+        if (config.learn != "both" && config.learn != name) continue;
+        if (chat && !writer) writer = std::make_shared<ChatWriter>(config.keys, *rules.tokenizer);
+        documents.push_back(chat ? writer->write({origin, config.messages(fields, *field), "", ""})
+                                 : config.text_document(fields, *field, origin, rules));
+      }
+    });
   }
 
  private:
-  Document text_document(const FormatRecord& record, const std::string& field) const {
-    const std::string_view prompt = fields_.optional_string(config_.prompt_field).value_or("");
-    Document document = rules_.answered(prompt, fields_.string(field), record.origin(), 0);
-    if (!config_.weighted()) document.weights.clear();
+  Document text_document(const JsonFields& fields, const std::string& field,
+                         const std::string& origin, const DocumentRules& rules) const {
+    const std::string_view prompt = fields.optional_string(prompt_field).value_or("");
+    Document document = rules.answered(prompt, fields.string(field), origin, 0);
+    if (!weighted()) document.weights.clear();
     return document;
   }
-  Document chat_document(const FormatRecord& record, const std::string& field) {
-    if (!writer_) writer_.emplace(config_.keys, *rules_.tokenizer);
-    std::string messages = fields_.messages(field);
-    if (fields_.has(config_.prompt_field)) {
-      std::string prompt = fields_.messages(config_.prompt_field);
-      prompt.back() = ',';
-      messages = prompt + messages.substr(1);
-    }
-    return writer_->write({record.origin(), messages, "", ""});
+  /// The messages of the prompt and of an answer as one list.
+  std::string messages(const JsonFields& fields, const std::string& field) const {
+    const std::string answer = fields.messages(field);
+    if (!fields.has(prompt_field)) return answer;
+    std::string prompt = fields.messages(prompt_field);
+    prompt.back() = ',';
+    return prompt + answer.substr(1);
   }
-
-  const PreferenceConfig config_;
-  const DocumentRules rules_;
-  std::optional<ChatWriter> writer_;  ///< made at the first chat
-  JsonFields fields_;
 };
-
-std::unique_ptr<Format> PreferenceConfig::make(const DocumentRules& rules) const {
-  return std::make_unique<PreferenceFormat>(*this, rules);
-}
 
 }  // namespace
 

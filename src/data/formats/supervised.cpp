@@ -21,30 +21,15 @@ struct SupervisedConfig final : FormatConfig {
     return cat("supervised ", input_field, " -> ", output_field, ", between ", quote(separate_with),
                mask_inputs ? ", inputs masked" : "");
   }
-  std::unique_ptr<Format> make(const DocumentRules& rules) const override;
-};
-
-class SupervisedFormat final : public Format {
- public:
-  SupervisedFormat(const SupervisedConfig& config, const DocumentRules& rules)
-      : config_(config), rules_(rules) {}
-
-  void add(const FormatRecord& record, std::vector<Document>& documents) override {
-    fields_.parse(record.record);
-    const std::string prompt = cat(fields_.string(config_.input_field), config_.separate_with);
-    documents.push_back(rules_.answered(prompt, fields_.string(config_.output_field),
-                                        record.origin(), config_.mask_inputs ? 0.0f : 1.0f));
+  std::unique_ptr<Format> make(const DocumentRules& rules) const override {
+    return json_format([config = *this, rules](const JsonFields& fields, const std::string& origin,
+                                               std::vector<Document>& documents) {
+      const std::string prompt = cat(fields.string(config.input_field), config.separate_with);
+      documents.push_back(rules.answered(prompt, fields.string(config.output_field), origin,
+                                         config.mask_inputs ? 0.0f : 1.0f));
+    });
   }
-
- private:
-  const SupervisedConfig config_;
-  const DocumentRules rules_;
-  JsonFields fields_;
 };
-
-std::unique_ptr<Format> SupervisedConfig::make(const DocumentRules& rules) const {
-  return std::make_unique<SupervisedFormat>(*this, rules);
-}
 
 }  // namespace
 

@@ -46,9 +46,9 @@ Bpe::Bpe(const Vocabulary& vocabulary, std::span<const Merge> merges, BpeOptions
   if (options_.bytes && options_.ignore_merges) {
     raw_words_ = std::make_unique<Vocabulary>();
     raw_words_->reserve(vocabulary.count());
-    std::string raw;
     for (int32_t id = 0; id < vocabulary.size(); ++id)
-      if (from_byte_characters(vocabulary.token(id), raw) && !raw.empty()) raw_words_->add(raw, id);
+      if (std::string raw; append_bytes(vocabulary.token(id), raw) && !raw.empty())
+        raw_words_->add(raw, id);
   }
   if (options_.bytes || !options_.prefix.empty() || !options_.suffix.empty()) return;
   find_safe_spaces();

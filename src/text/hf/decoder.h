@@ -1,7 +1,7 @@
 // Makes text of tokens.
 #pragma once
 
-#include <memory>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,11 +10,10 @@
 
 namespace levanter::text::hf {
 
-/// One step of a decoder: a list of token texts to another list.
-class DecodeStep {
- public:
-  virtual ~DecodeStep() = default;
-  virtual void apply(std::vector<std::string>& tokens) const = 0;
+/// The steps of a decoder, each of which turns a list of token texts into another list.
+struct DecodeSteps {
+  std::vector<std::function<void(std::vector<std::string>& tokens)>> list;
+  bool byte_level = false, byte_fallback = false;  ///< whether one of these kinds is among them
 };
 
 class Decoder final {
@@ -29,16 +28,11 @@ class Decoder final {
   /// Bytes of text that a token stands for inside a text.
   int64_t byte_length(std::string_view token) const;
   /// Whether all there is to do is to turn the tokens' characters into bytes.
-  bool only_bytes() const { return only_bytes_; }
+  bool only_bytes() const { return steps_.byte_level && steps_.list.size() == 1; }
 
  private:
-  void add(const Value& value);
-
-  std::vector<std::unique_ptr<DecodeStep>> steps_;
+  DecodeSteps steps_;
   bool joins_by_space_ = true;
-  bool only_bytes_ = false;
-  bool byte_level_ = false;
-  bool byte_fallback_ = false;
 };
 
 /// The byte of a token such as "<0x0A>", or -1.

@@ -5,6 +5,7 @@
 #include <map>
 #include <vector>
 
+#include "base/hash.h"
 #include "base/strings.h"
 #include "text/hf/unicode.h"
 
@@ -13,16 +14,11 @@ namespace {
 
 /// The added characters of a class as ranges of a character class.
 std::string added_ranges(uint16_t wanted) {
-  constexpr char kDigits[] = "0123456789ABCDEF";
-  const auto escape = [&](uint32_t scalar) {
-    std::string hex;
-    for (int shift = 20; shift >= 0; shift -= 4) hex += kDigits[scalar >> shift & 15];
-    return cat("\\x{", hex, "}");
-  };
+  const auto escape = [](uint32_t scalar) { return cat("\\x{", hex64(scalar).substr(10), "}"); };
   std::string out;
-  for (size_t i = 0; i < kAddedRangeCount; ++i)
-    if ((kAddedRanges[i].classes & wanted) != 0)
-      out += cat(escape(kAddedRanges[i].first), "-", escape(kAddedRanges[i].last));
+  for (const auto& [classes, ranges] : hf::added_ranges())
+    for (const ScalarRange& range : ranges)
+      if ((classes & wanted) != 0) out += cat(escape(range.first), "-", escape(range.last));
   return out;
 }
 

@@ -1,7 +1,8 @@
 // Rewrites text before it is split: Unicode forms, case, accents, spaces.
 #pragma once
 
-#include <memory>
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,14 +11,8 @@
 
 namespace levanter::text::hf {
 
-/// One step of a normalizer: a text to another text.
-class NormalStep {
- public:
-  virtual ~NormalStep() = default;
-  virtual std::string apply(std::string_view text) const = 0;
-  /// Whether the text would come back as it is; false when that is not known.
-  virtual bool keeps(std::string_view) const { return false; }
-};
+/// One step of a normalizer: a text to another text, or nothing where it is known to stay.
+using NormalStep = std::function<std::optional<std::string>(std::string_view)>;
 
 class Normalizer final {
  public:
@@ -29,12 +24,13 @@ class Normalizer final {
   std::string_view apply(std::string_view text, std::string& room) const;
 
  private:
-  void add(const Value& value);
-
-  std::vector<std::unique_ptr<NormalStep>> steps_;
+  std::vector<NormalStep> steps_;
 };
 
+inline constexpr std::string_view kBase64Digits =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 /// The step "Precompiled": a SentencePiece character map, in base64.
-std::unique_ptr<NormalStep> make_precompiled(const Value& value);
+NormalStep make_precompiled(const Value& value);
 
 }  // namespace levanter::text::hf

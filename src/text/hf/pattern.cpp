@@ -10,23 +10,18 @@
 namespace levanter::text::hf {
 namespace {
 
-struct CodeFree {
-  void operator()(pcre2_code* code) const { pcre2_code_free(code); }
+/// Owns what one of the library's functions frees.
+template <class T, auto kFree>
+struct Freer {
+  void operator()(T* made) const { kFree(made); }
 };
-struct ContextFree {
-  void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
-};
-struct StackFree {
-  void operator()(pcre2_jit_stack* stack) const { pcre2_jit_stack_free(stack); }
-};
-struct MatchFree {
-  void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
-};
+template <class T, auto kFree>
+using Owned = std::unique_ptr<T, Freer<T, kFree>>;
 
 }  // namespace
 
 struct Pattern::Regex {
-  std::unique_ptr<pcre2_code, CodeFree> code;
+  Owned<pcre2_code, pcre2_code_free> code;
   std::string expression, place;
 
   Regex(std::string_view written, const std::string& where) : expression(written), place(where) {
@@ -56,9 +51,9 @@ struct Pattern::Regex {
     if (status != PCRE2_ERROR_JIT_STACKLIMIT && status != PCRE2_ERROR_MATCHLIMIT) return status;
     constexpr size_t kSmallStack = size_t{1} << 16, kLargestStack = size_t{1} << 30;
     constexpr uint32_t kMostSteps = uint32_t{1} << 30;
-    const std::unique_ptr<pcre2_match_context, ContextFree> context(
+    const Owned<pcre2_match_context, pcre2_match_context_free> context(
         pcre2_match_context_create(nullptr));
-    const std::unique_ptr<pcre2_jit_stack, StackFree> stack(
+    const Owned<pcre2_jit_stack, pcre2_jit_stack_free> stack(
         pcre2_jit_stack_create(kSmallStack, kLargestStack, nullptr));
     pcre2_set_match_limit(context.get(), kMostSteps);
     pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
@@ -66,7 +61,7 @@ struct Pattern::Regex {
   }
 
   void cut(std::string_view text, std::vector<Range>& out) const {
-    const std::unique_ptr<pcre2_match_data, MatchFree> data(
+    const Owned<pcre2_match_data, pcre2_match_data_free> data(
         pcre2_match_data_create_from_pattern(code.get(), nullptr));
     size_t done = 0;
     for (size_t from = 0; from <= text.size();) {
@@ -78,13 +73,11 @@ struct Pattern::Regex {
             .at(place)
             .hint("cut the text into shorter documents");
       const size_t* found = pcre2_get_ovector_pointer(data.get());
-      if (found[0] > done) out.push_back({done, found[0], false});
-      if (found[1] > found[0]) out.push_back({found[0], found[1], true});
-      done = std::max(done, found[1]);
+      done = std::max(done, push_match(out, done, found[0], found[1]));
       from = found[1];
       if (found[1] == found[0]) from += from < text.size() ? length_at(text[from]) : 1;
     }
-    if (done < text.size()) out.push_back({done, text.size(), false});
+    push_match(out, done, text.size(), text.size());
   }
 };
 
@@ -102,12 +95,14 @@ Pattern::Pattern(const Value& value) {
 
 Pattern::Pattern(std::string_view expression, const std::string& place)
     : known_(known_pattern(expression)) {
-  if (known_ == KnownPattern::kNone) regex_ = std::make_unique<Regex>(expression, place);
+  if (known_ == KnownPattern::kNone) regex_ = std::make_shared<const Regex>(expression, place);
 }
 
-Pattern::~Pattern() = default;
-Pattern::Pattern(Pattern&&) noexcept = default;
-Pattern& Pattern::operator=(Pattern&&) noexcept = default;
+Pattern Pattern::of_text(std::string text) {
+  Pattern pattern;
+  pattern.literal_ = std::move(text);
+  return pattern;
+}
 
 void Pattern::cut(std::string_view text, std::vector<Range>& out) const {
   if (text.empty()) return;
@@ -120,19 +115,14 @@ void Pattern::cut(std::string_view text, std::vector<Range>& out) const {
                       : known_ == KnownPattern::kOneDigit
                           ? finder.next<KnownPattern::kOneDigit>(p)
                           : finder.next<KnownPattern::kThreeDigits>(p);
-      const size_t end = static_cast<size_t>(q - text.data());
-      out.push_back({at, end, true});
-      at = end;
+      at = push_match(out, at, at, static_cast<size_t>(q - text.data()));
     }
     return;
   }
   size_t done = 0;
-  for (size_t at = 0; !literal_.empty() && (at = text.find(literal_, done)) != text.npos;) {
-    if (at > done) out.push_back({done, at, false});
-    done = at + literal_.size();
-    out.push_back({at, done, true});
-  }
-  if (done < text.size()) out.push_back({done, text.size(), false});
+  for (size_t at = 0; !literal_.empty() && (at = text.find(literal_, done)) != text.npos;)
+    done = push_match(out, done, at, at + literal_.size());
+  push_match(out, done, text.size(), text.size());
 }
 
 std::string Pattern::replace(std::string_view text, std::string_view content) const {

@@ -17,15 +17,22 @@ struct Range {
   bool match;
 };
 
+/// Appends a match, and before it what stands between it and `done`; returns the match's end. One
+/// that is empty is left out.
+inline size_t push_match(std::vector<Range>& out, size_t done, size_t begin, size_t end) {
+  if (begin > done) out.push_back({done, begin, false});
+  if (end > begin) out.push_back({begin, end, true});
+  return end;
+}
+
 class Pattern final {
  public:
   /// Of {"String": ...}, {"Regex": ...} or a text alone.
   explicit Pattern(const Value& value);
   /// Of a regular expression.
   Pattern(std::string_view expression, const std::string& place);
-  ~Pattern();
-  Pattern(Pattern&&) noexcept;
-  Pattern& operator=(Pattern&&) noexcept;
+  /// Of a text.
+  static Pattern of_text(std::string text);
 
   /// The known pattern that this is.
   KnownPattern known() const { return known_; }
@@ -37,10 +44,11 @@ class Pattern final {
 
  private:
   struct Regex;
+  Pattern() = default;
 
   KnownPattern known_ = KnownPattern::kNone;
   std::string literal_;
-  std::unique_ptr<Regex> regex_;
+  std::shared_ptr<const Regex> regex_;
 };
 
 }  // namespace levanter::text::hf

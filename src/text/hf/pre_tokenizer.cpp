@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "text/hf/component.h"
 #include "text/hf/pattern.h"
 #include "text/hf/unicode.h"
 
@@ -17,64 +18,42 @@ constexpr char kGpt2Expression[] =
 enum class Behavior { kRemoved, kIsolated, kContiguous, kMergedWithPrevious, kMergedWithNext };
 
 Behavior behavior_of(const Value& value, std::string_view otherwise) {
-  const std::string name = value.text_or("behavior", otherwise);
-  if (name == "Removed") return Behavior::kRemoved;
-  if (name == "Isolated") return Behavior::kIsolated;
-  if (name == "Contiguous") return Behavior::kContiguous;
-  if (name == "MergedWithPrevious") return Behavior::kMergedWithPrevious;
-  if (name == "MergedWithNext") return Behavior::kMergedWithNext;
-  value.throw_wrong("behavior",
-                    "Removed, Isolated, Contiguous, MergedWithPrevious, MergedWithNext");
+  static const std::vector<std::string> kNames = {"Removed", "Isolated", "Contiguous",
+                                                  "MergedWithPrevious", "MergedWithNext"};
+  const auto name = std::find(kNames.begin(), kNames.end(), value.text_or("behavior", otherwise));
+  if (name == kNames.end()) value.throw_wrong("behavior", join(kNames, ", "));
+  return static_cast<Behavior>(name - kNames.begin());
 }
 
 /// Joins or drops ranges, which are in order, as the behavior asks.
 void join_ranges(std::vector<Range>& ranges, Behavior behavior) {
+  if (behavior == Behavior::kIsolated) return;
+  if (behavior == Behavior::kRemoved) {
+    std::erase_if(ranges, [](const Range& range) { return range.match; });
+    return;
+  }
+  const bool backwards = behavior == Behavior::kMergedWithNext;
+  if (backwards) std::reverse(ranges.begin(), ranges.end());
   size_t kept = 0;
   bool before_matches = false;
-  switch (behavior) {
-    case Behavior::kIsolated:
-      return;
-    case Behavior::kRemoved:
-      std::erase_if(ranges, [](const Range& range) { return range.match; });
-      return;
-    case Behavior::kContiguous:
-      for (const Range& range : ranges) {
-        if (kept > 0 && range.match == before_matches)
-          ranges[kept - 1].end = range.end;
-        else
-          ranges[kept++] = range;
-        before_matches = range.match;
-      }
-      break;
-    case Behavior::kMergedWithPrevious:
-      for (const Range& range : ranges) {
-        const bool match = range.match;
-        if (match && !before_matches && kept > 0)
-          ranges[kept - 1].end = range.end;
-        else
-          ranges[kept++] = range;
-        before_matches = match;
-      }
-      break;
-    case Behavior::kMergedWithNext:
-      std::reverse(ranges.begin(), ranges.end());
-      for (const Range& range : ranges) {
-        const bool match = range.match;
-        if (match && !before_matches && kept > 0)
-          ranges[kept - 1].begin = range.begin;
-        else
-          ranges[kept++] = range;
-        before_matches = match;
-      }
-      std::reverse(ranges.begin(), ranges.begin() + static_cast<ptrdiff_t>(kept));
-      break;
+  for (const Range range : ranges) {
+    const bool joins = behavior == Behavior::kContiguous ? range.match == before_matches
+                                                         : range.match && !before_matches;
+    before_matches = range.match;
+    if (kept == 0 || !joins)
+      ranges[kept++] = range;
+    else if (backwards)
+      ranges[kept - 1].begin = range.begin;
+    else
+      ranges[kept - 1].end = range.end;
   }
   ranges.resize(kept);
+  if (backwards) std::reverse(ranges.begin(), ranges.end());
 }
 
 /// Splits every piece at what `cut` finds in it.
 template <class Cut>
-void split_pieces(Pieces& pieces, Behavior behavior, Cut cut) {
+void split_pieces(Pieces& pieces, Behavior behavior, const Cut& cut) {
   std::vector<Pieces::Piece> list;
   list.reserve(pieces.list.size());
   std::vector<Range> ranges;
@@ -90,222 +69,167 @@ void split_pieces(Pieces& pieces, Behavior behavior, Cut cut) {
   pieces.list = std::move(list);
 }
 
-class PatternStep final : public SplitStep {
- public:
-  PatternStep(Pattern pattern, Behavior behavior, bool invert)
-      : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {}
-  void apply(Pieces& pieces) const override {
-    split_pieces(pieces, behavior_, [this](std::string_view text, std::vector<Range>& out) {
-      pattern_.cut(text, out);
-      if (invert_)
-        for (Range& range : out) range.match = !range.match;
-    });
-  }
+template <class Cut>
+void add_split(SplitSteps& steps, Behavior behavior, Cut cut) {
+  steps.add(
+      [behavior, cut = std::move(cut)](Pieces& pieces) { split_pieces(pieces, behavior, cut); });
+}
 
- private:
-  Pattern pattern_;
-  Behavior behavior_;
-  bool invert_;
-};
+void add_pattern(SplitSteps& steps, Pattern pattern, Behavior behavior, bool invert) {
+  add_split(steps, behavior,
+            [pattern = std::move(pattern), invert](std::string_view text, std::vector<Range>& out) {
+              pattern.cut(text, out);
+              if (invert)
+                for (Range& range : out) range.match = !range.match;
+            });
+}
 
-/// Splits at characters of some classes.
-class ClassStep final : public SplitStep {
- public:
-  ClassStep(uint8_t classes, bool ascii_symbols, Behavior behavior)
-      : classes_(classes), ascii_symbols_(ascii_symbols), behavior_(behavior) {}
-  void apply(Pieces& pieces) const override {
-    split_pieces(pieces, behavior_, [this](std::string_view text, std::vector<Range>& out) {
-      size_t done = 0;
-      for (const char *p = text.data(), *end = p + text.size(); p < end;) {
-        const auto at = static_cast<size_t>(p - text.data());
-        if (!matches(next_scalar(p))) continue;
-        if (at > done) out.push_back({done, at, false});
-        done = static_cast<size_t>(p - text.data());
-        out.push_back({at, done, true});
-      }
-      if (done < text.size()) out.push_back({done, text.size(), false});
-    });
-  }
+/// Splits at characters of which `matches(scalar, classes)` is true.
+template <class Matches>
+void add_classes(SplitSteps& steps, Behavior behavior, Matches matches) {
+  add_split(steps, behavior, [matches](std::string_view text, std::vector<Range>& out) {
+    const CharClasses& classes = CharClasses::get();
+    size_t done = 0;
+    for (const char *p = text.data(), *end = p + text.size(); p < end;) {
+      const auto at = static_cast<size_t>(p - text.data());
+      const uint32_t scalar = next_scalar(p);
+      if (matches(scalar, classes.of(scalar)))
+        done = push_match(out, done, at, static_cast<size_t>(p - text.data()));
+    }
+    push_match(out, done, text.size(), text.size());
+  });
+}
 
- private:
-  bool matches(uint32_t scalar) const {
-    const uint8_t classes = CharClasses::get().of(scalar);
-    if ((classes & classes_) != 0) return true;
-    return ascii_symbols_ && scalar > 0x20 && scalar < 0x7F && (classes & (kLetter | kNumber)) == 0;
-  }
+void add_spaces(SplitSteps& steps, const Value&) {
+  add_classes(steps, Behavior::kRemoved,
+              [](uint32_t, uint8_t classes) { return (classes & kSpace) != 0; });
+}
 
-  uint8_t classes_;
-  bool ascii_symbols_;  ///< takes $ + < = > ^ ` | ~ for punctuation too
-  Behavior behavior_;
-};
+/// $ + < = > ^ ` | ~ are punctuation too.
+void add_punctuation(SplitSteps& steps, Behavior behavior) {
+  add_classes(steps, behavior, [](uint32_t scalar, uint8_t classes) {
+    return (classes & kPunctuation) != 0 ||
+           (scalar > 0x20 && scalar < 0x7F && (classes & (kLetter | kNumber)) == 0);
+  });
+}
+
+void add_digits(SplitSteps& steps, const Value& value) {
+  add_classes(steps,
+              value.flag("individual_digits", false) ? Behavior::kIsolated : Behavior::kContiguous,
+              [](uint32_t, uint8_t classes) { return (classes & kNumber) != 0; });
+}
 
 /// \w+|[^\w\s]+, and nothing else is kept.
-class WordStep final : public SplitStep {
- public:
-  void apply(Pieces& pieces) const override {
-    split_pieces(pieces, Behavior::kRemoved, [](std::string_view text, std::vector<Range>& out) {
-      const CharClasses& classes = CharClasses::get();
-      uint8_t before = 0;
-      for (const char *p = text.data(), *end = p + text.size(); p < end;) {
-        const auto at = static_cast<size_t>(p - text.data());
-        const uint8_t kind = classes.of(next_scalar(p)) & (kWord | kSpace);
-        const auto behind = static_cast<size_t>(p - text.data());
-        const bool space = kind == kSpace;
-        if (!out.empty() && kind == before)
-          out.back().end = behind;
-        else
-          out.push_back({at, behind, space});
-        before = kind;
-      }
-    });
-  }
-};
+void add_words(SplitSteps& steps, const Value&) {
+  add_split(steps, Behavior::kRemoved, [](std::string_view text, std::vector<Range>& out) {
+    const CharClasses& classes = CharClasses::get();
+    uint8_t before = 0;
+    for (const char *p = text.data(), *end = p + text.size(); p < end;) {
+      const auto at = static_cast<size_t>(p - text.data());
+      const uint8_t kind = classes.of(next_scalar(p)) & (kWord | kSpace);
+      const auto behind = static_cast<size_t>(p - text.data());
+      if (!out.empty() && kind == before)
+        out.back().end = behind;
+      else
+        out.push_back({at, behind, kind == kSpace});
+      before = kind;
+    }
+  });
+}
 
-class FixedLengthStep final : public SplitStep {
- public:
-  explicit FixedLengthStep(size_t length) : length_(length) {}
-  void apply(Pieces& pieces) const override {
-    split_pieces(pieces, Behavior::kIsolated, [this](std::string_view text, auto& out) {
-      for (size_t at = 0; at < text.size();) {
-        const size_t begin = at;
-        for (size_t i = 0; i < length_ && at < text.size(); ++i) at += length_at(text[at]);
-        out.push_back({begin, at, true});
-      }
-    });
-  }
-
- private:
-  size_t length_;
-};
+void add_fixed_length(SplitSteps& steps, const Value& value) {
+  const int64_t length = value.integer("length", 5);
+  if (length < 1) value.throw_wrong("length", "a whole number from 1 on");
+  add_split(steps, Behavior::kIsolated, [length](std::string_view text, std::vector<Range>& out) {
+    for (size_t at = 0; at < text.size();) {
+      const size_t begin = at;
+      for (int64_t i = 0; i < length && at < text.size(); ++i) at += length_at(text[at]);
+      out.push_back({begin, at, true});
+    }
+  });
+}
 
 /// Spaces become a visible mark, which begins the pieces.
-class MetaspaceStep final : public SplitStep {
- public:
-  explicit MetaspaceStep(const Value& value) : mark_(value.text_or("replacement", "\u2581")) {
-    const std::string scheme =
-        value.text_or("prepend_scheme", value.flag("add_prefix_space", true) ? "always" : "never");
-    if (scheme != "always" && scheme != "first" && scheme != "never")
-      value.throw_wrong("prepend_scheme", "always, first, never");
-    always_ = scheme == "always";
-    first_ = scheme == "first";
-    split_ = value.flag("split", true);
-  }
-  void apply(Pieces& pieces) const override {
-    for (Pieces::Piece& piece : pieces.list) {
+void add_metaspace(SplitSteps& steps, const Value& value) {
+  const std::string mark = value.text_or("replacement", "\u2581");
+  const std::string scheme =
+      value.text_or("prepend_scheme", value.flag("add_prefix_space", true) ? "always" : "never");
+  if (scheme != "always" && scheme != "first" && scheme != "never")
+    value.throw_wrong("prepend_scheme", "always, first, never");
+  steps.add([mark, always = scheme == "always", never = scheme == "never"](Pieces& all) {
+    for (Pieces::Piece& piece : all.list) {
       std::string text;
-      text.reserve(piece.text.size() * 3 / 2 + mark_.size());
-      if (!piece.text.starts_with(' ') && !piece.text.starts_with(mark_) &&
-          (always_ || (first_ && piece.first)))
-        text = mark_;
-      for (const char c : piece.text) c == ' ' ? text += mark_ : text += c;
-      piece.text = pieces.texts.emplace_back(std::move(text));
+      text.reserve(piece.text.size() * 3 / 2 + mark.size());
+      if (!piece.text.starts_with(' ') && !piece.text.starts_with(mark) &&
+          (always || (!never && piece.first)))
+        text = mark;
+      for (const char c : piece.text) c == ' ' ? text += mark : text += c;
+      piece.text = all.texts.emplace_back(std::move(text));
     }
-    if (!split_) return;
-    split_pieces(pieces, Behavior::kMergedWithNext, [this](std::string_view text, auto& out) {
-      size_t done = 0;
-      for (size_t at = 0; (at = text.find(mark_, done)) != text.npos;) {
-        if (at > done) out.push_back({done, at, false});
-        done = at + mark_.size();
-        out.push_back({at, done, true});
-      }
-      if (done < text.size()) out.push_back({done, text.size(), false});
+  });
+  if (value.flag("split", true))
+    add_pattern(steps, Pattern::of_text(mark), Behavior::kMergedWithNext, false);
+}
+
+/// Where one pattern decides alone, ByteLevel apart, that is remembered.
+void add_byte_level(SplitSteps& steps, const Value& value) {
+  KnownPattern only = steps.list.size() == 1 ? steps.only_pattern : KnownPattern::kNone;
+  if (value.flag("add_prefix_space", true)) {
+    steps.add([](Pieces& pieces) {
+      for (Pieces::Piece& piece : pieces.list)
+        if (!piece.text.starts_with(' '))
+          piece.text = pieces.texts.emplace_back(cat(" ", piece.text));
     });
+    only = KnownPattern::kNone;
   }
-
- private:
-  std::string mark_;
-  bool always_, first_, split_;
-};
-
-/// A space before pieces that begin without one.
-class PrefixSpaceStep final : public SplitStep {
- public:
-  void apply(Pieces& pieces) const override {
-    for (Pieces::Piece& piece : pieces.list)
-      if (!piece.text.starts_with(' '))
-        piece.text = pieces.texts.emplace_back(cat(" ", piece.text));
+  if (value.flag("use_regex", true)) {
+    only = steps.list.empty() ? KnownPattern::kGpt2 : KnownPattern::kNone;
+    add_pattern(steps, Pattern(kGpt2Expression, value.place), Behavior::kIsolated, false);
   }
-};
-
-/// A character for each byte.
-class ByteCharacterStep final : public SplitStep {
- public:
-  void apply(Pieces& pieces) const override {
+  steps.add([](Pieces& pieces) {
     for (Pieces::Piece& piece : pieces.list)
       piece.text = pieces.texts.emplace_back(to_byte_characters(piece.text));
-  }
+  });
+  steps.only_pattern = only;
+  steps.ends_in_bytes = true;
+}
+
+void add_pattern_of(SplitSteps& steps, const Value& value) {
+  const Pattern pattern(value["pattern"]);
+  const Behavior behavior = behavior_of(value, "");
+  const bool invert = value.flag("invert", false);
+  const bool alone = steps.list.empty() && behavior == Behavior::kIsolated && !invert;
+  add_pattern(steps, pattern, behavior, invert);
+  if (alone) steps.only_pattern = pattern.known();
+}
+
+constexpr ComponentKind<SplitSteps> kKinds[] = {
+    {"ByteLevel", add_byte_level},
+    {"Split", add_pattern_of},
+    {"Metaspace", add_metaspace},
+    {"Whitespace", add_words},
+    {"WhitespaceSplit", add_spaces},
+    {"Digits", add_digits},
+    {"FixedLength", add_fixed_length},
+    {"Punctuation",
+     [](SplitSteps& steps, const Value& value) {
+       add_punctuation(steps, behavior_of(value, "Isolated"));
+     }},
+    {"BertPreTokenizer",
+     [](SplitSteps& steps, const Value& value) {
+       add_spaces(steps, value);
+       add_punctuation(steps, Behavior::kIsolated);
+     }},
+    {"CharDelimiterSplit",
+     [](SplitSteps& steps, const Value& value) {
+       add_pattern(steps, Pattern(value["delimiter"]), Behavior::kRemoved, false);
+     }},
 };
 
 }  // namespace
 
 PreTokenizer::PreTokenizer(const Value& value) {
-  if (!value.is_null()) add(value);
-}
-
-void PreTokenizer::add_byte_level(const Value& value) {
-  const KnownPattern before = steps_.size() == 1 ? only_pattern_ : KnownPattern::kNone;
-  const bool first = steps_.empty();
-  only_pattern_ = before;
-  if (value.flag("add_prefix_space", true)) {
-    steps_.push_back(std::make_unique<PrefixSpaceStep>());
-    only_pattern_ = KnownPattern::kNone;
-  }
-  if (value.flag("use_regex", true)) {
-    only_pattern_ = first && steps_.empty() ? KnownPattern::kGpt2 : KnownPattern::kNone;
-    steps_.push_back(std::make_unique<PatternStep>(Pattern(kGpt2Expression, value.place),
-                                                   Behavior::kIsolated, false));
-  }
-  steps_.push_back(std::make_unique<ByteCharacterStep>());
-  ends_in_bytes_ = true;
-}
-
-void PreTokenizer::keep_bytes() { steps_.pop_back(); }
-
-void PreTokenizer::add(const Value& value) {
-  const std::string& type = value.type();
-  const auto classes = [&](uint8_t of, bool ascii_symbols, Behavior behavior) {
-    steps_.push_back(std::make_unique<ClassStep>(of, ascii_symbols, behavior));
-  };
-  if (type == "Sequence") {
-    for (const Value& step : value.list("pretokenizers")) add(step);
-    return;
-  }
-  if (type == "ByteLevel") return add_byte_level(value);
-  ends_in_bytes_ = false;
-  only_pattern_ = KnownPattern::kNone;
-  if (type == "Split") {
-    Pattern pattern(value["pattern"]);
-    const Behavior behavior = behavior_of(value, "");
-    const bool invert = value.flag("invert", false);
-    if (steps_.empty() && behavior == Behavior::kIsolated && !invert)
-      only_pattern_ = pattern.known();
-    steps_.push_back(std::make_unique<PatternStep>(std::move(pattern), behavior, invert));
-  } else if (type == "Metaspace") {
-    steps_.push_back(std::make_unique<MetaspaceStep>(value));
-  } else if (type == "Whitespace") {
-    steps_.push_back(std::make_unique<WordStep>());
-  } else if (type == "WhitespaceSplit") {
-    classes(kSpace, false, Behavior::kRemoved);
-  } else if (type == "Digits") {
-    classes(kNumber, false,
-            value.flag("individual_digits", false) ? Behavior::kIsolated : Behavior::kContiguous);
-  } else if (type == "Punctuation") {
-    classes(kPunctuation, true, behavior_of(value, "Isolated"));
-  } else if (type == "BertPreTokenizer") {
-    classes(kSpace, false, Behavior::kRemoved);
-    classes(kPunctuation, true, Behavior::kIsolated);
-  } else if (type == "CharDelimiterSplit") {
-    steps_.push_back(
-        std::make_unique<PatternStep>(Pattern(value["delimiter"]), Behavior::kRemoved, false));
-  } else if (type == "FixedLength") {
-    const int64_t length = value.integer("length", 5);
-    if (length < 1) value.throw_wrong("length", "a whole number from 1 on");
-    steps_.push_back(std::make_unique<FixedLengthStep>(static_cast<size_t>(length)));
-  } else {
-    value.throw_unknown("pre-tokenizer",
-                        "BertPreTokenizer, ByteLevel, CharDelimiterSplit, Digits, FixedLength, "
-                        "Metaspace, Punctuation, Sequence, Split, Whitespace, WhitespaceSplit");
-  }
+  if (!value.is_null()) add_component(steps_, value, kKinds, "pre-tokenizer", "pretokenizers");
 }
 
 }  // namespace levanter::text::hf

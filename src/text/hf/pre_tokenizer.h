@@ -2,7 +2,7 @@
 #pragma once
 
 #include <deque>
-#include <memory>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,11 +22,20 @@ struct Pieces {
   std::deque<std::string> texts;  ///< those that are not in the text itself
 };
 
-/// One step of a pre-tokenizer.
-class SplitStep {
- public:
-  virtual ~SplitStep() = default;
-  virtual void apply(Pieces& pieces) const = 0;
+/// The steps of a pre-tokenizer.
+struct SplitSteps {
+  using Step = std::function<void(Pieces&)>;
+
+  std::vector<Step> list;
+  KnownPattern only_pattern = KnownPattern::kNone;  ///< that is all there is to do, ByteLevel apart
+  bool ends_in_bytes = false;                       ///< the last one is ByteLevel
+
+  /// Adds a step that is neither a known pattern nor ByteLevel's last.
+  void add(Step step) {
+    list.push_back(std::move(step));
+    only_pattern = KnownPattern::kNone;
+    ends_in_bytes = false;
+  }
 };
 
 class PreTokenizer final {
@@ -37,25 +46,20 @@ class PreTokenizer final {
   explicit PreTokenizer(const Value& value);
 
   /// Whether the last step is ByteLevel, so that pieces may stay bytes.
-  bool ends_in_bytes() const { return ends_in_bytes_; }
+  bool ends_in_bytes() const { return steps_.ends_in_bytes; }
   /// Leaves pieces as bytes in that case; else ByteLevel writes its characters.
-  void keep_bytes();
+  void keep_bytes() { steps_.list.pop_back(); }
   /// The known pattern that is all there is to do, ByteLevel apart.
-  KnownPattern only_pattern() const { return only_pattern_; }
+  KnownPattern only_pattern() const { return steps_.only_pattern; }
   /// Whether a text is one piece.
-  bool empty() const { return steps_.empty(); }
+  bool empty() const { return steps_.list.empty(); }
 
   void apply(Pieces& pieces) const {
-    for (const auto& step : steps_) step->apply(pieces);
+    for (const auto& step : steps_.list) step(pieces);
   }
 
  private:
-  void add(const Value& value);
-  void add_byte_level(const Value& value);
-
-  std::vector<std::unique_ptr<SplitStep>> steps_;
-  KnownPattern only_pattern_ = KnownPattern::kNone;
-  bool ends_in_bytes_ = false;
+  SplitSteps steps_;
 };
 
 }  // namespace levanter::text::hf

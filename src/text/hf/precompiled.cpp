@@ -15,14 +15,9 @@ std::string decode_base64(std::string_view text, const Value& value) {
   uint32_t bits = 0;
   int count = 0;
   for (const char c : text) {
-    const int digit = c >= 'A' && c <= 'Z'   ? c - 'A'
-                      : c >= 'a' && c <= 'z' ? c - 'a' + 26
-                      : c >= '0' && c <= '9' ? c - '0' + 52
-                      : c == '+'             ? 62
-                      : c == '/'             ? 63
-                                             : -1;
     if (c == '=') break;
-    if (digit < 0) value.throw_wrong("precompiled_charsmap", "a text in base64");
+    const size_t digit = kBase64Digits.find(c);
+    if (digit == text.npos) value.throw_wrong("precompiled_charsmap", "a text in base64");
     bits = bits << 6 | static_cast<uint32_t>(digit);
     count += 6;
     if (count < 8) continue;
@@ -32,9 +27,9 @@ std::string decode_base64(std::string_view text, const Value& value) {
   return out;
 }
 
-class PrecompiledStep final : public NormalStep {
+class CharacterMap final {
  public:
-  explicit PrecompiledStep(const Value& value) {
+  explicit CharacterMap(const Value& value) {
     const std::string map = decode_base64(value.text("precompiled_charsmap"), value);
     uint32_t bytes = 0;
     if (map.size() >= sizeof bytes) std::memcpy(&bytes, map.data(), sizeof bytes);
@@ -46,7 +41,7 @@ class PrecompiledStep final : public NormalStep {
     texts_ += '\0';
   }
 
-  std::string apply(std::string_view text) const override {
+  std::string operator()(std::string_view text) const {
     std::string out;
     out.reserve(text.size());
     for (size_t at = 0; at < text.size();) {
@@ -111,8 +106,6 @@ class PrecompiledStep final : public NormalStep {
 
 }  // namespace
 
-std::unique_ptr<NormalStep> make_precompiled(const Value& value) {
-  return std::make_unique<PrecompiledStep>(value);
-}
+NormalStep make_precompiled(const Value& value) { return CharacterMap(value); }
 
 }  // namespace levanter::text::hf

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "text/hf/normalizer.h"
 #include "text/hf/source.h"
 #include "text/hf/unicode.h"
 #include "text/hf/vocabulary.h"
@@ -20,25 +21,14 @@ class Message final {
   /// Goes to the next field; false at the end.
   bool next() {
     if (rest_.empty()) return false;
-    const uint64_t tag = varint();
+    const uint64_t tag = varint(), kind = tag & 7;
     number_ = static_cast<int>(tag >> 3);
     bytes_ = {};
-    switch (tag & 7) {
-      case 0:
-        value_ = varint();
-        break;
-      case 1:
-        bytes_ = take(8);
-        break;
-      case 2:
-        bytes_ = take(varint());
-        break;
-      case 5:
-        bytes_ = take(4);
-        break;
-      default:
-        throw_broken();
-    }
+    if (kind != 0 && kind != 1 && kind != 2 && kind != 5) throw_broken();
+    if (kind == 0)
+      value_ = varint();
+    else
+      bytes_ = take(kind == 1 ? 8 : kind == 2 ? varint() : 4);
     return true;
   }
   int number() const { return number_; }
@@ -104,7 +94,7 @@ struct SentencePiece {
           if (part.number() == 2) piece.score = static_cast<double>(part.real());
           if (part.number() == 3) piece.type = part.value();
         }
-        if (read_whole(piece.text) != piece.text.size()) message.throw_broken();
+        if (find_broken_utf8(piece.text) != piece.text.size()) message.throw_broken();
         pieces.push_back(std::move(piece));
       } else if (message.number() == 2) {
         for (Message part(message.bytes(), origin); part.next();) {
@@ -124,26 +114,16 @@ struct SentencePiece {
           .at(origin)
           .allowed("BPE, Unigram");
   }
-
-  /// Bytes of the text that are UTF-8.
-  static size_t read_whole(std::string_view text) {
-    uint32_t scalar = 0;
-    size_t at = 0;
-    for (int length = 0; at < text.size(); at += static_cast<size_t>(length))
-      if ((length = read_scalar(text, at, scalar)) == 0) break;
-    return at;
-  }
 };
 
 std::string to_base64(std::string_view bytes) {
-  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   for (size_t i = 0; i < bytes.size(); i += 3) {
     uint32_t bits = 0;
     for (size_t k = 0; k < 3; ++k)
       bits = bits << 8 | (i + k < bytes.size() ? static_cast<uint8_t>(bytes[i + k]) : 0u);
     for (size_t k = 0; k < 4; ++k)
-      out += i + k > bytes.size() ? '=' : kDigits[bits >> (18 - 6 * k) & 63];
+      out += i + k > bytes.size() ? '=' : kBase64Digits[bits >> (18 - 6 * k) & 63];
   }
   return out;
 }

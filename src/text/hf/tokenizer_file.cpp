@@ -3,6 +3,8 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
+
 #include "base/strings.h"
 #include "text/hf/unicode.h"
 
@@ -21,10 +23,13 @@ constexpr int64_t kMostIds = int64_t{1} << 24;
 
 Value tree_of(dom::element element, std::string place);
 
-Value object_of(dom::object object, std::string place) {
+/// The tree of an object without the fields of some names.
+Value object_of(dom::object object, std::string place,
+                std::initializer_list<std::string_view> without = {}) {
   Value value;
   value.kind = Value::Kind::kObject;
   for (const dom::key_value_pair field : object) {
+    if (std::find(without.begin(), without.end(), field.key) != without.end()) continue;
     value.keys.emplace_back(field.key);
     value.items.push_back(tree_of(
         field.value, cat(place, place.ends_with(": ") ? "" : ".", std::string_view(field.key))));
@@ -61,20 +66,6 @@ Value tree_of(dom::element element, std::string place) {
   return value;
 }
 
-/// A parser and the document it owns.
-class Document final {
- public:
-  Document(std::string_view json, const std::string& origin) {
-    const simdjson::error_code error = parser_.parse(json.data(), json.size(), true).get(root_);
-    if (error) throw_broken(origin, cat("the file is no JSON: ", error_message(error)));
-  }
-  dom::element root() const { return root_; }
-
- private:
-  dom::parser parser_;
-  dom::element root_;
-};
-
 /// Reads the parts of a tokenizer.json one by one.
 class Reader final {
  public:
@@ -88,7 +79,7 @@ class Reader final {
     out_.pre_tokenizer = part("pre_tokenizer");
     out_.post_processor = part("post_processor");
     out_.decoder = part("decoder");
-    read_model_options();
+    out_.model = object_of(model_, place("model"), {"vocab", "merges"});
     read_vocabulary();
     read_merges();
     dom::element added;
@@ -105,18 +96,6 @@ class Reader final {
     dom::element element;
     if (root_[key].get(element)) return {};
     return tree_of(element, place(key));
-  }
-
-  void read_model_options() {
-    Value& options = out_.model;
-    options.kind = Value::Kind::kObject;
-    options.place = place("model");
-    for (const dom::key_value_pair field : model_) {
-      if (field.key == "vocab" || field.key == "merges") continue;
-      options.keys.emplace_back(field.key);
-      options.items.push_back(
-          tree_of(field.value, cat(options.place, ".", std::string_view(field.key))));
-    }
   }
 
   void read_vocabulary() {
@@ -205,8 +184,11 @@ class Reader final {
 }  // namespace
 
 TokenizerFile read_tokenizer_file(std::string_view json, const std::string& origin) {
-  const Document document(json, origin);
-  return Reader(document.root(), origin).read();
+  dom::parser parser;
+  dom::element root;
+  if (const simdjson::error_code error = parser.parse(json.data(), json.size(), true).get(root))
+    throw_broken(origin, cat("the file is no JSON: ", error_message(error)));
+  return Reader(root, origin).read();
 }
 
 std::vector<AddedToken> read_added_tokens(const Value& list, const Vocabulary& vocabulary,
@@ -232,12 +214,7 @@ std::vector<AddedToken> read_added_tokens(const Value& list, const Vocabulary& v
 }
 
 size_t first_invalid_utf8(std::string_view text) {
-  if (simdjson::validate_utf8(text.data(), text.size())) return text.size();
-  uint32_t scalar = 0;
-  size_t at = 0;
-  for (int length = 0; at < text.size(); at += static_cast<size_t>(length))
-    if ((length = read_scalar(text, at, scalar)) == 0) break;
-  return at;
+  return simdjson::validate_utf8(text.data(), text.size()) ? text.size() : find_broken_utf8(text);
 }
 
 }  // namespace levanter::text::hf

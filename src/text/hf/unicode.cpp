@@ -6,45 +6,24 @@
 namespace levanter::text::hf {
 namespace {
 
-uint8_t classes_of_category(utf8proc_category_t category) {
-  switch (category) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-      return kLetter | kWord;
-    case UTF8PROC_CATEGORY_MN:
-      return kMark | kNonspacing | kWord;
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-      return kMark | kWord;
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-      return kNumber | kWord;
-    case UTF8PROC_CATEGORY_NO:
-      return kNumber;
-    case UTF8PROC_CATEGORY_PC:
-      return kPunctuation | kWord;
-    case UTF8PROC_CATEGORY_PD:
-    case UTF8PROC_CATEGORY_PS:
-    case UTF8PROC_CATEGORY_PE:
-    case UTF8PROC_CATEGORY_PI:
-    case UTF8PROC_CATEGORY_PF:
-    case UTF8PROC_CATEGORY_PO:
-      return kPunctuation;
-    case UTF8PROC_CATEGORY_ZS:
-    case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP:
-      return kSpace;
-    case UTF8PROC_CATEGORY_CC:
-    case UTF8PROC_CATEGORY_CF:
-    case UTF8PROC_CATEGORY_CO:
-      return kOther;
-    default:
-      return 0;
-  }
+/// utf8proc numbers the categories by their first letters: L, M, N, P, S, Z, C.
+int classes_of_category(utf8proc_category_t category) {
+  if (category == UTF8PROC_CATEGORY_CN || category == UTF8PROC_CATEGORY_CS) return 0;
+  if (category <= UTF8PROC_CATEGORY_LO) return kLetter | kWord;
+  if (category == UTF8PROC_CATEGORY_MN) return kMark | kNonspacing | kWord;
+  if (category <= UTF8PROC_CATEGORY_ME) return kMark | kWord;
+  if (category == UTF8PROC_CATEGORY_NO) return kNumber;
+  if (category < UTF8PROC_CATEGORY_NO) return kNumber | kWord;
+  if (category == UTF8PROC_CATEGORY_PC) return kPunctuation | kWord;
+  if (category <= UTF8PROC_CATEGORY_PO) return kPunctuation;
+  if (category <= UTF8PROC_CATEGORY_SO) return 0;
+  return category <= UTF8PROC_CATEGORY_ZP ? kSpace : kOther;
 }
+
+/// Small letters of capital ones that entered Unicode after the library's tables.
+constexpr uint32_t kNewSmall[][2] = {
+    {0x1C89, 0x1C8A}, {0xA7CB, 0x264}, {0xA7CC, 0xA7CD}, {0xA7DA, 0xA7DB}, {0xA7DC, 0x19B},
+};
 
 }  // namespace
 
@@ -65,7 +44,8 @@ CharClasses::CharClasses() {
       std::array<uint8_t, 256> classes{};
       bool any = false;
       for (uint32_t i = 0; i < 256; ++i) {
-        classes[i] = classes_of_category(utf8proc_category(static_cast<int32_t>(scalar + i)));
+        classes[i] = static_cast<uint8_t>(
+            classes_of_category(utf8proc_category(static_cast<int32_t>(scalar + i))));
         any = any || classes[i] != 0;
       }
       if (!any) continue;
@@ -85,34 +65,20 @@ CharClasses::CharClasses() {
                                     {0x200Cu, 0x200Du}})
     for (uint32_t scalar = first; scalar <= last; ++scalar)
       pages_[page_of_[scalar >> 8]][scalar & 255] |= kWord;
-  for (size_t i = 0; i < kAddedRangeCount; ++i) {
-    const AddedRange& range = kAddedRanges[i];
-    for (uint32_t scalar = range.first; scalar <= range.last; ++scalar) {
-      uint16_t& of = page_of_[scalar >> 8];
-      if (of == 1) of = static_cast<uint16_t>(count_++);
-      pages_[of][scalar & 255] =
-          static_cast<uint8_t>(range.classes & (kLetter | kNumber | kSpace | kWord));
-    }
-  }
+  for (const auto& [classes, ranges] : added_ranges())
+    for (const ScalarRange& range : ranges)
+      for (uint32_t scalar = range.first; scalar <= range.last; ++scalar) {
+        uint16_t& of = page_of_[scalar >> 8];
+        if (of == 1) of = static_cast<uint16_t>(count_++);
+        pages_[of][scalar & 255] =
+            static_cast<uint8_t>(classes & (kLetter | kNumber | kSpace | kWord));
+      }
   make_older();
 }
 
 uint32_t small_letter(uint32_t scalar) {
-  // Those that entered Unicode after the library's tables.
-  switch (scalar) {
-    case 0x1C89:
-      return 0x1C8A;
-    case 0xA7CB:
-      return 0x264;
-    case 0xA7CC:
-      return 0xA7CD;
-    case 0xA7DA:
-      return 0xA7DB;
-    case 0xA7DC:
-      return 0x19B;
-    default:
-      break;
-  }
+  for (const auto& [capital, small] : kNewSmall)
+    if (scalar == capital) return small;
   if (scalar >= 0x10D50 && scalar <= 0x10D65) return scalar + 0x20;
   return static_cast<uint32_t>(utf8proc_tolower(static_cast<int32_t>(scalar)));
 }
@@ -141,11 +107,11 @@ std::string to_byte_characters(std::string_view text) {
   return out;
 }
 
-bool from_byte_characters(std::string_view text, std::string& out) {
-  out.clear();
-  for (const char *p = text.data(), *end = p + text.size(); p < end;) {
+bool append_bytes(std::string_view characters, std::string& out) {
+  const size_t before = out.size();
+  for (const char *p = characters.data(), *end = p + characters.size(); p < end;) {
     const int byte = character_byte(next_scalar(p));
-    if (byte < 0) return false;
+    if (byte < 0) return out.resize(before), false;
     out += static_cast<char>(byte);
   }
   return true;

@@ -1,9 +1,11 @@
 // What tokenizers ask of Unicode: classes of characters, and the alphabet of byte-level tokenizers.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -22,7 +24,7 @@ enum CharClass : uint8_t {
   kOther = 64,       ///< \p{C} that is assigned: control, format, private use
   kWord = 128,       ///< \w
 };
-inline constexpr uint16_t kSymbol = 256;  ///< \p{S}, of AddedRange alone
+inline constexpr uint16_t kSymbol = 256;  ///< \p{S}, of AddedRanges alone
 
 /// The classes of all characters: a page for each 256 of them. Letters, numbers and words are those
 /// of Unicode 16. Where Hugging Face's own tables are old so are ours: punctuation, nonspacing
@@ -44,13 +46,24 @@ class CharClasses final {
   size_t count_ = 0;
 };
 
-/// A run of characters that have entered Unicode after 15.0, all of one general category.
-struct AddedRange {
+/// Characters from `first` to `last`.
+struct ScalarRange {
   uint32_t first, last;
-  uint16_t classes;  ///< of CharClass, or kSymbol
 };
-extern const AddedRange kAddedRanges[];
-extern const size_t kAddedRangeCount;
+
+/// Whether a character is in one of the ranges, which rise.
+inline bool is_in(uint32_t scalar, std::span<const ScalarRange> ranges) {
+  const auto range = std::lower_bound(ranges.begin(), ranges.end(), scalar,
+                                      [](const ScalarRange& r, uint32_t s) { return r.last < s; });
+  return range != ranges.end() && range->first <= scalar;
+}
+
+/// Characters that have entered Unicode after 15.0, those of one kind.
+struct AddedRanges {
+  uint16_t classes;  ///< of CharClass, or kSymbol
+  std::span<const ScalarRange> ranges;
+};
+std::span<const AddedRanges> added_ranges();
 
 /// Whether a character stays as and where it is in every Unicode form, as it is too young for
 /// Hugging Face's tables.
@@ -89,7 +102,7 @@ uint32_t small_letter(uint32_t scalar);
 
 /// The text with a character for each byte.
 std::string to_byte_characters(std::string_view text);
-/// The reverse; false when a character stands for no byte.
-bool from_byte_characters(std::string_view text, std::string& out);
+/// The reverse; false, with nothing appended, when a character stands for no byte.
+bool append_bytes(std::string_view characters, std::string& out);
 
 }  // namespace levanter::text::hf

@@ -1,19 +1,12 @@
 // Characters that Hugging Face's tables are too old to know: found by giving each character of
 // Unicode to tokenizers 0.23.3 and comparing. A range may hold characters of no such kind.
-#include <algorithm>
-#include <span>
-
 #include "text/hf/unicode.h"
 
 namespace levanter::text::hf {
 namespace {
 
-struct Range {
-  uint32_t first, last;
-};
-
 /// Of punctuation, nonspacing marks and others, those that are younger than Unicode 8.
-constexpr Range kAfter8[] = {
+constexpr ScalarRange kAfter8[] = {
     {0x61D, 0x61D},     {0x7FD, 0x7FD},     {0x890, 0x8E2},     {0x9FD, 0x9FE},
     {0xA76, 0xA76},     {0xAFA, 0xAFF},     {0xB55, 0xB55},     {0xC04, 0xC3C},
     {0xC77, 0xC77},     {0xC84, 0xC84},     {0xD00, 0xD00},     {0xD3B, 0xD3C},
@@ -27,7 +20,7 @@ constexpr Range kAfter8[] = {
     {0x1E944, 0x1E95F},
 };
 /// Of marks, those that are younger than Unicode 9.
-constexpr Range kAfter9[] = {
+constexpr ScalarRange kAfter9[] = {
     {0x7FD, 0x7FD},     {0x898, 0x8D3},     {0x9FE, 0x9FE},     {0xAFA, 0xAFF},
     {0xB55, 0xB55},     {0xC04, 0xC3C},     {0xCF3, 0xD00},     {0xD3B, 0xD3C},
     {0xD81, 0xD81},     {0xEBA, 0xEBA},     {0xECE, 0xECE},     {0x1715, 0x1715},
@@ -41,7 +34,7 @@ constexpr Range kAfter9[] = {
 
 /// What has no place in the forms of Unicode 9, and U+11A7, which the library takes for a final
 /// consonant that joins what stands before it.
-constexpr Range kFormless[] = {
+constexpr ScalarRange kFormless[] = {
     {0x7FD, 0x7FD},     {0x898, 0x8D3},     {0x9FE, 0x9FE},     {0xC3C, 0xC3C},
     {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x11A7, 0x11A7},   {0x1715, 0x1715},
     {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},   {0x32FF, 0x32FF},   {0xA7F2, 0xA7F4},
@@ -53,18 +46,14 @@ constexpr Range kFormless[] = {
 
 }  // namespace
 
-bool is_formless(uint32_t scalar) {
-  const auto* range = std::lower_bound(std::begin(kFormless), std::end(kFormless), scalar,
-                                       [](const Range& r, uint32_t s) { return r.last < s; });
-  return range != std::end(kFormless) && range->first <= scalar;
-}
+bool is_formless(uint32_t scalar) { return is_in(scalar, kFormless); }
 
 void CharClasses::make_older() {
   const auto of = [this](uint32_t scalar) -> uint8_t& {
     return pages_[page_of_[scalar >> 8]][scalar & 255];
   };
-  const auto clear = [&](std::span<const Range> ranges, int classes) {
-    for (const Range& range : ranges)
+  const auto clear = [&](std::span<const ScalarRange> ranges, int classes) {
+    for (const ScalarRange& range : ranges)
       for (uint32_t scalar = range.first; scalar <= range.last; ++scalar)
         of(scalar) &= static_cast<uint8_t>(~classes);
   };
