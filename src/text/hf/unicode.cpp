@@ -7,7 +7,7 @@ namespace levanter::text::hf {
 namespace {
 
 /// utf8proc numbers the categories by their first letters: L, M, N, P, S, Z, C.
-int classes_of_category(utf8proc_category_t category) {
+constexpr int classes_of_category(int category) {
   if (category == UTF8PROC_CATEGORY_CN || category == UTF8PROC_CATEGORY_CS) return 0;
   if (category <= UTF8PROC_CATEGORY_LO) return kLetter | kWord;
   if (category == UTF8PROC_CATEGORY_MN) return kMark | kNonspacing | kWord;
@@ -19,6 +19,12 @@ int classes_of_category(utf8proc_category_t category) {
   if (category <= UTF8PROC_CATEGORY_SO) return 0;
   return category <= UTF8PROC_CATEGORY_ZP ? kSpace : kOther;
 }
+constexpr auto kOfCategory = [] {
+  std::array<uint8_t, UTF8PROC_CATEGORY_CO + 1> of{};
+  for (size_t i = 0; i < of.size(); ++i)
+    of[i] = static_cast<uint8_t>(classes_of_category(static_cast<int>(i)));
+  return of;
+}();
 
 /// Small letters of capital ones that entered Unicode after the library's tables.
 constexpr uint32_t kNewSmall[][2] = {
@@ -44,8 +50,7 @@ CharClasses::CharClasses() {
       std::array<uint8_t, 256> classes{};
       bool any = false;
       for (uint32_t i = 0; i < 256; ++i) {
-        classes[i] = static_cast<uint8_t>(
-            classes_of_category(utf8proc_category(static_cast<int32_t>(scalar + i))));
+        classes[i] = kOfCategory[utf8proc_category(static_cast<int32_t>(scalar + i))];
         any = any || classes[i] != 0;
       }
       if (!any) continue;

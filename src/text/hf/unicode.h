@@ -53,6 +53,7 @@ struct ScalarRange {
 
 /// Whether a character is in one of the ranges, which rise.
 inline bool is_in(uint32_t scalar, std::span<const ScalarRange> ranges) {
+  if (scalar < ranges.front().first) return false;
   const auto range = std::lower_bound(ranges.begin(), ranges.end(), scalar,
                                       [](const ScalarRange& r, uint32_t s) { return r.last < s; });
   return range != ranges.end() && range->first <= scalar;
