@@ -35,6 +35,17 @@ class DocumentScores {
 
   /// Reads, scores and prints as many documents at a time as fill a batch.
   void print_all(const std::string& path) {
+    try {
+      read_all(path);
+    } catch (const Error&) {  // what comes before a bad line is scored first
+      print_some();
+      throw;
+    }
+    print_some();
+  }
+
+ private:
+  void read_all(const std::string& path) {
     data::RecordReader reader(path);
     int64_t tokens = 0;
     while (const auto record = reader.next()) {
@@ -47,10 +58,8 @@ class DocumentScores {
       print_some();
       tokens = 0;
     }
-    print_some();
   }
 
- private:
   static std::string text_of(const data::Record& record, data::RecordForm form) {
     if (form == data::RecordForm::kText) return std::string(record.content);
     const auto json = nlohmann::json::parse(record.content, nullptr, false);

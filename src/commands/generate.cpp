@@ -164,8 +164,8 @@ class Generator {
       if (!streams && stops_.empty()) return true;
       const bool goes_on = grown[i].update(text.ids);
       if (!streams) return goes_on;
-      print(grown[i].settled().substr(shown));
-      shown = grown[i].settled().size();
+      if (grown[i].settled().size() > shown) print(grown[i].settled().substr(shown));
+      shown = std::max(shown, grown[i].settled().size());
       return goes_on;
     };
     infer::generate(*m_.model, texts, options_);
@@ -175,7 +175,8 @@ class Generator {
       if (json_)
         print(line_of(texts[i], text, i));
       else
-        print(cat(streams ? "" : echo, text.substr(streams ? shown : 0), "\n"));
+        print(cat(streams ? "" : echo, text.substr(streams ? std::min(shown, text.size()) : 0),
+                  "\n"));
     }
   }
 

@@ -72,7 +72,8 @@ std::map<std::string, std::string> read_index(const std::string& index) {
 /// What a folder may hold beside the parameters: buffers that old versions of Transformers saved,
 /// and a tied head, which is the embedding once more.
 bool is_extra(std::string_view name) {
-  return name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") ||
+  const bool in_gpt2 = name.starts_with("h.") || name.starts_with("transformer.h.");
+  return (in_gpt2 && (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias"))) ||
          name.ends_with(".rotary_emb.inv_freq") || name == "lm_head.weight";
 }
 
@@ -170,7 +171,8 @@ std::vector<const Tensor*> HfWeights::match(std::span<const HfTarget> targets) c
   for (const auto& [name, tensor] : tensors) left.push_back(name);
   for (const std::string& name : missing) {
     const std::string near = faults.enough() ? "" : nearest(name, left);
-    faults.add(cat(quote(name), " is missing", near.empty() ? "" : cat(" (nearest: ", near, ")")));
+    faults.add(
+        cat(quote(name), " is missing", near.empty() ? "" : cat(" (nearest: ", quote(near), ")")));
   }
   for (const std::string& name : left)
     if (!is_extra(name)) faults.add(cat(quote(name), " is not wanted"));

@@ -13,16 +13,11 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-constexpr std::string_view kFiles[] = {"tokenizer.json",
-                                       "tokenizer_config.json",
-                                       "special_tokens_map.json",
-                                       "added_tokens.json",
-                                       "vocab.json",
-                                       "vocab.txt",
-                                       "merges.txt",
-                                       "chat_template.jinja",
-                                       "chat_template.json",
-                                       "generation_config.json"};
+constexpr std::string_view kFiles =
+    " tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json "
+    "vocab.txt merges.txt chat_template.jinja chat_template.json generation_config.json ";
+bool is_listed(std::string_view name) { return kFiles.find(cat(" ", name, " ")) != kFiles.npos; }
+
 constexpr int kMaxDepth = 64;
 
 Json parse(std::string_view text) {
@@ -58,14 +53,17 @@ void write_token_ids(HfConfig& hf, HfTokenIds ids) {
   hf("pad_token_id", ids.pad);
 }
 
+bool is_hf_file(std::string_view name) {
+  return name == "config.json" || name == "model.safetensors.index.json" ||
+         name.ends_with(".safetensors") || name.ends_with(".model") || is_listed(name);
+}
+
 bool copy_tokenizer(const std::string& from, const std::string& to) {
   bool found = false;
   for (const std::string& name : list_directory(from)) {
     const std::string path = join_path(from, name);
     const bool is_model = name.ends_with(".model");
-    const bool wanted =
-        is_model || std::find(std::begin(kFiles), std::end(kFiles), name) != std::end(kFiles);
-    if (!wanted || !path_exists(path) || is_directory(path)) continue;
+    if (!(is_model || is_listed(name)) || !path_exists(path) || is_directory(path)) continue;
     write_file_atomic(join_path(to, name), read_file(path));
     found |= is_model || name == "tokenizer.json" || name == "vocab.json" || name == "vocab.txt";
   }

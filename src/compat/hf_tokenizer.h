@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "compat/hf_config.h"
@@ -22,6 +23,9 @@ HfTokenIds read_token_ids(const std::string& folder);
 
 /// Writes them as keys of either file.
 void write_token_ids(HfConfig& hf, HfTokenIds ids);
+
+/// Whether a Hugging Face folder may have a file of that name.
+bool is_hf_file(std::string_view name);
 
 /// Copies a folder's tokenizer, chat template and generation_config.json as they are.
 /// returns whether there is a tokenizer

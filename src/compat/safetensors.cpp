@@ -24,9 +24,13 @@ using nlohmann::json;
 constexpr int64_t kMaxHeaderBytes = 100'000'000;
 constexpr int64_t kLengthBytes = 8;
 constexpr int kMaxDepth = 8;
-constexpr std::array<std::string_view, 8> kNames = {"U8",  "F16", "BF16", "I32",
-                                                    "U32", "F32", "F64",  "I64"};
+constexpr std::array<std::string_view, 9> kNames = {"U8",  "F16", "BF16", "I32",  "U32",
+                                                    "F32", "F64", "I64",  "other"};
 constexpr std::array<int64_t, 8> kSizes = {1, 2, 2, 4, 4, 4, 8, 8};
+/// Other types of the format, and their bits.
+constexpr std::pair<std::string_view, int64_t> kOthers[] = {
+    {"BOOL", 8},    {"I8", 8},      {"I16", 16},    {"U16", 16}, {"U64", 64},
+    {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"C64", 64}, {"F4", 4}};
 
 /// The product of the sizes, or -1 when it leaves 63 bits.
 int64_t product(std::span<const int64_t> shape) {
@@ -78,8 +82,13 @@ Tensor parse_tensor(const std::string& path, const std::string& name, const json
   const json& dtype = record["dtype"];
   const auto known = std::find(kNames.begin(), kNames.end(),
                                dtype.is_string() ? dtype.get_ref<const std::string&>() : "");
-  if (known == kNames.end()) wrong(cat("has the unknown dtype ", dtype.dump()));
-  tensor.element = static_cast<Element>(known - kNames.begin());
+  const auto other = std::find_if(std::begin(kOthers), std::end(kOthers),
+                                  [&](const auto& o) { return dtype == o.first; });
+  if (known >= kNames.end() - 1 && other == std::end(kOthers))
+    wrong(cat("has the unknown dtype ", dtype.dump()));
+  tensor.element =
+      other == std::end(kOthers) ? static_cast<Element>(known - kNames.begin()) : Element::other;
+  const int64_t bits = other == std::end(kOthers) ? 8 * size_of(tensor.element) : other->second;
 
   if (!record["shape"].is_array()) wrong("has no list as shape");
   for (const json& n : record["shape"]) tensor.shape.push_back(natural(n));
@@ -93,9 +102,10 @@ Tensor parse_tensor(const std::string& path, const std::string& name, const json
   if (begin < 0 || end < begin || end > static_cast<int64_t>(data.size()))
     wrong(cat("has offsets ", offsets.dump(), " outside the ", data.size(), " bytes of data"));
   int64_t bytes = 0;
-  if (__builtin_mul_overflow(count, size_of(tensor.element), &bytes) || bytes != end - begin)
+  if (__builtin_mul_overflow(count, bits, &bytes) || (bytes + 7) / 8 != end - begin)
     wrong(cat("has ", end - begin, " bytes for shape ", record["shape"].dump(), " of ",
-              name_of(tensor.element)));
+              dtype.get<std::string>()));
+  bytes = end - begin;
   tensor.data = data.subspan(static_cast<size_t>(begin), static_cast<size_t>(bytes));
   return tensor;
 }
@@ -229,21 +239,6 @@ Layout layout(std::span<const Entry> entries) {
   return plan;
 }
 
-void write_file(const std::string& path, std::span<const WriteTensor> tensors) {
-  std::vector<Entry> entries;
-  for (const WriteTensor& tensor : tensors) entries.push_back(tensor.entry);
-  const Layout plan = layout(entries);
-  AtomicFile file(path);
-  file.write(plan.header);
-  for (const Layout::Slot& slot : plan.slots) {
-    const WriteTensor& tensor = tensors[slot.entry];
-    LEV_CHECK(static_cast<int64_t>(tensor.data.size()) == slot.bytes,
-              cat("tensor ", tensor.entry.name, " has data of another size"));
-    file.write(tensor.data);
-  }
-  file.commit();
-}
-
 int64_t Tensor::size() const { return product(shape); }
 
 File::File(const std::string& path) : map_(path) {
@@ -265,10 +260,8 @@ File::File(const std::string& path) : map_(path) {
       continue;
     }
     if (!record.is_object()) damaged(path, "its __metadata__ is no object");
-    for (const auto& [key, value] : record.items()) {
+    for (const auto& [key, value] : record.items())
       if (!value.is_string()) damaged(path, cat("its __metadata__ ", quote(key), " is no text"));
-      metadata_.emplace_back(key, value.get<std::string>());
-    }
   }
   check_tiling(path, tensors_, data);
 }

@@ -11,7 +11,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "axes/dtype.h"
@@ -19,8 +18,9 @@
 
 namespace levanter::safetensors {
 
-/// The element types that we read and write, in the order that the writer sorts them by.
-enum class Element : uint8_t { u8, f16, bf16, i32, u32, f32, f64, i64 };
+/// The element types that we know, in the order that the writer sorts them by; tensors of `other`
+/// types of the format are skipped unless they are asked for.
+enum class Element : uint8_t { u8, f16, bf16, i32, u32, f32, f64, i64, other };
 
 /// Bytes of one element.
 int64_t size_of(Element element);
@@ -50,14 +50,6 @@ struct Layout {
 /// Python package writes. Names must be unique (LEV_CHECK).
 Layout layout(std::span<const Entry> entries);
 
-struct WriteTensor {
-  Entry entry;
-  std::span<const std::byte> data;
-};
-
-/// Writes the file atomically; errors as AtomicFile.
-void write_file(const std::string& path, std::span<const WriteTensor> tensors);
-
 /// A tensor in a mapped file; `data` may stand at any alignment.
 struct Tensor {
   std::string name;
@@ -81,13 +73,10 @@ class File final {
   const std::vector<Tensor>& tensors() const { return tensors_; }
   /// The tensor of that name, or nullptr.
   const Tensor* find(std::string_view name) const;
-  /// What "__metadata__" says, by key.
-  const std::vector<std::pair<std::string, std::string>>& metadata() const { return metadata_; }
 
  private:
   MappedFile map_;
   std::vector<Tensor> tensors_;
-  std::vector<std::pair<std::string, std::string>> metadata_;
 };
 
 bool is_float(Element element);

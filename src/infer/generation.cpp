@@ -17,7 +17,10 @@ class Generation {
         row_token_(row_text_.size()) {}
 
   void run() {
-    model_.begin_decoding(options_.rows);
+    size_t longest = 0;
+    for (const Continuation& text : texts_) longest = std::max(longest, text.prompt.size());
+    model_.begin_decoding(options_.rows, std::min(model_.max_seq_len(), options_.max_new_tokens) +
+                                             static_cast<int64_t>(longest));
     while (begin_texts()) grow();
   }
 

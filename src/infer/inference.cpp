@@ -38,7 +38,7 @@ struct InferenceModel::Impl {
 
   /// Texts that grow by a token at a time.
   struct Decoding {
-    int64_t rows = 0, piece = 0;
+    int64_t rows = 0, piece = 0, room = 0;
     std::unique_ptr<Buffer> memory;  ///< of the caches: one after the other, row by row
     std::vector<int64_t> row_bytes;  ///< of each cache
     std::vector<int64_t> lengths;    ///< of the rows' texts
@@ -186,18 +186,22 @@ void InferenceModel::Impl::bind_decoding(Compiled& c, int64_t row) {
   bind(c, inputs, results);
 }
 
-void InferenceModel::begin_decoding(int64_t rows) {
+void InferenceModel::begin_decoding(int64_t rows, int64_t longest) {
   Impl& m = *impl_;
-  if (m.decoding && m.decoding->rows == rows) return;
+  const int64_t window = m.shape.position;
+  longest = std::min(longest, window);
+  if (m.decoding && m.decoding->rows == rows && m.decoding->room >= longest) return;
+  int64_t room = kPiece;  // doubled, so that few lengths need functions of their own
+  while (room < longest) room *= 2;
   Impl::Decoding& d = m.decoding.emplace();
   d.rows = rows;
-  const int64_t window = m.shape.position;
+  d.room = room = std::min(room, window);
   StepShape piece = m.shape, step = m.shape;
   piece.batch = 1;
-  piece.position = d.piece = std::min(kPiece, window);
+  piece.position = d.piece = std::min(kPiece, room);
   step.batch = rows;
   step.position = 1;
-  Function text = trace_decode(m.spec, piece, window);
+  Function text = trace_decode(m.spec, piece, room);
   int64_t total = 0;
   for (size_t i = m.params.size() + 3; i < text.arguments.size(); ++i) {
     d.row_bytes.push_back(text.arguments[i].type.bytes());
@@ -210,7 +214,7 @@ void InferenceModel::begin_decoding(int64_t rows) {
   d.lengths.resize(static_cast<size_t>(rows));
   d.logits.resize(static_cast<size_t>(rows * m.shape.vocab_size));
   d.text.emplace(m.prepare(std::move(text), true));
-  d.step.emplace(m.prepare(trace_decode(m.spec, step, window), true));
+  d.step.emplace(m.prepare(trace_decode(m.spec, step, room), true));
   m.bind_decoding(*d.step, 0);
 }
 
@@ -218,7 +222,7 @@ std::span<const float> InferenceModel::decode_text(int64_t row, std::span<const 
   Impl& m = *impl_;
   Impl::Decoding& d = *m.decoding;
   const auto length = static_cast<int64_t>(tokens.size());
-  LEV_CHECK(length > 0 && length <= m.shape.position, "a text of no tokens or too many");
+  LEV_CHECK(length > 0 && length <= d.room, "a text of no tokens or too many");
   m.bind_decoding(*d.text, row);
   for (int64_t begin = 0; begin < length; begin += d.piece) {
     const int64_t count = std::min(d.piece, length - begin);
@@ -240,7 +244,7 @@ std::span<const float> InferenceModel::decode_next(std::span<const int32_t> toke
   LEV_CHECK(tokens.size() == d.lengths.size(), "a token for each row");
   for (size_t row = 0; row < tokens.size(); ++row) {
     const bool idle = tokens[row] < 0;
-    LEV_CHECK(idle || d.lengths[row] < m.shape.position, "a text has no room for a token");
+    LEV_CHECK(idle || d.lengths[row] < d.room, "a text has no room for a token");
     d.tokens[row] = idle ? 0 : tokens[row];
     d.positions[row] = idle ? -1 : static_cast<int32_t>(d.lengths[row]++);
     d.last[row] = 0;

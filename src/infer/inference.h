@@ -34,12 +34,13 @@ class InferenceModel final {
   /// max_seq_len count. Good until the next call.
   std::span<const float> next_logits(std::span<const int32_t> tokens);
 
-  /// Makes room for `rows` texts that grow by a token at a time, their keys and values kept. A
-  /// row's logits do not depend on the other rows, up to 16 of them; they are next_logits' but for
-  /// rounding, because other kernels compute them.
-  void begin_decoding(int64_t rows);
-  /// Row `row` becomes `tokens`, 1 to max_seq_len of them. The logits of the token after them; good
-  /// until the next call.
+  /// Makes room for `rows` texts of up to `longest` tokens (or max_seq_len, if that is less) that
+  /// grow by a token at a time, their keys and values kept. A row's logits do not depend on the
+  /// other rows, up to 16 of them; they are next_logits' but for rounding, because other kernels
+  /// compute them.
+  void begin_decoding(int64_t rows, int64_t longest);
+  /// Row `row` becomes `tokens`, as many as there is room for. The logits of the token after them;
+  /// good until the next call.
   std::span<const float> decode_text(int64_t row, std::span<const int32_t> tokens);
   /// One token more in each row, none where it is below 0. The logits after it, [rows, vocab],
   /// which mean nothing in a row without one; good until the next call.

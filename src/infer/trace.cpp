@@ -50,10 +50,10 @@ Function trace_next_logits(const ModelSpec& spec, const StepShape& s) {
   return std::move(t.function);
 }
 
-Function trace_decode(const ModelSpec& spec, const StepShape& s, int64_t window) {
+Function trace_decode(const ModelSpec& spec, const StepShape& s, int64_t room) {
   Tracing t("decode", spec, s);
   Function& f = t.function;
-  models::DecodingCache cache{f, window};
+  models::DecodingCache cache{f, room, spec.config.max_seq_len};
   models::LmBatch batch;
   batch.tokens = f.argument("tokens", token_type(s));
   batch.positions = f.argument("positions", token_type(s));

@@ -67,9 +67,9 @@ Function trace_next_logits(const ModelSpec& model, const StepShape& shape);
 ///   shape      of the piece: any number of positions
 ///   arguments  parameters; tokens positions [batch, position], a position below 0 for no token;
 ///              last i32 [batch], the index in the piece of each row's last token; the caches of
-///              `window` tokens, which become the updated ones
+///              `room` tokens, which become the updated ones
 ///   results    the caches; logits [batch, vocab]
-Function trace_decode(const ModelSpec& model, const StepShape& shape, int64_t window);
+Function trace_decode(const ModelSpec& model, const StepShape& shape, int64_t room);
 
 /// The parameters alone, in order of declaration.
 std::vector<nn::Param> trace_params(const ModelSpec& model, const StepShape& shape);

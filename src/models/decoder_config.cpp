@@ -25,8 +25,11 @@ void DecoderConfig::fields(config::Fields& f) {
   f("num_kv_heads", num_kv_heads,
     "key and value heads, each shared by num_heads / num_kv_heads query heads; by default "
     "num_heads")
-      .at_least(1);
-  f("head_dim", head_dim, "width of a head, even; by default hidden_dim / num_heads").at_least(2);
+      .at_least(1)
+      .at_most(1e5);
+  f("head_dim", head_dim, "width of a head, even; by default hidden_dim / num_heads")
+      .at_least(2)
+      .at_most(1e5);
   f("activation_function", activation_function,
     "nonlinearity of the MLP's gate; gelu_new is the tanh approximation, gelu the exact one")
       .one_of({"silu", "gelu_new", "gelu", "relu"});
@@ -57,6 +60,7 @@ void DecoderConfig::window_fields(config::Fields& f, bool with_pattern) {
   f("sliding_window", sliding_window,
     "keys that a query sees, its own the last; by default all before it")
       .at_least(1)
+      .at_most(1e9)
       .unit("tokens");
   if (with_pattern)
     f("sliding_window_pattern", sliding_window_pattern,
@@ -112,6 +116,8 @@ void DecoderConfig::late_window_keys(compat::HfConfig& hf) {
   hf("max_window_layers", max_window_layers, 28);
   if (!windows) sliding_window.reset();
   layer_type_keys(hf);
+  if (sliding_window_pattern > 0)
+    hf.refuse("layer_types", "full_attention in the first max_window_layers layers alone");
 }
 
 void DecoderConfig::be_gemma() {
@@ -162,6 +168,9 @@ void DecoderConfig::layer_type_keys(compat::HfConfig& hf) {
   std::optional<std::vector<std::string>> said = types;
   hf("layer_types", said, types);
   if (!said || *said == fitting) return;
+  for (const std::string& type : *said)
+    if (type != "sliding_attention" && type != "full_attention")
+      hf.refuse("layer_types", "sliding_attention, full_attention");
   // Every n-th layer is global, the others local: all patterns that are in use.
   for (sliding_window_pattern = 0; sliding_window_pattern <= num_layers + 1;
        ++sliding_window_pattern) {

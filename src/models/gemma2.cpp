@@ -26,7 +26,7 @@ struct Gemma2Config final : DecoderConfig {
     cap_keys(hf);
     hf("sliding_window", sliding_window, 4096);
     layer_type_keys(hf);
-    hf.ignore({"cache_implementation"});
+    hf.ignore({"cache_implementation", "sliding_window_size"});
   }
 };
 

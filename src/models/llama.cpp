@@ -16,6 +16,8 @@ struct LlamaConfig final : DecoderConfig {
     bool in_mlp = use_bias;
     hf("mlp_bias", in_mlp, false);
     if (in_mlp != use_bias) hf.refuse("attention_bias", "the value of mlp_bias");
+    if (!hf.writes()) hf.require("rope_interleaved", false);
+    hf.ignore({"is_llama_config"});
     hf.require("pretraining_tp", int64_t{1});
   }
 };

@@ -10,7 +10,7 @@ NamedArray DecodingCache::append(NamedArray rows, NamedArray positions) {
   const auto axis = [&](AxisName name) { return Axis{name, axes.size_of(name)}; };
   // A head's keys lie one after the other: that is how attention reads them.
   const Type type{rows.dtype(),
-                  {axis("batch"), axis("kv_head"), {"key_position", window}, axis("head_dim")}};
+                  {axis("batch"), axis("kv_head"), {"key_position", room}, axis("head_dim")}};
   const auto index = static_cast<int>(function.arguments.size());
   const std::string name = cat("cache ", index);
   const NamedArray now = scatter(function.argument(name, type), rows, "key_position", positions);
@@ -47,27 +47,11 @@ HfModel read_hf_model(const std::string& folder) {
   for (const ModelEntry* family : entries()) {
     known += cat(known.empty() ? "" : ", ", family->hf_type);
     if (type != family->hf_type) continue;
-    hf.ignore({"architectures",
-               "torch_dtype",
-               "dtype",
-               "transformers_version",
-               "use_cache",
-               "bos_token_id",
-               "eos_token_id",
-               "pad_token_id",
-               "_name_or_path",
-               "_attn_implementation",
-               "attn_implementation",
-               "output_attentions",
-               "output_hidden_states",
-               "return_dict",
-               "chunk_size_feed_forward",
-               "is_encoder_decoder",
-               "id2label",
-               "label2id",
-               "problem_type",
-               "task_specific_params",
-               "model_name"});
+    hf.ignore({"architectures", "torch_dtype", "dtype", "transformers_version", "model_name"});
+    hf.ignore({"bos_token_id", "eos_token_id", "pad_token_id", "_name_or_path", "return_dict"});
+    hf.ignore({"_attn_implementation", "attn_implementation", "output_attentions", "use_cache"});
+    hf.ignore({"output_hidden_states", "chunk_size_feed_forward", "is_encoder_decoder"});
+    hf.ignore({"id2label", "label2id", "_num_labels", "problem_type", "task_specific_params"});
     // What a family says layer by layer takes as long as there are layers.
     for (const char* key : {"num_hidden_layers", "n_layer"})
       if (std::optional<int64_t> layers; hf.has(key))

@@ -29,7 +29,8 @@ struct Measure {
 /// the same memory.
 struct DecodingCache {
   Function& function;
-  int64_t window;  ///< tokens that there is room for
+  int64_t room;    ///< tokens of a text that the caches hold
+  int64_t window;  ///< tokens that a text has at most
 
   /// A cache with rows written at their positions, [batch, position]; none at one below 0.
   NamedArray append(NamedArray rows, NamedArray positions);

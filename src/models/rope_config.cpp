@@ -7,6 +7,9 @@
 #include <numbers>
 #include <optional>
 
+#include "base/strings.h"
+#include "config/problems.h"
+
 namespace levanter {
 namespace {
 
@@ -67,6 +70,12 @@ struct Llama3Rope final : StretchedRope {
       "waves that turn more than so many times in the original window are kept")
         .above(0);
     original_field(f);
+  }
+  void validate(config::Problems& p) const override {
+    if (high_freq_factor <= low_freq_factor)
+      p.add("high_freq_factor", cat(p.name("high_freq_factor"), " = ", high_freq_factor,
+                                    " is not above ", p.name("low_freq_factor")))
+          .allowed(cat("above ", low_freq_factor));
   }
   nn::RotaryFrequencies frequencies(int64_t head_dim, int64_t max_seq_len) const override {
     nn::RotaryFrequencies out = RopeConfig::frequencies(head_dim, max_seq_len);
@@ -150,6 +159,8 @@ void scaling_keys(compat::HfConfig& hf, RopeConfig& rope, int64_t window) {
     if (key == "theta") continue;
     if (field.type->kind == config::Kind::kInteger)
       hf(key, *static_cast<int64_t*>(field.value), window);
+    else if (key.ends_with("factor") && field.type->kind == config::Kind::kNumber)
+      hf(key, *static_cast<double*>(field.value));
     else if (field.type->kind == config::Kind::kNumber)
       hf(key, *static_cast<double*>(field.value), *static_cast<double*>(field.value));
     else
@@ -174,10 +185,6 @@ void read_scaling(compat::HfConfig& hf, config::Choice<RopeConfig>& rope, int64_
   scaling_keys(hf, *rope, window);
   hf.finish();
 }
-
-}  // namespace
-
-namespace {
 
 void write_rope(compat::HfConfig& hf, config::Choice<RopeConfig>& rope,
                 std::optional<double>& local_theta) {

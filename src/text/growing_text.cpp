@@ -63,7 +63,12 @@ bool GrowingText::update(std::span<const int32_t> ids) {
     settled_ = stop_at;
     return false;
   }
-  settled_ = std::max(from, std::min(unfinished(text_), possible_stop(text_, from, stops_)));
+  size_t sure = ids.size();
+  while (sure > 0 && tokenizer_.is_loose_byte(ids[sure - 1])) --sure;
+  const size_t decided =
+      sure == ids.size() ? text_.size() : std::min(text_.size(), decode(ids.first(sure)).size());
+  settled_ =
+      std::max(from, std::min({decided, unfinished(text_), possible_stop(text_, from, stops_)}));
   return true;
 }
 

@@ -30,6 +30,7 @@ class HfTokenizer final : public Tokenizer {
 
   std::string_view name() const override { return "hf"; }
   int64_t vocab_size() const override { return static_cast<int64_t>(roles_.size()); }
+  bool is_loose_byte(int32_t id) const override { return decoder_.is_loose_byte(token(id)); }
   std::optional<int32_t> bos_id() const override { return source_.bos_id; }
   std::optional<int32_t> eos_id() const override { return source_.eos_id; }
   std::vector<int32_t> end_ids() const override {

@@ -64,6 +64,8 @@ class Tokenizer {
   /// Bytes of text that this id stands for, 0 for a special token; what bits per byte is counted
   /// with.
   virtual int64_t byte_length(int32_t id) const = 0;
+  /// Whether the id stands for a byte that decodes by the bytes beside it, not by itself.
+  virtual bool is_loose_byte(int32_t) const { return false; }
   /// The ids that begin and end a document, where there are any.
   virtual std::optional<int32_t> bos_id() const { return std::nullopt; }
   virtual std::optional<int32_t> eos_id() const { return std::nullopt; }

@@ -2,6 +2,7 @@
 #include "train/hf_export.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <memory>
 
@@ -106,15 +107,32 @@ std::vector<HfTensor> all_tensors(const HfSource& source, const models::HfModel&
   return tensors;
 }
 
+/// error  where something stands at `out` that is not to be replaced
 void refuse_occupied(const std::string& out, bool overwrite) {
   if (!path_exists(out)) return;
-  const bool folder = is_directory(out);
-  if (folder && (list_directory(out).empty() || (overwrite && compat::is_hf_folder(out)))) return;
-  throw Error(ErrorKind::kConfig, !folder     ? "there is a file of that name"
-                                  : overwrite ? "the folder is no Hugging Face folder"
-                                              : "the folder is not empty")
+  std::string fault = "there is a file of that name";
+  if (is_directory(out)) {
+    fault = overwrite ? "" : "the folder is not empty";
+    const std::vector<std::string> names = list_directory(out);
+    if (names.empty()) return;
+    for (const std::string& name : names)
+      if (overwrite && !compat::is_hf_file(name))
+        fault =
+            cat("the folder holds ", quote(name), ", which is no part of a Hugging Face folder");
+    if (fault.empty()) return;
+  }
+  throw Error(ErrorKind::kConfig, fault)
       .at(out)
       .allowed("a folder that is empty or not there, or with --overwrite a Hugging Face folder");
+}
+
+/// Removes what exports to this folder left that were killed.
+void remove_leftovers(const std::string& out) {
+  const std::string parent = parent_path(out);
+  if (!path_exists(parent)) return;
+  for (const std::string& name : list_directory(parent))
+    if (is_temporary_name(name) && name.starts_with(file_name(out) + "."))
+      remove_tree(join_path(parent, name));
 }
 
 HfReport write_into(const std::string& folder, const HfSource& source, const HfOptions& options) {
@@ -181,8 +199,11 @@ safetensors::Element hf_dtype(std::string_view name) {
 }
 
 HfReport export_hf(const HfSource& source, const std::string& out, const HfOptions& options) {
-  const std::string folder = absolute_path(out);
+  std::error_code unknown;
+  const auto followed = std::filesystem::weakly_canonical(out, unknown);
+  const std::string folder = unknown ? absolute_path(out) : followed.string();
   refuse_occupied(folder, options.overwrite);
+  remove_leftovers(folder);
   const std::string made = temporary_name(folder);
   make_directories(made);
   try {

@@ -169,8 +169,12 @@ class HfSaveHook final : public Hook {
   void after_step(const StepInfo& info) override {
     if (!info.last && info.step % c_.config.hf_save_steps != 0) return;
     const std::string folder = step_folder(c_.config.hf_save_path->resolved, info.step);
-    export_hf(source_, folder, options_);
-    c_.tracker.message(cat("wrote ", folder));
+    try {
+      const HfReport report = export_hf(source_, folder, options_);
+      c_.tracker.message(cat("wrote ", folder, report.tokenizer ? "" : ", without a tokenizer"));
+    } catch (const Error& error) {  // the run itself loses nothing
+      c_.tracker.message(error.what());
+    }
   }
 
  private:

@@ -11,6 +11,7 @@
 #include "base/threads.h"
 #include "compat/safetensors.h"
 #include "device/host_buffer.h"
+#include "support/safetensors_file.h"
 #include "support/fault.h"
 #include "support/temporary_folder.h"
 

@@ -106,7 +106,7 @@ TEST_CASE("a text decoded token by token has the logits of its whole window", "[
         }
         INFO(family << " on " << device << (compute == DType::bf16 ? " in bf16" : ""));
         Small small(family, device, 1, compute);
-        small.model.begin_decoding(2);
+        small.model.begin_decoding(2, kWindow);
         const double tolerance = compute == DType::bf16 ? kBf16Tolerance : kTolerance;
         const std::vector<int32_t> text = tokens_of(1, kWindow);
         for (const int64_t prompt : {1, 64, 65, 140}) {

@@ -11,6 +11,7 @@
 #include "support/evaluate.h"
 #include "support/golden.h"
 #include "support/read_all.h"
+#include "support/safetensors_file.h"
 #include "support/temporary_folder.h"
 #include "support/trained_model.h"
 

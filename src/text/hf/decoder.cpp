@@ -182,8 +182,12 @@ std::string Decoder::decode(std::vector<std::string> tokens) const {
   return join(tokens, "");
 }
 
+bool Decoder::is_loose_byte(std::string_view token) const {
+  return steps_.byte_fallback && fallback_byte(token) >= 0;
+}
+
 int64_t Decoder::byte_length(std::string_view token) const {
-  if (steps_.byte_fallback && fallback_byte(token) >= 0) return 1;
+  if (is_loose_byte(token)) return 1;
   if (steps_.byte_level) {
     std::string bytes;
     append_token_bytes(token, bytes);

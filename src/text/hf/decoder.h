@@ -27,6 +27,8 @@ class Decoder final {
   std::string decode(std::vector<std::string> tokens) const;
   /// Bytes of text that a token stands for inside a text.
   int64_t byte_length(std::string_view token) const;
+  /// Whether the token is a byte such as "<0x0A>" that decodes with its neighbours.
+  bool is_loose_byte(std::string_view token) const;
   /// Whether all there is to do is to turn the tokens' characters into bytes.
   bool only_bytes() const { return steps_.byte_level && steps_.list.size() == 1; }
 
