@@ -1,76 +1,22 @@
 // Running a template's tree: scopes, loops, macros, and the limits that end a hostile one.
 #include "text/jinja/evaluator.h"
 
-#include <algorithm>
-
-#include "base/strings.h"
 #include "text/jinja/builtins.h"
-#include "text/jinja/strings.h"
 
 namespace levanter::text::jinja {
 namespace {
-
-using Kind = Value::Kind;
 
 constexpr int kMaxEvaluationDepth = 1200;
 constexpr size_t kMaxWork = 50'000'000;
 
 }  // namespace
 
-struct Evaluator::Scope {
-  ScopePtr parent;
-  std::vector<std::pair<std::string, Value>> names;
-
-  Value* find(const std::string& name) {
-    for (auto& [known, value] : names)
-      if (known == name) return &value;
-    return nullptr;
-  }
-  void set(const std::string& name, Value value) {
-    if (Value* found = find(name)) {
-      *found = std::move(value);
-    } else {
-      names.emplace_back(name, std::move(value));
-    }
-  }
-};
-
-/// A scope inside `parent` for as long as this lives.
-class Evaluator::Inner final {
- public:
-  Inner(Evaluator& evaluator, ScopePtr parent) : evaluator_(evaluator), before_(evaluator.scope_) {
-    evaluator_.scope_ = std::make_shared<Scope>();
-    evaluator_.scope_->parent = std::move(parent);
-  }
-  explicit Inner(Evaluator& evaluator) : Inner(evaluator, evaluator.scope_) {}
-  ~Inner() { evaluator_.scope_ = std::move(before_); }
-  Inner(const Inner&) = delete;
-  Inner& operator=(const Inner&) = delete;
-
- private:
-  Evaluator& evaluator_;
-  ScopePtr before_;
-};
-
-class Evaluator::Deeper final {
- public:
-  Deeper(Evaluator& evaluator, int line) : evaluator_(evaluator) {
-    if (evaluator.depth_ >= kMaxEvaluationDepth)
-      throw Fault{"macros or expressions call each other too deeply", "",
-                  "does a macro call itself without an end?", line};
-    ++evaluator.depth_;
-  }
-  ~Deeper() { --evaluator_.depth_; }
-
- private:
-  Evaluator& evaluator_;
-};
-
 Evaluator::Evaluator(const Dict& variables, std::optional<int64_t> now_seconds)
-    : variables_(variables), now_seconds_(now_seconds), scope_(std::make_shared<Scope>()) {
-  out_ = &output_.text;
-  add_functions();
-}
+    : variables_(variables),
+      functions_(global_functions()),
+      now_seconds_(now_seconds),
+      scope_(std::make_shared<Scope>()),
+      out_(&output_.text) {}
 
 Evaluator::~Evaluator() {
   for (const auto& space : namespaces_) space->entries.clear();  // one may hold itself
@@ -91,26 +37,51 @@ void Evaluator::spend(size_t units) {
 
 Value Evaluator::call(const Value& callee, const Arguments& arguments) {
   if (callee.is(Kind::kFunction)) return callee.as_function().call(*this, arguments);
-  if (callee.is(Kind::kUndefined)) throw Fault{callee.why_undefined(), "", ""};
-  throw Fault{cat("a value of type ", type_name(callee), " can't be called"), "", ""};
+  fail("a value of type ", type_name(need_defined(callee)), " can't be called");
+}
+
+Value Evaluator::name_space(Dict items) {
+  namespaces_.push_back(std::make_shared<Dict>(std::move(items)));
+  return Value::name_space(namespaces_.back());
+}
+
+Changed<int> Evaluator::deeper(int line) {
+  if (depth_ >= kMaxEvaluationDepth)
+    throw Fault{"macros or expressions call each other too deeply", "",
+                "does a macro call itself without an end?", line};
+  return {depth_, depth_ + 1};
+}
+
+Changed<Evaluator::ScopePtr> Evaluator::inside(ScopePtr parent) {
+  return {scope_, std::make_shared<Scope>(Scope{std::move(parent), {}})};
+}
+
+void Evaluator::set(const std::string& name, Value value) {
+  scope_->names.set(Value::string(name), std::move(value));
+}
+
+/// What `run` gives, its faults at that line where they have none.
+template <class Run>
+auto Evaluator::at_line(int line, Run&& run) {
+  const Changed<int> level = deeper(line);
+  try {
+    spend(1);
+    return run();
+  } catch (Fault& fault) {
+    if (fault.line == 0) fault.line = line;
+    throw;
+  }
 }
 
 // ---- expressions ----
 
 Value Evaluator::evaluate(const Expression& expression) {
-  const Deeper deeper(*this, expression.line);
-  try {
-    spend(1);
-    return evaluate_kind(expression);
-  } catch (Fault& fault) {
-    if (fault.line == 0) fault.line = expression.line;
-    throw;
-  }
+  return at_line(expression.line, [&] { return evaluate_kind(expression); });
 }
 
 Value Evaluator::look_up(const std::string& name) {
   for (Scope* scope = scope_.get(); scope != nullptr; scope = scope->parent.get())
-    if (const Value* found = scope->find(name)) return *found;
+    if (const Value* found = scope->names.find(name)) return *found;
   if (const Value* found = variables_.find(name)) return *found;
   if (const Value* found = functions_.find(name)) return *found;
   return Value::undefined(cat(quote(name), " is undefined"));
@@ -129,8 +100,8 @@ Value Evaluator::evaluate_kind(const Expression& expression) {
     case ExpressionKind::kTuple: {
       List items;
       for (size_t i = 0; i < expression.parts.size(); ++i) items.push_back(part(i));
-      return expression.kind == ExpressionKind::kList ? Value::list(std::move(items))
-                                                      : Value::tuple(std::move(items));
+      const bool is_list = expression.kind == ExpressionKind::kList;
+      return Value::sequence(is_list ? Kind::kList : Kind::kTuple, std::move(items));
     }
     case ExpressionKind::kDict: {
       Dict dict;
@@ -147,8 +118,10 @@ Value Evaluator::evaluate_kind(const Expression& expression) {
       if (value.is(Kind::kString)) spend(value.as_string().size() / 16);
       return get_slice(value, part(1), part(2), part(3));
     }
-    case ExpressionKind::kCall:
-      return evaluate_call(expression);
+    case ExpressionKind::kCall: {
+      const Value callee = part(0);
+      return call(callee, arguments_of(expression));
+    }
     case ExpressionKind::kFilter:
       return filter(expression, nullptr);
     case ExpressionKind::kTest: {
@@ -160,10 +133,14 @@ Value Evaluator::evaluate_kind(const Expression& expression) {
       if (expression.name == "not") return Value::boolean(!truth(value));
       return expression.name == "-" ? negate(value) : negate(negate(value));
     }
-    case ExpressionKind::kBinary:
-      return evaluate_binary(expression);
+    case ExpressionKind::kBinary: {
+      const Value left = part(0);
+      if (expression.name == "and") return truth(left) ? part(1) : left;
+      if (expression.name == "or") return truth(left) ? left : part(1);
+      return arithmetic(*this, expression.name, left, part(1));
+    }
     case ExpressionKind::kCompare:
-      return evaluate_compare(expression);
+      return Value::boolean(evaluate_compare(expression));
     default:  // kCondition
       if (truth(part(1))) return part(0);
       if (expression.parts[2]) return part(2);
@@ -171,14 +148,7 @@ Value Evaluator::evaluate_kind(const Expression& expression) {
   }
 }
 
-Value Evaluator::evaluate_binary(const Expression& expression) {
-  const Value left = evaluate(*expression.parts[0]);
-  if (expression.name == "and") return truth(left) ? evaluate(*expression.parts[1]) : left;
-  if (expression.name == "or") return truth(left) ? left : evaluate(*expression.parts[1]);
-  return arithmetic(*this, expression.name, left, evaluate(*expression.parts[1]));
-}
-
-Value Evaluator::evaluate_compare(const Expression& expression) {
+bool Evaluator::evaluate_compare(const Expression& expression) {
   Value left = evaluate(*expression.parts[0]);
   for (size_t i = 0; i < expression.names.size(); ++i) {
     Value right = evaluate(*expression.parts[i + 1]);
@@ -191,10 +161,10 @@ Value Evaluator::evaluate_compare(const Expression& expression) {
                        : op == ">"      ? compare(left, right, op) > 0
                        : op == "<="     ? compare(left, right, op) <= 0
                                         : compare(left, right, op) >= 0;
-    if (!holds) return Value::boolean(false);
+    if (!holds) return false;
     left = std::move(right);
   }
-  return Value::boolean(true);
+  return true;
 }
 
 Arguments Evaluator::arguments_of(const Expression& expression) {
@@ -206,14 +176,9 @@ Arguments Evaluator::arguments_of(const Expression& expression) {
   return arguments;
 }
 
-Value Evaluator::evaluate_call(const Expression& expression) {
-  const Value callee = evaluate(*expression.parts[0]);
-  return call(callee, arguments_of(expression));
-}
-
 /// The value of a chain of filters; `input` is what its innermost one takes in a block.
 Value Evaluator::filter(const Expression& chain, const Value* input) {
-  const Deeper deeper(*this, chain.line);
+  const Changed<int> level = deeper(chain.line);
   Value value;
   if (!chain.parts[0]) {
     value = *input;
@@ -242,14 +207,7 @@ Evaluator::Flow Evaluator::execute(const Block& block) {
 }
 
 Evaluator::Flow Evaluator::execute(const Statement& statement) {
-  const Deeper deeper(*this, statement.line);
-  try {
-    spend(1);
-    return execute_kind(statement);
-  } catch (Fault& fault) {
-    if (fault.line == 0) fault.line = statement.line;
-    throw;
-  }
+  return at_line(statement.line, [&] { return execute_kind(statement); });
 }
 
 Evaluator::Flow Evaluator::execute_kind(const Statement& statement) {
@@ -269,13 +227,11 @@ Evaluator::Flow Evaluator::execute_kind(const Statement& statement) {
     case StatementKind::kSet:
       assign(*statement.target, evaluate(*statement.value));
       break;
-    case StatementKind::kSetBlock: {
-      Value text = Value::string(capture(statement.body));
-      assign(*statement.target, statement.value ? filter(*statement.value, &text) : text);
+    case StatementKind::kSetBlock:
+      assign(*statement.target, captured(statement));
       break;
-    }
     case StatementKind::kMacro:
-      scope_->set(statement.text, macro(statement));
+      set(statement.text, macro(statement));
       break;
     case StatementKind::kCall: {
       const Expression& call_expression = *statement.value;
@@ -285,18 +241,16 @@ Evaluator::Flow Evaluator::execute_kind(const Statement& statement) {
       print(to_text(call(callee, arguments)));
       break;
     }
-    case StatementKind::kFilter: {
-      const Value text = Value::string(capture(statement.body));
-      print(to_text(filter(*statement.value, &text)));
+    case StatementKind::kFilter:
+      print(to_text(captured(statement)));
       break;
-    }
     case StatementKind::kWith: {
       std::vector<Value> values;
       for (const auto& parameter : statement.parameters)
         values.push_back(evaluate(*parameter.second));
-      const Inner inner(*this);
+      const Changed<ScopePtr> inner = inside(scope_);
       for (size_t i = 0; i < values.size(); ++i)
-        scope_->set(statement.parameters[i].first, std::move(values[i]));
+        set(statement.parameters[i].first, std::move(values[i]));
       return execute(statement.body);
     }
     case StatementKind::kGeneration:
@@ -315,7 +269,7 @@ void Evaluator::generation(const Statement& statement) {
     throw Fault{"{% generation %} stands inside a macro, a filter or a set block", "",
                 "its place in the rendered text would be unknown; move it out", statement.line};
   const size_t begin = output_.text.size();
-  const Inner inner(*this);
+  const Changed<ScopePtr> inner = inside(scope_);
   if (execute(statement.body) != Flow::kOn)
     throw Fault{"a loop can't be left from inside {% generation %}", "", "", statement.line};
   output_.generation.emplace_back(begin, output_.text.size());
@@ -328,14 +282,14 @@ Evaluator::Flow Evaluator::loop(const Statement& statement) {
   if (statement.condition) {
     List kept;
     for (Value& item : *items) {
-      const Inner inner(*this);
+      const Changed<ScopePtr> inner = inside(scope_);
       assign(*statement.target, item);
       if (truth(evaluate(*statement.condition))) kept.push_back(std::move(item));
     }
     *items = std::move(kept);
   }
   if (items->empty()) {
-    const Inner inner(*this);
+    const Changed<ScopePtr> inner = inside(scope_);
     return execute(statement.other);
   }
   auto state = std::make_shared<LoopState>();
@@ -343,8 +297,8 @@ Evaluator::Flow Evaluator::loop(const Statement& statement) {
   Flow flow = Flow::kOn;
   for (size_t i = 0; i < items->size() && flow != Flow::kBreak; ++i) {
     state->index = i;
-    const Inner inner(*this);
-    scope_->set("loop", Value::loop(state));
+    const Changed<ScopePtr> inner = inside(scope_);
+    set("loop", Value::loop(state));
     assign(*statement.target, (*items)[i]);
     flow = execute(statement.body);
   }
@@ -352,7 +306,7 @@ Evaluator::Flow Evaluator::loop(const Statement& statement) {
 }
 
 void Evaluator::assign(const Expression& target, const Value& value) {
-  if (target.kind == ExpressionKind::kName) return scope_->set(target.name, value);
+  if (target.kind == ExpressionKind::kName) return set(target.name, value);
   if (target.kind == ExpressionKind::kAttribute) {
     const Value space = look_up(target.parts[0]->name);
     if (!space.is(Kind::kNamespace))
@@ -370,65 +324,54 @@ void Evaluator::assign(const Expression& target, const Value& value) {
 }
 
 std::string Evaluator::capture(const Block& block) {
-  const Inner inner(*this);
   std::string text;
-  std::string* before = std::exchange(out_, &text);
-  ++captures_;
-  Flow flow = Flow::kOn;
-  try {
-    flow = execute(block);
-  } catch (...) {
-    out_ = before;
-    --captures_;
-    throw;
-  }
-  out_ = before;
-  --captures_;
-  if (flow != Flow::kOn) throw Fault{"a loop can't be left from inside a captured block", "", ""};
+  const Changed<ScopePtr> inner = inside(scope_);
+  const Changed<std::string*> out(out_, &text);
+  const Changed<int> captures(captures_, captures_ + 1);
+  if (execute(block) != Flow::kOn) fail("a loop can't be left from inside a captured block");
   return text;
+}
+
+Value Evaluator::captured(const Statement& statement) {
+  const Value text = Value::string(capture(statement.body));
+  return statement.value ? filter(*statement.value, &text) : text;
 }
 
 Value Evaluator::macro(const Statement& statement) {
   // The scope holds the macro, so the macro must not hold the scope.
-  return Value::function({statement.text, [&statement, scope = std::weak_ptr<Scope>(scope_)](
-                                              Evaluator& self, const Arguments& arguments) {
-                            const ScopePtr alive = scope.lock();
-                            if (!alive)
-                              throw Fault{cat("the macro ", quote(statement.text),
-                                              " is called outside of the block that defines it"),
-                                          "", ""};
-                            return self.call_macro(statement, alive, arguments);
-                          }});
+  const std::weak_ptr<Scope> scope(scope_);
+  const auto run = [&statement, scope](Evaluator& self, const Arguments& arguments) {
+    const ScopePtr alive = scope.lock();
+    if (!alive)
+      fail("the macro ", quote(statement.text), " is called outside of the block that defines it");
+    return self.call_macro(statement, alive, arguments);
+  };
+  return Value::function({statement.text, run});
 }
 
 Value Evaluator::call_macro(const Statement& statement, const ScopePtr& scope,
                             const Arguments& arguments) {
-  const Inner inner(*this, scope);
+  const Changed<ScopePtr> inner = inside(scope);
   const auto& parameters = statement.parameters;
+  const std::string title = cat("the macro ", quote(statement.text));
   if (arguments.positional.size() > parameters.size())
-    throw Fault{cat("the macro ", quote(statement.text), " takes ", parameters.size(),
-                    " arguments, not ", arguments.positional.size()),
-                "", ""};
-  for (const auto& [name, value] : arguments.named) {
-    const bool known = std::any_of(
-        parameters.begin(), parameters.end(),
-        [&known_name = name](const auto& parameter) { return parameter.first == known_name; });
-    if (name == "caller") {
-      scope_->set(name, value);
-    } else if (!known) {
-      throw Fault{cat("the macro ", quote(statement.text), " has no argument ", quote(name)), "",
-                  ""};
+    fail(title, " takes ", parameters.size(), " arguments, not ", arguments.positional.size());
+  for (const auto& given : arguments.named) {
+    if (given.first == "caller") {
+      set(given.first, given.second);
+    } else if (std::none_of(parameters.begin(), parameters.end(), [&](const auto& parameter) {
+                 return parameter.first == given.first;
+               })) {
+      fail(title, " has no argument ", quote(given.first));
     }
   }
   for (size_t i = 0; i < parameters.size(); ++i) {
     const auto& [name, other] = parameters[i];
-    const Value* given = arguments.find(i, name);
-    if (given != nullptr) {
-      scope_->set(name, *given);
+    if (const Value* given = arguments.find(i, name)) {
+      set(name, *given);
     } else {
-      scope_->set(name,
-                  other ? evaluate(*other)
-                        : Value::undefined(cat("the argument ", quote(name), " was not given")));
+      set(name, other ? evaluate(*other)
+                      : Value::undefined(cat("the argument ", quote(name), " was not given")));
     }
   }
   return Value::string(capture(statement.body));

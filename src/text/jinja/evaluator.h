@@ -37,19 +37,28 @@ class Evaluator final {
   Value call(const Value& callee, const Arguments& arguments);
   /// Counts work; too much of it ends the run. error Fault
   void spend(size_t units);
+  std::optional<int64_t> now_seconds() const { return now_seconds_; }
+  /// A namespace that lives as long as the run.
+  Value name_space(Dict items);
 
  private:
-  struct Scope;
+  struct Scope {
+    std::shared_ptr<Scope> parent;
+    Dict names;
+  };
   using ScopePtr = std::shared_ptr<Scope>;
   enum class Flow { kOn, kBreak, kContinue };
-  class Inner;
-  class Deeper;
+
+  Changed<int> deeper(int line);
+  /// A scope inside of that one for as long as the result lives.
+  Changed<ScopePtr> inside(ScopePtr parent);
+  void set(const std::string& name, Value value);
+  template <class Run>
+  auto at_line(int line, Run&& run);
 
   Value evaluate(const Expression& expression);
   Value evaluate_kind(const Expression& expression);
-  Value evaluate_binary(const Expression& expression);
-  Value evaluate_compare(const Expression& expression);
-  Value evaluate_call(const Expression& expression);
+  bool evaluate_compare(const Expression& expression);
   Value filter(const Expression& chain, const Value* input);
   Arguments arguments_of(const Expression& expression);
   Value look_up(const std::string& name);
@@ -62,10 +71,11 @@ class Evaluator final {
   void generation(const Statement& statement);
   /// The text that the block prints, in a scope of its own.
   std::string capture(const Block& block);
+  /// That text as a value, filtered by the statement's value where it has one.
+  Value captured(const Statement& statement);
   Value macro(const Statement& statement);
   Value call_macro(const Statement& statement, const ScopePtr& scope, const Arguments& arguments);
   void print(std::string_view text);
-  void add_functions();
 
   const Dict& variables_;
   Dict functions_;

@@ -4,14 +4,10 @@
 #include <cmath>
 #include <cstdio>
 
-#include "base/strings.h"
 #include "text/jinja/builtins.h"
-#include "text/jinja/strings.h"
 
 namespace levanter::text::jinja {
 namespace {
-
-using Kind = Value::Kind;
 
 constexpr int kMaxWidth = 1000;
 
@@ -22,41 +18,46 @@ struct Spec {
   int width = 0, precision = -1;
 };
 
+bool is_one_of(std::string_view text, size_t at, std::string_view wanted) {
+  return at < text.size() && wanted.find(text[at]) != wanted.npos;
+}
+
 int read_number(std::string_view text, size_t& at) {
   int value = 0;
-  while (at < text.size() && text[at] >= '0' && text[at] <= '9') {
+  while (is_one_of(text, at, "0123456789")) {
     value = value * 10 + (text[at++] - '0');
-    if (value > kMaxWidth) throw Fault{cat("a format is wider than ", kMaxWidth), "", ""};
+    if (value > kMaxWidth) fail("a format is wider than ", kMaxWidth);
   }
   return value;
 }
 
+/// Reads [width][.precision].
+void read_size(std::string_view text, size_t& at, Spec& spec) {
+  spec.width = read_number(text, at);
+  if (is_one_of(text, at, ".")) spec.precision = read_number(text, ++at);
+}
+
 /// The value's text before it is filled up to the width.
 std::string body_of(const Value& value, const Spec& spec) {
-  const bool number = spec.type == 'd' || spec.type == 'f' || spec.type == 'x' ||
-                      spec.type == 'X' || spec.type == 'e' || spec.type == 'g' || spec.type == 'i';
-  if (!number) {
+  const std::string_view type(&spec.type, 1);
+  const bool whole = is_one_of(type, 0, "dixX");
+  if (!whole && !is_one_of(type, 0, "feg")) {
     std::string text = spec.type == 'r' ? to_repr(value) : to_text(value);
     return spec.precision >= 0 ? text.substr(0, byte_of_character(text, spec.precision)) : text;
   }
   if (!value.is_number())
-    throw Fault{cat("the format %", std::string(1, spec.type),
-                    " needs a number, not a value of type ", type_name(value)),
-                "", ""};
+    fail("the format %", type, " needs a number, not a value of type ", type_name(value));
+  const std::string sign(spec.sign == '-' ? "" : std::string(1, spec.sign));
   char buffer[1500];
-  std::string pattern = "%";
-  if (spec.sign == '+' || spec.sign == ' ') pattern += spec.sign;
-  if (spec.type == 'd' || spec.type == 'i' || spec.type == 'x' || spec.type == 'X') {
-    if (std::isnan(value.as_real())) throw Fault{"nan is no whole number", "", ""};
-    const long long whole = value.is_whole()
-                                ? value.as_int()
-                                : static_cast<long long>(std::clamp(value.as_real(), -9e18, 9e18));
-    pattern += spec.type == 'i' ? "lld" : cat("ll", std::string(1, spec.type));
-    std::snprintf(buffer, sizeof buffer, pattern.c_str(), whole);
+  if (whole) {
+    if (std::isnan(value.as_real())) fail("nan is no whole number");
+    const long long number = value.is_whole()
+                                 ? value.as_int()
+                                 : static_cast<long long>(std::clamp(value.as_real(), -9e18, 9e18));
+    std::snprintf(buffer, sizeof buffer, cat("%", sign, "ll", type).c_str(), number);
   } else {
-    pattern += cat(".*", std::string(1, spec.type));
-    std::snprintf(buffer, sizeof buffer, pattern.c_str(), spec.precision < 0 ? 6 : spec.precision,
-                  value.as_real());
+    std::snprintf(buffer, sizeof buffer, cat("%", sign, ".*", type).c_str(),
+                  spec.precision < 0 ? 6 : spec.precision, value.as_real());
   }
   return buffer;
 }
@@ -77,56 +78,48 @@ Spec parse_spec(std::string_view text) {
   constexpr std::string_view kAligns = "<>^=";
   const std::vector<std::string_view> characters = characters_of(text.substr(0, 8));
   size_t at = 0;
-  if (characters.size() > 1 && kAligns.find(characters[1]) != std::string_view::npos) {
+  if (characters.size() > 1 && kAligns.find(characters[1]) != kAligns.npos) {
     spec.fill = characters[0];
     spec.align = characters[1][0];
     at = characters[0].size() + 1;
-  } else if (!text.empty() && kAligns.find(text[0]) != std::string_view::npos) {
+  } else if (is_one_of(text, 0, kAligns)) {
     spec.align = text[at++];
   }
-  if (at < text.size() && (text[at] == '+' || text[at] == '-' || text[at] == ' '))
-    spec.sign = text[at++];
-  if (at < text.size() && text[at] == '0') {
+  if (is_one_of(text, at, "+- ")) spec.sign = text[at++];
+  if (is_one_of(text, at, "0")) {
     spec.fill = "0";
     if (spec.align == '\0') spec.align = '=';
     ++at;
   }
-  spec.width = read_number(text, at);
-  if (at < text.size() && text[at] == '.') spec.precision = read_number(text, ++at);
+  read_size(text, at, spec);
   if (at < text.size()) spec.type = text[at++];
-  if (at != text.size()) throw Fault{cat("the format ", quote(text), " is not supported"), "", ""};
+  if (at != text.size()) fail("the format ", quote(text), " is not supported");
   return spec;
 }
 
 }  // namespace
 
 std::string format_percent(const std::string& text, const Value& values) {
+  const bool is_dict = values.is(Kind::kDict);
   const List items = values.is(Kind::kTuple) ? values.items() : List{values};
   std::string out;
   size_t used = 0;
   for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
+    if (text[i] != '%' || is_one_of(text, i + 1, "%")) {
       out += text[i];
-      continue;
-    }
-    ++i;
-    if (i < text.size() && text[i] == '%') {
-      out += '%';
+      i += text[i] == '%';
       continue;
     }
     Spec spec;
     spec.align = '>';
     Value value;
-    if (i < text.size() && text[i] == '(') {
+    if (is_one_of(text, ++i, "(")) {
       const size_t end = text.find(')', i);
-      if (end == std::string::npos || !values.is(Kind::kDict))
-        throw Fault{"%(name) needs a dict", "", ""};
+      if (end == std::string::npos || !is_dict) fail("%(name) needs a dict");
       value = get_item(values, Value::string(text.substr(i + 1, end - i - 1)));
       i = end + 1;
-      used = items.size();
     }
-    for (; i < text.size() && std::string_view("-+ 0#").find(text[i]) != std::string_view::npos;
-         ++i) {
+    for (; is_one_of(text, i, "-+ 0#"); ++i) {
       if (text[i] == '-') spec.align = '<';
       if (text[i] == '+' || text[i] == ' ') spec.sign = text[i];
       if (text[i] == '0' && spec.align != '<') {
@@ -134,21 +127,18 @@ std::string format_percent(const std::string& text, const Value& values) {
         spec.align = '=';
       }
     }
-    spec.width = read_number(text, i);
-    if (i < text.size() && text[i] == '.') spec.precision = read_number(text, ++i);
-    if (i >= text.size() || std::string_view("sdrfxXegi").find(text[i]) == std::string_view::npos)
-      throw Fault{"a % in a format is followed by no known letter", "s, d, i, r, f, e, g, x, X, %",
-                  ""};
+    read_size(text, i, spec);
+    if (!is_one_of(text, i, "sdrfxXegi"))
+      throw Fault{"a % in a format is followed by no known letter", "s, d, i, r, f, e, g, x, X, %"};
     spec.type = text[i];
-    if (!values.is(Kind::kDict)) {
-      if (used >= items.size()) throw Fault{"a format has more % than there are values", "", ""};
+    if (!is_dict) {
+      if (used >= items.size()) fail("a format has more % than there are values");
       value = items[used++];
     }
     out += written(value, spec);
     check_text_size(out.size());
   }
-  if (used < items.size() && !values.is(Kind::kDict))
-    throw Fault{"a format has fewer % than there are values", "", ""};
+  if (used < items.size() && !is_dict) fail("a format has fewer % than there are values");
   return out;
 }
 
@@ -173,11 +163,8 @@ std::string format_braces(const std::string& text, const Arguments& arguments) {
         spec = field.substr(colon + 1);
         field.resize(colon);
       }
-      bool repr = false;
-      if (field.ends_with("!r") || field.ends_with("!s")) {
-        repr = field.ends_with("!r");
-        field.resize(field.size() - 2);
-      }
+      const bool repr = field.ends_with("!r");
+      if (repr || field.ends_with("!s")) field.resize(field.size() - 2);
       int64_t place = next;
       const auto read = std::from_chars(field.data(), field.data() + field.size(), place);
       const bool numbered =
@@ -190,7 +177,7 @@ std::string format_braces(const std::string& text, const Arguments& arguments) {
       } else {
         value = arguments.find(arguments.positional.size(), field);
       }
-      if (value == nullptr) throw Fault{cat("a format has no value for {", field, "}"), "", ""};
+      if (value == nullptr) fail("a format has no value for {", field, "}");
       out += written(repr ? Value::string(to_repr(*value)) : *value, parse_spec(spec));
       i = end;
     }

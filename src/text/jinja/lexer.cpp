@@ -2,30 +2,14 @@
 #include "text/jinja/lexer.h"
 
 #include <algorithm>
+#include <charconv>
 #include <optional>
 
-#include "base/strings.h"
 #include "text/jinja/strings.h"
 #include "text/jinja/value.h"
-#include "text/utf8.h"
 
 namespace levanter::text::jinja {
 namespace {
-
-std::string normalise(std::string_view source) {
-  std::string out;
-  out.reserve(source.size());
-  for (size_t i = 0; i < source.size(); ++i) {
-    if (source[i] != '\r') {
-      out += source[i];
-      continue;
-    }
-    out += '\n';
-    if (i + 1 < source.size() && source[i + 1] == '\n') ++i;
-  }
-  if (out.ends_with('\n')) out.pop_back();
-  return out;
-}
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_name_start(char c) {
@@ -35,22 +19,15 @@ bool is_name_start(char c) {
 
 class Lexer final {
  public:
-  explicit Lexer(std::string_view source) : text_(normalise(source)) {}
+  explicit Lexer(std::string_view source)
+      : text_(replace(replace(source, "\r\n", "\n", -1), "\r", "\n", -1)) {
+    if (text_.ends_with('\n')) text_.pop_back();
+  }
 
   std::vector<Token> run() {
-    while (at_ < text_.size()) {
-      size_t mark = at_;
-      while ((mark = text_.find('{', mark)) != std::string::npos) {
-        const char next = mark + 1 < text_.size() ? text_[mark + 1] : '\0';
-        if (next == '{' || next == '%' || next == '#') break;
-        ++mark;
-      }
-      if (mark == std::string::npos) {
-        add_data(text_.size());
-        break;
-      }
-      open(mark);
-    }
+    for (size_t mark = 0; (mark = text_.find('{', std::max(mark, at_))) != text_.npos; ++mark)
+      if (at(mark + 1) == '{' || at(mark + 1) == '%' || at(mark + 1) == '#') open(mark);
+    add_data(text_.size(), text_.size());
     add(TokenKind::kEnd, "");
     return std::move(tokens_);
   }
@@ -59,17 +36,24 @@ class Lexer final {
   [[noreturn]] void fail(std::string message, std::string hint = "") const {
     throw Fault{std::move(message), "", std::move(hint), line_};
   }
-  bool follows(std::string_view what) const {
-    return std::string_view(text_).substr(at_).starts_with(what);
+  /// The byte there, 0 behind the end.
+  char at(size_t place) const { return place < text_.size() ? text_[place] : '\0'; }
+  std::string_view from(size_t place) const { return std::string_view(text_).substr(place); }
+  size_t skip_blanks(size_t place) const {
+    return text_.size() - strip(from(place), Side::kLeft).size();
   }
   void add(TokenKind kind, std::string text) { tokens_.push_back({kind, std::move(text), line_}); }
   void move_to(size_t place) {
-    line_ += static_cast<int>(std::count(text_.begin() + static_cast<ptrdiff_t>(at_),
-                                         text_.begin() + static_cast<ptrdiff_t>(place), '\n'));
-    if (place > at_) line_starts_ = text_[place - 1] == '\n';
+    const std::string_view passed = from(at_).substr(0, place - at_);
+    line_ += static_cast<int>(std::count(passed.begin(), passed.end(), '\n'));
+    if (!passed.empty()) line_starts_ = passed.back() == '\n';
     at_ = place;
   }
-  void add_data(size_t end) { add_data(end, end); }
+  /// Adds what stands up to `end` and moves to `next`.
+  void add_up_to(TokenKind kind, size_t end) {
+    add(kind, text_.substr(at_, end - at_));
+    move_to(end);
+  }
   /// Adds the text up to `end` and moves to `next`.
   void add_data(size_t end, size_t next) {
     if (end > at_) add(TokenKind::kData, text_.substr(at_, end - at_));
@@ -89,23 +73,16 @@ class Lexer final {
 
   /// Moves behind a closing mark of two bytes: "-" eats the blanks that follow, a block its
   /// newline.
-  void close(size_t place, size_t mark_size, bool eats_blanks, bool eats_newline) {
-    size_t next = place + mark_size;
-    if (eats_blanks) {
-      const std::string_view rest = std::string_view(text_).substr(next);
-      next += rest.size() - strip(rest, Side::kLeft).size();
-    } else if (eats_newline && next < text_.size() && text_[next] == '\n') {
-      ++next;
-    }
-    move_to(next);
+  void close(size_t place, bool eats_blanks, bool eats_newline) {
+    place += 2;
+    move_to(eats_blanks ? skip_blanks(place) : place + (eats_newline && at(place) == '\n'));
   }
 
   void open(size_t mark) {
-    const char kind = text_[mark + 1];
-    const char sign = mark + 2 < text_.size() ? text_[mark + 2] : '\0';
-    const bool signed_mark = sign == '-' || (sign == '+' && kind != '{');
-    add_data(end_of_data(mark, signed_mark ? sign : '\0', kind == '{'), mark);
-    move_to(mark + 2 + (signed_mark ? 1 : 0));
+    const char kind = text_[mark + 1], sign = at(mark + 2);
+    const bool is_signed = sign == '-' || (sign == '+' && kind != '{');
+    add_data(end_of_data(mark, is_signed ? sign : '\0', kind == '{'), mark);
+    move_to(mark + 2 + is_signed);
     if (kind == '#') return skip_comment();
     if (kind == '%' && skip_raw()) return;
     add(kind == '{' ? TokenKind::kPrintBegin : TokenKind::kBlockBegin, "");
@@ -116,24 +93,16 @@ class Lexer final {
     const size_t end = text_.find("#}", at_);
     if (end == std::string::npos) fail("a comment {# is never closed", "close it with #}");
     const char sign = end > at_ ? text_[end - 1] : '\0';
-    close(end, 2, sign == '-', sign != '+');
+    close(end, sign == '-', sign != '+');
   }
 
   /// Skips blanks, the word, blanks and the mark's end; nothing when something else stands there.
   std::optional<size_t> word_and_end(size_t place, std::string_view word, char& sign) const {
-    const auto skip = [&] {
-      const std::string_view rest = std::string_view(text_).substr(place);
-      place += rest.size() - strip(rest, Side::kLeft).size();
-    };
-    skip();
-    if (!std::string_view(text_).substr(place).starts_with(word)) return std::nullopt;
-    place += word.size();
-    skip();
-    sign =
-        place < text_.size() && (text_[place] == '-' || text_[place] == '+') ? text_[place] : '\0';
-    if (sign != '\0') ++place;
-    if (!std::string_view(text_).substr(place).starts_with("%}")) return std::nullopt;
-    return place;
+    place = skip_blanks(place);
+    if (!from(place).starts_with(word)) return std::nullopt;
+    place = skip_blanks(place + word.size());
+    sign = at(place) == '-' || at(place) == '+' ? text_[place++] : '\0';
+    return from(place).starts_with("%}") ? std::optional(place) : std::nullopt;
   }
 
   bool skip_raw() {
@@ -141,14 +110,14 @@ class Lexer final {
     const auto begin = word_and_end(at_, "raw", sign);
     if (!begin) return false;
     const int line = line_;
-    close(*begin, 2, sign == '-', false);
+    close(*begin, sign == '-', false);
     for (size_t mark = at_; (mark = text_.find("{%", mark)) != std::string::npos; ++mark) {
-      char first = mark + 2 < text_.size() ? text_[mark + 2] : '\0';
+      char first = at(mark + 2);
       if (first != '-' && first != '+') first = '\0';
       const auto end = word_and_end(mark + 2 + (first != '\0' ? 1 : 0), "endraw", sign);
       if (!end) continue;
       add_data(end_of_data(mark, first, false), mark);
-      close(*end, 2, sign == '-', sign != '+');
+      close(*end, sign == '-', sign != '+');
       return true;
     }
     line_ = line;
@@ -161,19 +130,16 @@ class Lexer final {
     const int opened = line_;
     std::string brackets;
     for (;;) {
-      const std::string_view rest = std::string_view(text_).substr(at_);
-      move_to(at_ + rest.size() - strip(rest, Side::kLeft).size());
+      move_to(skip_blanks(at_));
       if (at_ >= text_.size()) {
         line_ = opened;
         fail(is_print ? "{{ is never closed" : "{% is never closed", cat("close it with ", mark));
       }
       const char c = text_[at_];
-      if (brackets.empty()) {
-        const bool sign = c == '-' || (c == '+' && !is_print);
-        if (std::string_view(text_).substr(at_ + (sign ? 1 : 0)).starts_with(mark)) {
-          add(is_print ? TokenKind::kPrintEnd : TokenKind::kBlockEnd, "");
-          return close(at_ + (sign ? 1 : 0), 2, c == '-', !is_print && c != '+');
-        }
+      const bool sign = c == '-' || (c == '+' && !is_print);
+      if (brackets.empty() && from(at_ + sign).starts_with(mark)) {
+        add(is_print ? TokenKind::kPrintEnd : TokenKind::kBlockEnd, "");
+        return close(at_ + sign, c == '-', !is_print && c != '+');
       }
       if (c == '\'' || c == '"') {
         lex_string(c);
@@ -181,9 +147,8 @@ class Lexer final {
         lex_number();
       } else if (is_name_start(c)) {
         size_t end = at_;
-        while (end < text_.size() && (is_name_start(text_[end]) || is_digit(text_[end]))) ++end;
-        add(TokenKind::kName, text_.substr(at_, end - at_));
-        move_to(end);
+        while (is_name_start(at(end)) || is_digit(at(end))) ++end;
+        add_up_to(TokenKind::kName, end);
       } else {
         lex_operator(brackets);
       }
@@ -194,10 +159,10 @@ class Lexer final {
     constexpr std::string_view kTwo[] = {"//", "**", "==", "!=", ">=", "<="};
     std::string op(1, text_[at_]);
     for (const std::string_view two : kTwo)
-      if (follows(two)) op = two;
+      if (from(at_).starts_with(two)) op = two;
     if (op.size() == 1 &&
         std::string_view("+-*/%~()[]{}<>=.:|,;").find(op[0]) == std::string_view::npos)
-      fail(cat(quote(std::string(characters_of(std::string_view(text_).substr(at_, 4))[0])),
+      fail(cat(quote(std::string(characters_of(from(at_).substr(0, 4))[0])),
                " is not part of the template language"));
     if (op == "(" || op == "[" || op == "{")
       brackets += op[0] == '(' ? ')' : op[0] == '[' ? ']' : '}';
@@ -207,43 +172,30 @@ class Lexer final {
         fail(cat(quote(op), " stands where ", quote({&brackets.back(), 1}), " should"));
       brackets.pop_back();
     }
-    const size_t end = at_ + op.size();
-    add(TokenKind::kOperator, std::move(op));
-    move_to(end);
+    add_up_to(TokenKind::kOperator, at_ + op.size());
   }
 
   void lex_number() {
     size_t end = at_;
     const auto digits = [&] {
-      while (end < text_.size() &&
-             (is_digit(text_[end]) ||
-              (text_[end] == '_' && end + 1 < text_.size() && is_digit(text_[end + 1]))))
-        ++end;
-    };
-    const auto digit_at = [&](size_t place) {
-      return place < text_.size() && is_digit(text_[place]);
+      while (is_digit(at(end)) || (at(end) == '_' && is_digit(at(end + 1)))) ++end;
     };
     digits();
-    bool real = false;
-    // After a dot, "x.0.1" is two subscripts.
-    const bool after_dot = at_ > 0 && text_[at_ - 1] == '.';
-    if (!after_dot && end < text_.size() && text_[end] == '.' && digit_at(end + 1)) {
-      real = true;
-      ++end;
-      digits();
-    }
-    if (!after_dot && end < text_.size() && (text_[end] == 'e' || text_[end] == 'E')) {
-      const size_t sign =
-          end + 1 < text_.size() && (text_[end + 1] == '+' || text_[end + 1] == '-');
-      if (digit_at(end + 1 + sign)) {
-        real = true;
+    const size_t whole = end;
+    if (at_ == 0 || text_[at_ - 1] != '.') {  // after a dot, "x.0.1" is two subscripts
+      if (at(end) == '.' && is_digit(at(end + 1))) {
+        ++end;
+        digits();
+      }
+      const size_t sign = at(end + 1) == '+' || at(end + 1) == '-';
+      if ((at(end) == 'e' || at(end) == 'E') && is_digit(at(end + 1 + sign))) {
         end += 1 + sign;
         digits();
       }
     }
     std::string text = text_.substr(at_, end - at_);
     text.erase(std::remove(text.begin(), text.end(), '_'), text.end());
-    add(real ? TokenKind::kFloat : TokenKind::kInt, std::move(text));
+    add(end > whole ? TokenKind::kFloat : TokenKind::kInt, std::move(text));
     move_to(end);
   }
 
@@ -268,27 +220,25 @@ class Lexer final {
   void unescape(size_t& i, std::string& out) const {
     const char c = text_[i++];
     constexpr std::string_view kNames = "abfnrtv\\'\"", kBytes = "\a\b\f\n\r\t\v\\'\"";
+    uint32_t scalar = 0;
+    const auto read = [&](size_t most, int base) {
+      const std::string_view digits = from(i).substr(0, most);
+      const char* end = digits.data() + digits.size();
+      const auto read = std::from_chars(digits.data(), end, scalar, base).ptr - digits.data();
+      i += static_cast<size_t>(read);
+      return static_cast<size_t>(read);
+    };
     if (const size_t found = kNames.find(c); found != std::string_view::npos) {
       out += kBytes[found];
     } else if (c == 'x' || c == 'u' || c == 'U') {
       const size_t wanted = c == 'x' ? 2 : c == 'u' ? 4 : 8;
-      uint32_t scalar = 0;
-      for (size_t k = 0; k < wanted; ++k, ++i) {
-        const char digit = i < text_.size() ? text_[i] : '\0';
-        const size_t value =
-            std::string_view("0123456789abcdef")
-                .find(digit >= 'A' && digit <= 'F' ? static_cast<char>(digit + 32) : digit);
-        if (value == std::string_view::npos)
-          fail(cat("the escape \\", std::string(1, c), " is too short"));
-        scalar = scalar << 4 | static_cast<uint32_t>(value);
-      }
+      if (read(wanted, 16) < wanted) fail(cat("the escape \\", c, " is too short"));
       if (scalar >= kScalarLimit || (scalar >= 0xD800 && scalar < 0xE000))
-        fail(cat("the escape \\", std::string(1, c), " names no character"));
+        fail(cat("the escape \\", c, " names no character"));
       append_scalar(out, scalar);
     } else if (c >= '0' && c <= '7') {
-      uint32_t scalar = static_cast<uint32_t>(c - '0');
-      for (int k = 0; k < 2 && i < text_.size() && text_[i] >= '0' && text_[i] <= '7'; ++k)
-        scalar = scalar * 8 + static_cast<uint32_t>(text_[i++] - '0');
+      --i;
+      read(3, 8);
       append_scalar(out, scalar);
     } else if (c != '\n') {  // a backslash at the line's end joins the lines
       out += {'\\', c};

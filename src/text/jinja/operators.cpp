@@ -1,26 +1,21 @@
 // Arithmetic, items and slices, as Python does them.
-#include <algorithm>
 #include <charconv>
 #include <cmath>
 
-#include "base/strings.h"
 #include "text/jinja/builtins.h"
-#include "text/jinja/strings.h"
 
 namespace levanter::text::jinja {
 namespace {
 
-using Kind = Value::Kind;
-
 [[noreturn]] void refuse(std::string_view op, const Value& a, const Value& b) {
-  for (const Value* value : {&a, &b})
-    if (value->is(Kind::kUndefined)) throw Fault{value->why_undefined(), "", ""};
+  need_defined(a);
+  need_defined(b);
   const bool text = a.is(Kind::kString) != b.is(Kind::kString);
   throw Fault{cat("'", op, "' can't join ", type_name(a), " and ", type_name(b)), "",
               text && op == "+" ? "~ joins texts with any value" : ""};
 }
 
-[[noreturn]] void throw_overflow() { throw Fault{"a whole number grows beyond 64 bits", "", ""}; }
+[[noreturn]] void throw_overflow() { fail("a whole number grows beyond 64 bits"); }
 
 double floor_mod(double a, double b) {
   double rest = std::fmod(a, b);
@@ -30,7 +25,7 @@ double floor_mod(double a, double b) {
 
 Value whole_power(int64_t base, int64_t exponent) {
   if (exponent < 0) {
-    if (base == 0) throw Fault{"0 can't be raised to a negative power", "", ""};
+    if (base == 0) fail("0 can't be raised to a negative power");
     return Value::real(std::pow(static_cast<double>(base), static_cast<double>(exponent)));
   }
   int64_t result = 1;
@@ -53,7 +48,7 @@ Value whole_arithmetic(std::string_view op, int64_t a, int64_t b) {
   } else if (op == "**") {
     return whole_power(a, b);
   } else {
-    if (b == 0) throw Fault{"division by zero", "", ""};
+    if (b == 0) fail("division by zero");
     if (op == "/") return Value::real(static_cast<double>(a) / static_cast<double>(b));
     if (b == -1) return whole_arithmetic("-", 0, op == "%" ? 0 : a);
     int64_t quotient = a / b, rest = a % b;
@@ -72,7 +67,7 @@ Value real_arithmetic(std::string_view op, double a, double b) {
   if (op == "-") return Value::real(a - b);
   if (op == "*") return Value::real(a * b);
   if (op == "**") return Value::real(std::pow(a, b));
-  if (b == 0) throw Fault{"division by zero", "", ""};
+  if (b == 0) fail("division by zero");
   if (op == "/") return Value::real(a / b);
   return Value::real(op == "%" ? floor_mod(a, b) : std::floor(a / b));
 }
@@ -81,7 +76,7 @@ Value joined(Evaluator& evaluator, const Value& a, const Value& b) {
   List items = a.items();
   items.insert(items.end(), b.items().begin(), b.items().end());
   evaluator.spend(items.size());
-  return a.is(Kind::kList) ? Value::list(std::move(items)) : Value::tuple(std::move(items));
+  return Value::sequence(a.kind(), std::move(items));
 }
 
 Value repeated(Evaluator& evaluator, const Value& value, int64_t times) {
@@ -95,24 +90,17 @@ Value repeated(Evaluator& evaluator, const Value& value, int64_t times) {
     evaluator.spend(value.items().size());
     items.insert(items.end(), value.items().begin(), value.items().end());
   }
-  return value.is(Kind::kList) ? Value::list(std::move(items)) : Value::tuple(std::move(items));
+  return Value::sequence(value.kind(), std::move(items));
 }
 
 bool repeats(const Value& a, const Value& b) {
   return (a.is(Kind::kString) || a.is_sequence()) && b.is_whole();
 }
 
-/// An index of a sequence of that size, from its end where negative; nothing beyond it.
-bool resolve_index(int64_t& index, int64_t size) {
-  if (index < 0) index += size;
-  return index >= 0 && index < size;
-}
-
 /// Python's slice.indices: a bound of a slice over `size` items.
 int64_t slice_bound(const Value& bound, int64_t size, int64_t step, int64_t other) {
   if (bound.is(Kind::kNone)) return other;
-  if (!bound.is_whole())
-    throw Fault{cat("a slice needs whole numbers, not ", type_name(bound)), "", ""};
+  if (!bound.is_whole()) fail("a slice needs whole numbers, not ", type_name(bound));
   int64_t at = bound.as_int();
   if (at < 0) at = std::max<int64_t>(at + size, step < 0 ? -1 : 0);
   return std::min(at, step < 0 ? size - 1 : size);
@@ -141,37 +129,24 @@ Value arithmetic(Evaluator& evaluator, std::string_view op, const Value& a, cons
 Value negate(const Value& value) {
   if (value.is(Kind::kFloat)) return Value::real(-value.as_real());
   if (value.is_whole()) return whole_arithmetic("-", 0, value.as_int());
-  if (value.is(Kind::kUndefined)) throw Fault{value.why_undefined(), "", ""};
-  throw Fault{cat("a value of type ", type_name(value), " has no sign"), "", ""};
+  fail("a value of type ", type_name(need_defined(value)), " has no sign");
 }
 
 Value get_item(const Value& value, const Value& key) {
-  switch (value.kind()) {
-    case Kind::kUndefined:
-      throw Fault{value.why_undefined(), "", "test it before: {% if x is defined %}"};
-    case Kind::kDict:
-      if (const Value* found = value.as_dict().find(key)) return *found;
-      break;
-    case Kind::kList:
-    case Kind::kTuple:
-      if (key.is_whole()) {
-        int64_t index = key.as_int();
-        if (resolve_index(index, static_cast<int64_t>(value.items().size())))
-          return value.items()[static_cast<size_t>(index)];
-      }
-      break;
-    case Kind::kString:
-      if (key.is_whole()) {
-        int64_t index = key.as_int();
-        const std::string_view text = value.as_string();
-        if (resolve_index(index, character_count(text))) {
-          const std::string_view rest = text.substr(byte_of_character(text, index));
-          return Value::string(std::string(rest.substr(0, byte_of_character(rest, 1))));
-        }
-      }
-      break;
-    default:
-      break;
+  if (value.is(Kind::kUndefined))
+    throw Fault{value.why_undefined(), "", "test it before: {% if x is defined %}"};
+  if (value.is(Kind::kDict))
+    if (const Value* found = value.as_dict().find(key)) return *found;
+  const bool is_text = value.is(Kind::kString);
+  if ((is_text || value.is_sequence()) && key.is_whole()) {
+    const int64_t size = length(value);
+    const int64_t index = key.as_int() < 0 ? key.as_int() + size : key.as_int();
+    if (index >= 0 && index < size) {
+      if (!is_text) return value.items()[static_cast<size_t>(index)];
+      const std::string_view text = value.as_string();
+      const std::string_view rest = text.substr(byte_of_character(text, index));
+      return Value::string(rest.substr(0, byte_of_character(rest, 1)));
+    }
   }
   if (key.is(Kind::kString)) {
     const bool fields = value.is(Kind::kNamespace) || value.is(Kind::kLoop);
@@ -183,11 +158,10 @@ Value get_item(const Value& value, const Value& key) {
 }
 
 Value get_slice(const Value& value, const Value& start, const Value& stop, const Value& step) {
-  if (value.is(Kind::kUndefined)) throw Fault{value.why_undefined(), "", ""};
-  if (!value.is_sequence() && !value.is(Kind::kString))
-    throw Fault{cat("a value of type ", type_name(value), " has no slices"), "", ""};
+  if (!need_defined(value).is_sequence() && !value.is(Kind::kString))
+    fail("a value of type ", type_name(value), " has no slices");
   const int64_t by = step.is(Kind::kNone) ? 1 : step.is_whole() ? step.as_int() : 0;
-  if (by == 0) throw Fault{"the step of a slice must be a whole number other than 0", "", ""};
+  if (by == 0) fail("the step of a slice must be a whole number other than 0");
   const int64_t size = length(value);
   const int64_t from = slice_bound(start, size, by, by < 0 ? size - 1 : 0);
   const int64_t to = slice_bound(stop, size, by, by < 0 ? -1 : size);
@@ -202,8 +176,7 @@ Value get_slice(const Value& value, const Value& start, const Value& stop, const
     items.push_back(all[static_cast<size_t>(i)]);
     if (__builtin_add_overflow(i, by, &i)) break;
   }
-  if (value.is(Kind::kList)) return Value::list(std::move(items));
-  if (value.is(Kind::kTuple)) return Value::tuple(std::move(items));
+  if (value.is_sequence()) return Value::sequence(value.kind(), std::move(items));
   std::string text;
   for (const Value& one : items) text += one.as_string();
   return Value::string(std::move(text));
@@ -212,7 +185,7 @@ Value get_slice(const Value& value, const Value& start, const Value& stop, const
 Value get_path(const Value& value, const Value& path, const Value* other) {
   if (path.is_whole()) return get_item(value, path);
   if (!path.is(Kind::kString))
-    throw Fault{cat("an attribute is a name, not a value of type ", type_name(path)), "", ""};
+    fail("an attribute is a name, not a value of type ", type_name(path));
   Value at = value;
   for (const std::string& part : split(path.as_string(), '.')) {
     int64_t index = 0;

@@ -1,6 +1,7 @@
 // The parser of templates: statements and expressions with Jinja's own precedence.
 #include <algorithm>
 #include <charconv>
+#include <optional>
 #include <utility>
 
 #include "base/strings.h"
@@ -10,9 +11,17 @@
 namespace levanter::text::jinja {
 namespace {
 
-constexpr int kMaxDepth = 150;
-constexpr std::string_view kTags =
+constexpr int kMaxDepth = 150, kMaxTree = 500;
+constexpr std::string_view kTagNames =
     "if, for, set, macro, call, filter, with, generation, break, continue, raw";
+
+/// true, false and none; nothing for another name.
+std::optional<Value> constant_named(std::string_view name) {
+  if (name == "true" || name == "True") return Value::boolean(true);
+  if (name == "false" || name == "False") return Value::boolean(false);
+  if (name == "none" || name == "None") return Value::none();
+  return std::nullopt;
+}
 
 class Parser final {
  public:
@@ -24,12 +33,10 @@ class Parser final {
   // ---- tokens ----
   const Token& now() const { return tokens_[at_]; }
   const Token& ahead() const { return tokens_[std::min(at_ + 1, tokens_.size() - 1)]; }
-  bool is_op(std::string_view op) const {
-    return now().kind == TokenKind::kOperator && now().text == op;
-  }
-  bool is_name(std::string_view name) const {
-    return now().kind == TokenKind::kName && now().text == name;
-  }
+  bool is(TokenKind kind) const { return now().kind == kind; }
+  bool is_op(std::string_view op) const { return is(TokenKind::kOperator) && now().text == op; }
+  bool is_name(std::string_view name) const { return is(TokenKind::kName) && now().text == name; }
+  bool skip(TokenKind kind) { return is(kind) && (++at_, true); }
   bool skip_op(std::string_view op) { return is_op(op) && (++at_, true); }
   bool skip_name(std::string_view name) { return is_name(name) && (++at_, true); }
 
@@ -38,42 +45,25 @@ class Parser final {
     throw Fault{std::move(message), std::move(allowed), std::move(hint), now().line};
   }
   std::string found() const {
-    switch (now().kind) {
-      case TokenKind::kEnd:
-        return "the end of the template";
-      case TokenKind::kPrintEnd:
-        return "}}";
-      case TokenKind::kBlockEnd:
-        return "%}";
-      case TokenKind::kString:
-        return cat("the string ", quote(now().text));
-      default:
-        return quote(now().text);
-    }
+    if (is(TokenKind::kEnd)) return "the end of the template";
+    if (is(TokenKind::kPrintEnd)) return "}}";
+    if (is(TokenKind::kBlockEnd)) return "%}";
+    return cat(is(TokenKind::kString) ? "the string " : "", quote(now().text));
   }
-  void need_op(std::string_view op) {
-    if (!skip_op(op)) fail(cat(quote(op), " should stand before ", found()));
+  void need(bool stands, std::string_view what, std::string_view allowed = "") const {
+    if (!stands) fail(cat(what, " should stand before ", found()), std::string(allowed));
   }
-  void need_word(std::string_view word) {
-    if (!skip_name(word)) fail(cat(quote(word), " should stand before ", found()));
-  }
+  void need_op(std::string_view op) { need(skip_op(op), quote(op)); }
+  void need_block_end() { need(skip(TokenKind::kBlockEnd), "%}"); }
   std::string need_name() {
-    if (now().kind != TokenKind::kName) fail(cat("a name should stand before ", found()));
+    need(is(TokenKind::kName), "a name");
     return tokens_[at_++].text;
   }
-  void need_block_end() {
-    if (now().kind != TokenKind::kBlockEnd) fail(cat("%} should stand before ", found()));
-    ++at_;
-  }
 
-  struct Deeper {
-    explicit Deeper(Parser& parser) : parser(parser) {
-      if (++parser.depth_ > kMaxDepth)
-        parser.fail(cat("the template is nested more than ", kMaxDepth, " deep"));
-    }
-    ~Deeper() { --parser.depth_; }
-    Parser& parser;
-  };
+  Changed<int> deeper() {
+    if (depth_ >= kMaxDepth) fail(cat("the template is nested more than ", kMaxDepth, " deep"));
+    return {depth_, depth_ + 1};
+  }
 
   ExpressionPtr make(ExpressionKind kind, std::string name = "") const {
     return std::make_unique<Expression>(
@@ -84,11 +74,6 @@ class Parser final {
     if (part) parent.depth = std::max(parent.depth, part->depth + 1);
     if (parent.depth > kMaxTree) fail(cat("an expression is nested more than ", kMaxTree, " deep"));
     parent.parts.push_back(std::move(part));
-  }
-  ExpressionPtr constant(Value value) const {
-    ExpressionPtr made = make(ExpressionKind::kConstant);
-    made->constant = std::move(value);
-    return made;
   }
   std::unique_ptr<Statement> statement(StatementKind kind) const {
     auto made = std::make_unique<Statement>();
@@ -101,31 +86,26 @@ class Parser final {
   /// Statements up to one of the tags `ends`, which stays; up to the template's end without any.
   /// `opened` is the line of the tag that they belong to.
   Block parse_block(const std::vector<std::string_view>& ends, int opened) {
-    const Deeper deeper(*this);
+    const Changed<int> inside = deeper();
     Block block;
     for (;;) {
-      switch (now().kind) {
-        case TokenKind::kEnd:
-          if (ends.empty()) return block;
-          throw Fault{cat("a block is never closed: {% ", ends.back(), " %} is missing"), "", "",
-                      opened};
-        case TokenKind::kData:
-          block.push_back(statement(StatementKind::kText));
-          block.back()->text = tokens_[at_++].text;
-          break;
-        case TokenKind::kPrintBegin:
-          ++at_;
-          block.push_back(statement(StatementKind::kPrint));
-          block.back()->value = parse_tuple();
-          if (now().kind != TokenKind::kPrintEnd) fail(cat("}} should stand before ", found()));
-          ++at_;
-          break;
-        default:
-          ++at_;  // {%
-          if (now().kind == TokenKind::kName &&
-              std::find(ends.begin(), ends.end(), now().text) != ends.end())
-            return block;
-          block.push_back(parse_statement());
+      if (is(TokenKind::kEnd)) {
+        if (ends.empty()) return block;
+        throw Fault{cat("a block is never closed: {% ", ends.back(), " %} is missing"), "", "",
+                    opened};
+      }
+      if (is(TokenKind::kData)) {
+        block.push_back(statement(StatementKind::kText));
+        block.back()->text = tokens_[at_++].text;
+      } else if (skip(TokenKind::kPrintBegin)) {
+        block.push_back(statement(StatementKind::kPrint));
+        block.back()->value = parse_tuple();
+        need(skip(TokenKind::kPrintEnd), "}}");
+      } else {
+        ++at_;  // {%
+        if (is(TokenKind::kName) && std::find(ends.begin(), ends.end(), now().text) != ends.end())
+          return block;
+        block.push_back(parse_statement());
       }
     }
   }
@@ -138,82 +118,79 @@ class Parser final {
     return body;
   }
 
+  /// A statement without its {%.
   std::unique_ptr<Statement> parse_statement() {
-    if (now().kind != TokenKind::kName)
-      fail(cat("a tag should stand before ", found()), std::string(kTags));
-    const std::string tag = now().text;
-    if (tag == "if") return parse_if();
-    if (tag == "for") return parse_for();
-    if (tag == "set") return parse_set();
-    if (tag == "macro" || tag == "call") return parse_macro(tag == "call");
-    if (tag == "filter") return parse_filter_block();
-    if (tag == "with") return parse_with();
-    if (tag == "generation") {
-      auto made = statement(StatementKind::kGeneration);
+    struct Tag {
+      std::string_view name;
+      StatementKind kind;
+      void (Parser::*parse)(Statement&);  // from behind the name to the last %}
+    };
+    static constexpr Tag kTags[] = {
+        {"if", StatementKind::kIf, &Parser::parse_if},
+        {"for", StatementKind::kFor, &Parser::parse_for},
+        {"set", StatementKind::kSet, &Parser::parse_set},
+        {"macro", StatementKind::kMacro, &Parser::parse_macro},
+        {"call", StatementKind::kCall, &Parser::parse_call_block},
+        {"filter", StatementKind::kFilter, &Parser::parse_filter_block},
+        {"with", StatementKind::kWith, &Parser::parse_with},
+        {"generation", StatementKind::kGeneration, &Parser::parse_generation},
+        {"break", StatementKind::kBreak, nullptr},
+        {"continue", StatementKind::kContinue, nullptr},
+    };
+    need(is(TokenKind::kName), "a tag", kTagNames);
+    const std::string& tag = now().text;
+    for (const auto& [name, kind, parse] : kTags) {
+      if (tag != name) continue;
+      if (parse == nullptr && loops_ == 0) fail(cat("{% ", tag, " %} stands outside of a loop"));
+      auto made = statement(kind);
       ++at_;
-      made->body = parse_body("endgeneration", made->line);
-      need_block_end();
-      return made;
-    }
-    if (tag == "break" || tag == "continue") {
-      if (loops_ == 0) fail(cat("{% ", tag, " %} stands outside of a loop"));
-      auto made = statement(tag == "break" ? StatementKind::kBreak : StatementKind::kContinue);
-      ++at_;
+      if (parse != nullptr) (this->*parse)(*made);
       need_block_end();
       return made;
     }
     if (tag.starts_with("end") || tag == "else" || tag == "elif")
       fail(cat("{% ", tag, " %} closes nothing that is open here"));
-    fail(cat("{% ", tag, " %} is not supported"), std::string(kTags));
+    fail(cat("{% ", tag, " %} is not supported"), std::string(kTagNames));
   }
 
-  std::unique_ptr<Statement> parse_if() {
-    auto made = statement(StatementKind::kIf);
-    ++at_;
-    made->value = parse_tuple(false);
-    need_block_end();
-    made->body = parse_block({"elif", "else", "endif"}, made->line);
-    if (is_name("elif")) {
-      const Deeper deeper(*this);
-      made->other.push_back(parse_if());
-      return made;
-    }
+  /// Up to the closing tag, by way of {% else %} where it comes first.
+  void parse_else(Statement& made, std::string_view end) {
     if (skip_name("else")) {
-      made->other = parse_body("endif", made->line);
+      made.other = parse_body(end, made.line);
     } else {
       ++at_;
     }
-    need_block_end();
-    return made;
   }
 
-  std::unique_ptr<Statement> parse_for() {
-    auto made = statement(StatementKind::kFor);
+  void parse_if(Statement& made) {
+    made.value = parse_tuple(false);
+    need_block_end();
+    made.body = parse_block({"elif", "else", "endif"}, made.line);
+    if (!is_name("elif")) return parse_else(made, "endif");
+    const Changed<int> inside = deeper();
+    made.other.push_back(statement(StatementKind::kIf));
     ++at_;
-    made->target = parse_target(false);
-    need_word("in");
-    made->value = parse_tuple(false);
-    if (skip_name("if")) made->condition = parse_expression();
+    parse_if(*made.other.back());
+  }
+
+  void parse_for(Statement& made) {
+    made.target = parse_target(false);
+    need(skip_name("in"), "\"in\"");
+    made.value = parse_tuple(false);
+    if (skip_name("if")) made.condition = parse_expression();
     if (is_name("recursive"))
       fail("a recursive loop is not supported", "", "write a macro that calls itself");
     need_block_end();
     ++loops_;
-    made->body = parse_block({"else", "endfor"}, made->line);
+    made.body = parse_block({"else", "endfor"}, made.line);
     --loops_;
-    if (skip_name("else")) {
-      made->other = parse_body("endfor", made->line);
-    } else {
-      ++at_;
-    }
-    need_block_end();
-    return made;
+    parse_else(made, "endfor");
   }
 
   /// Names, or tuples of them; with `spaces` also an attribute of a namespace.
   ExpressionPtr parse_target(bool spaces) {
-    const Deeper deeper(*this);
-    ExpressionPtr first;
-    const auto one = [&]() -> ExpressionPtr {
+    const Changed<int> inside = deeper();
+    const auto one = [&] {
       if (skip_op("(")) {
         ExpressionPtr inner = parse_target(spaces);
         need_op(")");
@@ -221,129 +198,133 @@ class Parser final {
       }
       ExpressionPtr name = make(ExpressionKind::kName);
       name->name = need_name();
-      for (const std::string_view fixed : {"true", "false", "none", "True", "False", "None"})
-        if (name->name == fixed) fail(cat(quote(fixed), " can't be set"));
+      if (constant_named(name->name)) fail(cat(quote(name->name), " can't be set"));
       if (!spaces || !skip_op(".")) return name;
       ExpressionPtr attribute = make(ExpressionKind::kAttribute);
       attribute->name = need_name();
       adopt(*attribute, std::move(name));
       return attribute;
     };
-    first = one();
-    if (!is_op(",")) return first;
-    ExpressionPtr tuple = make(ExpressionKind::kTuple);
-    adopt(*tuple, std::move(first));
-    while (skip_op(",") && !is_name("in") && !is_op("=")) adopt(*tuple, one());
-    return tuple;
+    return tuple_of(one, [&] { return is_name("in") || is_op("="); });
   }
 
-  std::unique_ptr<Statement> parse_set() {
-    auto made = statement(StatementKind::kSet);
-    ++at_;
-    made->target = parse_target(true);
+  void parse_set(Statement& made) {
+    made.target = parse_target(true);
     if (skip_op("=")) {
-      made->value = parse_tuple();
+      made.value = parse_tuple();
     } else {
-      made->kind = StatementKind::kSetBlock;
-      if (is_op("|")) made->value = parse_filters(nullptr);
-      made->body = parse_body("endset", made->line);
+      made.kind = StatementKind::kSetBlock;
+      if (is_op("|")) made.value = parse_filters(nullptr);
+      made.body = parse_body("endset", made.line);
     }
-    need_block_end();
-    return made;
   }
 
-  std::vector<std::pair<std::string, ExpressionPtr>> parse_parameters() {
-    std::vector<std::pair<std::string, ExpressionPtr>> parameters;
+  void parse_parameters(Statement& made) {
+    auto& parameters = made.parameters;
     need_op("(");
-    while (!skip_op(")")) {
-      if (!parameters.empty()) need_op(",");
-      if (skip_op(")")) break;
+    each_part(")", [&] {
       parameters.emplace_back(need_name(), nullptr);
       if (skip_op("=")) {
         parameters.back().second = parse_expression();
       } else if (parameters.size() > 1 && parameters[parameters.size() - 2].second) {
         fail("a parameter without a default follows one that has it");
       }
-    }
-    return parameters;
+    });
   }
 
-  std::unique_ptr<Statement> parse_macro(bool is_call) {
-    auto made = statement(is_call ? StatementKind::kCall : StatementKind::kMacro);
-    ++at_;
-    if (is_call) {
-      if (is_op("(")) made->parameters = parse_parameters();
-      made->text = "caller";
-      made->value = parse_expression();
-      if (made->value->kind != ExpressionKind::kCall) fail("{% call %} must call a macro");
-    } else {
-      made->text = need_name();
-      made->parameters = parse_parameters();
-    }
-    const int loops = std::exchange(loops_, 0);
-    made->body = parse_body(is_call ? "endcall" : "endmacro", made->line);
-    loops_ = loops;
-    need_block_end();
-    return made;
+  void parse_macro(Statement& made) {
+    made.text = need_name();
+    parse_parameters(made);
+    parse_macro_body(made, "endmacro");
   }
 
-  std::unique_ptr<Statement> parse_filter_block() {
-    auto made = statement(StatementKind::kFilter);
-    ++at_;
-    ExpressionPtr first = parse_filter(nullptr);
-    made->value = parse_filters(std::move(first));
-    made->body = parse_body("endfilter", made->line);
-    need_block_end();
-    return made;
+  void parse_call_block(Statement& made) {
+    if (is_op("(")) parse_parameters(made);
+    made.text = "caller";
+    made.value = parse_expression();
+    if (made.value->kind != ExpressionKind::kCall) fail("{% call %} must call a macro");
+    parse_macro_body(made, "endcall");
   }
 
-  std::unique_ptr<Statement> parse_with() {
-    auto made = statement(StatementKind::kWith);
-    ++at_;
-    while (now().kind != TokenKind::kBlockEnd) {
-      if (!made->parameters.empty()) need_op(",");
-      std::string name = need_name();
+  void parse_macro_body(Statement& made, std::string_view end) {
+    const Changed<int> outside(loops_, 0);
+    made.body = parse_body(end, made.line);
+  }
+
+  void parse_filter_block(Statement& made) {
+    made.value = parse_filters(parse_filter(nullptr));
+    made.body = parse_body("endfilter", made.line);
+  }
+
+  void parse_with(Statement& made) {
+    while (!is(TokenKind::kBlockEnd)) {
+      if (!made.parameters.empty()) need_op(",");
+      made.parameters.emplace_back(need_name(), nullptr);
       need_op("=");
-      made->parameters.emplace_back(std::move(name), parse_expression());
+      made.parameters.back().second = parse_expression();
     }
-    made->body = parse_body("endwith", made->line);
-    need_block_end();
-    return made;
+    made.body = parse_body("endwith", made.line);
   }
+
+  void parse_generation(Statement& made) { made.body = parse_body("endgeneration", made.line); }
 
   // ---- expressions, loosest first ----
-  bool at_tuple_end() const {
-    return now().kind == TokenKind::kPrintEnd || now().kind == TokenKind::kBlockEnd || is_op(")") ||
-           is_name("recursive");
-  }
-
-  ExpressionPtr parse_tuple(bool conditions = true) {
-    const auto one = [&] { return conditions ? parse_expression() : parse_or(); };
-    if (at_tuple_end()) fail(cat("an expression should stand before ", found()));
+  /// What `one` reads, a tuple of it where commas follow; at_end says where a last comma may stand.
+  template <class One, class AtEnd>
+  ExpressionPtr tuple_of(One&& one, AtEnd&& at_end) {
     ExpressionPtr first = one();
     if (!is_op(",")) return first;
     ExpressionPtr tuple = make(ExpressionKind::kTuple);
     adopt(*tuple, std::move(first));
-    while (skip_op(",") && !at_tuple_end()) adopt(*tuple, one());
+    while (skip_op(",") && !at_end()) adopt(*tuple, one());
     return tuple;
   }
 
+  /// Calls one() for each part up to `close`, commas between them.
+  template <class One>
+  void each_part(std::string_view close, One&& one) {
+    for (bool first = true; !skip_op(close); first = false) {
+      if (!first) need_op(",");
+      if (skip_op(close)) break;
+      one();
+    }
+  }
+
+  ExpressionPtr parse_tuple(bool conditions = true) {
+    const auto at_end = [&] {
+      return is(TokenKind::kPrintEnd) || is(TokenKind::kBlockEnd) || is_op(")") ||
+             is_name("recursive");
+    };
+    need(!at_end(), "an expression");
+    return tuple_of([&] { return conditions ? parse_expression() : parse_binary(0); }, at_end);
+  }
+
   ExpressionPtr parse_expression() {
-    const Deeper deeper(*this);
-    ExpressionPtr value = parse_or();
+    const Changed<int> inside = deeper();
+    ExpressionPtr value = parse_binary(0);
     while (skip_name("if")) {
       ExpressionPtr made = make(ExpressionKind::kCondition);
       adopt(*made, std::move(value));
-      adopt(*made, parse_or());
+      adopt(*made, parse_binary(0));
       adopt(*made, skip_name("else") ? parse_expression() : nullptr);
       value = std::move(made);
     }
     return value;
   }
 
-  /// Operands that `next` reads, joined from the left by the operators at hand.
-  template <class Next, class IsOperator>
-  ExpressionPtr chain(Next&& next, IsOperator&& is_operator) {
+  /// Operators that bind alike, joined from the left; "not" and comparisons are between the words
+  /// and the signs.
+  ExpressionPtr parse_binary(size_t level) {
+    static constexpr std::string_view kLevels[][4] = {
+        {"or"}, {"and"}, {"+", "-"}, {"~"}, {"*", "/", "//", "%"}, {"**"}};
+    const auto next = [&] {
+      if (level == 1) return parse_not();
+      return level + 1 < std::size(kLevels) ? parse_binary(level + 1) : parse_unary(true);
+    };
+    const auto is_operator = [&] {
+      return std::any_of(std::begin(kLevels[level]), std::end(kLevels[level]),
+                         [&](std::string_view op) { return is_op(op) || is_name(op); });
+    };
     ExpressionPtr left = next();
     while (is_operator()) {
       ExpressionPtr made = make(ExpressionKind::kBinary, now().text);
@@ -355,57 +336,38 @@ class Parser final {
     return left;
   }
 
-  ExpressionPtr parse_or() {
-    return chain([&] { return parse_and(); }, [&] { return is_name("or"); });
-  }
-  ExpressionPtr parse_and() {
-    return chain([&] { return parse_not(); }, [&] { return is_name("and"); });
-  }
   ExpressionPtr parse_not() {
     if (!is_name("not")) return parse_compare();
-    const Deeper deeper(*this);
+    const Changed<int> inside = deeper();
     ExpressionPtr made = make(ExpressionKind::kUnary, "not");
     ++at_;
     adopt(*made, parse_not());
     return made;
   }
 
+  std::string comparison() const {
+    if (is_name("not") && ahead().kind == TokenKind::kName && ahead().text == "in") return "not in";
+    for (const char* op : {"==", "!=", "<=", ">=", "<", ">", "in"})
+      if (is_op(op) || is_name(op)) return op;
+    return "";
+  }
+
   ExpressionPtr parse_compare() {
-    ExpressionPtr first = parse_sum();
-    ExpressionPtr made;
-    for (;;) {
-      std::string op;
-      for (const std::string_view known : {"==", "!=", "<=", ">=", "<", ">"})
-        if (is_op(known)) op = known;
-      if (is_name("in")) op = "in";
-      if (is_name("not") && ahead().kind == TokenKind::kName && ahead().text == "in") op = "not in";
-      if (op.empty()) return made ? std::move(made) : std::move(first);
+    ExpressionPtr first = parse_binary(2), made;
+    for (std::string op; !(op = comparison()).empty();) {
       if (!made) {
         made = make(ExpressionKind::kCompare);
         adopt(*made, std::move(first));
       }
       at_ += op == "not in" ? 2 : 1;
       made->names.push_back(op);
-      adopt(*made, parse_sum());
+      adopt(*made, parse_binary(2));
     }
-  }
-
-  ExpressionPtr parse_sum() {
-    return chain([&] { return parse_concat(); }, [&] { return is_op("+") || is_op("-"); });
-  }
-  ExpressionPtr parse_concat() {
-    return chain([&] { return parse_product(); }, [&] { return is_op("~"); });
-  }
-  ExpressionPtr parse_product() {
-    return chain([&] { return parse_power(); },
-                 [&] { return is_op("*") || is_op("/") || is_op("//") || is_op("%"); });
-  }
-  ExpressionPtr parse_power() {
-    return chain([&] { return parse_unary(true); }, [&] { return is_op("**"); });
+    return made ? std::move(made) : std::move(first);
   }
 
   ExpressionPtr parse_unary(bool filters) {
-    const Deeper deeper(*this);
+    const Changed<int> inside = deeper();
     ExpressionPtr value;
     if (is_op("-") || is_op("+")) {
       value = make(ExpressionKind::kUnary, now().text);
@@ -418,67 +380,50 @@ class Parser final {
     return filters ? parse_filters(std::move(value)) : std::move(value);
   }
 
-  Value whole_number() const {
-    int64_t value = 0;
+  /// The number at hand, which it passes.
+  ExpressionPtr parse_number() {
+    ExpressionPtr made = make(ExpressionKind::kConstant);
     const std::string& text = now().text;
-    if (std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc())
+    int64_t whole = 0;
+    double real = 0;
+    if (is(TokenKind::kFloat)) {
+      std::from_chars(text.data(), text.data() + text.size(), real);
+    } else if (std::from_chars(text.data(), text.data() + text.size(), whole).ec != std::errc()) {
       fail(cat("the number ", text, " is too large"));
-    return Value::integer(value);
+    }
+    made->constant = is(TokenKind::kFloat) ? Value::real(real) : Value::integer(whole);
+    ++at_;
+    return made;
   }
 
   ExpressionPtr parse_primary() {
-    const Token& token = now();
     ExpressionPtr made;
-    switch (token.kind) {
-      case TokenKind::kName:
-        if (token.text == "true" || token.text == "True" || token.text == "false" ||
-            token.text == "False")
-          made = constant(Value::boolean(token.text == "true" || token.text == "True"));
-        else if (token.text == "none" || token.text == "None")
-          made = constant(Value::none());
-        else
-          made = make(ExpressionKind::kName, token.text);
-        ++at_;
-        return made;
-      case TokenKind::kString: {
-        std::string text;
-        while (now().kind == TokenKind::kString) text += tokens_[at_++].text;
-        return constant(Value::string(std::move(text)));
-      }
-      case TokenKind::kInt:
-        made = constant(whole_number());
-        ++at_;
-        return made;
-      case TokenKind::kFloat: {
-        double value = 0;
-        std::from_chars(token.text.data(), token.text.data() + token.text.size(), value);
-        made = constant(Value::real(value));
-        ++at_;
-        return made;
-      }
-      default:
-        break;
-    }
-    if (skip_op("(")) {
+    if (is(TokenKind::kName)) {
+      const std::optional<Value> constant = constant_named(now().text);
+      made = make(constant ? ExpressionKind::kConstant : ExpressionKind::kName, now().text);
+      if (constant) made->constant = *constant;
+      ++at_;
+    } else if (is(TokenKind::kString)) {
+      std::string text;
+      while (is(TokenKind::kString)) text += tokens_[at_++].text;
+      made = make(ExpressionKind::kConstant);
+      made->constant = Value::string(std::move(text));
+    } else if (is(TokenKind::kInt) || is(TokenKind::kFloat)) {
+      made = parse_number();
+    } else if (skip_op("(")) {
       made = is_op(")") ? make(ExpressionKind::kTuple) : parse_tuple();
       need_op(")");
-      return made;
-    }
-    if (is_op("[")) return parse_items(ExpressionKind::kList, "]");
-    if (is_op("{")) return parse_items(ExpressionKind::kDict, "}");
-    fail(cat("an expression should stand before ", found()));
-  }
-
-  ExpressionPtr parse_items(ExpressionKind kind, std::string_view close) {
-    ExpressionPtr made = make(kind);
-    ++at_;
-    while (!skip_op(close)) {
-      if (!made->parts.empty()) need_op(",");
-      if (skip_op(close)) break;
-      adopt(*made, parse_expression());
-      if (kind != ExpressionKind::kDict) continue;
-      need_op(":");
-      adopt(*made, parse_expression());
+    } else {
+      need(is_op("[") || is_op("{"), "an expression");
+      const bool is_dict = is_op("{");
+      made = make(is_dict ? ExpressionKind::kDict : ExpressionKind::kList);
+      ++at_;
+      each_part(is_dict ? "}" : "]", [&] {
+        adopt(*made, parse_expression());
+        if (!is_dict) return;
+        need_op(":");
+        adopt(*made, parse_expression());
+      });
     }
     return made;
   }
@@ -487,11 +432,10 @@ class Parser final {
     for (;;) {
       if (skip_op(".")) {
         ExpressionPtr made;
-        if (now().kind == TokenKind::kInt) {
+        if (is(TokenKind::kInt)) {
           made = make(ExpressionKind::kItem);
           adopt(*made, std::move(value));
-          adopt(*made, constant(whole_number()));
-          ++at_;
+          adopt(*made, parse_number());
         } else {
           made = make(ExpressionKind::kAttribute);
           made->name = need_name();
@@ -539,12 +483,9 @@ class Parser final {
 
   void parse_arguments(Expression& out) {
     need_op("(");
-    for (bool first = true; !skip_op(")"); first = false) {
-      if (!first) need_op(",");
-      if (skip_op(")")) break;
+    each_part(")", [&] {
       if (is_op("*") || is_op("**")) fail("arguments by * or ** are not supported");
-      if (now().kind == TokenKind::kName && ahead().kind == TokenKind::kOperator &&
-          ahead().text == "=") {
+      if (is(TokenKind::kName) && ahead().kind == TokenKind::kOperator && ahead().text == "=") {
         std::string name = need_name();
         ++at_;
         ExpressionPtr value = parse_expression();
@@ -554,7 +495,7 @@ class Parser final {
         if (!out.named.empty()) fail("an argument without a name follows one that has it");
         adopt(out, parse_expression());
       }
-    }
+    });
   }
 
   /// Filters, tests and calls behind a value; without one (in a block) filters alone.
@@ -598,14 +539,13 @@ class Parser final {
     ExpressionPtr made = make(ExpressionKind::kTest);
     made->name = known_name("test", has_test, test_names);
     adopt(*made, std::move(value));
-    const TokenKind kind = now().kind;
-    const bool word = kind == TokenKind::kName && !is_name("else") && !is_name("or") &&
-                      !is_name("and") && !is_name("is") && !is_name("if") && !is_name("in") &&
-                      !is_name("not");
+    const bool is_word = is(TokenKind::kName);
+    const bool stops = is_name("else") || is_name("or") || is_name("and") || is_name("is") ||
+                       is_name("if") || is_name("in") || is_name("not");
     if (is_op("(")) {
       parse_arguments(*made);
-    } else if (word || kind == TokenKind::kString || kind == TokenKind::kInt ||
-               kind == TokenKind::kFloat || is_op("[") || is_op("{")) {
+    } else if ((is_word && !stops) || is(TokenKind::kString) || is(TokenKind::kInt) ||
+               is(TokenKind::kFloat) || is_op("[") || is_op("{")) {
       adopt(*made, parse_postfix(parse_primary()));
     } else if (is_name("is")) {
       fail("tests can't be chained by \"is\"");
@@ -615,8 +555,6 @@ class Parser final {
     adopt(*wrapped, std::move(made));
     return wrapped;
   }
-
-  static constexpr int kMaxTree = 500;
 
   std::vector<Token> tokens_;
   size_t at_ = 0;

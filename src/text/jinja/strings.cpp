@@ -2,35 +2,13 @@
 #include "text/jinja/strings.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #include <utf8proc.h>
 
-#include "base/strings.h"
 #include "text/jinja/value.h"
-#include "text/utf8.h"
 
 namespace levanter::text::jinja {
 namespace {
-
-/// Calls fn(scalar, bytes) for each character; a broken byte is U+FFFD.
-template <class Fn>
-void each_character(std::string_view text, Fn&& fn) {
-  for (size_t at = 0; at < text.size();) {
-    uint32_t scalar = 0;
-    int size = read_scalar(text, at, scalar);
-    if (size == 0) {
-      scalar = 0xFFFD;
-      size = 1;
-    }
-    fn(scalar, text.substr(at, static_cast<size_t>(size)));
-    at += static_cast<size_t>(size);
-  }
-}
-
-utf8proc_category_t category(uint32_t scalar) {
-  return utf8proc_category(static_cast<utf8proc_int32_t>(scalar));
-}
 
 bool is_blank(uint32_t c) {
   return (c >= 0x9 && c <= 0xD) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
@@ -38,22 +16,26 @@ bool is_blank(uint32_t c) {
          c == 0x205F || c == 0x3000;
 }
 
-void append_upper(std::string& out, uint32_t scalar) {
-  if (scalar == 0xDF) {
-    out += "SS";
-  } else {
-    append_scalar(out,
-                  static_cast<uint32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(scalar))));
-  }
-}
-
-void append_lower(std::string& out, uint32_t scalar) {
-  append_scalar(out,
-                static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(scalar))));
-}
-
 bool is_cased(uint32_t scalar) {
   return is_kind(scalar, CharacterKind::kUpper) || is_kind(scalar, CharacterKind::kLower);
+}
+
+/// The text in lower case where it is inside of a word, else in upper case; is_inside(scalar) says
+/// whether what follows that character is.
+template <class IsInside>
+std::string change_case(std::string_view text, bool inside, IsInside&& is_inside) {
+  std::string out;
+  each_character(text, [&](uint32_t scalar, std::string_view) {
+    const auto point = static_cast<utf8proc_int32_t>(scalar);
+    if (scalar == 0xDF && !inside) {
+      out += "SS";
+    } else {
+      append_scalar(
+          out, static_cast<uint32_t>(inside ? utf8proc_tolower(point) : utf8proc_toupper(point)));
+    }
+    inside = is_inside(scalar);
+  });
+  return out;
 }
 
 /// The text less the characters at its ends for which `drop` holds.
@@ -78,12 +60,11 @@ std::string_view strip_if(std::string_view text, Side side, Drop&& drop) {
 }  // namespace
 
 void check_text_size(size_t bytes) {
-  if (bytes > kMaxText)
-    throw Fault{cat("the template makes a text of more than ", format_bytes(kMaxText)), "", ""};
+  if (bytes > kMaxText) fail("the template makes a text of more than ", format_bytes(kMaxText));
 }
 
-std::vector<std::string_view> characters_of(std::string_view text) {
-  std::vector<std::string_view> out;
+Pieces characters_of(std::string_view text) {
+  Pieces out;
   each_character(text, [&](uint32_t, std::string_view bytes) { out.push_back(bytes); });
   return out;
 }
@@ -111,50 +92,35 @@ std::string_view strip(std::string_view text, std::string_view characters, Side 
 }
 
 std::string to_upper(std::string_view text) {
-  std::string out;
-  each_character(text, [&](uint32_t scalar, std::string_view) { append_upper(out, scalar); });
-  return out;
+  return change_case(text, false, [](uint32_t) { return false; });
 }
-
 std::string to_lower(std::string_view text) {
-  std::string out;
-  each_character(text, [&](uint32_t scalar, std::string_view) { append_lower(out, scalar); });
-  return out;
+  return change_case(text, true, [](uint32_t) { return true; });
 }
-
 std::string capitalize(std::string_view text) {
-  std::string out;
-  bool first = true;
-  each_character(text, [&](uint32_t scalar, std::string_view) {
-    first ? append_upper(out, scalar) : append_lower(out, scalar);
-    first = false;
-  });
-  return out;
+  return change_case(text, false, [](uint32_t) { return true; });
 }
-
-std::string title_letters(std::string_view text) {
-  std::string out;
-  bool inside = false;
-  each_character(text, [&](uint32_t scalar, std::string_view) {
-    inside ? append_lower(out, scalar) : append_upper(out, scalar);
-    inside = is_cased(scalar);
-  });
-  return out;
-}
-
+std::string title_letters(std::string_view text) { return change_case(text, false, is_cased); }
 std::string title_words(std::string_view text) {
-  std::string out;
-  bool inside = false;
-  each_character(text, [&](uint32_t scalar, std::string_view) {
-    inside ? append_lower(out, scalar) : append_upper(out, scalar);
-    inside = !is_blank(scalar) && scalar != '-' && scalar != '(' && scalar != '{' &&
-             scalar != '[' && scalar != '<';
+  return change_case(text, false, [](uint32_t c) {
+    return !is_blank(c) && c != '-' && c != '(' && c != '{' && c != '[' && c != '<';
   });
+}
+
+std::string swap_case(std::string_view text) {
+  std::string out;
+  for (const std::string_view one : characters_of(text)) {
+    const std::string upper = to_upper(one);
+    out += upper == one ? to_lower(one) : upper;
+  }
   return out;
 }
+
+bool is_upper(std::string_view text) { return to_upper(text) == text && to_lower(text) != text; }
+bool is_lower(std::string_view text) { return to_lower(text) == text && to_upper(text) != text; }
 
 bool is_kind(uint32_t scalar, CharacterKind kind) {
-  const utf8proc_category_t c = category(scalar);
+  const utf8proc_category_t c = utf8proc_category(static_cast<utf8proc_int32_t>(scalar));
   const bool letter = c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO;
   switch (kind) {
     case CharacterKind::kLetter:
@@ -180,52 +146,47 @@ bool all_of_kind(std::string_view text, CharacterKind kind) {
   return all;
 }
 
-std::vector<std::string> split_blanks(std::string_view text, int64_t most, bool from_right) {
-  std::vector<std::pair<size_t, size_t>> words;  // begin and end of each
+Pieces split_blanks(std::string_view text, int64_t most, bool from_right) {
+  Pieces words;
   bool inside = false;
   each_character(text, [&](uint32_t scalar, std::string_view bytes) {
-    const auto at = static_cast<size_t>(bytes.data() - text.data());
-    const bool word = !is_blank(scalar);
-    if (word && !inside) words.emplace_back(at, at);
-    if (word) words.back().second = at + bytes.size();
-    inside = word;
+    if (inside && !is_blank(scalar)) {
+      words.back() = {words.back().data(), words.back().size() + bytes.size()};
+    } else if (!is_blank(scalar)) {
+      words.push_back(bytes);
+    }
+    inside = !is_blank(scalar);
   });
   // The piece beyond the last cut keeps the blanks inside it and at its far end.
   const size_t cuts = most < 0 ? words.size() : static_cast<size_t>(most);
-  if (words.size() > cuts && from_right) {
-    const size_t joined = words.size() - cuts;
-    words.erase(words.begin(), words.begin() + static_cast<ptrdiff_t>(joined - 1));
-    words.front().first = 0;
-  } else if (words.size() > cuts) {
+  if (words.size() <= cuts) return words;
+  if (from_right) {
+    words.erase(words.begin(), words.end() - static_cast<ptrdiff_t>(cuts + 1));
+    const char* end = words.front().data() + words.front().size();
+    words.front() = text.substr(0, static_cast<size_t>(end - text.data()));
+  } else {
     words.resize(cuts + 1);
-    words.back().second = text.size();
+    words.back() = text.substr(static_cast<size_t>(words.back().data() - text.data()));
   }
-  std::vector<std::string> out;
-  for (const auto& [begin, end] : words) out.emplace_back(text.substr(begin, end - begin));
-  return out;
+  return words;
 }
 
-std::vector<std::string> split_at(std::string_view text, std::string_view separator, int64_t most,
-                                  bool from_right) {
-  std::vector<std::string> out;
+Pieces split_at(std::string_view text, std::string_view separator, int64_t most, bool from_right) {
+  Pieces out;
   while (most < 0 || static_cast<int64_t>(out.size()) < most) {
     const size_t at = from_right ? text.rfind(separator) : text.find(separator);
     if (at == std::string_view::npos) break;
-    if (from_right) {
-      out.emplace_back(text.substr(at + separator.size()));
-      text = text.substr(0, at);
-    } else {
-      out.emplace_back(text.substr(0, at));
-      text.remove_prefix(at + separator.size());
-    }
+    const std::string_view before = text.substr(0, at), after = text.substr(at + separator.size());
+    out.push_back(from_right ? after : before);
+    text = from_right ? before : after;
   }
-  out.emplace_back(text);
+  out.push_back(text);
   if (from_right) std::reverse(out.begin(), out.end());
   return out;
 }
 
-std::vector<std::string> split_lines(std::string_view text) {
-  std::vector<std::string> out;
+Pieces split_lines(std::string_view text) {
+  Pieces out;
   size_t begin = 0;
   bool after_return = false;
   each_character(text, [&](uint32_t c, std::string_view bytes) {
@@ -234,12 +195,12 @@ std::vector<std::string> split_lines(std::string_view text) {
       begin = at + 1;
     } else if ((c >= 0xA && c <= 0xD) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 ||
                c == 0x2029) {
-      out.emplace_back(text.substr(begin, at - begin));
+      out.push_back(text.substr(begin, at - begin));
       begin = at + bytes.size();
     }
     after_return = c == '\r';
   });
-  if (begin < text.size()) out.emplace_back(text.substr(begin));
+  if (begin < text.size()) out.push_back(text.substr(begin));
   return out;
 }
 
@@ -270,8 +231,7 @@ std::string replace(std::string_view text, std::string_view old, std::string_vie
 int64_t count_of(std::string_view text, std::string_view part) {
   if (part.empty()) return character_count(text) + 1;
   int64_t count = 0;
-  for (size_t at = 0; (at = text.find(part, at)) != std::string_view::npos; at += part.size())
-    ++count;
+  for (size_t at = 0; (at = text.find(part, at)) != text.npos; at += part.size()) ++count;
   return count;
 }
 
@@ -285,53 +245,13 @@ std::string repeat(std::string_view text, int64_t times) {
   return out;
 }
 
-void append_quoted(std::string& out, std::string_view text) {
-  const bool twice =
-      text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos;
-  const char mark = twice ? '"' : '\'';
-  out += mark;
-  each_character(text, [&](uint32_t c, std::string_view bytes) {
-    char escape[16];
-    if (c == '\\' || c == static_cast<uint32_t>(mark)) {
-      out += {'\\', static_cast<char>(c)};
-    } else if (c == '\n' || c == '\r' || c == '\t') {
-      out += c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
-    } else if (is_kind(c, CharacterKind::kPrintable)) {
-      out += bytes;
-    } else {
-      std::snprintf(escape, sizeof escape,
-                    c < 0x100     ? "\\x%02x"
-                    : c < 0x10000 ? "\\u%04x"
-                                  : "\\U%08x",
-                    c);
-      out += escape;
-    }
-  });
-  out += mark;
-}
-
 std::string escape_html(std::string_view text) {
+  constexpr std::string_view kMarks = "&<>'\"";
+  constexpr std::string_view kNames[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
   std::string out;
   for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      case '"':
-        out += "&#34;";
-        break;
-      default:
-        out += c;
-    }
+    const size_t found = kMarks.find(c);
+    out += found == kMarks.npos ? std::string_view(&c, 1) : kNames[found];
   }
   return out;
 }

@@ -72,6 +72,20 @@ struct Statement {
   Block body, other;
 };
 
+/// Gives a variable another value for as long as this lives.
+template <class T>
+class Changed final {
+ public:
+  Changed(T& place, T value) : place_(place), before_(std::exchange(place, std::move(value))) {}
+  ~Changed() { place_ = std::move(before_); }
+  Changed(const Changed&) = delete;
+  Changed& operator=(const Changed&) = delete;
+
+ private:
+  T& place_;
+  T before_;
+};
+
 /// The tree of a template.
 /// error  Fault naming the line and the construct: one that is not supported, or not closed
 Block parse(std::string_view source);

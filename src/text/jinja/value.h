@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/strings.h"
+
 namespace levanter::text::jinja {
 
 class Value;
@@ -21,10 +23,16 @@ using List = std::vector<Value>;
 /// What goes wrong in a template, before its place is known.
 struct Fault {
   std::string message;
-  std::string allowed;
-  std::string hint;
+  std::string allowed = {};
+  std::string hint = {};
   int line = 0;  ///< 0 until the node that failed fills it in
 };
+
+/// Throws the Fault whose message these texts and numbers make.
+template <class... Parts>
+[[noreturn]] void fail(const Parts&... parts) {
+  throw Fault{cat(parts...)};
+}
 
 /// The longest text that a template may make, and the deepest nesting of its lists and dicts.
 inline constexpr size_t kMaxText = size_t{256} << 20;
@@ -50,20 +58,23 @@ class Value final {
 
   Value() = default;  ///< undefined, without a name
   /// `what` completes an error: "'tools' is undefined".
-  static Value undefined(std::string what);
+  static Value undefined(std::string what) { return {Kind::kUndefined, share(std::move(what))}; }
   static Value none() { return Value(Kind::kNone); }
-  static Value boolean(bool value);
-  static Value integer(int64_t value);
+  static Value boolean(bool value) { return Value(Kind::kBool, value ? 1 : 0); }
+  static Value integer(int64_t value) { return Value(Kind::kInt, value); }
   static Value real(double value);
   /// error  Fault when it is longer than kMaxText
   static Value string(std::string value);
-  /// error  Fault when the items are nested deeper than kMaxValueDepth
+  static Value string(std::string_view value) { return string(std::string(value)); }
+  static Value string(const char* value) { return string(std::string(value)); }
+  /// A list or a tuple. error Fault when the items are nested deeper than kMaxValueDepth
+  static Value sequence(Kind kind, List items);
   static Value list(List items) { return sequence(Kind::kList, std::move(items)); }
   static Value tuple(List items) { return sequence(Kind::kTuple, std::move(items)); }
   static Value dict(Dict items);
-  static Value name_space(std::shared_ptr<Dict> items);
+  static Value name_space(std::shared_ptr<Dict> items) { return {Kind::kNamespace, items}; }
   static Value function(Function function);
-  static Value loop(std::shared_ptr<LoopState> state);
+  static Value loop(std::shared_ptr<LoopState> state) { return {Kind::kLoop, state}; }
 
   Kind kind() const { return kind_; }
   bool is(Kind kind) const { return kind_ == kind; }
@@ -81,28 +92,33 @@ class Value final {
   const Function& as_function() const { return object<Function>(); }
   LoopState& as_loop() const { return const_cast<LoopState&>(object<LoopState>()); }
   /// What an error says of an undefined value.
-  std::string why_undefined() const;
-  /// Levels of lists and dicts, 0 for what is neither.
-  int depth() const { return depth_; }
+  std::string why_undefined() const { return object_ ? as_string() : "it is undefined"; }
   /// Whether both are the very same object.
   bool same_as(const Value& other) const;
 
  private:
-  explicit Value(Kind kind) : kind_(kind) {}
-  static Value sequence(Kind kind, List items);
+  explicit Value(Kind kind, int64_t whole = 0) : kind_(kind), whole_(whole) {}
+  Value(Kind kind, std::shared_ptr<const void> object) : kind_(kind), object_(std::move(object)) {}
+  template <class T>
+  static std::shared_ptr<const T> share(T value) {
+    return std::make_shared<const T>(std::move(value));
+  }
+  /// Makes this deep enough to hold the item.
+  void deepen_for(const Value& item);
   template <class T>
   const T& object() const {
     return *static_cast<const T*>(object_.get());
   }
 
   Kind kind_ = Kind::kUndefined;
-  int depth_ = 0;
+  int depth_ = 0;  // levels of lists and dicts
   union {
     int64_t whole_ = 0;
     double real_;
   };
   std::shared_ptr<const void> object_;
 };
+using Kind = Value::Kind;
 
 /// Keys and values in the order of their insertion.
 struct Dict {
@@ -120,12 +136,6 @@ struct Arguments {
 
   /// The argument at `place` or of that name; nullptr when it was not given.
   const Value* find(size_t place, std::string_view name) const;
-  /// The argument, or `other` where it was not given.
-  Value get(size_t place, std::string_view name, Value other) const;
-  /// The argument, which must be given to `what`.
-  const Value& need(size_t place, std::string_view name, std::string_view what) const;
-  /// Refuses arguments of `what` beyond these names.
-  void allow(std::string_view what, std::initializer_list<std::string_view> names) const;
 };
 
 class Evaluator;
@@ -144,13 +154,13 @@ struct LoopState {
 
 /// Python's name of the value's type: "str", "list", "NoneType".
 std::string_view type_name(const Value& value);
+/// The value. error Fault when it is undefined
+const Value& need_defined(const Value& value);
 bool truth(const Value& value);
 /// Python's str(): as {{ }} prints it.
 std::string to_text(const Value& value);
 /// Python's repr(): as it stands inside a printed list.
 std::string to_repr(const Value& value);
-/// Python's repr of a float: 1.0, 0.1, 1e-05, 1e+16.
-std::string real_text(double value);
 bool equal(const Value& a, const Value& b);
 /// Negative, 0 or positive. error Fault for values without an order, naming `op`.
 int compare(const Value& a, const Value& b, std::string_view op);
