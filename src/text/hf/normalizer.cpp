@@ -150,7 +150,8 @@ std::string without(std::string_view text) {
 /// SentencePiece's "nmt" rules: control characters leave, odd spaces become spaces.
 std::string nmt(std::string_view text) {
   return map_scalars(text, [](uint32_t c, std::string& out) {
-    if (!is_in(c, kNmtLost)) append_scalar(out, is_in(c, kNmtSpaces) ? ' ' : c);
+    const bool plain = c >= 0x20 && c < 0x7F;
+    if (plain || !is_in(c, kNmtLost)) append_scalar(out, !plain && is_in(c, kNmtSpaces) ? ' ' : c);
   });
 }
 
