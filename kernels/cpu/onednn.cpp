@@ -1,5 +1,4 @@
-// oneDNN's C API: version 2 has operation descriptors and open memory descriptors, version 3
-// neither.
+// Products by the C API of oneDNN 2.
 #include "kernels/cpu/onednn.h"
 
 #include <cpuid.h>
@@ -60,84 +59,25 @@ dnnl_data_type_t data_type(DType type) {
   return type == DType::bf16 ? dnnl_bf16 : dnnl_f32;
 }
 
-#if DNNL_VERSION_MAJOR >= 3
-using DescView = const_dnnl_memory_desc_t;
+using Desc = dnnl_memory_desc_t;
 
-class MatrixDesc {
- public:
-  MatrixDesc(DType type, int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
-    const dnnl_dims_t dims = {rows, cols}, strides = {row_stride, col_stride};
-    check(dnnl_memory_desc_create_with_strides(desc_.out(), 2, dims, data_type(type), strides),
-          "describing a matrix");
-  }
-  /// In whatever layout the product likes best.
-  static MatrixDesc any(DType type, int64_t rows, int64_t cols) {
-    MatrixDesc any;
-    const dnnl_dims_t dims = {rows, cols};
-    check(dnnl_memory_desc_create_with_tag(any.desc_.out(), 2, dims, data_type(type),
-                                           dnnl_format_tag_any),
-          "describing a matrix");
-    return any;
-  }
-  static MatrixDesc copy(DescView view) {
-    MatrixDesc copy;
-    check(dnnl_memory_desc_clone(copy.desc_.out(), view), "copying a description");
-    return copy;
-  }
-  DescView view() const { return desc_.get(); }
-
- private:
-  MatrixDesc() = default;
-  Owned<dnnl_memory_desc_t, dnnl_memory_desc_destroy> desc_;
-};
-
-void describe_product(PrimitiveDesc& out, const MatrixDesc& a, const MatrixDesc& b,
-                      const MatrixDesc& c, const Attributes& attributes, dnnl_engine_t engine) {
-  check(dnnl_matmul_primitive_desc_create(out.out(), engine, a.view(), b.view(), nullptr, c.view(),
-                                          attributes.get()),
-        "choosing a product");
+Desc matrix(DType type, int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
+  Desc desc{};
+  const dnnl_dims_t dims = {rows, cols}, strides = {row_stride, col_stride};
+  check(dnnl_memory_desc_init_by_strides(&desc, 2, dims, data_type(type), strides),
+        "describing a matrix");
+  return desc;
 }
 
-#else
-using DescView = const dnnl_memory_desc_t*;
-
-class MatrixDesc {
- public:
-  MatrixDesc(DType type, int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
-    const dnnl_dims_t dims = {rows, cols}, strides = {row_stride, col_stride};
-    check(dnnl_memory_desc_init_by_strides(&desc_, 2, dims, data_type(type), strides),
-          "describing a matrix");
-  }
-  /// In whatever layout the product likes best.
-  static MatrixDesc any(DType type, int64_t rows, int64_t cols) {
-    MatrixDesc any;
-    const dnnl_dims_t dims = {rows, cols};
-    check(dnnl_memory_desc_init_by_tag(&any.desc_, 2, dims, data_type(type), dnnl_format_tag_any),
-          "describing a matrix");
-    return any;
-  }
-  static MatrixDesc copy(DescView view) {
-    MatrixDesc copy;
-    copy.desc_ = *view;
-    return copy;
-  }
-  DescView view() const { return &desc_; }
-
- private:
-  MatrixDesc() = default;
-  dnnl_memory_desc_t desc_{};
-};
-
-void describe_product(PrimitiveDesc& out, const MatrixDesc& a, const MatrixDesc& b,
-                      const MatrixDesc& c, const Attributes& attributes, dnnl_engine_t engine) {
+PrimitiveDesc describe_product(const Desc& a, const Desc& b, const Desc& c,
+                               const Attributes& attributes, dnnl_engine_t engine) {
+  PrimitiveDesc out;
   dnnl_matmul_desc_t product;
-  check(dnnl_matmul_desc_init(&product, a.view(), b.view(), nullptr, c.view()),
-        "describing a product");
+  check(dnnl_matmul_desc_init(&product, &a, &b, nullptr, &c), "describing a product");
   check(dnnl_primitive_desc_create(out.out(), &product, attributes.get(), engine, nullptr),
         "choosing a product");
+  return out;
 }
-
-#endif
 
 Attributes product_attributes() {
   Attributes attributes;
@@ -149,32 +89,30 @@ Attributes product_attributes() {
 
 /// A dimension of extent 1 is given the stride that makes its matrix dense, which oneDNN likes
 /// best.
-MatrixDesc input_desc(DType type, int64_t rows, int64_t cols, int64_t row_stride,
-                      int64_t col_stride) {
+Desc input_desc(DType type, int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
   LEV_CHECK(row_stride == 1 || col_stride == 1 || rows == 1 || cols == 1,
             "a factor of a product needs one stride of 1");
-  if (rows == 1 && cols == 1) return {type, 1, 1, 1, 1};
-  if (rows == 1)
-    return col_stride == 1 ? MatrixDesc{type, 1, cols, cols, 1}
-                           : MatrixDesc{type, 1, cols, 1, col_stride};
-  if (cols == 1)
-    return row_stride == 1 ? MatrixDesc{type, rows, 1, 1, rows}
-                           : MatrixDesc{type, rows, 1, row_stride, 1};
-  return {type, rows, cols, row_stride, col_stride};
+  if (rows == 1 && cols == 1) return matrix(type, 1, 1, 1, 1);
+  if (rows == 1 && col_stride == 1) return matrix(type, 1, cols, cols, 1);
+  if (rows == 1) return matrix(type, 1, cols, 1, col_stride);
+  if (cols == 1 && row_stride == 1) return matrix(type, rows, 1, 1, rows);
+  if (cols == 1) return matrix(type, rows, 1, row_stride, 1);
+  return matrix(type, rows, cols, row_stride, col_stride);
 }
 
 /// Rows for which the packed layout is chosen: as many as make every tile's layout the same.
 constexpr int64_t kLayoutRows = 64;
 
 /// The layout in which products read a packed B[k, n].
-MatrixDesc packed_desc(const ProductShape& shape, const Attributes& attributes,
-                       dnnl_engine_t engine) {
-  const MatrixDesc a(shape.factors, kLayoutRows, shape.k, shape.k, 1);
-  const MatrixDesc b = MatrixDesc::any(shape.factors, shape.k, shape.n);
-  const MatrixDesc c(DType::f32, kLayoutRows, shape.n, shape.n, 1);
-  PrimitiveDesc desc;
-  describe_product(desc, a, b, c, attributes, engine);
-  return MatrixDesc::copy(dnnl_primitive_desc_query_md(desc.get(), dnnl_query_weights_md, 0));
+Desc packed_desc(const ProductShape& shape, const Attributes& attributes, dnnl_engine_t engine) {
+  const Desc a = matrix(shape.factors, kLayoutRows, shape.k, shape.k, 1);
+  const Desc c = matrix(DType::f32, kLayoutRows, shape.n, shape.n, 1);
+  Desc any{};
+  const dnnl_dims_t dims = {shape.k, shape.n};
+  check(dnnl_memory_desc_init_by_tag(&any, 2, dims, data_type(shape.factors), dnnl_format_tag_any),
+        "describing a matrix");
+  const PrimitiveDesc desc = describe_product(a, any, c, attributes, engine);
+  return *dnnl_primitive_desc_query_md(desc.get(), dnnl_query_weights_md, 0);
 }
 
 /// Whether oneDNN fell back to its reference: a thousand times slower than any other.
@@ -192,9 +130,10 @@ struct Context {
   std::vector<dnnl_exec_arg_t> arguments, pack_arguments;
 };
 
-Memory make_memory(DescView desc, dnnl_engine_t engine) {
+Memory make_memory(const Desc& desc, dnnl_engine_t engine) {
   Memory memory;
-  check(dnnl_memory_create(memory.out(), desc, engine, DNNL_MEMORY_NONE), "making a memory object");
+  check(dnnl_memory_create(memory.out(), &desc, engine, DNNL_MEMORY_NONE),
+        "making a memory object");
   return memory;
 }
 
@@ -208,22 +147,19 @@ struct Product::Impl {
   Impl(const ProductShape& shape, int workers, dnnl_engine_t engine) {
     const DType type = shape.factors;
     const Attributes attributes = product_attributes();
-    const MatrixDesc a = input_desc(type, shape.m, shape.k, shape.a_row, shape.a_col);
-    const MatrixDesc plain_b = input_desc(type, shape.k, shape.n, shape.b_row, shape.b_col);
-    const MatrixDesc b =
-        shape.packed_b ? packed_desc(shape, attributes, engine) : MatrixDesc::copy(plain_b.view());
-    const MatrixDesc c(DType::f32, shape.m, shape.n, shape.c_row, 1);
-    PrimitiveDesc desc;
-    describe_product(desc, a, b, c, attributes, engine);
+    const Desc a = input_desc(type, shape.m, shape.k, shape.a_row, shape.a_col);
+    const Desc plain_b = input_desc(type, shape.k, shape.n, shape.b_row, shape.b_col);
+    const Desc b = shape.packed_b ? packed_desc(shape, attributes, engine) : plain_b;
+    const Desc c = matrix(DType::f32, shape.m, shape.n, shape.c_row, 1);
+    const PrimitiveDesc desc = describe_product(a, b, c, attributes, engine);
     check(dnnl_primitive_create(primitive.out(), desc.get()), "compiling a product");
     LEV_CHECK(!shape.packed_b || !is_plain_loop(desc), "no quick product takes this packed factor");
-    const DescView scratch = dnnl_primitive_desc_query_md(desc.get(), dnnl_query_scratchpad_md, 0);
-    scratch_bytes = (dnnl_memory_desc_get_size(scratch) + 63) / 64 * 64;
+    const Desc scratch = *dnnl_primitive_desc_query_md(desc.get(), dnnl_query_scratchpad_md, 0);
+    scratch_bytes = (dnnl_memory_desc_get_size(&scratch) + 63) / 64 * 64;
     if (shape.packed_b) {
-      packed_bytes = (dnnl_memory_desc_get_size(b.view()) + 63) / 64 * 64;
+      packed_bytes = (dnnl_memory_desc_get_size(&b) + 63) / 64 * 64;
       PrimitiveDesc order;
-      check(dnnl_reorder_primitive_desc_create(order.out(), plain_b.view(), engine, b.view(),
-                                               engine, nullptr),
+      check(dnnl_reorder_primitive_desc_create(order.out(), &plain_b, engine, &b, engine, nullptr),
             "choosing a packing");
       check(dnnl_primitive_create(reorder.out(), order.get()), "compiling a packing");
     }
@@ -232,11 +168,11 @@ struct Product::Impl {
       check(dnnl_stream_create(context.stream.out(), engine, dnnl_stream_default_flags),
             "making a stream");
       contexts.push_back(Context{std::move(context.stream),
-                                 make_memory(a.view(), engine),
-                                 make_memory(b.view(), engine),
-                                 make_memory(c.view(), engine),
+                                 make_memory(a, engine),
+                                 make_memory(b, engine),
+                                 make_memory(c, engine),
                                  make_memory(scratch, engine),
-                                 make_memory(plain_b.view(), engine),
+                                 make_memory(plain_b, engine),
                                  {},
                                  {}});
       Context& made = contexts.back();

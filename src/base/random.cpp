@@ -99,50 +99,18 @@ constexpr float kAboveMinusOne = -0.99999994f;
   return kSqrt2 * (p * u);
 }
 
-// What stands at place i of a filled range.
-struct BitsFrom {
-  Key key;
-  uint64_t first;
-  [[gnu::always_inline]] uint32_t operator()(size_t i) const { return bits_at(key, first + i); }
-};
-struct UniformFrom {
-  BitsFrom bits;
-  float lo, hi;
-  [[gnu::always_inline]] float operator()(size_t i) const {
-    return to_range(to_uniform(bits(i)), lo, hi);
-  }
-};
-struct NormalFrom {
-  BitsFrom bits;
-  [[gnu::always_inline]] float operator()(size_t i) const { return to_normal(bits(i)); }
-};
-
 // One loop for three instruction sets; the widest that the processor has is taken when called.
-template <class T, class At>
-[[gnu::always_inline]] inline void loop(std::span<T> out, At at) {
-  T* values = out.data();
+[[gnu::always_inline]] inline void loop(std::span<float> out, Key key, uint64_t first) {
+  float* values = out.data();
   const size_t count = out.size();
-  for (size_t i = 0; i < count; ++i) values[i] = at(i);
+  for (size_t i = 0; i < count; ++i) values[i] = to_normal(bits_at(key, first + i));
 }
-
-template <class T, class At>
-[[gnu::target("avx512f,avx512dq")]] void loop_avx512(std::span<T> out, At at) {
-  loop(out, at);
+[[gnu::target("avx512f,avx512dq")]] void loop_avx512(std::span<float> out, Key key,
+                                                     uint64_t first) {
+  loop(out, key, first);
 }
-
-template <class T, class At>
-[[gnu::target("avx2")]] void loop_avx2(std::span<T> out, At at) {
-  loop(out, at);
-}
-
-template <class T, class At>
-void fill(std::span<T> out, At at) {
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
-    loop_avx512(out, at);
-  else if (__builtin_cpu_supports("avx2"))
-    loop_avx2(out, at);
-  else
-    loop(out, at);
+[[gnu::target("avx2")]] void loop_avx2(std::span<float> out, Key key, uint64_t first) {
+  loop(out, key, first);
 }
 
 }  // namespace
@@ -154,16 +122,6 @@ Key key_from_seed(uint64_t seed) {
 std::array<uint32_t, 2> threefry2x32(Key key, uint32_t x0, uint32_t x1) {
   const Words w = threefry(key, x0, x1);
   return {w.x0, w.x1};
-}
-
-std::vector<Key> split(Key key, int64_t count) {
-  std::vector<Key> keys;
-  keys.reserve(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) {
-    const Words w = threefry(key, static_cast<uint32_t>(i >> 32), static_cast<uint32_t>(i));
-    keys.push_back({w.x0, w.x1});
-  }
-  return keys;
 }
 
 Key fold_in(Key key, uint32_t data) {
@@ -195,16 +153,13 @@ float normal_from_bits(uint32_t bits) { return to_normal(bits); }
 
 float normal(Key key, uint64_t index) { return to_normal(bits_at(key, index)); }
 
-void fill_bits(Key key, uint64_t first, std::span<uint32_t> out) {
-  fill(out, BitsFrom{key, first});
-}
-
-void fill_uniform(Key key, uint64_t first, float lo, float hi, std::span<float> out) {
-  fill(out, UniformFrom{{key, first}, lo, hi});
-}
-
 void fill_normal(Key key, uint64_t first, std::span<float> out) {
-  fill(out, NormalFrom{{key, first}});
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+    loop_avx512(out, key, first);
+  else if (__builtin_cpu_supports("avx2"))
+    loop_avx2(out, key, first);
+  else
+    loop(out, key, first);
 }
 
 }  // namespace levanter

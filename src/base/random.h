@@ -23,9 +23,6 @@ Key key_from_seed(uint64_t seed);
 /// Twenty rounds of Threefry on the words (x0, x1) under `key`.
 std::array<uint32_t, 2> threefry2x32(Key key, uint32_t x0, uint32_t x1);
 
-/// `count` keys, independent of one another and of `key`; key i does not depend on `count`.
-std::vector<Key> split(Key key, int64_t count);
-
 /// The key of `data` under `key`, as jax.random.fold_in.
 Key fold_in(Key key, uint32_t data);
 
@@ -56,12 +53,6 @@ float normal_from_bits(uint32_t bits);
 
 /// A float of the normal distribution with mean 0 and variance 1.
 float normal(Key key, uint64_t index);
-
-/// out[i] = random_bits(key, first + i).
-void fill_bits(Key key, uint64_t first, std::span<uint32_t> out);
-
-/// out[i] = uniform(key, first + i, lo, hi).
-void fill_uniform(Key key, uint64_t first, float lo, float hi, std::span<float> out);
 
 /// out[i] = normal(key, first + i).
 void fill_normal(Key key, uint64_t first, std::span<float> out);

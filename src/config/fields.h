@@ -177,9 +177,9 @@ struct Field {
   Field& one_of(std::vector<std::string> allowed) { return words = std::move(allowed), *this; }
   /// What a string looks like where words alone cannot say it, "save(name, ...)"; the struct's
   /// `validate` checks it.
-  Field& written_as(std::initializer_list<const char*> forms) {
+  Field& written_as(std::vector<std::string> forms) {
     words_are_forms = true;
-    return one_of(forms);
+    return one_of(std::move(forms));
   }
   /// The key must be there: it has no default.
   Field& required() { return is_required = true, *this; }

@@ -34,14 +34,6 @@ void set_example(Batch& batch, int64_t row, int64_t seq_len, const Example& exam
 
 }  // namespace
 
-double target_bytes(const Batch& batch, std::span<const int32_t> byte_lengths) {
-  double bytes = 0;
-  for (size_t i = 0; i < batch.targets.size(); ++i)
-    bytes += static_cast<double>(batch.loss_weight[i]) *
-             byte_lengths[static_cast<size_t>(batch.targets[i])];
-  return bytes;
-}
-
 int64_t loader_bytes(const LoaderOptions& options) {
   return (options.prefetch + 1) * options.rows * options.seq_len * kBytesPerPosition;
 }

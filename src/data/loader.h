@@ -25,11 +25,6 @@ struct Batch {
   std::vector<int32_t> segment_ids, positions;
 };
 
-/// Sum over the batch of loss_weight * byte_lengths[target]: what a loss in nats is divided by,
-/// with ln 2, for bits per byte.
-///   byte_lengths  [vocab_size], see text::byte_lengths
-double target_bytes(const Batch& batch, std::span<const int32_t> byte_lengths);
-
 struct LoaderOptions {
   int64_t seq_len = 0;
   /// Examples in a global batch; step s holds examples [s * batch_size, (s + 1) * batch_size).

@@ -8,14 +8,6 @@
 
 namespace levanter {
 
-namespace {
-
-constexpr std::pair<const char*, const char*> kActivations[] = {
-    {"silu", "silu"},         {"swish", "silu"}, {"gelu_pytorch_tanh", "gelu_new"},
-    {"gelu_new", "gelu_new"}, {"gelu", "gelu"},  {"relu", "relu"}};
-
-}  // namespace
-
 void DecoderConfig::fields(config::Fields& f) {
   ModelConfig::fields(f);
   f("hidden_dim", hidden_dim, "width of the residual stream").at_least(1).at_most(1e6);
@@ -38,14 +30,7 @@ void DecoderConfig::fields(config::Fields& f) {
     "whether the output layer is the token embedding itself");
   f("initializer_range", initializer_range, "standard deviation of the initial weights").above(0);
   f("rope", rope, "how positions turn queries and keys");
-  f("gradient_checkpointing", gradient_checkpointing,
-    "what a block recomputes in the backward pass: nothing, all but its matrix products, all, all "
-    "but the values of these names (q, k, v, attn, attn_out, mlp_gate, mlp_up, mlp_act, mlp_down), "
-    "or all with only every k-th block's input kept; more recomputation takes less memory and "
-    "gives the same bits")
-      .written_as({"none", "save_dots", "full", "save(name, ...)", "nested(k)"})
-      .may_change();
-  f.dropped("gradient_checkpointing_block_size", "write gradient_checkpointing = \"nested(k)\"");
+  remat_field(f, gradient_checkpointing, checkpoint_names());
   f.dropped("upcast_attn", "attention scores are always computed in f32");
   f.dropped({"hybrid_norm", "input_embedding_norm"}, "it has no form in Hugging Face files");
   f.dropped("use_layer_norm_weight", "norms always have weights");
@@ -132,7 +117,7 @@ void DecoderConfig::be_gemma() {
 void DecoderConfig::gemma_keys(compat::HfConfig& hf) {
   hf("attention_bias", attention_bias, false);
   hf.require("use_bidirectional_attention", false);
-  if (hf.writes()) hf.named("hidden_activation", activation_function, "", kActivations);
+  if (hf.writes()) hf.named("hidden_activation", activation_function, "", kHfActivations);
   hf.ignore({"hidden_act"});
 }
 
@@ -152,7 +137,7 @@ void DecoderConfig::hf_keys(compat::HfConfig& hf) {
   hf("num_key_value_heads", num_kv_heads, {});
   hf("head_dim", head_dim, {});
   hf.named(hf.has("hidden_activation") ? "hidden_activation" : "hidden_act", activation_function,
-           "silu", kActivations);
+           "silu", kHfActivations);
   hf("rms_norm_eps", layer_norm_epsilon);
   hf("tie_word_embeddings", tie_word_embeddings, tie_word_embeddings);
   hf("initializer_range", initializer_range, 0.02);

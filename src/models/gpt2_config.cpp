@@ -31,15 +31,8 @@ void Gpt2Config::fields(config::Fields& f) {
     "standard deviation of the initial weights; residual projections get it over sqrt(2 "
     "num_layers)")
       .above(0);
-  f("gradient_checkpointing", gradient_checkpointing,
-    "what a block recomputes in the backward pass: nothing, all but its matrix products, all, all "
-    "but the values of these names (qkv, attn, attn_out, mlp_up, mlp_act, mlp_down), or all with "
-    "only every k-th block's input kept; more recomputation takes less memory and gives the same "
-    "bits")
-      .written_as({"none", "save_dots", "full", "save(name, ...)", "nested(k)"})
-      .may_change();
+  remat_field(f, gradient_checkpointing, checkpoint_names());
   f.dropped("mlp_scale", "write intermediate_dim, the width itself");
-  f.dropped("gradient_checkpointing_block_size", "write gradient_checkpointing = \"nested(k)\"");
   f.dropped({"scale_attn_by_inverse_layer_idx", "upcast_attn"},
             "attention scores are always computed in f32");
 }
@@ -50,11 +43,7 @@ void Gpt2Config::hf_keys(compat::HfConfig& hf) {
   hf("n_layer", num_layers);
   hf("n_head", num_heads);
   hf("n_inner", intermediate_dim, {});
-  static constexpr std::pair<const char*, const char*> kActivations[] = {
-      {"gelu_new", "gelu_new"}, {"gelu_pytorch_tanh", "gelu_new"},
-      {"gelu", "gelu"},         {"relu", "relu"},
-      {"silu", "silu"},         {"swish", "silu"}};
-  hf.named("activation_function", activation_function, "gelu_new", kActivations);
+  hf.named("activation_function", activation_function, "gelu_new", kHfActivations);
   hf("layer_norm_epsilon", layer_norm_epsilon, 1e-5);
   hf("tie_word_embeddings", tie_word_embeddings, true);
   hf("initializer_range", initializer_range, 0.02);

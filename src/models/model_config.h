@@ -4,11 +4,17 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "compat/hf_config.h"
 #include "config/fields.h"
 
 namespace levanter {
+
+/// Hugging Face's names of activation functions, and ours.
+inline constexpr std::pair<const char*, const char*> kHfActivations[] = {
+    {"silu", "silu"},         {"swish", "silu"}, {"gelu_pytorch_tanh", "gelu_new"},
+    {"gelu_new", "gelu_new"}, {"gelu", "gelu"},  {"relu", "relu"}};
 
 /// Base of the configs that `model.type` chooses.
 struct ModelConfig : config::Choosable {

@@ -93,6 +93,18 @@ RematPolicy parse_remat_policy(std::string_view text, std::span<const std::strin
   }
 }
 
+void remat_field(config::Fields& f, std::string& policy, std::span<const std::string_view> names) {
+  std::string list;
+  for (const std::string_view name : names) list += cat(list.empty() ? "" : ", ", name);
+  f("gradient_checkpointing", policy,
+    "what a block recomputes in the backward pass: nothing, all but its matrix products, all, "
+    "all but the values of some of these names, or all with only every k-th block's input "
+    "kept; more recomputation takes less memory and gives the same bits")
+      .written_as({"none", "save_dots", "full", cat("save(", list, ")"), "nested(k)"})
+      .may_change();
+  f.dropped("gradient_checkpointing_block_size", "write gradient_checkpointing = \"nested(k)\"");
+}
+
 void validate_remat_policy(config::Problems& p, std::string_view key, std::string_view text,
                            std::span<const std::string_view> names) {
   try {

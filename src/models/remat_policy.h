@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/fields.h"
 #include "config/problems.h"
 #include "graph/graph.h"
 
@@ -32,6 +33,8 @@ struct RematPolicy {
 /// error  kConfig with all four parts but the place
 RematPolicy parse_remat_policy(std::string_view text, std::span<const std::string_view> names);
 
+/// The key of a policy, gradient_checkpointing.
+void remat_field(config::Fields& f, std::string& policy, std::span<const std::string_view> names);
 /// Reports what parse_remat_policy would throw for the value `text` of `key`.
 void validate_remat_policy(config::Problems& p, std::string_view key, std::string_view text,
                            std::span<const std::string_view> names);

@@ -178,12 +178,6 @@ const Op map_entry = {.name = "map",
 int arity(Map opcode) { return kRows[static_cast<size_t>(opcode)].arity; }
 const char* name_of(Map opcode) { return kRows[static_cast<size_t>(opcode)].name; }
 
-std::optional<Map> map_from_name(std::string_view name) {
-  for (size_t i = 0; i < kRows.size(); ++i)
-    if (kRows[i].name == name) return static_cast<Map>(i);
-  return std::nullopt;
-}
-
 namespace {
 template <class... Rest>
 NamedArray apply(Map opcode, const Operand& a, Rest... rest) {

@@ -69,7 +69,6 @@ constexpr int kMapOpcodes = static_cast<int>(Map::kSelect) + 1;
 int arity(Map opcode);
 /// "add", "is_finite", ...
 const char* name_of(Map opcode);
-std::optional<Map> map_from_name(std::string_view name);
 
 NamedArray map(Map opcode, Operand a);
 NamedArray map(Map opcode, Operand a, NamedArray b);

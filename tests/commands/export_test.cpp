@@ -122,7 +122,8 @@ TEST_CASE("a folder that is in use is kept, and a failed export leaves nothing",
     CHECK(snapshot(run.path()) == before);
   };
   fails({"--checkpoint", "logs/run", "--out", "logs"}, "the folder is not empty");
-  fails({"--checkpoint", "logs/run", "--out", "logs", "--overwrite"}, "no Hugging Face folder");
+  fails({"--checkpoint", "logs/run", "--out", "logs", "--overwrite"},
+        "no part of a Hugging Face folder");
   fails({"--checkpoint", "logs/run", "--out", "a.txt"}, "a file of that name");
   fails({"--checkpoint", "logs/run", "--out", "x", "--dtype", "f64"}, "f32, bf16, f16");
   fails({"--checkpoint", "logs/run", "--out", "x", "--max-shard-size", "3X"}, "no number of bytes");

@@ -76,7 +76,7 @@ TEST_CASE("weights that do not fit are all named, and nothing is written", "[com
   CHECK_THAT(f.fault(), Contains("the folder holds no weights"));
   const std::string file = f.folder / "model.safetensors";
   write_tensors(file, {"model.a", "model.bb", "extra"}, 1);
-  CHECK_THAT(f.fault(), Contains("\"model.b\" is missing (nearest: model.bb)") &&
+  CHECK_THAT(f.fault(), Contains("\"model.b\" is missing (nearest: \"model.bb\")") &&
                             Contains("\"extra\" is not wanted"));
   CHECK(f.a[0] == 0);
   const float wide[] = {1, 2, 3};

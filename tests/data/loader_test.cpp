@@ -216,11 +216,3 @@ TEST_CASE("a loader prepares as many batches as asked for, and ends at any momen
   for (int i = 0; i < 20; ++i) Loader never_asked(counted, options);
   CHECK(loader_bytes(options) == 4 * 5 * kSeqLen * 20);
 }
-
-TEST_CASE("the bytes of the targets are weighted as the loss is", "[data]") {
-  Batch batch;
-  batch.targets = {0, 1, 2, 1};
-  batch.loss_weight = {1, 1, 1, 0};
-  const std::vector<int32_t> byte_lengths = {1, 2, 4};
-  CHECK(target_bytes(batch, byte_lengths) == 7);
-}

@@ -1,4 +1,6 @@
 #include <cmath>
+#include <set>
+#include <string>
 
 #include <limits>
 
@@ -194,9 +196,9 @@ TEST_CASE("operators and named functions write the same as map", "[ops]") {
   }
 }
 
-TEST_CASE("opcodes have names and are found by them", "[ops]") {
-  for (const Case& c : kCases) CHECK(map_from_name(name_of(c.opcode)) == c.opcode);
-  CHECK_FALSE(map_from_name("modulo"));
+TEST_CASE("opcodes have names of their own", "[ops]") {
+  std::set<std::string> names;
+  for (const Case& c : kCases) CHECK(names.insert(name_of(c.opcode)).second);
 }
 
 TEST_CASE("map refuses axes that do not nest, naming both operands and the line", "[ops]") {

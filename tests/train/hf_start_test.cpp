@@ -47,7 +47,9 @@ TEST_CASE("a model takes its shape from a folder, and further keys lie over it",
   CHECK(c.vocab_size == 32);
   CHECK(c.tie_word_embeddings);
   const TrainConfig over =
-      load(folder, R"(, "rope_theta": 5e5, "rope_scaling": {"rope_type": "llama3", "factor": 4})",
+      load(folder,
+           R"(, "rope_theta": 5e5, "rope_scaling": {"rope_type": "llama3", "factor": 4,
+              "low_freq_factor": 1, "high_freq_factor": 4})",
            "max_seq_len = 8\ngradient_checkpointing = \"full\"\n");
   CHECK(over.model->max_seq_len == 8);
   const auto& d = over.model.as<DecoderConfig>();
@@ -72,6 +74,8 @@ TEST_CASE("settings of a folder that are not implemented are refused by name", "
              Contains("rope_scaling.rope_type") && Contains("yarn"));
   CHECK_THAT(fault(R"(, "rope_scaling": {"rope_type": "yarn", "factor": 2, "mscale": 1})"),
              Contains("rope_scaling.mscale = 1"));
+  CHECK_THAT(fault(R"(, "rope_scaling": {"rope_type": "llama3", "factor": 2})"),
+             Contains("rope_scaling.low_freq_factor is missing"));
   CHECK_THAT(fault(R"(, "pretraining_tp": 2)"), Contains("pretraining_tp = 2"));
   CHECK_THAT(failure_of(ErrorKind::kConfig, [&] { load(folder, R"(, "head_dim": 3)"); }),
              Contains("heads are 3 wide") && Contains("config.json"));
@@ -84,6 +88,19 @@ TEST_CASE("settings of a folder that are not implemented are refused by name", "
       CHECK_THAT(failure_of(ErrorKind::kCheckpoint, [&] { models::read_hf_model(folder.path()); }),
                  Contains(cat(key, " = ", layers)) && Contains("from 1 to 10000"));
     }
+  // What no key of ours can say is refused, not dropped.
+  const auto layers = [&](const char* types) {
+    write_file_atomic(folder / "config.json",
+                      cat(R"({"model_type": "qwen2", "hidden_size": 8, "intermediate_size": 8,
+                           "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 32,
+                           "max_position_embeddings": 16, "rms_norm_eps": 1e-6,
+                           "use_sliding_window": true, "sliding_window": 4,
+                           "max_window_layers": 0, "layer_types": )",
+                          types, "}"));
+    return failure_of(ErrorKind::kCheckpoint, [&] { models::read_hf_model(folder.path()); });
+  };
+  CHECK_THAT(layers(R"(["sliding_attention", "full_attention"])"), Contains("max_window_layers"));
+  CHECK_THAT(layers(R"(["foo", "foo"])"), Contains("sliding_attention, full_attention"));
   write_file_atomic(folder / "config.json", R"({"model_type": "mamba"})");
   CHECK_THAT(failure_of(ErrorKind::kCheckpoint,
                         [&] {
