@@ -153,14 +153,9 @@ bool Evaluator::evaluate_compare(const Expression& expression) {
   for (size_t i = 0; i < expression.names.size(); ++i) {
     Value right = evaluate(*expression.parts[i + 1]);
     const std::string& op = expression.names[i];
-    const bool holds = op == "=="       ? equal(left, right)
-                       : op == "!="     ? !equal(left, right)
-                       : op == "in"     ? contains(right, left)
-                       : op == "not in" ? !contains(right, left)
-                       : op == "<"      ? compare(left, right, op) < 0
-                       : op == ">"      ? compare(left, right, op) > 0
-                       : op == "<="     ? compare(left, right, op) <= 0
-                                        : compare(left, right, op) >= 0;
+    const bool is_not_in = op == "not in";
+    const bool holds =
+        apply_test(*this, is_not_in ? "in" : op, left, Arguments{{right}, {}}) != is_not_in;
     if (!holds) return false;
     left = std::move(right);
   }

@@ -1,5 +1,4 @@
 // The filters of templates: what may stand behind "|".
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -102,13 +101,6 @@ Value round_number(const Call& c) {
   const double unit = std::pow(10.0, static_cast<double>(precision));
   return Value::real((method == "ceil" ? std::ceil(value * unit) : std::floor(value * unit)) /
                      unit);
-}
-
-/// Reads the whole text as a number.
-template <class Number, class... Base>
-bool read_number(std::string_view text, Number& value, Base... base) {
-  const auto end = std::from_chars(text.data(), text.data() + text.size(), value, base...);
-  return !text.empty() && end.ec == std::errc() && end.ptr == text.data() + text.size();
 }
 
 /// The text without blanks around it and a plus.

@@ -1,5 +1,4 @@
 // Arithmetic, items and slices, as Python does them.
-#include <charconv>
 #include <cmath>
 
 #include "text/jinja/builtins.h"
@@ -189,9 +188,7 @@ Value get_path(const Value& value, const Value& path, const Value* other) {
   Value at = value;
   for (const std::string& part : split(path.as_string(), '.')) {
     int64_t index = 0;
-    const auto end = std::from_chars(part.data(), part.data() + part.size(), index);
-    const bool number = end.ec == std::errc() && end.ptr == part.data() + part.size();
-    at = get_item(at, number ? Value::integer(index) : Value::string(part));
+    at = get_item(at, read_number(part, index) ? Value::integer(index) : Value::string(part));
     if (at.is(Kind::kUndefined) && other != nullptr) at = *other;
   }
   return at;
