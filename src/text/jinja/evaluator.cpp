@@ -22,7 +22,7 @@ Evaluator::~Evaluator() {
   for (const auto& space : namespaces_) space->entries.clear();  // one may hold itself
 }
 
-Output Evaluator::run(const Block& block) {
+Rendered Evaluator::run(const Block& block) {
   execute(block);
   return std::move(output_);
 }
@@ -251,10 +251,8 @@ Evaluator::Flow Evaluator::execute_kind(const Statement& statement) {
     case StatementKind::kGeneration:
       generation(statement);
       break;
-    case StatementKind::kBreak:
-      return Flow::kBreak;
-    case StatementKind::kContinue:
-      return Flow::kContinue;
+    default:
+      return statement.kind == StatementKind::kBreak ? Flow::kBreak : Flow::kContinue;
   }
   return Flow::kOn;
 }
@@ -267,7 +265,7 @@ void Evaluator::generation(const Statement& statement) {
   const Changed<ScopePtr> inner = inside(scope_);
   if (execute(statement.body) != Flow::kOn)
     throw Fault{"a loop can't be left from inside {% generation %}", "", "", statement.line};
-  output_.generation.emplace_back(begin, output_.text.size());
+  output_.generation.push_back({begin, output_.text.size()});
 }
 
 Evaluator::Flow Evaluator::loop(const Statement& statement) {

@@ -47,14 +47,14 @@ class Lexer final {
     if (!passed.empty()) line_starts_ = passed.back() == '\n';
     at_ = place;
   }
-  /// Adds what stands up to `end` and moves to `next`.
+  /// Adds what stands up to `end` and moves there.
   void add_up_to(TokenKind kind, size_t end) {
     add(kind, text_.substr(at_, end - at_));
     move_to(end);
   }
   /// Adds the text up to `end` and moves to `next`.
   void add_data(size_t end, size_t next) {
-    if (end > at_) add(TokenKind::kData, text_.substr(at_, end - at_));
+    if (end > at_) add_up_to(TokenKind::kData, end);
     move_to(next);
   }
 

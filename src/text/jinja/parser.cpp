@@ -500,19 +500,19 @@ class Parser final {
     }
   }
 
-  std::string known_name(std::string_view what, bool (*has)(std::string_view),
-                         std::vector<std::string> (*names)()) {
-    std::string name = need_name();
-    if (has(name)) return name;
-    --at_;
-    const std::string near = nearest(name, names());
-    fail(cat("there is no ", what, " ", quote(name)), join(names(), ", "),
+  /// A name, which must be one of the names of filters or tests.
+  std::string known_name(std::string_view what, const std::vector<std::string>& names) {
+    need(is(TokenKind::kName), "a name");
+    const std::string& name = now().text;
+    if (std::find(names.begin(), names.end(), name) != names.end()) return need_name();
+    const std::string near = nearest(name, names);
+    fail(cat("there is no ", what, " ", quote(name)), join(names, ", "),
          near.empty() ? "" : cat("did you mean ", quote(near)));
   }
 
   ExpressionPtr parse_filter(ExpressionPtr value) {
     ExpressionPtr made = make(ExpressionKind::kFilter);
-    made->name = known_name("filter", has_filter, filter_names);
+    made->name = known_name("filter", filter_names());
     adopt(*made, std::move(value));
     if (is_op("(")) parse_arguments(*made);
     return made;
@@ -522,7 +522,7 @@ class Parser final {
     ++at_;
     const bool negated = skip_name("not");
     ExpressionPtr made = make(ExpressionKind::kTest, "", std::move(value));
-    made->name = known_name("test", has_test, test_names);
+    made->name = known_name("test", test_names());
     const bool is_word = is(TokenKind::kName);
     const bool stops = is_name("else") || is_name("or") || is_name("and") || is_name("is") ||
                        is_name("if") || is_name("in") || is_name("not");

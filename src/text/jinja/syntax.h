@@ -112,8 +112,6 @@ class Changed final {
 Block parse(std::string_view source);
 
 /// The names of all filters and tests; their meaning is in builtins.h.
-bool has_filter(std::string_view name);
-bool has_test(std::string_view name);
 std::vector<std::string> filter_names();
 std::vector<std::string> test_names();
 
