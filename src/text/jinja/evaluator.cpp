@@ -174,14 +174,10 @@ Arguments Evaluator::arguments_of(const Expression& expression) {
 /// The value of a chain of filters; `input` is what its innermost one takes in a block.
 Value Evaluator::filter(const Expression& chain, const Value* input) {
   const Changed<int> level = deeper(chain.line);
-  Value value;
-  if (!chain.parts[0]) {
-    value = *input;
-  } else if (chain.parts[0]->kind == ExpressionKind::kFilter) {
-    value = filter(*chain.parts[0], input);
-  } else {
-    value = evaluate(*chain.parts[0]);
-  }
+  const Expression* inner = chain.parts[0].get();
+  const Value value = inner == nullptr                         ? *input
+                      : inner->kind == ExpressionKind::kFilter ? filter(*inner, input)
+                                                               : evaluate(*inner);
   if (value.is(Kind::kString)) spend(value.as_string().size() / 16);
   if (value.is_sequence()) spend(value.items().size());
   return apply_filter(*this, chain.name, value, arguments_of(chain));

@@ -126,28 +126,33 @@ class Parser final {
     struct Tag {
       std::string_view name;
       StatementKind kind;
-      void (Parser::*parse)(Statement&);  // from behind the name to the last %}
+      void (Parser::*parse)(Statement&);  // from behind the name to the body or the last %}
+      std::string_view end = "";          // of the body that stands last
     };
     static constexpr Tag kTags[] = {
         {"if", StatementKind::kIf, &Parser::parse_if},
         {"for", StatementKind::kFor, &Parser::parse_for},
         {"set", StatementKind::kSet, &Parser::parse_set},
-        {"macro", StatementKind::kMacro, &Parser::parse_macro},
-        {"call", StatementKind::kCall, &Parser::parse_call_block},
-        {"filter", StatementKind::kFilter, &Parser::parse_filter_block},
-        {"with", StatementKind::kWith, &Parser::parse_with},
-        {"generation", StatementKind::kGeneration, &Parser::parse_generation},
+        {"macro", StatementKind::kMacro, &Parser::parse_macro, "endmacro"},
+        {"call", StatementKind::kCall, &Parser::parse_call_block, "endcall"},
+        {"filter", StatementKind::kFilter, &Parser::parse_filter_block, "endfilter"},
+        {"with", StatementKind::kWith, &Parser::parse_with, "endwith"},
+        {"generation", StatementKind::kGeneration, nullptr, "endgeneration"},
         {"break", StatementKind::kBreak, nullptr},
         {"continue", StatementKind::kContinue, nullptr},
     };
     need(is(TokenKind::kName), "a tag", kTagNames);
     const std::string& tag = now().text;
-    for (const auto& [name, kind, parse] : kTags) {
+    for (const auto& [name, kind, parse, end] : kTags) {
       if (tag != name) continue;
-      if (parse == nullptr && loops_ == 0) fail(cat("{% ", tag, " %} stands outside of a loop"));
+      const bool leaves_loop = kind == StatementKind::kBreak || kind == StatementKind::kContinue;
+      if (leaves_loop && loops_ == 0) fail(cat("{% ", tag, " %} stands outside of a loop"));
       auto made = statement(kind);
       ++at_;
       if (parse != nullptr) (this->*parse)(*made);
+      const bool is_macro = kind == StatementKind::kMacro || kind == StatementKind::kCall;
+      const Changed<int> loops(loops_, is_macro ? 0 : loops_);
+      if (!end.empty()) made->body = parse_body(end, made->line);
       need_block_end();
       return made;
     }
@@ -237,7 +242,6 @@ class Parser final {
   void parse_macro(Statement& made) {
     made.text = need_name();
     parse_parameters(made);
-    parse_macro_body(made, "endmacro");
   }
 
   void parse_call_block(Statement& made) {
@@ -245,18 +249,9 @@ class Parser final {
     made.text = "caller";
     made.value = parse_expression();
     if (made.value->kind != ExpressionKind::kCall) fail("{% call %} must call a macro");
-    parse_macro_body(made, "endcall");
   }
 
-  void parse_macro_body(Statement& made, std::string_view end) {
-    const Changed<int> outside(loops_, 0);
-    made.body = parse_body(end, made.line);
-  }
-
-  void parse_filter_block(Statement& made) {
-    made.value = parse_filters(parse_filter(nullptr));
-    made.body = parse_body("endfilter", made.line);
-  }
+  void parse_filter_block(Statement& made) { made.value = parse_filters(parse_filter(nullptr)); }
 
   void parse_with(Statement& made) {
     while (!is_op("%}")) {
@@ -265,10 +260,7 @@ class Parser final {
       need_op("=");
       made.parameters.back().second = parse_expression();
     }
-    made.body = parse_body("endwith", made.line);
   }
-
-  void parse_generation(Statement& made) { made.body = parse_body("endgeneration", made.line); }
 
   // ---- expressions, loosest first ----
   /// What `one` reads, a tuple of it where commas follow; at_end says where a last comma may stand.
