@@ -9,8 +9,6 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "text/jinja/builtins.h"
-#include "text/jinja/evaluator.h"
-#include "text/jinja/syntax.h"
 
 namespace levanter::text {
 namespace {
@@ -37,31 +35,17 @@ struct ChatTemplate::Impl {
   std::string origin;
   jinja::Block block;
   bool has_generation = false;
-
-  Rendered render(const jinja::Dict& variables, std::optional<int64_t> now_seconds) const {
-    jinja::Evaluator evaluator(variables, now_seconds);
-    jinja::Output output = evaluator.run(block);
-    Rendered rendered{std::move(output.text), {}};
-    for (const auto& [begin, end] : output.generation) rendered.generation.push_back({begin, end});
-    return rendered;
-  }
 };
 
 ChatTemplate::ChatTemplate(std::string_view source, std::string origin) {
-  auto impl = std::make_unique<Impl>();
-  impl->origin = std::move(origin);
   try {
-    impl->block = jinja::parse(source);
+    jinja::Block block = jinja::parse(source);
+    const bool has_generation = holds_generation(block);
+    impl_ = std::make_shared<Impl>(Impl{origin, std::move(block), has_generation});
   } catch (const jinja::Fault& fault) {
-    rethrow(fault, impl->origin);
+    rethrow(fault, origin);
   }
-  impl->has_generation = holds_generation(impl->block);
-  impl_ = std::move(impl);
 }
-
-ChatTemplate::~ChatTemplate() = default;
-ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
-ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 
 bool ChatTemplate::has_generation() const { return impl_->has_generation; }
 const std::string& ChatTemplate::origin() const { return impl_->origin; }
@@ -71,8 +55,8 @@ Rendered ChatTemplate::render(std::string_view variables_json,
   try {
     const Value variables = jinja::from_json(variables_json);
     if (!variables.is(Value::Kind::kDict))
-      throw jinja::Fault{"the variables of a template are not a JSON object", "", ""};
-    return impl_->render(variables.as_dict(), now_seconds);
+      jinja::fail("the variables of a template are not a JSON object");
+    return jinja::Evaluator(variables.as_dict(), now_seconds).run(impl_->block);
   } catch (const jinja::Fault& fault) {
     rethrow(fault, impl_->origin);
   }

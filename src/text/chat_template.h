@@ -25,9 +25,6 @@ class ChatTemplate final {
  public:
   /// error  kData naming ORIGIN:LINE and the construct: one that is unknown, or not closed
   ChatTemplate(std::string_view source, std::string origin);
-  ~ChatTemplate();
-  ChatTemplate(ChatTemplate&&) noexcept;
-  ChatTemplate& operator=(ChatTemplate&&) noexcept;
 
   /// The text for these variables, a JSON object. Rendering is Jinja's with trim_blocks and
   /// lstrip_blocks, as Hugging Face's apply_chat_template sets them.
@@ -43,7 +40,7 @@ class ChatTemplate final {
 
  private:
   struct Impl;
-  std::unique_ptr<const Impl> impl_;
+  std::shared_ptr<const Impl> impl_;
 };
 
 /// What a chat is rendered with; each JSON text as it stands in the data.

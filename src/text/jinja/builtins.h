@@ -32,12 +32,9 @@ class Call final {
   /// The argument, which must be given.
   const Value& need(std::string_view parameter) const;
   Value get(std::string_view parameter, Value other = Value::none()) const;
-  bool flag(std::string_view parameter) const;
   /// The whole number or the str given, or `other`; needed where there is none.
   int64_t whole(std::string_view parameter, std::optional<int64_t> other = {}) const;
   std::string text(std::string_view parameter, std::optional<std::string_view> other = {}) const;
-  /// The argument as it prints, or `other`.
-  std::string printed(std::string_view parameter, std::string_view other) const;
   /// The str that a value must be.
   const std::string& as_text(const Value& value) const;
   /// Ends the call unless the value is what it `wants`, such as "a number".

@@ -22,7 +22,7 @@ Evaluator::~Evaluator() {
   for (const auto& space : namespaces_) space->entries.clear();  // one may hold itself
 }
 
-Output Evaluator::run(const Block& block) {
+Rendered Evaluator::run(const Block& block) {
   execute(block);
   return std::move(output_);
 }
@@ -153,14 +153,9 @@ bool Evaluator::evaluate_compare(const Expression& expression) {
   for (size_t i = 0; i < expression.names.size(); ++i) {
     Value right = evaluate(*expression.parts[i + 1]);
     const std::string& op = expression.names[i];
-    const bool holds = op == "=="       ? equal(left, right)
-                       : op == "!="     ? !equal(left, right)
-                       : op == "in"     ? contains(right, left)
-                       : op == "not in" ? !contains(right, left)
-                       : op == "<"      ? compare(left, right, op) < 0
-                       : op == ">"      ? compare(left, right, op) > 0
-                       : op == "<="     ? compare(left, right, op) <= 0
-                                        : compare(left, right, op) >= 0;
+    const bool is_not_in = op == "not in";
+    const bool holds =
+        apply_test(*this, is_not_in ? "in" : op, left, Arguments{{right}, {}}) != is_not_in;
     if (!holds) return false;
     left = std::move(right);
   }
@@ -179,14 +174,10 @@ Arguments Evaluator::arguments_of(const Expression& expression) {
 /// The value of a chain of filters; `input` is what its innermost one takes in a block.
 Value Evaluator::filter(const Expression& chain, const Value* input) {
   const Changed<int> level = deeper(chain.line);
-  Value value;
-  if (!chain.parts[0]) {
-    value = *input;
-  } else if (chain.parts[0]->kind == ExpressionKind::kFilter) {
-    value = filter(*chain.parts[0], input);
-  } else {
-    value = evaluate(*chain.parts[0]);
-  }
+  const Expression* inner = chain.parts[0].get();
+  const Value value = inner == nullptr                         ? *input
+                      : inner->kind == ExpressionKind::kFilter ? filter(*inner, input)
+                                                               : evaluate(*inner);
   if (value.is(Kind::kString)) spend(value.as_string().size() / 16);
   if (value.is_sequence()) spend(value.items().size());
   return apply_filter(*this, chain.name, value, arguments_of(chain));
@@ -256,10 +247,8 @@ Evaluator::Flow Evaluator::execute_kind(const Statement& statement) {
     case StatementKind::kGeneration:
       generation(statement);
       break;
-    case StatementKind::kBreak:
-      return Flow::kBreak;
-    case StatementKind::kContinue:
-      return Flow::kContinue;
+    default:
+      return statement.kind == StatementKind::kBreak ? Flow::kBreak : Flow::kContinue;
   }
   return Flow::kOn;
 }
@@ -272,7 +261,7 @@ void Evaluator::generation(const Statement& statement) {
   const Changed<ScopePtr> inner = inside(scope_);
   if (execute(statement.body) != Flow::kOn)
     throw Fault{"a loop can't be left from inside {% generation %}", "", "", statement.line};
-  output_.generation.emplace_back(begin, output_.text.size());
+  output_.generation.push_back({begin, output_.text.size()});
 }
 
 Evaluator::Flow Evaluator::loop(const Statement& statement) {

@@ -10,16 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "text/chat_template.h"
 #include "text/jinja/syntax.h"
 #include "text/jinja/value.h"
 
 namespace levanter::text::jinja {
-
-/// What a template printed, and the byte ranges of its {% generation %} blocks.
-struct Output {
-  std::string text;
-  std::vector<std::pair<size_t, size_t>> generation;
-};
 
 /// One run of one template.
 class Evaluator final {
@@ -31,7 +26,7 @@ class Evaluator final {
   Evaluator& operator=(const Evaluator&) = delete;
 
   /// error  Fault with its line
-  Output run(const Block& block);
+  Rendered run(const Block& block);
 
   /// Calls a function or a macro. error Fault for what can't be called
   Value call(const Value& callee, const Arguments& arguments);
@@ -82,7 +77,7 @@ class Evaluator final {
   std::optional<int64_t> now_seconds_;
   ScopePtr scope_;
   std::vector<std::shared_ptr<Dict>> namespaces_;
-  Output output_;
+  Rendered output_;
   std::string* out_;
   size_t spent_ = 0;
   int depth_ = 0, captures_ = 0;

@@ -1,5 +1,4 @@
 // The filters of templates: what may stand behind "|".
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -33,7 +32,7 @@ List sort_by(const List& items, bool down, KeyOf&& key_of) {
 }
 
 Value default_value(const Call& c) {
-  const bool missing = c.self.is(Kind::kUndefined) || (c.flag("boolean") && !truth(c.self));
+  const bool missing = c.self.is(Kind::kUndefined) || (truth(c.get("boolean")) && !truth(c.self));
   return missing ? c.get("default_value", Value::string("")) : c.self;
 }
 
@@ -48,15 +47,15 @@ Value tojson(const Call& c) {
     style.item_separator = to_text(separators.items()[0]);
     style.key_separator = to_text(separators.items()[1]);
   }
-  style.ascii = c.flag("ensure_ascii");
-  style.sort_keys = c.flag("sort_keys");
+  style.ascii = truth(c.get("ensure_ascii"));
+  style.sort_keys = truth(c.get("sort_keys"));
   std::string out = to_json(c.self, style);
   c.evaluator.spend(out.size() / 16);
   return Value::string(std::move(out));
 }
 
 Value join_printed(const Call& c) {
-  return join_items(c.self, c.printed("d", ""),
+  return join_items(c.self, to_text(c.get("d", Value::string(""))),
                     [&](const Value& item) { return to_text(attribute_of(c, item)); });
 }
 
@@ -64,9 +63,9 @@ Value indent_lines(const Call& c) {
   const Value width = c.get("width", Value::integer(4));
   const std::string margin =
       width.is(Kind::kString) ? width.as_string() : repeat(" ", c.whole("width", 4));
-  const bool blank = c.flag("blank");
+  const bool blank = truth(c.get("blank"));
   const std::string text = to_text(c.self) + "\n";
-  std::string out = c.flag("first") ? margin : "";
+  std::string out = truth(c.get("first")) ? margin : "";
   bool first = true;
   for (const std::string_view line : split_lines(text)) {
     if (!first) out += "\n";
@@ -80,7 +79,7 @@ Value indent_lines(const Call& c) {
 
 Value round_number(const Call& c) {
   const int64_t precision = std::clamp<int64_t>(c.whole("precision", 0), -300, 300);
-  const std::string method = c.printed("method", "common");
+  const std::string method = to_text(c.get("method", Value::string("common")));
   c.check(c.self.is_number(), c.self, "a number");
   const double value = c.self.as_real();
   if (method == "common") {
@@ -102,13 +101,6 @@ Value round_number(const Call& c) {
   const double unit = std::pow(10.0, static_cast<double>(precision));
   return Value::real((method == "ceil" ? std::ceil(value * unit) : std::floor(value * unit)) /
                      unit);
-}
-
-/// Reads the whole text as a number.
-template <class Number, class... Base>
-bool read_number(std::string_view text, Number& value, Base... base) {
-  const auto end = std::from_chars(text.data(), text.data() + text.size(), value, base...);
-  return !text.empty() && end.ec == std::errc() && end.ptr == text.data() + text.size();
 }
 
 /// The text without blanks around it and a plus.
@@ -147,22 +139,22 @@ Value to_real(const Call& c) {
 }
 
 Value sort(const Call& c) {
-  const bool cased = c.flag("case_sensitive");
-  return Value::list(sort_by(iterate(c.self), c.flag("reverse"), [&](const Value& item) {
+  const bool cased = truth(c.get("case_sensitive"));
+  return Value::list(sort_by(iterate(c.self), truth(c.get("reverse")), [&](const Value& item) {
     return sort_key(attribute_of(c, item), cased);
   }));
 }
 
 Value sort_dict(const Call& c) {
   c.check(c.self.is(Kind::kDict), c.self, "a dict");
-  const bool cased = c.flag("case_sensitive");
-  const size_t by = c.printed("by", "key") == "value" ? 1 : 0;
-  return Value::list(sort_by(pairs_of(c.self.as_dict()), c.flag("reverse"),
+  const bool cased = truth(c.get("case_sensitive"));
+  const size_t by = to_text(c.get("by", Value::string("key"))) == "value" ? 1 : 0;
+  return Value::list(sort_by(pairs_of(c.self.as_dict()), truth(c.get("reverse")),
                              [&](const Value& pair) { return sort_key(pair.items()[by], cased); }));
 }
 
 Value unique(const Call& c) {
-  const bool cased = c.flag("case_sensitive");
+  const bool cased = truth(c.get("case_sensitive"));
   List seen, items;
   for (const Value& item : iterate(c.self)) {
     c.evaluator.spend(seen.size() / 4);
@@ -178,7 +170,7 @@ Value unique(const Call& c) {
 
 template <int sign>
 Value extreme(const Call& c) {
-  const bool cased = c.flag("case_sensitive");
+  const bool cased = truth(c.get("case_sensitive"));
   Value best = Value::undefined("the sequence is empty"), best_key;
   bool first = true;
   for (const Value& item : iterate(c.self)) {
@@ -276,14 +268,14 @@ Value batch(const Call& c) {
 
 Value truncate(const Call& c) {
   const int64_t most = c.whole("length", 255);
-  const std::string end = c.printed("end", "...");
+  const std::string end = to_text(c.get("end", Value::string("...")));
   const int64_t leeway = c.whole("leeway", 5);
   const std::string text = to_text(c.self);
   if (most < character_count(end))
     fail("the filter \"truncate\" needs a length of at least its end");
   if (character_count(text) <= most + leeway) return Value::string(text);
   std::string kept = text.substr(0, byte_of_character(text, most - character_count(end)));
-  if (!c.flag("killwords")) kept = kept.substr(0, kept.rfind(' '));
+  if (!truth(c.get("killwords"))) kept = kept.substr(0, kept.rfind(' '));
   return Value::string(kept + end);
 }
 
@@ -385,7 +377,6 @@ constexpr Builtin<Value> kFilters[] = {
 
 }  // namespace
 
-bool has_filter(std::string_view name) { return find_builtin(kFilters, name) != nullptr; }
 std::vector<std::string> filter_names() { return names_of(kFilters); }
 
 Value apply_filter(Evaluator& evaluator, const std::string& name, const Value& input,

@@ -1,6 +1,5 @@
 // Python's two ways to put values into a text: text % values and text.format(...).
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 
@@ -22,7 +21,7 @@ bool is_one_of(std::string_view text, size_t at, std::string_view wanted) {
   return at < text.size() && wanted.find(text[at]) != wanted.npos;
 }
 
-int read_number(std::string_view text, size_t& at) {
+int read_digits(std::string_view text, size_t& at) {
   int value = 0;
   while (is_one_of(text, at, "0123456789")) {
     value = value * 10 + (text[at++] - '0');
@@ -33,8 +32,8 @@ int read_number(std::string_view text, size_t& at) {
 
 /// Reads [width][.precision].
 void read_size(std::string_view text, size_t& at, Spec& spec) {
-  spec.width = read_number(text, at);
-  if (is_one_of(text, at, ".")) spec.precision = read_number(text, ++at);
+  spec.width = read_digits(text, at);
+  if (is_one_of(text, at, ".")) spec.precision = read_digits(text, ++at);
 }
 
 /// The value's text before it is filled up to the width.
@@ -166,9 +165,7 @@ std::string format_braces(const std::string& text, const Arguments& arguments) {
       const bool repr = field.ends_with("!r");
       if (repr || field.ends_with("!s")) field.resize(field.size() - 2);
       int64_t place = next;
-      const auto read = std::from_chars(field.data(), field.data() + field.size(), place);
-      const bool numbered =
-          !field.empty() && read.ec == std::errc() && read.ptr == field.data() + field.size();
+      const bool numbered = read_number(field, place);
       const Value* value = nullptr;
       if (field.empty() || numbered) {
         if (field.empty()) ++next;

@@ -127,11 +127,6 @@ Value Call::get(std::string_view parameter, Value other) const {
   return found != nullptr ? *found : other;
 }
 
-bool Call::flag(std::string_view parameter) const {
-  const Value* found = find(parameter);
-  return found != nullptr && truth(*found);
-}
-
 int64_t Call::whole(std::string_view parameter, std::optional<int64_t> other) const {
   if (other && find(parameter) == nullptr) return *other;
   const Value& value = need(parameter);
@@ -142,11 +137,6 @@ int64_t Call::whole(std::string_view parameter, std::optional<int64_t> other) co
 std::string Call::text(std::string_view parameter, std::optional<std::string_view> other) const {
   if (other && find(parameter) == nullptr) return std::string(*other);
   return as_text(need(parameter));
-}
-
-std::string Call::printed(std::string_view parameter, std::string_view other) const {
-  const Value* found = find(parameter);
-  return found != nullptr ? to_text(*found) : std::string(other);
 }
 
 const std::string& Call::as_text(const Value& value) const {

@@ -1,12 +1,10 @@
 // A template's source cut into tokens, its white space already as the marks - and + ask for.
-#include "text/jinja/lexer.h"
-
 #include <algorithm>
 #include <charconv>
 #include <optional>
 
 #include "text/jinja/strings.h"
-#include "text/jinja/value.h"
+#include "text/jinja/syntax.h"
 
 namespace levanter::text::jinja {
 namespace {
@@ -49,14 +47,14 @@ class Lexer final {
     if (!passed.empty()) line_starts_ = passed.back() == '\n';
     at_ = place;
   }
-  /// Adds what stands up to `end` and moves to `next`.
+  /// Adds what stands up to `end` and moves there.
   void add_up_to(TokenKind kind, size_t end) {
     add(kind, text_.substr(at_, end - at_));
     move_to(end);
   }
   /// Adds the text up to `end` and moves to `next`.
   void add_data(size_t end, size_t next) {
-    if (end > at_) add(TokenKind::kData, text_.substr(at_, end - at_));
+    if (end > at_) add_up_to(TokenKind::kData, end);
     move_to(next);
   }
 
@@ -85,7 +83,7 @@ class Lexer final {
     move_to(mark + 2 + is_signed);
     if (kind == '#') return skip_comment();
     if (kind == '%' && skip_raw()) return;
-    add(kind == '{' ? TokenKind::kPrintBegin : TokenKind::kBlockBegin, "");
+    add(TokenKind::kOperator, {'{', kind});
     lex_inside(kind == '{');
   }
 
@@ -133,12 +131,12 @@ class Lexer final {
       move_to(skip_blanks(at_));
       if (at_ >= text_.size()) {
         line_ = opened;
-        fail(is_print ? "{{ is never closed" : "{% is never closed", cat("close it with ", mark));
+        fail(cat(is_print ? "{{" : "{%", " is never closed"), cat("close it with ", mark));
       }
       const char c = text_[at_];
       const bool sign = c == '-' || (c == '+' && !is_print);
       if (brackets.empty() && from(at_ + sign).starts_with(mark)) {
-        add(is_print ? TokenKind::kPrintEnd : TokenKind::kBlockEnd, "");
+        add(TokenKind::kOperator, std::string(mark));
         return close(at_ + sign, c == '-', !is_print && c != '+');
       }
       if (c == '\'' || c == '"') {

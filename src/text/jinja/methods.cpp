@@ -4,12 +4,6 @@
 namespace levanter::text::jinja {
 namespace {
 
-Value texts(const Pieces& pieces) {
-  List items;
-  for (const std::string_view piece : pieces) items.push_back(Value::string(piece));
-  return Value::list(std::move(items));
-}
-
 template <Side side>
 Value strip_method(const Call& c) {
   const std::string& text = c.self.as_string();
@@ -21,10 +15,11 @@ template <bool from_right>
 Value split_method(const Call& c) {
   const std::string& text = c.self.as_string();
   const int64_t most = c.whole("maxsplit", -1);
-  if (c.get("sep").is(Kind::kNone)) return texts(split_blanks(text, most, from_right));
+  if (c.get("sep").is(Kind::kNone))
+    return Value::list(texts_of(split_blanks(text, most, from_right)));
   const std::string separator = c.text("sep");
   if (separator.empty()) fail("split needs a separator that is not empty");
-  return texts(split_at(text, separator, most, from_right));
+  return Value::list(texts_of(split_at(text, separator, most, from_right)));
 }
 
 template <bool at_end>
@@ -170,7 +165,7 @@ constexpr Builtin<Value> kStringMethods[] = {
     {{"split"}, "split(sep, maxsplit)", split_method<false>},
     {{"splitlines"},
      "splitlines()",
-     [](const Call& c) { return texts(split_lines(c.self.as_string())); }},
+     [](const Call& c) { return Value::list(texts_of(split_lines(c.self.as_string()))); }},
     {{"startswith"}, "startswith(prefix)", affix_method<false>},
     {{"strip"}, "strip(chars)", strip_method<Side::kBoth>},
     {{"swapcase"}, kNone, changed<swap_case>},

@@ -1,5 +1,4 @@
 // Arithmetic, items and slices, as Python does them.
-#include <charconv>
 #include <cmath>
 
 #include "text/jinja/builtins.h"
@@ -15,14 +14,6 @@ namespace {
               text && op == "+" ? "~ joins texts with any value" : ""};
 }
 
-[[noreturn]] void throw_overflow() { fail("a whole number grows beyond 64 bits"); }
-
-double floor_mod(double a, double b) {
-  double rest = std::fmod(a, b);
-  if (rest != 0 && (rest < 0) != (b < 0)) rest += b;
-  return rest;
-}
-
 Value whole_power(int64_t base, int64_t exponent) {
   if (exponent < 0) {
     if (base == 0) fail("0 can't be raised to a negative power");
@@ -32,34 +23,25 @@ Value whole_power(int64_t base, int64_t exponent) {
   if (base == 0 || base == 1) return Value::integer(exponent == 0 ? 1 : base);
   if (base == -1) return Value::integer(exponent % 2 == 0 ? 1 : -1);
   for (; exponent > 0; --exponent)
-    if (__builtin_mul_overflow(result, base, &result)) throw_overflow();
+    if (__builtin_mul_overflow(result, base, &result)) fail("a whole number grows beyond 64 bits");
   return Value::integer(result);
 }
 
 Value whole_arithmetic(std::string_view op, int64_t a, int64_t b) {
-  int64_t out = 0;
-  bool over = false;
-  if (op == "+") {
-    over = __builtin_add_overflow(a, b, &out);
-  } else if (op == "-") {
-    over = __builtin_sub_overflow(a, b, &out);
-  } else if (op == "*") {
-    over = __builtin_mul_overflow(a, b, &out);
-  } else if (op == "**") {
-    return whole_power(a, b);
-  } else {
-    if (b == 0) fail("division by zero");
-    if (op == "/") return Value::real(static_cast<double>(a) / static_cast<double>(b));
-    if (b == -1) return whole_arithmetic("-", 0, op == "%" ? 0 : a);
-    int64_t quotient = a / b, rest = a % b;
-    if (rest != 0 && (rest < 0) != (b < 0)) {
-      --quotient;
-      rest += b;
-    }
-    out = op == "%" ? rest : quotient;
+  if (op == "**") return whole_power(a, b);
+  if (b == 0 && (op[0] == '/' || op == "%")) fail("division by zero");
+  if (op == "/") return Value::real(static_cast<double>(a) / static_cast<double>(b));
+  __int128 out = a;  // holds whatever two of 64 bits make
+  if (op == "+") out += b;
+  if (op == "-") out -= b;
+  if (op == "*") out *= b;
+  if (op == "//" || op == "%") {
+    const int64_t rest = b == -1 ? 0 : a % b;
+    const bool down = rest != 0 && (rest < 0) != (b < 0);
+    out = op == "%" ? rest + (down ? b : 0) : out / b - down;
   }
-  if (over) throw_overflow();
-  return Value::integer(out);
+  if (out != static_cast<int64_t>(out)) fail("a whole number grows beyond 64 bits");
+  return Value::integer(static_cast<int64_t>(out));
 }
 
 Value real_arithmetic(std::string_view op, double a, double b) {
@@ -69,7 +51,9 @@ Value real_arithmetic(std::string_view op, double a, double b) {
   if (op == "**") return Value::real(std::pow(a, b));
   if (b == 0) fail("division by zero");
   if (op == "/") return Value::real(a / b);
-  return Value::real(op == "%" ? floor_mod(a, b) : std::floor(a / b));
+  if (op == "//") return Value::real(std::floor(a / b));
+  const double rest = std::fmod(a, b);
+  return Value::real(rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest);
 }
 
 Value joined(Evaluator& evaluator, const Value& a, const Value& b) {
@@ -189,9 +173,7 @@ Value get_path(const Value& value, const Value& path, const Value* other) {
   Value at = value;
   for (const std::string& part : split(path.as_string(), '.')) {
     int64_t index = 0;
-    const auto end = std::from_chars(part.data(), part.data() + part.size(), index);
-    const bool number = end.ec == std::errc() && end.ptr == part.data() + part.size();
-    at = get_item(at, number ? Value::integer(index) : Value::string(part));
+    at = get_item(at, read_number(part, index) ? Value::integer(index) : Value::string(part));
     if (at.is(Kind::kUndefined) && other != nullptr) at = *other;
   }
   return at;

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/strings.h"
-#include "text/jinja/lexer.h"
 #include "text/jinja/syntax.h"
 
 namespace levanter::text::jinja {
@@ -36,7 +35,6 @@ class Parser final {
   bool is(TokenKind kind) const { return now().kind == kind; }
   bool is_op(std::string_view op) const { return is(TokenKind::kOperator) && now().text == op; }
   bool is_name(std::string_view name) const { return is(TokenKind::kName) && now().text == name; }
-  bool skip(TokenKind kind) { return is(kind) && (++at_, true); }
   bool skip_op(std::string_view op) { return is_op(op) && (++at_, true); }
   bool skip_name(std::string_view name) { return is_name(name) && (++at_, true); }
 
@@ -46,15 +44,14 @@ class Parser final {
   }
   std::string found() const {
     if (is(TokenKind::kEnd)) return "the end of the template";
-    if (is(TokenKind::kPrintEnd)) return "}}";
-    if (is(TokenKind::kBlockEnd)) return "%}";
+    if (is_op("}}") || is_op("%}")) return now().text;
     return cat(is(TokenKind::kString) ? "the string " : "", quote(now().text));
   }
   void need(bool stands, std::string_view what, std::string_view allowed = "") const {
     if (!stands) fail(cat(what, " should stand before ", found()), std::string(allowed));
   }
   void need_op(std::string_view op) { need(skip_op(op), quote(op)); }
-  void need_block_end() { need(skip(TokenKind::kBlockEnd), "%}"); }
+  void need_block_end() { need(skip_op("%}"), "%}"); }
   std::string need_name() {
     need(is(TokenKind::kName), "a name");
     return tokens_[at_++].text;
@@ -65,9 +62,15 @@ class Parser final {
     return {depth_, depth_ + 1};
   }
 
-  ExpressionPtr make(ExpressionKind kind, std::string name = "") const {
-    return std::make_unique<Expression>(
-        Expression{kind, now().line, std::move(name), {}, {}, {}, {}, 1});
+  /// An expression whose first part, where it has one, stands before it.
+  ExpressionPtr make(ExpressionKind kind, std::string name = "",
+                     ExpressionPtr first = nullptr) const {
+    auto made = std::make_unique<Expression>();
+    made->kind = kind;
+    made->line = now().line;
+    made->name = std::move(name);
+    if (first) adopt(*made, std::move(first));
+    return made;
   }
   /// Adds a part; how deep the tree is decides how deep its evaluation recurs.
   void adopt(Expression& parent, ExpressionPtr part) const {
@@ -97,10 +100,10 @@ class Parser final {
       if (is(TokenKind::kData)) {
         block.push_back(statement(StatementKind::kText));
         block.back()->text = tokens_[at_++].text;
-      } else if (skip(TokenKind::kPrintBegin)) {
+      } else if (skip_op("{{")) {
         block.push_back(statement(StatementKind::kPrint));
         block.back()->value = parse_tuple();
-        need(skip(TokenKind::kPrintEnd), "}}");
+        need(skip_op("}}"), "}}");
       } else {
         ++at_;  // {%
         if (is(TokenKind::kName) && std::find(ends.begin(), ends.end(), now().text) != ends.end())
@@ -123,28 +126,33 @@ class Parser final {
     struct Tag {
       std::string_view name;
       StatementKind kind;
-      void (Parser::*parse)(Statement&);  // from behind the name to the last %}
+      void (Parser::*parse)(Statement&);  // from behind the name to the body or the last %}
+      std::string_view end = "";          // of the body that stands last
     };
     static constexpr Tag kTags[] = {
         {"if", StatementKind::kIf, &Parser::parse_if},
         {"for", StatementKind::kFor, &Parser::parse_for},
         {"set", StatementKind::kSet, &Parser::parse_set},
-        {"macro", StatementKind::kMacro, &Parser::parse_macro},
-        {"call", StatementKind::kCall, &Parser::parse_call_block},
-        {"filter", StatementKind::kFilter, &Parser::parse_filter_block},
-        {"with", StatementKind::kWith, &Parser::parse_with},
-        {"generation", StatementKind::kGeneration, &Parser::parse_generation},
+        {"macro", StatementKind::kMacro, &Parser::parse_macro, "endmacro"},
+        {"call", StatementKind::kCall, &Parser::parse_call_block, "endcall"},
+        {"filter", StatementKind::kFilter, &Parser::parse_filter_block, "endfilter"},
+        {"with", StatementKind::kWith, &Parser::parse_with, "endwith"},
+        {"generation", StatementKind::kGeneration, nullptr, "endgeneration"},
         {"break", StatementKind::kBreak, nullptr},
         {"continue", StatementKind::kContinue, nullptr},
     };
     need(is(TokenKind::kName), "a tag", kTagNames);
     const std::string& tag = now().text;
-    for (const auto& [name, kind, parse] : kTags) {
+    for (const auto& [name, kind, parse, end] : kTags) {
       if (tag != name) continue;
-      if (parse == nullptr && loops_ == 0) fail(cat("{% ", tag, " %} stands outside of a loop"));
+      const bool leaves_loop = kind == StatementKind::kBreak || kind == StatementKind::kContinue;
+      if (leaves_loop && loops_ == 0) fail(cat("{% ", tag, " %} stands outside of a loop"));
       auto made = statement(kind);
       ++at_;
       if (parse != nullptr) (this->*parse)(*made);
+      const bool is_macro = kind == StatementKind::kMacro || kind == StatementKind::kCall;
+      const Changed<int> loops(loops_, is_macro ? 0 : loops_);
+      if (!end.empty()) made->body = parse_body(end, made->line);
       need_block_end();
       return made;
     }
@@ -196,14 +204,13 @@ class Parser final {
         need_op(")");
         return inner;
       }
-      ExpressionPtr name = make(ExpressionKind::kName);
-      name->name = need_name();
+      ExpressionPtr name = make(ExpressionKind::kName, now().text);
+      need_name();
       if (constant_named(name->name)) fail(cat(quote(name->name), " can't be set"));
       if (!spaces || !skip_op(".")) return name;
-      ExpressionPtr attribute = make(ExpressionKind::kAttribute);
-      attribute->name = need_name();
-      adopt(*attribute, std::move(name));
-      return attribute;
+      name = make(ExpressionKind::kAttribute, now().text, std::move(name));
+      need_name();
+      return name;
     };
     return tuple_of(one, [&] { return is_name("in") || is_op("="); });
   }
@@ -235,7 +242,6 @@ class Parser final {
   void parse_macro(Statement& made) {
     made.text = need_name();
     parse_parameters(made);
-    parse_macro_body(made, "endmacro");
   }
 
   void parse_call_block(Statement& made) {
@@ -243,30 +249,18 @@ class Parser final {
     made.text = "caller";
     made.value = parse_expression();
     if (made.value->kind != ExpressionKind::kCall) fail("{% call %} must call a macro");
-    parse_macro_body(made, "endcall");
   }
 
-  void parse_macro_body(Statement& made, std::string_view end) {
-    const Changed<int> outside(loops_, 0);
-    made.body = parse_body(end, made.line);
-  }
-
-  void parse_filter_block(Statement& made) {
-    made.value = parse_filters(parse_filter(nullptr));
-    made.body = parse_body("endfilter", made.line);
-  }
+  void parse_filter_block(Statement& made) { made.value = parse_filters(parse_filter(nullptr)); }
 
   void parse_with(Statement& made) {
-    while (!is(TokenKind::kBlockEnd)) {
+    while (!is_op("%}")) {
       if (!made.parameters.empty()) need_op(",");
       made.parameters.emplace_back(need_name(), nullptr);
       need_op("=");
       made.parameters.back().second = parse_expression();
     }
-    made.body = parse_body("endwith", made.line);
   }
-
-  void parse_generation(Statement& made) { made.body = parse_body("endgeneration", made.line); }
 
   // ---- expressions, loosest first ----
   /// What `one` reads, a tuple of it where commas follow; at_end says where a last comma may stand.
@@ -274,8 +268,7 @@ class Parser final {
   ExpressionPtr tuple_of(One&& one, AtEnd&& at_end) {
     ExpressionPtr first = one();
     if (!is_op(",")) return first;
-    ExpressionPtr tuple = make(ExpressionKind::kTuple);
-    adopt(*tuple, std::move(first));
+    ExpressionPtr tuple = make(ExpressionKind::kTuple, "", std::move(first));
     while (skip_op(",") && !at_end()) adopt(*tuple, one());
     return tuple;
   }
@@ -292,8 +285,7 @@ class Parser final {
 
   ExpressionPtr parse_tuple(bool conditions = true) {
     const auto at_end = [&] {
-      return is(TokenKind::kPrintEnd) || is(TokenKind::kBlockEnd) || is_op(")") ||
-             is_name("recursive");
+      return is_op("}}") || is_op("%}") || is_op(")") || is_name("recursive");
     };
     need(!at_end(), "an expression");
     return tuple_of([&] { return conditions ? parse_expression() : parse_binary(0); }, at_end);
@@ -303,8 +295,7 @@ class Parser final {
     const Changed<int> inside = deeper();
     ExpressionPtr value = parse_binary(0);
     while (skip_name("if")) {
-      ExpressionPtr made = make(ExpressionKind::kCondition);
-      adopt(*made, std::move(value));
+      ExpressionPtr made = make(ExpressionKind::kCondition, "", std::move(value));
       adopt(*made, parse_binary(0));
       adopt(*made, skip_name("else") ? parse_expression() : nullptr);
       value = std::move(made);
@@ -327,9 +318,8 @@ class Parser final {
     };
     ExpressionPtr left = next();
     while (is_operator()) {
-      ExpressionPtr made = make(ExpressionKind::kBinary, now().text);
+      ExpressionPtr made = make(ExpressionKind::kBinary, now().text, std::move(left));
       ++at_;
-      adopt(*made, std::move(left));
       adopt(*made, next());
       left = std::move(made);
     }
@@ -355,10 +345,7 @@ class Parser final {
   ExpressionPtr parse_compare() {
     ExpressionPtr first = parse_binary(2), made;
     for (std::string op; !(op = comparison()).empty();) {
-      if (!made) {
-        made = make(ExpressionKind::kCompare);
-        adopt(*made, std::move(first));
-      }
+      if (!made) made = make(ExpressionKind::kCompare, "", std::move(first));
       at_ += op == "not in" ? 2 : 1;
       made->names.push_back(op);
       adopt(*made, parse_binary(2));
@@ -431,17 +418,10 @@ class Parser final {
   ExpressionPtr parse_postfix(ExpressionPtr value) {
     for (;;) {
       if (skip_op(".")) {
-        ExpressionPtr made;
-        if (is(TokenKind::kInt)) {
-          made = make(ExpressionKind::kItem);
-          adopt(*made, std::move(value));
-          adopt(*made, parse_number());
-        } else {
-          made = make(ExpressionKind::kAttribute);
-          made->name = need_name();
-          adopt(*made, std::move(value));
-        }
-        value = std::move(made);
+        const bool is_item = is(TokenKind::kInt);
+        const auto kind = is_item ? ExpressionKind::kItem : ExpressionKind::kAttribute;
+        value = make(kind, is_item ? "" : now().text, std::move(value));
+        is_item ? adopt(*value, parse_number()) : void(need_name());
       } else if (is_op("[")) {
         value = parse_subscript(std::move(value));
       } else if (is_op("(")) {
@@ -453,10 +433,8 @@ class Parser final {
   }
 
   ExpressionPtr parse_subscript(ExpressionPtr value) {
-    ExpressionPtr made = make(ExpressionKind::kItem);
+    ExpressionPtr made = make(ExpressionKind::kItem, "", std::move(value)), part;
     ++at_;
-    adopt(*made, std::move(value));
-    ExpressionPtr part;
     if (!is_op(":")) part = parse_expression();
     if (part && !is_op(":")) {
       if (is_op(",")) fail("a subscript of several values is not supported");
@@ -475,8 +453,7 @@ class Parser final {
   }
 
   ExpressionPtr parse_call(ExpressionPtr callee) {
-    ExpressionPtr made = make(ExpressionKind::kCall);
-    adopt(*made, std::move(callee));
+    ExpressionPtr made = make(ExpressionKind::kCall, "", std::move(callee));
     parse_arguments(*made);
     return made;
   }
@@ -515,19 +492,19 @@ class Parser final {
     }
   }
 
-  std::string known_name(std::string_view what, bool (*has)(std::string_view),
-                         std::vector<std::string> (*names)()) {
-    std::string name = need_name();
-    if (has(name)) return name;
-    --at_;
-    const std::string near = nearest(name, names());
-    fail(cat("there is no ", what, " ", quote(name)), join(names(), ", "),
+  /// A name, which must be one of the names of filters or tests.
+  std::string known_name(std::string_view what, const std::vector<std::string>& names) {
+    need(is(TokenKind::kName), "a name");
+    const std::string& name = now().text;
+    if (std::find(names.begin(), names.end(), name) != names.end()) return need_name();
+    const std::string near = nearest(name, names);
+    fail(cat("there is no ", what, " ", quote(name)), join(names, ", "),
          near.empty() ? "" : cat("did you mean ", quote(near)));
   }
 
   ExpressionPtr parse_filter(ExpressionPtr value) {
     ExpressionPtr made = make(ExpressionKind::kFilter);
-    made->name = known_name("filter", has_filter, filter_names);
+    made->name = known_name("filter", filter_names());
     adopt(*made, std::move(value));
     if (is_op("(")) parse_arguments(*made);
     return made;
@@ -536,9 +513,8 @@ class Parser final {
   ExpressionPtr parse_test(ExpressionPtr value) {
     ++at_;
     const bool negated = skip_name("not");
-    ExpressionPtr made = make(ExpressionKind::kTest);
-    made->name = known_name("test", has_test, test_names);
-    adopt(*made, std::move(value));
+    ExpressionPtr made = make(ExpressionKind::kTest, "", std::move(value));
+    made->name = known_name("test", test_names());
     const bool is_word = is(TokenKind::kName);
     const bool stops = is_name("else") || is_name("or") || is_name("and") || is_name("is") ||
                        is_name("if") || is_name("in") || is_name("not");
@@ -551,9 +527,7 @@ class Parser final {
       fail("tests can't be chained by \"is\"");
     }
     if (!negated) return made;
-    ExpressionPtr wrapped = make(ExpressionKind::kUnary, "not");
-    adopt(*wrapped, std::move(made));
-    return wrapped;
+    return make(ExpressionKind::kUnary, "not", std::move(made));
   }
 
   std::vector<Token> tokens_;

@@ -1,8 +1,10 @@
-// How a template's values are printed: as Python's str and repr, and as JSON.
+// A template's values as text: Python's str and repr, and JSON, which is read as well.
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+
+#include <simdjson.h>
 
 #include "text/jinja/builtins.h"
 #include "text/jinja/strings.h"
@@ -50,7 +52,10 @@ class Printer final {
       out_ += value.is(Kind::kUndefined) ? "Undefined" : to_text(value);
     }
   }
-  std::string take() { return std::move(out_); }
+  std::string print(const Value& value) {
+    write(value, 0);
+    return std::move(out_);
+  }
 
  private:
   template <class Items, class WriteItem>
@@ -145,6 +150,36 @@ class Printer final {
   std::string out_;
 };
 
+using simdjson::dom::element_type;
+
+Value convert(simdjson::dom::element element) {
+  switch (element.type()) {
+    case element_type::NULL_VALUE:
+      return Value::none();
+    case element_type::BOOL:
+      return Value::boolean(bool(element));
+    case element_type::INT64:
+      return Value::integer(int64_t(element));
+    case element_type::UINT64:
+      fail("the number ", uint64_t(element), " is too large for a template");
+    case element_type::DOUBLE:
+      return Value::real(double(element));
+    case element_type::STRING:
+      return Value::string(std::string_view(element));
+    case element_type::ARRAY: {
+      List items;
+      for (const auto item : simdjson::dom::array(element)) items.push_back(convert(item));
+      return Value::list(std::move(items));
+    }
+    default: {
+      Dict dict;
+      for (const auto field : simdjson::dom::object(element))
+        dict.set(Value::string(field.key), convert(field.value));
+      return Value::dict(std::move(dict));
+    }
+  }
+}
+
 }  // namespace
 
 std::string to_text(const Value& value) {
@@ -160,16 +195,22 @@ std::string to_text(const Value& value) {
   return cat("<LoopContext ", loop.index + 1, "/", loop.items->size(), ">");
 }
 
-std::string to_repr(const Value& value) {
-  Printer printer(nullptr);
-  printer.write(value, 0);
-  return printer.take();
-}
+std::string to_repr(const Value& value) { return Printer(nullptr).print(value); }
 
 std::string to_json(const Value& value, const JsonStyle& style) {
-  Printer printer(&style);
-  printer.write(value, 0);
-  return printer.take();
+  return Printer(&style).print(value);
+}
+
+Value from_json(std::string_view json) {
+  simdjson::dom::parser parser;
+  simdjson::dom::element root;
+  const auto code = parser.parse(json.data(), json.size(), true).get(root);
+  if (code != simdjson::SUCCESS) {
+    std::string words = simdjson::error_message(code);
+    while (words.ends_with('.')) words.pop_back();
+    fail("the variables of a template are not JSON: ", words);
+  }
+  return convert(root);
 }
 
 }  // namespace levanter::text::jinja

@@ -122,22 +122,14 @@ bool is_lower(std::string_view text) { return to_lower(text) == text && to_upper
 bool is_kind(uint32_t scalar, CharacterKind kind) {
   const utf8proc_category_t c = utf8proc_category(static_cast<utf8proc_int32_t>(scalar));
   const bool letter = c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO;
-  switch (kind) {
-    case CharacterKind::kLetter:
-      return letter;
-    case CharacterKind::kDecimal:
-      return c == UTF8PROC_CATEGORY_ND;
-    case CharacterKind::kBlank:
-      return is_blank(scalar);
-    case CharacterKind::kUpper:
-      return c == UTF8PROC_CATEGORY_LU || c == UTF8PROC_CATEGORY_LT;
-    case CharacterKind::kLower:
-      return c == UTF8PROC_CATEGORY_LL;
-    case CharacterKind::kWord:
-      return letter || scalar == '_' || (c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO);
-    default:
-      return scalar == ' ' || (c != UTF8PROC_CATEGORY_CN && c < UTF8PROC_CATEGORY_ZS);
-  }
+  if (kind == CharacterKind::kLetter) return letter;
+  if (kind == CharacterKind::kDecimal) return c == UTF8PROC_CATEGORY_ND;
+  if (kind == CharacterKind::kBlank) return is_blank(scalar);
+  if (kind == CharacterKind::kUpper) return c == UTF8PROC_CATEGORY_LU || c == UTF8PROC_CATEGORY_LT;
+  if (kind == CharacterKind::kLower) return c == UTF8PROC_CATEGORY_LL;
+  if (kind == CharacterKind::kWord)
+    return letter || scalar == '_' || (c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO);
+  return scalar == ' ' || (c != UTF8PROC_CATEGORY_CN && c < UTF8PROC_CATEGORY_ZS);  // kPrintable
 }
 
 bool all_of_kind(std::string_view text, CharacterKind kind) {

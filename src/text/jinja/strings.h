@@ -1,6 +1,7 @@
 // Texts as Python's str sees them: characters, blanks, case, quoting.
 #pragma once
 
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -26,6 +27,12 @@ void each_character(std::string_view text, Fn&& fn) {
     fn(size == 0 ? 0xFFFD : scalar, bytes);
     at += bytes.size();
   }
+}
+/// Reads the whole text as a number, a whole one to a base where that is given.
+template <class Number, class... Base>
+bool read_number(std::string_view text, Number& value, Base... base) {
+  const auto end = std::from_chars(text.data(), text.data() + text.size(), value, base...);
+  return !text.empty() && end.ec == std::errc() && end.ptr == text.data() + text.size();
 }
 /// The scalars of a text, each as its own bytes; a byte that is no UTF-8 stands for itself.
 Pieces characters_of(std::string_view text);

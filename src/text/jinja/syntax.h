@@ -1,4 +1,4 @@
-// A template as a tree: expressions and statements.
+// A template as tokens, and as a tree of expressions and statements.
 #pragma once
 
 #include <memory>
@@ -10,6 +10,27 @@
 #include "text/jinja/value.h"
 
 namespace levanter::text::jinja {
+
+enum class TokenKind : uint8_t {
+  kData,  ///< text outside of any mark
+  kName,
+  kString,  ///< its text, escapes resolved
+  kInt,
+  kFloat,
+  kOperator,  ///< or a mark: {{ }} {% %}
+  kEnd,
+};
+
+struct Token {
+  TokenKind kind;
+  std::string text;
+  int line;
+};
+
+/// The tokens of a template, the last of them kEnd. Line ends become \n, one at the very end is
+/// dropped; trim_blocks and lstrip_blocks are on, as chat templates assume.
+/// error  Fault for what is no token, or for a mark that is never closed
+std::vector<Token> tokenize(std::string_view source);
 
 struct Expression;
 using ExpressionPtr = std::unique_ptr<Expression>;
@@ -33,8 +54,8 @@ enum class ExpressionKind : uint8_t {
 };
 
 struct Expression {
-  ExpressionKind kind;
-  int line;
+  ExpressionKind kind = ExpressionKind::kConstant;
+  int line = 0;
   std::string name;
   Value constant;
   std::vector<ExpressionPtr> parts;
@@ -91,8 +112,6 @@ class Changed final {
 Block parse(std::string_view source);
 
 /// The names of all filters and tests; their meaning is in builtins.h.
-bool has_filter(std::string_view name);
-bool has_test(std::string_view name);
 std::vector<std::string> filter_names();
 std::vector<std::string> test_names();
 

@@ -36,6 +36,13 @@ bool is_sequence(const Call& c) {
          c.self.is(Kind::kUndefined);
 }
 
+bool is_filter(const Call& c) {
+  const std::vector<std::string> names = filter_names();
+  return std::find(names.begin(), names.end(), to_text(c.self)) != names.end();
+}
+
+bool is_test(const Call& c);
+
 constexpr std::string_view kAny = "(...)", kOther = "a test(other)";
 
 constexpr Builtin<bool> kTests[] = {
@@ -57,7 +64,7 @@ constexpr Builtin<bool> kTests[] = {
     {{"defined"}, kAny, [](const Call& c) { return !c.self.is(Kind::kUndefined); }},
     {{"even"}, kAny, [](const Call& c) { return whole(c.self, "even") % 2 == 0; }},
     {{"false"}, kAny, is_bool<false>},
-    {{"filter"}, kAny, [](const Call& c) { return has_filter(to_text(c.self)); }},
+    {{"filter"}, kAny, is_filter},
     {{"float"}, kAny, is_a<Kind::kFloat>},
     {{"integer"}, kAny, is_a<Kind::kInt>},
     {{"iterable", "sequence"}, kAny, is_sequence},
@@ -67,15 +74,16 @@ constexpr Builtin<bool> kTests[] = {
     {{"number"}, kAny, [](const Call& c) { return c.self.is_number(); }},
     {{"odd"}, kAny, [](const Call& c) { return whole(c.self, "odd") % 2 != 0; }},
     {{"string"}, kAny, is_a<Kind::kString>},
-    {{"test"}, kAny, [](const Call& c) { return has_test(to_text(c.self)); }},
+    {{"test"}, kAny, is_test},
     {{"true"}, kAny, is_bool<true>},
     {{"undefined"}, kAny, is_a<Kind::kUndefined>},
     {{"upper"}, kAny, [](const Call& c) { return is_upper(to_text(c.self)); }},
 };
 
+bool is_test(const Call& c) { return find_builtin(kTests, to_text(c.self)) != nullptr; }
+
 }  // namespace
 
-bool has_test(std::string_view name) { return find_builtin(kTests, name) != nullptr; }
 std::vector<std::string> test_names() { return names_of(kTests); }
 
 bool apply_test(Evaluator& evaluator, const std::string& name, const Value& input,

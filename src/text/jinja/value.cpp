@@ -146,13 +146,19 @@ bool contains(const Value& container, const Value& item) {
   return container.as_string().find(item.as_string()) != std::string::npos;
 }
 
+List texts_of(const std::vector<std::string_view>& pieces) {
+  List texts;
+  for (const std::string_view piece : pieces) texts.push_back(Value::string(piece));
+  return texts;
+}
+
 List iterate(const Value& value) {
   List items;
   if (value.is_sequence()) return value.items();
   if (value.is(Kind::kDict)) {
     for (const auto& entry : value.as_dict().entries) items.push_back(entry.first);
   } else if (value.is(Kind::kString)) {
-    for (const auto one : characters_of(value.as_string())) items.push_back(Value::string(one));
+    return texts_of(characters_of(value.as_string()));
   } else if (!value.is(Kind::kUndefined)) {
     throw Fault{cat("a value of type ", type_name(value), " can't be looped over"), "",
                 value.is(Kind::kNone) ? "test it before: {% if x %}" : ""};

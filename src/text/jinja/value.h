@@ -166,6 +166,8 @@ bool equal(const Value& a, const Value& b);
 int compare(const Value& a, const Value& b, std::string_view op);
 /// Whether `item` is in a list, the keys of a dict, or a text.
 bool contains(const Value& container, const Value& item);
+/// Each piece as a value.
+List texts_of(const std::vector<std::string_view>& pieces);
 /// The items that a loop over the value visits. error Fault for what can't be looped over.
 List iterate(const Value& value);
 /// Items, keys or characters. error Fault for what has no length.
