@@ -72,7 +72,7 @@ std::map<std::string, std::string> read_index(const std::string& index) {
 /// What a folder may hold beside the parameters: buffers that old versions of Transformers saved,
 /// and a tied head, which is the embedding once more.
 bool is_extra(std::string_view name) {
-  const bool in_gpt2 = name.starts_with("h.") || name.starts_with("transformer.h.");
+  const bool in_gpt2 = name.starts_with("h.") || name.find(".h.") != name.npos;
   return (in_gpt2 && (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias"))) ||
          name.ends_with(".rotary_emb.inv_freq") || name == "lm_head.weight";
 }

@@ -165,10 +165,6 @@ std::string default_text(const Described& d) {
   return d.standard;
 }
 
-}  // namespace
-
-namespace {
-
 std::string_view parent_of(const Described& d) {
   return std::string_view(d.key).substr(0, std::min(d.key.find_last_of('.'), d.key.size()));
 }
