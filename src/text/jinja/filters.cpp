@@ -273,7 +273,7 @@ Value truncate(const Call& c) {
   const std::string text = to_text(c.self);
   if (most < character_count(end))
     fail("the filter \"truncate\" needs a length of at least its end");
-  if (character_count(text) <= most + leeway) return Value::string(text);
+  if (character_count(text) - most <= leeway) return Value::string(text);
   std::string kept = text.substr(0, byte_of_character(text, most - character_count(end)));
   if (!truth(c.get("killwords"))) kept = kept.substr(0, kept.rfind(' '));
   return Value::string(kept + end);
