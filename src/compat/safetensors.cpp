@@ -26,7 +26,7 @@ constexpr int64_t kLengthBytes = 8;
 constexpr int kMaxDepth = 8;
 constexpr std::array<std::string_view, 9> kNames = {"U8",  "F16", "BF16", "I32",  "U32",
                                                     "F32", "F64", "I64",  "other"};
-constexpr std::array<int64_t, 8> kSizes = {1, 2, 2, 4, 4, 4, 8, 8};
+constexpr std::array<int64_t, 9> kSizes = {1, 2, 2, 4, 4, 4, 8, 8, 0};
 /// Other types of the format, and their bits.
 constexpr std::pair<std::string_view, int64_t> kOthers[] = {
     {"BOOL", 8},    {"I8", 8},      {"I16", 16},    {"U16", 16}, {"U64", 64},
@@ -102,7 +102,7 @@ Tensor parse_tensor(const std::string& path, const std::string& name, const json
   if (begin < 0 || end < begin || end > static_cast<int64_t>(data.size()))
     wrong(cat("has offsets ", offsets.dump(), " outside the ", data.size(), " bytes of data"));
   int64_t bytes = 0;
-  if (__builtin_mul_overflow(count, bits, &bytes) || (bytes + 7) / 8 != end - begin)
+  if (__builtin_mul_overflow(count, bits, &bytes) || bytes / 8 + (bytes % 8 != 0) != end - begin)
     wrong(cat("has ", end - begin, " bytes for shape ", record["shape"].dump(), " of ",
               dtype.get<std::string>()));
   bytes = end - begin;

@@ -103,6 +103,10 @@ TEST_CASE("documents that are none, and strides beyond the window, are refused",
   CHECK_THAT(error({}, "{\"text\": \"the\"}\n{\"txt\": 1}\n"),
              Catch::Contains("a document is no object with a \"text\"") &&
                  Catch::Contains("the standard input:2"));
+  const Ended half = run({"eval", "--checkpoint", "logs/run", "--documents", "-"},
+                         {.input = "{\"text\": \"the\"}\nno\n"});
+  CHECK(split(half.out, '\n').size() >= 1);
+  CHECK_THAT(half.out, Catch::Contains("\"bytes\": 3"));  // what came before the bad line
   CHECK_THAT(error({"--stride", "17"}, "{}\n"), Catch::Contains("1 to 16"));
   CHECK_THAT(error({"--batch", "0"}, "{}\n"), Catch::Contains("--batch"));
 }

@@ -1,6 +1,11 @@
 // `levanter export`: Hugging Face folders out of runs and out of other such folders.
 #include <catch2/catch.hpp>
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
@@ -132,6 +137,31 @@ TEST_CASE("a folder that is in use is kept, and a failed export leaves nothing",
       run({"export", "--checkpoint", "logs/run", "--out", "x"}, {.file_bytes = 4096});
   CHECK(full.code != 0);
   CHECK(snapshot(run.path()) == before);
+}
+
+TEST_CASE("an export replaces Hugging Face files alone, follows links and tidies up",
+          "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train().code == 0);
+  const auto exported = [&](const char* out) {
+    return run({"export", "--checkpoint", "logs/run", "--out", out, "--overwrite"});
+  };
+  REQUIRE(exported("hf").code == 0);
+  write_file_atomic(run / "hf/notes.txt", "mine");
+  const std::string before = snapshot(run.path());
+  const Ended refused = exported("hf");
+  CHECK(refused.code != 0);
+  CHECK_THAT(refused.err, Contains("\"notes.txt\", which is no part of a Hugging Face folder"));
+  CHECK(snapshot(run.path()) == before);
+  REQUIRE(std::remove((run / "hf/notes.txt").c_str()) == 0);
+  REQUIRE(::symlink("hf", (run / "link").c_str()) == 0);
+  make_directories(run / "hf.tmp-1-1");  // what a killed export leaves
+  CHECK(exported("link").code == 0);
+  struct stat info {};
+  REQUIRE(::lstat((run / "link").c_str(), &info) == 0);
+  CHECK(S_ISLNK(info.st_mode));
+  CHECK_FALSE(path_exists(run / "hf.tmp-1-1"));
+  CHECK(path_exists(run / "hf/model.safetensors"));
 }
 
 TEST_CASE("numbers that a type cannot hold are refused by name", "[commands]") {

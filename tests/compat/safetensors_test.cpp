@@ -230,3 +230,24 @@ TEST_CASE("a damaged safetensors file is refused and named", "[compat]") {
     CHECK_THAT(text, Contains(path));
   }
 }
+
+TEST_CASE("types that nobody reads here are tensors all the same", "[compat]") {
+  const testing::TemporaryFolder folder;
+  const auto entry = [](const char* dtype, int64_t count, int64_t bytes) {
+    return cat(R"({"x":{"dtype":")", dtype, R"(","shape":[)", count, R"(],"data_offsets":[0,)",
+               bytes, "]}}");
+  };
+  for (const auto& [dtype, bytes] : {std::pair("BOOL", 3), {"I16", 6}, {"F8_E4M3", 3}, {"F4", 2}}) {
+    INFO(dtype);
+    const std::string path = folder / dtype;
+    CHECK(failure(path, raw_file(entry(dtype, 3, bytes), static_cast<size_t>(bytes))) == "");
+    const safetensors::File file(path);
+    CHECK(file.tensors()[0].element == safetensors::Element::other);
+    std::vector<float> out(3);
+    CHECK_THROWS_AS(safetensors::to_f32(file.tensors()[0], out), Error);
+  }
+  CHECK_THAT(failure(folder / "short", raw_file(entry("BOOL", 3, 2), 2)),
+             Catch::Contains("2 bytes for shape [3] of BOOL"));
+  CHECK_THAT(failure(folder / "huge", raw_file(entry("F4", 2305843009213693951, 2), 2)),
+             Catch::Contains("2 bytes for shape"));
+}

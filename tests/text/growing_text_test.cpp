@@ -3,6 +3,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "support/temporary_folder.h"
+
 using namespace levanter;
 using namespace levanter::text;
 
@@ -70,4 +72,24 @@ TEST_CASE("a text ends before a stop text, of which nothing is shown", "[text]")
   CHECK_FALSE(show("one tw", {"two"}).stopped);
   CHECK(show("one tw", {"two"}).settled.back() == "one ");
   CHECK(show("one tw", {"two"}).text == "one tw");
+}
+
+TEST_CASE("bytes that decode together are shown when something else follows them", "[text]") {
+  const testing::TemporaryFolder folder;
+  write_file_atomic(folder / "tokenizer.json", R"({"model": {"type": "BPE", "byte_fallback": true,
+      "vocab": {"a": 0, "<0x07>": 1, "<0xE2>": 2, "<0x82>": 3, "<0xAC>": 4}, "merges": []},
+      "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}})");
+  const auto tokenizer = open_tokenizer(folder.path());
+  GrowingText growing(*tokenizer, {});
+  const auto settled = [&](const std::vector<int32_t>& ids) {
+    growing.update(ids);
+    return std::string(growing.settled());
+  };
+  CHECK(settled({0}) == "a");
+  CHECK(settled({0, 1}) == "a");  // 0x07 alone, but U+FFFD beside what is no character
+  CHECK(settled({0, 1, 2}) == "a");
+  CHECK(settled({0, 1, 2, 0}) ==
+        "a\xef\xbf\xbd\xef\xbf\xbd"
+        "a");
+  CHECK(growing.text() == tokenizer->decode(std::vector<int32_t>{0, 1, 2, 0}));
 }
