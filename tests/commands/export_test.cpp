@@ -191,6 +191,18 @@ TEST_CASE("a run keeps folders of its model as it goes", "[commands]") {
   CHECK((tensors_of(run / "x") != tensors_of(run / "hf/step-16")));
 }
 
+TEST_CASE("a folder of the model that cannot be written does not end the run", "[commands]") {
+  const SmallRun run;
+  make_directories(run / "hf/step-8");
+  write_file_atomic(run / "hf/step-8/notes.txt", "mine");
+  const Ended ended = run.train({"--hf_save_path=hf", "--hf_save_steps=8"});
+  CHECK(ended.code == 0);
+  CHECK_THAT(ended.err, Contains("\"notes.txt\", which is no part of a Hugging Face folder"));
+  CHECK(read_file(run / "hf/step-8/notes.txt") == "mine");
+  CHECK(path_exists(run / "hf/step-16/config.json"));
+  CHECK(path_exists(run / "logs/run/checkpoints/step-20/manifest.json"));
+}
+
 TEST_CASE("the stories model comes back with the bytes it had, tokenizer and all", "[commands]") {
   const std::string folder = shared_data("models/stories260K");
   if (folder.empty()) {
