@@ -4,6 +4,7 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "device/backends.h"
+#include "support/source_root.h"
 #include "support/golden.h"
 #include "text/chat_template.h"
 #include "train/setup.h"
@@ -26,7 +27,7 @@ void collect(const std::string& folder, std::string_view ending, std::vector<std
 /// The files below configs/ whose names end so.
 std::vector<std::string> files_of_tree(std::string_view ending) {
   std::vector<std::string> files;
-  collect(cat(LEVANTER_SOURCE_ROOT, "/configs"), ending, files);
+  collect(cat(testing::source_root(), "/configs"), ending, files);
   return files;
 }
 

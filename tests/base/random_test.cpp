@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/strings.h"
+#include "support/source_root.h"
 
 using namespace levanter;
 
@@ -25,7 +26,7 @@ struct Case {
 };
 
 std::vector<Case> fixture() {
-  std::ifstream file(cat(LEVANTER_SOURCE_ROOT, "/tests/golden/jax_random.txt"));
+  std::ifstream file(cat(testing::source_root(), "/tests/golden/jax_random.txt"));
   REQUIRE(file);
   std::vector<Case> cases;
   for (std::string line; std::getline(file, line);) {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
+#include "support/source_root.h"
 #include "support/fault.h"
 #include "support/program.h"
 #include "support/shared_data.h"
@@ -104,7 +105,7 @@ TEST_CASE("chats are cached by the template that stands beside the config", "[co
   }
   const SmallRun run;
   const Ended made =
-      run({"cache", "inspect", "--config", cat(LEVANTER_SOURCE_ROOT, "/configs/data/chat.toml"),
+      run({"cache", "inspect", "--config", cat(testing::source_root(), "/configs/data/chat.toml"),
            "--data.cache_dir=cache", "--json", "--documents=1",
            cat("--data.tokenizer.path=", shared_data("tokenizers/qwen3")),
            cat("--data.components.chats.train=['", chats, "']")});
@@ -141,7 +142,7 @@ TEST_CASE("a mixture of real texts is cached with the tokens that are known of i
   const SmallRun run;
   std::vector<std::string> words = {
       "--config",
-      cat(LEVANTER_SOURCE_ROOT, "/configs/data/mixture.toml"),
+      cat(testing::source_root(), "/configs/data/mixture.toml"),
       "--data.cache_dir=cache",
       cat("--data.tokenizer.path=", at("tokenizers/gpt2")),
       cat("--data.components.novels.train=['", at("text/novels-valid.jsonl.gz"), "']"),

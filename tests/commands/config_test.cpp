@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
+#include "support/source_root.h"
 #include "support/golden.h"
 #include "support/temporary_folder.h"
 
@@ -17,7 +18,7 @@ using testing::TemporaryFolder;
 TEST_CASE("docs/config.md is what the program says of its keys", "[commands]") {
   const std::string page = commands::config_page();
   const bool same =
-      page == testing::expected_text(cat(LEVANTER_SOURCE_ROOT, "/docs/config.md"), page);
+      page == testing::expected_text(cat(testing::source_root(), "/docs/config.md"), page);
   INFO("run the test with LEVANTER_UPDATE_GOLDEN=1 to write the page anew");
   CHECK(same);
 }

@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "base/strings.h"
+#include "support/source_root.h"
 #include "support/program.h"
 #include "support/shared_data.h"
 
@@ -19,7 +20,7 @@ struct Finetuning {
   SmallRun run;
 
   std::string config(const char* name) const {
-    return cat(LEVANTER_SOURCE_ROOT, "/configs/finetune/", name, ".toml");
+    return cat(testing::source_root(), "/configs/finetune/", name, ".toml");
   }
   /// The standard output of `levanter COMMAND` with a config of the tree, on this machine's paths.
   Ended with(std::vector<std::string> words, const char* name, const std::string& train) const {

@@ -6,12 +6,13 @@
 
 #include "base/files.h"
 #include "base/strings.h"
+#include "support/source_root.h"
 
 namespace levanter::testing {
 
 /// The path of a golden file.
 inline std::string golden_path(const std::string& name) {
-  return cat(LEVANTER_SOURCE_ROOT, "/tests/golden/", name);
+  return cat(source_root(), "/tests/golden/", name);
 }
 
 /// Whether golden files are to be rewritten rather than compared with.

@@ -7,6 +7,7 @@
 
 #include "base/files.h"
 #include "base/strings.h"
+#include "support/source_root.h"
 
 namespace levanter::testing {
 
@@ -14,7 +15,7 @@ namespace levanter::testing {
 /// when it is absent, and then the test says so with WARN and ends.
 inline std::string shared_data(std::string_view name) {
   const char* folder = std::getenv("LEVANTER_TEST_DATA");
-  const std::string beside = cat(LEVANTER_SOURCE_ROOT, "/../shared/data");
+  const std::string beside = cat(source_root(), "/../shared/data");
   const std::string path = join_path(folder != nullptr && *folder != '\0' ? folder : beside, name);
   return path_exists(path) ? path : std::string();
 }

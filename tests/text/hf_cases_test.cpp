@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "base/strings.h"
 #include "base/threads.h"
+#include "support/source_root.h"
 #include "support/fault.h"
 #include "text/hf/merges.h"
 #include "text/hf_support.h"
@@ -23,7 +24,7 @@ namespace {
 
 std::vector<json> golden_cases() {
   std::vector<json> out;
-  const std::string path = cat(LEVANTER_SOURCE_ROOT, "/tests/golden/hf_cases.jsonl");
+  const std::string path = cat(testing::source_root(), "/tests/golden/hf_cases.jsonl");
   for (const std::string& line : split(read_file(path), '\n'))
     if (!line.empty()) out.push_back(json::parse(line));
   return out;

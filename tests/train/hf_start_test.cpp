@@ -10,6 +10,7 @@
 #include "models/decoder_config.h"
 #include "models/gpt2_config.h"
 #include "models/model.h"
+#include "support/source_root.h"
 #include "support/fault.h"
 #include "support/program.h"
 #include "support/read_all.h"
@@ -183,14 +184,14 @@ TEST_CASE("tokens that a folder lacks begin as the mean of those that it has", "
   }
   const SmallRun run;
   const auto train = [&](const char* vocab) {
-    return run({"train", "--config", cat(LEVANTER_SOURCE_ROOT, "/configs/finetune/supervised.toml"),
-                cat("--model.path=", folder), cat("--data.tokenizer.path=", folder),
-                cat("--model.vocab_size=", vocab), cat("--start_from.path=", folder),
-                "--data.components.chapters.train=['a.jsonl']",
-                "--data.components.chapters.validation_fraction=0.4", "--model.max_seq_len=16",
-                "--trainer.num_train_steps=1", "--trainer.train_batch_size=1",
-                "--optimizer.learning_rate=1e-30", "--hf_save_path=hf",
-                cat("--trainer.id=v", vocab)});
+    return run(
+        {"train", "--config", cat(testing::source_root(), "/configs/finetune/supervised.toml"),
+         cat("--model.path=", folder), cat("--data.tokenizer.path=", folder),
+         cat("--model.vocab_size=", vocab), cat("--start_from.path=", folder),
+         "--data.components.chapters.train=['a.jsonl']",
+         "--data.components.chapters.validation_fraction=0.4", "--model.max_seq_len=16",
+         "--trainer.num_train_steps=1", "--trainer.train_batch_size=1",
+         "--optimizer.learning_rate=1e-30", "--hf_save_path=hf", cat("--trainer.id=v", vocab)});
   };
   std::string lines;
   for (int i = 0; i < 8; ++i)

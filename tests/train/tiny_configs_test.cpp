@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "models/model.h"
+#include "support/source_root.h"
 #include "support/program.h"
 
 using namespace levanter;
@@ -19,7 +20,7 @@ TEST_CASE("every family has a tiny config, which learns and writes", "[train]") 
     const std::string name = family->name;
     INFO(name);
     const Ended ended = run(
-        {"train", "--config", cat(LEVANTER_SOURCE_ROOT, "/configs/tiny/", name, ".toml"),
+        {"train", "--config", cat(testing::source_root(), "/configs/tiny/", name, ".toml"),
          "--data.components.text.train=['a.txt']", "--data.components.text.validation_fraction=0.2",
          "--model.max_seq_len=16", "--trainer.num_train_steps=40", "--trainer.steps_per_eval=20",
          cat("--trainer.id=", name)});
@@ -49,7 +50,7 @@ TEST_CASE("a mixture of experts trains to the same bits on any ranks and threads
   const auto hash_of = [&](const char* ranks, const char* threads) {
     const std::string id = cat("r", ranks, "t", threads);
     const Ended ended = run(
-        {"train", "--config", cat(LEVANTER_SOURCE_ROOT, "/configs/tiny/mixtral.toml"),
+        {"train", "--config", cat(testing::source_root(), "/configs/tiny/mixtral.toml"),
          "--data.components.text.train=['a.txt']", "--data.components.text.validation_fraction=0.2",
          "--model.max_seq_len=16", "--trainer.num_train_steps=5", "--trainer.microbatch_size=2",
          "--trainer.communicator=threads", cat("--trainer.ranks=", ranks),
