@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/stop.h"
 #include "commands/command_line.h"
 
 namespace {
@@ -45,6 +46,7 @@ int main(int argc, char** argv) {
   occupy_standard_streams();
   std::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is an error like a full disk, and said
   try {
+    levanter::watch_for_stops();
     const std::vector<std::string> words(argv + (argc > 0), argv + argc);
     return run(words);
   } catch (const Error& error) {

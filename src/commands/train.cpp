@@ -3,9 +3,11 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/strings.h"
 #include "commands/cache_progress.h"
 #include "commands/command.h"
+#include "train/checkpoint_folder.h"
 #include "train/run.h"
 
 namespace levanter::commands {
@@ -27,7 +29,10 @@ int run(const Arguments& a) {
       std::fprintf(stderr, "%s has finished; nothing was changed\n", config.run_folder().c_str());
       return 0;
     case train::Outcome::kStopped:
-      std::fprintf(stderr, "stopped and saved; the same command goes on from there\n");
+      std::fprintf(stderr, "%s\n",
+                   list_checkpoints(join_path(config.run_folder(), "checkpoints")).empty()
+                       ? "stopped before the first step was done; the same command starts anew"
+                       : "stopped and saved; the same command goes on from there");
       return static_cast<int>(ErrorKind::kSignal);
   }
   return 0;

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/stop.h"
 #include "base/strings.h"
 #include "base/threads.h"
 
@@ -253,6 +254,7 @@ HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tens
     AtomicFile file(join_path(folder, name));
     file.write(layout.header);
     for (const auto& slot : layout.slots) {
+      throw_if_stopped();
       const HfTensor& tensor = tensors[shards[s][slot.entry]];
       write_tensor(file, tensor, room, stored);
       map[tensor.entry.name] = name;

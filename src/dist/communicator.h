@@ -32,6 +32,9 @@ class Communicator {
   virtual void abandon() = 0;
 };
 
+/// Whether any rank says so; all ranks get the same answer. Collective.
+bool any(Communicator& communicator, bool mine);
+
 /// One kind: src/dist/<name>.cpp defines `<name>_entry`.
 struct CommunicatorEntry {
   const char* name;

@@ -1,4 +1,5 @@
 // metrics.jsonl: one JSON object a step, for scripts.
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -38,6 +39,7 @@ class JsonlTracker final : public Tracker {
       : file_(join_path(context.run_folder, "metrics.jsonl")) {
     end_ = line_start_ = kept_bytes(file_.path(), context.resume_step);
     file_.truncate(end_);
+    if (end_ > 0) take_up_last_line();
   }
 
   void log(const Metrics& metrics, int64_t step) override {
@@ -86,6 +88,22 @@ class JsonlTracker final : public Tracker {
   void finish() override { flush(); }
 
  private:
+  /// An evaluation that a stop cut short joins the line of its step.
+  void take_up_last_line() {
+    const MappedFile file(file_.path());
+    const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
+                                file.bytes().size());
+    const size_t before = text.size() < 2 ? text.npos : text.find_last_of('\n', text.size() - 2);
+    const size_t start = before == text.npos ? 0 : before + 1;
+    const auto object = nlohmann::ordered_json::parse(text.substr(start), nullptr, false);
+    for (const auto& [name, value] : object.items())
+      if (name == "step")
+        step_ = value.get<int64_t>();
+      else
+        line_.emplace_back(name, value.is_number() ? value.get<double>() : std::nan(""));
+    line_start_ = static_cast<int64_t>(start);
+  }
+
   LogFile file_;
   int64_t end_ = 0;         // bytes of the file
   int64_t line_start_ = 0;  // where the current step's line stands or will stand

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/stop.h"
 #include "base/strings.h"
 #include "data/loader.h"
 
@@ -37,6 +38,7 @@ Sums evaluate_component(const data::TextData& data, const std::string& name,
   Sums sums;
   int64_t rows_left = options.max_rows;
   while (!loader.done()) {
+    throw_if_stopped();
     const data::Batch& batch = loader.next();
     const std::span<const float> losses =
         token_losses({batch.tokens.data(), batch.targets.data(), batch.segment_ids.data(),

@@ -28,6 +28,7 @@ struct EvaluationOptions {
 ///         eval/<tag>/loss and eval/<tag>/bpb, and for tags "a/b" eval/a/micro_loss (mean over the
 ///         tokens of all components below a) and eval/a/macro_loss (mean over the tags below a);
 ///         eval/total_time (seconds). Empty when there is no validation text.
+/// error   kSignal, between two microbatches, once the program was asked to stop
 Metrics evaluate(const data::TextData& data, const TokenLosses& token_losses,
                  const EvaluationOptions& options);
 

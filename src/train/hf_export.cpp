@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/stop.h"
 #include "base/strings.h"
 #include "infer/trace.h"
 #include "text/tokenizer.h"
@@ -204,6 +205,7 @@ HfReport export_hf(const HfSource& source, const std::string& out, const HfOptio
   const std::string folder = unknown ? absolute_path(out) : followed.string();
   refuse_occupied(folder, options.overwrite);
   remove_leftovers(folder);
+  const DeferredStop deferred;  // what is cut short leaves nothing
   const std::string made = temporary_name(folder);
   make_directories(made);
   try {

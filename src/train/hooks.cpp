@@ -79,7 +79,12 @@ class EvaluationHook final : public Hook {
 
   void after_step(const StepInfo& info) override {
     if (!info.last && info.step % c_.config.trainer.steps_per_eval != 0) return;
-    const Metrics metrics = evaluate_now(c_);
+    Metrics metrics;
+    try {
+      metrics = evaluate_now(c_);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kSignal) throw;
+    }
     if (metrics.empty()) return;
     c_.tracker.log(metrics, info.step);
     c_.summary.log(metrics, info.step);
@@ -91,13 +96,13 @@ class EvaluationHook final : public Hook {
 
 class CheckpointHook final : public Hook {
  public:
-  CheckpointHook(const HookContext& c, std::function<bool()> stopping)
+  explicit CheckpointHook(const HookContext& c)
       : c_(c),
-        stopping_(std::move(stopping)),
         config_text_(print_config(c.config)),
         model_(c.engine.model_tensors()),
         optimizer_(c.engine.optimizer_tensors()),
         writer_(c.folder.checkpoints(), staging_bytes(c.engine.step().state_bytes())),
+        saved_step_(c.start_step),
         last_save_(std::chrono::steady_clock::now()) {}
 
   void before_update() override { writer_.before_update(); }
@@ -105,27 +110,36 @@ class CheckpointHook final : public Hook {
   void after_step(const StepInfo& info) override {
     report();
     const std::chrono::duration<double> since = std::chrono::steady_clock::now() - last_save_;
-    SaveKind kind = decide_save(c_.config.trainer.checkpointer, info.step,
-                                c_.config.trainer.num_train_steps, since.count());
-    const bool stopping = stopping_();
-    if (kind == SaveKind::none && stopping) kind = SaveKind::temporary;
-    if (kind != SaveKind::none) {
-      c_.tracker.flush();
-      writer_.begin(contents(info.step, kind == SaveKind::permanent));
-      last_save_ = std::chrono::steady_clock::now();
-    }
-    if (info.last || stopping) {
-      writer_.wait();
-      report();
-    }
+    const SaveKind kind = decide_save(c_.config.trainer.checkpointer, info.step,
+                                      c_.config.trainer.num_train_steps, since.count());
+    if (kind != SaveKind::none) save(info.step, kind);
+    if (info.last) wait();
+  }
+
+  void stopped(int64_t step) override {
+    if (step != saved_step_) save(step, SaveKind::temporary);
+    wait();
   }
 
  private:
+  void save(int64_t step, SaveKind kind) {
+    c_.tracker.flush();
+    writer_.begin(contents(step, kind == SaveKind::permanent));
+    saved_step_ = step;
+    last_save_ = std::chrono::steady_clock::now();
+  }
+
+  void wait() {
+    writer_.wait();
+    report();
+  }
+
   CheckpointContents contents(int64_t step, bool permanent) const {
     const TrainConfig& config = c_.config;
     std::string extra =
         cat("{\"microbatches\": ", config.num_microbatches(),
-            ", \"groups\": ", config.gradient_groups(), ", \"seed\": ", config.trainer.seed);
+            ", \"groups\": ", config.gradient_groups(), ", \"seed\": ", config.trainer.seed,
+            ", \"evaluated_step\": ", c_.summary.evaluated_step());
     if (c_.summary.best_step() >= 0)
       extra += cat(", \"best_loss\": ", c_.summary.best_loss(),
                    ", \"best_step\": ", c_.summary.best_step());
@@ -150,10 +164,10 @@ class CheckpointHook final : public Hook {
   }
 
   HookContext c_;
-  std::function<bool()> stopping_;
   std::string config_text_;
   std::vector<TensorView> model_, optimizer_;
   CheckpointWriter writer_;
+  int64_t saved_step_;
   std::chrono::steady_clock::time_point last_save_;
 };
 
@@ -173,7 +187,7 @@ class HfSaveHook final : public Hook {
       const HfReport report = export_hf(source_, folder, options_);
       c_.tracker.message(cat("wrote ", folder, report.tokenizer ? "" : ", without a tokenizer"));
     } catch (const Error& error) {  // the run itself loses nothing
-      c_.tracker.message(error.what());
+      if (error.kind() != ErrorKind::kSignal) c_.tracker.message(error.what());
     }
   }
 
@@ -201,9 +215,8 @@ std::unique_ptr<Hook> make_metrics_hook(const HookContext& context) {
 std::unique_ptr<Hook> make_evaluation_hook(const HookContext& context) {
   return std::make_unique<EvaluationHook>(context);
 }
-std::unique_ptr<Hook> make_checkpoint_hook(const HookContext& context,
-                                           std::function<bool()> stopping) {
-  return std::make_unique<CheckpointHook>(context, std::move(stopping));
+std::unique_ptr<Hook> make_checkpoint_hook(const HookContext& context) {
+  return std::make_unique<CheckpointHook>(context);
 }
 std::unique_ptr<Hook> make_hf_save_hook(const HookContext& context) {
   return std::make_unique<HfSaveHook>(context);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <vector>
 
@@ -32,6 +31,8 @@ class Hook {
   virtual void after_step(const StepInfo& info) = 0;
   /// Before the state changes.
   virtual void before_update() {}
+  /// The run ends here because it was asked to, after `step` updates.
+  virtual void stopped(int64_t /*step*/) {}
 };
 
 /// What the hooks of a run share; all of it outlives them.
@@ -51,11 +52,11 @@ Metrics evaluate_now(const HookContext& context);
 
 /// Loss, learning rate, norm and throughput of every step.
 std::unique_ptr<Hook> make_metrics_hook(const HookContext& context);
-/// Validation every trainer.steps_per_eval steps and after the last.
+/// Validation every trainer.steps_per_eval steps and after the last; left out when a stop comes
+/// meanwhile.
 std::unique_ptr<Hook> make_evaluation_hook(const HookContext& context);
-/// Checkpoints as trainer.checkpointer says, after the last step, and when `stopping` says so.
-std::unique_ptr<Hook> make_checkpoint_hook(const HookContext& context,
-                                           std::function<bool()> stopping);
+/// Checkpoints as trainer.checkpointer says, after the last step, and when the run is stopped.
+std::unique_ptr<Hook> make_checkpoint_hook(const HookContext& context);
 /// Hugging Face folders every hf_save_steps steps and after the last.
 std::unique_ptr<Hook> make_hf_save_hook(const HookContext& context);
 

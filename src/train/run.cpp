@@ -1,18 +1,18 @@
 #include "train/run.h"
 
-#include <atomic>
 #include <chrono>
-#include <csignal>
 #include <exception>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
 
 #include "base/files.h"
+#include "base/stop.h"
 #include "base/strings.h"
 #include "base/threads.h"
 #include "data/loader.h"
 #include "device/backends.h"
+#include "dist/communicator.h"
 #include "dist/gradient_sum.h"
 #include "text/tokenizer.h"
 #include "train/checkpoint_folder.h"
@@ -31,12 +31,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-volatile std::sig_atomic_t stop_signal = 0;
-void note_signal(int signal) {
-  stop_signal = 1;
-  std::signal(signal, SIG_DFL);  // a second one ends the program at once
-}
-
 /// What all ranks of a run share.
 struct Run {
   const TrainConfig& config;
@@ -48,7 +42,6 @@ struct Run {
   bool restore_optimizer = true;
   int64_t start_step = 0;
   Key root{};
-  std::atomic<int64_t> stop_after{INT64_MAX};
 };
 
 /// `toml` is the resolved config that stands in `folder`.
@@ -172,13 +165,15 @@ class Rank {
       const data::Batch& batch = loader.next();
       info.loading_time = loader.seconds_waited() - waited;
       auto start = Clock::now();
-      one_step(step, batch, hooks, info);
+      if (!one_step(step, batch, hooks, info)) {
+        for (const auto& hook : hooks) hook->stopped(step);
+        return step;
+      }
       info.duration = seconds_since(start);
       if (!info.report.proceeded && run_.config.trainer.crash_on_nan) stop_at_nan(info);
       start = Clock::now();
       for (const auto& hook : hooks) hook->after_step(info);
       hook_time = seconds_since(start);
-      if (info.step >= run_.stop_after) return info.step;
     }
     return last;
   }
@@ -232,25 +227,25 @@ class Rank {
     return loading;
   }
 
-  void one_step(int64_t step, const data::Batch& batch,
+  /// False when asked to stop before the state was changed; then no rank has changed its own.
+  bool one_step(int64_t step, const data::Batch& batch,
                 std::span<const std::unique_ptr<Hook>> hooks, StepInfo& info) {
     const StepShape& shape = engine_.step().options.shape;
     const Key dropout = fold_in(run_.root, "dropout");
     engine_.begin_step(batch.loss_tokens, fold_in(dropout, static_cast<uint32_t>(step)));
-    for (int64_t row = 0; row < batch.rows; row += shape.batch) {
+    for (int64_t row = 0; row < batch.rows && !stop_requested(); row += shape.batch) {
       const auto at = static_cast<size_t>(row * shape.position);
       engine_.run_microbatch({batch.tokens.data() + at, batch.targets.data() + at,
                               batch.segment_ids.data() + at, batch.positions.data() + at,
                               batch.loss_weight.data() + at, batch.first_example + row});
     }
-    // All ranks meet in the sum, so what rank 0 says before it, all know after it.
-    if (communicator_.rank() == 0 && stop_signal && run_.stop_after == INT64_MAX)
-      run_.stop_after = step + 1;
+    if (dist::any(communicator_, stop_requested())) return false;
     sum_.run(engine_.subtree_sums(), engine_.total());
     for (const auto& hook : hooks) hook->before_update();
     info.lr = schedule_.at(step);
     optimizer_.scalars(*run_.config.optimizer, step, scalars_);
     info.report = engine_.run_update(info.lr, scalars_);
+    return true;
   }
 
   [[noreturn]] void stop_at_nan(const StepInfo& info) const {
@@ -286,15 +281,23 @@ void log_summary(const HookContext& c, Tracker& tracker) {
   c.summary.set("backend", c.backend.name());
 }
 
-void restore_best(const Run& run, Summary& summary) {
-  if (!run.from || run.start_step == 0) return;
-  const auto extra = nlohmann::json::parse(run.from->manifest().extra_json, nullptr, false);
-  if (extra.is_object() && extra.contains("best_step"))
-    summary.restore_best(extra["best_loss"], extra["best_step"]);
+/// What the checkpoint says beside its tensors.
+nlohmann::json extra_of(const Run& run) {
+  if (!run.from || run.start_step == 0) return nlohmann::json::object();
+  auto extra = nlohmann::json::parse(run.from->manifest().extra_json, nullptr, false);
+  return extra.is_object() ? extra : nlohmann::json::object();
+}
+
+/// Whether the step of the checkpoint was to be evaluated and a stop came before the end of it.
+bool owes_evaluation(const Run& run, const nlohmann::json& extra) {
+  const TrainerConfig& t = run.config.trainer;
+  if (run.start_step % t.steps_per_eval != 0 || run.start_step == t.num_train_steps) return false;
+  return extra.contains("evaluated_step") && extra["evaluated_step"] != run.start_step;
 }
 
 /// Rank 0: with the trackers, the hooks and the run's folder.
 Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::string>& messages) {
+  const DeferredStop deferred;
   TrackerContext context;
   context.run_folder = folder.path();
   context.run_id = run.config.run_id();
@@ -303,7 +306,8 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   look_at_console(context);
   const auto tracker = make_trackers(run.config.trainer.tracker, trackers::entries(), context);
   Summary summary;
-  restore_best(run, summary);
+  const nlohmann::json extra = extra_of(run);
+  if (extra.contains("best_step")) summary.restore_best(extra["best_loss"], extra["best_step"]);
   const HookContext hooks_context{run.config, *run.data, rank.backend(), rank.engine(),
                                   *tracker,   summary,   folder,         run.start_step};
   log_summary(hooks_context, *tracker);
@@ -312,19 +316,25 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   std::vector<std::unique_ptr<Hook>> hooks;
   hooks.push_back(make_metrics_hook(hooks_context));
   hooks.push_back(make_evaluation_hook(hooks_context));
-  hooks.push_back(
-      make_checkpoint_hook(hooks_context, [&run] { return run.stop_after != INT64_MAX; }));
+  if (owes_evaluation(run, extra)) {
+    StepInfo info;
+    info.step = run.start_step;
+    hooks.back()->after_step(info);
+  }
+  hooks.push_back(make_checkpoint_hook(hooks_context));
   if (run.config.hf_save_path) hooks.push_back(make_hf_save_hook(hooks_context));
   try {
     done = rank.run(hooks);
     hooks.clear();
+    // Ended between its last checkpoint and its summary.
+    if (run.start_step == run.config.trainer.num_train_steps)
+      summary.log(evaluate_now(hooks_context), done);
   } catch (...) {
     tracker->finish();  // what was measured before the error stays
     throw;
   }
-  const bool finished = done == run.config.trainer.num_train_steps;
-  if (finished && run.start_step == done)  // killed between its last checkpoint and its summary
-    summary.log(evaluate_now(hooks_context), done);
+  // Of a stop in what follows the last step, the next start does what is left.
+  const bool finished = done == run.config.trainer.num_train_steps && !stop_requested();
   if (finished) summary.set("params_hash", params_hash(rank.engine().model_tensors()));
   summary.set("global_step", static_cast<double>(done));
   folder.write_summary(summary);
@@ -409,10 +419,6 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
   run.vocab = vocab_size(config, run.data->tokenizer().get());
   if (!run.hf_folder.empty()) check_hf(run.hf_folder, model_spec(config), run.vocab);
   folder.write_config(print_config(config));
-  stop_signal = 0;
-  std::signal(SIGINT, note_signal);
-  std::signal(SIGTERM, note_signal);
-  if (std::signal(SIGHUP, note_signal) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);  // under nohup
   return run_ranks(run, folder, std::move(messages));
 }
 

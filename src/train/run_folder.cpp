@@ -1,6 +1,7 @@
 // A run's own folder.
 #include "train/run_folder.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <nlohmann/json.hpp>
@@ -26,6 +27,10 @@ void Summary::log(const Metrics& metrics, int64_t step) {
   for (const auto& [name, value] : metrics) set(name, value);
   set("global_step", static_cast<double>(step));
   const double loss = find_metric(metrics, "eval/loss", std::nan(""));
+  const bool evaluated = std::any_of(metrics.begin(), metrics.end(), [](const auto& metric) {
+    return metric.first == "eval/loss";
+  });
+  if (evaluated) evaluated_step_ = step;
   if (loss < best_loss_) restore_best(loss, step);
 }
 

@@ -287,6 +287,73 @@ TEST_CASE("stopped by a signal and resumed, a run ends with the bits of one neve
   CHECK(metrics_of(run, "stopped") == metrics_of(run, "straight"));
 }
 
+TEST_CASE("a stop in an evaluation ends it, and the next start makes up for it", "[train]") {
+  const TinyRun run;
+  // One evaluation in the middle that takes far longer than the steps before it.
+  write_file_atomic(run.folder / "text.txt", made_up_text(40'000, 5));
+  const std::vector<std::string> long_evaluation = {
+      "--data.components.made_up.validation_fraction=0.9", "--trainer.max_eval_batches=400"};
+  const auto file = [&](const std::string& id) {
+    const std::string path = run.folder / cat(id, ".toml");
+    write_file_atomic(
+        path, print_config(run.config(id, "num_train_steps = 14\n", kDropout, long_evaluation)));
+    return path;
+  };
+  REQUIRE(start(run, file("straight")).wait().code == 0);
+  const std::string stopped = file("stopped");
+  Program process = start(run, stopped);
+  REQUIRE(wait_for_growth(run.folder / "runs/stopped/metrics.jsonl", 0));
+  sleep_seconds(0.05);  // the steps up to the evaluation take less
+  process.signal(SIGTERM);
+  REQUIRE(process.wait().code == 75);
+  CHECK(find_latest(run.folder / "runs/stopped/checkpoints").checkpoint->step() <= 10);
+  REQUIRE(start(run, stopped).wait().code == 0);
+  CHECK(metrics_of(run, "stopped") == metrics_of(run, "straight"));
+  CHECK(summary_of(run, "stopped")["params_hash"] == summary_of(run, "straight")["params_hash"]);
+}
+
+TEST_CASE("whichever signal asks and whenever it comes, a run stops with 75", "[train]") {
+  const TinyRun run;
+  const int64_t steps = 400;
+  const std::string plain = cat("num_train_steps = ", steps, "\nthreads = 1\n");
+  const std::string straight = run.config_file("straight", plain),
+                    stopped = run.config_file("stopped", plain);
+  REQUIRE(start(run, straight).wait().code == 0);
+  const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU};
+  int stops = 0;
+  for (int i = 0; i < 18; ++i) {
+    Program process = start(run, stopped);
+    // From the first moments of the process to the middle of its steps; saves go on in between.
+    sleep_seconds(0.002 + 0.06 * uniform(key_from_seed(12), static_cast<uint64_t>(i), 0, 1));
+    process.signal(signals[i % 6]);
+    const Ended ended = process.wait();
+    INFO(ended.err);
+    REQUIRE((ended.code == 75 || ended.code == 0 || ended.code == 128 + signals[i % 6]));
+    if (ended.code == 128 + signals[i % 6]) CHECK(ended.err.empty());  // before main
+    if (ended.code == 0) break;
+    ++stops;
+  }
+  CHECK(stops > 0);
+  REQUIRE(start(run, stopped).wait().code == 0);
+  CHECK(summary_of(run, "stopped")["params_hash"] == summary_of(run, "straight")["params_hash"]);
+  CHECK(metrics_of(run, "stopped") == metrics_of(run, "straight"));
+}
+
+TEST_CASE("ranks agree on the step that a stop leaves undone", "[train]") {
+  const TinyRun run;
+  const std::string keys = "num_train_steps = 400\ncommunicator = \"threads\"\nranks = 3\n";
+  const std::string straight = run.config_file("straight", keys),
+                    stopped = run.config_file("stopped", keys);
+  REQUIRE(start(run, straight).wait().code == 0);
+  Program process = start(run, stopped);
+  REQUIRE(wait_for_growth(run.folder / "runs/stopped/metrics.jsonl", 0));
+  process.signal(SIGUSR1);
+  REQUIRE(process.wait().code == 75);
+  REQUIRE(start(run, stopped).wait().code == 0);
+  CHECK(summary_of(run, "stopped")["params_hash"] == summary_of(run, "straight")["params_hash"]);
+  CHECK(metrics_of(run, "stopped") == metrics_of(run, "straight"));
+}
+
 TEST_CASE("killed at three random moments a run ends with the bits of one never killed",
           "[train]") {
   kill_and_compare(3, 200);
