@@ -3,16 +3,6 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-# king_james FILE: writes the King James Bible, one verse a line, 4.4 MB of plain ASCII.
-king_james() {
-  [ ! -s "$1" ] || return 0
-  command -v bible >/dev/null ||
-    fail "no text given and no 'bible' program here; run $0 with a text file"
-  mkdir -p "$(dirname "$1")"
-  bible -f Gen1:1-Rev22:21 >"$1.partial"
-  mv "$1.partial" "$1"
-}
-
 # toml_string TEXT: TEXT as a TOML basic string.
 toml_string() {
   local text=$1

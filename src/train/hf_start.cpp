@@ -21,6 +21,27 @@ void stand_at(config::Value& value, const config::Source& place) {
   }
 }
 
+/// Lets the table `key` of `in` say `tag = word` and name the folder, unless it says something
+/// else.
+void name_folder(config::Value& in, const char* key, const char* tag, const char* word,
+                 const config::Value& folder) {
+  config::Value::Member* member = in.find(key);
+  if (!member) {
+    member = &in.members.emplace_back(config::Value::Member{key, folder.at, {}});
+    member->value.at = folder.at;
+  }
+  config::Value& table = member->value;
+  if (std::string_view(tag) == "type") config::name_choice(table);
+  if (table.kind != config::Value::Kind::kTable) return;
+  config::Value kind;
+  kind.kind = config::Value::Kind::kString;
+  kind.at = folder.at;
+  kind.text = word;
+  if (!table.find(tag)) table.members.push_back({tag, folder.at, std::move(kind)});
+  if (table.find(tag)->value.text == word && !table.find("path"))
+    table.members.push_back({"path", folder.at, folder});
+}
+
 }  // namespace
 
 void take_hf_model(config::Value& root) {
@@ -34,6 +55,7 @@ void take_hf_model(config::Value& root) {
     throw Error(ErrorKind::kConfig, "model.type = \"from_hf\" needs model.path")
         .at(type->key_at.text())
         .hint("path = \"DIR\", a folder with config.json");
+  const config::Value named = path->value;  // the place in the file is kept: paths start from it
   const config::Source at = path->value.at;
   const bool in_file = path->value.kind != config::Value::Kind::kRaw;
   const std::string folder =
@@ -51,6 +73,9 @@ void take_hf_model(config::Value& root) {
   });
   config::merge(shape, std::move(model->value));
   model->value = std::move(shape);
+  if (config::Value::Member* data = root.find("data"))
+    name_folder(data->value, "tokenizer", "type", "hf", named);
+  name_folder(root, "start_from", "kind", "hf", named);
 }
 
 TrainConfig hf_config(const std::string& folder, std::span<const std::string> overrides) {

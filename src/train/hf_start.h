@@ -12,7 +12,8 @@
 namespace levanter::train {
 
 /// Where a config says model = { type = "from_hf", path = "DIR" }, puts the folder's family and
-/// sizes in its place; further keys of [model] lie over these.
+/// sizes in its place; further keys of [model] lie over these. Where [start_from] or data.tokenizer
+/// do not say otherwise, they are the folder's weights and its tokenizer.
 /// error  kConfig without a path; kCheckpoint as models::read_hf_model
 void take_hf_model(config::Value& root);
 

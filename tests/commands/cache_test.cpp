@@ -108,7 +108,7 @@ TEST_CASE("chats are cached by the template that stands beside the config", "[co
       run({"cache", "inspect", "--config", cat(testing::source_root(), "/configs/data/chat.toml"),
            "--data.cache_dir=cache", "--json", "--documents=1",
            cat("--data.tokenizer.path=", shared_data("tokenizers/qwen3")),
-           cat("--data.components.chats.train=['", chats, "']")});
+           cat("--data.components.text.train=['", chats, "']")});
   INFO(made.err);
   REQUIRE(made.code == 0);
   const auto shown = nlohmann::json::parse(made.out);
@@ -145,33 +145,35 @@ TEST_CASE("a mixture of real texts is cached with the tokens that are known of i
       cat(testing::source_root(), "/configs/data/mixture.toml"),
       "--data.cache_dir=cache",
       cat("--data.tokenizer.path=", at("tokenizers/gpt2")),
-      cat("--data.components.novels.train=['", at("text/novels-valid.jsonl.gz"), "']"),
-      cat("--data.components.novels.validation=['", at("text/novels-valid.jsonl.gz"), "']"),
-      cat("--data.components.encyclopedia.train=['", at("text/wikitext2-test.txt.gz"), "']"),
-      cat("--data.components.encyclopedia.validation=['", at("text/wikitext2-valid.txt.gz"), "']")};
+      cat("--data.components.text.train=['", at("text/novels-valid.jsonl.gz"), "']"),
+      cat("--data.components.text.validation=['", at("text/novels-valid.jsonl.gz"), "']"),
+      cat("--data.components.sums.train=['", at("text/wikitext2-test.txt.gz"), "']"),
+      cat("--data.components.sums.validation=['", at("text/wikitext2-valid.txt.gz"), "']"),
+      "--data.components.sums.validation_fraction=none",
+      "--model.vocab_size=50257"};
   std::vector<std::string> cache = words;
   cache.insert(cache.begin(), {"cache", "--json"});
   const Ended made = run(cache);
   INFO(made.err);
   REQUIRE(made.code == 0);
   const auto line = nlohmann::json::parse(made.out.substr(0, made.out.find('\n')));
-  CHECK(line["component"] == "encyclopedia");
+  CHECK(line["component"] == "sums");
   CHECK(line["train_tokens"] == tokens("wikitext2-test.txt") + 1);  // and the end of the text
   CHECK(line["validation_tokens"] == tokens("wikitext2-valid.txt") + 1);
 
-  words.insert(words.end(),
-               {"--trainer.num_train_steps=2", "--trainer.train_batch_size=4",
-                "--data.mixture_block_size=8", "--data.train_weight_stages=[]",
-                "--data.train_weights={ novels = 0.75, encyclopedia = 0.25 }",
-                "--model.max_seq_len=32", "--model.hidden_dim=16", "--model.num_heads=2",
-                "--model.num_layers=1", "--trainer.max_eval_batches=1", "--trainer.id=mixed"});
+  words.insert(
+      words.end(),
+      {"--trainer.num_train_steps=2", "--trainer.train_batch_size=4", "--data.mixture_block_size=8",
+       "--data.train_weight_stages=[]", "--data.train_weights={ text = 0.75, sums = 0.25 }",
+       "--model.max_seq_len=32", "--model.hidden_dim=16", "--model.num_heads=2",
+       "--model.num_layers=1", "--trainer.max_eval_batches=1", "--trainer.id=mixed"});
   words.insert(words.begin(), "train");
   const Ended trained = run(words);
   INFO(trained.err);
   REQUIRE(trained.code == 0);
   const auto summary = nlohmann::json::parse(read_file(run / "logs/mixed/summary.json"));
   for (const char* key :
-       {"eval/loss", "eval/novels/loss", "eval/encyclopedia/bpb", "eval/english/books/loss",
+       {"eval/loss", "eval/text/loss", "eval/sums/bpb", "eval/english/books/loss",
         "eval/english/micro_loss", "eval/english/macro_loss", "eval/macro_loss"}) {
     INFO(key);
     CHECK(summary.contains(key));

@@ -22,19 +22,18 @@ struct Finetuning {
   std::string config(const char* name) const {
     return cat(testing::source_root(), "/configs/finetune/", name, ".toml");
   }
-  /// The standard output of `levanter COMMAND` with a config of the tree, on this machine's paths.
+  /// `levanter COMMAND` with a config of the tree and the folder and texts that are here.
   Ended with(std::vector<std::string> words, const char* name, const std::string& train) const {
-    const std::string component = name == std::string("chat") ? "chats" : "chapters";
-    words.insert(words.end(), {"--config", config(name), cat("--model.path=", stories),
-                               "--data.cache_dir=cache", cat("--data.tokenizer.path=", stories),
-                               cat("--data.components.", component, ".train=['", train, "']")});
+    words.insert(words.end(),
+                 {"--config", config(name), cat("--model.path=", stories), "--data.cache_dir=cache",
+                  cat("--data.components.text.train=['", train, "']")});
     return run(words);
   }
   Ended train(const char* name, const std::string& data) const {
-    const Ended ended = with({"train", cat("--start_from.path=", stories), "--hf_save_path=hf",
-                              "--data.cache_dir=", "--trainer.num_train_steps=3",
-                              "--trainer.train_batch_size=2", "--trainer.id=tuned"},
-                             name, data);
+    const Ended ended =
+        with({"train", "--hf_save_path=hf", "--data.cache_dir=", "--trainer.num_train_steps=3",
+              "--trainer.train_batch_size=2", "--trainer.id=tuned"},
+             name, data);
     INFO(ended.err);
     CHECK(ended.code == 0);
     return ended;

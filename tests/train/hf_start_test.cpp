@@ -62,6 +62,33 @@ TEST_CASE("a model takes its shape from a folder, and further keys lie over it",
         "llama3");
 }
 
+TEST_CASE("a folder gives weights and tokenizer too, where the config says nothing else",
+          "[train]") {
+  const TemporaryFolder folder;
+  const std::string data = "[data.components.a]\ntrain = [\"a.txt\"]\n";
+  const auto tokenizer = [](const TrainConfig& c) {
+    const std::string text = print_config(c);
+    const size_t at = text.find("tokenizer = ");
+    return text.substr(at, text.find('\n', at) - at);
+  };
+  const TrainConfig plain = load(folder, "", data);
+  CHECK(plain.start_from.kind == "hf");
+  CHECK(plain.start_from.path->resolved == absolute_path(folder.path()));
+  CHECK(plain.data.tokenizer.type == "hf");
+  CHECK_THAT(tokenizer(plain), Contains(absolute_path(folder.path())));
+  // What the config says stays, and what it leaves out of a table is filled in.
+  CHECK(load(folder, "", cat(data, "[start_from]\nkind = \"none\"\n")).start_from.kind == "none");
+  CHECK(load(folder, "", cat("[data]\ntokenizer = \"char\"\n", data)).data.tokenizer.type ==
+        "char");
+  const TrainConfig other = load(folder, "",
+                                 cat("[data]\ntokenizer = { path = \"words\" }\n", data,
+                                     "[start_from]\nkind = \"checkpoint\"\npath = \"logs/a\"\n"));
+  CHECK_THAT(tokenizer(other), Contains("\"hf\"") && Contains("words"));
+  CHECK_THAT(other.start_from.path->resolved, Catch::EndsWith("logs/a"));
+  CHECK_THAT(tokenizer(load(folder, "", cat("[data]\ntokenizer = \"hf\"\n", data))),
+             Contains(absolute_path(folder.path())));
+}
+
 TEST_CASE("settings of a folder that are not implemented are refused by name", "[train]") {
   const TemporaryFolder folder;
   const auto fault = [&](const char* json) {
@@ -186,10 +213,9 @@ TEST_CASE("tokens that a folder lacks begin as the mean of those that it has", "
   const auto train = [&](const char* vocab) {
     return run(
         {"train", "--config", cat(testing::source_root(), "/configs/finetune/supervised.toml"),
-         cat("--model.path=", folder), cat("--data.tokenizer.path=", folder),
-         cat("--model.vocab_size=", vocab), cat("--start_from.path=", folder),
-         "--data.components.chapters.train=['a.jsonl']",
-         "--data.components.chapters.validation_fraction=0.4", "--model.max_seq_len=16",
+         cat("--model.path=", folder), cat("--model.vocab_size=", vocab),
+         "--data.components.text.train=['a.jsonl']",
+         "--data.components.text.validation_fraction=0.4", "--model.max_seq_len=16",
          "--trainer.num_train_steps=1", "--trainer.train_batch_size=1",
          "--optimizer.learning_rate=1e-30", "--hf_save_path=hf", cat("--trainer.id=v", vocab)});
   };
