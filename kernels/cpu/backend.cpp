@@ -148,7 +148,8 @@ class CpuBackend final : public Backend {
   std::string numerics_signature() const override {
     // The vector kernels give the same bits on every level of the instruction set; oneDNN's
     // products depend on the one it uses.
-    return cat("cpu; ", onednn_version(), " on instruction set ", onednn_isa());
+    return cat("cpu; ", onednn_version(), " on instruction set ", onednn_isa(),
+               uses_amx() ? ", bf16 in parts" : "");
   }
 
  private:

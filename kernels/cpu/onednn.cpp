@@ -4,13 +4,17 @@
 #include <cpuid.h>
 #include <dnnl.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "kernels/cpu/product_parts.h"
+#include "kernels/cpu/vector.h"
 
 extern "C" void omp_set_num_threads(int threads);
 
@@ -137,12 +141,51 @@ Memory make_memory(const Desc& desc, dnnl_engine_t engine) {
   return memory;
 }
 
+size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/// A part of a product that is cut: where its factors and its result stand in the whole's.
+struct Part {
+  const Product* product;
+  ProductShape shape;
+  int64_t a = 0, b = 0, packed = 0;  ///< bytes
+  int64_t c = 0;                     ///< elements
+  bool packs = false;                ///< the first that reads its piece of B
+  bool adds = false;
+};
+
 }  // namespace
 
 struct Product::Impl {
   Primitive primitive, reorder;
   size_t scratch_bytes = 0, packed_bytes = 0;
   std::vector<Context> contexts;
+  // Of a product that is cut; its scratch holds a part of A, a part of C, and what a part needs.
+  std::vector<Part> parts;
+  ProductShape whole;
+  size_t a_bytes = 0, c_bytes = 0;
+
+  Impl(const ProductShape& shape, std::vector<Part> its_parts)
+      : parts(std::move(its_parts)), whole(shape) {
+    size_t inner = 0;
+    for (Part& part : parts) {
+      inner = std::max(inner, part.product->scratch_bytes());
+      c_bytes = std::max(c_bytes, round_up(sizeof(float) * count(part.shape.m, part.shape.n)));
+      if (copies(part))
+        a_bytes = std::max(a_bytes, round_up(count(part.shape.m, part.shape.k) *
+                                             static_cast<size_t>(size_of(shape.factors))));
+      if (!shape.packed_b) continue;
+      if (part.packs) packed_bytes += part.product->packed_bytes();
+      part.packed = static_cast<int64_t>(packed_bytes - part.product->packed_bytes());
+    }
+    scratch_bytes = a_bytes + c_bytes + inner;
+  }
+
+  bool copies(const Part& part) const {
+    return whole.a_col == 1 && whole.a_row != part.shape.a_row;
+  }
+  static size_t count(int64_t rows, int64_t columns) { return static_cast<size_t>(rows * columns); }
+
+  void run_parts(int worker, const char* a, const char* b, float* c, char* scratch) const;
 
   Impl(const ProductShape& shape, int workers, dnnl_engine_t engine) {
     const DType type = shape.factors;
@@ -203,6 +246,11 @@ void execute(const Primitive& primitive, const Context& context,
 }  // namespace
 
 void Product::pack(int worker, const void* b, void* packed) const {
+  for (const Part& part : impl_->parts)
+    if (part.packs)
+      part.product->pack(worker, static_cast<const char*>(b) + part.b,
+                         static_cast<char*>(packed) + part.packed);
+  if (!impl_->parts.empty()) return;
   LEV_CHECK(impl_->packed_bytes > 0, "this product takes B as it lies");
   use_one_thread();
   const Context& context = impl_->contexts[static_cast<size_t>(worker)];
@@ -211,7 +259,39 @@ void Product::pack(int worker, const void* b, void* packed) const {
   execute(impl_->reorder, context, context.pack_arguments);
 }
 
+void Product::Impl::run_parts(int worker, const char* a, const char* b, float* c,
+                              char* scratch) const {
+  auto* const values = reinterpret_cast<float*>(scratch + a_bytes);
+  const auto size = size_of(whole.factors);
+  for (const Part& part : parts) {
+    const char* left = a + part.a;
+    if (copies(part)) {
+      for (int64_t row = 0; row < part.shape.m; ++row)
+        std::memcpy(scratch + row * part.shape.k * size, left + row * whole.a_row * size,
+                    static_cast<size_t>(part.shape.k * size));
+      left = scratch;
+    }
+    const bool in_place = !part.adds && part.shape.n == whole.c_row;
+    part.product->run(worker, left, b + (whole.packed_b ? part.packed : part.b),
+                      in_place ? c + part.c : values, scratch + a_bytes + c_bytes);
+    if (in_place) continue;
+    for (int64_t row = 0; row < part.shape.m; ++row) {
+      float* const to = c + part.c + row * whole.c_row;
+      const float* const from = values + row * part.shape.n;
+      if (part.adds)
+        vector_kernels().add_to(to, from, part.shape.n);
+      else
+        std::memcpy(to, from, sizeof(float) * count(1, part.shape.n));
+    }
+  }
+}
+
 void Product::run(int worker, const void* a, const void* b, float* c, void* scratch) const {
+  if (!impl_->parts.empty()) {
+    impl_->run_parts(worker, static_cast<const char*>(a), static_cast<const char*>(b), c,
+                     static_cast<char*>(scratch));
+    return;
+  }
   use_one_thread();
   const Context& context = impl_->contexts[static_cast<size_t>(worker)];
   dnnl_memory_set_data_handle(context.a.get(), const_cast<void*>(a));
@@ -223,11 +303,14 @@ void Product::run(int worker, const void* a, const void* b, float* c, void* scra
 
 struct Products::Impl {
   int workers;
+  std::optional<ProductLimits> limits;
   Engine engine;
   std::map<ProductShape, std::unique_ptr<Product>> made;
 };
 
-Products::Products(int workers) : impl_(std::make_unique<Impl>()) {
+Products::Products(int workers, std::optional<ProductLimits> limits)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->limits = limits;
   LEV_CHECK(workers >= 1, "products need at least one worker");
   impl_->workers = workers;
   check(dnnl_engine_create(impl_->engine.out(), dnnl_cpu, 0), "making an engine");
@@ -237,19 +320,39 @@ Products::~Products() = default;
 const Product& Products::get(const ProductShape& shape) {
   LEV_CHECK(shape.m >= 1 && shape.n >= 1 && shape.k >= 1, "a product needs extents of at least 1");
   std::unique_ptr<Product>& product = impl_->made[shape];
-  if (!product) {
-    use_one_thread();
-    product.reset(
-        new Product(std::make_unique<Product::Impl>(shape, impl_->workers, impl_->engine.get())));
+  if (product) return *product;
+  const auto limits = impl_->limits ? impl_->limits : product_limits(shape.factors, uses_amx());
+  const std::vector<ProductPart> cut =
+      limits ? product_parts(shape, *limits) : std::vector<ProductPart>();
+  if (cut.size() > 1) {
+    std::vector<Part> parts;
+    const auto size = size_of(shape.factors);
+    for (const ProductPart& part : cut)
+      parts.push_back({.product = &get(part.shape),
+                       .shape = part.shape,
+                       .a = (part.row * shape.a_row + part.begin * shape.a_col) * size,
+                       .b = (part.begin * shape.b_row + part.column * shape.b_col) * size,
+                       .c = part.row * shape.c_row + part.column,
+                       .packs = shape.packed_b && part.row == 0,
+                       .adds = part.begin > 0});
+    product.reset(new Product(std::make_unique<Product::Impl>(shape, std::move(parts))));
+    return *product;
   }
+  use_one_thread();
+  product.reset(
+      new Product(std::make_unique<Product::Impl>(shape, impl_->workers, impl_->engine.get())));
   return *product;
 }
 
+namespace {
+/// Whether oneDNN may use an instruction set: it can be held below what the processor has.
+bool may_use(dnnl_cpu_isa_t isa) { return (dnnl_get_effective_cpu_isa() & isa) == isa; }
+}  // namespace
+
+bool uses_amx() { return may_use(dnnl_cpu_isa_avx512_core_amx); }
+
 bool multiplies_bf16() {
-  // oneDNN can be held below what the processor has.
-  if ((dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) !=
-      dnnl_cpu_isa_avx512_core_bf16)
-    return false;
+  if (!may_use(dnnl_cpu_isa_avx512_core_bf16)) return false;
   uint32_t a = 0, b = 0, c = 0, d = 0;
   constexpr uint32_t kAvx512Bf16 = 1u << 5;  // leaf 7.1, EAX
   constexpr uint32_t kAmxBf16 = 1u << 22;    // leaf 7.0, EDX

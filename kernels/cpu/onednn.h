@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "axes/dtype.h"
@@ -26,9 +27,15 @@ struct ProductShape {
   auto operator<=>(const ProductShape&) const = default;
 };
 
-/// One compiled product. Runs inline on the calling thread, whatever OpenMP is told elsewhere.
-/// oneDNN itself allocates up to 7 times a call (a map of arguments; for strided factors a packing
-/// buffer of 70 to 220 KB) and frees it before it returns; nothing else is allocated.
+/// The largest extents of a product that goes to oneDNN in one call.
+struct ProductLimits {
+  int64_t m = 0, n = 0, k = 0;
+};
+
+/// One compiled product, or several that make one up (product_parts.h). Runs inline on the calling
+/// thread, whatever OpenMP is told elsewhere. oneDNN itself allocates up to 7 times a call (a map
+/// of arguments; for strided factors a packing buffer of 70 to 220 KB) and frees it before it
+/// returns; nothing else is allocated.
 class Product final {
  public:
   ~Product();
@@ -59,7 +66,8 @@ class Product final {
 /// live as long as this.
 class Products final {
  public:
-  explicit Products(int workers);
+  /// `limits`: those of every type, in place of this machine's.
+  explicit Products(int workers, std::optional<ProductLimits> limits = {});
   ~Products();
 
   /// The product of this shape; m, n, k >= 1. Takes about 0.3 ms for a new shape.
@@ -72,6 +80,9 @@ class Products final {
 
 /// Whether this processor multiplies bf16 itself, by AVX512_BF16 or AMX_BF16, and oneDNN may.
 bool multiplies_bf16();
+
+/// Whether oneDNN multiplies bf16 by AMX here.
+bool uses_amx();
 
 /// Name and version of the library in use, such as "oneDNN 2.6.3", for the numerics signature.
 std::string onednn_version();

@@ -1,7 +1,9 @@
 #include "support/hf_reference.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
@@ -10,6 +12,7 @@
 #include "optim/adam_config.h"
 #include "support/evaluate.h"
 #include "support/golden.h"
+#include "support/instruction_set.h"
 #include "support/read_all.h"
 #include "support/safetensors_file.h"
 #include "support/temporary_folder.h"
@@ -83,7 +86,7 @@ void check_gradients(train::Engine& engine, const json& norms) {
 }
 
 /// Losses of tokens are the same in rows of 5, of which 1, 7 or 64 are computed at a time, on one
-/// thread or two.
+/// thread or two; to the bit where the machine's products allow it.
 void check_batches(const TrainedModel& trained) {
   constexpr int64_t kPositions = 5, kTexts = 64;
   TokenRows rows;
@@ -96,10 +99,19 @@ void check_batches(const TrainedModel& trained) {
              std::vector<float>(kPositions, 1.0F));
   }
   const std::vector<double> expected = trained.losses(*make_backend("cpu", 1), rows, 1);
+  std::map<int64_t, std::vector<double>> found;
   for (const int64_t batch : {1, 7, 64})
     for (const int threads : {1, 2}) {
       INFO(batch << " rows on " << threads << " threads");
-      CHECK(trained.losses(*make_backend("cpu", threads), rows, batch) == expected);
+      const std::vector<double> losses = trained.losses(*make_backend("cpu", threads), rows, batch);
+      CHECK(found.try_emplace(batch, losses).first->second == losses);
+      if (rows_keep_their_bits()) {
+        CHECK(losses == expected);
+      } else {
+        CHECK(std::ranges::equal(losses, expected, [](double a, double b) {
+          return std::abs(a - b) <= kLossTolerance * std::max(1.0, b);
+        }));
+      }
     }
 }
 

@@ -1,0 +1,51 @@
+#include "kernels/cpu/product_parts.h"
+
+#include <algorithm>
+
+namespace levanter::cpu {
+namespace {
+
+/// What was tried on Sapphire Rapids with oneDNN 2.6.3: up to 130 rows, 384 columns and 1,056 of k.
+constexpr ProductLimits kAmxLimits{128, 384, 1024};
+
+/// Where the parts of an extent begin, and where the last one ends: as few as the limit allows,
+/// of about one size, multiples of 32, in which AMX goes along k.
+std::vector<int64_t> cuts(int64_t extent, int64_t limit) {
+  constexpr int64_t kStep = 32;
+  const int64_t parts = (extent + limit - 1) / limit;
+  int64_t size = (extent + parts - 1) / parts;
+  size = std::min(limit, (size + kStep - 1) / kStep * kStep);
+  std::vector<int64_t> at;
+  for (int64_t begin = 0; begin < extent; begin += size) at.push_back(begin);
+  at.push_back(extent);
+  return at;
+}
+
+}  // namespace
+
+std::optional<ProductLimits> product_limits(DType factors, bool amx) {
+  if (!amx || factors != DType::bf16) return std::nullopt;
+  return kAmxLimits;
+}
+
+std::vector<ProductPart> product_parts(const ProductShape& shape, const ProductLimits& limits) {
+  if (shape.m <= limits.m && shape.n <= limits.n && shape.k <= limits.k) return {{shape}};
+  const std::vector<int64_t> rows = cuts(shape.m, limits.m), columns = cuts(shape.n, limits.n),
+                             along = cuts(shape.k, limits.k);
+  std::vector<ProductPart> parts;
+  for (size_t c = 0; c + 1 < columns.size(); ++c)
+    for (size_t k = 0; k + 1 < along.size(); ++k)
+      for (size_t r = 0; r + 1 < rows.size(); ++r) {
+        ProductPart part{shape, rows[r], columns[c], along[k]};
+        part.shape.m = rows[r + 1] - rows[r];
+        part.shape.n = columns[c + 1] - columns[c];
+        part.shape.k = along[k + 1] - along[k];
+        part.shape.c_row = part.shape.n;
+        // Rows that are apart would go another way, which takes no packed B: A is copied together.
+        if (shape.a_col == 1) part.shape.a_row = part.shape.k;
+        parts.push_back(part);
+      }
+  return parts;
+}
+
+}  // namespace levanter::cpu

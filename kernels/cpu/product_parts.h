@@ -1,0 +1,31 @@
+// Products too large for one call of oneDNN, cut into parts whose sums are chains over k.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "kernels/cpu/onednn.h"
+
+namespace levanter::cpu {
+
+/// The largest product that goes to oneDNN in one call, if there is such a limit.
+///
+/// oneDNN's products of bf16 by AMX are cut along k where the extents and the layout of the factors
+/// say, the sums of the pieces rounded to f32 in between; so a tile would have other bits with a
+/// packed B than with a plain one. Within these extents it cuts none that was tried, whatever the
+/// layout. Other products are sums that do not depend on packing: nothing is cut.
+std::optional<ProductLimits> product_limits(DType factors, bool amx);
+
+/// One call: A's rows from `row` on and columns from `begin`, B's rows from `begin` and columns
+/// from `column`. The result is dense; it is added to what parts with an earlier `begin` gave.
+struct ProductPart {
+  ProductShape shape;
+  int64_t row = 0, column = 0, begin = 0;
+};
+
+/// The parts of a product: by columns, then along k, then by rows, so that what is packed of B does
+/// not depend on the rows. The cuts along k follow from k alone. One part that is the product
+/// itself where it is within the limits.
+std::vector<ProductPart> product_parts(const ProductShape& shape, const ProductLimits& limits);
+
+}  // namespace levanter::cpu

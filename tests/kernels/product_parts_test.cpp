@@ -1,0 +1,159 @@
+// Products in parts: which parts there are on which instruction set, and the bits that come of
+// them.
+#include "kernels/cpu/product_parts.h"
+
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <random>
+
+using namespace levanter;
+using namespace levanter::cpu;
+
+namespace {
+
+constexpr double kTolerance = 5e-6;  // times sqrt(k): sums of k products of normal numbers
+/// Small enough to cut small products every way, whatever the machine multiplies by.
+constexpr ProductLimits kSmall{32, 64, 96};
+
+std::vector<float> random_values(int64_t n, uint32_t seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(static_cast<size_t>(n));
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+ProductShape rows(int64_t m, int64_t n, int64_t k) { return {m, n, k, k, 1, n, 1, n}; }
+
+struct FreeDeleter {
+  void operator()(void* p) const { std::free(p); }
+};
+std::unique_ptr<void, FreeDeleter> memory_for(size_t bytes) {
+  return std::unique_ptr<void, FreeDeleter>(std::aligned_alloc(64, bytes + 64 - bytes % 64));
+}
+
+std::vector<float> multiply(Products& products, const ProductShape& shape,
+                            const std::vector<float>& a, const std::vector<float>& b) {
+  const Product& product = products.get(shape);
+  const auto scratch = memory_for(product.scratch_bytes()),
+             packed = memory_for(product.packed_bytes());
+  std::vector<float> c(static_cast<size_t>(shape.m * shape.c_row), 7.0f);
+  if (shape.packed_b) product.pack(0, b.data(), packed.get());
+  product.run(0, a.data(), shape.packed_b ? packed.get() : b.data(), c.data(), scratch.get());
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("bf16 by AMX alone is multiplied in parts", "[kernels]") {
+  CHECK_FALSE(product_limits(DType::f32, true));
+  CHECK_FALSE(product_limits(DType::f32, false));
+  CHECK_FALSE(product_limits(DType::bf16, false));
+  const auto limits = product_limits(DType::bf16, true);
+  REQUIRE(limits);
+  const auto cuts = [&](int64_t m, int64_t n, int64_t k) {
+    return product_parts(rows(m, n, k), *limits).size();
+  };
+  CHECK(cuts(128, 384, 1024) == 1);
+  CHECK(cuts(1, 65, 70) == 1);
+  CHECK(cuts(128, 384, 3072) == 3);
+  CHECK(cuts(130, 128, 3072) == 6);
+  CHECK(cuts(256, 192, 50257) == 2 * 50);
+  CHECK(cuts(64, 3072, 768) == 8);
+}
+
+TEST_CASE("parts cover a product once, each within the limits", "[kernels]") {
+  for (const ProductShape& shape :
+       {rows(130, 128, 3072), rows(1, 1, 1025), rows(257, 385, 2048), rows(129, 4096, 50)}) {
+    const ProductLimits limits = *product_limits(DType::bf16, true);
+    int64_t work = 0, begin = 0;
+    for (const ProductPart& part : product_parts(shape, limits)) {
+      CHECK(part.shape.m <= limits.m);
+      CHECK(part.shape.n <= limits.n);
+      CHECK(part.shape.k <= limits.k);
+      CHECK(part.begin % 32 == 0);
+      CHECK((part.column + part.shape.n <= shape.n && part.row + part.shape.m <= shape.m));
+      CHECK(part.begin + part.shape.k <= shape.k);
+      CHECK((part.begin >= begin || part.begin == 0));  // along k in ascending order
+      begin = part.begin;
+      work += part.shape.m * part.shape.n * part.shape.k;
+    }
+    CHECK(work == shape.m * shape.n * shape.k);
+  }
+}
+
+TEST_CASE("where k is cut does not depend on the other extents or on how the factors lie",
+          "[kernels]") {
+  const ProductLimits limits = *product_limits(DType::bf16, true);
+  const auto begins = [&](const ProductShape& shape) {
+    std::vector<int64_t> at;
+    for (const ProductPart& part : product_parts(shape, limits))
+      if (part.row == 0 && part.column == 0) at.push_back(part.begin);
+    return at;
+  };
+  for (const int64_t k : {64, 1024, 1026, 3072, 50257}) {
+    const auto expected = begins(rows(128, 384, k));
+    CHECK(begins(rows(300, 5000, k)) == expected);
+    ProductShape turned = rows(128, 384, k);
+    turned.a_row = 1, turned.a_col = 128, turned.b_row = 1, turned.b_col = k;
+    CHECK(begins(turned) == expected);
+    turned.packed_b = true;
+    CHECK(begins(turned) == expected);
+  }
+}
+
+TEST_CASE("a product in parts has one result, packed or not, and the right one", "[kernels]") {
+  Products whole(1), cut(1, kSmall);
+  for (const auto& [m, n, k] : {std::array<int64_t, 3>{32, 64, 96},
+                                {33, 65, 97},
+                                {70, 130, 300},
+                                {1, 200, 500},
+                                {100, 1, 200}}) {
+    INFO(m << " x " << n << " x " << k);
+    const std::vector<float> a = random_values(m * k, 1), b = random_values(k * n, 2);
+    const ProductShape shape = rows(m, n, k);
+    const std::vector<float> c = multiply(cut, shape, a, b), want = multiply(whole, shape, a, b);
+    for (size_t i = 0; i < c.size(); ++i)
+      REQUIRE(std::abs(c[i] - want[i]) <= kTolerance * std::sqrt(static_cast<double>(k)));
+    ProductShape packed = shape;
+    packed.packed_b = true;
+    CHECK(multiply(cut, packed, a, b) == c);
+    // Rows of A and of C that are apart, and what stands between those of C.
+    ProductShape apart = shape;
+    apart.a_row = k + 5, apart.c_row = n + 3;
+    std::vector<float> spaced(static_cast<size_t>(m * apart.a_row));
+    for (int64_t row = 0; row < m; ++row)
+      std::copy_n(a.data() + row * k, k, spaced.data() + row * apart.a_row);
+    if (product_parts(shape, kSmall).size() == 1) continue;  // then it is oneDNN's to choose
+    const std::vector<float> wide = multiply(cut, apart, spaced, b);
+    for (int64_t row = 0; row < m; ++row) {
+      REQUIRE(std::equal(c.data() + row * n, c.data() + (row + 1) * n,
+                         wide.data() + row * apart.c_row));
+      for (int64_t gap = n; gap < apart.c_row; ++gap)
+        REQUIRE(wide[static_cast<size_t>(row * apart.c_row + gap)] == 7.0f);
+    }
+  }
+}
+
+TEST_CASE("the sums of the parts are added in ascending order of k", "[kernels]") {
+  Products whole(1), cut(1, kSmall);
+  const int64_t m = 20, n = 40, k = 250;
+  const std::vector<float> a = random_values(m * k, 3), b = random_values(k * n, 4);
+  std::vector<float> want;
+  for (const ProductPart& part : product_parts(rows(m, n, k), kSmall)) {
+    std::vector<float> left;
+    for (int64_t row = 0; row < m; ++row)
+      left.insert(left.end(), a.begin() + row * k + part.begin,
+                  a.begin() + row * k + part.begin + part.shape.k);
+    const std::vector<float> right(b.begin() + part.begin * n, b.end());
+    const std::vector<float> sum = multiply(whole, part.shape, left, right);
+    if (want.empty()) want.assign(sum.size(), 0.0f);
+    for (size_t i = 0; i < sum.size(); ++i) want[i] = part.begin == 0 ? sum[i] : want[i] + sum[i];
+  }
+  CHECK(multiply(cut, rows(m, n, k), a, b) == want);
+}
