@@ -24,7 +24,7 @@ namespace levanter {
 
 namespace {
 
-constexpr std::string_view kTemporaryMark = ".tmp-";
+constexpr std::string_view kTemporaryMark = ".levanter.tmp-";
 /// The most bytes for one call of read or write; Linux moves at most 2 GiB - 4 KiB.
 constexpr size_t kMaxTransfer = size_t{1} << 30;
 
@@ -261,9 +261,11 @@ std::string temporary_name(const std::string& path) {
 
 bool is_temporary_name(std::string_view name) {
   const size_t mark = name.rfind(kTemporaryMark);
-  return mark != std::string_view::npos &&
-         name.find_first_not_of("0123456789-", mark + kTemporaryMark.size()) ==
-             std::string_view::npos;
+  if (mark == std::string_view::npos) return false;
+  const std::vector<std::string> numbers = split(name.substr(mark + kTemporaryMark.size()), '-');
+  return numbers.size() == 2 && std::all_of(numbers.begin(), numbers.end(), [](const auto& n) {
+           return !n.empty() && n.find_first_not_of("0123456789") == std::string::npos;
+         });
 }
 
 Descriptor::~Descriptor() {
@@ -318,7 +320,9 @@ void InputFile::read(int64_t offset, std::span<std::byte> out) const {
     const ssize_t n = retried("read", path_, [&] {
       return ::pread(file_.get(), out.data(), std::min(out.size(), kMaxTransfer), offset);
     });
-    if (n == 0) throw Error(ErrorKind::kIo, cat("cannot read ", path_, ": the file is too short"));
+    if (n == 0)
+      throw Error(ErrorKind::kIo, cat("cannot read ", path_, ": the file is too short"))
+          .hint("something has cut it since it was opened");
     out = out.subspan(static_cast<size_t>(n));
     offset += n;
   }

@@ -94,7 +94,7 @@ int build(const Arguments& a, const TrainConfig& config) {
     throw Error(ErrorKind::kConfig, "the configuration names no folder for token caches")
         .at(config.where("data.cache_dir"))
         .hint("set data.cache_dir, in the file or as --data.cache_dir=DIR");
-  const auto data = train::load_data(config, nullptr, cache_progress(), true);
+  const auto data = train::load_data(config, nullptr, cache_progress());
   for (const data::ComponentStreams* streams : data->components()) {
     const int64_t documents = streams->train->num_documents(), tokens = streams->train->size();
     const int64_t held = streams->validation->size();

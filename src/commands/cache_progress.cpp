@@ -3,7 +3,9 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
+#include <memory>
 
 #include "base/strings.h"
 
@@ -14,20 +16,58 @@ std::string describe(const data::CacheStatus& status) {
              count_of(status.tokens, "token"));
 }
 
-data::CacheReport cache_progress() {
-  return [is_terminal = isatty(STDERR_FILENO) != 0](const data::CacheStatus& status) {
-    if (!status.complete && !is_terminal) return;
-    std::string line = describe(status);
+namespace {
+
+constexpr std::chrono::seconds kBetweenLines(10);  ///< of a cache that is waited for, in a file
+
+/// What is remembered from one report to the next.
+class CacheLines final {
+ public:
+  void show(const data::CacheStatus& status) {
+    if (!status.note.empty() && !noted_) line(status.note, true), noted_ = true;
+    if (!status.maker.empty()) return show_wait(status);
+    if (!status.complete && !is_terminal_) return;
+    std::string text = describe(status);
     if (status.now.text_bytes > 0 && status.seconds > 0)
-      line += cat(
+      text += cat(
           ", ", format_fixed(static_cast<double>(status.now.text_bytes) / 1e6 / status.seconds, 1),
           " MB/s");
     if (status.complete && status.now.replaced > 0)
-      line += cat("; ", format_count(status.now.replaced),
+      text += cat("; ", format_count(status.now.replaced),
                   " pieces of text were no UTF-8 and became U+FFFD");
-    std::fprintf(stderr, "%s%s%s", is_terminal ? "\r\033[K" : "", line.c_str(),
-                 status.complete || !is_terminal ? "\n" : "");
+    line(text, status.complete);
+  }
+
+ private:
+  void show_wait(const data::CacheStatus& status) {
+    const auto now = std::chrono::steady_clock::now();
+    const std::string who = cat(status.name, ": ", status.maker, " makes this cache");
+    if (who != waits_for_) {
+      line(cat(who, "; waiting for it"), true);
+    } else if (is_terminal_ || now - last_ > kBetweenLines) {
+      line(cat(describe(status), " so far, by ", status.maker), !is_terminal_);
+    } else {
+      return;
+    }
+    waits_for_ = who;
+    last_ = now;
+  }
+  void line(const std::string& text, bool ends) const {
+    std::fprintf(stderr, "%s%s%s", is_terminal_ ? "\r\033[K" : "", text.c_str(), ends ? "\n" : "");
     std::fflush(stderr);
+  }
+
+  bool is_terminal_ = isatty(STDERR_FILENO) != 0;
+  bool noted_ = false;
+  std::string waits_for_;
+  std::chrono::steady_clock::time_point last_ = {};
+};
+
+}  // namespace
+
+data::CacheReport cache_progress() {
+  return [lines = std::make_shared<CacheLines>()](const data::CacheStatus& status) {
+    lines->show(status);
   };
 }
 

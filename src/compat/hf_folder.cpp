@@ -1,13 +1,18 @@
 // The weights of a model as Hugging Face keeps it.
 #include "compat/hf_folder.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/stop.h"
 #include "base/strings.h"
 #include "base/threads.h"
@@ -182,9 +187,22 @@ std::vector<const Tensor*> HfWeights::match(std::span<const HfTarget> targets) c
   return found;
 }
 
+void HfWeights::check() const {
+  std::vector<std::pair<const safetensors::File*, const Tensor*>> all;
+  for (const safetensors::File& file : files_)
+    for (const Tensor& tensor : file.tensors()) all.emplace_back(&file, &tensor);
+  const auto count = static_cast<int64_t>(all.size());
+  ThreadPool pool(static_cast<int>(std::clamp<int64_t>(count, 1, available_threads())));
+  pool.parallel_for(count, [&](int64_t index, int) {
+    const auto [file, tensor] = all[static_cast<size_t>(index)];
+    file->check(*tensor);
+  });
+}
+
 void load_weights(const std::string& folder, std::span<const HfTarget> targets) {
   const HfWeights weights(folder);
   const std::vector<const Tensor*> found = weights.match(targets);
+  weights.check();
   struct Piece {
     size_t tensor;
     int64_t first;
@@ -205,8 +223,18 @@ void load_weights(const std::string& folder, std::span<const HfTarget> targets) 
 
 namespace {
 
-void write_tensor(AtomicFile& file, const HfTensor& tensor, std::vector<float>& room,
-                  std::vector<std::byte>& stored) {
+/// Writes the header of a committed file anew, with the checksums, and makes it durable.
+void write_header(const std::string& path, std::string_view header) {
+  LogFile(path).write(0, header);
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0 || ::fsync(file.get()) != 0)
+    throw Error(ErrorKind::kIo, cat("cannot write ", path, ": ", system_words(errno)));
+}
+
+/// Writes a tensor's bytes; returns their checksum.
+uint64_t write_tensor(AtomicFile& file, const HfTensor& tensor, std::vector<float>& room,
+                      std::vector<std::byte>& stored) {
+  Hasher hasher(Hasher::Width::k64);
   std::span<const float> values = tensor.values(room);
   while (!values.empty()) {
     const auto piece = values.first(std::min(values.size(), static_cast<size_t>(kPiece)));
@@ -216,9 +244,11 @@ void write_tensor(AtomicFile& file, const HfTensor& tensor, std::vector<float>& 
                   cat("tensor ", quote(tensor.entry.name), " has numbers too large for ",
                       name_of(tensor.entry.element)))
           .hint("write bf16 or f32");
+    hasher.update(stored);
     file.write(stored);
     values = values.subspan(piece.size());
   }
+  return hasher.value64();
 }
 
 }  // namespace
@@ -250,16 +280,17 @@ HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tens
                                                       number(shards.size()), ".safetensors");
     std::vector<safetensors::Entry> entries;
     for (const size_t i : shards[s]) entries.push_back(tensors[i].entry);
-    const safetensors::Layout layout = safetensors::layout(entries);
+    safetensors::Layout layout = safetensors::layout(entries, /*checksums=*/true);
     AtomicFile file(join_path(folder, name));
     file.write(layout.header);
-    for (const auto& slot : layout.slots) {
+    for (size_t slot = 0; slot < layout.slots.size(); ++slot) {
       throw_if_stopped();
-      const HfTensor& tensor = tensors[shards[s][slot.entry]];
-      write_tensor(file, tensor, room, stored);
+      const HfTensor& tensor = tensors[shards[s][layout.slots[slot].entry]];
+      set_checksum(layout, slot, write_tensor(file, tensor, room, stored));
       map[tensor.entry.name] = name;
     }
     file.commit();
+    write_header(join_path(folder, name), layout.header);
   }
   if (shards.size() > 1)
     write_file_atomic(

@@ -33,6 +33,9 @@ class HfWeights final {
   /// error  kCheckpoint naming every tensor that is missing (with the nearest name), has another
   ///        shape or no floating elements, and those that no target wants
   std::vector<const safetensors::Tensor*> match(std::span<const HfTarget> targets) const;
+  /// Compares every tensor with its checksum, where its file has one, on all threads.
+  /// error  kCheckpoint naming file and tensor
+  void check() const;
 
  private:
   void open_shards(const std::string& index);
@@ -43,7 +46,7 @@ class HfWeights final {
 };
 
 /// Reads all of a folder's tensors into place, converted to f32, on all threads. Nothing is written
-/// unless all fit; errors as HfWeights.
+/// unless all fit and have the checksums that their files name; errors as HfWeights.
 void load_weights(const std::string& folder, std::span<const HfTarget> targets);
 
 /// A tensor to be written.
@@ -59,7 +62,7 @@ struct HfWritten {
 };
 
 /// Writes model.safetensors, or where that would be longer than `max_shard_bytes` shards of at most
-/// that (or one tensor) and their index.
+/// that (or one tensor) and their index. Their headers say each tensor's checksum.
 /// error  kCheckpoint for a number that its element type cannot hold; errors as AtomicFile
 HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tensors,
                        int64_t max_shard_bytes);

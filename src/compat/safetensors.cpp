@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/strings.h"
 
 namespace levanter::safetensors {
@@ -24,6 +25,7 @@ using nlohmann::json;
 constexpr int64_t kMaxHeaderBytes = 100'000'000;
 constexpr int64_t kLengthBytes = 8;
 constexpr int kMaxDepth = 8;
+constexpr std::string_view kChecksumKey = "xxh3 ";
 constexpr std::array<std::string_view, 9> kNames = {"U8",  "F16", "BF16", "I32",  "U32",
                                                     "F32", "F64", "I64",  "other"};
 constexpr std::array<int64_t, 9> kSizes = {1, 2, 2, 4, 4, 4, 8, 8, 0};
@@ -205,7 +207,7 @@ Element element_of(DType dtype) {
   LEV_CHECK(false, "an element type without a stored form");
 }
 
-Layout layout(std::span<const Entry> entries) {
+Layout layout(std::span<const Entry> entries, bool checksums) {
   std::vector<size_t> order(entries.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
@@ -213,7 +215,13 @@ Layout layout(std::span<const Entry> entries) {
            std::pair(entries[a].element, std::string_view(entries[b].name));
   });
   Layout plan;
-  std::string text = R"({"__metadata__":{"format":"pt"})";
+  std::string text = R"({"__metadata__":{"format":"pt")";
+  for (const size_t i : checksums ? order : std::vector<size_t>()) {
+    text += cat(",", json(cat(kChecksumKey, entries[i].name)).dump(), ":\"");
+    plan.checksums.push_back(kLengthBytes + text.size());
+    text += hex64(0) + "\"";
+  }
+  text += "}";
   std::set<std::string_view> names;
   int64_t offset = 0;
   for (const size_t i : order) {
@@ -239,9 +247,14 @@ Layout layout(std::span<const Entry> entries) {
   return plan;
 }
 
+void set_checksum(Layout& layout, size_t slot, uint64_t xxh3) {
+  const std::string digits = hex64(xxh3);
+  layout.header.replace(layout.checksums.at(slot), digits.size(), digits);
+}
+
 int64_t Tensor::size() const { return product(shape); }
 
-File::File(const std::string& path) : map_(path) {
+File::File(const std::string& path) : path_(path), map_(path) {
   const std::span<const std::byte> bytes = map_.bytes();
   if (bytes.size() < kLengthBytes) damaged(path, "it is shorter than 8 bytes");
   uint64_t length = 0;
@@ -254,14 +267,14 @@ File::File(const std::string& path) : map_(path) {
   const json header =
       parse_header(path, {reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length});
 
+  const json metadata = header.value("__metadata__", json::object());
+  if (!metadata.is_object()) damaged(path, "its __metadata__ is no object");
+  for (const auto& [key, value] : metadata.items())
+    if (!value.is_string()) damaged(path, cat("its __metadata__ ", quote(key), " is no text"));
   for (const auto& [name, record] : header.items()) {
-    if (name != "__metadata__") {
-      tensors_.push_back(parse_tensor(path, name, record, data));
-      continue;
-    }
-    if (!record.is_object()) damaged(path, "its __metadata__ is no object");
-    for (const auto& [key, value] : record.items())
-      if (!value.is_string()) damaged(path, cat("its __metadata__ ", quote(key), " is no text"));
+    if (name == "__metadata__") continue;
+    tensors_.push_back(parse_tensor(path, name, record, data));
+    tensors_.back().xxh3 = metadata.value(cat(kChecksumKey, name), "");
   }
   check_tiling(path, tensors_, data);
 }
@@ -271,6 +284,16 @@ const Tensor* File::find(std::string_view name) const {
       tensors_.begin(), tensors_.end(), name,
       [](const Tensor& tensor, std::string_view wanted) { return tensor.name < wanted; });
   return at != tensors_.end() && at->name == name ? &*at : nullptr;
+}
+
+void File::check(const Tensor& tensor) const {
+  if (tensor.xxh3.empty() || tensor.xxh3 == hex64(xxh3_64(tensor.data))) return;
+  throw Error(ErrorKind::kCheckpoint,
+              cat("tensor ", quote(tensor.name), " does not match the file's checksum"))
+      .at(path_)
+      .hint(cat("the file is damaged; fetch or export it again (or, where it was changed on "
+                "purpose, write it without the \"",
+                kChecksumKey, "...\" in its __metadata__)"));
 }
 
 bool is_float(Element element) {

@@ -3,6 +3,8 @@
 // A file is the header's length as 8 little-endian bytes, the header, and the data:
 //   {"__metadata__": {"format": "pt"}, NAME: {"dtype", "shape", "data_offsets": [begin, end]}, ...}
 // Offsets count from the end of the header; the tensors tile the data without gap or overlap.
+// The format has no checksums. Files that we export say in "__metadata__" under "xxh3 NAME" the
+// xxh3 of each tensor's bytes, which other programs pass over.
 // https://github.com/huggingface/safetensors describes the format.
 #pragma once
 
@@ -41,14 +43,19 @@ struct Layout {
     int64_t begin;  ///< first byte, counted from the start of the file
     int64_t bytes;
   };
-  std::string header;       ///< the file's first bytes: length, JSON, spaces up to a multiple of 8
-  std::vector<Slot> slots;  ///< in the order of the file: wide elements first, then by name
+  std::string header;  ///< the file's first bytes: length, JSON, spaces up to a multiple of 8
+  std::vector<size_t> checksums;  ///< where in the header each slot's checksum stands, if any
+  std::vector<Slot> slots;        ///< in the order of the file: wide elements first, then by name
   int64_t file_bytes = 0;
 };
 
-/// Plans a file; the same entries in any order give the same bytes, and they are the bytes that the
-/// Python package writes. Names must be unique (LEV_CHECK).
-Layout layout(std::span<const Entry> entries);
+/// Plans a file; the same entries in any order give the same bytes, and without checksums they are
+/// the bytes that the Python package writes. Names must be unique (LEV_CHECK).
+///   checksums  whether the header has room for them, for set_checksum to fill
+Layout layout(std::span<const Entry> entries, bool checksums = false);
+
+/// Puts the xxh3 of a slot's bytes into the header.
+void set_checksum(Layout& layout, size_t slot, uint64_t xxh3);
 
 /// A tensor in a mapped file; `data` may stand at any alignment.
 struct Tensor {
@@ -56,6 +63,7 @@ struct Tensor {
   Element element = Element::f32;
   std::vector<int64_t> shape;
   std::span<const std::byte> data;
+  std::string xxh3 = {};  ///< of the data, where the file says it, in hexadecimal
 
   /// The number of elements.
   int64_t size() const;
@@ -69,12 +77,17 @@ class File final {
   /// shape that does not fit the bytes; tensors that overlap, leave gaps or exceed the file.
   explicit File(const std::string& path);
 
+  const std::string& path() const { return path_; }
   /// In the order of their names.
   const std::vector<Tensor>& tensors() const { return tensors_; }
   /// The tensor of that name, or nullptr.
   const Tensor* find(std::string_view name) const;
+  /// Compares a tensor of this file with its checksum, if it has one.
+  /// error  kCheckpoint naming file and tensor
+  void check(const Tensor& tensor) const;
 
  private:
+  std::string path_;
   MappedFile map_;
   std::vector<Tensor> tensors_;
 };

@@ -2,54 +2,96 @@
 #include "data/cache_build.h"
 
 #include <chrono>
+#include <optional>
+#include <thread>
 
+#include "base/error.h"
+#include "base/file_lock.h"
+#include "base/files.h"
 #include "base/hash.h"
+#include "base/stop.h"
 #include "base/strings.h"
+#include "data/checksum.h"
 #include "data/http.h"
+#include "data/source.h"
 
 namespace levanter::data {
 namespace {
 
 constexpr double kSecondsBetweenCommits = 2;
+constexpr auto kPause = std::chrono::milliseconds(50);  ///< between looks at another's cache
 
 using Clock = std::chrono::steady_clock;
 
-std::string checksum_of(const std::string& text) {
+std::string fingerprint_of(const std::string& text) {
   Hasher hasher(Hasher::Width::k128);
   hasher.update(std::as_bytes(std::span(text)));
   return hasher.hex();
 }
 
+/// A source by its size, all its bytes, and how its name says it is cut into records.
+CacheIdentity::Fact describe_source(const std::string& path, ThreadPool& pool) {
+  if (path == "-") return {"file", "standard input"};
+  if (is_url(path)) return {"file", path};
+  const RecordForm form = RecordReader(path).form();
+  const char* const kind = form == RecordForm::kJsonLines ? "JSON lines, "
+                           : form == RecordForm::kJson    ? "JSON, "
+                                                          : "";
+  const InputFile file(path);
+  return {
+      "file",
+      cat(format_count(file.size()), " bytes, ", kind, "xxh3 ", checksum_of(checksums(file, pool))),
+      file_name(path)};
+}
+
+/// The lock of the cache's folder; nothing where another process has made the cache meanwhile.
+std::optional<ProcessLock> lock_or_wait(const CacheJob& job, const CacheIdentity& identity,
+                                        const CacheReport& report) {
+  make_directories(job.folder);
+  CacheStatus status;
+  status.name = job.name;
+  for (;; std::this_thread::sleep_for(kPause)) {
+    if (auto lock = ProcessLock::try_take(cache_lock(job.folder), status.maker)) return lock;
+    if (has_cache(job.folder)) return std::nullopt;
+    throw_if_stopped();
+    if (const auto progress = progress_of(job.folder, identity)) {
+      status.documents = progress->documents;
+      status.tokens = progress->tokens;
+    }
+    if (report) report(status);
+  }
+}
+
 }  // namespace
 
 CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
-                             const DocumentRules& rules) {
+                             const DocumentRules& rules, ThreadPool& pool) {
   const text::Tokenizer& tokenizer = *rules.tokenizer;
   CacheIdentity identity;
   identity.vocab_size = tokenizer.vocab_size();
   identity.weighted = format.weighted();
-  identity.facts = {{"tokenizer", cat(tokenizer.name(), " ", checksum_of(tokenizer.identity()))},
+  identity.facts = {{"tokenizer", cat(tokenizer.name(), " ", fingerprint_of(tokenizer.identity()))},
                     {"format", format.facts(rules)},
                     {"bos", !rules.enforce_bos   ? "the tokenizer's"
                             : *rules.enforce_bos ? "enforced"
                                                  : "none"},
                     {"eos", rules.enforce_eos ? "enforced" : "the tokenizer's"}};
-  for (const std::string& file : job.files)
-    identity.facts.push_back({"file", file == "-"    ? "standard input"
-                                      : is_url(file) ? file
-                                                     : describe_source(file)});
+  for (const std::string& file : job.files) identity.facts.push_back(describe_source(file, pool));
   return identity;
 }
 
-void build_cache(const CacheJob& job, const FormatConfig& format, const DocumentRules& rules,
-                 ThreadPool& pool, const CacheReport& report) {
+void build_cache(const CacheJob& job, const CacheIdentity& identity, const FormatConfig& format,
+                 const DocumentRules& rules, ThreadPool& pool, const CacheReport& report) {
   if (has_cache(job.folder)) return;  // also in a folder that can only be read
   const auto seconds = [begin = Clock::now()] {
     return std::chrono::duration<double>(Clock::now() - begin).count();
   };
-  CacheWriter writer(job.folder, cache_identity(job, format, rules));
+  std::optional<ProcessLock> lock = lock_or_wait(job, identity, report);
+  if (!lock) return;
   CacheStatus status;
   status.name = job.name;
+  status.note = lock->note();
+  CacheWriter writer(job.folder, identity, std::move(*lock));
   const auto tell = [&](bool complete) {
     status.documents = writer.progress().documents;
     status.tokens = writer.progress().tokens;
@@ -76,7 +118,11 @@ void build_cache(const CacheJob& job, const FormatConfig& format, const Document
     writer.commit();
     throw;
   }
-  writer.finish();
+  if (!(cache_identity(job, format, rules, pool) == identity))
+    throw Error(ErrorKind::kData, "the texts changed while they were read")
+        .at(job.name)
+        .hint(cat("remove ", job.folder, " and start again when they are left alone"));
+  writer.finish(pool);
   tell(true);
 }
 

@@ -27,18 +27,24 @@ struct CacheStatus {
   EncodeStatus now = {};              ///< since this process began
   double seconds = 0;
   bool complete = false;
+  std::string maker = {};  ///< another process that makes it and is waited for: "process 12"
+  std::string note = {};   ///< what there is to say of the cache's lock
 };
 using CacheReport = std::function<void(const CacheStatus&)>;
 
 /// What a cache of these files is made of: the tokenizer by the checksum of all it is, the format,
-/// the rules for BOS and EOS, and each file by its size and ends.
+/// the rules for BOS and EOS, and each file by all its bytes, wherever it lies and whatever it is
+/// called. A web address stands for what it gives.
 CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
-                             const DocumentRules& rules);
+                             const DocumentRules& rules, ThreadPool& pool);
 
 /// Makes the cache unless a complete one is there, of whatever identity: open_cache judges it. What
-/// a killed process had committed is kept. error  as CacheWriter and encode_files; what was made
-/// before the error is committed
-void build_cache(const CacheJob& job, const FormatConfig& format, const DocumentRules& rules,
-                 ThreadPool& pool, const CacheReport& report);
+/// a killed process had committed is kept. While another process makes it, it is waited for; should
+/// that one end before the cache is complete, this one goes on.
+///   identity  what cache_identity says
+/// error  as CacheWriter and encode_files; what was made before the error is committed. kData where
+///        a text changed while it was read
+void build_cache(const CacheJob& job, const CacheIdentity& identity, const FormatConfig& format,
+                 const DocumentRules& rules, ThreadPool& pool, const CacheReport& report);
 
 }  // namespace levanter::data

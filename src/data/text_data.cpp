@@ -128,7 +128,7 @@ void TextData::throw_too_large(const TextComponent& spec) const {
                                       format_bytes(kept_bytes_), " of ",
                                       format_bytes(options_.memory_bytes), " so far"))
       .at(cat("data.components.", spec.name))
-      .hint("set data.cache_dir: tokens then lie on disk and are mapped");
+      .hint("set data.cache_dir: tokens then lie on disk");
 }
 
 std::shared_ptr<const TokenStream> TextData::open(const TextComponent& spec,
@@ -136,24 +136,29 @@ std::shared_ptr<const TokenStream> TextData::open(const TextComponent& spec,
                                                   std::span<const std::string> files,
                                                   ThreadPool& pool) {
   const DocumentRules rules{tokenizer_.get(), options_.enforce_bos, options_.enforce_eos};
+  const std::string name = cat(spec.name, "/", split);
   if (options_.cache_dir.empty() || files.empty()) {
     auto stream = std::make_shared<TokenStream>(tokenizer_->vocab_size());
-    if (!files.empty())
-      encode_files(
-          files, 0, *spec.format, rules, pool, [&](std::span<const Document> documents, int64_t) {
-            for (const Document& d : documents) {
-              kept_bytes_ += static_cast<int64_t>(4 * (d.tokens.size() + d.weights.size()));
-              stream->append(d.tokens, d.weights);
-            }
-            if (kept_bytes_ > options_.memory_bytes / 3) throw_too_large(spec);
-          });
+    if (files.empty()) return stream;
+    encode_files(files, 0, *spec.format, rules, pool,
+                 [&](std::span<const Document> documents, int64_t) {
+                   for (const Document& d : documents) {
+                     kept_bytes_ += static_cast<int64_t>(4 * (d.tokens.size() + d.weights.size()));
+                     stream->append(d.tokens, d.weights);
+                   }
+                   if (kept_bytes_ > options_.memory_bytes / 3) throw_too_large(spec);
+                 });
+    digests_.push_back({name, stream->digest(pool)});
     return stream;
   }
-  const CacheJob job{cat(spec.name, "/", split),
+  const CacheJob job{name,
                      join_path(join_path(options_.cache_dir, spec.name), split),
                      {files.begin(), files.end()}};
-  if (options_.build_caches) build_cache(job, *spec.format, rules, pool, options_.report);
-  return open_cache(job.folder, cache_identity(job, *spec.format, rules), options_.verify_caches);
+  const CacheIdentity identity = cache_identity(job, *spec.format, rules, pool);
+  if (options_.build_caches) build_cache(job, identity, *spec.format, rules, pool, options_.report);
+  auto [stream, digest] = open_cache(job.folder, identity, pool);
+  digests_.push_back({name, std::move(digest)});
+  return stream;
 }
 
 TextData::TextData(std::span<const TextComponent> given, const TextDataOptions& options)

@@ -44,12 +44,17 @@ struct TextDataOptions {
   std::string cache_dir = {};        ///< where token caches lie; empty: tokens are kept in memory
   int64_t memory_bytes = INT64_MAX;  ///< of the machine; tokens in memory take at most a third
   bool build_caches = true;          ///< false: one that is missing is an error
-  bool verify_caches = false;        ///< whether checksums are taken
   int threads = 1;
   CacheReport report = {};
 };
 
-/// Reads all texts when made, each once, or maps their token caches:
+/// What a split of a component holds.
+struct SplitDigest {
+  std::string name;  ///< "web/train"
+  Digest digest;
+};
+
+/// Reads all texts when made, each once, or opens their token caches:
 /// <cache_dir>/<component>/train and <cache_dir>/<component>/validation.
 class TextData final {
  public:
@@ -62,6 +67,9 @@ class TextData final {
   const std::shared_ptr<const text::Tokenizer>& tokenizer() const { return tokenizer_; }
   /// The components in the order given.
   std::vector<const ComponentStreams*> components() const;
+  /// The splits that have texts, in the order given; what is held out of a training text is part of
+  /// it here.
+  const std::vector<SplitDigest>& digests() const { return digests_; }
   int64_t train_tokens() const { return total(&ComponentStreams::train); }
   int64_t validation_tokens() const { return total(&ComponentStreams::validation); }
 
@@ -94,6 +102,7 @@ class TextData final {
   TextDataOptions options_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::vector<Component> components_;
+  std::vector<SplitDigest> digests_;
   int64_t kept_bytes_ = 0;  ///< of tokens in memory
 };
 

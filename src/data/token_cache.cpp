@@ -10,15 +10,16 @@
 #include <map>
 
 #include "base/error.h"
-#include "base/hash.h"
+#include "base/files.h"
 #include "base/strings.h"
+#include "data/checksum.h"
 
 namespace levanter::data {
 namespace {
 
 using nlohmann::json;
 
-constexpr int kFormat = 1;
+constexpr int kFormat = 2;
 constexpr const char* kLedger = "ledger.json";
 constexpr const char* kProgress = "progress.json";
 constexpr const char* kStarts = "starts.i64";
@@ -39,7 +40,7 @@ int64_t token_bytes(int64_t vocab_size) { return vocab_size <= 65536 ? 2 : 4; }
 struct Ledger {
   struct File {
     int64_t bytes = 0;
-    std::string xxh3;
+    std::vector<std::string> xxh3;  ///< of each block
   };
   CacheIdentity identity;
   CacheProgress done;
@@ -54,8 +55,8 @@ struct Ledger {
 
 std::string text_of(const Ledger& ledger) {
   json facts = json::array(), files = json::object();
-  for (const CacheIdentity::Fact& fact : ledger.identity.facts)
-    facts.push_back({fact.name, fact.value});
+  for (const auto& [name, value, label] : ledger.identity.facts)
+    facts.push_back(label.empty() ? json{name, value} : json{name, value, label});
   for (const auto& [name, file] : ledger.files)
     files[name] = {{"bytes", file.bytes}, {"xxh3", file.xxh3}};
   return json({{"format", kFormat},
@@ -73,17 +74,24 @@ std::string text_of(const Ledger& ledger) {
 Ledger read_ledger(const std::string& path) {
   try {
     const json object = json::parse(read_file(path));
-    if (object.at("format") != kFormat) throw_damaged(path, cat("it is not of format ", kFormat));
+    if (object.at("format") != kFormat)
+      throw Error(ErrorKind::kData, cat("the token cache is of format ", object.at("format").dump(),
+                                        ", which this program does not read"))
+          .at(path)
+          .allowed(cat(kFormat))
+          .hint("remove the folder; it is made anew from the texts");
     Ledger ledger;
     for (const json& fact : object.at("facts"))
       ledger.identity.facts.push_back(
-          {fact.at(0).get<std::string>(), fact.at(1).get<std::string>()});
+          {fact.at(0).get<std::string>(), fact.at(1).get<std::string>(),
+           fact.size() > 2 ? fact.at(2).get<std::string>() : std::string()});
     ledger.identity.vocab_size = object.at("vocab_size").get<int64_t>();
     ledger.identity.weighted = object.at("weighted").get<bool>();
     ledger.done = {object.at("documents").get<int64_t>(), object.at("tokens").get<int64_t>(),
                    object.at("records").get<int64_t>()};
     for (const auto& [name, file] : object.at("files").items())
-      ledger.files[name] = {file.at("bytes").get<int64_t>(), file.at("xxh3").get<std::string>()};
+      ledger.files[name] = {file.at("bytes").get<int64_t>(),
+                            file.at("xxh3").get<std::vector<std::string>>()};
     if (ledger.done.documents < 0 || ledger.done.tokens < ledger.done.documents)
       throw_damaged(path, "its counts contradict each other");
     return ledger;
@@ -98,11 +106,13 @@ void require_same(const CacheIdentity& found, const CacheIdentity& wanted,
   if (found == wanted) return;
   std::string what = "it holds other arrays";
   for (size_t i = 0; i < std::max(found.facts.size(), wanted.facts.size()); ++i) {
-    const auto text = [i](const CacheIdentity& identity) {
-      return i < identity.facts.size() ? cat(identity.facts[i].name, " ", identity.facts[i].value)
-                                       : std::string("nothing more");
+    const auto has = [i](const CacheIdentity& identity) { return i < identity.facts.size(); };
+    if (has(found) && has(wanted) && found.facts[i] == wanted.facts[i]) continue;
+    const auto text = [&](const CacheIdentity& identity) {
+      if (!has(identity)) return std::string("nothing more");
+      const auto& [name, value, label] = identity.facts[i];
+      return cat(name, " ", label, label.empty() ? "" : " of ", value);
     };
-    if (text(found) == text(wanted)) continue;
     what = cat("it was made of ", text(found), ", the run wants ", text(wanted));
     break;
   }
@@ -158,17 +168,12 @@ class GrowingFile final {
   std::vector<char> buffer_;
 };
 
-Ledger::File checksum_of(const std::string& path) {
-  const MappedFile file(path);
-  return {static_cast<int64_t>(file.bytes().size()), hex64(xxh3_64(file.bytes()))};
-}
-
 }  // namespace
 
 struct CacheWriter::Impl {
   std::string folder;
   CacheIdentity identity;
-  FileLock lock;
+  ProcessLock lock;
   bool finished = false;
   bool torn = false;  ///< an append ended in its middle
   CacheProgress done = {};
@@ -177,6 +182,16 @@ struct CacheWriter::Impl {
 
   std::string path(const char* name) const { return join_path(folder, name); }
 
+  /// From here on the arrays of the folder are ours; what is there before is somebody else's.
+  void begin() {
+    for (const char* name : array_files(identity))
+      if (path_exists(path(name)))
+        throw Error(ErrorKind::kData, "the folder holds a file of a token cache, but no cache")
+            .at(path(name))
+            .hint("name another data.cache_dir, or remove the file");
+    save_progress();
+  }
+  void save_progress() { write_file_atomic(path(kProgress), text_of({identity, done, {}})); }
   void open_arrays() {
     tokens = std::make_unique<GrowingFile>(path(tokens_file(identity.vocab_size)),
                                            done.tokens * token_bytes(identity.vocab_size));
@@ -202,13 +217,17 @@ struct CacheWriter::Impl {
   }
 };
 
-CacheWriter::CacheWriter(std::string folder, CacheIdentity identity) {
-  make_directories(folder);
-  FileLock lock(join_path(folder, "lock"), "another process makes this cache; wait for it");
-  impl_ = std::make_unique<Impl>(Impl{folder, std::move(identity), std::move(lock)});
+CacheWriter::CacheWriter(std::string folder, CacheIdentity identity)
+    : CacheWriter(folder, std::move(identity), [&] {
+        make_directories(folder);
+        return ProcessLock(cache_lock(folder), "another process makes this cache; wait for it");
+      }()) {}
+
+CacheWriter::CacheWriter(std::string folder, CacheIdentity identity, ProcessLock lock)
+    : impl_(std::make_unique<Impl>(Impl{folder, std::move(identity), std::move(lock)})) {
   const std::string ledger = impl_->path(kLedger), progress = impl_->path(kProgress);
-  const bool complete = path_exists(ledger);
-  if (complete || path_exists(progress)) {
+  const bool complete = path_exists(ledger), begun = complete || path_exists(progress);
+  if (begun) {
     const Ledger found = read_ledger(complete ? ledger : progress);
     require_same(found.identity, impl_->identity, folder);
     impl_->done = found.done;
@@ -217,7 +236,9 @@ CacheWriter::CacheWriter(std::string folder, CacheIdentity identity) {
     if (is_temporary_name(name) || (complete && name == kProgress))
       remove_tree(join_path(folder, name));
   impl_->finished = complete;
-  if (!complete) impl_->open_arrays();
+  if (complete) return;
+  if (!begun) impl_->begin();
+  impl_->open_arrays();
 }
 
 CacheWriter::~CacheWriter() = default;
@@ -240,15 +261,17 @@ void CacheWriter::append(std::span<const Document> documents, int64_t records) {
 void CacheWriter::commit() {
   if (impl_->finished || impl_->torn) return;
   impl_->sync();
-  write_file_atomic(impl_->path(kProgress), text_of({impl_->identity, impl_->done, {}}));
+  impl_->save_progress();
 }
 
-void CacheWriter::finish() {
+void CacheWriter::finish(ThreadPool& pool) {
   if (impl_->finished) return;
   commit();
   Ledger ledger{impl_->identity, impl_->done, {}};
-  for (const char* name : array_files(impl_->identity))
-    ledger.files[name] = checksum_of(impl_->path(name));
+  for (const char* name : array_files(impl_->identity)) {
+    const InputFile file(impl_->path(name));
+    ledger.files[name] = {file.size(), checksums(file, pool)};
+  }
   write_file_atomic(impl_->path(kLedger), text_of(ledger));
   remove_tree(impl_->path(kProgress));
   impl_->finished = true;
@@ -256,29 +279,30 @@ void CacheWriter::finish() {
 
 namespace {
 
-/// The maps of a cache, which its stream keeps.
-struct Maps {
-  std::vector<MappedFile> files;
+/// A file of `count` elements whose bytes are those that the ledger was told of.
+InputFile open_array(const std::string& path, const Ledger::File& file, int64_t count,
+                     int64_t element_bytes, ThreadPool& pool) {
+  if (!path_exists(path)) throw_damaged(path, "the file is missing");
+  InputFile opened(path);
+  const int64_t bytes = count * element_bytes;
+  if (file.bytes != bytes || opened.size() != bytes)
+    throw_damaged(path, cat("it has ", opened.size(), " bytes and should have ", bytes));
+  if (checksums(opened, pool) != file.xxh3) throw_damaged(path, "its checksum is wrong");
+  return opened;
+}
 
-  template <class T>
-  std::span<const T> array(const std::string& path, const Ledger::File& file, int64_t count,
-                           bool verify) {
-    if (!path_exists(path)) throw_damaged(path, "the file is missing");
-    const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
-    if (file.bytes != bytes || file_size(path) != bytes)
-      throw_damaged(path, cat("it has ", file_size(path), " bytes and should have ", bytes));
-    if (bytes == 0) return {};
-    files.emplace_back(path);
-    const std::span<const std::byte> all = files.back().bytes();
-    if (verify && hex64(xxh3_64(all)) != file.xxh3) throw_damaged(path, "its checksum is wrong");
-    return {reinterpret_cast<const T*>(all.data()), static_cast<size_t>(count)};
-  }
-};
+std::vector<int64_t> read_starts(const InputFile& file, const std::string& path, int64_t tokens) {
+  std::vector<int64_t> starts(static_cast<size_t>(file.size()) / sizeof(int64_t));
+  file.read(0, std::as_writable_bytes(std::span(starts)));
+  for (size_t d = 0; d < starts.size(); ++d)
+    if (d == 0 ? starts[d] != 0 : starts[d] <= starts[d - 1] || starts[d] >= tokens)
+      throw_damaged(path, cat("document ", d, " begins at token ", starts[d]));
+  return starts;
+}
 
 }  // namespace
 
-std::shared_ptr<const TokenStream> open_cache(const std::string& folder,
-                                              const CacheIdentity& identity, bool verify) {
+OpenedCache open_cache(const std::string& folder, const CacheIdentity& identity, ThreadPool& pool) {
   const std::string path = join_path(folder, kLedger);
   if (!path_exists(path)) {
     const bool begun = path_exists(join_path(folder, kProgress));
@@ -289,39 +313,39 @@ std::shared_ptr<const TokenStream> open_cache(const std::string& folder,
   }
   Ledger ledger = read_ledger(path);
   require_same(ledger.identity, identity, folder);
-  auto maps = std::make_shared<Maps>();
-  const auto map = [&]<class T>(const char* name, int64_t count, std::span<const T>& array) {
-    array = maps->array<T>(join_path(folder, name), ledger.files[name], count, verify);
+  const auto open = [&](const char* name, int64_t count, int64_t element_bytes) {
+    return open_array(join_path(folder, name), ledger.files[name], count, element_bytes, pool);
   };
   const auto [documents, tokens, records] = ledger.done;
+  const int64_t id_bytes = token_bytes(identity.vocab_size);
   const char* const ids = tokens_file(identity.vocab_size);
+  auto files = std::make_shared<TokenFiles>(TokenFiles{open(ids, tokens, id_bytes), id_bytes == 2});
+  if (identity.weighted) files->weights.emplace(open(kWeights, tokens, sizeof(float)));
+  files->starts =
+      read_starts(open(kStarts, documents, sizeof(int64_t)), join_path(folder, kStarts), tokens);
   TokenArrays arrays;
-  if (token_bytes(identity.vocab_size) == 2)
-    map(ids, tokens, arrays.narrow);
-  else
-    map(ids, tokens, arrays.wide);
-  map(kStarts, documents, arrays.document_starts);
-  for (size_t d = 0; d < arrays.document_starts.size(); ++d)
-    if (const int64_t start = arrays.document_starts[d];
-        d == 0 ? start != 0 : start <= arrays.document_starts[d - 1] || start >= tokens)
-      throw_damaged(join_path(folder, kStarts), cat("document ", d, " begins at token ", start));
-  if (identity.weighted) map(kWeights, tokens, arrays.weights);
-  return std::make_shared<TokenStream>(arrays, std::move(maps));
+  arrays.document_starts = files->starts;
+  arrays.files = files.get();
+  arrays.count = tokens;
+  return {std::make_shared<TokenStream>(arrays, files),
+          digest_of(documents, tokens, ledger.files[ids].xxh3, ledger.files[kStarts].xxh3,
+                    identity.weighted ? ledger.files[kWeights].xxh3 : std::vector<std::string>())};
 }
 
 bool has_cache(const std::string& folder) { return path_exists(join_path(folder, kLedger)); }
 
-std::string describe_source(const std::string& path) {
-  constexpr int64_t kEnd = 1 << 20;
-  const InputFile file(path);
-  const int64_t ends = std::min(kEnd, file.size());
-  std::vector<std::byte> bytes(static_cast<size_t>(ends));
-  Hasher hasher(Hasher::Width::k64);
-  file.read(0, bytes);
-  hasher.update(bytes);
-  file.read(file.size() - ends, bytes);
-  hasher.update(bytes);
-  return cat(file_name(path), " of ", format_count(file.size()), " bytes, ", hasher.hex());
+std::string cache_lock(const std::string& folder) { return join_path(folder, "lock"); }
+
+std::optional<CacheProgress> progress_of(const std::string& folder, const CacheIdentity& identity) {
+  const std::string path = join_path(folder, kProgress);
+  Ledger ledger;
+  try {
+    ledger = read_ledger(path);
+  } catch (const Error&) {  // not there yet, or no more
+    return std::nullopt;
+  }
+  require_same(ledger.identity, identity, folder);
+  return ledger.done;
 }
 
 }  // namespace levanter::data

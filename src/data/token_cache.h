@@ -1,14 +1,16 @@
-// Token caches: the documents of a component as tokens on disk, written once and read as a map.
+// Token caches: the documents of a component as tokens on disk, written once.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "base/files.h"
+#include "base/file_lock.h"
+#include "base/threads.h"
 #include "data/token_stream.h"
 
 namespace levanter::data {
@@ -25,7 +27,9 @@ struct CacheIdentity {
   /// a source with its size and checksum.
   struct Fact {
     std::string name, value;
-    bool operator==(const Fact&) const = default;
+    std::string label = {};  ///< for people: a file's name, which decides nothing
+
+    bool operator==(const Fact& other) const { return name == other.name && value == other.value; }
   };
   std::vector<Fact> facts;
   int64_t vocab_size = 0;
@@ -47,8 +51,11 @@ struct CacheProgress {
 ///   ledger.json                                         when it is complete, written last
 class CacheWriter final {
  public:
-  /// error  kIo where another process writes it; kData where the folder holds a cache of another
-  ///        identity, naming the first fact that differs
+  ///   lock  of cache_lock(folder)
+  /// error  kData where the folder holds a cache of another identity, naming the first fact that
+  ///        differs, or arrays that are of no cache
+  CacheWriter(std::string folder, CacheIdentity identity, ProcessLock lock);
+  /// The same, taking the lock. error  kIo too where another process writes the cache
   CacheWriter(std::string folder, CacheIdentity identity);
   ~CacheWriter();
   CacheWriter(const CacheWriter&) = delete;
@@ -62,25 +69,33 @@ class CacheWriter final {
   void append(std::span<const Document> documents, int64_t records);
   /// Makes all that was added durable; nothing after an `append` that failed.
   void commit();
-  /// Commits, checksums and completes the cache.
-  void finish();
+  /// Commits, takes checksums and completes the cache.
+  void finish(ThreadPool& pool);
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 
-/// A complete cache as one stream; it holds the files' maps.
+/// A cache that was opened: its documents, and what they are by their content.
+struct OpenedCache {
+  std::shared_ptr<const TokenStream> stream;
+  Digest digest;
+};
+
+/// Opens a complete cache after checking all its checksums.
 ///   identity  what it must have been made of
-/// error  kData where it is missing, unfinished, damaged (sizes; checksums too with `verify`) or of
-///        another identity
-std::shared_ptr<const TokenStream> open_cache(const std::string& folder,
-                                              const CacheIdentity& identity, bool verify = false);
+/// error  kData where it is missing, unfinished, damaged (naming the file) or of another identity
+OpenedCache open_cache(const std::string& folder, const CacheIdentity& identity, ThreadPool& pool);
 
 /// Whether the folder holds a complete cache of whatever identity.
 bool has_cache(const std::string& folder);
 
-/// A file's size and the xxh3 of its first and last mebibyte, as a fact's value.
-std::string describe_source(const std::string& path);
+/// The lock file of whoever writes a cache.
+std::string cache_lock(const std::string& folder);
+
+/// How far the cache has come that another process makes; nothing before its first commit.
+/// error  kData where it will be of another identity
+std::optional<CacheProgress> progress_of(const std::string& folder, const CacheIdentity& identity);
 
 }  // namespace levanter::data

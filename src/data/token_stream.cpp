@@ -1,21 +1,60 @@
-// A long row of token ids, in memory or mapped, and the windows that are cut from it.
+// A long row of token ids, in memory or in files, and the windows that are cut from it.
 #include "data/token_stream.h"
 
 #include <algorithm>
 #include <numeric>
 
 #include "base/error.h"
+#include "base/hash.h"
+#include "base/strings.h"
+#include "data/checksum.h"
 #include "data/combinators.h"
 
 namespace levanter::data {
+namespace {
+
+constexpr size_t kNarrowAtOnce = 4096;
+
+/// out[i] = element `begin + i` of a file.
+template <class T>
+void read_elements(const InputFile& file, int64_t begin, std::span<T> out) {
+  file.read(begin * static_cast<int64_t>(sizeof(T)), std::as_writable_bytes(out));
+}
+
+void read_ids(const TokenFiles& files, int64_t begin, std::span<int32_t> out) {
+  if (!files.narrow) return read_elements(files.ids, begin, out);
+  uint16_t room[kNarrowAtOnce];
+  while (!out.empty()) {
+    const std::span piece(room, std::min(out.size(), kNarrowAtOnce));
+    read_elements(files.ids, begin, piece);
+    std::copy(piece.begin(), piece.end(), out.begin());
+    begin += std::ssize(piece);
+    out = out.subspan(piece.size());
+  }
+}
+
+}  // namespace
+
+Digest digest_of(int64_t documents, int64_t tokens, std::span<const std::string> ids,
+                 std::span<const std::string> starts, std::span<const std::string> weights) {
+  const std::string all = cat(join(ids, " "), "; ", join(starts, " "), "; ", join(weights, " "));
+  return {documents, tokens, hex64(xxh3_64(all))};
+}
 
 TokenStream::TokenStream(int64_t vocab_size) : narrow_(vocab_size <= 65536) {}
 
 TokenStream::TokenStream(const TokenArrays& arrays, std::shared_ptr<const void> owner)
     : narrow_(arrays.wide.empty()), arrays_(arrays), owner_(std::move(owner)) {}
 
+Digest TokenStream::digest(ThreadPool& pool) const {
+  LEV_CHECK(owner_ == nullptr, "only a whole stream in memory is hashed");
+  const auto sums = [&](auto array) { return checksums(std::as_bytes(array), pool); };
+  return digest_of(num_documents(), size(), narrow_ ? sums(arrays_.narrow) : sums(arrays_.wide),
+                   sums(arrays_.document_starts), sums(arrays_.weights));
+}
+
 void TokenStream::append(std::span<const int32_t> document, std::span<const float> weights) {
-  LEV_CHECK(owner_ == nullptr, "a mapped stream can't grow");
+  LEV_CHECK(owner_ == nullptr, "only a stream in memory can grow");
   if (document.empty()) return;
   LEV_CHECK(weights.empty() || weights.size() == document.size(), "a weight for each token");
   LEV_CHECK(starts_.empty() || weights.empty() == weights_.empty(),
@@ -30,10 +69,12 @@ void TokenStream::append(std::span<const int32_t> document, std::span<const floa
 }
 
 int64_t TokenStream::size() const {
+  if (arrays_.files) return arrays_.count;
   return static_cast<int64_t>(narrow_ ? arrays_.narrow.size() : arrays_.wide.size());
 }
 
 void TokenStream::prefetch(int64_t begin) const {
+  if (arrays_.files) return;
   if (narrow_)
     __builtin_prefetch(arrays_.narrow.data() + begin);
   else
@@ -43,7 +84,9 @@ void TokenStream::prefetch(int64_t begin) const {
 void TokenStream::read(int64_t begin, std::span<int32_t> out) const {
   const auto count = static_cast<int64_t>(out.size());
   LEV_CHECK(begin >= 0 && begin + count <= size(), "tokens are read outside their stream");
-  if (narrow_)
+  if (arrays_.files)
+    read_ids(*arrays_.files, arrays_.begin + begin, out);
+  else if (narrow_)
     std::copy_n(arrays_.narrow.begin() + begin, count, out.begin());
   else
     std::copy_n(arrays_.wide.begin() + begin, count, out.begin());
@@ -52,7 +95,9 @@ void TokenStream::read(int64_t begin, std::span<int32_t> out) const {
 void TokenStream::read_weights(int64_t begin, std::span<float> out) const {
   const auto count = static_cast<int64_t>(out.size());
   LEV_CHECK(begin >= 0 && begin + count <= size(), "weights are read outside their stream");
-  if (weighted())
+  if (arrays_.files && weighted())
+    read_elements(*arrays_.files->weights, arrays_.begin + begin, out);
+  else if (weighted())
     std::copy_n(arrays_.weights.begin() + begin, count, out.begin());
   else
     std::fill(out.begin(), out.end(), 1.0f);
@@ -98,10 +143,15 @@ std::shared_ptr<const TokenStream> TokenStream::part(std::shared_ptr<const Token
   };
   auto [from, to] = stream->documents_in(begin, end);
   if (begin < end && (from == to || stream->document_start(from) > begin)) --from;
-  TokenArrays part{
-      cut(all.narrow), cut(all.wide), cut(all.weights),
+  const TokenArrays part{
+      cut(all.narrow),
+      cut(all.wide),
+      cut(all.weights),
       all.document_starts.subspan(static_cast<size_t>(from), static_cast<size_t>(to - from)),
-      all.first + begin};
+      all.first + begin,
+      all.files,
+      all.begin + begin,
+      end - begin};
   return std::make_shared<TokenStream>(part, std::move(stream));
 }
 

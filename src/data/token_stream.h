@@ -1,19 +1,45 @@
-// A long row of token ids, in memory or mapped from a cache, and the windows that are cut from it.
+// A long row of token ids, in memory or in the files of a cache, and the windows cut from it.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "base/files.h"
 #include "base/random.h"
+#include "base/threads.h"
 #include "data/example.h"
 
 namespace levanter::data {
 
-/// Where the tokens of a stream lie: two bytes each in `narrow` where the vocabulary has at most
-/// 65,536 ids, else four in `wide`.
+/// Documents known by their content: equal for the same tokens, weights and borders, wherever they
+/// lie.
+struct Digest {
+  int64_t documents = 0, tokens = 0;
+  std::string xxh3;
+
+  bool operator==(const Digest&) const = default;
+};
+
+/// The digest of arrays with these checksums, block by block (data/checksum.h).
+Digest digest_of(int64_t documents, int64_t tokens, std::span<const std::string> ids,
+                 std::span<const std::string> starts, std::span<const std::string> weights);
+
+/// The arrays of a cache. Ids and weights stay in their files and are read when they are asked for,
+/// so that a file that is cut short meanwhile is an error and no crash.
+struct TokenFiles {
+  InputFile ids;
+  bool narrow = false;  ///< two bytes an id, else four
+  std::optional<InputFile> weights = {};
+  std::vector<int64_t> starts = {};
+};
+
+/// Where the tokens of a stream lie: in memory, two bytes each in `narrow` where the vocabulary has
+/// at most 65,536 ids, else four in `wide`; or in files, `count` of them from number `begin` on.
 struct TokenArrays {
   std::span<const uint16_t> narrow;
   std::span<const int32_t> wide;
@@ -21,6 +47,8 @@ struct TokenArrays {
   std::span<const int64_t> document_starts;  ///< rising
   int64_t first = 0;  ///< what document_starts say of the first token; of documents that begin
                       ///< before it, only the last is named
+  const TokenFiles* files = nullptr;
+  int64_t begin = 0, count = 0;
 };
 
 /// Token ids of one or more documents, one after the other.
@@ -39,12 +67,17 @@ class TokenStream final {
   void append(std::span<const int32_t> document, std::span<const float> weights = {});
 
   int64_t size() const;
-  bool weighted() const { return !arrays_.weights.empty(); }
+  bool weighted() const {
+    return arrays_.files ? arrays_.files->weights.has_value() : !arrays_.weights.empty();
+  }
   int64_t num_documents() const { return static_cast<int64_t>(arrays_.document_starts.size()); }
+  /// Of a whole stream in memory.
+  Digest digest(ThreadPool& pool) const;
   /// Asks the processor to fetch the ids at `begin`, so that rows far apart are waited for
   /// together.
   void prefetch(int64_t begin) const;
   /// out[i] = id at `begin + i`; all of them must be in the stream.
+  /// error  kIo, naming the file, where it has become too short or can't be read
   void read(int64_t begin, std::span<int32_t> out) const;
   /// out[i] = weight at `begin + i`, 1 where the stream has none.
   void read_weights(int64_t begin, std::span<float> out) const;

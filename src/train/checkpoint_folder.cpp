@@ -1,7 +1,11 @@
 // The folder of a run's checkpoints.
 #include "train/checkpoint_folder.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 
 #include "base/error.h"
@@ -12,8 +16,26 @@
 namespace levanter {
 
 namespace {
+
 constexpr std::string_view kPrefix = "step-";
+
+bool is_link(const std::string& path) {
+  struct stat info {};
+  return ::lstat(path.c_str(), &info) == 0 && S_ISLNK(info.st_mode);
 }
+
+std::vector<std::string> foreign_names(const std::string& step_folder) {
+  std::vector<std::string> foreign;
+  for (const std::string& name : list_directory(step_folder))
+    if (!is_checkpoint_file(join_path(step_folder, name))) foreign.push_back(name);
+  return foreign;
+}
+
+std::string left(const std::string& path, const std::vector<std::string>& foreign) {
+  return cat("left ", path, ", which is no checkpoint: it holds ", join(foreign, ", "));
+}
+
+}  // namespace
 
 std::string step_folder(const std::string& folder, int64_t step) {
   return join_path(folder, cat(kPrefix, step));
@@ -40,24 +62,54 @@ std::vector<int64_t> list_checkpoints(const std::string& folder) {
   return steps;
 }
 
-void remove_checkpoint(const std::string& step_folder) {
-  if (!is_directory(step_folder)) return;
+bool is_checkpoint_file(const std::string& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return false;
+  const std::string name = file_name(path);
+  const auto is_tensors = [&](const char* group) {
+    return name.starts_with(group) && name.ends_with(".safetensors");
+  };
+  return name == kManifestFile || name == kConfigFile || name == kTokenizerFile ||
+         is_tensors("model") || is_tensors("optimizer") || is_temporary_name(name);
+}
+
+std::vector<std::string> remove_checkpoint(const std::string& step_folder) {
+  if (is_link(step_folder)) return {"what a link points to"};
+  if (!is_directory(step_folder)) return {};
   remove_tree(join_path(step_folder, kManifestFile));
   sync_directory(step_folder);
-  remove_tree(step_folder);
+  for (const std::string& name : list_directory(step_folder))
+    if (const std::string path = join_path(step_folder, name); is_checkpoint_file(path))
+      remove_tree(path);
+  if (::rmdir(step_folder.c_str()) == 0 || errno == ENOENT) return {};
+  if (errno != ENOTEMPTY && errno != EEXIST)
+    throw Error(ErrorKind::kIo, cat("cannot remove ", step_folder, ": ", system_words(errno)));
+  return foreign_names(step_folder);
 }
 
-void clean_leftovers(const std::string& folder) {
-  if (!path_exists(folder)) return;
+std::vector<std::string> clean_leftovers(const std::string& folder) {
+  std::vector<std::string> lines;
+  if (!path_exists(folder)) return lines;
   for (const std::string& name : list_directory(folder)) {
     const std::string path = join_path(folder, name);
-    const bool incomplete =
-        step_of(name) && is_directory(path) && !path_exists(join_path(path, kManifestFile));
-    if (is_temporary_name(name) || incomplete) remove_tree(path);
+    if (is_temporary_name(name)) {
+      remove_tree(path);
+      lines.push_back(cat("removed ", path, ", which a stopped process left"));
+      continue;
+    }
+    if (!step_of(name) || !is_directory(path) || path_exists(join_path(path, kManifestFile)))
+      continue;
+    std::vector<std::string> foreign = foreign_names(path);
+    if (foreign.empty()) foreign = remove_checkpoint(path);
+    lines.push_back(foreign.empty()
+                        ? cat("removed ", path, ", a checkpoint that was never completed")
+                        : left(path, foreign));
   }
+  return lines;
 }
 
-void remove_temporaries(const std::string& folder, int64_t committed) {
+std::vector<std::string> remove_temporaries(const std::string& folder, int64_t committed) {
+  std::vector<std::string> lines;
   for (const int64_t step : list_checkpoints(folder)) {
     if (step == committed) continue;
     const std::string path = step_folder(folder, step);
@@ -69,8 +121,11 @@ void remove_temporaries(const std::string& folder, int64_t committed) {
       // A damaged manifest says nothing of its kind: such a checkpoint is left for people to see.
       if (error.kind() != ErrorKind::kCheckpoint) throw;
     }
-    if (temporary) remove_checkpoint(path);
+    if (!temporary) continue;
+    if (const auto foreign = remove_checkpoint(path); !foreign.empty())
+      lines.push_back(left(path, foreign));
   }
+  return lines;
 }
 
 }  // namespace levanter

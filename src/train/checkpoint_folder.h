@@ -19,15 +19,23 @@ std::optional<int64_t> step_of(std::string_view name);
 /// ascending; none for a missing folder.
 std::vector<int64_t> list_checkpoints(const std::string& folder);
 
-/// Removes a checkpoint; a process killed meanwhile leaves an incomplete one, never a damaged one.
-void remove_checkpoint(const std::string& step_folder);
+/// Whether this program writes files of that name into a checkpoint's folder. Others are somebody
+/// else's, and so is what is no plain file.
+bool is_checkpoint_file(const std::string& path);
 
-/// Removes what killed processes left: temporary names and folders step-N without a manifest. Only
-/// for the process that holds the run's lock.
-void clean_leftovers(const std::string& folder);
+/// Removes a checkpoint's files and, where nothing else is in it, its folder; a process killed
+/// meanwhile leaves an incomplete one, never a damaged one. returns the names of what is not ours
+/// and stays
+std::vector<std::string> remove_checkpoint(const std::string& step_folder);
+
+/// Removes what killed processes left: temporary names, and folders step-N without a manifest that
+/// hold nothing but a checkpoint's files. Only for the process that holds the run's lock.
+/// returns a line for each that was removed or left
+std::vector<std::string> clean_leftovers(const std::string& folder);
 
 /// Removes the temporary checkpoints other than `committed`'s. What each manifest says now counts,
 /// so writing "permanent" into one (and removing its last key, the seal) rescues it.
-void remove_temporaries(const std::string& folder, int64_t committed);
+/// returns a line for each folder that had to stay
+std::vector<std::string> remove_temporaries(const std::string& folder, int64_t committed);
 
 }  // namespace levanter

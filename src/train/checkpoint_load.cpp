@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
+#include <set>
 #include <utility>
 
 #include "base/error.h"
@@ -25,28 +25,56 @@ std::string shape_text(DType dtype, std::span<const int64_t> shape) {
   return cat(name_of(dtype), "[", join(sizes, ", "), "]");
 }
 
+std::string content_of(const InputFile& file) {
+  std::string text(static_cast<size_t>(file.size()), '\0');
+  file.read(0, std::as_writable_bytes(std::span(text)));
+  return text;
+}
+
+/// Opens all files of a checkpoint before any is read, so that removing them disturbs no reader.
+/// Those that can't be opened are problems.
+Checkpoint::Files open_files(const std::string& folder, const Manifest& manifest,
+                             std::vector<std::string>& problems) {
+  std::set<std::string> names = {std::string(kConfigFile), std::string(kTokenizerFile)};
+  for (const auto& [name, record] : manifest.files) names.insert(name);
+  for (const auto& [path, tensor] : manifest.tensors)
+    for (const SliceRecord& slice : tensor.slices) names.insert(slice.file);
+  Checkpoint::Files files;
+  for (const std::string& name : names) {
+    try {
+      files.emplace(name, InputFile(join_path(folder, name)));
+    } catch (const Error& error) {
+      problems.push_back(error.message());
+    }
+  }
+  return files;
+}
+
 /// Collects what is wrong with the files of a checkpoint.
 class FileCheck {
  public:
-  explicit FileCheck(const std::string& folder) : folder_(folder) {}
+  explicit FileCheck(const Checkpoint::Files& files) : files_(files) {}
 
   void check(const std::string& name, const FileRecord& record) {
-    const InputFile* file = open(name);
-    if (!file) return;
-    if (file->size() != record.bytes) {
-      problems.push_back(cat(name, " has ", file->size(), " bytes instead of ", record.bytes));
+    const auto file = files_.find(name);
+    if (file == files_.end()) return;
+    if (file->second.size() != record.bytes) {
+      problems.push_back(
+          cat(name, " has ", file->second.size(), " bytes instead of ", record.bytes));
       bad_.push_back(name);
-    } else if (hash(*file, 0, record.hashed) != record.xxh3) {
+    } else if (hash(file->second, 0, record.hashed) != record.xxh3) {
       problems.push_back(cat(name, " does not match its checksum"));
     }
   }
 
   void check(const std::string& path, const SliceRecord& slice) {
-    const InputFile* file = open(slice.file);
-    if (!file || std::find(bad_.begin(), bad_.end(), slice.file) != bad_.end()) return;
-    if (slice.offset > file->size() || slice.bytes > file->size() - slice.offset) {
+    const auto file = files_.find(slice.file);
+    if (file == files_.end() || std::find(bad_.begin(), bad_.end(), slice.file) != bad_.end())
+      return;
+    const int64_t size = file->second.size();
+    if (slice.offset > size || slice.bytes > size - slice.offset) {
       problems.push_back(cat(slice.file, " is too short for tensor ", path));
-    } else if (hash(*file, slice.offset, slice.bytes) != slice.xxh3) {
+    } else if (hash(file->second, slice.offset, slice.bytes) != slice.xxh3) {
       problems.push_back(cat(slice.file, ": tensor ", path, " does not match its checksum"));
     }
   }
@@ -54,20 +82,6 @@ class FileCheck {
   std::vector<std::string> problems;
 
  private:
-  /// The open file, or nullptr when it cannot be opened, which is said once.
-  const InputFile* open(const std::string& name) {
-    const auto known = files_.find(name);
-    if (known != files_.end()) return known->second ? &*known->second : nullptr;
-    std::optional<InputFile>& file = files_[name];
-    try {
-      file.emplace(join_path(folder_, name));
-    } catch (const Error& error) {
-      problems.push_back(error.message());
-      return nullptr;
-    }
-    return &*file;
-  }
-
   uint64_t hash(const InputFile& file, int64_t offset, int64_t bytes) {
     hasher_.reset();
     buffer_.resize(kReadBytes);
@@ -81,35 +95,67 @@ class FileCheck {
     return hasher_.value64();
   }
 
-  const std::string& folder_;
-  std::map<std::string, std::optional<InputFile>> files_;
+  const Checkpoint::Files& files_;
   std::vector<std::string> bad_;
   std::vector<std::byte> buffer_;
   Hasher hasher_{Hasher::Width::k64};
 };
 
-/// The checkpoint, or nothing and everything that is wrong with it.
-std::optional<Checkpoint> try_read(const std::string& folder, std::vector<std::string>& problems) {
+/// What came of reading a checkpoint.
+struct Reading {
+  std::optional<Checkpoint> checkpoint = {};
+  std::vector<std::string> problems = {};  ///< everything that is wrong with it
+  bool gone = false;  ///< removed, or replaced by another save of its step: neither good nor bad
+};
+
+Reading try_read(const std::string& folder) {
+  Reading reading;
+  const std::string manifest_path = join_path(folder, kManifestFile);
+  std::string text;
   try {
-    const std::string manifest_path = join_path(folder, kManifestFile);
-    Manifest manifest = Manifest::parse(read_file(manifest_path), manifest_path);
-    FileCheck files(folder);
-    for (const auto& [name, record] : manifest.files) files.check(name, record);
+    text = read_file(manifest_path);
+    Manifest manifest = Manifest::parse(text, manifest_path);
+    Checkpoint::Files files = open_files(folder, manifest, reading.problems);
+    FileCheck check(files);
+    for (const auto& [name, record] : manifest.files) check.check(name, record);
     for (const auto& [path, tensor] : manifest.tensors)
-      for (const SliceRecord& slice : tensor.slices) files.check(path, slice);
+      for (const SliceRecord& slice : tensor.slices) check.check(path, slice);
     if (step_of(file_name(folder)).value_or(manifest.step) != manifest.step)
-      files.problems.push_back(cat("its manifest is of step ", manifest.step));
-    if (!files.problems.empty()) {
-      problems = std::move(files.problems);
-      return std::nullopt;
-    }
-    std::string config = read_file(join_path(folder, kConfigFile));
-    std::string tokenizer = read_file(join_path(folder, kTokenizerFile));
-    return Checkpoint(folder, std::move(manifest), std::move(config), std::move(tokenizer));
+      check.problems.push_back(cat("its manifest is of step ", manifest.step));
+    for (std::string& problem : check.problems) reading.problems.push_back(std::move(problem));
+    if (reading.problems.empty())
+      reading.checkpoint.emplace(folder, std::move(manifest), std::move(files));
   } catch (const Error& error) {
-    problems.push_back(error.message());
-    return std::nullopt;
+    reading.problems.push_back(error.message());
   }
+  if (reading.checkpoint) return reading;
+  // The manifest goes first when a checkpoint is removed, so one that stands says it was not.
+  try {
+    reading.gone = read_file(manifest_path) != text;
+  } catch (const Error&) {
+    reading.gone = !path_exists(manifest_path);
+  }
+  return reading;
+}
+
+/// As often as a checkpoint may vanish under a reader before the reader gives up.
+constexpr int kTries = 100;
+
+/// Reads the checkpoint that a person named, again where it was replaced meanwhile.
+/// error  kCheckpoint where it was removed meanwhile
+Reading read_named(const std::string& step_folder) {
+  const bool complete = path_exists(join_path(step_folder, kManifestFile));
+  Reading reading = try_read(step_folder);
+  for (int i = 1; reading.gone && i < kTries && path_exists(join_path(step_folder, kManifestFile));
+       ++i)
+    reading = try_read(step_folder);
+  if (reading.gone && complete)
+    throw Error(ErrorKind::kCheckpoint, "the checkpoint was removed while it was read")
+        .at(step_folder)
+        .hint(
+            "a temporary checkpoint lasts until the next save; name the run's folder to get its "
+            "latest");
+  return reading;
 }
 
 /// Copies a slice's bytes to its box in the whole tensor.
@@ -156,12 +202,12 @@ std::string checkpoints_below(const std::string& path) {
 
 }  // namespace
 
-Checkpoint::Checkpoint(std::string folder, Manifest manifest, std::string config_toml,
-                       std::string tokenizer)
+Checkpoint::Checkpoint(std::string folder, Manifest manifest, Files files)
     : folder_(std::move(folder)),
       manifest_(std::move(manifest)),
-      config_toml_(std::move(config_toml)),
-      tokenizer_(std::move(tokenizer)) {}
+      files_(std::make_shared<const Files>(std::move(files))),
+      config_toml_(content_of(files_->at(std::string(kConfigFile)))),
+      tokenizer_(content_of(files_->at(std::string(kTokenizerFile)))) {}
 
 bool Checkpoint::has(std::string_view path) const {
   return manifest_.tensors.find(std::string(path)) != manifest_.tensors.end();
@@ -185,7 +231,7 @@ void Checkpoint::load_tensor(std::string_view path, std::span<std::byte> destina
   std::vector<std::byte> box;
   for (const SliceRecord& slice : record.slices) {
     if (slice.bytes == 0) continue;
-    const InputFile file(join_path(folder_, slice.file));
+    const InputFile& file = files_->at(slice.file);
     if (slice.bytes == record.bytes()) {
       file.read(slice.offset, destination);
       continue;
@@ -220,22 +266,30 @@ std::string Checkpoint::params_hash() const {
 }
 
 Checkpoint read_checkpoint(const std::string& step_folder) {
-  std::vector<std::string> problems;
-  std::optional<Checkpoint> checkpoint = try_read(step_folder, problems);
-  if (checkpoint) return std::move(*checkpoint);
-  throw Error(ErrorKind::kCheckpoint, cat("bad checkpoint: ", problems.front()))
+  Reading reading = read_named(step_folder);
+  if (reading.checkpoint) return std::move(*reading.checkpoint);
+  throw Error(ErrorKind::kCheckpoint, cat("bad checkpoint: ", reading.problems.front()))
       .at(step_folder)
       .hint("use an earlier checkpoint; `levanter verify` lists all that is wrong with this one");
 }
 
 FoundCheckpoint find_latest(const std::string& folder) {
   FoundCheckpoint found;
-  const std::vector<int64_t> steps = list_checkpoints(folder);
-  for (size_t i = steps.size(); i-- > 0 && !found.checkpoint;) {
-    const std::string path = step_folder(folder, steps[i]);
-    std::vector<std::string> problems;
-    found.checkpoint = try_read(path, problems);
-    if (!found.checkpoint) found.problems.push_back(cat(path, ": ", join(problems, "; ")));
+  for (int i = 0; i < kTries; ++i) {
+    found.problems.clear();
+    bool gone = false;
+    const std::vector<int64_t> steps = list_checkpoints(folder);
+    for (size_t s = steps.size(); s-- > 0 && !gone;) {
+      const std::string path = step_folder(folder, steps[s]);
+      Reading reading = try_read(path);
+      gone = reading.gone;
+      if (reading.checkpoint) {
+        found.checkpoint = std::move(reading.checkpoint);
+        return found;
+      }
+      if (!gone) found.problems.push_back(cat(path, ": ", join(reading.problems, "; ")));
+    }
+    if (!gone) break;  // else a newer one has been saved
   }
   return found;
 }
@@ -250,26 +304,43 @@ FoundCheckpoint open_checkpoint(const std::string& path) {
       .hint("`levanter verify` lists all that is wrong with each");
 }
 
+namespace {
+
+void add_to(VerifyReport& report, const std::string& folder, const Reading& reading) {
+  if (reading.gone) return;
+  for (const std::string& problem : reading.problems)
+    report.problems.push_back(cat(folder, ": ", problem));
+  if (!reading.checkpoint || reading.checkpoint->step() <= report.step) return;
+  report.folder = folder;
+  report.step = reading.checkpoint->step();
+  report.params_hash = reading.checkpoint->params_hash();
+}
+
+}  // namespace
+
 VerifyReport verify_checkpoint(const std::string& path) {
   if (!is_directory(path)) none_found(path);
-  std::vector<std::string> folders;
+  VerifyReport report;
   if (path_exists(join_path(path, kManifestFile)) || step_of(file_name(path))) {
-    folders.push_back(path);
+    Reading reading = read_named(path);
+    reading.gone = false;
+    add_to(report, path, reading);
   } else {
     const std::string below = checkpoints_below(path);
-    for (const int64_t step : list_checkpoints(below)) folders.push_back(step_folder(below, step));
-  }
-  if (folders.empty()) none_found(path);
-  VerifyReport report;
-  for (size_t i = folders.size(); i-- > 0;) {
-    std::vector<std::string> problems;
-    const std::optional<Checkpoint> checkpoint = try_read(folders[i], problems);
-    for (const std::string& problem : problems)
-      report.problems.push_back(cat(folders[i], ": ", problem));
-    if (!checkpoint || report.step >= 0) continue;
-    report.folder = folders[i];
-    report.step = checkpoint->step();
-    report.params_hash = checkpoint->params_hash();
+    std::set<int64_t> seen;
+    bool gone = true;
+    for (int i = 0; i < kTries && gone; ++i) {  // newer ones replace those that have gone
+      gone = false;
+      const std::vector<int64_t> steps = list_checkpoints(below);
+      const int64_t newest = seen.empty() ? -1 : *seen.rbegin();
+      for (size_t s = steps.size(); s-- > 0 && (i == 0 || steps[s] > newest);) {
+        const Reading reading = try_read(step_folder(below, steps[s]));
+        seen.insert(steps[s]);
+        gone = gone || reading.gone;
+        add_to(report, step_folder(below, steps[s]), reading);
+      }
+    }
+    if (report.step < 0 && report.problems.empty()) none_found(path);
   }
   report.ok = report.problems.empty();
   return report;

@@ -3,12 +3,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/files.h"
 #include "train/checkpoint_manifest.h"
 
 namespace levanter {
@@ -21,10 +24,13 @@ struct TensorTarget {
   std::byte* data = nullptr;
 };
 
-/// A checkpoint whose every byte was checked when it was opened.
+/// A checkpoint whose every byte was checked when it was opened. Its files stay open: it can be
+/// read after its run has removed it.
 class Checkpoint final {
  public:
-  Checkpoint(std::string folder, Manifest manifest, std::string config_toml, std::string tokenizer);
+  using Files = std::map<std::string, InputFile>;
+
+  Checkpoint(std::string folder, Manifest manifest, Files files);
 
   /// The folder step-N.
   const std::string& folder() const { return folder_; }
@@ -47,11 +53,13 @@ class Checkpoint final {
  private:
   std::string folder_;
   Manifest manifest_;
+  std::shared_ptr<const Files> files_;
   std::string config_toml_, tokenizer_;
 };
 
 /// Opens step-N and verifies all its checksums. An Error of kind kCheckpoint names the first fault:
-/// a missing or damaged manifest, a missing, truncated or altered file.
+/// a missing or damaged manifest, a missing, truncated or altered file; or says that it was removed
+/// meanwhile.
 Checkpoint read_checkpoint(const std::string& step_folder);
 
 /// What a search found: the newest good checkpoint, and one line for each newer one that is bad.
@@ -60,7 +68,8 @@ struct FoundCheckpoint {
   std::vector<std::string> problems;
 };
 
-/// The newest good checkpoint below `folder` (which holds step-N folders and may be missing).
+/// The newest good checkpoint below `folder` (which holds step-N folders and may be missing). One
+/// that its run removes meanwhile is neither good nor bad: the folder is then looked at again.
 /// Nothing at all is a fresh run; problems without a checkpoint mean that all are bad, and a run
 /// that started anew would lose them.
 FoundCheckpoint find_latest(const std::string& folder);
@@ -79,8 +88,8 @@ struct VerifyReport {
 };
 
 /// Checks one step folder, or every checkpoint of a run folder (step and hash are the latest good
-/// one's). Damage is reported, not thrown; a path without any checkpoint is an Error of kind
-/// kCheckpoint.
+/// one's). Damage is reported, not thrown; what its run removes meanwhile is no damage; a path
+/// without any checkpoint is an Error of kind kCheckpoint.
 VerifyReport verify_checkpoint(const std::string& path);
 
 }  // namespace levanter

@@ -65,6 +65,13 @@ void write_tensors(const std::string& folder, const SavePlan::File& plan, PieceS
   file.commit();
 }
 
+/// Moves what somebody keeps beside a checkpoint's files into the folder that replaces theirs.
+void move_foreign(const std::string& from, const std::string& to) {
+  for (const std::string& name : list_directory(from))
+    if (const std::string path = join_path(from, name); !is_checkpoint_file(path))
+      rename_path(path, join_path(to, name));
+}
+
 int64_t write_files(const std::string& target, const SavePlan& plan, PieceSource& source) {
   const CheckpointContents& contents = plan.contents;
   Manifest manifest;
@@ -123,7 +130,7 @@ SaveReport write_checkpoint(const std::string& folder, const SavePlan& plan, Pie
   const std::string target = replaces ? temporary_name(final_path) : final_path;
   SaveReport report{plan.contents.step, plan.contents.permanent, final_path, 0, 0, ""};
   try {
-    remove_tree(target);
+    remove_checkpoint(target);
     make_directories(target);
     sync_directory(folder);
     report.bytes = write_files(target, plan, source);
@@ -140,8 +147,11 @@ SaveReport write_checkpoint(const std::string& folder, const SavePlan& plan, Pie
   }
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   try {
-    if (replaces) remove_checkpoint(target);
-    remove_temporaries(folder, plan.contents.step);
+    if (replaces) {
+      move_foreign(target, final_path);
+      remove_checkpoint(target);
+    }
+    report.problem = join(remove_temporaries(folder, plan.contents.step), "; ");
   } catch (const Error& error) {
     report.problem = error.message();
   }

@@ -57,6 +57,7 @@ HfSource from_folder(const std::string& folder) {
   for (const nn::Param& param : parameters(source.model))
     targets.push_back({param.path, param.shape});
   const auto found = weights->match(targets);
+  weights->check();
   for (size_t i = 0; i < targets.size(); ++i) {
     const safetensors::Tensor* tensor = found[i];
     const Element kept = tensor->element == Element::f64 ? Element::f32 : tensor->element;

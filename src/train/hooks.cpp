@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "train/checkpoint_folder.h"
 #include "train/checkpoint_policy.h"
+#include "train/data_record.h"
 #include "train/evaluate.h"
 #include "train/hf_export.h"
 #include "train/peak.h"
@@ -139,7 +140,8 @@ class CheckpointHook final : public Hook {
     std::string extra =
         cat("{\"microbatches\": ", config.num_microbatches(),
             ", \"groups\": ", config.gradient_groups(), ", \"seed\": ", config.trainer.seed,
-            ", \"evaluated_step\": ", c_.summary.evaluated_step());
+            ", \"evaluated_step\": ", c_.summary.evaluated_step(),
+            ", \"data\": ", data_record(c_.data));
     if (c_.summary.best_step() >= 0)
       extra += cat(", \"best_loss\": ", c_.summary.best_loss(),
                    ", \"best_step\": ", c_.summary.best_step());

@@ -16,6 +16,7 @@
 #include "dist/gradient_sum.h"
 #include "text/tokenizer.h"
 #include "train/checkpoint_folder.h"
+#include "train/data_record.h"
 #include "train/hf_start.h"
 #include "train/hooks.h"
 #include "train/nan_guard.h"
@@ -38,22 +39,40 @@ struct Run {
   std::unique_ptr<data::TextData> data = nullptr;
   int64_t vocab = 0;
   std::optional<Checkpoint> from = {};  ///< what the state is read from
+  bool resumes = false;                 ///< `from` is the run's own
   std::string hf_folder = {};           ///< or where the model is read from
   bool restore_optimizer = true;
   int64_t start_step = 0;
   Key root{};
 };
 
-/// `toml` is the resolved config that stands in `folder`.
-void refuse_differences(const TrainConfig& config, const std::string& toml,
-                        const std::string& folder) {
-  const TrainConfig saved = parse_train_config(toml, join_path(folder, "config.toml"));
+/// Whether a key of the config says only where something lies that is known by its content:
+/// a text by the record of the data, a tokenizer by the one that is saved.
+bool is_known_by_content(const Difference& d, const TrainConfig& config,
+                         const Checkpoint& checkpoint) {
+  if (d.key == "data.tokenizer.path") {
+    const TokenizerConfig& tokenizer = *config.data.tokenizer;
+    const auto now = text::find_tokenizer(config.data.tokenizer.type).make(tokenizer, {});
+    return now->identity() ==
+           text::load_tokenizer(checkpoint.tokenizer(), checkpoint.folder())->identity();
+  }
+  return d.key.starts_with("data.components.") &&
+         (d.key.ends_with(".train") || d.key.ends_with(".validation") ||
+          d.key.ends_with(".chat_template"));
+}
+
+/// Refuses a config that can't continue the checkpoint's run.
+void refuse_differences(const TrainConfig& config, const Checkpoint& checkpoint) {
+  const TrainConfig saved =
+      parse_train_config(checkpoint.config_toml(), join_path(checkpoint.folder(), "config.toml"));
+  const bool by_content = records_data(checkpoint.manifest().extra_json);
   std::string list;
   for (const Difference& d : resume_differences(saved, config))
-    list += cat(list.empty() ? "" : "; ", d.key, " was ", d.saved, " and is ", d.now);
+    if (!by_content || !is_known_by_content(d, config, checkpoint))
+      list += cat(list.empty() ? "" : "; ", d.key, " was ", d.saved, " and is ", d.now);
   if (list.empty()) return;
   throw Error(ErrorKind::kConfig, cat("the config does not fit the run's checkpoint: ", list))
-      .at(folder)
+      .at(checkpoint.folder())
       .hint("give the new run another trainer.id, or undo the change");
 }
 
@@ -67,8 +86,9 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
         .at(folder.checkpoints())
         .hint("move the folder away to start anew");
   if (found.checkpoint) {
-    refuse_differences(run.config, found.checkpoint->config_toml(), found.checkpoint->folder());
+    refuse_differences(run.config, *found.checkpoint);
     run.from = std::move(found.checkpoint);
+    run.resumes = true;
     run.start_step = run.from->step();
     messages.push_back(cat("resuming from step ", run.start_step));
     return;
@@ -96,6 +116,15 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
         .hint(
             "raise trainer.num_train_steps, or take the model alone: start_from.what = \"model\"");
   messages.push_back(cat("starting from ", run.from->folder(), " (", start.what, ")"));
+}
+
+/// A resumed run goes on with the data that it was begun with.
+void check_data(const Run& run, std::vector<std::string>& messages) {
+  const std::string& extra = run.from->manifest().extra_json;
+  require_same_data(extra, *run.data, run.from->folder());
+  if (!records_data(extra))
+    messages.push_back(
+        "the checkpoint does not say what its data held; that they are the same is not checked");
 }
 
 void check_numerics(const Run& run, const Backend& backend, std::vector<std::string>& messages) {
@@ -389,10 +418,11 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
   require_precision(config,
                     *device::make_backend(options.eager ? "reference" : config.trainer.device, 1));
   if (is_finished(config.run_folder(), config.trainer.num_train_steps)) {
-    const std::string last =
-        step_folder(join_path(config.run_folder(), "checkpoints"), config.trainer.num_train_steps);
-    refuse_differences(config, read_file(join_path(last, "config.toml")), last);
-    if (verify_checkpoint(last).ok) return Outcome::kAlreadyFinished;
+    const auto last = find_latest(join_path(config.run_folder(), "checkpoints")).checkpoint;
+    if (last && last->step() >= config.trainer.num_train_steps) {
+      refuse_differences(config, *last);
+      return Outcome::kAlreadyFinished;
+    }
     // Damaged since: what the previous good checkpoint leaves to do is done again.
   }
   Run run{.config = config, .options = options};
@@ -401,7 +431,7 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
   if (config.start_from.kind == "none" && !path_exists(config.run_folder()))
     run.data = load_data(config, nullptr, options.cache_report);
   RunFolder folder(config.run_folder());
-  std::vector<std::string> messages;
+  std::vector<std::string> messages = folder.messages();
   choose_start(run, folder, messages);
   if (run.start_step > config.trainer.num_train_steps)
     return Outcome::kAlreadyFinished;  // and more
@@ -413,6 +443,7 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
                          cat("data.tokenizer is ", config.data.tokenizer.type,
                              ", but the checkpoint was trained with ", saved->name()));
     run.data = load_data(config, std::move(saved), options.cache_report);
+    if (run.resumes) check_data(run, messages);
   } else if (!run.data) {
     run.data = load_data(config, nullptr, options.cache_report);
   }

@@ -69,10 +69,14 @@ RunFolder::RunFolder(std::string path)
     : path_(made(std::move(path))),
       lock_(join_path(path_, "lock"),
             "two processes may not train one run: stop the other, or name another trainer.id") {
+  if (!lock_.note().empty()) messages_.push_back(lock_.note());
   make_directories(checkpoints());
-  clean_leftovers(checkpoints());
-  for (const std::string& name : list_directory(path_))
-    if (is_temporary_name(name)) remove_tree(join_path(path_, name));
+  for (std::string& line : clean_leftovers(checkpoints())) messages_.push_back(std::move(line));
+  for (const std::string& name : list_directory(path_)) {
+    if (!is_temporary_name(name)) continue;
+    remove_tree(join_path(path_, name));
+    messages_.push_back(cat("removed ", join_path(path_, name), ", which a stopped process left"));
+  }
 }
 
 void RunFolder::write_config(std::string_view toml) const {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/file_lock.h"
 #include "base/files.h"
 #include "trackers/tracker.h"
 
@@ -52,6 +53,8 @@ class RunFolder final {
   explicit RunFolder(std::string path);
 
   const std::string& path() const { return path_; }
+  /// What was removed or left when it was opened, and what there is to say of its lock.
+  const std::vector<std::string>& messages() const { return messages_; }
   std::string config_file() const { return join_path(path_, "config.toml"); }
   std::string checkpoints() const { return join_path(path_, "checkpoints"); }
 
@@ -62,7 +65,8 @@ class RunFolder final {
 
  private:
   std::string path_;
-  FileLock lock_;
+  ProcessLock lock_;
+  std::vector<std::string> messages_;
 };
 
 /// True when the run of that folder has done its `num_train_steps`: its summary is of that step and

@@ -62,7 +62,7 @@ std::optional<data::MixtureSpec> mixture_spec(const TrainConfig& config) {
 
 std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
                                           std::shared_ptr<const text::Tokenizer> saved,
-                                          data::CacheReport report, bool verify_caches) {
+                                          data::CacheReport report) {
   require_data(config);
   std::vector<data::TextComponent> components;
   const int64_t seq_len = config.model->max_seq_len;
@@ -91,7 +91,6 @@ std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
   options.build_caches = config.data.auto_build_caches;
   options.threads = static_cast<int>(config.trainer.threads.value_or(available_threads()));
   options.report = std::move(report);
-  options.verify_caches = verify_caches;
   auto data = std::make_unique<data::TextData>(components, options);
   data->check_lengths(seq_len);
   return data;

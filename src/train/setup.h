@@ -12,12 +12,10 @@
 namespace levanter::train {
 
 /// The texts that the config names, tokenised, or their caches; with the tokenizer of a checkpoint
-/// where given. The config must outlive the data. `report` hears of caches that are
-/// made; with `verify_caches` their checksums are taken.
+/// where given. The config must outlive the data. `report` hears of caches that are made.
 std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
                                           std::shared_ptr<const text::Tokenizer> saved = nullptr,
-                                          data::CacheReport report = {},
-                                          bool verify_caches = false);
+                                          data::CacheReport report = {});
 
 /// What the data of a run's training are made of; `key` is that of the data.
 data::TrainingOptions training_options(const TrainConfig& config, Key key);

@@ -198,5 +198,7 @@ TEST_CASE("temporary names are told from others", "[base]") {
   CHECK(is_temporary_name(temporary_name("step-5")));
   CHECK(temporary_name("x") != temporary_name("x"));
   CHECK_FALSE(is_temporary_name("step-5"));
-  CHECK_FALSE(is_temporary_name("notes.tmp-of-mine"));
+  for (const char* other : {"notes.tmp-of-mine", "notes.tmp-2024-11", "x.levanter.tmp-",
+                            "x.levanter.tmp-1", "x.levanter.tmp-1-2-3", "x.levanter.tmp-1-b"})
+    CHECK_FALSE(is_temporary_name(other));
 }

@@ -1,8 +1,15 @@
 // `levanter cache`: makes caches, checks them, shows documents; training from them changes no bit.
 #include <catch2/catch.hpp>
 
-#include <nlohmann/json.hpp>
+#include <signal.h>
+#include <unistd.h>
 
+#include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/file_lock.h"
 #include "base/strings.h"
 #include "support/source_root.h"
 #include "support/fault.h"
@@ -95,6 +102,76 @@ TEST_CASE("a damaged, missing or foreign cache is refused", "[commands]") {
   const Ended damaged = cache({"--data.cache_dir=cache"});
   CHECK(damaged.code == 3);
   CHECK(damaged.err.find("checksum") != std::string::npos);
+}
+
+TEST_CASE("eight runs started together over one new cache all finish", "[commands]") {
+  const SmallRun run;
+  std::string text;
+  for (int i = 0; i < 60000; ++i) text += cat("{\"text\": \"word number ", i, " of them\"}\n");
+  write_file_atomic(run / "words.jsonl", text);
+  Surroundings surroundings;
+  surroundings.folder = run.path();
+  make_directories(run / "cache/words/train");
+  auto lock = std::make_unique<ProcessLock>(run / "cache/words/train/lock", "");
+  std::vector<std::unique_ptr<Program>> runs;
+  for (int i = 0; i < 8; ++i)
+    runs.push_back(std::make_unique<Program>(
+        std::vector<std::string>{"train", "--config", "run.toml", "--data.cache_dir=cache",
+                                 "--data.components.words.train=['words.jsonl']",
+                                 "--data.tokenizer.type=bytes", "--trainer.max_eval_batches=1",
+                                 cat("--trainer.id=r", i)},
+        surroundings));
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  lock.reset();  // whoever goes on is killed: another does
+  REQUIRE(wait_for_growth(run / "cache/words/train/tokens.u16", 0));
+  const std::string owner = read_file(run / "cache/words/train/lock");
+  for (const auto& one : runs)
+    if (owner.starts_with(cat(one->pid(), " "))) one->signal(SIGKILL);
+  int finished = 0, waited = 0;
+  for (const auto& one : runs) {
+    const Ended ended = one->wait();
+    INFO(ended.err);
+    CHECK((ended.code == 0 || ended.code == 128 + SIGKILL));
+    finished += ended.code == 0 ? 1 : 0;
+    waited += ended.err.find("makes this cache; waiting for it") != std::string::npos ? 1 : 0;
+  }
+  CHECK(finished >= 7);
+  CHECK(waited > 0);
+}
+
+TEST_CASE("training and evaluation refuse a cache with a flipped bit", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train({"--data.cache_dir=cache"}).code == 0);
+  for (const char* name : {"tokens.u16", "starts.i64"}) {
+    const std::string path = run / cat("cache/words/train/", name);
+    flip_bit(path, 4, 0);
+    for (const Ended& ended :
+         {run.train({"--data.cache_dir=cache", "--trainer.id=other"}),
+          run.train({"--data.cache_dir=cache", "--trainer.num_train_steps=30"}),
+          run({"eval", "--checkpoint", "logs/run"})}) {
+      CHECK(ended.code == 3);
+      CHECK_THAT(ended.err, Catch::Contains("checksum") && Catch::Contains(path));
+    }
+    flip_bit(path, 4, 0);
+  }
+  CHECK(run({"eval", "--checkpoint", "logs/run"}).code == 0);
+  CHECK_FALSE(path_exists(run / "logs/other"));
+}
+
+TEST_CASE("a cache that is cut short under a run ends it with the file's name", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run({"cache", "--config", "run.toml", "--data.cache_dir=cache"}).code == 0);
+  Surroundings surroundings;
+  surroundings.folder = run.path();
+  Program program({"train", "--config", "run.toml", "--data.cache_dir=cache",
+                   "--trainer.num_train_steps=1000000"},
+                  surroundings);
+  REQUIRE(wait_for_growth(run / "logs/run/metrics.jsonl", 0));
+  const std::string path = run / "cache/words/train/tokens.u16";
+  REQUIRE(::truncate(path.c_str(), 64) == 0);
+  const Ended ended = program.wait();
+  CHECK(ended.code == 6);
+  CHECK_THAT(ended.err, Catch::Contains(path) && Catch::Contains("too short"));
 }
 
 TEST_CASE("chats are cached by the template that stands beside the config", "[commands]") {

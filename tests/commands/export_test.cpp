@@ -12,6 +12,7 @@
 #include "compat/safetensors.h"
 #include "support/fault.h"
 #include "support/program.h"
+#include "support/safetensors_file.h"
 #include "support/shared_data.h"
 
 using namespace levanter;
@@ -155,12 +156,12 @@ TEST_CASE("an export replaces Hugging Face files alone, follows links and tidies
   CHECK(snapshot(run.path()) == before);
   REQUIRE(std::remove((run / "hf/notes.txt").c_str()) == 0);
   REQUIRE(::symlink("hf", (run / "link").c_str()) == 0);
-  make_directories(run / "hf.tmp-1-1");  // what a killed export leaves
+  make_directories(run / "hf.levanter.tmp-1-1");  // what a killed export leaves
   CHECK(exported("link").code == 0);
   struct stat info {};
   REQUIRE(::lstat((run / "link").c_str(), &info) == 0);
   CHECK(S_ISLNK(info.st_mode));
-  CHECK_FALSE(path_exists(run / "hf.tmp-1-1"));
+  CHECK_FALSE(path_exists(run / "hf.levanter.tmp-1-1"));
   CHECK(path_exists(run / "hf/model.safetensors"));
 }
 
@@ -169,7 +170,15 @@ TEST_CASE("numbers that a type cannot hold are refused by name", "[commands]") {
   REQUIRE(run.train().code == 0);
   REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "hf"}).code == 0);
   const std::string path = run / "hf/model.safetensors";
-  std::string bytes = read_file(path);
+  const std::string copy = run / "copy";
+  {
+    const safetensors::File file(path);
+    std::vector<safetensors::WriteTensor> tensors;
+    for (const safetensors::Tensor& tensor : file.tensors())
+      tensors.push_back({{tensor.name, tensor.element, tensor.shape}, tensor.data});
+    safetensors::write_file(copy, tensors);
+  }
+  std::string bytes = read_file(copy);
   const float large = 7e4F;
   bytes.replace(bytes.size() - 4, 4, reinterpret_cast<const char*>(&large), 4);
   write_file_atomic(path, bytes);
@@ -178,6 +187,39 @@ TEST_CASE("numbers that a type cannot hold are refused by name", "[commands]") {
   CHECK_THAT(ended.err, Contains("numbers too large for F16") && Contains("bf16"));
   CHECK_FALSE(path_exists(run / "half"));
   CHECK(run({"export", "--checkpoint", "hf", "--out", "half", "--dtype", "bf16"}).code == 0);
+}
+
+TEST_CASE("a flipped bit in exported weights is found by whoever reads them", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train().code == 0);
+  for (const char* dtype : {"f32", "bf16"})
+    REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", dtype, "--dtype", dtype,
+                 "--max-shard-size", "3KB"})
+                .code == 0);
+  for (const std::string dtype : {"f32", "bf16"}) {
+    const std::string path = run / cat(dtype, "/model-00001-of-00002.safetensors");
+    INFO(path);
+    REQUIRE(path_exists(path));
+    const std::vector<std::vector<std::string>> readers = {
+        {"export", "--checkpoint", dtype, "--out", "x"},
+        {"eval", "--checkpoint", dtype, "--config", "run.toml"},
+        {"train", "--config", "run.toml", "--trainer.id=next", "--start_from.kind=hf",
+         cat("--start_from.path=", dtype), "--start_from.what=model"}};
+    for (const auto& words : readers) {
+      flip_bit(path, static_cast<size_t>(file_size(path)) - 3, 6);
+      const Ended damaged = run(words);
+      INFO(damaged.err);
+      CHECK(damaged.code == 4);
+      CHECK_THAT(damaged.err, Contains("tensor \"transformer.") && Contains(path) &&
+                                  Contains("does not match the file's checksum"));
+      flip_bit(path, static_cast<size_t>(file_size(path)) - 3, 6);
+      const Ended good = run(words);
+      INFO(good.err);
+      CHECK(good.code == 0);
+      remove_tree(run / "x");
+      remove_tree(run / "logs/next");
+    }
+  }
 }
 
 TEST_CASE("a run keeps folders of its model as it goes", "[commands]") {

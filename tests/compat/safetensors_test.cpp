@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/strings.h"
 #include "support/safetensors_file.h"
 #include "support/temporary_folder.h"
@@ -111,6 +112,42 @@ TEST_CASE("the same tensors in any order give the same bytes", "[compat]") {
       R"("b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}})";
   CHECK(bytes.substr(8, header.size()) == header);
   CHECK(bytes.size() % 8 == 4);  // the header is padded, the data is not
+}
+
+TEST_CASE("checksums stand as texts in the metadata, and each tensor is compared with its own",
+          "[compat]") {
+  const testing::TemporaryFolder folder;
+  const std::vector<float> a = {1, 2}, b = {3};
+  const std::vector<safetensors::Entry> entries = {{"a\"q", Element::f32, {2}},
+                                                   {"b", Element::f32, {1}}};
+  safetensors::Layout layout = safetensors::layout(entries, true);
+  REQUIRE(layout.slots.size() == 2);
+  set_checksum(layout, 0, xxh3_64(bytes_of(a)));
+  set_checksum(layout, 1, xxh3_64(bytes_of(b)));
+  const auto write = [&](const std::vector<float>& first) {
+    AtomicFile file(folder / "x");
+    file.write(layout.header);
+    file.write(bytes_of(first));
+    file.write(bytes_of(b));
+    file.commit();
+  };
+  write(a);
+  CHECK_THAT(read_file(folder / "x"),
+             Contains(cat(R"({"__metadata__":{"format":"pt","xxh3 a\"q":")",
+                          hex64(xxh3_64(bytes_of(a))), R"(","xxh3 b":")")));
+  const safetensors::File good(folder / "x");
+  for (const safetensors::Tensor& tensor : good.tensors()) CHECK_NOTHROW(good.check(tensor));
+  CHECK(layout.header.size() % 8 == 0);
+  write({1, 2.0000002f});
+  const safetensors::File bad(folder / "x");
+  CHECK_NOTHROW(bad.check(*bad.find("b")));
+  try {
+    bad.check(*bad.find("a\"q"));
+    FAIL("a tensor that is not what its checksum says");
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::kCheckpoint);
+    CHECK_THAT(error.what(), Contains(folder / "x") && Contains("a\\\"q"));
+  }
 }
 
 TEST_CASE("half precision converts as its definition says", "[compat]") {

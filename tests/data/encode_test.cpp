@@ -3,6 +3,8 @@
 
 #include <catch2/catch.hpp>
 
+#include <memory>
+
 #include "base/error.h"
 #include "base/strings.h"
 #include "data/cache_build.h"
@@ -67,25 +69,27 @@ TEST_CASE("a cache that met a bad record keeps what came before and goes on when
   ThreadPool pool(2);
   const auto format = default_format();
   const CacheJob job{"c/train", folder / "cache", {folder / "a.jsonl"}};
+  const auto identity = [&] { return cache_identity(job, *format, rules, pool); };
   write_file_atomic(folder / "a.jsonl", lines(300) + "{\"text\": \"cut");
   const std::string fault =
-      failure_of(ErrorKind::kData, [&] { build_cache(job, *format, rules, pool, {}); });
+      failure_of(ErrorKind::kData, [&] { build_cache(job, identity(), *format, rules, pool, {}); });
   CHECK(fault.find("a.jsonl:301") != std::string::npos);
   CHECK_FALSE(has_cache(job.folder));
   CHECK(failure_of(ErrorKind::kData, [&] {
-          open_cache(job.folder, cache_identity(job, *format, rules));
+          open_cache(job.folder, identity(), pool);
         }).find("unfinished") != std::string::npos);
   // A file that changed is another source: the cache is refused, not continued.
   write_file_atomic(folder / "a.jsonl", lines(301));
   CHECK(failure_of(ErrorKind::kData, [&] {
-          build_cache(job, *format, rules, pool, {});
-        }).find("file a.jsonl of") != std::string::npos);
+          build_cache(job, identity(), *format, rules, pool, {});
+        }).find("made of file a.jsonl of") != std::string::npos);
   remove_tree(job.folder);
   CacheStatus last;
-  build_cache(job, *format, rules, pool, [&](const CacheStatus& status) { last = status; });
+  build_cache(job, identity(), *format, rules, pool,
+              [&](const CacheStatus& status) { last = status; });
   CHECK(last.complete);
   CHECK(last.documents == 301);
-  CHECK(open_cache(job.folder, cache_identity(job, *format, rules), true)->num_documents() == 301);
+  CHECK(open_cache(job.folder, identity(), pool).stream->num_documents() == 301);
 }
 
 TEST_CASE("a cache is known by its tokenizer, its format and its rules", "[data]") {
@@ -94,9 +98,91 @@ TEST_CASE("a cache is known by its tokenizer, its format and its rules", "[data]
   const MadeTokenizer made, other(true);
   const CacheJob job{"c", folder / "cache", {folder / "a.txt"}};
   const auto format = default_format();
-  const CacheIdentity one = cache_identity(job, *format, {&made, {}, true});
-  CHECK(one == cache_identity(job, *format, {&made, {}, true}));
-  CHECK_FALSE(one == cache_identity(job, *format, {&other, {}, true}));
-  CHECK_FALSE(one == cache_identity(job, *format, {&made, true, true}));
-  CHECK_FALSE(one == cache_identity(job, *format, {&made, {}, false}));
+  ThreadPool pool(2);
+  const CacheIdentity one = cache_identity(job, *format, {&made, {}, true}, pool);
+  CHECK(one == cache_identity(job, *format, {&made, {}, true}, pool));
+  CHECK_FALSE(one == cache_identity(job, *format, {&other, {}, true}, pool));
+  CHECK_FALSE(one == cache_identity(job, *format, {&made, true, true}, pool));
+  CHECK_FALSE(one == cache_identity(job, *format, {&made, {}, false}, pool));
+}
+
+TEST_CASE("a cache knows its texts by all their bytes, not by where they lie", "[data]") {
+  const TemporaryFolder folder;
+  const MadeTokenizer made;
+  const DocumentRules rules{.tokenizer = &made};
+  ThreadPool pool(2);
+  const auto of = [&](const std::string& name) {
+    const CacheJob job{"c", folder / "cache", {folder / name}};
+    return cache_identity(job, *default_format(), rules, pool);
+  };
+  std::string text(5 << 20, 'a');
+  write_file_atomic(folder / "a.txt", text);
+  make_directories(folder / "other");
+  write_file_atomic(folder / "other/b.txt", text);
+  write_file_atomic(folder / "a.jsonl", text);
+  const CacheIdentity one = of("a.txt");
+  CHECK(of("other/b.txt") == one);
+  CHECK_FALSE(of("a.jsonl") == one);  // is cut into other records
+  text[text.size() / 2] = 'b';
+  write_file_atomic(folder / "a.txt", text);
+  CHECK_FALSE(of("a.txt") == one);
+}
+
+TEST_CASE("a text that changes while it is cached makes no cache", "[data]") {
+  const TemporaryFolder folder;
+  const MadeTokenizer made;
+  const DocumentRules rules{.tokenizer = &made};
+  ThreadPool pool(2);
+  const auto format = default_format();
+  const CacheJob job{"c/train", folder / "cache", {folder / "a.jsonl"}};
+  write_file_atomic(folder / "a.jsonl", lines(300));
+  const CacheIdentity before = cache_identity(job, *format, rules, pool);
+  write_file_atomic(folder / "a.jsonl", lines(301));
+  CHECK(failure_of(ErrorKind::kData, [&] {
+          build_cache(job, before, *format, rules, pool, {});
+        }).find("changed while they were read") != std::string::npos);
+  CHECK_FALSE(has_cache(job.folder));
+}
+
+TEST_CASE("a cache that another makes is waited for, and taken over when that one ends", "[data]") {
+  const TemporaryFolder folder;
+  const MadeTokenizer made;
+  const DocumentRules rules{.tokenizer = &made};
+  ThreadPool pool(2);
+  const auto format = default_format();
+  const CacheJob job{"c/train", folder / "cache", {folder / "a.jsonl"}};
+  write_file_atomic(folder / "a.jsonl", lines(300));
+  const CacheIdentity identity = cache_identity(job, *format, rules, pool);
+  for (const bool finishes : {false, true}) {
+    remove_tree(job.folder);
+    auto writer = std::make_unique<CacheWriter>(job.folder, identity);
+    int64_t waits = 0, documents = 0;
+    bool complete = false;
+    build_cache(job, identity, *format, rules, pool, [&](const CacheStatus& status) {
+      complete = status.complete;
+      if (status.maker.empty()) return;
+      CHECK(status.maker.starts_with("process "));
+      documents = status.documents;
+      const Document one{{1, 2, 3}, {}};
+      if (++waits == 2) {
+        writer->append(std::span(&one, 1), 1);
+        writer->commit();
+      }
+      if (waits < 4) return;
+      if (finishes) writer->finish(pool);
+      writer.reset();
+    });
+    CHECK(waits == 4);
+    CHECK(documents == 1);
+    CHECK(complete == !finishes);
+    CHECK(open_cache(job.folder, identity, pool).stream->num_documents() == (finishes ? 1 : 300));
+  }
+  // A cache of something else that is being made is not worth waiting for.
+  remove_tree(job.folder);
+  CacheIdentity other = identity;
+  other.facts[1].value += ", otherwise";
+  const CacheWriter writer(job.folder, other);
+  CHECK_THAT(
+      failure_of(ErrorKind::kData, [&] { build_cache(job, identity, *format, rules, pool, {}); }),
+      Catch::Contains("the token cache is of something else"));
 }

@@ -21,6 +21,11 @@ using namespace levanter::testing;
 
 namespace {
 
+ThreadPool& pool() {
+  static ThreadPool threads(2);
+  return threads;
+}
+
 CacheIdentity identity(int64_t vocab_size = 1000, bool weighted = false) {
   return {{{"tokenizer", "t1"}, {"format", "text"}}, vocab_size, weighted};
 }
@@ -86,16 +91,16 @@ TEST_CASE("a cache gives back its documents, of both widths, with weights and wi
       {
         CacheWriter writer(folder.path(), of);
         write(writer, 300, 1000, vocab_size, weighted);
-        writer.finish();
+        writer.finish(pool());
       }
-      check_stream(*open_cache(folder.path(), of, true), 300, vocab_size, weighted);
+      check_stream(*open_cache(folder.path(), of, pool()).stream, 300, vocab_size, weighted);
     }
 }
 
 TEST_CASE("a cache of no documents is complete too", "[data]") {
   const TemporaryFolder folder;
-  CacheWriter(folder.path(), identity()).finish();
-  CHECK(open_cache(folder.path(), identity(), true)->size() == 0);
+  CacheWriter(folder.path(), identity()).finish(pool());
+  CHECK(open_cache(folder.path(), identity(), pool()).stream->size() == 0);
 }
 
 TEST_CASE("what was committed survives, what came after is cut off", "[data]") {
@@ -103,7 +108,7 @@ TEST_CASE("what was committed survives, what came after is cut off", "[data]") {
   {
     CacheWriter writer(whole.path(), identity());
     write(writer, 200, 50);
-    writer.finish();
+    writer.finish(pool());
   }
   int64_t committed = 0;
   for (const int64_t reach : {3, 60, 130, 199}) {  // each time it goes on, and is dropped again
@@ -115,7 +120,7 @@ TEST_CASE("what was committed survives, what came after is cut off", "[data]") {
   }
   CacheWriter writer(cut.path(), identity());
   write(writer, 200, 50);
-  writer.finish();
+  writer.finish(pool());
   CHECK(content_of(cut.path()) == content_of(whole.path()));
   CHECK(writer.finished());
 }
@@ -127,7 +132,7 @@ TEST_CASE("a writer killed at any moment leaves a cache that is finished to the 
   {
     CacheWriter writer(whole.path(), identity());
     write(writer, kDocuments, 37);
-    writer.finish();
+    writer.finish(pool());
   }
   int kills = 0;
   for (uint32_t attempt = 0; !has_cache(cut.path()); ++attempt) {
@@ -136,7 +141,7 @@ TEST_CASE("a writer killed at any moment leaves a cache that is finished to the 
     if (child == 0) {
       CacheWriter writer(cut.path(), identity());
       write(writer, kDocuments, 37);
-      writer.finish();
+      writer.finish(pool());
       _exit(0);
     }
     usleep(static_cast<useconds_t>(random_below(key_from_seed(9), attempt, 12000)));
@@ -153,14 +158,14 @@ TEST_CASE("a writer killed at any moment leaves a cache that is finished to the 
 TEST_CASE("a cache of something else, an unfinished and a damaged one are refused", "[data]") {
   const TemporaryFolder folder;
   const auto fault = [&](const CacheIdentity& of) {
-    return failure_of(ErrorKind::kData, [&] { open_cache(folder.path(), of, true); });
+    return failure_of(ErrorKind::kData, [&] { open_cache(folder.path(), of, pool()); });
   };
   CHECK(fault(identity()).find("there is no token cache") != std::string::npos);
   {
     CacheWriter writer(folder.path(), identity());
     write(writer, 50, 10);
     CHECK(fault(identity()).find("unfinished") != std::string::npos);
-    writer.finish();
+    writer.finish(pool());
   }
   CacheIdentity other = identity();
   other.facts[0].value = "t2";
@@ -182,8 +187,8 @@ TEST_CASE("a cache of something else, an unfinished and a damaged one are refuse
   CHECK(fault(identity()).empty());
   const std::string starts = join_path(folder.path(), "starts.i64");
   flip_bit(starts, 13, 2);
-  CHECK_THAT(failure_of(ErrorKind::kData, [&] { open_cache(folder.path(), identity()); }),
-             Catch::Contains("document 1 begins at token "));
+  CHECK(fault(identity()).find("checksum") != std::string::npos);
+  CHECK(fault(identity()).find(starts) != std::string::npos);
   flip_bit(starts, 13, 2);
   const std::string ledger = join_path(folder.path(), "ledger.json");
   const std::string text = read_file(ledger);
@@ -191,16 +196,101 @@ TEST_CASE("a cache of something else, an unfinished and a damaged one are refuse
     write_file_atomic(ledger, broken);
     CHECK(fault(identity()).find("not a ledger") != std::string::npos);
   }
+  write_file_atomic(ledger, R"({"format": 1})");
+  CHECK(fault(identity()).find("is of format 1") != std::string::npos);
 }
 
-TEST_CASE("a source is known by its size and its ends", "[data]") {
+TEST_CASE("every bit of a cache's arrays is checked when it is opened", "[data]") {
   const TemporaryFolder folder;
-  const std::string path = folder / "a.txt";
-  write_file_atomic(path, "abc");
-  const std::string before = describe_source(path);
-  CHECK(before.find("a.txt of 3 bytes") == 0);
-  write_file_atomic(path, "abd");
-  CHECK(describe_source(path) != before);
-  write_file_atomic(path, "abc");
-  CHECK(describe_source(path) == before);
+  const CacheIdentity of = identity(70000, true);
+  {
+    CacheWriter writer(folder.path(), of);
+    write(writer, 20, 1000, 70000, true);
+    writer.finish(pool());
+  }
+  const Digest good = open_cache(folder.path(), of, pool()).digest;
+  for (const char* name : {"tokens.u32", "starts.i64", "weights.f32"}) {
+    const std::string path = join_path(folder.path(), name);
+    for (size_t byte = 0; byte < static_cast<size_t>(file_size(path)); byte += 37) {
+      INFO(name << ", byte " << byte);
+      flip_bit(path, byte, static_cast<int>(byte % 8));
+      const std::string fault =
+          failure_of(ErrorKind::kData, [&] { open_cache(folder.path(), of, pool()); });
+      CHECK(fault.find(path) != std::string::npos);
+      flip_bit(path, byte, static_cast<int>(byte % 8));
+    }
+  }
+  CHECK(open_cache(folder.path(), of, pool()).digest == good);
+}
+
+TEST_CASE("documents have one digest in a cache and in memory, and every change is another one",
+          "[data]") {
+  for (const int64_t vocab_size : {65536, 65537})
+    for (const bool weighted : {false, true}) {
+      const TemporaryFolder folder;
+      const CacheIdentity of = identity(vocab_size, weighted);
+      CacheWriter writer(folder.path(), of);
+      write(writer, 30, 1000, vocab_size, weighted);
+      writer.finish(pool());
+      const Digest cached = open_cache(folder.path(), of, pool()).digest;
+      const auto in_memory = [&](auto change) {
+        TokenStream stream(vocab_size);
+        for (int64_t d = 0; d < 30; ++d) {
+          Document made = document(d, vocab_size, weighted);
+          change(d, made);
+          stream.append(made.tokens, made.weights);
+        }
+        return stream.digest(pool());
+      };
+      CHECK(in_memory([](int64_t, Document&) {}) == cached);
+      CHECK_FALSE(in_memory([](int64_t d, Document& made) {
+                    if (d == 9) made.tokens.at(0) ^= 1;
+                  }) == cached);
+      std::vector<int32_t> rest;  // the last token of a document begins the next one
+      CHECK_FALSE(in_memory([&](int64_t d, Document& made) {
+                    if (weighted) {
+                      if (d == 9) made.weights.at(0) += 1;
+                      return;
+                    }
+                    made.tokens.insert(made.tokens.begin(), rest.begin(), rest.end());
+                    rest.clear();
+                    if (d != 9) return;
+                    rest = {made.tokens.back()};
+                    made.tokens.pop_back();
+                  }) == cached);
+    }
+}
+
+TEST_CASE("a cache that is cut short while it is read is an error that names the file", "[data]") {
+  const TemporaryFolder folder;
+  const CacheIdentity of = identity(1000, true);
+  {
+    CacheWriter writer(folder.path(), of);
+    write(writer, 3000, 10000, 1000, true);
+    writer.finish(pool());
+  }
+  for (const char* name : {"tokens.u16", "weights.f32"}) {
+    const auto stream = open_cache(folder.path(), of, pool()).stream;
+    const auto part = TokenStream::part(stream, 100, stream->size());
+    const std::string path = join_path(folder.path(), name);
+    const std::string whole = read_file(path);
+    REQUIRE(::truncate(path.c_str(), 4096) == 0);
+    const std::string fault = failure_of(ErrorKind::kIo, [&] {
+      std::vector<int32_t> ids(64);
+      std::vector<float> weights(64);
+      part->read(part->size() - 64, ids);
+      part->read_weights(part->size() - 64, weights);
+    });
+    CHECK(fault.find(path) != std::string::npos);
+    write_file_atomic(path, whole);
+  }
+}
+
+TEST_CASE("a file of a cache's name that is somebody else's is refused and kept", "[data]") {
+  const TemporaryFolder folder;
+  const std::string path = join_path(folder.path(), "tokens.u16");
+  write_file_atomic(path, "mine");
+  CHECK_THAT(failure_of(ErrorKind::kData, [&] { CacheWriter(folder.path(), identity()); }),
+             Catch::Contains("but no cache") && Catch::Contains(path));
+  CHECK(read_file(path) == "mine");
 }

@@ -34,6 +34,7 @@ class Program final {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
+  int64_t pid() const { return pid_; }
   void signal(int number) const;
   Ended wait();
 

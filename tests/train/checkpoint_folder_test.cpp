@@ -2,12 +2,16 @@
 #include "train/checkpoint_folder.h"
 
 #include <catch2/catch.hpp>
+#include <unistd.h>
 
 #include "base/files.h"
+#include "base/strings.h"
+#include "support/checkpoint_state.h"
 #include "support/temporary_folder.h"
 #include "train/checkpoint_manifest.h"
 
 using namespace levanter;
+using Catch::Matchers::Contains;
 using levanter::testing::TemporaryFolder;
 
 namespace {
@@ -47,9 +51,56 @@ TEST_CASE("what a killed process left is cleaned, the rest stays", "[train]") {
   write_file_atomic(folder / "step-4/model.safetensors", "half of it");
   make_directories(temporary_name(folder / "step-3") + "/below");
   write_file_atomic(folder / "mine.txt", "");
-  clean_leftovers(folder.path());
+  const std::vector<std::string> lines = clean_leftovers(folder.path());
   CHECK(list_directory(folder.path()) == std::vector<std::string>{"mine.txt", "step-3"});
-  CHECK_NOTHROW(clean_leftovers(folder / "none"));
+  REQUIRE(lines.size() == 2);
+  CHECK_THAT(lines[0], Contains("removed " + folder / "step-3"));
+  CHECK(lines[1] == cat("removed ", folder / "step-4", ", a checkpoint that was never completed"));
+  CHECK(clean_leftovers(folder / "none").empty());
+}
+
+TEST_CASE("what is not ours is left in a folder without a manifest, and named", "[train]") {
+  const TemporaryFolder folder;
+  const auto make = [&](const std::string& step) {
+    make_directories(folder / step);
+    for (const char* name : {"config.toml", "tokenizer.json", "model.safetensors",
+                             "model-00001.safetensors", "optimizer.safetensors"})
+      write_file_atomic(folder / cat(step, "/", name), name);
+  };
+  make("step-1");
+  for (const char* step : {"step-2", "step-3", "step-4"}) make(step);
+  write_file_atomic(folder / "step-2/notes.txt", "mine");
+  make_directories(folder / "step-3/model-plots.safetensors");
+  REQUIRE(::symlink("nowhere", (folder / "step-4/manifest.json").c_str()) == 0);
+  make_directories(folder / "step-5");
+  REQUIRE(::symlink("step-2", (folder / "step-6").c_str()) == 0);
+  make_directories(folder / "step-9.tmp-2024-11");
+  const std::vector<std::string> lines = clean_leftovers(folder.path());
+  CHECK(list_directory(folder.path()) ==
+        std::vector<std::string>{"step-2", "step-3", "step-4", "step-6", "step-9.tmp-2024-11"});
+  CHECK(list_directory(folder / "step-2").size() == 6);
+  REQUIRE(lines.size() == 6);
+  CHECK_THAT(lines[0], Contains("removed " + folder / "step-1"));
+  CHECK(lines[1] ==
+        cat("left ", folder / "step-2", ", which is no checkpoint: it holds notes.txt"));
+  CHECK_THAT(lines[2], Contains("it holds model-plots.safetensors"));
+  CHECK_THAT(lines[3], Contains("it holds manifest.json"));
+  CHECK_THAT(lines[4], Contains("removed " + folder / "step-5"));
+}
+
+TEST_CASE("notes beside a checkpoint outlive it, and a save of its step", "[train]") {
+  const TemporaryFolder folder;
+  const testing::CheckpointState state;
+  make_directories(folder / "step-1");
+  write_file_atomic(folder / "step-1/notes.txt", "mine");
+  CHECK(save_checkpoint(folder.path(), state.contents(1, false)).problem.empty());
+  CHECK(save_checkpoint(folder.path(), state.contents(1, false)).problem.empty());  // replaces it
+  CHECK(read_file(folder / "step-1/notes.txt") == "mine");
+  CHECK(list_directory(folder.path()) == std::vector<std::string>{"step-1"});
+  const SaveReport next = save_checkpoint(folder.path(), state.contents(2, false));
+  CHECK_THAT(next.problem, Contains("left " + folder / "step-1") && Contains("notes.txt"));
+  CHECK(list_directory(folder / "step-1") == std::vector<std::string>{"notes.txt"});
+  CHECK(list_checkpoints(folder.path()) == std::vector<int64_t>{2});
 }
 
 TEST_CASE("old temporary checkpoints go, permanent, damaged and rescued ones stay", "[train]") {

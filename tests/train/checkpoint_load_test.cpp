@@ -3,7 +3,9 @@
 
 #include <catch2/catch.hpp>
 
+#include <atomic>
 #include <numeric>
+#include <thread>
 
 #include "base/hash.h"
 #include "base/strings.h"
@@ -242,4 +244,83 @@ TEST_CASE("a tensor that does not fit is an error that names both sides", "[trai
              Contains("the nearest is \"ln_f.weight\""));
   CHECK(checkpoint.has("count"));
   CHECK_FALSE(checkpoint.has("ln_f.wieght"));
+}
+
+TEST_CASE("a checkpoint that was opened is read after it has been removed", "[train]") {
+  const TemporaryFolder folder;
+  CheckpointState state;
+  state.fill(3);
+  save_checkpoint(folder.path(), state.contents(3));
+  const FoundCheckpoint found = open_checkpoint(folder.path());
+  remove_checkpoint(folder / "step-3");
+  CHECK(list_directory(folder.path()).empty());
+  CHECK(found.checkpoint->params_hash() == CheckpointState::hash_at(3));
+  CHECK(found.checkpoint->config_toml().starts_with("[model]"));
+}
+
+TEST_CASE("readers never take a checkpoint that its run removes for a bad one", "[train]") {
+  const TemporaryFolder folder;
+  const std::string checkpoints = folder / "checkpoints";
+  constexpr int64_t kScale = 200;  // so that reading takes about as long as saving
+  {
+    CheckpointState state(kScale);
+    state.fill(0);
+    save_checkpoint(checkpoints, state.contents(0, false));
+  }
+  std::atomic<bool> done = false;
+  std::thread run([&] {
+    CheckpointState state(kScale);
+    for (int64_t step = 1; !done; ++step) {
+      state.fill(step);
+      save_checkpoint(checkpoints, state.contents(step, false));
+    }
+  });
+  int64_t bad = 0, latest = 0;
+  for (int i = 0; i < 300; ++i) {
+    const FoundCheckpoint found = find_latest(checkpoints);
+    bad += found.problems.empty() && found.checkpoint ? 0 : 1;
+    if (found.checkpoint) {
+      const int64_t step = found.checkpoint->step();
+      bad += step >= latest &&
+                     found.checkpoint->params_hash() == CheckpointState::hash_at(step, kScale)
+                 ? 0
+                 : 1;
+      latest = step;
+    }
+    const VerifyReport report = verify_checkpoint(folder.path());
+    bad += report.ok && report.step >= latest ? 0 : 1;
+  }
+  done = true;
+  run.join();
+  CHECK(bad == 0);
+  CHECK(latest > 20);
+}
+
+TEST_CASE("a step that is removed while it is read is said to be, not to be bad", "[train]") {
+  const TemporaryFolder folder;
+  CheckpointState state(200);
+  std::atomic<bool> done = false;
+  save_checkpoint(folder.path(), state.contents(1, false));
+  std::thread run([&] {
+    while (!done) {
+      save_checkpoint(folder.path(), state.contents(1, false));
+      remove_checkpoint(folder / "step-1");
+    }
+  });
+  int read = 0, other = 0;
+  for (int i = 0; i < 300; ++i) {
+    try {
+      read_checkpoint(folder / "step-1");
+      ++read;
+    } catch (const Error& error) {
+      const std::string text = error.what();
+      const bool fine = text.find("was removed while it was read") != std::string::npos ||
+                        text.find("manifest.json: no such file") != std::string::npos;
+      if (!fine && ++other == 1) UNSCOPED_INFO(text);
+    }
+  }
+  done = true;
+  run.join();
+  CHECK(other == 0);
+  CHECK(read > 0);
 }

@@ -3,6 +3,8 @@
 
 #include <catch2/catch.hpp>
 
+#include <cerrno>
+
 #include "base/strings.h"
 #include "support/checkpoint_state.h"
 #include "support/fault.h"
@@ -38,6 +40,37 @@ TEST_CASE("opening a run folder removes what a killed process left", "[train]") 
   CHECK(list_directory(base.path()) ==
         std::vector<std::string>{"checkpoints", "lock", "metrics.jsonl"});
   CHECK(list_directory(run.checkpoints()).empty());
+  REQUIRE(run.messages().size() == 2);
+  CHECK_THAT(run.messages()[0], Contains("checkpoints/step-5"));
+  CHECK_THAT(run.messages()[1], Contains("removed ") && Contains("summary.json."));
+}
+
+TEST_CASE("opening a run folder removes nothing of somebody else's", "[train]") {
+  const TemporaryFolder base;
+  for (const char* name : {"notes.tmp-2024-11", "checkpoints/step-7"}) {
+    make_directories(base / name);
+    write_file_atomic(base / cat(name, "/notes.txt"), "mine");
+  }
+  const RunFolder run(base.path());
+  CHECK(path_exists(base / "notes.tmp-2024-11/notes.txt"));
+  CHECK(path_exists(base / "checkpoints/step-7/notes.txt"));
+  REQUIRE(run.messages().size() == 1);
+  CHECK_THAT(run.messages()[0], Contains("step-7") && Contains("notes.txt"));
+}
+
+TEST_CASE("where there is no flock a run says what stands for it", "[train]") {
+  const TemporaryFolder base;
+  const auto flock_before = flock_call;
+  flock_call = [](int, int) { return errno = ENOSYS, -1; };
+  {
+    const RunFolder run(base.path());
+    REQUIRE(run.messages().size() == 1);
+    CHECK_THAT(run.messages()[0], Contains("has no flock") && Contains("lock.held"));
+    CHECK_THAT(testing::failure_of(ErrorKind::kIo, [&] { const RunFolder second(base.path()); }),
+               Contains("is held by process"));
+  }
+  CHECK_FALSE(path_exists(base / "lock.held"));
+  flock_call = flock_before;
 }
 
 TEST_CASE("a folder that cannot be made is an error that names it", "[train]") {
