@@ -30,7 +30,7 @@ int run(std::span<const std::string> words) {
     std::fputs(commands::help_text().c_str(), stderr);
     return static_cast<int>(ErrorKind::kConfig);
   }
-  if (words[0] == "--version") {
+  if (words[0] == "--version" || words[0] == "-V") {
     commands::print("levanter " LEVANTER_VERSION "\n");
     return 0;
   }

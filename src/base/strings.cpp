@@ -96,11 +96,14 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::string nearest(std::string_view name, std::span<const std::string> candidates) {
+  constexpr size_t kLongest = 256;  // no slip of the keyboard beyond
   const std::string* best = nullptr;
   size_t best_distance = 0;
   for (const std::string& candidate : candidates) {
+    const auto [shorter, longer] = std::minmax({name.size(), candidate.size()});
+    const size_t limit = std::max<size_t>(1, longer / 3);
+    if (longer > kLongest || longer - shorter > limit) continue;  // the distance is above it
     const size_t distance = edit_distance(name, candidate);
-    const size_t limit = std::max<size_t>(1, std::max(name.size(), candidate.size()) / 3);
     if (distance <= limit && (!best || distance < best_distance)) {
       best = &candidate;
       best_distance = distance;

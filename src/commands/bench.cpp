@@ -22,14 +22,17 @@ namespace levanter::commands {
 
 namespace {
 
-constexpr Option kOptions[] = {
-    {"config", "FILE",
-     "step, kernels: the configuration to time; gemm: a model whose own products to add"},
-    {"steps", "N", "step: how many to time, the median counts; default 10"},
-    {"device", "NAME", "gemm: cpu or reference; default cpu"},
-    {"threads", "N", "gemm: threads; default: what the machine allows"},
-    {"json", "", "print one JSON object"},
+constexpr Option kJson = {"json", "", "print one JSON object"};
+constexpr Option kConfig = {"config", "FILE", "the configuration to time"};
+constexpr Option kGemmOptions[] = {
+    {"config", "FILE", "a model whose own products to add"},
+    {"device", "NAME", "cpu or reference; default cpu"},
+    {"threads", "N", "default: what the machine allows"},
+    kJson,
 };
+constexpr Option kStepOptions[] = {
+    kConfig, {"steps", "N", "how many to time, the median counts; default 10"}, kJson};
+constexpr Option kKernelsOptions[] = {kConfig, kJson};
 
 double now_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -351,29 +354,12 @@ int run_kernels(const Arguments& a) {
   return 0;
 }
 
-/// An option that what is timed does not read.
-void refuse(const Arguments& a, const std::string& what, const std::string& option,
-            const char* instead) {
-  if (!a.values.contains(option)) return;
-  throw Error(ErrorKind::kConfig, cat("bench ", what, " reads no --", option))
-      .at(cat("--", option, " ", a.text(option)))
-      .hint(cat(instead, " is what there is"));
-}
-
-int run(const Arguments& a) {
-  const std::string what = a.words.empty() ? "" : a.words[0];
-  if (what == "step" || what == "kernels") {
-    refuse(a, what, "threads", "--trainer.threads");
-    refuse(a, what, "device", "--trainer.device");
-  }
-  if (what == "gemm" || what == "kernels") refuse(a, what, "steps", "bench step --steps");
-  if (what == "gemm") return run_gemm(a);
-  if (what == "step") return run_step(a);
-  if (what == "kernels") return run_kernels(a);
-  throw Error(ErrorKind::kConfig, what.empty() ? "levanter bench needs a word for what to time"
-                                               : cat("levanter bench cannot time ", quote(what)))
-      .allowed("gemm, step, kernels");
-}
+constexpr CommandEntry kCommands[] = {
+    {"gemm", "the peak rate of products, by type and number of threads", "", 0, kGemmOptions, true,
+     run_gemm},
+    {"step", "whole optimizer steps on random tokens", "", 0, kStepOptions, true, run_step},
+    {"kernels", "each kind of kernel of a step", "", 0, kKernelsOptions, true, run_kernels},
+};
 
 }  // namespace
 
@@ -381,9 +367,11 @@ extern const CommandEntry bench_entry;
 const CommandEntry bench_entry = {"bench",
                                   "the machine's rate of products, and a step's share",
                                   "gemm|step|kernels",
-                                  1,
-                                  kOptions,
+                                  0,
+                                  {},
                                   true,
-                                  run};
+                                  nullptr,
+                                  kCommands,
+                                  "time"};
 
 }  // namespace levanter::commands

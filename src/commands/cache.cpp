@@ -12,12 +12,16 @@ namespace levanter::commands {
 
 namespace {
 
-constexpr Option kOptions[] = {
+constexpr Option kBuildOptions[] = {
     {"config", "FILE", "the run's configuration; it names data.cache_dir", true},
-    {"component", "NAME", "inspect: of which component; default: all"},
-    {"split", "train|validation", "inspect: of which split; default: train"},
-    {"from", "N", "inspect: the first document, counted from 1; default 1"},
-    {"documents", "N", "inspect: how many; default 3"},
+    {"json", "", "print one JSON object a line"},
+};
+constexpr Option kInspectOptions[] = {
+    {"config", "FILE", "the run's configuration", true},
+    {"component", "NAME", "of which component; default: all"},
+    {"split", "train|validation", "of which split; default: train"},
+    {"from", "N", "the first document, counted from 1; default 1"},
+    {"documents", "N", "how many; default 3"},
     {"json", "", "print one JSON object a line"},
 };
 
@@ -66,7 +70,8 @@ void show(const Arguments& a, const std::string& name, const data::TokenStream& 
   }
 }
 
-int inspect(const Arguments& a, const TrainConfig& config) {
+int inspect(const Arguments& a) {
+  const TrainConfig config = load_train_config(a.text("config"), a.overrides);
   const auto data = train::load_data(config, nullptr, cache_progress());
   const std::string wanted = a.text("component"), split = a.text("split", "train");
   if (split != "train" && split != "validation")
@@ -89,7 +94,8 @@ int inspect(const Arguments& a, const TrainConfig& config) {
   return 0;
 }
 
-int build(const Arguments& a, const TrainConfig& config) {
+int build(const Arguments& a) {
+  const TrainConfig config = load_train_config(a.text("config"), a.overrides);
   if (!config.data.cache_dir)
     throw Error(ErrorKind::kConfig, "the configuration names no folder for token caches")
         .at(config.where("data.cache_dir"))
@@ -111,18 +117,15 @@ int build(const Arguments& a, const TrainConfig& config) {
   return 0;
 }
 
-int run(const Arguments& a) {
-  const TrainConfig config = load_train_config(a.text("config"), a.overrides);
-  if (a.words.empty()) return build(a, config);
-  if (a.words[0] == "inspect") return inspect(a, config);
-  throw Error(ErrorKind::kConfig, cat("levanter cache does not know ", quote(a.words[0])))
-      .allowed("inspect, or nothing to build");
-}
+constexpr CommandEntry kCommands[] = {
+    {"inspect", "show documents as tokens and text", "", 0, kInspectOptions, true, inspect}};
 
 }  // namespace
 
 extern const CommandEntry cache_entry;
-const CommandEntry cache_entry = {
-    "cache", "make and check token caches; show documents", "[inspect]", 1, kOptions, true, run};
+const CommandEntry cache_entry = {"cache",       "make and check token caches; show documents",
+                                  "[inspect]",   0,
+                                  kBuildOptions, true,
+                                  build,         kCommands};
 
 }  // namespace levanter::commands

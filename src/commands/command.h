@@ -21,6 +21,7 @@ struct Option {
   bool required = false;
   bool may_be_empty = false;  ///< whether "" is a value
   bool repeats = false;       ///< may be given several times
+  const char* with = "";      ///< the option without which this one is not read
 };
 
 /// What the user wrote.
@@ -29,7 +30,7 @@ class Arguments final {
   std::map<std::string, std::string, std::less<>> values;              ///< options with a value
   std::map<std::string, std::vector<std::string>, std::less<>> lists;  ///< options that repeat
   std::vector<std::string> flags;
-  std::vector<std::string> words;      ///< positional ones
+  std::vector<std::string> words;      ///< the subcommand's name, if any, then positional ones
   std::vector<std::string> overrides;  ///< --k.p=v, or --k.p and v
 
   bool has(std::string_view flag) const;
@@ -42,7 +43,7 @@ class Arguments final {
   double number(std::string_view name, double otherwise, double low, double high) const;
 };
 
-/// One subcommand: src/commands/<name>.cpp defines `<name>_entry`.
+/// One command: src/commands/<name>.cpp defines `<name>_entry`. Or a command of a command.
 struct CommandEntry {
   const char* name;
   const char* summary;
@@ -50,8 +51,11 @@ struct CommandEntry {
   int max_words;      ///< how many of them
   std::span<const Option> options;
   bool overrides;  ///< takes --k.p=v
-  /// Does it; the exit code. Results go to stdout.
+  /// Does it; the exit code. Results go to stdout. Null when one of `commands` must be named.
   int (*run)(const Arguments& arguments);
+  /// What its first word may name, each with options of its own, which stand after it or before.
+  std::span<const CommandEntry> commands = {};
+  const char* does = "do";  ///< what such a word names: "what to do"
 };
 
 std::span<const CommandEntry* const> entries();

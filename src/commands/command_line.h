@@ -16,14 +16,16 @@ struct CommandLine {
 };
 
 /// Reads the words after the program's name. A word "--name" that is an option of the command is
-/// that option, its value after "=" or in the next word; any other "--name" is an override of the
-/// configuration, with its value likewise; what is left are the command's words.
-/// error  kConfig: an unknown command or option, a value missing, given twice or not taken
+/// that option, its value after "=" or in the next word, as is "-f" for one with a letter; any
+/// other "--name" is an override of the configuration, with its value likewise; what is left, and
+/// all after "--", are the command's words. `help` before the command asks for its help too.
+/// error  kConfig: an unknown command or option, one of another command, a value missing, given
+///        twice or not taken
 CommandLine parse_command_line(std::span<const std::string> words);
 
 /// The help of the program.
 std::string help_text();
-/// The help of one command.
-std::string help_text(const CommandEntry& command);
+/// The help of one command, or of `sub`, one of its `commands`.
+std::string help_text(const CommandEntry& command, const CommandEntry* sub = nullptr);
 
 }  // namespace levanter::commands

@@ -8,34 +8,52 @@ namespace levanter::commands {
 
 namespace {
 
-constexpr Option kOptions[] = {
-    {"config", "FILE", "the configuration to check or print"},
-    {"page", "", "with describe: the whole reference as Markdown"},
+constexpr Option kCheckOptions[] = {
+    {"config", "FILE", "the configuration to check; or FILE alone"},
+};
+constexpr Option kPrintOptions[] = {
+    {"config", "FILE", "the configuration to print; or FILE alone"},
+};
+constexpr Option kDescribeOptions[] = {
+    {"page", "", "the whole reference as Markdown"},
 };
 
-int run(const Arguments& a) {
-  const std::string verb = a.words.empty() ? "" : a.words[0];
-  if (verb == "describe") {
-    if (!a.overrides.empty() || a.values.contains("config"))
-      throw Error(ErrorKind::kConfig, "config describe reads no configuration")
-          .at(a.overrides.empty() ? cat("--config ", a.text("config")) : a.overrides[0])
-          .hint("config print shows one with all its values");
-    print(a.has("page") ? config_page() : config_describe(a.words.size() > 1 ? a.words[1] : ""));
-    return 0;
-  }
-  if (verb != "check" && verb != "print")
-    throw Error(ErrorKind::kConfig, verb.empty() ? "levanter config needs a word for what to do"
-                                                 : cat("levanter config cannot ", quote(verb)))
-        .allowed("check, print, describe");
+/// The file that is named by the option or the word; "" for neither.
+std::string named_file(const Arguments& a) {
   const std::string word = a.words.size() > 1 ? a.words[1] : "";
   if (!word.empty() && a.values.contains("config"))
     throw Error(ErrorKind::kConfig,
                 cat("two configurations are named: ", word, " and ", a.text("config")))
         .hint("keep one of the two");
-  const std::string file = a.text("config", word);
-  print(verb == "check" ? config_check(file, a.overrides) : config_print(file, a.overrides));
+  return a.text("config", word);
+}
+
+int check(const Arguments& a) {
+  print(config_check(named_file(a), a.overrides));
   return 0;
 }
+
+int print_resolved(const Arguments& a) {
+  print(config_print(named_file(a), a.overrides));
+  return 0;
+}
+
+int describe(const Arguments& a) {
+  const std::string key = a.words.size() > 1 ? a.words[1] : "";
+  if (a.has("page") && !key.empty())
+    throw Error(ErrorKind::kConfig, cat("--page shows all keys, not ", key, " alone"))
+        .hint("keep one of the two");
+  print(a.has("page") ? config_page() : config_describe(key));
+  return 0;
+}
+
+constexpr CommandEntry kCommands[] = {
+    {"check", "find every fault of a configuration", "[FILE]", 1, kCheckOptions, true, check},
+    {"print", "show it with includes, overrides and defaults in place", "[FILE]", 1, kPrintOptions,
+     true, print_resolved},
+    {"describe", "explain a key and those below it, or all keys", "[KEY]", 1, kDescribeOptions,
+     false, describe},
+};
 
 }  // namespace
 
@@ -43,9 +61,10 @@ extern const CommandEntry config_entry;
 const CommandEntry config_entry = {"config",
                                    "validate, resolve or document a configuration",
                                    "check|print|describe [FILE|KEY]",
-                                   2,
-                                   kOptions,
+                                   0,
+                                   {},
                                    true,
-                                   run};
+                                   nullptr,
+                                   kCommands};
 
 }  // namespace levanter::commands

@@ -41,6 +41,13 @@ std::string config_describe(const std::string& key) {
   throw std::move(error).hint("levanter config describe lists all keys");
 }
 
+std::string key_called(const std::string& name) {
+  for (const config::Described& described : config::describe(config::type_of<TrainConfig>()))
+    if (described.key.find('<') == std::string::npos && described.key.ends_with(cat(".", name)))
+      return described.key;
+  return "";
+}
+
 std::vector<std::pair<std::string, std::string>> often_set_keys() {
   static constexpr std::string_view kOften[] = {
       "trainer.num_train_steps", "trainer.train_batch_size",

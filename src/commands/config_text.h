@@ -22,6 +22,9 @@ std::string config_describe(const std::string& key);
 /// The keys that are set most often, as "--key VALUE", with their meaning and default: for help.
 std::vector<std::pair<std::string, std::string>> often_set_keys();
 
+/// The key whose last part is `name`, "trainer.threads" for "threads"; "" when there is none.
+std::string key_called(const std::string& name);
+
 /// The page docs/config.md.
 std::string config_page();
 

@@ -25,7 +25,8 @@ constexpr Option kOptions[] = {
      "no losses, but a line of JSON for each document: the log-probability of each token; lines "
      "{\"text\": ...}, a text, or - for the standard input"},
     {"stride", "N",
-     "tokens that each further window over a long document scores; default max_seq_len"},
+     "tokens that each further window over a long document scores; default max_seq_len", false,
+     false, false, "documents"},
 };
 
 class DocumentScores {

@@ -25,7 +25,8 @@ constexpr Option kOptions[] = {
      true},
     {"decode", "", "read {\"ids\": [...]} lines, print {\"text\": ...} lines"},
     {"add-special-tokens", "", "with the tokens that the tokenizer itself puts around a text"},
-    {"skip-special-tokens", "", "with --decode: without special tokens"},
+    {"skip-special-tokens", "", "with --decode: without special tokens", false, false, false,
+     "decode"},
     {"threads", "N", "default: one for each processor"},
     {"count", "", "print totals only: {\"documents\", \"bytes\", \"tokens\", \"seconds\"}"},
 };
@@ -156,6 +157,10 @@ class Answerer final {
 };
 
 int run(const Arguments& a) {
+  if (a.has("decode") && a.has("add-special-tokens"))
+    throw Error(ErrorKind::kConfig, "tokens are added to a text, and --decode reads ids")
+        .at("--add-special-tokens")
+        .hint("--skip-special-tokens leaves them out of the texts");
   const auto tokenizer = text::open_tokenizer(a.text("tokenizer"));
   const auto threads = static_cast<int>(a.integer("threads", available_threads(), 1, 1024));
   Answerer answerer(*tokenizer, a, threads);

@@ -21,12 +21,7 @@ constexpr Option kOptions[] = {
     {"eos", "TOKEN", "the token that ends a document, such as <|endoftext|>; its id is 0"},
 };
 
-int run(const Arguments& a) {
-  if (a.words.empty() || a.words[0] != "train")
-    throw Error(ErrorKind::kConfig, a.words.empty()
-                                        ? "levanter tokenizer needs a word for what to do"
-                                        : cat("levanter tokenizer cannot ", quote(a.words[0])))
-        .allowed("train");
+int train(const Arguments& a) {
   if (a.words.size() < 2)
     throw Error(ErrorKind::kConfig, "there is no text to learn from")
         .allowed("levanter tokenizer train FILE... --vocab-size N --out DIR");
@@ -56,15 +51,19 @@ int run(const Arguments& a) {
   return 0;
 }
 
+constexpr CommandEntry kCommands[] = {
+    {"train", "learn a vocabulary from text files", "FILE...", kMostFiles, kOptions, false, train}};
+
 }  // namespace
 
 extern const CommandEntry tokenizer_entry;
 const CommandEntry tokenizer_entry = {"tokenizer",
                                       "learns a byte-level BPE vocabulary from text",
                                       "train FILE...",
-                                      kMostFiles,
-                                      kOptions,
+                                      0,
+                                      {},
                                       false,
-                                      run};
+                                      nullptr,
+                                      kCommands};
 
 }  // namespace levanter::commands

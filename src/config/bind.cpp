@@ -1,6 +1,9 @@
 #include "config/bind.h"
 
 #include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "base/files.h"
@@ -13,8 +16,18 @@ namespace levanter::config {
 
 namespace {
 
+constexpr size_t kMostEntries = 4096;  ///< of a table whose keys are names of the user's
+
 std::string below(const std::string& path, std::string_view key) {
   return path.empty() ? print_key(key) : cat(path, ".", print_key(key));
+}
+
+/// A key as an error shows it, cut where it is very long.
+std::string shorten(std::string name) {
+  size_t end = 2 * kShownCharacters;
+  if (name.size() <= end) return name;
+  while ((static_cast<unsigned char>(name[end]) & 0xC0) == 0x80) --end;  // not inside a character
+  return name.substr(0, end) + "...";
 }
 
 /// Whether an override's text is taken as it stands, as a string.
@@ -114,13 +127,12 @@ class Binder final {
     type.clear(slot.object);
     if (type.listed) *type.listed(slot.object) = array && !items.empty();
     bool good = true;
+    std::set<std::string_view> words;
     for (size_t i = 0; i < items.size(); ++i) {
       const std::string name = array ? cat(slot.path, "[", i, "]") : slot.path;
       void* element = type.append(slot.object, "");
       good &= bind_value(items[i], slot.field, type.element(), element, name);
-      const auto same = [&](const Value& earlier) { return earlier.text == items[i].text; };
-      if (slot.field.words.empty() || !std::any_of(items.begin(), items.begin() + i, same))
-        continue;
+      if (slot.field.words.empty() || words.insert(items[i].text).second) continue;
       refuse({items[i], slot.field, type.element(), element, name, problems_},
              "stands twice in the list");
       good = false;
@@ -131,9 +143,21 @@ class Binder final {
 
   bool bind_map(const Slot& slot) {
     if (slot.in.kind != Value::Kind::kTable) return wrong_kind(slot);
-    for (const Value::Member& member : slot.in.members)
-      bind_value(member.value, slot.field, slot.type.element(),
-                 slot.type.append(slot.object, member.key), below(slot.path, member.key));
+    if (slot.in.members.size() > kMostEntries) {
+      problems_
+          .refuse(slot.path, slot.in.at,
+                  cat(slot.path, " has ", slot.in.members.size(), " entries"))
+          .allowed(cat("at most ", kMostEntries));
+      return false;
+    }
+    for (const Value::Member& member : slot.in.members) {
+      const std::string name = below(slot.path, member.key);
+      if (member.key.find('\0') != std::string::npos)
+        problems_.refuse(name, member.key_at, cat(name, " holds a NUL character"));
+      else
+        bind_value(member.value, slot.field, slot.type.element(),
+                   slot.type.append(slot.object, member.key), name);
+    }
     return true;
   }
 
@@ -174,7 +198,12 @@ class Binder final {
       choice.type = entry.name;
       return true;
     }
-    hint_nearest(refuse(name, "is not known"), name.in.text, names);
+    Fault& fault = refuse(name, "is not known");
+    const std::string hint = name.type.name_hint ? name.type.name_hint(name.in.text) : "";
+    if (hint.empty())
+      hint_nearest(fault, name.in.text, names);
+    else
+      fault.hint(hint);
     return false;
   }
 
@@ -183,7 +212,7 @@ class Binder final {
       const std::string name = below(path, field.key);
       if (const Value::Member* member = table.find(field.key))
         bind_value(member->value, field, *field.type, field.value, name);
-      else if (field.is_required)
+      else if (field.is_required && !(field.otherwise && table.find(field.otherwise)))
         problems_.refuse(name, table.at, cat(name, " is missing"))
             .allowed(allowed_values(field, *field.type))
             .hint(cat(field.key, ": ", field.meaning));
@@ -198,7 +227,11 @@ class Binder final {
 
   void unknown_key(const Value::Member& member, const Owner& owner, const std::string& path) {
     const std::string name = below(path, member.key);
-    const std::string shown = cat(name, " = ", member.value.print(kShownCharacters));
+    if (problems_.full()) {
+      problems_.refuse(name, member.key_at, "");
+      return;
+    }
+    const std::string shown = cat(shorten(name), " = ", member.value.print(kShownCharacters));
     const auto report = [&](std::string_view what) -> Fault& {
       return problems_.refuse(name, member.key_at, cat(shown, " ", what));
     };
@@ -210,6 +243,10 @@ class Binder final {
     if (const std::string other = reader(member.key, owner); !other.empty()) {
       report(cat("is not read by type ", quote(owner.choice->type)))
           .hint(cat("type ", quote(other), " reads it"));
+      return;
+    }
+    if (const char* hint = foreign_hint(member.key)) {
+      report("is not a key here").hint(hint);
       return;
     }
     std::vector<std::string> keys;
@@ -235,14 +272,30 @@ class Binder final {
     return "";
   }
 
+  /// What to write instead of another program's name for a key, or null.
+  const char* foreign_hint(std::string_view key) {
+    if (!foreign_) {
+      const std::shared_ptr<void> root = root_.make();
+      Fields fields;
+      if (root_.fields) root_.fields(root.get(), fields);
+      foreign_.emplace(fields.dropped_keys().begin(), fields.dropped_keys().end());
+    }
+    for (const DroppedKey& dropped : *foreign_)
+      if (dropped.anywhere && key == dropped.key) return dropped.hint;
+    return nullptr;
+  }
+
   /// The full name of a key of that name in another table, or "".
-  std::string find_elsewhere(std::string_view key) const {
-    for (const Described& described : describe(root_))
+  std::string find_elsewhere(std::string_view key) {
+    if (!described_) described_ = describe(root_);
+    for (const Described& described : *described_)
       if (described.key == key || described.key.ends_with(cat(".", key))) return described.key;
     return "";
   }
 
   const Type& root_;
+  std::optional<std::vector<Described>> described_;
+  std::optional<std::vector<DroppedKey>> foreign_;
   Sources& sources_;
   Problems& problems_;
 };

@@ -1,6 +1,7 @@
 #include "config/document.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,10 @@
 namespace levanter::config {
 
 namespace {
+
+constexpr size_t kMostBytes = size_t{1} << 20;  ///< of a file with all that it includes
+constexpr size_t kMostOverrides = 10000;
+constexpr size_t kMostNested = 64;  ///< files that include each other in a chain
 
 /// Reads a file and its includes; knows the files that are being read, outermost first.
 class Loader final {
@@ -24,12 +29,23 @@ class Loader final {
           .hint(cat("it is read by ", join(names_, " -> ")));
       return {};
     }
-    if (!readable(path, named_at)) return {};
+    if (!readable(path, named_at) || !read_.insert(absolute).second) return {};
+    if (open_.size() >= kMostNested) {
+      problems_.refuse("", named_at, cat("more than ", kMostNested, " configs include each other"))
+          .hint(cat("it is read by ", join(std::span(names_).last(4), " -> ")));
+      return {};
+    }
     std::string text;
     try {
-      text = read_file(path);
+      text = read(path);
     } catch (const Error& error) {
       problems_.refuse("", named_at, error.message());
+      return {};
+    }
+    bytes_ += text.size();
+    if (bytes_ > kMostBytes) {
+      problems_.refuse("", named_at, cat("the config ", quote(path), " is too long"))
+          .allowed(cat("at most ", format_bytes(kMostBytes), " with all that is included"));
       return {};
     }
     return parse(text, path, absolute);
@@ -52,6 +68,19 @@ class Loader final {
   }
 
  private:
+  /// The file's content, or some more than is allowed of it; it may be a pipe, or have no end.
+  std::string read(const std::string& path) const {
+    SequentialFile file(path);
+    std::string text;
+    while (bytes_ + text.size() <= kMostBytes) {
+      char piece[16384];
+      const size_t n = file.read(piece);
+      if (n == 0) break;
+      text.append(piece, n);
+    }
+    return text;
+  }
+
   bool readable(const std::string& path, const Source& named_at) {
     if (is_directory(path)) {
       problems_.refuse("", named_at, cat("the config ", quote(path), " is a folder"))
@@ -75,7 +104,9 @@ class Loader final {
     std::span<const Value> files =
         list ? std::span<const Value>(value.items) : std::span(&value, 1);
     for (const Value& file : files) {
-      if (file.kind != Value::Kind::kString || file.text.empty()) {
+      if (problems_.full()) return;
+      if (file.kind != Value::Kind::kString || file.text.empty() ||
+          file.text.find('\0') != std::string::npos) {
         problems_.refuse("", file.at, cat("include = ", file.print(60), " does not name a file"))
             .allowed("a path, or a list of paths, relative to this file");
         continue;
@@ -88,6 +119,8 @@ class Loader final {
 
   Problems& problems_;
   std::vector<std::string> open_, names_;
+  std::set<std::string> read_;
+  size_t bytes_ = 0;
 };
 
 /// Puts a value at a dotted key, making the tables on the way.
@@ -117,12 +150,24 @@ void set(Value& root, std::span<const std::string> keys, Value value, Problems& 
   *table = std::move(value);
 }
 
+/// An override as the place of its value.
+std::string shown(const std::string& word) {
+  constexpr size_t kLongest = 400;
+  return word.size() <= kLongest ? word : cat(word.substr(0, kLongest), "...");
+}
+
 void override_all(Value& root, std::span<const std::string> words, Problems& problems) {
+  if (words.size() > kMostOverrides) {
+    problems.refuse("", {words[0], 0, 0}, cat("there are ", words.size(), " words of overrides"))
+        .allowed(cat("at most ", kMostOverrides))
+        .hint("a file holds more");
+    return;
+  }
   for (size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
     Value value;
     value.kind = Value::Kind::kRaw;
-    value.at.file = word;
+    value.at.file = shown(word);
     if (!word.starts_with("--") || word.size() < 3) {
       problems.refuse("", value.at, cat(quote(word), " is not an override"))
           .allowed("--key=value, or --key value");
@@ -134,7 +179,7 @@ void override_all(Value& root, std::span<const std::string> words, Problems& pro
       key.resize(equals);
     } else if (i + 1 < words.size() && !words[i + 1].starts_with("--")) {
       value.text = words[++i];
-      value.at.file = cat("--", key, "=", value.text);
+      value.at.file = shown(cat("--", key, "=", value.text));
     } else {
       problems.refuse("", value.at, cat("the override ", word, " has no value"))
           .allowed(cat(word, "=value, or ", word, " value"));
@@ -144,6 +189,13 @@ void override_all(Value& root, std::span<const std::string> words, Problems& pro
     if (std::find(keys.begin(), keys.end(), "") != keys.end()) {
       problems.refuse("", value.at, cat("the override --", key, " has an empty part in its key"))
           .allowed("names joined by single dots, such as --trainer.seed=1");
+      continue;
+    }
+    if (keys.size() > kMostKeyParts) {
+      problems
+          .refuse("", value.at,
+                  cat("the key of an override has ", keys.size(), " parts"))
+          .allowed(cat("at most ", kMostKeyParts));
       continue;
     }
     set(root, keys, std::move(value), problems);

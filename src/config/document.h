@@ -10,8 +10,8 @@
 namespace levanter::config {
 
 /// Reads `path` ("" for none), what it includes, and lays the overrides upon it.
-///   include = ["base.toml"]  at the top of a file: those files first, in order, then the file
-///   itself
+///   include = ["base.toml"]  at the top of a file: those files first, in order, each once, then
+///   the file itself; all together at most 1 MiB
 ///   --k.p=v, --k.p v         overrides, later ones over earlier ones; v stays text (Kind::kRaw)
 /// Missing files, cycles of includes, faults of syntax and malformed overrides go to `problems`.
 Value load_document(const std::string& path, std::span<const std::string> overrides,

@@ -88,6 +88,8 @@ struct AnyChoice {
 /// when the defaults do. Base derives from Choosable and declares
 ///   static std::span<const ChoiceEntry> choices();   the candidates
 ///   static constexpr const char* kDefaultChoice;     the one taken where the key is absent
+/// and may declare
+///   static std::string name_hint(std::string_view);  what to write instead of an unknown name; ""
 template <class Base>
 struct Choice : AnyChoice {
   Choice() {
@@ -142,6 +144,7 @@ struct Type {
   // kChoice:
   std::span<const ChoiceEntry> (*choices)() = nullptr;
   const char* default_choice = nullptr;
+  std::string (*name_hint)(std::string_view name) = nullptr;  ///< Base::name_hint, if any
 };
 
 /// The Type of T: bool, int64_t, double, std::string, Path, Duration; std::optional, std::vector,
@@ -163,7 +166,9 @@ struct Field {
       {};  ///< what a string, or each in a list, may be; empty: anything
   bool words_are_forms = false;
   bool is_required = false;
+  const char* otherwise = nullptr;  ///< the key that may stand instead of a required one
   bool is_free = false;
+  bool is_web = false;
 
   Field& at_least(double bound) { return low = bound, low_open = false, *this; }
   Field& above(double bound) { return low = bound, low_open = true, *this; }
@@ -183,6 +188,10 @@ struct Field {
   }
   /// The key must be there: it has no default.
   Field& required() { return is_required = true, *this; }
+  /// The key must be there, or `key` of the same table.
+  Field& required_unless(const char* key) { return otherwise = key, required(); }
+  /// A path that may be a web address instead.
+  Field& web() { return is_web = true, *this; }
   /// A resumed run may use another value than the checkpoint's: the result's bits do not depend on
   /// it, or the user is free to change his mind.
   Field& may_change() { return is_free = true, *this; }
@@ -193,6 +202,7 @@ struct Field {
 struct DroppedKey {
   const char* key;
   const char* hint;
+  bool anywhere = false;  ///< of the root, and explained in whatever table it stands
 };
 
 /// Collects the keys of a struct while its `fields` function runs. The values are reached through
@@ -210,6 +220,10 @@ class Fields final {
   void dropped(std::initializer_list<const char*> keys, const char* hint) {
     for (const char* key : keys) dropped(key, hint);
   }
+
+  /// Declares, in the root's `fields`, a name that other programs have for a key of ours: the hint
+  /// is given wherever it stands.
+  void foreign(const char* key, const char* hint) { dropped_.push_back({key, hint, true}); }
 
   std::span<const Field> list() const& { return list_; }
   std::span<const Field> list() const&& = delete;  // the span would outlive its owner
@@ -346,10 +360,15 @@ struct TypeOf<std::map<std::string, T>> {
 
 template <class Base>
 struct TypeOf<Choice<Base>> {
+  static constexpr auto hinter() -> std::string (*)(std::string_view) {
+    if constexpr (requires { Base::name_hint(std::string_view()); }) return &Base::name_hint;
+    return nullptr;
+  }
   static constexpr Type type{.kind = Kind::kChoice,
                              .make = &make_default<Choice<Base>>,
                              .choices = &Base::choices,
-                             .default_choice = Base::kDefaultChoice};
+                             .default_choice = Base::kDefaultChoice,
+                             .name_hint = hinter()};
 };
 
 }  // namespace detail

@@ -1,6 +1,7 @@
 #include "config/problems.h"
 
 #include <algorithm>
+#include <span>
 #include <tuple>
 #include <utility>
 
@@ -50,27 +51,27 @@ bool Problems::refused(const std::string& name) const {
   return false;
 }
 
+Fault& Problems::put(std::string message, Source at, std::string place) {
+  if (full()) return ++left_out_, ignored_;
+  faults_.push_back(std::make_unique<Fault>());
+  Fault& fault = *faults_.back();
+  fault.message_ = std::move(message);
+  fault.at_ = std::move(at);
+  fault.place_ = std::move(place);
+  return fault;
+}
+
 Fault& Problems::add(std::string_view key, std::string message,
                      std::initializer_list<std::string_view> also) {
   bool consequence = refused(name(key));
   for (const std::string_view other : also) consequence = consequence || refused(name(other));
   if (consequence) return ignored_;
-  faults_.push_back(std::make_unique<Fault>());
-  Fault& fault = *faults_.back();
-  fault.message_ = std::move(message);
-  fault.at_ = sources_->find(name(key));
-  fault.place_ = sources_->where(name(key));
-  return fault;
+  return put(std::move(message), sources_->find(name(key)), sources_->where(name(key)));
 }
 
 Fault& Problems::refuse(std::string key, const Source& at, std::string message) {
   refused_.insert(std::move(key));
-  faults_.push_back(std::make_unique<Fault>());
-  Fault& fault = *faults_.back();
-  fault.message_ = std::move(message);
-  fault.at_ = at;
-  fault.place_ = at.text();
-  return fault;
+  return put(std::move(message), at, at.text());
 }
 
 void Problems::raise(std::string_view subject) const {
@@ -88,8 +89,10 @@ void Problems::raise(std::string_view subject) const {
   });
   static constexpr std::string_view kPrefix = "error: ";
   std::string text;
-  for (const Fault* fault : sorted) text += cat(fault->error().what(), "\n");
-  text += cat(faults_.size(), " faults in ", subject);
+  for (const Fault* fault : std::span(sorted).first(std::min(sorted.size(), kMostShown)))
+    text += cat(fault->error().what(), "\n");
+  text += cat(count(), " faults in ", subject);
+  if (count() > kMostShown) text += cat(", of which ", kMostShown, " are shown");
   throw Error(ErrorKind::kConfig, text.substr(kPrefix.size()));
 }
 

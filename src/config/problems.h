@@ -77,20 +77,29 @@ class Problems final {
   Fault& refuse(std::string key, const Source& at, std::string message);
 
   bool empty() const { return faults_.empty(); }
-  size_t count() const { return faults_.size(); }
-  /// Throws one Error that lists every fault in the order of their places and counts them; returns
-  /// when there is none. `subject` is what was examined, such as the file.
+  size_t count() const { return faults_.size() + left_out_; }
+  /// Whether so many faults are known that more are only counted: what it takes to explain one is
+  /// spared then.
+  bool full() const { return faults_.size() >= kMostKept; }
+  /// Throws one Error that lists the first kMostShown faults in the order of their places and
+  /// counts all; returns when there is none. `subject` is what was examined, such as the file.
   void raise(std::string_view subject) const;
 
   /// Sets what names are relative to ("" for the root) and returns what it was before.
   std::string enter(std::string scope);
 
+  static constexpr size_t kMostShown = 20;
+
  private:
+  static constexpr size_t kMostKept = 500;
+
   bool refused(const std::string& name) const;
+  Fault& put(std::string message, Source at, std::string place);
 
   const Sources* sources_;
   std::string scope_;
   std::vector<std::unique_ptr<Fault>> faults_;
+  size_t left_out_ = 0;
   std::set<std::string, std::less<>> refused_;
   Fault ignored_;
 };

@@ -65,8 +65,16 @@ bool read_number(const Slot& slot, double& out) {
   return false;
 }
 
+/// A NUL ends a name where the system reads it, so that another one would be meant.
+bool without_nul(const Slot& slot) {
+  if (slot.in.text.find('\0') == std::string::npos) return true;
+  refuse(slot, "holds a NUL character");
+  return false;
+}
+
 bool bind_string(const Slot& slot) {
   if (slot.in.kind != Value::Kind::kString) return wrong_kind(slot);
+  if (!without_nul(slot)) return false;
   const auto& words = slot.field.words;
   if (!words.empty() && !slot.field.words_are_forms &&
       std::find(words.begin(), words.end(), slot.in.text) == words.end()) {
@@ -80,13 +88,18 @@ bool bind_string(const Slot& slot) {
 bool bind_path(const Slot& slot) {
   const Value& in = slot.in;
   if (in.kind != Value::Kind::kString) return wrong_kind(slot);
+  if (!without_nul(slot)) return false;
   if (in.text.empty()) {
     refuse(slot, "is empty");
     return false;
   }
-  if (in.text.starts_with("http://") || in.text.starts_with("https://")) {
-    *static_cast<Path*>(slot.object) = {in.text, in.text};  // a web address stands as it is
-    return true;
+  if (const std::string hint = remote_hint(in.text); !hint.empty()) {
+    if (slot.field.is_web && in.text.starts_with("http")) {
+      *static_cast<Path*>(slot.object) = {in.text, in.text};  // a web address stands as it is
+      return true;
+    }
+    refuse(slot, "is not on this machine").hint(hint);
+    return false;
   }
   const bool in_file = in.at.line > 0;
   *static_cast<Path*>(slot.object) = {
@@ -166,6 +179,20 @@ bool bind_scalar(const Slot& slot) {
 void hint_nearest(Fault& fault, std::string_view text, const std::vector<std::string>& words) {
   if (const std::string near = nearest(text, words); !near.empty())
     fault.hint(cat("the nearest is ", quote(near)));
+}
+
+std::string remote_hint(std::string_view path) {
+  static constexpr std::pair<std::string_view, std::string_view> kFetchers[] = {
+      {"s3", "aws s3 cp"},  {"gs", "gcloud storage cp"}, {"hf", "hf download"},
+      {"http", "curl -LO"}, {"https", "curl -LO"},
+  };
+  const size_t end = path.find("://");
+  if (end == std::string_view::npos || end == 0) return "";
+  const std::string_view scheme = path.substr(0, end);
+  if (scheme.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789+-.") != scheme.npos) return "";
+  for (const auto& [known, command] : kFetchers)
+    if (scheme == known) return cat("fetch it first, as with: ", command, " ", path);
+  return cat(scheme, ":// is not read; fetch it first, and name the file");
 }
 
 bool parse_duration(std::string_view text, double& seconds) {

@@ -28,6 +28,10 @@ bool bind_scalar(const Slot& slot);
 /// Adds "the nearest is ..." to a fault when one of the words is near.
 void hint_nearest(Fault& fault, std::string_view text, const std::vector<std::string>& words);
 
+/// What to do about a path that names another machine's, "s3://bucket/a" or "hf://model"; "" for
+/// any other.
+std::string remote_hint(std::string_view path);
+
 /// Seconds of "15m", "1h30m", "500ms", "20" or "1.5h"; false when the text is none of these.
 bool parse_duration(std::string_view text, double& seconds);
 

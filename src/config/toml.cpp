@@ -24,12 +24,54 @@ std::string as_text(const T& value) {
   return out.str();
 }
 
-Value convert(const toml::node& node, const std::string& file);
+constexpr int kMostDepth = 64;
 
-Value convert_table(const toml::table& table, const std::string& file) {
+/// Thrown at a value that lies too deep.
+struct TooDeep {
+  Source at;
+};
+
+/// The beginning of the first key of more parts than are allowed, or of what looks like one; npos
+/// when there is none. The library follows a key's parts by calling itself.
+size_t find_long_key(std::string_view text) {
+  size_t begin = 0;
+  int parts = 1;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '#') {
+      i = std::min(text.find('\n', i), text.size());
+    } else if (c == '"' || c == '\'') {
+      const std::string_view triple = c == '"' ? "\"\"\"" : "'''";
+      const bool lines = text.substr(i).starts_with(triple);
+      const std::string_view end = lines ? triple : triple.substr(0, 1);
+      for (i += end.size(); i < text.size() && !text.substr(i).starts_with(end); ++i) {
+        if (!lines && text[i] == '\n') break;
+        if (c == '"' && text[i] == '\\') ++i;
+      }
+      i += end.size() - 1;
+    } else if (c == '.') {
+      if (++parts > kMostKeyParts) return begin;
+    } else if (std::string_view("=,\n[]{}").find(c) != std::string_view::npos) {
+      parts = 1;
+      begin = i + 1;
+    }
+  }
+  return std::string_view::npos;
+}
+
+std::string long_key_message() { return cat("a key has more than ", kMostKeyParts, " parts"); }
+std::string too_deep_message() {
+  return cat("tables and lists lie more than ", kMostDepth, " deep in each other");
+}
+
+Value convert(const toml::node& node, const std::string& file, int depth);
+
+Value convert_table(const toml::table& table, const std::string& file, int depth) {
+  if (depth > kMostDepth) throw TooDeep{place(table.source(), file)};
   Value out;
   for (const auto& [key, node] : table) {
-    Value::Member member{std::string(key.str()), place(key.source(), file), convert(node, file)};
+    Value::Member member{std::string(key.str()), place(key.source(), file),
+                         convert(node, file, depth + 1)};
     if (member.value.at.line == 0) member.value.at = member.key_at;
     out.members.push_back(std::move(member));
   }
@@ -42,15 +84,17 @@ Value convert_table(const toml::table& table, const std::string& file) {
   return out;
 }
 
-Value convert(const toml::node& node, const std::string& file) {
+Value convert(const toml::node& node, const std::string& file, int depth) {
+  if (depth > kMostDepth) throw TooDeep{place(node.source(), file)};
   Value out;
   switch (node.type()) {
     case toml::node_type::table:
-      out = convert_table(*node.as_table(), file);
+      out = convert_table(*node.as_table(), file, depth);
       break;
     case toml::node_type::array:
       out.kind = Value::Kind::kArray;
-      for (const toml::node& item : *node.as_array()) out.items.push_back(convert(item, file));
+      for (const toml::node& item : *node.as_array())
+        out.items.push_back(convert(item, file, depth + 1));
       break;
     case toml::node_type::string:
       out.kind = Value::Kind::kString;
@@ -113,29 +157,42 @@ void put_at(Value& value, const Source& at) {
 }  // namespace
 
 Value parse_toml(std::string_view text, const std::string& file, Problems& problems) {
-  try {
-    Value out = convert_table(toml::parse(text), file);
-    out.at = {file, 0, 0};
+  Value out;
+  out.at = {file, 0, 0};
+  if (const size_t begin = find_long_key(text); begin != std::string_view::npos) {
+    const auto line = std::count(text.begin(), text.begin() + static_cast<int64_t>(begin), '\n');
+    problems.refuse("", {file, static_cast<int>(line) + 1, 1}, long_key_message());
     return out;
+  }
+  try {
+    out = convert_table(toml::parse(text), file, 0);
+  } catch (const TooDeep& deep) {
+    problems.refuse("", deep.at, too_deep_message());
   } catch (const toml::parse_error& fault) {
     problems
         .refuse("", place(fault.source(), file),
                 cat("this is not TOML: ", plain(fault.description())))
         .hint(advice(fault.description()));
   }
-  Value out;
   out.at = {file, 0, 0};
   return out;
 }
 
 bool parse_toml_value(std::string_view text, const Source& at, Value& out, std::string& error) {
+  if (find_long_key(text) != std::string_view::npos) {
+    error = long_key_message();
+    return false;
+  }
   try {
     const toml::table table = toml::parse(cat("value = ", text));
     if (table.size() != 1) {
       error = "it is more than one value";
       return false;
     }
-    out = convert(*table.get("value"), at.file);
+    out = convert(*table.get("value"), at.file, 0);
+  } catch (const TooDeep&) {
+    error = too_deep_message();
+    return false;
   } catch (const toml::parse_error& fault) {
     error = plain(fault.description());
     return false;

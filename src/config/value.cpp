@@ -1,6 +1,7 @@
 #include "config/value.h"
 
 #include <algorithm>
+#include <unordered_map>
 #include <utility>
 
 #include "base/strings.h"
@@ -109,10 +110,12 @@ void merge(Value& under, Value over) {
     return;
   }
   under.at = over.at;
+  std::unordered_map<std::string, size_t> places;
+  for (size_t i = 0; i < under.members.size(); ++i) places.emplace(under.members[i].key, i);
   for (Value::Member& member : over.members) {
-    if (Value::Member* same = under.find(member.key)) {
-      same->key_at = member.key_at;
-      merge(same->value, std::move(member.value));
+    if (const auto same = places.find(member.key); same != places.end()) {
+      under.members[same->second].key_at = member.key_at;
+      merge(under.members[same->second].value, std::move(member.value));
     } else {
       under.members.push_back(std::move(member));
     }

@@ -10,8 +10,9 @@ void ComponentConfig::fields(config::Fields& f) {
     "files to train on, read one after the other; * ? [a-z] ** {a,b} {00..12} name several; .jsonl "
     "and .json hold records, any other file is a text; gzip and zstd are unpacked; web "
     "addresses are read where libcurl is installed")
-      .required();
-  f("validation", validation, "files to validate on");
+      .required_unless("validation")
+      .web();
+  f("validation", validation, "files to validate on").web();
   f("validation_fraction", validation_fraction,
     "the last part of the training text that is held out for validation instead")
       .above(0)
@@ -31,13 +32,17 @@ void ComponentConfig::fields(config::Fields& f) {
   f.dropped("splits", "write train = [...] and validation = [...]");
   f.dropped("id", "nothing is fetched; write train = [\"file.txt\"]");
   f.dropped("name", "a component's name is its table's: [data.components.NAME]");
-  f.dropped("stream", "files are always read from disk");
-  f.dropped("cache_dir", "write data.cache_dir");
+  f.dropped("stream", "remove it: files are read as they are needed");
+  f.dropped("cache_dir", "write data.cache_dir, one folder for all components");
 }
 
 void ComponentConfig::validate(config::Problems& p) const {
-  if (train.empty())
+  if (train.empty() && (p.given("train") || validation.empty()))
     p.add("train", cat(p.name("train"), " = [] names no file")).allowed("one path or more");
+  else if (train.empty() && validation_fraction)
+    p.add("validation_fraction",
+          cat(p.name("validation_fraction"), " is part of a text to train on, and there is none"))
+        .hint("keep validation alone, or add train");
   if (validation_fraction && !validation.empty())
     p.add("validation_fraction",
           cat(p.name("validation"), " and ", p.name("validation_fraction"),
@@ -117,13 +122,17 @@ void DataConfig::fields(config::Fields& f) {
   f.dropped("train_urls", "write train = [\"file.txt\"] below [data.components.NAME]");
   f.dropped("validation_urls", "write validation = [\"file.txt\"] below [data.components.NAME]");
   f.dropped("id", "nothing is fetched; write train = [\"file.txt\"] below [data.components.NAME]");
-  f.dropped("stream", "files are always read from disk");
+  f.dropped("stream", "remove it: files are read as they are needed");
   f.dropped("tags", "write tags below [data.components.NAME]");
-  f.dropped({"format", "chat_template"}, "files are plain text");
-  f.dropped("cache_options", "text is tokenised in memory");
+  f.dropped("format", "write format below [data.components.NAME]");
+  f.dropped("chat_template",
+            "write format = { type = \"chat\", chat_template = ... } below "
+            "[data.components.NAME]");
+  f.dropped("cache_options", "remove it: caches find their own sizes; data.cache_dir is where");
   f.dropped("ignore_token_id", "what the loss counts is decided by weights, not by a token");
   f.dropped("vocab_size", "write model.vocab_size");
-  f.dropped("shuffle_before_trainval_split", "validation is the end of the text");
+  f.dropped("shuffle_before_trainval_split",
+            "validation_fraction takes the end of a component's text, never a random part");
 }
 
 void DataConfig::validate(config::Problems& p) const {
@@ -148,20 +157,30 @@ void DataConfig::validate(config::Problems& p) const {
           cat(p.name("experiment_budget"), " = ", *experiment_budget, " is more than ",
               p.name("target_budget"), " = ", *target_budget))
         .allowed(cat("at most ", *target_budget));
+  std::string names;
+  for (const auto& [component, source] : components)
+    if (names.size() < 1000) names += cat(names.empty() ? "" : ", ", component);
   const auto known = [&](const char* key, const std::string& name) {
     if (components.contains(name)) return;
-    std::vector<std::string> names;
-    for (const auto& [component, source] : components) names.push_back(component);
     p.add(cat(key, ".", name), cat(p.name(key), " names ", quote(name), ", which is no component"))
-        .allowed(join(names, ", "));
+        .allowed(names);
   };
   for (const auto& [name, component] : components)
     if (name == "." || name == ".." || name.find('/') != std::string::npos)
       p.add("components",
             cat(quote(name), " can't name a component: caches lie in a folder of that name"))
           .hint("tags may have slashes: tags = [\"en/web\"]");
-  for (const auto& [name, weight] : train_weights) known("train_weights", name);
-  for (const auto& [name, count] : max_train_batches) known("max_train_batches", name);
+  const auto trained = [&](const char* key, const std::string& name) {
+    known(key, name);
+    const auto component = components.find(name);
+    if (component != components.end() && component->second.train.empty())
+      p.add(cat(key, ".", name),
+            cat(p.name(key), " names ", quote(name), ", which has no text to train on"),
+            {cat("components.", name, ".train")})
+          .hint("components with validation alone need no weight");
+  };
+  for (const auto& [name, weight] : train_weights) trained("train_weights", name);
+  for (const auto& [name, count] : max_train_batches) trained("max_train_batches", name);
   for (const auto& [name, count] : num_validation_sequences) {
     known("num_validation_sequences", name);
     const auto component = components.find(name);
@@ -181,7 +200,7 @@ void DataConfig::validate(config::Problems& p) const {
                 i == 0 ? " is not the first step" : " does not come after the one before"))
           .allowed(i == 0 ? std::string("0") : cat("above ", train_weight_stages[i - 1].step));
     for (const auto& [name, weight] : train_weight_stages[i].weights)
-      known(cat(key, ".weights").c_str(), name);
+      trained(cat(key, ".weights").c_str(), name);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -17,6 +18,10 @@ namespace levanter::data {
 namespace {
 
 constexpr size_t kMaxAlternatives = 1'000'000;
+constexpr size_t kMaxAlternativeBytes = size_t{64} << 20;
+constexpr int64_t kMaxBraces = 64;
+constexpr int kMaxAnyDepth = 4;  ///< of ** in one pattern
+constexpr size_t kMaxLooks = 1'000'000;
 
 /// The places of the brace at `open`, of the commas at its depth, and of the brace that closes it;
 /// none where it is not closed.
@@ -62,16 +67,23 @@ std::optional<std::vector<std::string>> number_range(std::string_view body) {
   return numbers;
 }
 
+/// Alternatives, and how many bytes they take.
+struct Alternatives {
+  std::vector<std::string> texts;
+  size_t bytes = 0;
+};
+
 /// Appends every alternative of `text`, whose first `done` bytes hold no braces to expand.
-void expand_braces(const std::string& text, size_t done, std::string_view key,
-                   std::vector<std::string>& out) {
+void expand_braces(const std::string& text, size_t done, std::string_view key, Alternatives& out) {
   const size_t open = text.find('{', done);
   const std::vector<size_t> borders = match_braces(text, open);
   if (borders.empty()) {
-    if (out.size() >= kMaxAlternatives)
+    out.bytes += text.size();
+    if (out.texts.size() >= kMaxAlternatives || out.bytes > kMaxAlternativeBytes)
       throw Error(ErrorKind::kData, cat(key, " has a pattern with too many alternatives"))
-          .allowed(cat("at most ", format_count(kMaxAlternatives)));
-    out.push_back(text);
+          .allowed(cat("at most ", format_count(kMaxAlternatives), ", and ",
+                       format_bytes(kMaxAlternativeBytes), " of names"));
+    out.texts.push_back(text);
     return;
   }
   const size_t close = borders.back();
@@ -91,34 +103,64 @@ bool has_wildcard(std::string_view text) {
   return text.find_first_of("*?[") != std::string_view::npos;
 }
 
-/// Adds the files below `folder` ("" the working directory) that match parts[at...].
-void walk(const std::string& folder, const std::vector<std::string>& parts, size_t at,
-          std::set<std::string>& found) {
-  const std::string& part = parts[at];
-  const bool last = at + 1 == parts.size();
-  const auto go_on = [&](const std::string& path) {
-    if (last) {
-      if (path_exists(path) && !is_directory(path)) found.insert(path);
-    } else if (is_directory(path)) {
-      walk(path, parts, at + 1, found);
-    }
-  };
-  if (part.empty() && !last) return walk(cat(folder, "/"), parts, at + 1, found);
-  if (part != "**" && !has_wildcard(part)) return go_on(join_path(folder, part));
-  const std::string listed = folder.empty() ? "." : folder;
-  if (!is_directory(listed)) return;
-  if (part == "**" && !last) walk(folder, parts, at + 1, found);
-  for (const std::string& name : list_directory(listed)) {
-    const std::string path = join_path(folder, name);
-    if (part == "**") {
-      if (name.starts_with('.')) continue;
-      if (is_directory(path)) walk(path, parts, at, found);
-      if (last) go_on(path);
-    } else if (::fnmatch(part.c_str(), name.c_str(), FNM_PERIOD | FNM_NOESCAPE) == 0) {
-      go_on(path);
+/// Collects the files that a pattern without braces matches.
+class Walk final {
+ public:
+  Walk(const std::string& pattern, std::string_view key) : pattern_(pattern), key_(key) {
+    for (const std::string& part : split(pattern, '/'))  // "**" twice in a row says no more
+      if (part != "**" || parts_.empty() || parts_.back() != "**") parts_.push_back(part);
+    if (std::count(parts_.begin(), parts_.end(), "**") > kMaxAnyDepth)
+      throw Error(ErrorKind::kData, cat(key, " has too many ** in a pattern"))
+          .at(pattern)
+          .allowed(cat("at most ", kMaxAnyDepth));
+  }
+
+  std::set<std::string> find() {
+    walk("", 0);
+    return std::move(found_);
+  }
+
+ private:
+  /// Adds the files below `folder` ("" the working directory) that match parts_[at...].
+  void walk(const std::string& folder, size_t at) {
+    const std::string& part = parts_[at];
+    const bool last = at + 1 == parts_.size();
+    if (part.empty() && !last) return walk(cat(folder, "/"), at + 1);
+    if (part != "**" && !has_wildcard(part)) return go_on(join_path(folder, part), at);
+    const std::string listed = folder.empty() ? "." : folder;
+    if (!is_directory(listed) || !seen_.emplace(listed, at).second) return;
+    if (part == "**" && !last) walk(folder, at + 1);
+    for (const std::string& name : list_directory(listed)) {
+      if (++looks_ > kMaxLooks)
+        throw Error(ErrorKind::kData, cat(key_, " has a pattern over too many files"))
+            .at(pattern_)
+            .hint(cat("it was looked for among ", format_count(kMaxLooks),
+                      " names; name the folders that hold the texts"));
+      const std::string path = join_path(folder, name);
+      if (part == "**") {
+        if (name.starts_with('.')) continue;
+        if (is_directory(path)) walk(path, at);
+        if (last) go_on(path, at);
+      } else if (::fnmatch(part.c_str(), name.c_str(), FNM_PERIOD | FNM_NOESCAPE) == 0) {
+        go_on(path, at);
+      }
     }
   }
-}
+
+  void go_on(const std::string& path, size_t at) {
+    if (at + 1 == parts_.size()) {
+      if (path_exists(path) && !is_directory(path)) found_.insert(path);
+    } else if (is_directory(path)) {
+      walk(path, at + 1);
+    }
+  }
+
+  std::string pattern_, key_;
+  std::vector<std::string> parts_;
+  std::set<std::string> found_;
+  std::set<std::pair<std::string, size_t>> seen_;  ///< folders, each with the part it was asked for
+  size_t looks_ = 0;
+};
 
 [[noreturn]] void throw_no_match(const std::string& pattern, std::string_view key) {
   std::string folder = parent_path(pattern);
@@ -157,24 +199,29 @@ void walk(const std::string& folder, const std::vector<std::string>& parts, size
 std::vector<std::string> expand_globs(std::string_view pattern, std::string_view key) {
   const std::string whole(pattern);
   if (whole == "-") return {whole};
+  if (std::count(whole.begin(), whole.end(), '{') > kMaxBraces)
+    throw Error(ErrorKind::kData, cat(key, " has a pattern with too many braces"))
+        .at(cat(whole.substr(0, 60), "..."))
+        .allowed(cat("at most ", kMaxBraces));
   if (is_url(whole)) {
-    std::vector<std::string> addresses;
+    Alternatives addresses;
     expand_braces(whole, 0, key, addresses);
     if (whole.find('*') != std::string::npos)
       throw Error(ErrorKind::kData, cat(key, " has a * in a web address"))
           .at(whole)
           .hint("a server does not list its files; {a,b} and {000..012} name several");
-    return addresses;
+    return addresses.texts;
   }
   if (is_stream(whole))
     throw Error(ErrorKind::kData, cat(key, " names a pipe or a device, not a file"))
         .at(whole)
         .hint("write \"-\" and pipe the text into the standard input");
   if (path_exists(whole) && !is_directory(whole)) return {whole};
-  std::vector<std::string> alternatives, files;
+  Alternatives alternatives;
+  std::vector<std::string> files;
   expand_braces(whole, 0, key, alternatives);
   std::set<std::string> seen;
-  for (const std::string& alternative : alternatives) {
+  for (const std::string& alternative : alternatives.texts) {
     if (is_directory(alternative))
       throw Error(ErrorKind::kData, cat(key, " names a folder where files should be"))
           .at(alternative)
@@ -183,7 +230,7 @@ std::vector<std::string> expand_globs(std::string_view pattern, std::string_view
     if (path_exists(alternative)) {
       found.insert(alternative);
     } else if (has_wildcard(alternative)) {
-      walk("", split(alternative, '/'), 0, found);
+      found = Walk(alternative, key).find();
     }
     if (found.empty()) throw_no_match(alternative, key);
     for (const std::string& path : found)

@@ -32,8 +32,12 @@ void DecoderConfig::fields(config::Fields& f) {
   f("rope", rope, "how positions turn queries and keys");
   remat_field(f, gradient_checkpointing, checkpoint_names());
   f.dropped("upcast_attn", "attention scores are always computed in f32");
-  f.dropped({"hybrid_norm", "input_embedding_norm"}, "it has no form in Hugging Face files");
-  f.dropped("use_layer_norm_weight", "norms always have weights");
+  f.dropped({"hybrid_norm", "input_embedding_norm"},
+            "no model here has it, nor has any form in Hugging Face files; false is what is always "
+            "done, so remove it then");
+  f.dropped("use_layer_norm_weight",
+            "norms always have weights: with false this would be another "
+            "model; remove true");
 }
 
 bool DecoderConfig::is_local(int64_t layer) const {

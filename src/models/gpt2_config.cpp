@@ -33,8 +33,10 @@ void Gpt2Config::fields(config::Fields& f) {
       .above(0);
   remat_field(f, gradient_checkpointing, checkpoint_names());
   f.dropped("mlp_scale", "write intermediate_dim, the width itself");
-  f.dropped({"scale_attn_by_inverse_layer_idx", "upcast_attn"},
-            "attention scores are always computed in f32");
+  f.dropped("scale_attn_by_inverse_layer_idx",
+            "no model here divides a layer's scores by its number: with true this would be another "
+            "model; false is what is always done, so remove it then");
+  f.dropped("upcast_attn", "attention scores are always computed in f32");
 }
 
 void Gpt2Config::hf_keys(compat::HfConfig& hf) {

@@ -21,11 +21,16 @@ struct AdamConfig final : OptimizerConfig {
     f("max_grad_norm", max_grad_norm,
       "the gradient of all parameters together is scaled down to this norm; \"none\" does not clip")
         .above(0);
-    f.dropped("nesterov", "AdamW without Nesterov's momentum is what there is");
-    f.dropped("update_rms_clipping", "max_grad_norm bounds the update");
-    f.dropped("clip_update_norm", "max_grad_norm bounds the update");
-    f.dropped("skip_bad_steps", "a step whose loss or norm is not finite is always skipped");
-    f.dropped("adamc_weight_decay", "weight_decay is multiplied by the learning rate alone");
+    f.dropped("nesterov",
+              "there is no Nesterov momentum: with true this would be another update; "
+              "remove false");
+    f.dropped({"update_rms_clipping", "clip_update_norm"},
+              "updates are not clipped; max_grad_norm clips the gradient");
+    f.dropped("skip_bad_steps",
+              "steps are skipped for a loss or norm that is not finite, never for an unusual one");
+    f.dropped("adamc_weight_decay",
+              "weight_decay is multiplied by the learning rate, not by its share of the peak once "
+              "more: with true this would be another update; remove false");
   }
 };
 

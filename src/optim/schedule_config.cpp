@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 namespace levanter {
 namespace {
@@ -109,6 +110,24 @@ std::span<const config::ChoiceEntry> LrSchedule::choices() {
        config::make_choice<InvSqrtDecaySchedule>},
   };
   return kChoices;
+}
+
+std::string LrSchedule::name_hint(std::string_view name) {
+  static constexpr std::pair<std::string_view, const char*> kOthers[] = {
+      {"wsd",
+       "write \"linear\" with optimizer.warmup and optimizer.decay: between the two the rate "
+       "is constant"},
+      {"warmup_stable_decay",
+       "write \"linear\" with optimizer.warmup and optimizer.decay: between "
+       "the two the rate is constant"},
+      {"constant_with_warmup", "write \"constant\" with optimizer.warmup"},
+      {"cosine_with_restarts", "write \"cosine\" with optimizer.cycles"},
+      {"cosine_with_min_lr", "write \"cosine\" with optimizer.min_lr_ratio"},
+      {"inverse_sqrt", "write \"inv_sqrt\""},
+  };
+  for (const auto& [other, hint] : kOthers)
+    if (name == other) return hint;
+  return "";
 }
 
 }  // namespace levanter

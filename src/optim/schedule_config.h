@@ -2,6 +2,8 @@
 #pragma once
 
 #include <span>
+#include <string>
+#include <string_view>
 
 #include "config/fields.h"
 
@@ -25,6 +27,8 @@ struct LrSchedule : config::Choosable {
 
   static std::span<const config::ChoiceEntry> choices();
   static constexpr const char* kDefaultChoice = "cosine";
+  /// What others call a shape that is here under another name.
+  static std::string name_hint(std::string_view name);
 };
 
 }  // namespace levanter

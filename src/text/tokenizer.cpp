@@ -108,4 +108,17 @@ std::span<const config::ChoiceEntry> TokenizerConfig::choices() {
   return kChoices;
 }
 
+std::string TokenizerConfig::name_hint(std::string_view name) {
+  const bool path = name.find('/') != std::string_view::npos || name.ends_with(".json") ||
+                    name.ends_with(".model") || path_exists(std::string(name));
+  if (path)
+    return cat("write { type = \"hf\", path = ", quote(name),
+               " }, a folder with tokenizer.json, or the file; nothing is fetched");
+  for (const std::string_view other : {"gpt2", "llama", "mistral", "qwen", "gemma", "olmo"})
+    if (name.starts_with(other))
+      return "write { type = \"hf\", path = \"DIR\" }, a folder with tokenizer.json; nothing is "
+             "fetched";
+  return "";
+}
+
 }  // namespace levanter

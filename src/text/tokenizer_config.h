@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 
 #include "config/fields.h"
 
@@ -18,6 +20,8 @@ struct TokenizerConfig : config::Choosable {
   /// The kinds that a config can name: those of text::entries().
   static std::span<const config::ChoiceEntry> choices();
   static constexpr const char* kDefaultChoice = "bytes";
+  /// For a path, or a name that others look up on a network.
+  static std::string name_hint(std::string_view name);
 };
 
 }  // namespace levanter

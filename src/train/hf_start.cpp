@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "compat/hf_folder.h"
 #include "config/print.h"
+#include "config/slot.h"
 #include "models/model.h"
 
 namespace levanter::train {
@@ -55,6 +56,11 @@ void take_hf_model(config::Value& root) {
     throw Error(ErrorKind::kConfig, "model.type = \"from_hf\" needs model.path")
         .at(type->key_at.text())
         .hint("path = \"DIR\", a folder with config.json");
+  if (const std::string hint = config::remote_hint(path->value.text); !hint.empty())
+    throw Error(ErrorKind::kConfig,
+                cat("model.path = ", quote(path->value.text), " is not on this machine"))
+        .at(path->value.at.text())
+        .hint(hint);
   const config::Value named = path->value;  // the place in the file is kept: paths start from it
   const config::Source at = path->value.at;
   const bool in_file = path->value.kind != config::Value::Kind::kRaw;

@@ -414,7 +414,7 @@ Outcome run_ranks(Run& run, RunFolder& folder, std::vector<std::string> messages
 }  // namespace
 
 Outcome train(const TrainConfig& config, const RunOptions& options) {
-  require_data(config);
+  require_data(config, true);
   require_precision(config,
                     *device::make_backend(options.eager ? "reference" : config.trainer.device, 1));
   if (is_finished(config.run_folder(), config.trainer.num_train_steps)) {

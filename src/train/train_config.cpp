@@ -209,8 +209,9 @@ std::vector<Difference> resume_differences(const TrainConfig& saved, const Train
   return out;
 }
 
-void require_data(const TrainConfig& config) {
-  if (!config.data.components.empty()) return;
+void require_data(const TrainConfig& config, bool to_train) {
+  for (const auto& [name, component] : config.data.components)
+    if (!to_train || !component.train.empty()) return;
   throw config.error(ErrorKind::kConfig, "data.components", "the config names no text to train on")
       .hint("add [data.components.NAME] with train = [\"file.txt\"]");
 }

@@ -142,7 +142,7 @@ std::vector<Difference> differences(const TrainConfig& saved, const TrainConfig&
 /// seed, mp, batch, microbatch and groups (the last two as they come out, set or not).
 std::vector<Difference> resume_differences(const TrainConfig& saved, const TrainConfig& now);
 
-/// Throws an Error of kind kConfig when the config names no text to train on.
-void require_data(const TrainConfig& config);
+/// Throws an Error of kind kConfig when the config names no text; `to_train`: none to train on.
+void require_data(const TrainConfig& config, bool to_train = false);
 
 }  // namespace levanter

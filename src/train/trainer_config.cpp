@@ -5,6 +5,7 @@
 #include "device/backends.h"
 #include "dist/communicator.h"
 #include "trackers/tracker.h"
+#include "train/foreign_keys.h"
 #include "train/train_config.h"
 
 namespace levanter {
@@ -25,7 +26,7 @@ void CheckpointerConfig::fields(config::Fields& f) {
             "checkpoints live in <trainer.log_dir>/<trainer.id>/checkpoints");
   f.dropped({"delete_old_temp_checkpoints", "keep_last_temporary_checkpoints"},
             "the latest temporary checkpoint is kept");
-  f.dropped("debug", "remove it");
+  f.dropped("debug", "remove it: a checkpoint that cannot be written is an error that names why");
   f.dropped("write", "the writer sizes its own buffers");
 }
 
@@ -113,13 +114,16 @@ void TrainerConfig::fields(config::Fields& f) {
       .at_least(0)
       .may_change();
   f.dropped("batch_size", "write train_batch_size");
-  f.dropped("quantization", "parameters are f32; arithmetic is what trainer.mp says");
+  f.dropped("quantization", "nothing is computed in int8 or fp8; trainer.mp says what it is in");
   f.dropped("model_averaging", "remove it: there is no averaged model");
-  f.dropped("wandb", "write tracker = [\"console\", \"jsonl\", \"tensorboard\"]");
+  f.dropped("wandb",
+            "nothing is sent over a network: write tracker = [\"console\", \"jsonl\", "
+            "\"tensorboard\"]");
   f.dropped("watch", "remove it: the gradient's total norm is always logged");
   f.dropped({"profiler", "profiler_start_step", "profiler_num_steps", "profiler_perfetto_link"},
             "remove it: there is no profiler");
-  f.dropped({"log_jaxprs", "log_xla_hlo"}, "levanter plan prints the traced program");
+  f.dropped({"log_jaxprs", "log_xla_hlo"},
+            "remove it: levanter plan and levanter bench kernels show what a step is made of");
   f.dropped("crash_on_inf", "write crash_on_nan, which covers both");
   f.dropped("batch_axis", "the batch's axis is called batch");
   f.dropped({"fsdp_axis", "tensor_parallel_axes", "axis_resources", "parameter_axis_resources",
@@ -127,7 +131,8 @@ void TrainerConfig::fields(config::Fields& f) {
             "data parallelism is trainer.ranks; parameters are not sharded");
   f.dropped({"replica_ici_axis_size", "replica_dcn_axis_size", "mesh", "use_explicit_mesh_axes"},
             "write trainer.ranks");
-  f.dropped("per_device_parallelism", "write microbatch_size, the same on every device");
+  f.dropped("per_device_parallelism",
+            "write microbatch_size, sequences computed at once; -1 is what the default does");
   f.dropped("per_device_eval_parallelism", "evaluation uses microbatch_size");
   f.dropped("allow_nondivisible_batch_size",
             "write a microbatch_size that divides train_batch_size");
@@ -135,10 +140,11 @@ void TrainerConfig::fields(config::Fields& f) {
             "a run resumes by itself; write start_from = { kind = \"checkpoint\", path = ... } to "
             "begin with another run's");
   f.dropped({"load_checkpoint_path", "initialize_from"},
-            "write start_from = { kind = \"checkpoint\", path = ... }");
+            "write start_from = { kind = \"checkpoint\", path = ... }, which takes the step and "
+            "the optimizer's state too");
   f.dropped("allow_partial_checkpoint", "a checkpoint must hold every parameter");
   f.dropped("jax_config", "remove it: random numbers always are JAX's partitionable Threefry");
-  f.dropped("jax_compilation_cache_dir", "remove it: compiling takes milliseconds");
+  f.dropped("jax_compilation_cache_dir", "remove it: a step is compiled anew at every start");
   f.dropped({"distributed", "ray"}, "write communicator and ranks");
   f.dropped("require_accelerator", "write trainer.device");
   f.dropped("shutdown_at_exit", "let the script that starts levanter do it");
@@ -281,19 +287,25 @@ void TrainConfig::fields(config::Fields& f) {
   f.dropped("initialize_from_hf", "write start_from = { kind = \"hf\", path = ... }");
   f.dropped("use_hf_model_config", "write model = { type = \"from_hf\", path = ... }");
   f.dropped("initialize_from_checkpoint_path",
-            "write start_from = { kind = \"checkpoint\", path = ..., what = \"model\" }");
+            "write start_from = { kind = \"checkpoint\", path = ... }, with what = \"model\" to "
+            "take the weights without the optimizer's state and the step");
   f.dropped("z_loss_weight", "remove it: the loss is the cross-entropy alone");
   f.dropped("hf_upload", "remove it: nothing is sent over a network");
-  f.dropped("data_seed", "write trainer.seed");
-  f.dropped("epoch", "write trainer.num_train_steps");
+  f.dropped("data_seed", "trainer.seed draws the order of the data too; it has no seed of its own");
+  f.dropped("epoch",
+            "trainer.num_train_steps alone says where a run ends; the data begin anew as "
+            "often as it takes");
   f.dropped({"eval_harness", "eval_harness_steps"},
             "remove it: validation is the loss on data.components");
-  f.dropped("log_entropy", "remove it");
-  f.dropped("train_seq_len", "write model.max_seq_len");
+  f.dropped("log_entropy", "remove it: entropies are not logged");
+  f.dropped("train_seq_len", "model.max_seq_len is the length of what is trained on");
   f.dropped("pad_tokenizer_to_match_model", "write model.vocab_size");
   f.dropped("adapter", "remove it: every parameter is trained");
-  f.dropped("wandb", "write trainer.tracker = [\"console\", \"jsonl\", \"tensorboard\"]");
+  f.dropped("wandb",
+            "nothing is sent over a network: write trainer.tracker = [\"console\", "
+            "\"jsonl\", \"tensorboard\"]");
   f.dropped("tokenizer", "write data.tokenizer");
+  foreign_keys(f);
   f.dropped({"initialize_from", "load_checkpoint"},
             "write start_from = { kind = \"checkpoint\", path = ... }");
 }

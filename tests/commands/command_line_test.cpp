@@ -62,6 +62,77 @@ TEST_CASE("a slip of the keyboard is an error that names what was meant", "[comm
   CHECK(refusal({}).find("no command") != std::string::npos);
 }
 
+TEST_CASE("an option of another command is refused with where it belongs", "[commands]") {
+  const auto says = [](const std::vector<std::string>& words, const std::string& hint) {
+    const std::string text = refusal(words);
+    INFO(text);
+    CHECK(text.find(hint) != std::string::npos);
+  };
+  says({"config", "check", "run.toml", "--page"}, "an option of levanter config describe");
+  says({"config", "--page", "check", "run.toml"}, "an option of levanter config describe");
+  says({"cache", "--config", "c", "--documents", "3"}, "an option of levanter cache inspect");
+  says({"bench", "gemm", "--steps", "3"}, "an option of levanter bench step");
+  says({"bench", "step", "--config", "c", "--threads", "3"}, "did you mean --trainer.threads");
+  says({"config", "describe", "--trainer.seed=1"}, "has no option --trainer.seed");
+  says({"eval", "--checkpoint", "c", "--stride", "8"}, "add --documents");
+  says({"tokenize", "--tokenizer", "bytes", "--skip-special-tokens"}, "add --decode");
+  says({"verify", "--checkpoint", "c", "run.toml"}, "levanter verify --help");
+}
+
+TEST_CASE("options stand before or after the word whose they are", "[commands]") {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"cache", "inspect", "--config", "c", "--from=7", "--json"},
+        {"cache", "--config", "c", "--json", "inspect", "--from", "7"},
+        {"cache", "-f", "c", "inspect", "-j", "--from", "7"},
+        {"cache", "inspect", "-jf", "c", "--from=7"},
+        {"cache", "inspect", "-fc", "--from=7", "-j"}}) {
+    const CommandLine line = parse(words);
+    REQUIRE(line.command);
+    CHECK(std::string(line.command->name) == "inspect");
+    CHECK(line.arguments.words == std::vector<std::string>{"inspect"});
+    CHECK(line.arguments.text("config") == "c");
+    CHECK(line.arguments.integer("from", 0, 0, 9) == 7);
+    CHECK(line.arguments.has("json"));
+  }
+  CHECK(refusal({"cache", "-f", "c", "inspect", "--config", "d"}).find("is given twice") !=
+        std::string::npos);
+  CHECK(refusal({"cache", "inspect", "-j", "-f"}).find("--config has no value") !=
+        std::string::npos);
+  CHECK(refusal({"cache", "inspect", "-f", ""}).find("--config is empty") != std::string::npos);
+}
+
+TEST_CASE("values are what was written, and two dashes end the options", "[commands]") {
+  CHECK(parse({"generate", "-m", "c", "-p", "--a.b=c"}).arguments.text("prompt") == "--a.b=c");
+  CHECK(parse({"generate", "-m", "c", "--prompt=[a,b]"}).arguments.text("prompt") == "[a,b]");
+  CHECK(parse({"generate", "-m", "c", "--prompt", "--"}).arguments.text("prompt") == "--");
+  CHECK(parse({"generate", "-m", "c", "--stop", "[a,b]", "--stop=x"}).arguments.all("stop") ==
+        std::vector<std::string>{"[a,b]", "x"});
+  const CommandLine line = parse({"tokenizer", "train", "--vocab-size", "300", "--out=o", "[a,b]",
+                                  "--", "--eos", "-x", "--help", "--a.b=c"});
+  CHECK(line.arguments.words ==
+        std::vector<std::string>{"train", "[a,b]", "--eos", "-x", "--help", "--a.b=c"});
+  CHECK(line.arguments.overrides.empty());
+  CHECK(parse({"config", "check", "describe"}).arguments.words ==
+        std::vector<std::string>{"check", "describe"});
+}
+
+TEST_CASE("help is a command too, and knows the commands of commands", "[commands]") {
+  CHECK(parse({"help"}).text == help_text());
+  CHECK(parse({"help", "train"}).text == parse({"train", "-h"}).text);
+  const std::string check = parse({"config", "check", "--help"}).text;
+  CHECK(check.starts_with("levanter config check: "));
+  CHECK(parse({"help", "config", "check"}).text == check);
+  CHECK(parse({"config", "-h", "check"}).text == check);
+  CHECK(parse({"config", "--bogus", "--help"}).text == parse({"help", "config"}).text);
+  CHECK(check.find("--page") == std::string::npos);
+  CHECK(refusal({"help", "trian"}).find("did you mean train") != std::string::npos);
+  CHECK(refusal({"help", "config", "chek"}).find("check, print") != std::string::npos);
+  CHECK_FALSE(refusal({"help", "train", "x"}).empty());
+  for (const CommandEntry* entry : entries())
+    for (const CommandEntry& sub : entry->commands)
+      CHECK(parse({entry->name, sub.name, "-h"}).text == help_text(*entry, &sub));
+}
+
 TEST_CASE("numbers of options are whole, of this form and within their bounds", "[commands]") {
   Arguments a;
   a.values["n"] = "7";
@@ -124,4 +195,6 @@ TEST_CASE("help that was asked for is a result, help instead of a command is not
   const testing::Ended version = testing::run_program({"--version"});
   CHECK(version.code == 0);
   CHECK(version.out.starts_with("levanter "));
+  CHECK(testing::run_program({"-V"}).out == version.out);
+  CHECK(testing::run_program({"help"}).out == help_text());
 }

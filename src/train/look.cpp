@@ -1,0 +1,161 @@
+#include "train/look.h"
+
+#include <unistd.h>
+
+#include <memory>
+
+#include "base/files.h"
+#include "base/strings.h"
+#include "config/value.h"
+#include "data/globs.h"
+#include "data/http.h"
+#include "data/source.h"
+#include "train/checkpoint_load.h"
+#include "train/hf_start.h"
+#include "train/setup.h"
+
+namespace levanter::train {
+namespace {
+
+constexpr int64_t kLongestRecord = int64_t{1} << 20;  ///< of a first record; a longer one is left
+
+/// Looks at one thing after the other; a fault of one is no end.
+class Look final {
+ public:
+  Look(const TrainConfig& config, config::Problems& problems)
+      : config_(config), problems_(problems) {}
+
+  void all() {
+    open_tokenizer();
+    for (const auto& [name, component] : config_.data.components)
+      look_at_component(cat("data.components.", config::print_key(name)), component);
+    look_at_start();
+    look_at_folder("trainer.log_dir", &config_.trainer.log_dir);
+    look_at_folder("data.cache_dir", config_.data.cache_dir ? &*config_.data.cache_dir : nullptr);
+    look_at_folder("hf_save_path", config_.hf_save_path ? &*config_.hf_save_path : nullptr);
+  }
+
+ private:
+  /// Calls; an Error becomes a fault at the key. Whether there was none.
+  template <class Call>
+  bool attempt(const std::string& key, Call call) {
+    try {
+      call();
+      return true;
+    } catch (const Error& error) {
+      const std::string place = error.at().empty() ? "" : cat(": ", error.at());
+      problems_.add(key, cat(error.message(), place)).hint(error.hint());
+      return false;
+    }
+  }
+
+  /// The key of an element of a list, or of the value that stands for a list of one.
+  std::string element_key(const std::string& key, size_t i) const {
+    const std::string element = cat(key, "[", i, "]");
+    return config_.sources.has(element) ? element : key;
+  }
+
+  void open_tokenizer() {
+    const bool path = config_.sources.has("data.tokenizer.path");
+    const std::string key = path ? "data.tokenizer.path" : "data.tokenizer";
+    attempt(key, [&] { tokenizer_ = train::open_tokenizer(config_); });
+    const std::optional<int64_t> wanted = config_.model->vocab_size;
+    if (!tokenizer_ || !wanted || *wanted >= tokenizer_->vocab_size()) return;
+    problems_
+        .add("model.vocab_size", cat("model.vocab_size = ", *wanted, " is less than the ",
+                                     tokenizer_->vocab_size(), " tokens of the tokenizer"))
+        .allowed(cat("at least ", tokenizer_->vocab_size()))
+        .hint("leave it out to take the tokenizer's");
+  }
+
+  void look_at_component(const std::string& key, const ComponentConfig& component) {
+    std::unique_ptr<data::Format> format;
+    const bool good = attempt(cat(key, ".format"), [&] {
+      if (tokenizer_)
+        format = component.format->make({tokenizer_.get(), config_.data.enforce_bos,
+                                         config_.data.enforce_eos, nullptr});
+      else
+        component.format->chat_template();
+    });
+    for (const auto& [split, paths] : {std::pair("train", &component.train),
+                                       std::pair("validation", &component.validation)})
+      for (size_t i = 0; i < paths->size(); ++i) {
+        const std::string place = cat(key, ".", split);
+        attempt(element_key(place, i),
+                [&] { look_at_texts((*paths)[i].resolved, place, good ? format.get() : nullptr); });
+      }
+  }
+
+  static void look_at_texts(const std::string& pattern, const std::string& key,
+                            data::Format* format) {
+    bool first = true;
+    for (const std::string& file : data::expand_globs(pattern, key)) {
+      if (file == "-" || data::is_url(file)) continue;
+      if (::access(file.c_str(), R_OK) != 0)
+        throw Error(ErrorKind::kData, cat(key, " names a file that can't be read"))
+            .at(file)
+            .hint("its permissions do not let you");
+      if (first) look_at_beginning(file, key, format);
+      first = false;
+    }
+  }
+
+  /// The first record of a file; of a text that is one record, its first line.
+  static void look_at_beginning(const std::string& file, const std::string& key,
+                                data::Format* format) {
+    data::RecordForm form = data::form_of(file);
+    if (form == data::RecordForm::kText) form = data::RecordForm::kTextLines;
+    data::RecordReader reader(file, {form, kLongestRecord});
+    std::optional<data::Record> record;
+    try {
+      record = reader.next();
+    } catch (const Error&) {
+      if (reader.bytes_taken() >= kLongestRecord) return;
+      throw;
+    }
+    if (!record)
+      throw Error(ErrorKind::kData, cat(key, " names a file without any text")).at(file);
+    std::vector<data::Document> documents;
+    if (format && form != data::RecordForm::kTextLines) format->add({*record, true}, documents);
+  }
+
+  void look_at_start() {
+    const StartFrom& start = config_.start_from;
+    if (start.kind == "none" || !start.path) return;
+    const std::string& folder = start.path->resolved;
+    if (start.kind == "checkpoint") {
+      attempt("start_from.path", [&] { open_checkpoint(folder); });
+      return;
+    }
+    const bool sound = problems_.empty();  // else there may be no model to compare with
+    attempt("start_from.path", [&] {
+      models::read_hf_model(folder);
+      if (const auto vocab = vocab_size_if_known(config_, tokenizer_.get()); vocab && sound)
+        check_hf(folder, model_spec(config_), *vocab);
+    });
+  }
+
+  /// The folder, or the nearest one above it that is there, must take new files.
+  void look_at_folder(const std::string& key, const config::Path* path) {
+    if (!path || path->resolved.empty()) return;
+    std::string there = path->resolved;
+    while (!path_exists(there) && parent_path(there) != there) there = parent_path(there);
+    const bool folder = is_directory(there);
+    if (folder && ::access(there.c_str(), W_OK | X_OK) == 0) return;
+    problems_
+        .add(key, cat(key, " = ", quote(path->text), " can't be written to: ", there,
+                      folder ? " takes no new files" : " is a file, not a folder"))
+        .hint(folder ? "its permissions, or its file system, do not let you"
+                     : "name another folder");
+  }
+
+  const TrainConfig& config_;
+  config::Problems& problems_;
+  std::shared_ptr<const text::Tokenizer> tokenizer_;
+};
+
+}  // namespace
+
+void look(const TrainConfig& config, config::Problems& problems) { Look(config, problems).all(); }
+
+}  // namespace levanter::train
