@@ -104,6 +104,10 @@ std::string system_words(int error) {
 
 std::string read_file(const std::string& path) {
   const Descriptor file = open_or_fail(path, O_RDONLY, "read");
+  struct stat info {};
+  if (::fstat(file.get(), &info) == 0 && S_ISCHR(info.st_mode) && path != "/dev/null")
+    throw Error(ErrorKind::kIo, cat("cannot read ", path, ": it is a device"))
+        .hint("name a file");  // of which some have no end
   std::string content(static_cast<size_t>(size_of_open(file, path)), '\0');
   size_t done = 0;
   // A pipe has size 0 and a file may grow: read until the end shows itself.

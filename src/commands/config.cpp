@@ -10,6 +10,8 @@ namespace {
 
 constexpr Option kCheckOptions[] = {
     {"config", "FILE", "the configuration to check; or FILE alone"},
+    {"offline", "", "look at no text, tokenizer, template or folder that it names"},
+    {"json", "", "print one JSON object, with all faults"},
 };
 constexpr Option kPrintOptions[] = {
     {"config", "FILE", "the configuration to print; or FILE alone"},
@@ -29,8 +31,12 @@ std::string named_file(const Arguments& a) {
 }
 
 int check(const Arguments& a) {
-  print(config_check(named_file(a), a.overrides));
-  return 0;
+  const std::string file = named_file(a);
+  const Looks looks = a.has("offline") ? Looks::kNo : Looks::kYes;
+  bool ok = true;
+  print(a.has("json") ? config_check_json(file, a.overrides, looks, ok)
+                      : config_check(file, a.overrides, looks));
+  return ok ? 0 : static_cast<int>(ErrorKind::kConfig);
 }
 
 int print_resolved(const Arguments& a) {

@@ -1,16 +1,75 @@
 #include "commands/config_text.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/strings.h"
 #include "config/describe.h"
+#include "train/look.h"
 #include "train/train_config.h"
 
 namespace levanter::commands {
 
-std::string config_check(const std::string& path, std::span<const std::string> overrides) {
-  const TrainConfig config = load_train_config(path, overrides);
+namespace {
+
+/// Looks, if it is to, and keeps what was found.
+class Checker final : public Inspector {
+ public:
+  explicit Checker(Looks looks) : looks_(looks) {}
+
+  void inspect(const TrainConfig& config, config::Problems& problems) override {
+    if (looks_ == Looks::kYes) train::look(config, problems);
+    count = problems.count();
+    for (const config::Fault* fault : problems.sorted()) faults.push_back(*fault);
+  }
+
+  std::vector<config::Fault> faults;
+  size_t count = 0;
+
+ private:
+  Looks looks_;
+};
+
+nlohmann::ordered_json json_of(const std::string& message, const std::string& place,
+                               const std::string& allowed, const std::string& hint) {
+  nlohmann::ordered_json object = {{"message", message}};
+  for (const auto& [key, text] :
+       {std::pair("at", place), std::pair("allowed", allowed), std::pair("hint", hint)})
+    if (!text.empty()) object[key] = text;
+  return object;
+}
+
+}  // namespace
+
+std::string config_check_json(const std::string& path, std::span<const std::string> overrides,
+                              Looks looks, bool& ok) {
+  Checker checker(looks);
+  nlohmann::ordered_json report = {{"ok", true}, {"config", path}};
+  try {
+    const TrainConfig config = load_train_config(path, overrides, &checker);
+    report["model"] = config.model.type;
+    report["num_train_steps"] = config.trainer.num_train_steps;
+    report["train_batch_size"] = config.trainer.train_batch_size;
+    report["max_seq_len"] = config.model->max_seq_len;
+    report["microbatch_size"] = config.microbatch_size();
+  } catch (const Error& error) {
+    report["ok"] = false;
+    report["count"] = std::max<size_t>(checker.count, 1);
+    report["faults"] = nlohmann::ordered_json::array();
+    for (const config::Fault& f : checker.faults)
+      report["faults"].push_back(json_of(f.message(), f.place(), f.allowed_values(), f.advice()));
+    if (checker.faults.empty())  // it could not be read
+      report["faults"].push_back(json_of(error.message(), error.at(), "", error.hint()));
+  }
+  ok = report["ok"];
+  return report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+std::string config_check(const std::string& path, std::span<const std::string> overrides,
+                         Looks looks) {
+  Checker checker(looks);
+  const TrainConfig config = load_train_config(path, overrides, &checker);
   return cat(path.empty() ? "the defaults" : path, ": ", config.model.type, ", ",
              format_count(config.trainer.num_train_steps), " steps of ",
              format_count(config.trainer.train_batch_size), " sequences of ",

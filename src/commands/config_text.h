@@ -8,9 +8,17 @@
 
 namespace levanter::commands {
 
+/// Whether what a config names is looked at too: see train::look.
+enum class Looks { kYes, kNo };
+
 /// Checks a config and says in one line what it describes.
 /// error  one Error of kind kConfig that lists every fault
-std::string config_check(const std::string& path, std::span<const std::string> overrides);
+std::string config_check(const std::string& path, std::span<const std::string> overrides,
+                         Looks looks = Looks::kYes);
+/// The same as one JSON object, {"ok": true, ...} or {"ok": false, "faults": [...], ...}; `ok` says
+/// which.
+std::string config_check_json(const std::string& path, std::span<const std::string> overrides,
+                              Looks looks, bool& ok);
 
 /// The config with includes, overrides and defaults in place, as TOML that gives the same config.
 std::string config_print(const std::string& path, std::span<const std::string> overrides);

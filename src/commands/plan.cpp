@@ -6,6 +6,7 @@
 #include "commands/command.h"
 #include "device/backends.h"
 #include "runtime/plan_report.h"
+#include "train/peak.h"
 #include "train/setup.h"
 
 namespace levanter::commands {
@@ -28,12 +29,29 @@ std::string line(std::string_view name, int64_t bytes) {
   return cat(text, right(format_bytes(bytes), 12), "\n");
 }
 
-/// The vocabulary: from the config if it says, else from the texts.
+/// The vocabulary: from the config if it says, else from the tokenizer, else from the texts, of
+/// which nothing is tokenised.
 int64_t find_vocab(const TrainConfig& config) {
-  if (config.model->vocab_size || config.data.tokenizer->vocab_size() ||
-      config.data.components.empty())
-    return train::vocab_size(config, nullptr);
-  return train::vocab_size(config, train::load_data(config)->tokenizer().get());
+  if (train::known_vocab_size(config, nullptr)) return train::vocab_size(config, nullptr);
+  auto tokenizer = train::open_tokenizer(config);
+  if (!tokenizer && !config.data.components.empty()) tokenizer = train::find_tokenizer(config);
+  return train::vocab_size(config, tokenizer.get());
+}
+
+/// How long the run takes on this machine, if it takes longer than a glance.
+std::string time_text(const TrainConfig& config, const train::CompiledStep& step,
+                      const Backend& backend) {
+  constexpr double kUsualShare = 0.6;  // of the peak, that whole steps reach
+  constexpr double kGlance = 1e12;     // operations
+  const double flops = step.flops_per_token() * static_cast<double>(config.model->max_seq_len) *
+                       static_cast<double>(config.trainer.train_batch_size) *
+                       static_cast<double>(config.trainer.num_train_steps);
+  if (flops < kGlance) return "";
+  const auto peak = train::known_peak(backend, config.trainer.compute());
+  if (!peak) return "time           not known: the first run measures this machine's peak\n";
+  return cat("time           about ", format_duration(flops / (*peak * 1e9 * kUsualShare)),
+             " here without evaluations, at 60 % of the measured peak of ", format_fixed(*peak, 0),
+             " GFLOP/s\n");
 }
 
 /// The buffers of one sort that are alive where the arena is fullest: their sum, and the groups
@@ -58,7 +76,7 @@ std::string buffers(std::string_view title, std::vector<LiveBuffer> alive, bool 
 }
 
 std::string report(const TrainConfig& config, const train::CompiledStep& step,
-                   const train::MemoryTotal& need, int64_t limit) {
+                   const train::MemoryTotal& need, int64_t limit, const Backend& backend) {
   const auto& shape = step.options.shape;
   std::string text =
       cat(config.run_id(), ": ", config.model.type, ", ", format_count(step.parameter_count()),
@@ -78,7 +96,7 @@ std::string report(const TrainConfig& config, const train::CompiledStep& step,
   text += cat("a save, beside", line("", need.save).substr(14));
   text += cat("available", line("", limit).substr(9));
   text += cat("FLOPs a token  ", format_fixed(step.flops_per_token() / 1e6, 2), " million\n");
-  return text;
+  return text + time_text(config, step, backend);
 }
 
 /// One way to need less, as words for the command line, and what it would need.
@@ -191,7 +209,7 @@ int run(const Arguments& a) {
               ", \"workspace_bytes\": ", need.workspace, ", \"total_bytes\": ", need.total(),
               ", \"save_bytes\": ", need.save, ", \"fits\": ", fits, "}\n"));
   } else {
-    print(report(config, step, need, limit));
+    print(report(config, step, need, limit, *backend));
     print(fits ? "FITS\n" : "DOES NOT FIT; with a save it would need, with\n");
     if (!fits) print(advice(find_ways({a, vocab, *backend}, config, limit), limit));
   }

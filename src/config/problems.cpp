@@ -55,6 +55,8 @@ Fault& Problems::put(std::string message, Source at, std::string place) {
   if (full()) return ++left_out_, ignored_;
   faults_.push_back(std::make_unique<Fault>());
   Fault& fault = *faults_.back();
+  if (message.size() > kLongestMessage)
+    message = cat(std::string_view(message).substr(0, kLongestMessage), "...");
   fault.message_ = std::move(message);
   fault.at_ = std::move(at);
   fault.place_ = std::move(place);
@@ -74,9 +76,7 @@ Fault& Problems::refuse(std::string key, const Source& at, std::string message) 
   return put(std::move(message), at, at.text());
 }
 
-void Problems::raise(std::string_view subject) const {
-  if (faults_.empty()) return;
-  if (faults_.size() == 1) throw faults_[0]->error();
+std::vector<const Fault*> Problems::sorted() const {
   std::vector<const Fault*> sorted;
   for (const auto& fault : faults_) sorted.push_back(fault.get());
   std::stable_sort(sorted.begin(), sorted.end(), [](const Fault* a, const Fault* b) {
@@ -87,6 +87,13 @@ void Problems::raise(std::string_view subject) const {
     };
     return rank(*a) < rank(*b);
   });
+  return sorted;
+}
+
+void Problems::raise(std::string_view subject) const {
+  if (faults_.empty()) return;
+  if (faults_.size() == 1) throw faults_[0]->error();
+  const std::vector<const Fault*> sorted = this->sorted();
   static constexpr std::string_view kPrefix = "error: ";
   std::string text;
   for (const Fault* fault : std::span(sorted).first(std::min(sorted.size(), kMostShown)))

@@ -44,6 +44,10 @@ class Fault final {
   Fault& hint(std::string advice) { return hint_ = std::move(advice), *this; }
   /// The fault as an Error of its own.
   Error error() const;
+  const std::string& message() const { return message_; }
+  const std::string& place() const { return place_; }
+  const std::string& allowed_values() const { return allowed_; }
+  const std::string& advice() const { return hint_; }
 
  private:
   friend class Problems;
@@ -81,6 +85,8 @@ class Problems final {
   /// Whether so many faults are known that more are only counted: what it takes to explain one is
   /// spared then.
   bool full() const { return faults_.size() >= kMostKept; }
+  /// Those that are kept, in the order of their places: of a file's before those of overrides.
+  std::vector<const Fault*> sorted() const;
   /// Throws one Error that lists the first kMostShown faults in the order of their places and
   /// counts all; returns when there is none. `subject` is what was examined, such as the file.
   void raise(std::string_view subject) const;
@@ -91,7 +97,7 @@ class Problems final {
   static constexpr size_t kMostShown = 20;
 
  private:
-  static constexpr size_t kMostKept = 500;
+  static constexpr size_t kMostKept = 500, kLongestMessage = 4000;
 
   bool refused(const std::string& name) const;
   Fault& put(std::string message, Source at, std::string place);

@@ -54,6 +54,11 @@ void ChatKeys::fields(config::Fields& f) {
 
 std::optional<std::string> ChatKeys::named_template() const {
   if (!chat_template) return std::nullopt;
+  constexpr int64_t kLongest = int64_t{16} << 20;
+  if (path_exists(chat_template->resolved) && file_size(chat_template->resolved) > kLongest)
+    throw Error(ErrorKind::kData, "the chat template is too long")
+        .at(chat_template->resolved)
+        .allowed(cat("at most ", format_bytes(kLongest)));
   return read_file(chat_template->resolved);
 }
 

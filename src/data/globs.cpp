@@ -1,10 +1,12 @@
 // File patterns such as "shards/train-{00000..00012}.jsonl.zst" turned into paths.
 #include "data/globs.h"
 
+#include <dirent.h>
 #include <fnmatch.h>
 
 #include <algorithm>
 #include <charconv>
+#include <memory>
 #include <optional>
 #include <set>
 #include <utility>
@@ -20,8 +22,8 @@ namespace {
 constexpr size_t kMaxAlternatives = 1'000'000;
 constexpr size_t kMaxAlternativeBytes = size_t{64} << 20;
 constexpr int64_t kMaxBraces = 64;
-constexpr int kMaxAnyDepth = 4;  ///< of ** in one pattern
-constexpr size_t kMaxLooks = 1'000'000;
+constexpr int kMaxAnyDepth = 4;        ///< of ** in one pattern
+constexpr size_t kMaxLooks = 200'000;  ///< names, and more for each folder
 
 /// The places of the brace at `open`, of the commas at its depth, and of the brace that closes it;
 /// none where it is not closed.
@@ -121,30 +123,61 @@ class Walk final {
   }
 
  private:
+  struct Entry {
+    std::string name;
+    bool folder;
+  };
+
   /// Adds the files below `folder` ("" the working directory) that match parts_[at...].
   void walk(const std::string& folder, size_t at) {
     const std::string& part = parts_[at];
     const bool last = at + 1 == parts_.size();
     if (part.empty() && !last) return walk(cat(folder, "/"), at + 1);
     if (part != "**" && !has_wildcard(part)) return go_on(join_path(folder, part), at);
+    if (!seen_.emplace(folder, at).second) return;
+    const bool any_depth = part == "**";
+    const bool next_wild = any_depth && !last && has_wildcard(parts_[at + 1]);
+    if (any_depth && !last && !next_wild) walk(folder, at + 1);
+    for (const Entry& entry : entries_of(folder)) {
+      const std::string path = join_path(folder, entry.name);
+      if (!any_depth) match(entry.name, path, at);
+      if (next_wild) match(entry.name, path, at + 1);
+      if (!any_depth || entry.name.starts_with('.')) continue;
+      if (entry.folder) walk(path, at);
+      if (last) go_on(path, at);
+    }
+  }
+
+  void match(const std::string& name, const std::string& path, size_t at) {
+    if (::fnmatch(parts_[at].c_str(), name.c_str(), FNM_PERIOD | FNM_NOESCAPE) == 0)
+      go_on(path, at);
+  }
+
+  /// What is in a folder, told by the folder itself where it can; nothing in what is none.
+  std::vector<Entry> entries_of(const std::string& folder) {
+    constexpr size_t kFolderLooks = 10, kLinkLooks = 100;  // links may lead round in circles
     const std::string listed = folder.empty() ? "." : folder;
-    if (!is_directory(listed) || !seen_.emplace(listed, at).second) return;
-    if (part == "**" && !last) walk(folder, at + 1);
-    for (const std::string& name : list_directory(listed)) {
+    const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(listed.c_str()), ::closedir);
+    if (!open) {
+      if (is_directory(listed)) list_directory(listed);  // throws why
+      return {};
+    }
+    std::vector<Entry> entries;
+    looks_ += kFolderLooks;
+    while (const dirent* one = ::readdir(open.get())) {
+      std::string name = one->d_name;
+      if (name == "." || name == "..") continue;
       if (++looks_ > kMaxLooks)
         throw Error(ErrorKind::kData, cat(key_, " has a pattern over too many files"))
             .at(pattern_)
-            .hint(cat("it was looked for among ", format_count(kMaxLooks),
-                      " names; name the folders that hold the texts"));
-      const std::string path = join_path(folder, name);
-      if (part == "**") {
-        if (name.starts_with('.')) continue;
-        if (is_directory(path)) walk(path, at);
-        if (last) go_on(path, at);
-      } else if (::fnmatch(part.c_str(), name.c_str(), FNM_PERIOD | FNM_NOESCAPE) == 0) {
-        go_on(path, at);
-      }
+            .hint("name the folders that hold the texts");
+      const bool unknown = one->d_type == DT_LNK || one->d_type == DT_UNKNOWN;
+      const bool is_folder =
+          unknown ? is_directory(join_path(folder, name)) : one->d_type == DT_DIR;
+      if (unknown && is_folder) looks_ += kLinkLooks;
+      entries.push_back({std::move(name), is_folder});
     }
+    return entries;
   }
 
   void go_on(const std::string& path, size_t at) {

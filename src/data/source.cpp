@@ -11,11 +11,6 @@
 #include "data/http.h"
 
 namespace levanter::data {
-namespace {
-
-constexpr size_t kFirstCapacity = size_t{1} << 20;
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-constexpr std::string_view kBlanks = " \t\r\n";
 
 RecordForm form_of_name(std::string_view path) {
   if (is_url(path)) path = path.substr(0, path.find_first_of("?#"));
@@ -27,6 +22,12 @@ RecordForm form_of_name(std::string_view path) {
   if (path.ends_with(".jsonl") || path.ends_with(".ndjson")) return RecordForm::kJsonLines;
   return path.ends_with(".json") ? RecordForm::kJson : RecordForm::kText;
 }
+
+namespace {
+
+constexpr size_t kFirstCapacity = size_t{1} << 20;
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+constexpr std::string_view kBlanks = " \t\r\n";
 
 /// Finds the end of one JSON value, given piece by piece; judges nothing but brackets and quotes.
 class ValueScan final {

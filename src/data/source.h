@@ -21,6 +21,9 @@ enum class RecordForm {
   kTextLines,  ///< one record a line, blank lines included
 };
 
+/// What kByName means for a path or web address.
+RecordForm form_of_name(std::string_view path);
+
 struct RecordOptions {
   RecordForm form = RecordForm::kByName;
   int64_t max_record_bytes = int64_t{1} << 30;

@@ -108,19 +108,19 @@ int64_t training_tokens(int64_t n, double fraction) {
   return static_cast<int64_t>(static_cast<Wide>(n) * (kBillion - held) / kBillion);
 }
 
-void TextData::make_tokenizer(std::span<const TextComponent> components) {
-  tokenizer_ = options_.saved;
-  if (tokenizer_ != nullptr) return;
+std::shared_ptr<const text::Tokenizer> make_tokenizer(std::span<const TextComponent> components,
+                                                      const TextDataOptions& options) {
+  if (options.saved != nullptr) return options.saved;
   std::vector<std::string> texts, origins;
-  if (options_.kind->reads_texts)
+  if (options.kind->reads_texts)
     for (const TextComponent& c : components)
       for (const auto* patterns : {&c.train, &c.validation})
         read_texts(files_of(*patterns, key_of(c, patterns == &c.train ? "train" : "validation")),
-                   *c.format, c.name, texts, origins);
+                   c.format ? *c.format : *default_format(), c.name, texts, origins);
   std::vector<text::NamedText> named;
   for (size_t i = 0; i < texts.size(); ++i) named.push_back({texts[i], origins[i]});
   const TokenizerConfig defaults;
-  tokenizer_ = options_.kind->make(options_.tokenizer ? *options_.tokenizer : defaults, named);
+  return options.kind->make(options.tokenizer ? *options.tokenizer : defaults, named);
 }
 
 void TextData::throw_too_large(const TextComponent& spec) const {
@@ -168,7 +168,7 @@ TextData::TextData(std::span<const TextComponent> given, const TextDataOptions& 
     require_split(spec);
     if (!spec.format) spec.format = default_format();
   }
-  make_tokenizer(components);
+  tokenizer_ = make_tokenizer(components, options_);
   ThreadPool pool(options_.threads);
   for (const TextComponent& spec : components) {
     auto train = open(spec, "train", files_of(spec.train, key_of(spec, "train")), pool);

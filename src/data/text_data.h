@@ -54,6 +54,11 @@ struct SplitDigest {
   Digest digest;
 };
 
+/// The tokenizer of the components: of its kind, and of their texts where it takes its vocabulary
+/// from them.
+std::shared_ptr<const text::Tokenizer> make_tokenizer(std::span<const TextComponent> components,
+                                                      const TextDataOptions& options);
+
 /// Reads all texts when made, each once, or opens their token caches:
 /// <cache_dir>/<component>/train and <cache_dir>/<component>/validation.
 class TextData final {
@@ -91,7 +96,6 @@ class TextData final {
     ComponentStreams streams;
   };
 
-  void make_tokenizer(std::span<const TextComponent> components);
   void keep_chat_template();
   std::shared_ptr<const TokenStream> open(const TextComponent& spec, const std::string& split,
                                           std::span<const std::string> files, ThreadPool& pool);

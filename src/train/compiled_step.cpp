@@ -52,8 +52,8 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Functio
       evaluation(make(hoist_packs(infer::trace_evaluation(o.model, o.shape)), o, backend)) {
   tree = dist::schedule_tree(o.groups, groups);
   if (accumulates(o, groups))
-    gradients_next.emplace(
-        make(hoist_packs(trace_gradients(o.model, o.shape, Accumulate::kNext)), o, backend));
+    gradients_next.emplace(make(
+        hoist_packs(trace_gradients(o.model, o.shape, Accumulate::kNext, o.z_loss)), o, backend));
   packing = infer::Packing(params,
                            {&gradients, gradients_next ? &*gradients_next : nullptr, &evaluation});
   if (!packing.empty()) pack.emplace(make(packing.function(), o, backend));

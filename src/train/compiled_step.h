@@ -22,6 +22,7 @@ struct StepOptions {
   int64_t microbatches = 1;  ///< of the global batch, U
   int64_t groups = 1;        ///< in which they are summed, G
   int64_t ranks = 1, rank = 0;
+  double z_loss = 0;     ///< weight in the loss of the squared logsumexp of a token's logits
   bool optimise = true;  ///< false: node by node as traced (--eager)
   bool fuse = true;      ///< of what is optimised; no bit depends on it
   bool debug = false;    ///< every run checks its memory: see runtime/memory_check.h
@@ -55,8 +56,9 @@ struct MemoryLine {
 class CompiledStep {
  public:
   CompiledStep(StepOptions options, const Backend& backend)
-      : CompiledStep(options, backend,
-                     trace_gradients(options.model, options.shape, Accumulate::kFirst)) {}
+      : CompiledStep(
+            options, backend,
+            trace_gradients(options.model, options.shape, Accumulate::kFirst, options.z_loss)) {}
 
   StepOptions options;
   std::vector<nn::Param> params;

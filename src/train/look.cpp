@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
+#include <vector>
 
 #include "base/files.h"
 #include "base/strings.h"
@@ -17,7 +19,8 @@
 namespace levanter::train {
 namespace {
 
-constexpr int64_t kLongestRecord = int64_t{1} << 20;  ///< of a first record; a longer one is left
+constexpr size_t kLongestLine = size_t{8} << 20;
+constexpr int64_t kLongestRecord = int64_t{64} << 20;
 
 /// Looks at one thing after the other; a fault of one is no end.
 class Look final {
@@ -72,13 +75,13 @@ class Look final {
     std::unique_ptr<data::Format> format;
     const bool good = attempt(cat(key, ".format"), [&] {
       if (tokenizer_)
-        format = component.format->make({tokenizer_.get(), config_.data.enforce_bos,
-                                         config_.data.enforce_eos, nullptr});
+        format = component.format->make(
+            {tokenizer_.get(), config_.data.enforce_bos, config_.data.enforce_eos, nullptr});
       else
         component.format->chat_template();
     });
-    for (const auto& [split, paths] : {std::pair("train", &component.train),
-                                       std::pair("validation", &component.validation)})
+    for (const auto& [split, paths] :
+         {std::pair("train", &component.train), std::pair("validation", &component.validation)})
       for (size_t i = 0; i < paths->size(); ++i) {
         const std::string place = cat(key, ".", split);
         attempt(element_key(place, i),
@@ -100,23 +103,37 @@ class Look final {
     }
   }
 
-  /// The first record of a file; of a text that is one record, its first line.
+  /// Whether the first line of a file ends before long: else it is not looked at.
+  static bool has_short_line(const std::string& file) {
+    const auto bytes = data::open_decompressed(file);
+    std::vector<char> some(size_t{1} << 16);
+    for (size_t done = 0; done < kLongestLine;) {
+      const size_t n = bytes->read(some);
+      if (n == 0 || std::find(some.begin(), some.begin() + static_cast<std::ptrdiff_t>(n), '\n') !=
+                        some.begin() + static_cast<std::ptrdiff_t>(n))
+        return true;
+      done += n;
+    }
+    return false;
+  }
+
+  /// The first record of a file, or that a text is not empty.
   static void look_at_beginning(const std::string& file, const std::string& key,
                                 data::Format* format) {
-    data::RecordForm form = data::form_of(file);
-    if (form == data::RecordForm::kText) form = data::RecordForm::kTextLines;
-    data::RecordReader reader(file, {form, kLongestRecord});
-    std::optional<data::Record> record;
-    try {
-      record = reader.next();
-    } catch (const Error&) {
-      if (reader.bytes_taken() >= kLongestRecord) return;
-      throw;
+    const auto empty = [&] {
+      return Error(ErrorKind::kData, cat(key, " names a file without any text")).at(file);
+    };
+    if (data::form_of_name(file) == data::RecordForm::kText) {
+      char some[256];
+      if (data::open_decompressed(file)->read(some) == 0) throw empty();
+      return;
     }
-    if (!record)
-      throw Error(ErrorKind::kData, cat(key, " names a file without any text")).at(file);
+    if (!has_short_line(file)) return;
+    data::RecordReader reader(file, {data::RecordForm::kByName, kLongestRecord});
+    const std::optional<data::Record> record = reader.next();
+    if (!record) throw empty();
     std::vector<data::Document> documents;
-    if (format && form != data::RecordForm::kTextLines) format->add({*record, true}, documents);
+    if (format) format->add({*record, true}, documents);
   }
 
   void look_at_start() {
@@ -130,7 +147,7 @@ class Look final {
     const bool sound = problems_.empty();  // else there may be no model to compare with
     attempt("start_from.path", [&] {
       models::read_hf_model(folder);
-      if (const auto vocab = vocab_size_if_known(config_, tokenizer_.get()); vocab && sound)
+      if (const auto vocab = known_vocab_size(config_, tokenizer_.get()); vocab && sound)
         check_hf(folder, model_spec(config_), *vocab);
     });
   }

@@ -120,16 +120,33 @@ std::string peak_file() {
   return home && *home ? join_path(home, ".cache/levanter/peak.json") : "";
 }
 
-double machine_peak(const Backend& backend, DType dtype) {
-  const std::string key = machine_key(backend, dtype), file = peak_file();
-  nlohmann::json known = nlohmann::json::object();
+namespace {
+
+/// The object in the file of peaks; an empty one where there is none, or a damaged one.
+nlohmann::json known_peaks(const std::string& file) {
   try {
-    if (!file.empty() && path_exists(file)) known = nlohmann::json::parse(read_file(file));
-    if (!known.is_object()) known = nlohmann::json::object();
-    if (known.contains(key)) return known[key].get<double>();
-  } catch (const std::exception&) {
-    known = nlohmann::json::object();  // a damaged cache is measured anew
+    if (!file.empty() && path_exists(file)) {
+      nlohmann::json known = nlohmann::json::parse(read_file(file));
+      if (known.is_object()) return known;
+    }
+  } catch (const std::exception&) {  // measured anew
   }
+  return nlohmann::json::object();
+}
+
+}  // namespace
+
+std::optional<double> known_peak(const Backend& backend, DType dtype) {
+  const nlohmann::json known = known_peaks(peak_file());
+  const auto found = known.find(machine_key(backend, dtype));
+  if (found == known.end() || !found->is_number()) return std::nullopt;
+  return found->get<double>() > 0 ? std::optional(found->get<double>()) : std::nullopt;
+}
+
+double machine_peak(const Backend& backend, DType dtype) {
+  if (const auto known = known_peak(backend, dtype)) return *known;
+  const std::string key = machine_key(backend, dtype), file = peak_file();
+  nlohmann::json known = known_peaks(file);
   const double best = best_rate(measure_products(backend, dtype, standard_products(), 0.3));
   try {
     known[key] = best;

@@ -32,6 +32,12 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+/// What rank 0 computes with, made before the texts are read: a run that does not fit ends there.
+struct Prepared {
+  std::unique_ptr<Backend> backend;
+  CompiledStep step;
+};
+
 /// What all ranks of a run share.
 struct Run {
   const TrainConfig& config;
@@ -41,6 +47,7 @@ struct Run {
   std::optional<Checkpoint> from = {};  ///< what the state is read from
   bool resumes = false;                 ///< `from` is the run's own
   std::string hf_folder = {};           ///< or where the model is read from
+  std::optional<Prepared> prepared = {};
   bool restore_optimizer = true;
   int64_t start_step = 0;
   Key root{};
@@ -150,24 +157,40 @@ void restore(const Run& run, Engine& engine) {
     for (const TensorTarget& target : engine.optimizer_targets()) run.from->load(target);
 }
 
-void check_memory(const Run& run, const CompiledStep& step) {
-  const MemoryTotal need = memory_total(step, run.config);
+void check_memory(const TrainConfig& config, const CompiledStep& step) {
+  const MemoryTotal need = memory_total(step, config);
   if (need.needed() <= memory_limit()) return;
   throw Error(ErrorKind::kDevice, cat("the run needs ", format_bytes(need.needed()),
                                       " and there are ", format_bytes(memory_limit())))
-      .at(run.config.where("trainer.microbatch_size"))
+      .at(config.where("trainer.microbatch_size"))
       .hint("levanter plan lists what takes it and which microbatch would fit");
+}
+
+/// Of the backend of one rank.
+int threads(const TrainConfig& config) {
+  if (config.trainer.threads) return static_cast<int>(*config.trainer.threads);
+  return config.trainer.ranks > 1
+             ? std::max<int>(1, available_threads() / static_cast<int>(config.trainer.ranks))
+             : 0;
+}
+
+Prepared prepare(const TrainConfig& config, bool eager, int64_t vocab, int64_t rank) {
+  auto backend = device::make_backend(eager ? "reference" : config.trainer.device, threads(config));
+  CompiledStep step(step_options(config, vocab, rank, !eager), *backend);
+  if (rank == 0) check_memory(config, step);
+  return {std::move(backend), std::move(step)};
 }
 
 /// One rank: its backend, its state, its part of every batch.
 class Rank {
  public:
   Rank(Run& run, dist::Communicator& communicator)
+      : Rank(run, communicator, prepared(run, communicator)) {}
+  Rank(Run& run, dist::Communicator& communicator, Prepared made)
       : run_(run),
         communicator_(communicator),
-        backend_(device::make_backend(run.options.eager ? "reference" : run.config.trainer.device,
-                                      threads(run.config))),
-        engine_(compiled(), *backend_),
+        backend_(std::move(made.backend)),
+        engine_(std::move(made.step), *backend_),
         sum_(communicator, *backend_, engine_.step().options.groups,
              engine_.step().layout.elements),
         schedule_(run.config.schedule()),
@@ -208,19 +231,9 @@ class Rank {
   }
 
  private:
-  static int threads(const TrainConfig& config) {
-    if (config.trainer.threads) return static_cast<int>(*config.trainer.threads);
-    return config.trainer.ranks > 1
-               ? std::max<int>(1, available_threads() / static_cast<int>(config.trainer.ranks))
-               : 0;
-  }
-
-  CompiledStep compiled() const {
-    CompiledStep step(
-        step_options(run_.config, run_.vocab, communicator_.rank(), !run_.options.eager),
-        *backend_);
-    if (communicator_.rank() == 0) check_memory(run_, step);
-    return step;
+  static Prepared prepared(Run& run, const dist::Communicator& communicator) {
+    if (communicator.rank() == 0 && run.prepared) return std::move(*run.prepared);
+    return prepare(run.config, run.options.eager, run.vocab, communicator.rank());
   }
 
   data::ExampleSource training_source() const {
@@ -426,10 +439,13 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
     // Damaged since: what the previous good checkpoint leaves to do is done again.
   }
   Run run{.config = config, .options = options};
+  const std::shared_ptr<const text::Tokenizer> tokenizer = open_tokenizer(config);
+  const std::optional<int64_t> vocab = known_vocab_size(config, tokenizer.get());
+  if (vocab) run.prepared.emplace(prepare(config, options.eager, *vocab, 0));
   run.root = key_from_seed(static_cast<uint64_t>(config.trainer.seed));
   // A new run's texts are read before its folder is made: a mistake in them leaves no trace.
   if (config.start_from.kind == "none" && !path_exists(config.run_folder()))
-    run.data = load_data(config, nullptr, options.cache_report);
+    run.data = load_data(config, tokenizer, options.cache_report);
   RunFolder folder(config.run_folder());
   std::vector<std::string> messages = folder.messages();
   choose_start(run, folder, messages);
@@ -445,9 +461,10 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
     run.data = load_data(config, std::move(saved), options.cache_report);
     if (run.resumes) check_data(run, messages);
   } else if (!run.data) {
-    run.data = load_data(config, nullptr, options.cache_report);
+    run.data = load_data(config, tokenizer, options.cache_report);
   }
   run.vocab = vocab_size(config, run.data->tokenizer().get());
+  if (run.vocab != vocab) run.prepared.reset();
   if (!run.hf_folder.empty()) check_hf(run.hf_folder, model_spec(config), run.vocab);
   folder.write_config(print_config(config));
   return run_ranks(run, folder, std::move(messages));

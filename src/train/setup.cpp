@@ -58,12 +58,7 @@ std::optional<data::MixtureSpec> mixture_spec(const TrainConfig& config) {
   return spec;
 }
 
-}  // namespace
-
-std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
-                                          std::shared_ptr<const text::Tokenizer> saved,
-                                          data::CacheReport report) {
-  require_data(config);
+std::vector<data::TextComponent> components_of(const TrainConfig& config) {
   std::vector<data::TextComponent> components;
   const int64_t seq_len = config.model->max_seq_len;
   for (const auto& [name, source] : config.data.components) {
@@ -80,20 +75,45 @@ std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
     component.tags = source.tags;
     components.push_back(std::move(component));
   }
+  return components;
+}
+
+data::TextDataOptions data_options(const TrainConfig& config) {
   data::TextDataOptions options;
   options.kind = &text::find_tokenizer(config.data.tokenizer.type);
   options.tokenizer = &*config.data.tokenizer;
-  options.saved = std::move(saved);
   options.enforce_bos = config.data.enforce_bos;
   options.enforce_eos = config.data.enforce_eos;
   if (config.data.cache_dir) options.cache_dir = config.data.cache_dir->resolved;
   options.memory_bytes = memory_limit();
   options.build_caches = config.data.auto_build_caches;
   options.threads = static_cast<int>(config.trainer.threads.value_or(available_threads()));
+  return options;
+}
+
+}  // namespace
+
+std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
+                                          std::shared_ptr<const text::Tokenizer> saved,
+                                          data::CacheReport report) {
+  require_data(config);
+  data::TextDataOptions options = data_options(config);
+  options.saved = std::move(saved);
   options.report = std::move(report);
-  auto data = std::make_unique<data::TextData>(components, options);
-  data->check_lengths(seq_len);
+  auto data = std::make_unique<data::TextData>(components_of(config), options);
+  data->check_lengths(config.model->max_seq_len);
   return data;
+}
+
+std::shared_ptr<const text::Tokenizer> open_tokenizer(const TrainConfig& config) {
+  const text::TokenizerEntry& kind = text::find_tokenizer(config.data.tokenizer.type);
+  if (kind.reads_texts) return nullptr;
+  return kind.make(*config.data.tokenizer, {});
+}
+
+std::shared_ptr<const text::Tokenizer> find_tokenizer(const TrainConfig& config) {
+  require_data(config);
+  return data::make_tokenizer(components_of(config), data_options(config));
 }
 
 data::TrainingOptions training_options(const TrainConfig& config, Key key) {
@@ -124,6 +144,13 @@ int64_t vocab_size(const TrainConfig& config, const text::Tokenizer* tokenizer) 
       .hint("set model.vocab_size");
 }
 
+std::optional<int64_t> known_vocab_size(const TrainConfig& config,
+                                        const text::Tokenizer* tokenizer) {
+  if (config.model->vocab_size) return config.model->vocab_size;
+  if (tokenizer) return tokenizer->vocab_size();
+  return config.data.tokenizer->vocab_size();
+}
+
 ModelSpec model_spec(const TrainConfig& config) {
   return {models::entry(config.model.type), *config.model};
 }
@@ -139,6 +166,7 @@ StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t 
           .groups = config.gradient_groups(),
           .ranks = config.trainer.ranks,
           .rank = rank,
+          .z_loss = config.z_loss_weight,
           .optimise = optimise,
           .debug = config.trainer.debug,
           .schedule_seed = config.trainer.schedule_seed};

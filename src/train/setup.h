@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "data/text_data.h"
@@ -17,12 +18,20 @@ std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
                                           std::shared_ptr<const text::Tokenizer> saved = nullptr,
                                           data::CacheReport report = {});
 
+/// The tokenizer that the config describes; null for a kind whose vocabulary comes from the texts.
+std::shared_ptr<const text::Tokenizer> open_tokenizer(const TrainConfig& config);
+/// The same, but from the texts where it must be: they are read, and nothing is tokenised.
+std::shared_ptr<const text::Tokenizer> find_tokenizer(const TrainConfig& config);
+
 /// What the data of a run's training are made of; `key` is that of the data.
 data::TrainingOptions training_options(const TrainConfig& config, Key key);
 
 /// The size of the vocabulary: model.vocab_size, else the tokenizer's (null: what the config alone
 /// says of it). Error kConfig when neither is known, or when model.vocab_size is too small.
 int64_t vocab_size(const TrainConfig& config, const text::Tokenizer* tokenizer);
+/// The same without errors: nothing when it is not known.
+std::optional<int64_t> known_vocab_size(const TrainConfig& config,
+                                        const text::Tokenizer* tokenizer);
 
 ModelSpec model_spec(const TrainConfig& config);
 

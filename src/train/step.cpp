@@ -28,7 +28,8 @@ std::vector<std::pair<std::string, NamedArray>> report_of(
 
 }  // namespace
 
-Function trace_gradients(const ModelSpec& spec, const StepShape& s, Accumulate mode) {
+Function trace_gradients(const ModelSpec& spec, const StepShape& s, Accumulate mode,
+                         double z_loss) {
   infer::Tracing t(mode == Accumulate::kFirst ? "gradients" : "gradients_added", spec, s);
   Function& f = t.function;
   models::LmBatch batch;
@@ -43,7 +44,7 @@ Function trace_gradients(const ModelSpec& spec, const StepShape& s, Accumulate m
   batch.measures = &measures;
 
   const NamedArray h = t.model->hidden(batch);
-  const LinearXentOptions options{.soft_cap = t.model->logit_soft_cap()};
+  const LinearXentOptions options{.z_loss = z_loss, .soft_cap = t.model->logit_soft_cap()};
   const NamedArray loss =
       linear_xent(h, pack(t.model->head()), targets, weight * inverse_tokens, options).loss;
   const NamedArray share =

@@ -21,10 +21,12 @@ enum class Accumulate { kFirst, kNext };
 ///              inverse_tokens, 1 over the loss tokens of the global batch;
 ///              with kNext the accumulators, one a result
 ///   results    one gradient a parameter, in its axes; the loss: the sum over the microbatch of
-///              loss_weight * token loss * inverse_tokens; the model's measures by name, each times
-///              the microbatch's share of the loss tokens; with kNext added to the accumulators
+///              loss_weight * (token loss + z_loss logsumexp(logits)^2) * inverse_tokens; the
+///              model's measures by name, each times the microbatch's share of the loss tokens;
+///              with kNext added to the accumulators
 /// The gradients are those of the loss and of the measures times their coefficients.
-Function trace_gradients(const ModelSpec& model, const StepShape& shape, Accumulate mode);
+Function trace_gradients(const ModelSpec& model, const StepShape& shape, Accumulate mode,
+                         double z_loss = 0);
 
 /// The update of all parameters.
 ///   arguments  parameters; gradients; state arrays (of the first parameter, of the second, ...);

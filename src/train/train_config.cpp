@@ -116,32 +116,52 @@ void TrainConfig::validate(config::Problems& p) const {
 
 namespace {
 
+/// As train::take_hf_model. A folder that is none is a fault of the key, and all else in the config
+/// is looked at without its model.
+std::optional<Error> take_hf_model(config::Value& root, config::Problems& problems) {
+  try {
+    train::take_hf_model(root);
+    return std::nullopt;
+  } catch (const Error& error) {
+    config::Value::Member* model = root.find("model");
+    const config::Value::Member* path = model->value.find("path");
+    const std::string place = error.at().empty() ? "" : cat(": ", error.at());
+    problems.refuse("model", path ? path->value.at : model->key_at, cat(error.message(), place))
+        .hint(error.hint());
+    model->value = {};
+    return error;
+  }
+}
+
 /// Binds a document to a config; the reader is given the problems to report to.
 template <class Read>
-TrainConfig load(const std::string& file, Read read) {
+TrainConfig load(const std::string& file, Inspector* inspector, Read read) {
   TrainConfig config;
   config.file = file;
   config::Problems problems(config.sources);
   const std::string subject = file.empty() ? "the overrides" : file;
   config::Value root = read(problems);
   problems.raise(subject);  // a file that cannot be read leaves nothing else to check
-  train::take_hf_model(root);
+  const std::optional<Error> no_model = take_hf_model(root, problems);
   bind(root, config::type_of<TrainConfig>(), &config, config.sources, problems);
+  if (inspector) inspector->inspect(config, problems);
+  if (no_model && problems.count() == 1) throw *no_model;
   problems.raise(subject);
   return config;
 }
 
 }  // namespace
 
-TrainConfig load_train_config(const std::string& path, std::span<const std::string> overrides) {
-  return load(path, [&](config::Problems& problems) {
+TrainConfig load_train_config(const std::string& path, std::span<const std::string> overrides,
+                              Inspector* inspector) {
+  return load(path, inspector, [&](config::Problems& problems) {
     return config::load_document(path, overrides, problems);
   });
 }
 
 TrainConfig parse_train_config(std::string_view text, const std::string& name,
                                std::span<const std::string> overrides) {
-  return load(name, [&](config::Problems& problems) {
+  return load(name, nullptr, [&](config::Problems& problems) {
     return config::parse_document(text, name, overrides, problems);
   });
 }

@@ -87,6 +87,7 @@ struct TrainConfig {
   std::optional<config::Path> hf_save_path;  ///< absent: no Hugging Face folders are written
   int64_t hf_save_steps = 10000;
   std::optional<std::string> hf_save_dtype;  ///< f32, bf16, f16
+  double z_loss_weight = 0;
 
   void fields(config::Fields& f);
   void validate(config::Problems& p) const;
@@ -117,10 +118,18 @@ struct TrainConfig {
 /// Tokens of the microbatch that is chosen where the config names none.
 inline constexpr int64_t kMicrobatchTokens = 8192;
 
+/// Is shown a config with all of its faults, before they are thrown, and may add some.
+class Inspector {
+ public:
+  virtual ~Inspector() = default;
+  virtual void inspect(const TrainConfig& config, config::Problems& problems) = 0;
+};
+
 /// Reads and checks a config. `overrides` are command-line words, "--k.p=v" or "--k.p" "v". An
 /// empty `path` takes the defaults and the overrides alone. error  one Error of kind kConfig that
 /// lists every fault
-TrainConfig load_train_config(const std::string& path, std::span<const std::string> overrides = {});
+TrainConfig load_train_config(const std::string& path, std::span<const std::string> overrides = {},
+                              Inspector* inspector = nullptr);
 
 /// Reads a config from text; `name` stands for the file in errors, and its folder is what relative
 /// paths start from. For the resolved config stored with a run and for tests.

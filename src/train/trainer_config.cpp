@@ -233,7 +233,11 @@ void TrainerConfig::validate(config::Problems& p) const {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
            c == '_' || c == '-';
   };
-  if (id->empty() || (*id)[0] == '.' || !std::all_of(id->begin(), id->end(), good))
+  constexpr size_t kLongest = 200;  // of a folder's name, with room for what is added to it
+  if (id->size() > kLongest)
+    p.add("id", cat(p.name("id"), " has ", id->size(), " characters"))
+        .allowed(cat("at most ", kLongest));
+  else if (id->empty() || (*id)[0] == '.' || !std::all_of(id->begin(), id->end(), good))
     p.add("id", cat(p.name("id"), " = ", quote(*id), " cannot name a run's folder"))
         .allowed("letters, digits, '.', '_' and '-', not beginning with '.'");
 }
@@ -284,12 +288,15 @@ void TrainConfig::fields(config::Fields& f) {
   f("hf_save_dtype", hf_save_dtype, "what numbers are rounded to there; by default f32")
       .one_of({"f32", "bf16", "f16"})
       .may_change();
+  f("z_loss_weight", z_loss_weight,
+    "weight in the training loss of each token's squared logsumexp of logits, which keeps them "
+    "small; evaluations leave it out")
+      .at_least(0);
   f.dropped("initialize_from_hf", "write start_from = { kind = \"hf\", path = ... }");
   f.dropped("use_hf_model_config", "write model = { type = \"from_hf\", path = ... }");
   f.dropped("initialize_from_checkpoint_path",
             "write start_from = { kind = \"checkpoint\", path = ... }, with what = \"model\" to "
             "take the weights without the optimizer's state and the step");
-  f.dropped("z_loss_weight", "remove it: the loss is the cross-entropy alone");
   f.dropped("hf_upload", "remove it: nothing is sent over a network");
   f.dropped("data_seed", "trainer.seed draws the order of the data too; it has no seed of its own");
   f.dropped("epoch",

@@ -96,3 +96,39 @@ TEST_CASE("a plan asks for the data only when the vocabulary is not known", "[co
   CHECK(run({"plan", "--config", "run.toml", "--model.vocab_size=16"}).code == 0);
   CHECK(run({"plan", "--config", "run.toml", "--data.tokenizer.type=bytes"}).code == 0);
 }
+
+TEST_CASE("a plan takes the vocabulary of a tokenizer without reading a text", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run({"tokenizer", "train", "a.txt", "--vocab-size", "280", "--out", "bpe"}).code == 0);
+  remove_tree(run / "a.txt");
+  const Ended ended =
+      run({"plan", "--config", "run.toml", "--json", "--data.tokenizer={type=\"hf\", path=\"bpe\"}",
+           "--data.cache_dir=cache"});
+  INFO(ended.err);
+  CHECK(ended.code == 0);
+  CHECK_FALSE(path_exists(run / "cache"));
+}
+
+TEST_CASE("a plan tells how long a run takes once the machine's peak is known", "[commands]") {
+  const SmallRun run;
+  const std::vector<std::string> words = {"plan", "--config", "run.toml", "--model.vocab_size=16",
+                                          "--trainer.num_train_steps=100000000"};
+  const Surroundings empty{.environment = {cat("XDG_CACHE_HOME=", run / "cache")}};
+  const std::string before = run(words, empty).out;
+  CHECK(before.find("\ntime           not known: ") != std::string::npos);
+  REQUIRE(run.train({}, empty).code == 0);
+  const std::string after = run(words, empty).out;
+  INFO(after);
+  CHECK(after.find("\ntime           about ") != std::string::npos);
+  const std::string shorter = run({"plan", "--config", "run.toml"}, empty).out;
+  CHECK(shorter.find("\ntime ") == std::string::npos);
+}
+
+TEST_CASE("what does not fit is refused before a text is read", "[commands]") {
+  const SmallRun run;
+  remove_tree(run / "a.txt");
+  const Ended ended = run.train({"--model.vocab_size=100000000", "--model.hidden_dim=100000"});
+  INFO(ended.err);
+  CHECK(ended.code == kDoesNotFit);
+  CHECK_FALSE(path_exists(run / "logs"));
+}

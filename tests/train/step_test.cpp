@@ -147,3 +147,28 @@ TEST_CASE("the functions name their arguments, and donate what they replace", "[
   for (const Node& node : update.graph.nodes())
     if (!node.inputs.empty()) CHECK(node.origin.phase == Phase::kUpdate);
 }
+
+TEST_CASE("the weight of z-loss adds its share to loss and gradients, and none changes no bit",
+          "[train]") {
+  const Gpt2Config model = tiny_model_with_dropout();
+  const std::vector<Array> inputs = arguments(model, 1.0 / 7);
+  const auto backend = make_backend("reference");
+  const auto gradients = [&](double z_loss) {
+    return testing::run(
+        optimise(train::trace_gradients(spec_of(model), kShape, Accumulate::kFirst, z_loss),
+                 *backend),
+        inputs, *backend);
+  };
+  const std::vector<Array> plain = run_gradients(model, Accumulate::kFirst, inputs);
+  const std::vector<Array> none = gradients(0), one = gradients(1), two = gradients(2);
+  bool moved = false;
+  for (size_t i = 0; i < plain.size(); ++i)
+    for (size_t k = 0; k < plain[i].values.size(); ++k) {
+      CHECK(none[i].values[k] == plain[i].values[k]);
+      const double share = one[i].values[k] - plain[i].values[k];
+      moved = moved || share != 0;
+      CHECK(two[i].values[k] - plain[i].values[k] == Approx(2 * share).epsilon(1e-9).margin(1e-12));
+    }
+  CHECK(moved);
+  CHECK(one.back().values[0] > plain.back().values[0]);
+}
