@@ -4,11 +4,13 @@
 
 #include <csignal>
 #include <cstdio>
+#include <new>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/stop.h"
 #include "commands/command_line.h"
 
@@ -22,6 +24,16 @@ using levanter::ErrorKind;
 void occupy_standard_streams() {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (::fcntl(fd, F_GETFD) < 0) ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+/// Says that memory ran out, if need be in words that take none.
+int say_out_of_memory() noexcept {
+  try {
+    std::fprintf(stderr, "%s\n", levanter::out_of_memory().what());
+  } catch (const std::bad_alloc&) {
+    std::fputs("error: memory ran out\n", stderr);
+  }
+  return static_cast<int>(ErrorKind::kDevice);
 }
 
 int run(std::span<const std::string> words) {
@@ -44,6 +56,7 @@ int run(std::span<const std::string> words) {
 
 int main(int argc, char** argv) {
   occupy_standard_streams();
+  levanter::prepare_for_memory_limits();
   std::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is an error like a full disk, and said
   try {
     levanter::watch_for_stops();
@@ -52,6 +65,8 @@ int main(int argc, char** argv) {
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return static_cast<int>(error.kind());
+  } catch (const std::bad_alloc&) {
+    return say_out_of_memory();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n  hint     this is a defect of levanter; please report it\n",
                  error.what());

@@ -5,6 +5,8 @@
 #include <dnnl.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <string_view>
@@ -12,6 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/strings.h"
 #include "kernels/cpu/product_parts.h"
 #include "kernels/cpu/vector.h"
@@ -22,8 +25,12 @@ namespace levanter::cpu {
 namespace {
 
 void check(dnnl_status_t status, const char* what) {
+  if (status == dnnl_out_of_memory) throw out_of_memory();
   LEV_CHECK(status == dnnl_success, cat("oneDNN: ", what, " failed with status ", int{status}));
 }
+
+/// Room for the code that oneDNN compiles: without it the library writes through null pointers.
+constexpr int64_t kCodeBytes = int64_t{24} << 20;
 
 /// oneDNN asks OpenMP for the calling thread's number of threads, when it compiles and when it
 /// runs.
@@ -313,9 +320,26 @@ Products::Products(int workers, std::optional<ProductLimits> limits)
   impl_->limits = limits;
   LEV_CHECK(workers >= 1, "products need at least one worker");
   impl_->workers = workers;
+  require_mappable(kCodeBytes);
   check(dnnl_engine_create(impl_->engine.out(), dnnl_cpu, 0), "making an engine");
+  if (mappable_bytes() >= 0) compile_shared_code();
 }
 Products::~Products() = default;
+
+/// Products of this kind share code that oneDNN compiles when the first one runs. Where memory may
+/// end in between, that is now.
+void Products::compile_shared_code() {
+  constexpr int64_t kSize = 16;
+  for (const DType type : {DType::f32, DType::bf16}) {
+    if (type == DType::bf16 && !multiplies_bf16()) continue;
+    const Product& product = get({kSize, kSize, kSize, 1, kSize, kSize, 1, kSize, type});
+    const std::vector<float> factor(kSize * kSize);
+    std::vector<float> result(kSize * kSize);
+    std::vector<std::byte> scratch(product.scratch_bytes() + 64);
+    product.run(0, factor.data(), factor.data(), result.data(),
+                scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64);
+  }
+}
 
 const Product& Products::get(const ProductShape& shape) {
   LEV_CHECK(shape.m >= 1 && shape.n >= 1 && shape.k >= 1, "a product needs extents of at least 1");
@@ -338,6 +362,7 @@ const Product& Products::get(const ProductShape& shape) {
     product.reset(new Product(std::make_unique<Product::Impl>(shape, std::move(parts))));
     return *product;
   }
+  require_mappable(kCodeBytes);
   use_one_thread();
   product.reset(
       new Product(std::make_unique<Product::Impl>(shape, impl_->workers, impl_->engine.get())));

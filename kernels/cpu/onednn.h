@@ -70,10 +70,13 @@ class Products final {
   explicit Products(int workers, std::optional<ProductLimits> limits = {});
   ~Products();
 
+  /// error  kDevice for memory that ran out
   /// The product of this shape; m, n, k >= 1. Takes about 0.3 ms for a new shape.
   const Product& get(const ProductShape& shape);
 
  private:
+  void compile_shared_code();
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -50,7 +50,8 @@ std::string advice(int error) {
 }
 
 [[noreturn]] void fail(std::string_view action, const std::string& path, int error) {
-  Error failure(ErrorKind::kIo, cat("cannot ", action, " ", path, ": ", system_words(error)));
+  Error failure(error == ENOMEM ? ErrorKind::kDevice : ErrorKind::kIo,
+                cat("cannot ", action, " ", path, ": ", system_words(error)));
   throw std::move(failure).hint(advice(error));
 }
 

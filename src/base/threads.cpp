@@ -105,6 +105,13 @@ int available_threads() {
                cgroup_quota_threads(text_of("/proc/self/cgroup"), "/sys/fs/cgroup"));
 }
 
+void thread_refused(int running) {
+  throw Error(ErrorKind::kDevice, cat("no thread can be started beside ", running + 1))
+      .hint(
+          "`ulimit -u`, a control group's pids.max or memory (`ulimit -v`) is at its end; "
+          "trainer.threads = 1 takes fewer");
+}
+
 /// `state` holds how often a loop was opened (upper 32 bits), whether one is open (bit 31) and how
 /// many workers are inside (the bits below). A worker that comes after the loop was closed stays
 /// out, so the caller never waits for one that is asleep or not scheduled.
@@ -185,6 +192,13 @@ struct ThreadPool::Shared {
     for (int i = 0; i < wanted; ++i) opened.notify_one();
   }
 
+  /// Sends the crew home.
+  void dismiss() {
+    stop.store(true);
+    announce(static_cast<int>(crew.size()));
+    for (std::thread& thread : crew) thread.join();
+  }
+
   /// Closes the loop and waits for the workers inside.
   void close() {
     state.fetch_and(~kOpen);
@@ -197,16 +211,17 @@ struct ThreadPool::Shared {
 ThreadPool::ThreadPool(int threads) : threads_(threads), shared_(std::make_unique<Shared>()) {
   LEV_CHECK(threads >= 1, "a thread pool needs at least one thread");
   shared_->spin = threads <= available_threads();
-  for (int worker = 1; worker < threads; ++worker) {
-    shared_->crew.emplace_back([shared = shared_.get(), worker] { shared->work(worker); });
+  try {
+    for (int worker = 1; worker < threads; ++worker)
+      shared_->crew.push_back(
+          start_thread([shared = shared_.get(), worker] { shared->work(worker); }, worker - 1));
+  } catch (...) {
+    shared_->dismiss();
+    throw;
   }
 }
 
-ThreadPool::~ThreadPool() {
-  shared_->stop.store(true);
-  shared_->announce(threads_);
-  for (std::thread& thread : shared_->crew) thread.join();
-}
+ThreadPool::~ThreadPool() { shared_->dismiss(); }
 
 void ThreadPool::run(int64_t n, Call call, void* body) {
   if (threads_ == 1 || n <= 1) {

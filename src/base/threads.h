@@ -5,7 +5,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <thread>
 #include <type_traits>
+#include <utility>
 
 namespace levanter {
 
@@ -20,12 +23,27 @@ int available_threads();
 /// returns 0 when nothing limits the process
 int cgroup_quota_threads(std::string_view proc_cgroup, const std::string& mount);
 
+/// Throws the Error for a thread beside `running` others that could not be started: kDevice, with
+/// what limits them.
+[[noreturn]] void thread_refused(int running);
+
+/// A thread that runs `body`. error  thread_refused
+template <class Body>
+std::thread start_thread(Body&& body, int running = 0) {
+  try {
+    return std::thread(std::forward<Body>(body));
+  } catch (const std::system_error&) {
+    thread_refused(running);
+  }
+}
+
 /// A fixed crew of threads: the caller of parallel_for is worker 0, the others wait for it, at
 /// first spinning for about 200 microseconds, then asleep. Pools are independent of one another;
 /// one pool serves one caller at a time and its loops do not nest.
 class ThreadPool final {
  public:
   /// `threads` >= 1 workers, the caller included; more than the machine has are obeyed.
+  /// error  thread_refused
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

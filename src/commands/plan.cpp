@@ -1,5 +1,6 @@
 // levanter plan: every byte that a run needs, before it starts.
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -106,27 +107,44 @@ struct Way {
   double flops = 0;  ///< of a microbatch's gradients, a sequence
 };
 
+Way way_of(std::vector<std::string> words, const TrainConfig& config,
+           const train::CompiledStep& step) {
+  double flops = 0;
+  for (const auto& [op, count] : step.gradients.flops_by_op()) flops += count;
+  return {std::move(words), train::memory_total(step, config).needed(),
+          flops / static_cast<double>(config.microbatch_size())};
+}
+
 /// Plans again with changes to the config that was asked about.
 class Replanner {
  public:
-  Replanner(const Arguments& a, int64_t vocab, const Backend& backend)
-      : arguments_(a), vocab_(vocab), backend_(backend) {}
+  Replanner(const Arguments& a, const TrainConfig& config, int64_t vocab, const Backend& backend,
+            train::CompiledStep step)
+      : now(way_of({}, config, step)),
+        arguments_(a),
+        config_(config),
+        vocab_(vocab),
+        backend_(backend),
+        step_(std::move(step)) {}
 
-  Way plan(std::vector<std::string> words) const {
+  Way plan(std::vector<std::string> words) {
     std::vector<std::string> changed = arguments_.overrides;
     changed.insert(changed.end(), words.begin(), words.end());
     const TrainConfig config = load_train_config(arguments_.text("config"), changed);
-    const train::CompiledStep step(train::step_options(config, vocab_, 0), backend_);
-    double flops = 0;
-    for (const auto& [op, count] : step.gradients.flops_by_op()) flops += count;
-    return {std::move(words), train::memory_total(step, config).needed(),
-            flops / static_cast<double>(config.microbatch_size())};
+    if (differences(config_, config).empty()) return now;
+    train::CompiledStep step(train::step_options(config, vocab_, 0), backend_, std::move(*step_));
+    step_.emplace(std::move(step));
+    return way_of(std::move(words), config, *step_);
   }
+
+  const Way now;  ///< as the config stands
 
  private:
   const Arguments& arguments_;
+  const TrainConfig& config_;
   int64_t vocab_;
   const Backend& backend_;
+  std::optional<train::CompiledStep> step_;  ///< the last one: the next takes what is the same
 };
 
 /// Remat policies from the least recomputation to the most.
@@ -136,8 +154,8 @@ constexpr const char* kPolicies[] = {"none",      "save_dots", "full",
 /// Ways to need less: other policies with the same microbatch; then smaller microbatches, summed in
 /// one group, which takes one gradient array, down to the first that fits, first with the same
 /// policy, then with the others.
-std::vector<Way> find_ways(const Replanner& replanner, const TrainConfig& config, int64_t limit) {
-  const Way now = replanner.plan({});
+std::vector<Way> find_ways(Replanner& replanner, const TrainConfig& config, int64_t limit) {
+  const Way& now = replanner.now;
   std::vector<Way> ways;
   std::vector<std::vector<std::string>> bases = {{}};
   int64_t least = now.needed;
@@ -200,7 +218,7 @@ int run(const Arguments& a) {
   const auto backend = device::make_backend(config.trainer.device,
                                             static_cast<int>(config.trainer.threads.value_or(0)));
   train::require_precision(config, *backend);
-  const train::CompiledStep step(train::step_options(config, vocab, 0), *backend);
+  train::CompiledStep step(train::step_options(config, vocab, 0), *backend);
   const train::MemoryTotal need = train::memory_total(step, config);
   const bool fits = need.needed() <= limit;
   if (a.has("json")) {
@@ -211,7 +229,10 @@ int run(const Arguments& a) {
   } else {
     print(report(config, step, need, limit, *backend));
     print(fits ? "FITS\n" : "DOES NOT FIT; with a save it would need, with\n");
-    if (!fits) print(advice(find_ways({a, vocab, *backend}, config, limit), limit));
+    if (!fits) {
+      Replanner replanner(a, config, vocab, *backend, std::move(step));
+      print(advice(find_ways(replanner, config, limit), limit));
+    }
   }
   return fits ? 0 : static_cast<int>(ErrorKind::kDevice);
 }

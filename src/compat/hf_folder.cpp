@@ -29,11 +29,12 @@ constexpr int64_t kPiece = int64_t{1} << 20;  // elements that a thread converts
 
 /// The faults of a folder, told in one error, as many as anyone would read.
 struct Faults {
-  static constexpr int64_t kTold = 100;
+  static constexpr int64_t kTold = 100, kHinted = 3;
   std::string text;
   int64_t count = 0;
 
-  bool enough() const { return count >= kTold; }
+  /// Whether some of the first have been told: another one's nearest name is not looked for.
+  bool hinted() const { return count >= kHinted; }
   void add(const std::string& fault) {
     if (count++ < kTold) text += cat(text.empty() ? "" : "; ", fault);
   }
@@ -176,7 +177,7 @@ std::vector<const Tensor*> HfWeights::match(std::span<const HfTarget> targets) c
   }
   for (const auto& [name, tensor] : tensors) left.push_back(name);
   for (const std::string& name : missing) {
-    const std::string near = faults.enough() ? "" : nearest(name, left);
+    const std::string near = faults.hinted() ? "" : nearest(name, left);
     faults.add(
         cat(quote(name), " is missing", near.empty() ? "" : cat(" (nearest: ", quote(near), ")")));
   }

@@ -6,8 +6,10 @@
 #include <future>
 #include <mutex>
 #include <optional>
+#include <system_error>
 
 #include "base/error.h"
+#include "base/threads.h"
 
 namespace levanter::data {
 namespace {
@@ -46,7 +48,7 @@ class BatchReader final {
 
  private:
   void read_ahead() {
-    ahead_ = std::async(std::launch::async, [this] {
+    const auto read_batch = [this] {
       RawBatch batch;
       try {
         while (batch.bytes.size() < kBatchBytes && batch.items.size() < kBatchRecords &&
@@ -57,7 +59,12 @@ class BatchReader final {
         batch.last = true;
       }
       return batch;
-    });
+    };
+    try {
+      ahead_ = std::async(std::launch::async, read_batch);
+    } catch (const std::system_error&) {
+      thread_refused(0);
+    }
   }
 
   /// Adds the next record, if it is not to be skipped; at a file's end goes to the next file.

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/threads.h"
 
 namespace levanter::data {
 
@@ -64,7 +65,7 @@ struct Loader::Impl {
       slot.segment_ids.resize(size);
       slot.positions.resize(size);
     }
-    thread = std::thread([this] { produce(); });
+    thread = start_thread([this] { produce(); });
   }
 
   ~Impl() {

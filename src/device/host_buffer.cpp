@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -38,8 +39,13 @@ void touch(std::byte* data, int64_t bytes, int threads) {
     for (int64_t at = begin / kPage * kPage; at < end; at += kPage) data[at] = std::byte{0};
   };
   std::vector<std::jthread> workers;
-  for (int i = 1; i < threads; ++i) workers.emplace_back(part, i);
+  int shared = 1;  // parts that a thread was found for
+  try {
+    for (; shared < threads; ++shared) workers.emplace_back(part, shared);
+  } catch (const std::system_error&) {
+  }
   part(0);
+  for (int i = shared; i < threads; ++i) part(i);
 }
 
 }  // namespace

@@ -38,9 +38,12 @@ std::string_view short_file(std::string_view file) {
   return file;
 }
 
-/// The index of `text` in a table, to which it is added where it is new.
+/// The index of `text` in a table, to which it is added where it is none of the last ones: a module
+/// is mostly entered again soon, and one that comes back late stands there twice, which does no
+/// harm.
 uint32_t intern(std::deque<std::string>& table, std::string_view text) {
-  for (size_t i = table.size(); i-- > 0;)
+  constexpr size_t kLast = 64;
+  for (size_t i = table.size(); i-- > 0 && i + kLast >= table.size();)
     if (table[i] == text) return static_cast<uint32_t>(i);
   table.emplace_back(text);
   return static_cast<uint32_t>(table.size() - 1);

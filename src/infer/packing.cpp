@@ -1,6 +1,8 @@
 #include "infer/packing.h"
 
-#include <algorithm>
+#include <map>
+#include <set>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -9,24 +11,17 @@
 namespace levanter::infer {
 
 namespace {
-
 constexpr int64_t kAlignment = 64;
-
-bool reads(const Executable& reader, const std::string& name) {
-  const auto& arguments = reader.arguments();
-  return std::any_of(arguments.begin(), arguments.end(),
-                     [&](const Argument& argument) { return argument.name == name; });
-}
-
 }  // namespace
 
 Packing::Packing(const std::vector<nn::Param>& params,
                  std::initializer_list<const Executable*> readers) {
+  std::set<std::string_view> read;
+  for (const Executable* reader : readers)
+    if (reader)
+      for (const Argument& argument : reader->arguments()) read.insert(argument.name);
   for (size_t i = 0; i < params.size(); ++i) {
-    const auto wants = [name = packed_name(params[i].path)](const Executable* reader) {
-      return reader && reads(*reader, name);
-    };
-    if (std::none_of(readers.begin(), readers.end(), wants)) continue;
+    if (!read.contains(packed_name(params[i].path))) continue;
     packed_.push_back({i, params[i].path, params[i].type, bytes_});
     const int64_t size = params[i].type.elements() * size_of(DType::bf16);
     bytes_ += (size + kAlignment - 1) / kAlignment * kAlignment;
@@ -56,12 +51,13 @@ std::vector<std::byte*> Packing::places(std::byte* memory) const {
 
 void Packing::append_arguments(const Executable& reader, std::byte* memory,
                                std::vector<std::byte*>& arguments) const {
+  std::map<std::string, int64_t> offsets;
+  for (const Packed& p : packed_) offsets[packed_name(p.path)] = p.offset;
   for (size_t i = arguments.size(); i < reader.arguments().size(); ++i) {
     const std::string& name = reader.arguments()[i].name;
-    const auto found = std::find_if(packed_.begin(), packed_.end(),
-                                    [&](const Packed& p) { return packed_name(p.path) == name; });
-    LEV_CHECK(found != packed_.end(), cat(name, " is not packed"));
-    arguments.push_back(memory + found->offset);
+    const auto found = offsets.find(name);
+    LEV_CHECK(found != offsets.end(), cat(name, " is not packed"));
+    arguments.push_back(memory + found->second);
   }
 }
 

@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <string_view>
+#include <utility>
 
 #include "device/backend.h"
 #include "ops/fused.h"
@@ -74,19 +76,20 @@ class Fuser {
         backend_(backend),
         to_(function.empty_copy()),
         unit_of_(nodes().size()),
+        place_(nodes().size()),
+        found_(nodes().size()),
         users_(nodes().size()),
-        is_result_(nodes().size()),
         map_(nodes().size()) {}
 
   Function run() {
     for (NodeId id = 0; id < nodes().size(); ++id) {
       for (const Value& input : nodes()[id].inputs) users_[input.node].push_back(id);
       const auto member = member_of(from_.graph, nodes()[id]);
-      unit_of_[id] = id;
+      unit_of_[id] = place_[id] = id;
       units_.push_back({{id}, member.value_or(Member{})});
       joins_.push_back(member.has_value());
     }
-    for (const Result& result : from_.results) is_result_[result.value.node] = true;
+    for (const Result& result : from_.results) results_.insert(result.value);
     for (NodeId id = 0; id < nodes().size(); ++id)
       for (const Value& input : nodes()[id].inputs) join(input, id);
     part_unsupported();
@@ -122,7 +125,7 @@ class Fuser {
                left.product || right.product}};
     both.nodes.insert(both.nodes.end(), second.nodes.begin(), second.nodes.end());
     std::sort(both.nodes.begin(), both.nodes.end());
-    if (!fits(both) || leaves_and_returns(a, b)) return;
+    if (!fits(both) || !come_together(a, b)) return;
     for (const NodeId id : second.nodes) unit_of_[id] = a;
     units_[a] = std::move(both);
     units_[b].nodes.clear();
@@ -163,9 +166,7 @@ class Fuser {
     return outputs;
   }
   bool is_read_outside(const Unit& unit, Value value) const {
-    if (is_result_[value.node])
-      for (const Result& result : from_.results)
-        if (result.value == value) return true;
+    if (results_.contains(value)) return true;
     for (const NodeId user : users_[value.node])
       if (!contains(unit, user) && reads(nodes()[user], value)) return true;
     return false;
@@ -186,24 +187,44 @@ class Fuser {
     return true;
   }
 
-  /// Whether a path leads from unit a or b through others back to one of them.
-  bool leaves_and_returns(uint32_t a, uint32_t b) const {
-    std::vector<bool> seen(units_.size());
-    std::vector<uint32_t> open = {a, b};
-    while (!open.empty()) {
-      const uint32_t unit = open.back();
-      open.pop_back();
-      for (const NodeId id : units_[unit].nodes)
+  /// Whether units a and b, of which b reads a, may be one: no path leads from a through others to
+  /// b. If so, they take one place in the order of the units, in which paths only go up: all that
+  /// is searched or moves lies between the two (Pearce & Kelly 2007, doi:10.1145/1187436.1210590).
+  bool come_together(uint32_t a, uint32_t b) {
+    ++search_;
+    found_[a] = found_[b] = search_;
+    std::vector<uint32_t> after = {a}, before = {b};
+    for (size_t i = 0; i < after.size(); ++i)
+      for (const NodeId id : units_[after[i]].nodes)
         for (const NodeId user : users_[id]) {
-          const uint32_t next = unit_of_[user];
-          const bool home = next == a || next == b;
-          if (home && unit != a && unit != b) return true;
-          if (home || seen[next]) continue;
-          seen[next] = true;
-          open.push_back(next);
+          const uint32_t unit = unit_of_[user];
+          if (unit == b && i > 0) return false;
+          if (place_[unit] < place_[b] && is_new(unit)) after.push_back(unit);
         }
+    for (size_t i = 0; i < before.size(); ++i)
+      for (const NodeId id : units_[before[i]].nodes)
+        for (const Value& input : nodes()[id].inputs) {
+          const uint32_t unit = unit_of_[input.node];
+          if (place_[unit] > place_[a] && is_new(unit)) before.push_back(unit);
+        }
+    reorder(std::move(before), std::move(after));
+    return true;
+  }
+  /// Whether the search under way comes to the unit for the first time.
+  bool is_new(uint32_t unit) { return std::exchange(found_[unit], search_) != search_; }
+
+  /// Puts all of `before` but its last unit, which goes into the first of `after`, before that one.
+  void reorder(std::vector<uint32_t> before, std::vector<uint32_t> after) {
+    std::vector<uint32_t> places;
+    for (auto* units : {&before, &after}) {
+      for (const uint32_t unit : *units) places.push_back(place_[unit]);
+      std::sort(units->begin(), units->end(),
+                [this](uint32_t x, uint32_t y) { return place_[x] < place_[y]; });
     }
-    return false;
+    std::sort(places.begin(), places.end());
+    before.pop_back();
+    before.insert(before.end(), after.begin(), after.end());
+    for (size_t i = 0; i < before.size(); ++i) place_[before[i]] = places[i];
   }
 
   /// Appends a unit after whatever it reads.
@@ -286,9 +307,13 @@ class Fuser {
   const Function& from_;
   const Backend& backend_;
   Function to_;
-  std::vector<uint32_t> unit_of_;
+  std::vector<uint32_t> unit_of_;  ///< by node
+  std::vector<uint32_t> place_;    ///< of a unit, in an order where each stands after what it reads
+  std::vector<uint32_t> found_;    ///< the last search that came to a unit
+  uint32_t search_ = 0;
   std::vector<std::vector<NodeId>> users_;
-  std::vector<bool> is_result_, joins_, emitted_;
+  std::set<Value> results_;
+  std::vector<bool> joins_, emitted_;
   std::vector<Unit> units_;
   std::vector<std::vector<Value>> map_;
 };

@@ -11,33 +11,39 @@ int64_t aligned(int64_t bytes) {
   return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
 }
 
-bool overlap(const Lifetime& a, const Lifetime& b) {
-  return a.first <= b.last && b.first <= a.last;
-}
+/// A buffer that has its address.
+struct Placed {
+  int64_t begin, end;
+  int first, last;
+};
 
 /// Places the buffers in the given order, each into the smallest gap that holds it.
-MemoryPlan place(std::span<const Lifetime> buffers, std::span<const size_t> order) {
+MemoryPlan place(std::span<const Lifetime> buffers, std::span<const size_t> order, bool by_time) {
   MemoryPlan plan;
   plan.offsets.assign(buffers.size(), 0);
-  std::vector<size_t> placed;  // by offset
+  std::vector<Placed> placed;  // by address
   for (const size_t i : order) {
-    const int64_t size = aligned(buffers[i].bytes);
-    int64_t best = -1, best_gap = 0, end = 0;
-    for (const size_t other : placed) {
-      if (!overlap(buffers[i], buffers[other])) continue;
-      const int64_t gap = plan.offsets[other] - end;
-      if (gap >= size && (best < 0 || gap < best_gap)) {
+    const auto& [bytes, first, last] = buffers[i];
+    const int64_t size = aligned(bytes);
+    if (by_time)  // what has ended meets none of those to come
+      std::erase_if(placed, [now = first](const Placed& other) { return other.last < now; });
+    int64_t best = -1, best_gap = INT64_MAX, end = 0;
+    for (const Placed& other : placed) {
+      if (other.first > last || other.last < first) continue;
+      const int64_t gap = other.begin - end;
+      if (gap >= size && gap < best_gap) {
         best = end;
         best_gap = gap;
+        if (gap == size) break;  // none is smaller
       }
-      end = std::max(end, plan.offsets[other] + aligned(buffers[other].bytes));
+      end = std::max(end, other.end);
     }
-    plan.offsets[i] = best < 0 ? end : best;
-    plan.arena_bytes = std::max(plan.arena_bytes, plan.offsets[i] + size);
-    placed.insert(
-        std::upper_bound(placed.begin(), placed.end(), i,
-                         [&plan](size_t a, size_t b) { return plan.offsets[a] < plan.offsets[b]; }),
-        i);
+    const int64_t begin = best < 0 ? end : best;
+    plan.offsets[i] = begin;
+    plan.arena_bytes = std::max(plan.arena_bytes, begin + size);
+    const auto behind = std::upper_bound(placed.begin(), placed.end(), begin,
+                                         [](int64_t at, const Placed& p) { return at < p.begin; });
+    placed.insert(behind, {begin, begin + size, first, last});
   }
   return plan;
 }
@@ -67,10 +73,10 @@ MemoryPlan plan_memory(std::span<const Lifetime> buffers) {
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return buffers[a].first < buffers[b].first; });
-  MemoryPlan by_time = place(buffers, order);
+  MemoryPlan by_time = place(buffers, order, true);
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return buffers[a].bytes > buffers[b].bytes; });
-  MemoryPlan plan = place(buffers, order);
+  MemoryPlan plan = place(buffers, order, false);
   if (by_time.arena_bytes < plan.arena_bytes) plan = std::move(by_time);
   find_lower_bound(buffers, plan);
   return plan;

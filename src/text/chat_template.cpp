@@ -56,7 +56,8 @@ Rendered ChatTemplate::render(std::string_view variables_json,
     const Value variables = jinja::from_json(variables_json);
     if (!variables.is(Value::Kind::kDict))
       jinja::fail("the variables of a template are not a JSON object");
-    return jinja::Evaluator(variables.as_dict(), now_seconds).run(impl_->block);
+    return jinja::Evaluator(variables.as_dict(), now_seconds, variables_json.size())
+        .run(impl_->block);
   } catch (const jinja::Fault& fault) {
     rethrow(fault, impl_->origin);
   }

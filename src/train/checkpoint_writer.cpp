@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/threads.h"
 #include "train/checkpoint_save.h"
 
 namespace levanter {
@@ -135,7 +136,7 @@ void CheckpointWriter::begin(CheckpointContents contents) {
       *it.plan, std::span(it.staging.get(), static_cast<size_t>(it.staging_bytes)));
   it.report.reset();
   it.ended = false;
-  it.thread = std::thread([&it] { it.run(); });
+  it.thread = start_thread([&it] { it.run(); });
 }
 
 void CheckpointWriter::before_update() {

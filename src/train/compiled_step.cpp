@@ -42,14 +42,19 @@ bool accumulates(const StepOptions& o, dist::GroupRange groups) {
 
 }  // namespace
 
-CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Function first)
+CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, CompiledStep* former,
+                           Function first)
     : options(o),
       params(infer::trace_params(o.model, o.shape)),
       layout(lay_out(first, params.size())),
       groups(dist::groups_of_rank(o.groups, o.ranks, o.rank)),
       gradients(make(hoist_packs(std::move(first)), o, backend)),
-      update(make(trace_update(o.model, o.shape, o.optimizer, o.optimizer_config), o, backend)),
-      evaluation(make(hoist_packs(infer::trace_evaluation(o.model, o.shape)), o, backend)) {
+      update(former ? std::move(former->update)
+                    : make(trace_update(o.model, o.shape, o.optimizer, o.optimizer_config), o,
+                           backend)),
+      evaluation(former && former->options.shape.batch == o.shape.batch
+                     ? std::move(former->evaluation)
+                     : make(hoist_packs(infer::trace_evaluation(o.model, o.shape)), o, backend)) {
   tree = dist::schedule_tree(o.groups, groups);
   if (accumulates(o, groups))
     gradients_next.emplace(make(

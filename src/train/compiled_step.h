@@ -56,9 +56,11 @@ struct MemoryLine {
 class CompiledStep {
  public:
   CompiledStep(StepOptions options, const Backend& backend)
-      : CompiledStep(
-            options, backend,
-            trace_gradients(options.model, options.shape, Accumulate::kFirst, options.z_loss)) {}
+      : CompiledStep(options, backend, nullptr) {}
+  /// The same from a step that differs at most in its microbatch, their number and grouping and in
+  /// what is computed again: its functions that are as wanted are taken and not compiled anew.
+  CompiledStep(StepOptions options, const Backend& backend, CompiledStep&& former)
+      : CompiledStep(options, backend, &former) {}
 
   StepOptions options;
   std::vector<nn::Param> params;
@@ -91,7 +93,11 @@ class CompiledStep {
   double flops_per_token() const;
 
  private:
-  CompiledStep(const StepOptions& options, const Backend& backend, Function first);
+  CompiledStep(const StepOptions& options, const Backend& backend, CompiledStep* former)
+      : CompiledStep(options, backend, former,
+                     trace_gradients(options.model, options.shape, Accumulate::kFirst, options.z_loss)) {}
+  CompiledStep(const StepOptions& options, const Backend& backend, CompiledStep* former,
+               Function first);
 };
 
 /// Copies of live state that a save may stage before an update: see CheckpointWriter.

@@ -1,5 +1,6 @@
 #include "train/run.h"
 
+#include <atomic>
 #include <chrono>
 #include <exception>
 #include <nlohmann/json.hpp>
@@ -7,6 +8,7 @@
 #include <thread>
 
 #include "base/files.h"
+#include "base/memory.h"
 #include "base/stop.h"
 #include "base/strings.h"
 #include "base/threads.h"
@@ -51,6 +53,7 @@ struct Run {
   bool restore_optimizer = true;
   int64_t start_step = 0;
   Key root{};
+  std::atomic<int64_t> need{0};  ///< bytes, by the plan; 0 before there is one
 };
 
 /// Whether a key of the config says only where something lies that is known by its content:
@@ -157,6 +160,15 @@ void restore(const Run& run, Engine& engine) {
     for (const TensorTarget& target : engine.optimizer_targets()) run.from->load(target);
 }
 
+/// out_of_memory() with what the run needs in all.
+Error out_of_memory_of(const Run& run) {
+  const Error plain = out_of_memory();
+  if (run.need == 0) return plain;
+  return Error(plain.kind(), cat(plain.message(), "; the run needs ", format_bytes(run.need),
+                                 " beside the program and its texts"))
+      .hint("levanter plan lists what takes it; `ulimit -v` limits it too");
+}
+
 void check_memory(const TrainConfig& config, const CompiledStep& step) {
   const MemoryTotal need = memory_total(step, config);
   if (need.needed() <= memory_limit()) return;
@@ -232,8 +244,11 @@ class Rank {
 
  private:
   static Prepared prepared(Run& run, const dist::Communicator& communicator) {
-    if (communicator.rank() == 0 && run.prepared) return std::move(*run.prepared);
-    return prepare(run.config, run.options.eager, run.vocab, communicator.rank());
+    Prepared made = communicator.rank() == 0 && run.prepared
+                        ? std::move(*run.prepared)
+                        : prepare(run.config, run.options.eager, run.vocab, communicator.rank());
+    if (communicator.rank() == 0) run.need = memory_total(made.step, run.config).needed();
+    return made;
   }
 
   data::ExampleSource training_source() const {
@@ -398,16 +413,24 @@ Outcome run_ranks(Run& run, RunFolder& folder, std::vector<std::string> messages
         check_numerics(run, rank.backend(), messages);
         outcome = lead(run, rank, folder, messages);
       }
+    } catch (const std::bad_alloc&) {
+      errors[r] = std::make_exception_ptr(out_of_memory_of(run));
+      ends[r]->abandon();
     } catch (...) {
       errors[r] = std::current_exception();
       ends[r]->abandon();
     }
   };
-  {
-    std::vector<std::jthread> others;
-    for (size_t r = 1; r < ends.size(); ++r) others.emplace_back(body, r);
-    body(0);
+  std::vector<std::thread> others;
+  try {
+    for (size_t r = 1; r < ends.size(); ++r)
+      others.push_back(start_thread([&body, r] { body(r); }, static_cast<int>(r) - 1));
+  } catch (const Error&) {  // no rank waits for those that are not there
+    errors[0] = std::current_exception();
+    for (const auto& end : ends) end->abandon();
   }
+  if (!errors[0]) body(0);
+  for (std::thread& other : others) other.join();
   // A rank that was only told of another's end says less than the other.
   std::exception_ptr first;
   for (const std::exception_ptr& error : errors) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/files.h"
+#include "base/memory.h"
 #include "base/strings.h"
 #include "data/loader.h"
 
@@ -199,6 +200,9 @@ MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config) {
 
 namespace {
 
+/// Of address space: compiled products, stacks of threads, buffers of files.
+constexpr int64_t kBesideThePlan = int64_t{32} << 20;
+
 /// The number in a control group's file, or -1 for "max" or none.
 int64_t limit_in(const std::string& path) {
   if (!path_exists(path)) return -1;
@@ -240,7 +244,9 @@ int64_t cgroup_memory_limit(std::string_view proc_cgroup, const std::string& mou
 int64_t memory_limit() {
   const int64_t machine = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
   const std::string groups = path_exists("/proc/self/cgroup") ? read_file("/proc/self/cgroup") : "";
-  return least(machine, cgroup_memory_limit(groups, "/sys/fs/cgroup"));
+  const int64_t mappable = mappable_bytes();
+  return least(least(machine, cgroup_memory_limit(groups, "/sys/fs/cgroup")),
+               mappable < 0 ? -1 : std::max<int64_t>(mappable - kBesideThePlan, 0));
 }
 
 }  // namespace levanter::train

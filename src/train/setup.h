@@ -58,7 +58,8 @@ MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config);
 ///   mount  where control groups are mounted, such as /sys/fs/cgroup
 int64_t cgroup_memory_limit(std::string_view proc_cgroup, const std::string& mount);
 
-/// Bytes of memory that this process may use: the control group's limit, else the machine's.
+/// Bytes of memory that a run may take here: the machine's, the control group's limit or what the
+/// limits of address space and data leave, whichever is least.
 int64_t memory_limit();
 
 }  // namespace levanter::train

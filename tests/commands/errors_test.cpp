@@ -195,6 +195,29 @@ TEST_CASE("a disk that is full while saving ends the run, which loses nothing", 
         run({"verify", "--json", "--checkpoint", "logs/whole"}).out);
 }
 
+TEST_CASE("memory that is limited is enough or ends a run by its own error", "[commands]") {
+#ifdef __SANITIZE_ADDRESS__
+  WARN("skipped: the address sanitizer maps more than any limit");
+#else
+  const SmallRun run;
+  int refused = 0, trained = 0;
+  for (int64_t mib = 56; mib <= 200; mib += 6) {
+    const Ended ended = run.train({cat("--trainer.id=of_", mib), "--trainer.threads=2"},
+                                  {.address_space = mib << 20});
+    INFO(mib << " MiB: " << ended.code << "\n" << ended.err);
+    if (ended.code == 127) continue;  // the system has no room to load it
+    CHECK((ended.code == 0 || ended.code == 5));
+    CHECK((ended.code == 0) == (ended.err.find("error: ") == std::string::npos));
+    ++(ended.code == 0 ? trained : refused);
+  }
+  CHECK(refused > 0);
+  CHECK(trained > 0);
+  const Ended crowd = run.train({"--trainer.threads=200"}, {.address_space = int64_t{400} << 20});
+  CHECK(crowd.code == 5);
+  CHECK_THAT(crowd.err, Catch::Contains("error: no thread can be started beside "));
+#endif
+}
+
 TEST_CASE("a checkpoint that is not there or of another model is refused", "[commands]") {
   const SmallRun run;
   REQUIRE(run.train().code == 0);

@@ -64,6 +64,22 @@ TEST_CASE("the regions of a block of GPT-2", "[passes]") {
   CHECK(text == expected_text(golden_path("fused/gpt2_block.txt"), text));
 }
 
+TEST_CASE("every block of a deep model has the regions of any other", "[passes]") {
+  const auto cpu = make_backend("cpu");
+  const auto regions = [&](int64_t layers) {
+    Gpt2Config model = tiny_model();
+    model.num_layers = layers;
+    const Function f =
+        optimise(train::trace_gradients({models::entry("gpt2"), model},
+                                        {2, model.max_seq_len, kVocab}, train::Accumulate::kFirst),
+                 *cpu);
+    return static_cast<int64_t>(count_nodes(f, "fused"));
+  };
+  const int64_t three = regions(3), a_block = regions(4) - three;
+  CHECK(a_block > 0);
+  CHECK(regions(200) == three + 197 * a_block);
+}
+
 TEST_CASE("fused and node by node agree in every bit", "[passes]") {
   const auto one = make_backend("cpu", 1), three = make_backend("cpu", 3);
   size_t fused = 0;

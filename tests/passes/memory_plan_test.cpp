@@ -1,5 +1,7 @@
 #include "passes/memory_plan.h"
 
+#include <numeric>
+
 #include "base/random.h"
 #include "support/checks.h"
 
@@ -21,9 +23,52 @@ int64_t alive(const std::vector<Lifetime>& buffers, int step) {
   return total;
 }
 
+bool meet(const Lifetime& a, const Lifetime& b) { return a.first <= b.last && b.first <= a.last; }
+
+/// The bytes of an arena whose buffers, in this order, each look at all those before them.
+int64_t placed_plainly(const std::vector<Lifetime>& buffers, const std::vector<size_t>& order,
+                       std::vector<int64_t>& offsets) {
+  const auto aligned = [](int64_t bytes) {
+    return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
+  };
+  std::vector<size_t> placed;
+  int64_t arena = 0;
+  for (const size_t i : order) {
+    int64_t best = -1, best_gap = 0, end = 0;
+    for (const size_t other : placed) {
+      if (!meet(buffers[i], buffers[other])) continue;
+      const int64_t gap = offsets[other] - end;
+      if (gap >= aligned(buffers[i].bytes) && (best < 0 || gap < best_gap)) {
+        best = end;
+        best_gap = gap;
+      }
+      end = std::max(end, offsets[other] + aligned(buffers[other].bytes));
+    }
+    offsets[i] = best < 0 ? end : best;
+    arena = std::max(arena, offsets[i] + aligned(buffers[i].bytes));
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), i,
+                                   [&](size_t a, size_t b) { return offsets[a] < offsets[b]; }),
+                  i);
+  }
+  return arena;
+}
+
+/// The offsets that plan_memory describes.
+std::vector<int64_t> plain_offsets(const std::vector<Lifetime>& buffers) {
+  std::vector<size_t> order(buffers.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::vector<int64_t> by_time(buffers.size()), by_size(buffers.size());
+  const auto sort = [&](auto before) { std::stable_sort(order.begin(), order.end(), before); };
+  sort([&](size_t a, size_t b) { return buffers[a].first < buffers[b].first; });
+  const int64_t time_arena = placed_plainly(buffers, order, by_time);
+  sort([&](size_t a, size_t b) { return buffers[a].bytes > buffers[b].bytes; });
+  return time_arena < placed_plainly(buffers, order, by_size) ? by_time : by_size;
+}
+
 void check_plan(const std::vector<Lifetime>& buffers) {
   const MemoryPlan plan = plan_memory(buffers);
   REQUIRE(plan.offsets.size() == buffers.size());
+  CHECK(plan.offsets == plain_offsets(buffers));
   int64_t largest = 0;
   for (size_t i = 0; i < buffers.size(); ++i) {
     const Lifetime& a = buffers[i];
@@ -34,8 +79,7 @@ void check_plan(const std::vector<Lifetime>& buffers) {
       largest = std::max(largest, alive(buffers, step));
     for (size_t j = 0; j < i; ++j) {
       const Lifetime& b = buffers[j];
-      if (a.first <= b.last && b.first <= a.last)
-        CHECK_FALSE(meet(plan.offsets[i], a.bytes, plan.offsets[j], b.bytes));
+      if (meet(a, b)) CHECK_FALSE(meet(plan.offsets[i], a.bytes, plan.offsets[j], b.bytes));
     }
   }
   CHECK(plan.lower_bound == largest);

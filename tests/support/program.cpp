@@ -45,6 +45,10 @@ void redirect(const std::string& path, int flags, int fd) {
     const rlimit limit{static_cast<rlim_t>(s.file_bytes), RLIM_INFINITY};
     if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(126);
   }
+  if (s.address_space >= 0) {
+    const rlimit limit{static_cast<rlim_t>(s.address_space), RLIM_INFINITY};
+    if (::setrlimit(RLIMIT_AS, &limit) != 0) ::_exit(126);
+  }
   ::execve(words[0], words.data(), environment.data());
   ::_exit(127);
 }

@@ -22,6 +22,7 @@ struct Surroundings {
   std::string input = {};                     ///< the standard input, a file
   std::vector<std::string> environment = {};  ///< "NAME=value", added to this process's
   int64_t file_bytes = -1;                    ///< the longest file that it may write; -1: any
+  int64_t address_space = -1;                 ///< bytes that it may map; -1: any
   int closed_stream = -1;                     ///< a standard stream that is closed: 0, 1 or 2
   std::string out_path = {};                  ///< where the standard output goes; "": to Ended::out
 };

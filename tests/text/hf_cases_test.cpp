@@ -197,6 +197,21 @@ TEST_CASE("hf: a tokenizer file that is wrong is refused with the place", "[text
       Catch::Contains("\"pattern\" of the tokenizer file is missing or of the wrong form"));
 }
 
+TEST_CASE("hf: a normalizer that lengthens a text beyond measure is refused", "[text]") {
+  std::string steps;
+  for (int i = 0; i < 40; ++i)
+    steps += cat(i ? "," : "", R"({"type":"Replace","pattern":{"String":"a"},"content":"aa"})");
+  const auto tokenizer =
+      tokenizer_of(cat(R"({"normalizer":{"type":"Sequence","normalizers":[)", steps,
+                       R"(]},"model":{"type":"WordLevel","unk_token":"a","vocab":{"a":0}}})"));
+  CHECK_THAT(failure_of(ErrorKind::kData,
+                        [&] {
+                          tokenizer->encode({"a", "text"});
+                        }),
+             Catch::StartsWith("error: the normalizer makes a text of 1 bytes longer than") &&
+                 Catch::Contains("normalizer"));
+}
+
 TEST_CASE("hf: a word without any token is refused where nothing stands for unknown ones",
           "[text]") {
   const auto tokenizer =

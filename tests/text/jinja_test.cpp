@@ -119,6 +119,29 @@ TEST_CASE("a hostile template ends with an error", "[text]") {
   CHECK_THAT(error("{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(99) %}"
                    "{% set ns.x = ns.x + ns.x %}{% endfor %}"),
              Catch::Contains("too much work") || Catch::Contains("a text of more than"));
+  for (const char* bomb :
+       {"{% for i in range(100000) %}{% for j in range(100000) %}{{ 'b' in m }}{% endfor %}{% "
+        "endfor %}",
+        "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% "
+        "endfor %}",
+        "{% set ns = namespace(x=[]) %}{% for i in range(190) %}{% set ns.x = [ns.x, ns.x] %}{% "
+        "endfor %}"
+        "{{ ns.x }}",
+        "{% set ns = namespace(x=[], y=[]) %}{% for i in range(190) %}{% set ns.x = [ns.x, ns.x] %}"
+        "{% set ns.y = [ns.y, ns.y] %}{% endfor %}{{ ns.x == ns.y }}",
+        "{{ ['a' * 100000000] * 100 | join }}", "{{ range(100000) | join('a' * 100000) }}",
+        "{{ ('a' * 100000).replace('a', 'b' * 100000) }}", "{{ ('a' * 100000000).split('a') }}",
+        "{{ ('a' * 50000000) | list }}",
+        "{{ 'a'.ljust(100000000).center(200000000).zfill(300000000) }}",
+        "{% for i in range(100000) %}{{ 'a' * 100000 }}{% endfor %}",
+        "{% set x = 'a' * 100000000 %}{% for i in range(100000) %}{{ 'b' in x }}{% endfor %}",
+        "{% set x = 'a' * 100000000 %}{% for i in range(100000) %}{{ x[99999999] }}{% endfor %}",
+        "{% set x = range(100000) %}{% for i in x %}{{ x | sort | length }}{% endfor %}",
+        "{% set x = range(100000) %}{% for i in x %}{{ -1 in x }}{% endfor %}"}) {
+    INFO(bomb);
+    CHECK_THAT(error(bomb),
+               Catch::Contains("too much work") || Catch::Contains("a text of more than"));
+  }
   CHECK_THAT(error("{% set ns = namespace(x=[]) %}{% for i in range(999) %}"
                    "{% set ns.x = [ns.x, ns.x] %}{% endfor %}"),
              Catch::Contains("nested more than 200 deep"));

@@ -4,8 +4,10 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 
+#include "base/error.h"
 #include "base/strings.h"
 #include "text/hf/component.h"
 #include "text/hf/pattern.h"
@@ -194,9 +196,24 @@ void add_strip(Steps& steps, const Value& value) {
                       std::string_view text) { return strip(text, left, right); });
 }
 
+/// No normalizer that serves makes a text this much longer: NFKC 11 times at most, of one letter.
+size_t most_bytes(std::string_view text) { return 16 * text.size() + (size_t{64} << 10); }
+
+void check_growth(std::string_view text, size_t bytes, const std::string& place) {
+  if (bytes > most_bytes(text))
+    throw Error(ErrorKind::kData, cat("the normalizer makes a text of ", text.size(),
+                                      " bytes longer than ", most_bytes(text)))
+        .at(place)
+        .hint("does it put a character in again and again?");
+}
+
 void add_replace(Steps& steps, const Value& value) {
-  steps.push_back([pattern = Pattern(value["pattern"]), content = value.text("content")](
-                      std::string_view text) { return pattern.replace(text, content); });
+  steps.push_back([pattern = Pattern(value["pattern"]), content = value.text("content"),
+                   place = value.place](std::string_view text) {
+    std::string out = pattern.replace(text, content, most_bytes(text));
+    check_growth(text, out.size(), place);
+    return out;
+  });
 }
 
 void add_prepend(Steps& steps, const Value& value) {
@@ -234,13 +251,15 @@ constexpr ComponentKind<Steps> kKinds[] = {
 
 }  // namespace
 
-Normalizer::Normalizer(const Value& value) {
+Normalizer::Normalizer(const Value& value) : place_(value.place) {
   if (!value.is_null()) add_component(steps_, value, kKinds, "normalizer", "normalizers");
 }
 
 std::string_view Normalizer::apply(std::string_view text, std::string& room) const {
+  const std::string_view whole = text;
   for (const NormalStep& step : steps_) {
     std::optional<std::string> changed = step(text);  // may read `room` through `text`
+    if (changed) check_growth(whole, changed->size(), place_);
     if (changed) text = room = std::move(*changed);
   }
   return text;

@@ -21,9 +21,11 @@ class Normalizer final {
   explicit Normalizer(const Value& value);
 
   /// The normalized text: a view of `text` itself or of `room`.
+  /// error  kData for one that grows beyond measure
   std::string_view apply(std::string_view text, std::string& room) const;
 
  private:
+  std::string place_;
   std::vector<NormalStep> steps_;
 };
 

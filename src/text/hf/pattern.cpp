@@ -125,12 +125,13 @@ void Pattern::cut(std::string_view text, std::vector<Range>& out) const {
   push_match(out, done, text.size(), text.size());
 }
 
-std::string Pattern::replace(std::string_view text, std::string_view content) const {
+std::string Pattern::replace(std::string_view text, std::string_view content, size_t most) const {
   std::string out;
   out.reserve(text.size() + text.size() / 2);
   if (literal_.size() == 1) {
     size_t done = 0;
-    for (size_t at; (at = text.find(literal_[0], done)) != text.npos; done = at + 1) {
+    for (size_t at; (at = text.find(literal_[0], done)) != text.npos && out.size() <= most;
+         done = at + 1) {
       out.append(text, done, at - done);
       out += content;
     }
@@ -138,8 +139,10 @@ std::string Pattern::replace(std::string_view text, std::string_view content) co
   }
   std::vector<Range> ranges;
   cut(text, ranges);
-  for (const Range& range : ranges)
+  for (const Range& range : ranges) {
+    if (out.size() > most) break;
     out += range.match ? content : text.substr(range.begin, range.end - range.begin);
+  }
   return out;
 }
 

@@ -40,7 +40,8 @@ class Pattern final {
   ///   error  kData when the expression takes more steps on this text than there may be
   void cut(std::string_view text, std::vector<Range>& out) const;
   /// The text with `content` in place of every match.
-  std::string replace(std::string_view text, std::string_view content) const;
+  std::string replace(std::string_view text, std::string_view content,
+                      size_t most = SIZE_MAX) const;
 
  private:
   struct Regex;

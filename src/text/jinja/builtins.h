@@ -90,6 +90,7 @@ Value join_items(const Value& items, std::string_view between, Text&& text) {
   for (const Value& item : iterate(items)) {
     if (!std::exchange(first, false)) out += between;
     out += text(item);
+    Budget::spend(1);
     check_text_size(out.size());
   }
   return Value::string(std::move(out));
@@ -98,7 +99,7 @@ Value join_items(const Value& items, std::string_view between, Text&& text) {
 List pairs_of(const Dict& dict);
 
 /// a op b for + - * / // % ** ~; error Fault for types that don't go together.
-Value arithmetic(Evaluator& evaluator, std::string_view op, const Value& a, const Value& b);
+Value arithmetic(std::string_view op, const Value& a, const Value& b);
 Value negate(const Value& value);
 
 /// value.name: a method, else the item of that name; undefined when there is neither.

@@ -7,12 +7,13 @@ namespace levanter::text::jinja {
 namespace {
 
 constexpr int kMaxEvaluationDepth = 1200;
-constexpr size_t kMaxWork = 50'000'000;
+constexpr size_t kSteps = 4'000'000, kStepsOfByte = 16;
 
 }  // namespace
 
-Evaluator::Evaluator(const Dict& variables, std::optional<int64_t> now_seconds)
-    : variables_(variables),
+Evaluator::Evaluator(const Dict& variables, std::optional<int64_t> now_seconds, size_t chat_bytes)
+    : budget_(kSteps + kStepsOfByte * chat_bytes),
+      variables_(variables),
       functions_(global_functions()),
       now_seconds_(now_seconds),
       scope_(std::make_shared<Scope>()),
@@ -25,14 +26,6 @@ Evaluator::~Evaluator() {
 Rendered Evaluator::run(const Block& block) {
   execute(block);
   return std::move(output_);
-}
-
-void Evaluator::spend(size_t units) {
-  spent_ += units;
-  if (spent_ > kMaxWork)
-    throw Fault{"the template does too much work",
-                cat("at most ", format_count(kMaxWork), " steps"),
-                "does a loop go over a very long range?"};
 }
 
 Value Evaluator::call(const Value& callee, const Arguments& arguments) {
@@ -53,6 +46,7 @@ Changed<int> Evaluator::deeper(int line) {
 }
 
 Changed<Evaluator::ScopePtr> Evaluator::inside(ScopePtr parent) {
+  Budget::spend(4);
   return {scope_, std::make_shared<Scope>(Scope{std::move(parent), {}})};
 }
 
@@ -65,7 +59,7 @@ template <class Run>
 auto Evaluator::at_line(int line, Run&& run) {
   const Changed<int> level = deeper(line);
   try {
-    spend(1);
+    Budget::spend(1);
     return run();
   } catch (Fault& fault) {
     if (fault.line == 0) fault.line = line;
@@ -114,8 +108,6 @@ Value Evaluator::evaluate_kind(const Expression& expression) {
       return get_item(part(0), part(1));
     case ExpressionKind::kSlice: {
       const Value value = part(0);
-      if (value.is_sequence()) spend(value.items().size() / 4);
-      if (value.is(Kind::kString)) spend(value.as_string().size() / 16);
       return get_slice(value, part(1), part(2), part(3));
     }
     case ExpressionKind::kCall: {
@@ -137,7 +129,7 @@ Value Evaluator::evaluate_kind(const Expression& expression) {
       const Value left = part(0);
       if (expression.name == "and") return truth(left) ? part(1) : left;
       if (expression.name == "or") return truth(left) ? left : part(1);
-      return arithmetic(*this, expression.name, left, part(1));
+      return arithmetic(expression.name, left, part(1));
     }
     case ExpressionKind::kCompare:
       return Value::boolean(evaluate_compare(expression));
@@ -178,8 +170,7 @@ Value Evaluator::filter(const Expression& chain, const Value* input) {
   const Value value = inner == nullptr                         ? *input
                       : inner->kind == ExpressionKind::kFilter ? filter(*inner, input)
                                                                : evaluate(*inner);
-  if (value.is(Kind::kString)) spend(value.as_string().size() / 16);
-  if (value.is_sequence()) spend(value.items().size());
+  if (value.is(Kind::kString)) Budget::spend(value.as_string().size() / 16);
   return apply_filter(*this, chain.name, value, arguments_of(chain));
 }
 
@@ -187,7 +178,7 @@ Value Evaluator::filter(const Expression& chain, const Value* input) {
 
 void Evaluator::print(std::string_view text) {
   check_text_size(out_->size() + text.size());
-  spend(text.size() / 16);
+  Budget::hold(text.size());
   *out_ += text;
 }
 
@@ -265,18 +256,19 @@ void Evaluator::generation(const Statement& statement) {
 }
 
 Evaluator::Flow Evaluator::loop(const Statement& statement) {
-  const Value source = evaluate(*statement.value);
-  auto items = std::make_shared<List>(iterate(source));
-  spend(items->size());
+  Value source = evaluate(*statement.value);
   if (statement.condition) {
     List kept;
-    for (Value& item : *items) {
+    for (const Value& item : iterate(source)) {
       const Changed<ScopePtr> inner = inside(scope_);
       assign(*statement.target, item);
-      if (truth(evaluate(*statement.condition))) kept.push_back(std::move(item));
+      if (truth(evaluate(*statement.condition))) kept.push_back(item);
     }
-    *items = std::move(kept);
+    source = Value::list(std::move(kept));
+  } else if (!source.is_sequence()) {
+    source = Value::list(iterate(source));
   }
+  const std::shared_ptr<const List> items = source.shared_items();
   if (items->empty()) {
     const Changed<ScopePtr> inner = inside(scope_);
     return execute(statement.other);

@@ -19,8 +19,9 @@ namespace levanter::text::jinja {
 /// One run of one template.
 class Evaluator final {
  public:
-  /// `now_seconds` is what strftime_now sees, seconds since 1970; nothing for the clock.
-  Evaluator(const Dict& variables, std::optional<int64_t> now_seconds);
+  /// `now_seconds` is what strftime_now sees, seconds since 1970; nothing for the clock. A long
+  /// chat may take more steps.
+  Evaluator(const Dict& variables, std::optional<int64_t> now_seconds, size_t chat_bytes);
   ~Evaluator();
   Evaluator(const Evaluator&) = delete;
   Evaluator& operator=(const Evaluator&) = delete;
@@ -30,8 +31,6 @@ class Evaluator final {
 
   /// Calls a function or a macro. error Fault for what can't be called
   Value call(const Value& callee, const Arguments& arguments);
-  /// Counts work; too much of it ends the run. error Fault
-  void spend(size_t units);
   std::optional<int64_t> now_seconds() const { return now_seconds_; }
   /// A namespace that lives as long as the run.
   Value name_space(Dict items);
@@ -72,6 +71,7 @@ class Evaluator final {
   Value call_macro(const Statement& statement, const ScopePtr& scope, const Arguments& arguments);
   void print(std::string_view text);
 
+  Budget budget_;
   const Dict& variables_;
   Dict functions_;
   std::optional<int64_t> now_seconds_;
@@ -79,7 +79,6 @@ class Evaluator final {
   std::vector<std::shared_ptr<Dict>> namespaces_;
   Rendered output_;
   std::string* out_;
-  size_t spent_ = 0;
   int depth_ = 0, captures_ = 0;
 };
 

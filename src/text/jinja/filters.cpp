@@ -1,4 +1,5 @@
 // The filters of templates: what may stand behind "|".
+#include <bit>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -22,6 +23,8 @@ Value sort_key(const Value& value, bool cased) {
 template <class KeyOf>
 List sort_by(const List& items, bool down, KeyOf&& key_of) {
   std::vector<std::pair<Value, Value>> keyed;
+  Budget::check(2 * items.size() * sizeof keyed[0]);
+  Budget::spend(items.size() * std::bit_width(items.size()) / 4);
   for (const Value& item : items) keyed.emplace_back(key_of(item), item);
   std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& x, const auto& y) {
     return compare(down ? y.first : x.first, down ? x.first : y.first, "<") < 0;
@@ -49,9 +52,7 @@ Value tojson(const Call& c) {
   }
   style.ascii = truth(c.get("ensure_ascii"));
   style.sort_keys = truth(c.get("sort_keys"));
-  std::string out = to_json(c.self, style);
-  c.evaluator.spend(out.size() / 16);
-  return Value::string(std::move(out));
+  return Value::string(to_json(c.self, style));
 }
 
 Value join_printed(const Call& c) {
@@ -157,7 +158,7 @@ Value unique(const Call& c) {
   const bool cased = truth(c.get("case_sensitive"));
   List seen, items;
   for (const Value& item : iterate(c.self)) {
-    c.evaluator.spend(seen.size() / 4);
+    Budget::spend(seen.size() / 4);
     const Value key = sort_key(attribute_of(c, item), cased);
     if (std::any_of(seen.begin(), seen.end(),
                     [&](const Value& other) { return equal(other, key); }))
@@ -185,8 +186,7 @@ Value extreme(const Call& c) {
 
 Value sum(const Call& c) {
   Value total = c.get("start", Value::integer(0));
-  for (const Value& item : iterate(c.self))
-    total = arithmetic(c.evaluator, "+", total, attribute_of(c, item));
+  for (const Value& item : iterate(c.self)) total = arithmetic("+", total, attribute_of(c, item));
   return total;
 }
 
@@ -384,7 +384,7 @@ Value apply_filter(Evaluator& evaluator, const std::string& name, const Value& i
   const auto* filter = find_builtin(kFilters, name);
   if (filter == nullptr)
     throw Fault{cat("there is no filter ", quote(name)), join(filter_names(), ", ")};
-  evaluator.spend(1);
+  Budget::spend(1);
   return filter->apply(Call(evaluator, input, arguments, "the filter", filter->signature));
 }
 

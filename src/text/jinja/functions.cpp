@@ -29,7 +29,6 @@ Value range(const Call& c) {
     items.push_back(Value::integer(i));
     if (__builtin_add_overflow(i, step, &i)) break;
   }
-  c.evaluator.spend(items.size());
   return Value::list(std::move(items));
 }
 
@@ -153,8 +152,8 @@ void Call::check(bool fits, const Value& value, std::string_view wants) const {
 Value bound(const Value& self, std::string_view name, const Builtin<Value>& builtin) {
   return Value::function(
       {std::string(name), [self, &builtin](Evaluator& evaluator, const Arguments& given) {
-         if (self.is(Kind::kString)) evaluator.spend(self.as_string().size() / 16);
-         if (self.is_sequence()) evaluator.spend(self.items().size() / 4);
+         if (self.is(Kind::kString)) Budget::spend(self.as_string().size() / 16);
+         if (self.is_sequence()) Budget::spend(self.items().size() / 8);
          return builtin.apply(Call(evaluator, self, given, "", builtin.signature));
        }});
 }

@@ -56,22 +56,18 @@ Value real_arithmetic(std::string_view op, double a, double b) {
   return Value::real(rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest);
 }
 
-Value joined(Evaluator& evaluator, const Value& a, const Value& b) {
+Value joined(const Value& a, const Value& b) {
   List items = a.items();
   items.insert(items.end(), b.items().begin(), b.items().end());
-  evaluator.spend(items.size());
   return Value::sequence(a.kind(), std::move(items));
 }
 
-Value repeated(Evaluator& evaluator, const Value& value, int64_t times) {
-  if (value.is(Kind::kString)) {
-    std::string text = repeat(value.as_string(), times);
-    evaluator.spend(text.size() / 16);
-    return Value::string(std::move(text));
-  }
+Value repeated(const Value& value, int64_t times) {
+  if (value.is(Kind::kString)) return Value::string(repeat(value.as_string(), times));
   List items;
   for (int64_t i = 0; i < times && !value.items().empty(); ++i) {
-    evaluator.spend(value.items().size());
+    Budget::spend(value.items().size());
+    Budget::check(2 * items.size() * sizeof(Value));
     items.insert(items.end(), value.items().begin(), value.items().end());
   }
   return Value::sequence(value.kind(), std::move(items));
@@ -92,20 +88,19 @@ int64_t slice_bound(const Value& bound, int64_t size, int64_t step, int64_t othe
 
 }  // namespace
 
-Value arithmetic(Evaluator& evaluator, std::string_view op, const Value& a, const Value& b) {
+Value arithmetic(std::string_view op, const Value& a, const Value& b) {
   if (op == "~" || (op == "+" && a.is(Kind::kString) && b.is(Kind::kString))) {
     std::string text = to_text(a);
     text += b.is(Kind::kString) ? b.as_string() : to_text(b);
-    evaluator.spend(text.size() / 16);
     return Value::string(std::move(text));
   }
   if (a.is_number() && b.is_number()) {
     if (a.is_whole() && b.is_whole()) return whole_arithmetic(op, a.as_int(), b.as_int());
     return real_arithmetic(op, a.as_real(), b.as_real());
   }
-  if (op == "+" && a.is_sequence() && a.kind() == b.kind()) return joined(evaluator, a, b);
-  if (op == "*" && repeats(a, b)) return repeated(evaluator, a, b.as_int());
-  if (op == "*" && repeats(b, a)) return repeated(evaluator, b, a.as_int());
+  if (op == "+" && a.is_sequence() && a.kind() == b.kind()) return joined(a, b);
+  if (op == "*" && repeats(a, b)) return repeated(a, b.as_int());
+  if (op == "*" && repeats(b, a)) return repeated(b, a.as_int());
   if (op == "%" && a.is(Kind::kString)) return Value::string(format_percent(a.as_string(), b));
   refuse(op, a, b);
 }

@@ -31,6 +31,7 @@ class Printer final {
   void write(const Value& value, int level) {
     if (level > 2 * kMaxValueDepth) fail("a value that holds itself can't be printed");
     check_text_size(out_.size());
+    Budget::spend(1);
     if (value.is(Kind::kString)) {
       write_string(value.as_string());
     } else if (value.is_sequence()) {

@@ -61,15 +61,18 @@ std::string_view strip_if(std::string_view text, Side side, Drop&& drop) {
 
 void check_text_size(size_t bytes) {
   if (bytes > kMaxText) fail("the template makes a text of more than ", format_bytes(kMaxText));
+  Budget::check(bytes);
 }
 
 Pieces characters_of(std::string_view text) {
   Pieces out;
+  Budget::check(static_cast<size_t>(character_count(text)) * sizeof text);
   each_character(text, [&](uint32_t, std::string_view bytes) { out.push_back(bytes); });
   return out;
 }
 
 int64_t character_count(std::string_view text) {
+  Budget::spend(text.size() / 256);
   return std::count_if(text.begin(), text.end(),
                        [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; });
 }
@@ -78,6 +81,7 @@ size_t byte_of_character(std::string_view text, int64_t index) {
   size_t at = 0;
   for (; at < text.size(); ++at)
     if ((static_cast<uint8_t>(text[at]) & 0xC0) != 0x80 && index-- == 0) break;
+  Budget::spend(at / 64);
   return at;
 }
 
@@ -108,6 +112,7 @@ std::string title_words(std::string_view text) {
 }
 
 std::string swap_case(std::string_view text) {
+  Budget::spend(text.size());
   std::string out;
   for (const std::string_view one : characters_of(text)) {
     const std::string upper = to_upper(one);
@@ -146,6 +151,7 @@ Pieces split_blanks(std::string_view text, int64_t most, bool from_right) {
       words.back() = {words.back().data(), words.back().size() + bytes.size()};
     } else if (!is_blank(scalar)) {
       words.push_back(bytes);
+      Budget::check(words.size() * 2 * sizeof bytes);
     }
     inside = !is_blank(scalar);
   });
@@ -170,6 +176,7 @@ Pieces split_at(std::string_view text, std::string_view separator, int64_t most,
     if (at == std::string_view::npos) break;
     const std::string_view before = text.substr(0, at), after = text.substr(at + separator.size());
     out.push_back(from_right ? after : before);
+    Budget::check(out.size() * 2 * sizeof text);
     text = from_right ? before : after;
   }
   out.push_back(text);
@@ -188,6 +195,7 @@ Pieces split_lines(std::string_view text) {
     } else if ((c >= 0xA && c <= 0xD) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 ||
                c == 0x2029) {
       out.push_back(text.substr(begin, at - begin));
+      Budget::check(out.size() * 2 * sizeof text);
       begin = at + bytes.size();
     }
     after_return = c == '\r';

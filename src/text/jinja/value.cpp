@@ -7,6 +7,32 @@
 
 namespace levanter::text::jinja {
 
+thread_local Budget* Budget::current_ = nullptr;
+
+void Budget::spend(size_t steps) {
+  if (current_ == nullptr || (current_->spent_ += steps) <= current_->steps_) return;
+  throw Fault{"the template does too much work",
+              cat("at most ", format_count(current_->steps_), " steps for this chat"),
+              "does a loop go over a very long range?"};
+}
+
+void Budget::check(size_t bytes) {
+  if (current_ != nullptr && bytes + current_->held_ > kBytes)
+    throw Fault{cat("the template does too much work: it holds more than ", format_bytes(kBytes),
+                    " of texts and lists")};
+}
+
+void Budget::hold(size_t bytes) {
+  if (current_ == nullptr) return;
+  spend(1 + bytes / 64);
+  check(bytes);
+  current_->held_ += bytes;
+}
+
+void Budget::release(size_t bytes) {
+  if (current_ != nullptr) current_->held_ -= std::min(bytes, current_->held_);
+}
+
 Value Value::real(double value) {
   Value made(Kind::kFloat);
   made.real_ = value;
@@ -15,7 +41,8 @@ Value Value::real(double value) {
 
 Value Value::string(std::string value) {
   check_text_size(value.size());
-  return {Kind::kString, share(std::move(value))};
+  const size_t bytes = value.size();
+  return {Kind::kString, share(std::move(value), bytes)};
 }
 
 void Value::deepen_for(const Value& item) {
@@ -25,21 +52,23 @@ void Value::deepen_for(const Value& item) {
 }
 
 Value Value::sequence(Kind kind, List items) {
+  const size_t bytes = items.size() * sizeof(Value);
   Value made(kind);
   made.depth_ = 1;
   for (const Value& item : items) made.deepen_for(item);
-  made.object_ = share(std::move(items));
+  made.object_ = share(std::move(items), bytes);
   return made;
 }
 
 Value Value::dict(Dict items) {
+  const size_t bytes = items.entries.size() * 2 * sizeof(Value);
   Value made(Kind::kDict);
   made.depth_ = 1;
   for (const auto& [key, value] : items.entries) {
     made.deepen_for(key);
     made.deepen_for(value);
   }
-  made.object_ = share(std::move(items));
+  made.object_ = share(std::move(items), bytes);
   return made;
 }
 
@@ -53,12 +82,14 @@ bool Value::same_as(const Value& other) const {
 }
 
 const Value* Dict::find(std::string_view key) const {
+  Budget::spend(entries.size() / 16);
   for (const auto& [name, value] : entries)
     if (name.is(Kind::kString) && name.as_string() == key) return &value;
   return nullptr;
 }
 
 const Value* Dict::find(const Value& key) const {
+  Budget::spend(entries.size() / 8);
   for (const auto& [name, value] : entries)
     if (equal(name, key)) return &value;
   return nullptr;
@@ -67,6 +98,7 @@ const Value* Dict::find(const Value& key) const {
 void Dict::set(const Value& key, Value value) {
   if (key.is(Kind::kList) || key.is(Kind::kDict))
     fail("a ", type_name(key), " can't be a key of a dict");
+  Budget::spend(entries.size() / 8);
   for (auto& [name, old] : entries) {
     if (!equal(name, key)) continue;
     old = std::move(value);
@@ -103,6 +135,7 @@ bool truth(const Value& value) {
 }
 
 bool equal(const Value& a, const Value& b) {
+  Budget::spend(a.is(Kind::kString) ? a.as_string().size() / 256 : !a.is_number());
   if (a.is_whole() && b.is_whole()) return a.as_int() == b.as_int();
   if (a.is_number() && b.is_number()) return a.as_real() == b.as_real();
   if (a.kind() != b.kind()) return false;
@@ -119,6 +152,7 @@ bool equal(const Value& a, const Value& b) {
 }
 
 int compare(const Value& a, const Value& b, std::string_view op) {
+  Budget::spend(a.is(Kind::kString) ? a.as_string().size() / 256 : !a.is_number());
   const auto order = [](const auto& x, const auto& y) { return x < y ? -1 : x > y; };
   if (a.is_whole() && b.is_whole()) return order(a.as_int(), b.as_int());
   if (a.is_number() && b.is_number()) return order(a.as_real(), b.as_real());
@@ -137,11 +171,13 @@ int compare(const Value& a, const Value& b, std::string_view op) {
 bool contains(const Value& container, const Value& item) {
   if (container.is(Kind::kUndefined)) return false;
   if (container.is(Kind::kDict)) return container.as_dict().find(item) != nullptr;
+  if (container.is_sequence()) Budget::spend(container.items().size() / 8);
   if (container.is_sequence())
     return std::any_of(container.items().begin(), container.items().end(),
                        [&](const Value& other) { return equal(other, item); });
   if (!container.is(Kind::kString))
     fail("'in' can't look into a value of type ", type_name(container));
+  Budget::spend(container.as_string().size() / 256);
   if (!item.is(Kind::kString)) fail("'in' a str needs a str, not ", type_name(item));
   return container.as_string().find(item.as_string()) != std::string::npos;
 }
@@ -154,7 +190,10 @@ List texts_of(const std::vector<std::string_view>& pieces) {
 
 List iterate(const Value& value) {
   List items;
-  if (value.is_sequence()) return value.items();
+  if (value.is_sequence()) {
+    Budget::spend(value.items().size() / 8);
+    return value.items();
+  }
   if (value.is(Kind::kDict)) {
     for (const auto& entry : value.as_dict().entries) items.push_back(entry.first);
   } else if (value.is(Kind::kString)) {

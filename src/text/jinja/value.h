@@ -38,6 +38,33 @@ template <class... Parts>
 inline constexpr size_t kMaxText = size_t{256} << 20;
 inline constexpr int kMaxValueDepth = 200;
 
+/// What one rendering may do, on the thread that it runs on: steps of about 0.1 us in all, and
+/// bytes of texts and lists at a time. It holds from its making to its end; work outside of any is
+/// free.
+class Budget final {
+ public:
+  static constexpr size_t kBytes = kMaxText;
+
+  explicit Budget(size_t steps) : steps_(steps), outer_(std::exchange(current_, this)) {}
+  ~Budget() { current_ = outer_; }
+  Budget(const Budget&) = delete;
+  Budget& operator=(const Budget&) = delete;
+
+  /// Counts steps. error Fault when there are too many
+  static void spend(size_t steps);
+  /// error  Fault when so many bytes beside those held are too many
+  static void check(size_t bytes);
+  /// Counts bytes that are made, until they are released, and the steps that making them takes.
+  /// error  as spend and check
+  static void hold(size_t bytes);
+  static void release(size_t bytes);
+
+ private:
+  static thread_local Budget* current_;
+  size_t steps_, spent_ = 0, held_ = 0;
+  Budget* outer_;
+};
+
 /// One value, cheap to copy: what is large is shared and never changes.
 class Value final {
  public:
@@ -87,6 +114,9 @@ class Value final {
   double as_real() const { return is(Kind::kFloat) ? real_ : static_cast<double>(whole_); }
   const std::string& as_string() const { return object<std::string>(); }
   const List& items() const { return object<List>(); }
+  std::shared_ptr<const List> shared_items() const {
+    return std::static_pointer_cast<const List>(object_);
+  }
   const Dict& as_dict() const { return object<Dict>(); }
   Dict& as_namespace() const { return const_cast<Dict&>(object<Dict>()); }
   const Function& as_function() const { return object<Function>(); }
@@ -99,9 +129,18 @@ class Value final {
  private:
   explicit Value(Kind kind, int64_t whole = 0) : kind_(kind), whole_(whole) {}
   Value(Kind kind, std::shared_ptr<const void> object) : kind_(kind), object_(std::move(object)) {}
+  /// An object whose bytes the budget holds as long as it lives.
   template <class T>
-  static std::shared_ptr<const T> share(T value) {
-    return std::make_shared<const T>(std::move(value));
+  struct Held {
+    Held(T&& made, size_t size) : object(std::move(made)), bytes(size) { Budget::hold(bytes); }
+    ~Held() { Budget::release(bytes); }
+    T object;
+    size_t bytes;
+  };
+  template <class T>
+  static std::shared_ptr<const T> share(T value, size_t bytes = 0) {
+    auto held = std::make_shared<Held<T>>(std::move(value), bytes + sizeof(Held<T>));
+    return {held, &held->object};
   }
   /// Makes this deep enough to hold the item.
   void deepen_for(const Value& item);
