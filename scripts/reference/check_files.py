@@ -48,7 +48,7 @@ def check_events(run):
             seen[event.step, tag] = event.value
     for line in lines:
         for tag, value in line.items():
-            if tag == "step" or value is None:
+            if tag in ("step", "time") or value is None:
                 continue
             check((line["step"], tag) in seen, f"TensorBoard lacks {tag} of step {line['step']}")
             read = seen[line["step"], tag]

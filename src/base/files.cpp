@@ -305,10 +305,31 @@ void AtomicFile::commit() {
 }
 
 LogFile::LogFile(std::string path)
-    : path_(std::move(path)), file_(open_or_fail(path_, O_WRONLY | O_CREAT, "write")) {}
+    : path_(std::move(path)), file_(open_or_fail(path_, O_WRONLY | O_CREAT | O_APPEND, "write")) {}
 
-void LogFile::write(int64_t offset, std::string_view text) {
-  write_fully(file_, offset, text, path_);
+int64_t LogFile::size() const { return size_of_open(file_, path_); }
+
+bool LogFile::in_place() const {
+  struct stat named {
+  }, held{};
+  return ::stat(path_.c_str(), &named) == 0 && ::fstat(file_.get(), &held) == 0 &&
+         named.st_dev == held.st_dev && named.st_ino == held.st_ino;
+}
+
+void LogFile::append(std::string_view text) {
+  if (torn_from_ >= 0 && size() > torn_from_) truncate(torn_from_);
+  torn_from_ = size();
+  while (!text.empty()) {
+    const ssize_t n = ::write(file_.get(), text.data(), std::min(text.size(), kMaxTransfer));
+    const int error = errno;
+    if (n < 0 && error == EINTR) continue;
+    if (n < 0) {
+      if (size() > torn_from_ && ::ftruncate(file_.get(), torn_from_) == 0) torn_from_ = -1;
+      fail("write", path_, error);
+    }
+    text.remove_prefix(static_cast<size_t>(n));
+  }
+  torn_from_ = -1;
 }
 
 void LogFile::truncate(int64_t bytes) {

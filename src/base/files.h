@@ -104,20 +104,26 @@ class AtomicFile final {
   int64_t size_ = 0;
 };
 
-/// A file open for writing at any offset, for logs that grow; made if it is missing. Not durable.
+/// A log that grows at its end, made if it is missing. Others may cut or remove it meanwhile: what
+/// is appended follows what is there. Not durable.
 class LogFile final {
  public:
   explicit LogFile(std::string path);
 
   const std::string& path() const { return path_; }
-  /// Writes all of `text` from `offset` on, over what stands there.
-  void write(int64_t offset, std::string_view text);
+  int64_t size() const;
+  /// Whether the path still names this file: it was neither removed nor renamed.
+  bool in_place() const;
+  /// Appends all of `text`; on failure what was written of it is cut off, at the latest before the
+  /// next append.
+  void append(std::string_view text);
   /// Makes the file so many bytes long.
   void truncate(int64_t bytes);
 
  private:
   std::string path_;
   Descriptor file_;
+  int64_t torn_from_ = -1;  ///< where a part of a text stands that could not be cut off
 };
 
 /// A file open for reading at any offset.

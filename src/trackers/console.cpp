@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 #include <limits>
 
 #include "base/strings.h"
@@ -16,13 +17,24 @@ namespace levanter {
 namespace {
 
 constexpr double kRedrawSeconds = 0.1;
-constexpr int64_t kFirstLines = 3;  // plain lines that are written whatever the time
+constexpr double kMostInterval = 60;  // seconds between two plain lines at most
+constexpr int64_t kFirstLines = 3;    // plain lines that are written whatever the time
+constexpr double kLongSeconds = 10;   // of what has plain lines while it lasts
 constexpr int kBarWidth = 24;
 constexpr int kDefaultColumns = 80;
 constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 
 /// Seconds between two plain lines after so many seconds: dense at first, never over a minute.
-double line_interval(double elapsed) { return std::clamp(elapsed / 20, 1.0, 60.0); }
+double line_interval(double elapsed) { return std::clamp(elapsed / 20, 1.0, kMostInterval); }
+
+/// "14:02:31 ", the local time of day.
+std::string time_of_day(double seconds) {
+  const auto whole = static_cast<time_t>(std::floor(seconds));
+  std::tm parts{};
+  char text[16] = "";
+  if (::localtime_r(&whole, &parts)) std::strftime(text, sizeof text, "%H:%M:%S ", &parts);
+  return text;
+}
 
 std::string short_rate(double value) {
   char text[32];
@@ -33,7 +45,7 @@ std::string short_rate(double value) {
 class ConsoleTracker final : public Tracker {
  public:
   explicit ConsoleTracker(const TrackerContext& context)
-      : context_(context), step_(context.resume_step) {}
+      : context_(context), step_(context.resume_step), best_(context.best_loss) {}
 
   void log(const Metrics& metrics, int64_t step) override {
     const double time = now(context_);
@@ -48,9 +60,10 @@ class ConsoleTracker final : public Tracker {
     loss_ = find_metric(metrics, "train/loss", loss_);
     learning_rate_ = find_metric(metrics, "optim/learning_rate", learning_rate_);
     tokens_per_second_ = find_metric(metrics, "throughput/tokens_per_second", tokens_per_second_);
+    activity_.clear();
     log_evaluation(metrics);
     if (context_.terminal) {
-      if (time - drawn_at_ >= kRedrawSeconds || time < drawn_at_) draw(time);
+      redraw(time);
     } else if (trains) {
       log_plain(time);
     }
@@ -59,6 +72,21 @@ class ConsoleTracker final : public Tracker {
   void log_summary(const Metrics&) override {}
 
   void message(std::string_view line) override { put_line(line); }
+
+  void progress(std::string_view what, double fraction) override {
+    const double time = now(context_);
+    if (activity_.empty()) {
+      activity_at_ = time;
+      activity_wait_ = kLongSeconds;
+    }
+    activity_ = cat(what, " ", std::floor(100 * fraction), "%");
+    if (context_.terminal) {
+      redraw(time);
+    } else if (time - activity_at_ >= activity_wait_) {
+      activity_wait_ = time - activity_at_ + kMostInterval;
+      put_line(cat(place(), "  ", activity_));
+    }
+  }
 
   void flush() override {}
 
@@ -75,6 +103,9 @@ class ConsoleTracker final : public Tracker {
     const double loss = find_metric(metrics, "eval/loss", kMissing);
     const double bpb = find_metric(metrics, "eval/bpb", kMissing);
     if (std::isnan(loss)) return;
+    evaluated_step_ = step_;
+    evaluation_time_ = find_metric(metrics, "eval/total_time", evaluation_time_);
+    if (std::isfinite(evaluation_time_)) evaluating_time_ += evaluation_time_;
     std::string line = cat(place(), "  eval/loss ", format_fixed(loss, 4));
     if (!std::isnan(bpb)) line += cat("  eval/bpb ", format_fixed(bpb, 4));
     if (loss < best_) line += "  (best so far)";
@@ -92,10 +123,15 @@ class ConsoleTracker final : public Tracker {
     put_line(cat(place(), "  ", percent(), numbers(), remaining()));
   }
 
+  void redraw(double time) {
+    if (time - drawn_at_ >= kRedrawSeconds || time < drawn_at_) draw(time);
+  }
+
   void draw(double time) {
     drawn_at_ = time;
     // What is said comes first; the bar takes what is left of the line, at most kBarWidth.
-    const std::string said = cat(percent(), "  ", place(), numbers(), remaining());
+    const std::string said = cat(percent(), "  ", place(),
+                                 activity_.empty() ? numbers() : cat("  ", activity_), remaining());
     const int width = std::clamp(columns() - 4 - static_cast<int>(said.size()), 0, kBarWidth);
     const int filled = static_cast<int>(fraction() * width);
     std::string bar = std::string(static_cast<size_t>(filled), '=');
@@ -107,9 +143,11 @@ class ConsoleTracker final : public Tracker {
     bar_shown_ = true;
   }
 
-  /// A line of its own; the bar, if there is one, moves below it.
+  /// A line of its own; the bar, if there is one, moves below it. A plain line has the time of day,
+  /// once steps are done.
   void put_line(std::string_view line) {
-    if (!bar_shown_) return put(cat(line, "\n"));
+    const bool timed = !context_.terminal && first_step_ >= 0;
+    if (!bar_shown_) return put(cat(timed ? time_of_day(now(context_)) : "", line, "\n"));
     put(cat("\r\x1b[K", line, "\n"));
     draw(time_);
   }
@@ -131,12 +169,25 @@ class ConsoleTracker final : public Tracker {
     return text;
   }
 
-  /// The time left at the mean pace since the first step of this start, which pays for compiling.
+  /// The time left: the steps at their mean pace since the first of this start, which pays for
+  /// compiling, and the evaluations that are due, each taking as long as the last one.
   std::string remaining() const {
     const int64_t done = step_ - first_step_;
     if (done <= 0 || step_ >= context_.total_steps) return "";
-    const double pace = (time_ - first_time_) / static_cast<double>(done);
-    return cat("  eta ", format_duration(pace * static_cast<double>(context_.total_steps - step_)));
+    const double pace =
+        std::max(time_ - first_time_ - evaluating_time_, 0.0) / static_cast<double>(done);
+    const double evaluation =
+        std::isfinite(evaluation_time_) ? evaluation_time_ : pace * context_.steps_of_eval;
+    return cat("  eta ", format_duration(pace * static_cast<double>(context_.total_steps - step_) +
+                                         evaluation * static_cast<double>(evaluations_left())));
+  }
+
+  /// Every steps_per_eval steps there is one, and one after the last step.
+  int64_t evaluations_left() const {
+    const int64_t every = context_.steps_per_eval;
+    if (every <= 0) return 0;
+    const bool due = step_ % every == 0 && evaluated_step_ != step_;
+    return (context_.total_steps - 1) / every - step_ / every + 1 + (due ? 1 : 0);
   }
 
   int columns() const {
@@ -161,7 +212,11 @@ class ConsoleTracker final : public Tracker {
   double time_ = 0, first_time_ = 0, written_at_ = 0;
   double drawn_at_ = -std::numeric_limits<double>::infinity();
   double loss_ = kMissing, learning_rate_ = kMissing, tokens_per_second_ = kMissing;
-  double best_ = std::numeric_limits<double>::infinity();
+  double best_;
+  int64_t evaluated_step_ = -1;
+  double evaluation_time_ = kMissing, evaluating_time_ = 0;  // of the last one, of all
+  std::string activity_;                                     // "evaluating 31%", or ""
+  double activity_at_ = 0, activity_wait_ = 0;
   bool bar_shown_ = false;
 };
 

@@ -5,9 +5,11 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
 #include "trackers/event_file.h"
+#include "trackers/log_sink.h"
 #include "trackers/tracker.h"
 
 namespace levanter {
@@ -33,12 +35,16 @@ std::string host_name() {
   return name;
 }
 
-/// The seconds in the name of the newest event file, or -1 when there is none.
+/// The seconds in the name of the newest event file, or -1 when there is none to be seen.
 int64_t newest_seconds(const std::string& folder) {
-  make_directories(folder);
   int64_t newest = -1;
-  for (const std::string& name : list_directory(folder))
-    newest = std::max(newest, seconds_of(name));
+  try {
+    if (path_exists(folder))
+      for (const std::string& name : list_directory(folder))
+        newest = std::max(newest, seconds_of(name));
+  } catch (const Error&) {
+    // The file's own first write meets the same trouble, and tells of it.
+  }
   return newest;
 }
 
@@ -55,8 +61,9 @@ class TensorboardTracker final : public Tracker {
   /// must not put this file before it.
   TensorboardTracker(const TrackerContext& context, const std::string& folder, int64_t newest)
       : context_(context),
-        file_(join_path(folder,
-                        name_of_file(std::max(static_cast<int64_t>(now(context)), newest + 1)))),
+        sink_(join_path(folder,
+                        name_of_file(std::max(static_cast<int64_t>(now(context)), newest + 1))),
+              "tensorboard", "record"),
         last_step_(context.resume_step) {
     const double wall = now(context);
     append(trackers::version_event(wall));
@@ -71,7 +78,7 @@ class TensorboardTracker final : public Tracker {
     const double wall = now(context_);
     last_step_ = step;
     append(trackers::scalars_event(wall, step, metrics));
-    if (pending_.size() >= kFlushBytes || std::fabs(wall - flushed_at_) >= kFlushSeconds) flush();
+    if (pending_ >= kFlushBytes || std::fabs(wall - flushed_at_) >= kFlushSeconds) flush();
   }
 
   void log_summary(const Metrics& metrics) override {
@@ -80,23 +87,29 @@ class TensorboardTracker final : public Tracker {
 
   void message(std::string_view) override {}
 
-  /// When a write fails the records stay pending, and the next flush writes them in the same place.
   void flush() override {
     flushed_at_ = now(context_);
-    file_.write(bytes_, pending_);
-    bytes_ += static_cast<int64_t>(pending_.size());
-    pending_.clear();
+    pending_ = 0;
+    sink_.write();
   }
 
-  void finish() override { flush(); }
+  void finish() override {
+    flush();
+    sink_.finish();
+  }
+
+  std::string news() override { return sink_.news(); }
 
  private:
-  void append(std::string_view event) { pending_ += trackers::tf_record(event); }
+  void append(std::string_view event) {
+    std::string record = trackers::tf_record(event);
+    pending_ += record.size();
+    sink_.add(std::move(record));
+  }
 
   TrackerContext context_;
-  LogFile file_;
-  std::string pending_;
-  int64_t bytes_ = 0;
+  trackers::LogSink sink_;
+  size_t pending_ = 0;  // bytes since the last flush
   int64_t last_step_ = 0;
   double flushed_at_ = 0;
 };

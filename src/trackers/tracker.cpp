@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <ctime>
-#include <exception>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -30,6 +29,9 @@ class TrackerSet final : public Tracker {
   void message(std::string_view line) override {
     each([&](Tracker& tracker) { tracker.message(line); });
   }
+  void progress(std::string_view what, double fraction) override {
+    each([&](Tracker& tracker) { tracker.progress(what, fraction); });
+  }
   void flush() override {
     each([](Tracker& tracker) { tracker.flush(); });
   }
@@ -40,15 +42,10 @@ class TrackerSet final : public Tracker {
  private:
   template <class Call>
   void each(Call call) {
-    std::exception_ptr first;
-    for (const auto& tracker : all_) {
-      try {
-        call(*tracker);
-      } catch (...) {
-        if (!first) first = std::current_exception();
-      }
-    }
-    if (first) std::rethrow_exception(first);
+    for (const auto& tracker : all_) call(*tracker);
+    for (const auto& tracker : all_)
+      for (std::string line = tracker->news(); !line.empty(); line = tracker->news())
+        for (const auto& listener : all_) listener->message(line);
   }
 
   std::vector<std::unique_ptr<Tracker>> all_;
@@ -67,6 +64,14 @@ std::string json_number(double value) {
   if (value == std::floor(value) && std::fabs(value) < kExactWhole)
     return cat(static_cast<int64_t>(value));
   return format_number(value);
+}
+
+std::string utc_time(double seconds) {
+  const auto whole = static_cast<time_t>(std::floor(seconds));
+  std::tm parts{};
+  char text[40] = "";
+  if (::gmtime_r(&whole, &parts)) std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
 }
 
 double now(const TrackerContext& context) {

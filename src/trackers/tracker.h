@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -22,8 +23,11 @@ double find_metric(const Metrics& metrics, std::string_view name, double otherwi
 /// text that reads back, nan and inf as null.
 std::string json_number(double value);
 
-/// Receives what a run measures. Calls come from one thread, steps never decrease. A failure to
-/// write throws Error of kind kIo; the tracker stays usable, and nothing written before is lost.
+/// Seconds since 1970 as "2026-11-28T14:02:31Z".
+std::string utc_time(double seconds);
+
+/// Receives what a run measures. Calls come from one thread, steps never decrease. What cannot be
+/// written ends nothing: a tracker keeps it, tries again at later calls, and has it said by `news`.
 class Tracker {
  public:
   virtual ~Tracker() = default;
@@ -34,19 +38,28 @@ class Tracker {
   virtual void log_summary(const Metrics& metrics) = 0;
   /// A line for people: "saved step 500".
   virtual void message(std::string_view line) = 0;
+  /// How far something that takes long has come, from 0 to 1: ("evaluating", 0.31).
+  virtual void progress(std::string_view /*what*/, double /*fraction*/) {}
   /// Hands to the operating system all that was logged; call it before a checkpoint commits, so
   /// that a resumed run finds the metrics of every step before it.
   virtual void flush() = 0;
-  /// The last call: flushes and closes.
+  /// The last call but for those of `news` and `message`: flushes and closes.
   virtual void finish() = 0;
+  /// The next line about the tracker's own trouble, "" when there is none: that something cannot be
+  /// written, that it is again, after `finish` how much was lost.
+  virtual std::string news() { return ""; }
 };
 
 /// What a tracker may need to know of the run.
 struct TrackerContext {
-  std::string run_folder;       ///< <log_dir>/<id>; files go below it
-  std::string run_id;           ///< the name that people see
-  int64_t total_steps = 0;      ///< trainer.num_train_steps
-  int64_t resume_step = 0;      ///< steps done before this start; 0 for a fresh run
+  std::string run_folder;      ///< <log_dir>/<id>; files go below it
+  std::string run_id;          ///< the name that people see
+  int64_t total_steps = 0;     ///< trainer.num_train_steps
+  int64_t resume_step = 0;     ///< steps done before this start; 0 for a fresh run
+  int64_t first_step = 0;      ///< steps of another run that this one was begun with
+  int64_t steps_per_eval = 0;  ///< trainer.steps_per_eval; 0 when nothing is evaluated
+  double steps_of_eval = 0;    ///< what an evaluation takes, estimated, in time of steps
+  double best_loss = std::numeric_limits<double>::infinity();  ///< eval/loss before this start
   double (*clock)() = nullptr;  ///< seconds since 1970; nullptr is the system's clock
   int console_fd = 2;           ///< where words for people go
   bool terminal = false;        ///< whether console_fd is one that can redraw a line
@@ -71,8 +84,8 @@ namespace trackers {
 std::span<const TrackerEntry* const> entries();
 }  // namespace trackers
 
-/// The trackers of these names as one. Every call reaches all of them, also when one fails; the
-/// first failure is then thrown. An unknown name is an Error of kind kConfig.
+/// The trackers of these names as one. Every call reaches all of them; the news of each are
+/// messages for all. An unknown name is an Error of kind kConfig.
 std::unique_ptr<Tracker> make_trackers(std::span<const std::string> names,
                                        std::span<const TrackerEntry* const> known,
                                        const TrackerContext& context);

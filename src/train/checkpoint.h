@@ -38,7 +38,8 @@ struct CheckpointContents {
   std::string tokenizer;   ///< the tokenizer's own text
   std::string extra_json;  ///< an object of small things (microbatches, groups, seed), or ""
   std::span<const TensorView> model, optimizer;
-  bool permanent = true;  ///< else the next save that commits removes it
+  bool permanent = true;   ///< else the next save that commits removes it
+  int64_t keep_step = -1;  ///< a temporary checkpoint that this save leaves: the best so far
 };
 
 /// A save that committed.

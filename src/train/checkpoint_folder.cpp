@@ -108,10 +108,11 @@ std::vector<std::string> clean_leftovers(const std::string& folder) {
   return lines;
 }
 
-std::vector<std::string> remove_temporaries(const std::string& folder, int64_t committed) {
+std::vector<std::string> remove_temporaries(const std::string& folder,
+                                           std::initializer_list<int64_t> kept) {
   std::vector<std::string> lines;
   for (const int64_t step : list_checkpoints(folder)) {
-    if (step == committed) continue;
+    if (std::find(kept.begin(), kept.end(), step) != kept.end()) continue;
     const std::string path = step_folder(folder, step);
     const std::string manifest_path = join_path(path, kManifestFile);
     bool temporary = false;

@@ -6,6 +6,8 @@
 #include <set>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -17,6 +19,7 @@ namespace levanter {
 
 namespace {
 
+constexpr std::string_view kBestName = "best";
 constexpr size_t kReadBytes = size_t{1} << 20;
 
 std::string shape_text(DType dtype, std::span<const int64_t> shape) {
@@ -190,6 +193,19 @@ std::string checkpoints_below(const std::string& path) {
   return list_checkpoints(path).empty() && path_exists(below) ? below : path;
 }
 
+/// The step folder that ".../best" stands for; any other path as it is.
+std::string without_best(const std::string& path) {
+  if (file_name(path) != kBestName || path_exists(path) || !is_directory(parent_path(path)))
+    return path;
+  const std::string folder = checkpoints_below(parent_path(path));
+  const int64_t step = best_step(folder);
+  if (step >= 0) return step_folder(folder, step);
+  throw Error(ErrorKind::kCheckpoint, cat("there is no best checkpoint in ", parent_path(path)))
+      .hint(
+          "a run with validation keeps one, unless trainer.checkpointer.keep_best = false; the "
+          "folder alone means the latest");
+}
+
 [[noreturn]] void none_found(const std::string& path) {
   throw Error(ErrorKind::kCheckpoint, cat("no checkpoint in ", path))
       .allowed(
@@ -294,7 +310,25 @@ FoundCheckpoint find_latest(const std::string& folder) {
   return found;
 }
 
-FoundCheckpoint open_checkpoint(const std::string& path) {
+int64_t best_step(const std::string& folder) {
+  const std::vector<int64_t> steps = list_checkpoints(folder);
+  for (size_t i = steps.size(); i-- > 0;) {
+    try {
+      const std::string path = join_path(step_folder(folder, steps[i]), kManifestFile);
+      const auto extra = nlohmann::json::parse(Manifest::parse(read_file(path), path).extra_json,
+                                               nullptr, /*allow_exceptions=*/false);
+      const auto kept = extra.is_object() ? extra.find("kept_step") : extra.end();
+      if (kept == extra.end() || !kept->is_number_integer()) continue;
+      if (std::find(steps.begin(), steps.end(), *kept) != steps.end()) return *kept;
+    } catch (const Error&) {
+      // A damaged one knows nothing; the one before it may.
+    }
+  }
+  return -1;
+}
+
+FoundCheckpoint open_checkpoint(const std::string& given) {
+  const std::string path = without_best(given);
   if (!is_directory(path)) none_found(path);
   if (path_exists(join_path(path, kManifestFile))) return {read_checkpoint(path), {}};
   FoundCheckpoint found = find_latest(checkpoints_below(path));
@@ -318,7 +352,8 @@ void add_to(VerifyReport& report, const std::string& folder, const Reading& read
 
 }  // namespace
 
-VerifyReport verify_checkpoint(const std::string& path) {
+VerifyReport verify_checkpoint(const std::string& given) {
+  const std::string path = without_best(given);
   if (!is_directory(path)) none_found(path);
   VerifyReport report;
   if (path_exists(join_path(path, kManifestFile)) || step_of(file_name(path))) {

@@ -75,8 +75,13 @@ struct FoundCheckpoint {
 FoundCheckpoint find_latest(const std::string& folder);
 
 /// The checkpoint that a person means by `path`: a step folder, a run folder or a folder of
-/// checkpoints (the latest good one). An Error of kind kCheckpoint when there is none.
+/// checkpoints (the latest good one), or "best" below one of these (that of the lowest eval/loss
+/// that is kept). An Error of kind kCheckpoint when there is none.
 FoundCheckpoint open_checkpoint(const std::string& path);
+
+/// The step of the best checkpoint that the latest one of `folder` knows of and that is there; -1
+/// for none.
+int64_t best_step(const std::string& folder);
 
 /// What `levanter verify` says.
 struct VerifyReport {

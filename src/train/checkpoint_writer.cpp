@@ -1,7 +1,9 @@
 // Saving while training goes on.
 #include "train/checkpoint_writer.h"
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <exception>
@@ -18,12 +20,25 @@ namespace levanter {
 
 namespace {
 
-/// The pieces of a save: read in place until `freeze` has copied the rest.
+constexpr double kMostPause = 60;  // seconds between two tries
+
+/// The pieces of a save: read in place until `freeze` has copied the rest, or all of them where
+/// they may be read a second time.
 class SharedPieces final : public PieceSource {
  public:
   SharedPieces(const SavePlan& plan, std::span<std::byte> staging)
       : plan_(plan), staging_(staging), left_(plan.pieces.size() + 1, 0) {
     for (size_t i = plan.pieces.size(); i-- > 0;) left_[i] = left_[i + 1] + plan.pieces[i].size();
+    whole_ = plan.contents.permanent && left_[0] <= staging.size();
+  }
+
+  /// Begins anew, after a failure; false where the pieces read first are gone.
+  bool rewind() {
+    const std::lock_guard lock(mutex_);
+    reading_ = false;
+    if (whole_) next_ = 0;
+    changed_.notify_all();
+    return whole_;
   }
 
   std::span<const std::byte> take(size_t index) override {
@@ -58,7 +73,7 @@ class SharedPieces final : public PieceSource {
     frozen_ = true;
     if (ended_) return;
     copying_ = true;
-    const size_t from = first();
+    const size_t from = whole_ ? 0 : first();
     lock.unlock();
     std::byte* to = staging_.data();
     for (size_t i = from; i < plan_.pieces.size(); to += plan_.pieces[i++].size())
@@ -78,7 +93,7 @@ class SharedPieces final : public PieceSource {
   std::condition_variable changed_;
   size_t next_ = 0;                               // the first piece not yet written
   size_t staged_from_ = static_cast<size_t>(-1);  // pieces from here on stand in the staging
-  bool reading_ = false, copying_ = false, frozen_ = false, ended_ = false;
+  bool whole_ = false, reading_ = false, copying_ = false, frozen_ = false, ended_ = false;
 };
 
 }  // namespace
@@ -94,19 +109,49 @@ struct CheckpointWriter::Impl {
   std::thread thread;
   std::exception_ptr failure;
   std::optional<SaveReport> report;
-  std::atomic<bool> ended{false};
+  std::atomic<bool> ended{false}, retrying{false};
+
+  std::mutex mutex;  // of what follows
+  std::condition_variable hurry;
+  bool hurried = false;
+  std::string problem;
 
   void run() {
-    try {
-      report = write_checkpoint(folder, *plan, *pieces);
-    } catch (...) {
-      failure = std::current_exception();
+    for (double seconds = 0;; seconds = std::clamp(2 * seconds, 1.0, kMostPause)) {
+      try {
+        failure = nullptr;
+        report = write_checkpoint(folder, *plan, *pieces);
+        break;
+      } catch (const Error& error) {
+        failure = std::current_exception();
+        if (error.kind() != ErrorKind::kIo || !pieces->rewind()) break;
+        if (!pause(seconds, error.message())) break;
+      } catch (...) {
+        failure = std::current_exception();
+        break;
+      }
     }
+    retrying = false;
     pieces->end();
     ended = true;
   }
 
+  /// False when there is to be no other try.
+  bool pause(double seconds, const std::string& message) {
+    std::unique_lock lock(mutex);
+    if (hurried) return false;
+    if (!retrying) problem = message;
+    retrying = true;
+    hurry.wait_for(lock, std::chrono::duration<double>(seconds), [&] { return hurried; });
+    return true;
+  }
+
   void join() {
+    {
+      const std::lock_guard lock(mutex);
+      hurried = true;
+    }
+    hurry.notify_all();
     if (thread.joinable()) thread.join();
   }
 
@@ -135,7 +180,8 @@ void CheckpointWriter::begin(CheckpointContents contents) {
   it.pieces = std::make_unique<SharedPieces>(
       *it.plan, std::span(it.staging.get(), static_cast<size_t>(it.staging_bytes)));
   it.report.reset();
-  it.ended = false;
+  it.ended = it.hurried = false;
+  it.problem.clear();
   it.thread = start_thread([&it] { it.run(); });
 }
 
@@ -145,6 +191,13 @@ void CheckpointWriter::before_update() {
 }
 
 void CheckpointWriter::wait() { impl_->join_and_rethrow(); }
+
+bool CheckpointWriter::retrying() const { return impl_->retrying; }
+
+std::string CheckpointWriter::take_problem() {
+  const std::lock_guard lock(impl_->mutex);
+  return std::exchange(impl_->problem, "");
+}
 
 std::optional<SaveReport> CheckpointWriter::take_report() {
   if (!impl_->ended) return std::nullopt;

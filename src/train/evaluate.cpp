@@ -25,10 +25,16 @@ struct Sums {
   double bits_per_byte() const { return nats / (std::log(2.0) * bytes); }
 };
 
-Sums evaluate_component(const data::TextData& data, const std::string& name,
-                        const TokenLosses& token_losses, const EvaluationOptions& options) {
+/// Rows of one component that count.
+int64_t rows_of(const data::ExampleSource& source, const EvaluationOptions& options) {
+  const int64_t length = source.examples->length().get();
+  return options.max_rows >= 0 ? std::min(length, options.max_rows) : length;
+}
+
+Sums evaluate_component(const data::TextData& data, const data::ExampleSource& source,
+                        const TokenLosses& token_losses, const EvaluationOptions& options,
+                        const std::function<void(int64_t rows)>& done) {
   const std::vector<int32_t> byte_lengths = text::byte_lengths(*data.tokenizer());
-  const data::ExampleSource source = data.validation(name, options.seq_len);
   data::LoaderOptions loading;
   loading.seq_len = options.seq_len;
   loading.batch_size = loading.rows = options.batch;
@@ -55,6 +61,7 @@ Sums evaluate_component(const data::TextData& data, const std::string& name,
       }
       sums.nats += nats;
     }
+    done(batch.real_rows);
   }
   return sums;
 }
@@ -102,15 +109,34 @@ void add_parents(const std::vector<Component>& components, const std::vector<std
 
 }  // namespace
 
+int64_t evaluation_rows(const data::TextData& data, const EvaluationOptions& options) {
+  int64_t rows = 0;
+  for (const std::string& name : data.validation_names())
+    rows += rows_of(data.validation(name, options.seq_len), options);
+  return rows;
+}
+
 Metrics evaluate(const data::TextData& data, const TokenLosses& token_losses,
                  const EvaluationOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   std::vector<Component> components;
   Sums all;
-  for (const std::string& name : data.validation_names()) {
-    std::vector<std::string> tags = {name};
-    for (const std::string& tag : data.tags(name)) tags.push_back(tag);
-    components.push_back({std::move(tags), evaluate_component(data, name, token_losses, options)});
+  const std::vector<std::string> names = data.validation_names();
+  std::vector<data::ExampleSource> sources;
+  double rows = 0, rows_done = 0;
+  for (const std::string& name : names) {
+    sources.push_back(data.validation(name, options.seq_len));
+    rows += static_cast<double>(rows_of(sources.back(), options));
+  }
+  const auto done = [&](int64_t more) {
+    rows_done += static_cast<double>(more);
+    if (options.progress) options.progress(std::min(rows_done / rows, 1.0));
+  };
+  for (size_t i = 0; i < names.size(); ++i) {
+    std::vector<std::string> tags = {names[i]};
+    for (const std::string& tag : data.tags(names[i])) tags.push_back(tag);
+    components.push_back(
+        {std::move(tags), evaluate_component(data, sources[i], token_losses, options, done)});
     all += components.back().sums;
   }
   if (components.empty()) return {};

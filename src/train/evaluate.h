@@ -17,8 +17,12 @@ using TokenLosses = std::function<std::span<const float>(const infer::Rows&)>;
 struct EvaluationOptions {
   int64_t batch = 1;  ///< rows that token_losses takes at a time
   int64_t seq_len = 1;
-  int64_t max_rows = -1;  ///< of each component; -1: all
+  int64_t max_rows = -1;                               ///< of each component; -1: all
+  std::function<void(double fraction)> progress = {};  ///< hears after each batch how far it is
 };
+
+/// Rows that an evaluation goes through, of all components.
+int64_t evaluation_rows(const data::TextData& data, const EvaluationOptions& options);
 
 /// Losses of every validation component. Token losses of a row are added in f32 in order, rows in
 /// f64 in order, so that the result depends on neither threads nor batch.

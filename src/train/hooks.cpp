@@ -1,15 +1,9 @@
 #include "train/hooks.h"
 
-#include <chrono>
 #include <cmath>
 
-#include "base/hash.h"
 #include "base/strings.h"
-#include "train/checkpoint_folder.h"
-#include "train/checkpoint_policy.h"
-#include "train/data_record.h"
 #include "train/evaluate.h"
-#include "train/hf_export.h"
 #include "train/peak.h"
 #include "train/setup.h"
 
@@ -25,10 +19,8 @@ class MetricsHook final : public Hook {
   explicit MetricsHook(const HookContext& c)
       : c_(c),
         tokens_a_step_(c.config.trainer.train_batch_size * c.config.model->max_seq_len),
-        flops_a_step_(c.engine.step().flops_per_token() * static_cast<double>(tokens_a_step_)) {
-    epoch_length_ =
-        static_cast<double>(c.data.training(training_options(c.config, {})).epoch_length);
-  }
+        flops_a_step_(c.engine.step().flops_per_token() * static_cast<double>(tokens_a_step_)),
+        epoch_length_(static_cast<double>(c.epoch_length)) {}
 
   void after_step(const StepInfo& info) override {
     const auto tokens = static_cast<double>(tokens_a_step_);
@@ -70,7 +62,7 @@ class MetricsHook final : public Hook {
   HookContext c_;
   int64_t tokens_a_step_;
   double flops_a_step_;
-  double epoch_length_ = 1;
+  double epoch_length_;
   double peak_ = 0;  ///< GFLOP/s of all ranks; 0: not known yet
 };
 
@@ -95,120 +87,48 @@ class EvaluationHook final : public Hook {
   HookContext c_;
 };
 
-class CheckpointHook final : public Hook {
- public:
-  explicit CheckpointHook(const HookContext& c)
-      : c_(c),
-        config_text_(print_config(c.config)),
-        model_(c.engine.model_tensors()),
-        optimizer_(c.engine.optimizer_tensors()),
-        writer_(c.folder.checkpoints(), staging_bytes(c.engine.step().state_bytes())),
-        saved_step_(c.start_step),
-        last_save_(std::chrono::steady_clock::now()) {}
-
-  void before_update() override { writer_.before_update(); }
-
-  void after_step(const StepInfo& info) override {
-    report();
-    const std::chrono::duration<double> since = std::chrono::steady_clock::now() - last_save_;
-    const SaveKind kind = decide_save(c_.config.trainer.checkpointer, info.step,
-                                      c_.config.trainer.num_train_steps, since.count());
-    if (kind != SaveKind::none) save(info.step, kind);
-    if (info.last) wait();
-  }
-
-  void stopped(int64_t step) override {
-    if (step != saved_step_) save(step, SaveKind::temporary);
-    wait();
-  }
-
- private:
-  void save(int64_t step, SaveKind kind) {
-    c_.tracker.flush();
-    writer_.begin(contents(step, kind == SaveKind::permanent));
-    saved_step_ = step;
-    last_save_ = std::chrono::steady_clock::now();
-  }
-
-  void wait() {
-    writer_.wait();
-    report();
-  }
-
-  CheckpointContents contents(int64_t step, bool permanent) const {
-    const TrainConfig& config = c_.config;
-    std::string extra =
-        cat("{\"microbatches\": ", config.num_microbatches(),
-            ", \"groups\": ", config.gradient_groups(), ", \"seed\": ", config.trainer.seed,
-            ", \"evaluated_step\": ", c_.summary.evaluated_step(),
-            ", \"data\": ", data_record(c_.data));
-    if (c_.summary.best_step() >= 0)
-      extra += cat(", \"best_loss\": ", c_.summary.best_loss(),
-                   ", \"best_step\": ", c_.summary.best_step());
-    const std::string canonical = canonical_text(config);
-    return {.step = step,
-            .config_toml = config_text_,
-            .config_hash = hex64(xxh3_64(canonical)),
-            .numerics = c_.backend.numerics_signature() + "; mp " + config.trainer.precision(),
-            .tokenizer = c_.data.tokenizer()->serialise(),
-            .extra_json = extra + "}",
-            .model = model_,
-            .optimizer = optimizer_,
-            .permanent = permanent};
-  }
-
-  void report() {
-    const auto saved = writer_.take_report();
-    if (!saved) return;
-    c_.tracker.message(cat("saved step ", saved->step, " (", format_bytes(saved->bytes), " in ",
-                           format_duration(saved->seconds), ")"));
-    if (!saved->problem.empty()) c_.tracker.message(saved->problem);
-  }
-
-  HookContext c_;
-  std::string config_text_;
-  std::vector<TensorView> model_, optimizer_;
-  CheckpointWriter writer_;
-  int64_t saved_step_;
-  std::chrono::steady_clock::time_point last_save_;
-};
-
 class HfSaveHook final : public Hook {
  public:
-  explicit HfSaveHook(const HookContext& c)
+  HfSaveHook(const HookContext& c, HfFolders& folders)
       : c_(c),
-        source_(hf_source(print_config(c.config), c.data.tokenizer(), c.engine.model_tensors())) {
-    if (c.config.hf_save_dtype) options_.dtype = hf_dtype(*c.config.hf_save_dtype);
-    options_.overwrite = true;  // of what a killed run has written
-  }
+        folders_(folders),
+        source_(hf_source(print_config(c.config), c.data.tokenizer(), c.engine.model_tensors())) {}
 
   void after_step(const StepInfo& info) override {
-    if (!info.last && info.step % c_.config.hf_save_steps != 0) return;
-    const std::string folder = step_folder(c_.config.hf_save_path->resolved, info.step);
-    try {
-      const HfReport report = export_hf(source_, folder, options_);
-      c_.tracker.message(cat("wrote ", folder, report.tokenizer ? "" : ", without a tokenizer"));
-    } catch (const Error& error) {  // the run itself loses nothing
-      if (error.kind() != ErrorKind::kSignal) c_.tracker.message(error.what());
-    }
+    if (folders_.due(info.step)) folders_.write(info.step, source_);
+    if (info.last) folders_.make_missing(c_.folder.checkpoints(), info.step);
   }
 
  private:
   HookContext c_;
+  HfFolders& folders_;
   HfSource source_;
-  HfOptions options_;
 };
 
 }  // namespace
 
-Metrics evaluate_now(const HookContext& c) {
+namespace {
+
+EvaluationOptions evaluation_options(const TrainConfig& config) {
   EvaluationOptions options;
-  options.batch = c.config.microbatch_size();
-  options.seq_len = c.config.model->max_seq_len;
-  if (c.config.trainer.max_eval_batches)
-    options.max_rows = *c.config.trainer.max_eval_batches * c.config.trainer.train_batch_size;
+  options.batch = config.microbatch_size();
+  options.seq_len = config.model->max_seq_len;
+  if (config.trainer.max_eval_batches)
+    options.max_rows = *config.trainer.max_eval_batches * config.trainer.train_batch_size;
+  return options;
+}
+
+}  // namespace
+
+Metrics evaluate_now(const HookContext& c) {
+  EvaluationOptions options = evaluation_options(c.config);
+  options.progress = [&c](double fraction) { c.tracker.progress("evaluating", fraction); };
   return evaluate(
       c.data, [&c](const Rows& rows) { return c.engine.run_evaluation(rows); }, options);
+}
+
+int64_t evaluation_rows(const TrainConfig& config, const data::TextData& data) {
+  return evaluation_rows(data, evaluation_options(config));
 }
 
 std::unique_ptr<Hook> make_metrics_hook(const HookContext& context) {
@@ -217,11 +137,8 @@ std::unique_ptr<Hook> make_metrics_hook(const HookContext& context) {
 std::unique_ptr<Hook> make_evaluation_hook(const HookContext& context) {
   return std::make_unique<EvaluationHook>(context);
 }
-std::unique_ptr<Hook> make_checkpoint_hook(const HookContext& context) {
-  return std::make_unique<CheckpointHook>(context);
-}
-std::unique_ptr<Hook> make_hf_save_hook(const HookContext& context) {
-  return std::make_unique<HfSaveHook>(context);
+std::unique_ptr<Hook> make_hf_save_hook(const HookContext& context, HfFolders& folders) {
+  return std::make_unique<HfSaveHook>(context, folders);
 }
 
 }  // namespace levanter::train

@@ -2,13 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <vector>
 
 #include "data/text_data.h"
 #include "trackers/tracker.h"
-#include "train/checkpoint_writer.h"
 #include "train/engine.h"
+#include "train/hf_folders.h"
 #include "train/run_folder.h"
 #include "train/train_config.h"
 
@@ -35,6 +36,12 @@ class Hook {
   virtual void stopped(int64_t /*step*/) {}
 };
 
+/// The checkpoint of the best evaluation that was saved; step -1 for none.
+struct BestCheckpoint {
+  int64_t step = -1;
+  double loss = std::numeric_limits<double>::infinity();
+};
+
 /// What the hooks of a run share; all of it outlives them.
 struct HookContext {
   const TrainConfig& config;
@@ -45,19 +52,26 @@ struct HookContext {
   Summary& summary;
   RunFolder& folder;
   int64_t start_step = 0;
+  int64_t first_step = 0;    ///< steps of another run that this one was begun with
+  BestCheckpoint kept = {};  ///< what is there already
+  int64_t epoch_length = 1;  ///< rows
 };
 
 /// The validation losses of the state as it is.
 Metrics evaluate_now(const HookContext& context);
+/// Rows of such an evaluation, 0 where there is nothing to validate with.
+int64_t evaluation_rows(const TrainConfig& config, const data::TextData& data);
 
 /// Loss, learning rate, norm and throughput of every step.
 std::unique_ptr<Hook> make_metrics_hook(const HookContext& context);
 /// Validation every trainer.steps_per_eval steps and after the last; left out when a stop comes
 /// meanwhile.
 std::unique_ptr<Hook> make_evaluation_hook(const HookContext& context);
-/// Checkpoints as trainer.checkpointer says, after the last step, and when the run is stopped.
+/// Checkpoints as trainer.checkpointer says, after the last step, and when the run is stopped. Only
+/// the last two have to succeed: another one that fails is tried again while the run goes on.
 std::unique_ptr<Hook> make_checkpoint_hook(const HookContext& context);
-/// Hugging Face folders every hf_save_steps steps and after the last.
-std::unique_ptr<Hook> make_hf_save_hook(const HookContext& context);
+/// Hugging Face folders after the steps in which they are due; after the last one, what is missing
+/// is made from checkpoints. Comes after the hook of the checkpoints.
+std::unique_ptr<Hook> make_hf_save_hook(const HookContext& context, HfFolders& folders);
 
 }  // namespace levanter::train

@@ -19,8 +19,10 @@
 #include "text/tokenizer.h"
 #include "train/checkpoint_folder.h"
 #include "train/data_record.h"
+#include "train/hf_folders.h"
 #include "train/hf_start.h"
 #include "train/hooks.h"
+#include "train/introduction.h"
 #include "train/nan_guard.h"
 #include "train/setup.h"
 
@@ -52,6 +54,8 @@ struct Run {
   std::optional<Prepared> prepared = {};
   bool restore_optimizer = true;
   int64_t start_step = 0;
+  int64_t first_step = 0;  ///< steps of another run that it was begun with
+  BestCheckpoint kept = {};
   Key root{};
   std::atomic<int64_t> need{0};  ///< bytes, by the plan; 0 before there is one
 };
@@ -71,19 +75,35 @@ bool is_known_by_content(const Difference& d, const TrainConfig& config,
           d.key.ends_with(".chat_template"));
 }
 
-/// Refuses a config that can't continue the checkpoint's run.
-void refuse_differences(const TrainConfig& config, const Checkpoint& checkpoint) {
-  const TrainConfig saved =
+/// Refuses a config that can't continue the checkpoint's run; returns the checkpoint's own.
+TrainConfig refuse_differences(const TrainConfig& config, const Checkpoint& checkpoint) {
+  TrainConfig saved =
       parse_train_config(checkpoint.config_toml(), join_path(checkpoint.folder(), "config.toml"));
   const bool by_content = records_data(checkpoint.manifest().extra_json);
   std::string list;
   for (const Difference& d : resume_differences(saved, config))
     if (!by_content || !is_known_by_content(d, config, checkpoint))
       list += cat(list.empty() ? "" : "; ", d.key, " was ", d.saved, " and is ", d.now);
-  if (list.empty()) return;
+  if (list.empty()) return saved;
   throw Error(ErrorKind::kConfig, cat("the config does not fit the run's checkpoint: ", list))
       .at(checkpoint.folder())
       .hint("give the new run another trainer.id, or undo the change");
+}
+
+/// What the checkpoint says beside its tensors.
+nlohmann::json extra_of(const Run& run) {
+  if (!run.from || run.start_step == 0) return nlohmann::json::object();
+  auto extra = nlohmann::json::parse(run.from->manifest().extra_json, nullptr, false);
+  return extra.is_object() ? extra : nlohmann::json::object();
+}
+
+/// Takes up what the run's own checkpoint knows beside its tensors.
+void take_up(Run& run, const std::string& checkpoints) {
+  const nlohmann::json extra = extra_of(run);
+  run.first_step = extra.value("first_step", int64_t{0});
+  const int64_t kept = extra.value("kept_step", int64_t{-1});
+  if (kept >= 0 && path_exists(join_path(step_folder(checkpoints, kept), kManifestFile)))
+    run.kept = {kept, extra.value("kept_loss", run.kept.loss)};
 }
 
 /// The checkpoint to go on from, if any: the run's own, else the one that start_from names.
@@ -96,11 +116,15 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
         .at(folder.checkpoints())
         .hint("move the folder away to start anew");
   if (found.checkpoint) {
-    refuse_differences(run.config, *found.checkpoint);
+    const TrainConfig saved = refuse_differences(run.config, *found.checkpoint);
     run.from = std::move(found.checkpoint);
     run.resumes = true;
     run.start_step = run.from->step();
+    take_up(run, folder.checkpoints());
     messages.push_back(cat("resuming from step ", run.start_step));
+    if (run.start_step >= run.config.trainer.num_train_steps) return;
+    std::string change = schedule_change(saved, run.config, run.start_step);
+    if (!change.empty()) messages.push_back(std::move(change));
     return;
   }
   const StartFrom& start = run.config.start_from;
@@ -117,7 +141,7 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
   for (const std::string& problem : other.problems) messages.push_back(problem);
   run.from = std::move(other.checkpoint);
   run.restore_optimizer = start.what == "all";
-  if (run.restore_optimizer) run.start_step = run.from->step();
+  if (run.restore_optimizer) run.start_step = run.first_step = run.from->step();
   if (run.start_step >= run.config.trainer.num_train_steps)
     throw run.config
         .error(ErrorKind::kConfig, "trainer.num_train_steps",
@@ -338,13 +362,6 @@ void log_summary(const HookContext& c, Tracker& tracker) {
   c.summary.set("backend", c.backend.name());
 }
 
-/// What the checkpoint says beside its tensors.
-nlohmann::json extra_of(const Run& run) {
-  if (!run.from || run.start_step == 0) return nlohmann::json::object();
-  auto extra = nlohmann::json::parse(run.from->manifest().extra_json, nullptr, false);
-  return extra.is_object() ? extra : nlohmann::json::object();
-}
-
 /// Whether the step of the checkpoint was to be evaluated and a stop came before the end of it.
 bool owes_evaluation(const Run& run, const nlohmann::json& extra) {
   const TrainerConfig& t = run.config.trainer;
@@ -352,34 +369,81 @@ bool owes_evaluation(const Run& run, const nlohmann::json& extra) {
   return extra.contains("evaluated_step") && extra["evaluated_step"] != run.start_step;
 }
 
-/// Rank 0: with the trackers, the hooks and the run's folder.
-Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::string>& messages) {
-  const DeferredStop deferred;
+TrackerContext tracker_context(const Run& run, const RunFolder& folder, double best_loss) {
+  const TrainerConfig& trainer = run.config.trainer;
   TrackerContext context;
   context.run_folder = folder.path();
   context.run_id = run.config.run_id();
-  context.total_steps = run.config.trainer.num_train_steps;
+  context.total_steps = trainer.num_train_steps;
   context.resume_step = run.start_step;
+  context.first_step = run.first_step;
+  context.best_loss = best_loss;
+  if (run.data->validation_tokens() > 0) {
+    // A step goes forwards and, for twice the time, backwards.
+    const auto rows = static_cast<double>(evaluation_rows(run.config, *run.data));
+    context.steps_of_eval = rows / static_cast<double>(trainer.train_batch_size) / 3;
+    context.steps_per_eval = trainer.steps_per_eval;
+  }
   look_at_console(context);
-  const auto tracker = make_trackers(run.config.trainer.tracker, trackers::entries(), context);
+  return context;
+}
+
+/// Says what the run is, and what was found when it started.
+void introduce(const HookContext& c, const Run& run, const std::vector<std::string>& messages) {
+  for (const std::string& line : messages) c.tracker.message(line);
+  const RunFacts facts{c.engine.step().parameter_count(), run.vocab, c.data.train_tokens(),
+                       c.data.validation_tokens(), c.epoch_length};
+  for (const std::string& line : introduction(run.config, facts)) c.tracker.message(line);
+}
+
+std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_evaluation,
+                                              std::optional<HfFolders>& hf) {
+  std::vector<std::unique_ptr<Hook>> hooks;
+  hooks.push_back(make_metrics_hook(context));
+  hooks.push_back(make_evaluation_hook(context));
+  if (owes_evaluation) {
+    StepInfo info;
+    info.step = context.start_step;
+    hooks.back()->after_step(info);
+    if (context.summary.evaluated_loss() < context.kept.loss)
+      context.kept = {info.step, context.summary.evaluated_loss()};
+  }
+  hooks.push_back(make_checkpoint_hook(context));
+  if (hf) hooks.push_back(make_hf_save_hook(context, *hf));
+  return hooks;
+}
+
+/// Rank 0: with the trackers, the hooks and the run's folder.
+Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::string>& messages) {
+  const DeferredStop deferred;
   Summary summary;
+  summary.set("id", run.config.run_id());
   const nlohmann::json extra = extra_of(run);
   if (extra.contains("best_step")) summary.restore_best(extra["best_loss"], extra["best_step"]);
-  const HookContext hooks_context{run.config, *run.data, rank.backend(), rank.engine(),
-                                  *tracker,   summary,   folder,         run.start_step};
+  const auto tracker = make_trackers(run.config.trainer.tracker, trackers::entries(),
+                                     tracker_context(run, folder, summary.best_loss()));
+  HookContext hooks_context{
+      .config = run.config,
+      .data = *run.data,
+      .backend = rank.backend(),
+      .engine = rank.engine(),
+      .tracker = *tracker,
+      .summary = summary,
+      .folder = folder,
+      .start_step = run.start_step,
+      .first_step = run.first_step,
+      .kept = run.kept,
+      .epoch_length = run.data->training(training_options(run.config, {})).epoch_length};
   log_summary(hooks_context, *tracker);
-  for (const std::string& line : messages) tracker->message(line);
-  int64_t done = run.start_step;
-  std::vector<std::unique_ptr<Hook>> hooks;
-  hooks.push_back(make_metrics_hook(hooks_context));
-  hooks.push_back(make_evaluation_hook(hooks_context));
-  if (owes_evaluation(run, extra)) {
-    StepInfo info;
-    info.step = run.start_step;
-    hooks.back()->after_step(info);
+  introduce(hooks_context, run, messages);
+  std::optional<HfFolders> hf;
+  if (run.config.hf_save_path) {
+    hf.emplace(run.config, [&](std::string_view line) { tracker->message(line); });
+    hf->make_missing(folder.checkpoints(), run.start_step);
   }
-  hooks.push_back(make_checkpoint_hook(hooks_context));
-  if (run.config.hf_save_path) hooks.push_back(make_hf_save_hook(hooks_context));
+  int64_t done = run.start_step;
+  std::vector<std::unique_ptr<Hook>> hooks =
+      make_hooks(hooks_context, owes_evaluation(run, extra), hf);
   try {
     done = rank.run(hooks);
     hooks.clear();
@@ -387,15 +451,28 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
     if (run.start_step == run.config.trainer.num_train_steps)
       summary.log(evaluate_now(hooks_context), done);
   } catch (...) {
+    const std::exception_ptr failure = std::current_exception();
     tracker->finish();  // what was measured before the error stays
-    throw;
+    summary.set("status", stop_requested() ? "stopped" : "failed");
+    try {
+      folder.write_summary(summary);
+    } catch (const Error&) {
+      // The error that ended the run is the one to be told.
+    }
+    std::rethrow_exception(failure);
   }
   // Of a stop in what follows the last step, the next start does what is left.
   const bool finished = done == run.config.trainer.num_train_steps && !stop_requested();
   if (finished) summary.set("params_hash", params_hash(rank.engine().model_tensors()));
   summary.set("global_step", static_cast<double>(done));
-  folder.write_summary(summary);
+  summary.set("status", finished ? "finished" : "stopped");
   tracker->finish();
+  folder.write_summary(summary);
+  if (finished) {
+    const std::string checkpoints = folder.checkpoints();
+    tracker->message(farewell(run.config, best_step(checkpoints), summary.best_loss()));
+  }
+  if (hf) hf->account();
   return finished ? Outcome::kFinished : Outcome::kStopped;
 }
 
@@ -447,6 +524,24 @@ Outcome run_ranks(Run& run, RunFolder& folder, std::vector<std::string> messages
   return outcome;
 }
 
+/// What a finished run still lacks: Hugging Face folders that a kill or a full disk has cost.
+Outcome make_up(const TrainConfig& config) {
+  if (!config.hf_save_path) return Outcome::kAlreadyFinished;
+  TrackerContext context;
+  look_at_console(context);
+  const std::string name = "console";
+  const auto console = make_trackers(std::span(&name, 1), trackers::entries(), context);
+  HfFolders hf(config, [&](std::string_view line) { console->message(line); });
+  const std::string checkpoints = join_path(config.run_folder(), "checkpoints");
+  const int64_t last = config.trainer.num_train_steps;
+  if (hf.missing(checkpoints, last).empty()) return Outcome::kAlreadyFinished;
+  const RunFolder folder(config.run_folder());
+  hf.make_missing(checkpoints, last);
+  throw_if_stopped();
+  hf.account();
+  return Outcome::kFinished;
+}
+
 }  // namespace
 
 Outcome train(const TrainConfig& config, const RunOptions& options) {
@@ -457,7 +552,7 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
     const auto last = find_latest(join_path(config.run_folder(), "checkpoints")).checkpoint;
     if (last && last->step() >= config.trainer.num_train_steps) {
       refuse_differences(config, *last);
-      return Outcome::kAlreadyFinished;
+      return make_up(config);
     }
     // Damaged since: what the previous good checkpoint leaves to do is done again.
   }
@@ -489,7 +584,11 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
   run.vocab = vocab_size(config, run.data->tokenizer().get());
   if (run.vocab != vocab) run.prepared.reset();
   if (!run.hf_folder.empty()) check_hf(run.hf_folder, model_spec(config), run.vocab);
-  folder.write_config(print_config(config));
+  try {
+    folder.write_config(print_config(config));
+  } catch (const Error& error) {
+    messages.push_back(cat(error.message(), "; the run goes on, every checkpoint has its own"));
+  }
   return run_ranks(run, folder, std::move(messages));
 }
 

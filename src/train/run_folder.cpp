@@ -30,7 +30,10 @@ void Summary::log(const Metrics& metrics, int64_t step) {
   const bool evaluated = std::any_of(metrics.begin(), metrics.end(), [](const auto& metric) {
     return metric.first == "eval/loss";
   });
-  if (evaluated) evaluated_step_ = step;
+  if (evaluated) {
+    evaluated_loss_ = loss;
+    evaluated_step_ = step;
+  }
   if (loss < best_loss_) restore_best(loss, step);
 }
 

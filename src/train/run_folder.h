@@ -29,7 +29,8 @@ class Summary final {
   double best_loss() const { return best_loss_; }
   int64_t best_step() const { return best_step_; }
   void restore_best(double loss, int64_t step);
-  /// The step of the last evaluation that was logged; -1 before the first.
+  /// The evaluation that was logged last; NaN and -1 before the first of this start.
+  double evaluated_loss() const { return evaluated_loss_; }
   int64_t evaluated_step() const { return evaluated_step_; }
 
   /// One key a line, in the order of their first appearance.
@@ -41,6 +42,7 @@ class Summary final {
   std::vector<std::pair<std::string, std::string>> values_;  // names and JSON
   double best_loss_ = std::numeric_limits<double>::infinity();
   int64_t best_step_ = -1;
+  double evaluated_loss_ = std::numeric_limits<double>::quiet_NaN();
   int64_t evaluated_step_ = -1;
 };
 

@@ -26,10 +26,11 @@ struct KeepRule {
   void fields(config::Fields& f);
 };
 
-/// When to save. Permanent checkpoints go by step, temporary ones by time.
+/// When to save. Permanent checkpoints go by step, temporary ones by time and by evaluations.
 struct CheckpointerConfig {
   std::optional<config::Duration> save_interval = config::Duration{900};  ///< absent: never by time
   std::vector<KeepRule> keep = {{.every = 10000, .until = std::nullopt}};
+  bool keep_best = true;
 
   void fields(config::Fields& f);
   void validate(config::Problems& p) const;

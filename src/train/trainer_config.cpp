@@ -22,6 +22,9 @@ void CheckpointerConfig::fields(config::Fields& f) {
       .may_change();
   f("keep", keep, "steps whose checkpoints are kept for good; the last step's always is")
       .may_change();
+  f("keep_best", keep_best,
+    "whether the checkpoint of the lowest eval/loss so far is kept, until a better one is saved")
+      .may_change();
   f.dropped({"base_path", "temporary_base_path", "append_run_id_to_base_path"},
             "checkpoints live in <trainer.log_dir>/<trainer.id>/checkpoints");
   f.dropped({"delete_old_temp_checkpoints", "keep_last_temporary_checkpoints"},
@@ -278,8 +281,8 @@ void TrainConfig::fields(config::Fields& f) {
   f("start_from", start_from, "what a run begins with when it has no checkpoint of its own")
       .may_change();
   f("hf_save_path", hf_save_path,
-    "the folder in which the model is kept as Hugging Face folders step-N; by default none are "
-    "written")
+    "the folder in which the model is kept as Hugging Face folders <trainer.id>/step-N; by default "
+    "none are written")
       .may_change();
   f("hf_save_steps", hf_save_steps, "steps between two of them; the last step's is always written")
       .at_least(1)

@@ -137,18 +137,26 @@ TEST_CASE("a map and an input file show a file's bytes", "[base]") {
              Contains("too short"));
 }
 
-TEST_CASE("a log is written at any place and cut", "[base]") {
+TEST_CASE("a log grows at its end, also after others have cut it", "[base]") {
   const testing::TemporaryFolder folder;
   {
     LogFile log(folder / "log");
-    log.write(0, "0123456789");
-    log.write(8, "abcd");
+    log.append("0123456789");
+    log.append("abcd");
     log.truncate(11);
   }
-  CHECK(read_file(folder / "log") == "01234567abc");
+  CHECK(read_file(folder / "log") == "0123456789a");
   LogFile log(folder / "log");  // what is there stays
-  log.write(1, "x");
-  CHECK(read_file(folder / "log") == "0x234567abc");
+  CHECK(log.size() == 11);
+  log.append("x");
+  LogFile(folder / "log").truncate(0);
+  log.append("y");
+  CHECK(read_file(folder / "log") == "y");
+  CHECK(log.in_place());
+  rename_path(folder / "log", folder / "log.1");
+  CHECK_FALSE(log.in_place());
+  LogFile other(folder / "log");
+  CHECK_FALSE(log.in_place());
   CHECK_THAT(io_failure([&] { LogFile file(folder / "no/such"); }), Contains("cannot write"));
 }
 

@@ -227,22 +227,72 @@ TEST_CASE("a run keeps folders of its model as it goes", "[commands]") {
   const Ended ended = run.train({"--hf_save_path=hf", "--hf_save_steps=8", "--hf_save_dtype=bf16"});
   INFO(ended.err);
   REQUIRE(ended.code == 0);
-  CHECK(list_directory(run / "hf") == std::vector<std::string>{"step-16", "step-20", "step-8"});
+  CHECK(list_directory(run / "hf/run") == std::vector<std::string>{"step-16", "step-20", "step-8"});
   REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "x", "--dtype", "bf16"}).code == 0);
-  CHECK((tensors_of(run / "x") == tensors_of(run / "hf/step-20")));
-  CHECK((tensors_of(run / "x") != tensors_of(run / "hf/step-16")));
+  CHECK((tensors_of(run / "x") == tensors_of(run / "hf/run/step-20")));
+  CHECK((tensors_of(run / "x") != tensors_of(run / "hf/run/step-16")));
 }
 
 TEST_CASE("a folder of the model that cannot be written does not end the run", "[commands]") {
   const SmallRun run;
-  make_directories(run / "hf/step-8");
-  write_file_atomic(run / "hf/step-8/notes.txt", "mine");
+  make_directories(run / "hf/run/step-8");
+  write_file_atomic(run / "hf/run/step-8/notes.txt", "mine");
   const Ended ended = run.train({"--hf_save_path=hf", "--hf_save_steps=8"});
   CHECK(ended.code == 0);
   CHECK_THAT(ended.err, Contains("\"notes.txt\", which is no part of a Hugging Face folder"));
-  CHECK(read_file(run / "hf/step-8/notes.txt") == "mine");
-  CHECK(path_exists(run / "hf/step-16/config.json"));
+  CHECK(read_file(run / "hf/run/step-8/notes.txt") == "mine");
+  CHECK(path_exists(run / "hf/run/step-16/config.json"));
   CHECK(path_exists(run / "logs/run/checkpoints/step-20/manifest.json"));
+  CHECK_THAT(ended.err, Contains("hf/run: 1 folder could not be written: step-8\n"));
+}
+
+TEST_CASE("a folder of the model that a kill or a full disk has cost is made at the next start",
+          "[commands]") {
+  const SmallRun run;
+  const std::vector<std::string> words = {"--hf_save_path=hf", "--hf_save_steps=5"};
+  REQUIRE(run.train(words).code == 0);
+  const std::string whole = snapshot(run / "hf"),
+                    summary = read_file(run / "logs/run/summary.json");
+  REQUIRE(list_directory(run / "hf/run").size() == 4);
+  // Killed after the last checkpoint: in the middle of the last folder, or after it.
+  for (const bool finished : {false, true}) {
+    INFO(finished);
+    rename_path(run / "hf/run/step-20", temporary_name(run / "hf/run/step-20"));
+    remove_tree(run / "hf/run/step-10");
+    if (!finished) remove_tree(run / "logs/run/summary.json");
+    const Ended again = run.train(words);
+    INFO(again.err);
+    CHECK(again.code == 0);
+    CHECK(snapshot(run / "hf") == whole);
+    CHECK(path_exists(run / "logs/run/summary.json"));
+  }
+  CHECK_THAT(run.train(words).err, Contains("nothing was changed"));
+  // One whose checkpoint is not there is gone for good, and nobody asks for it.
+  remove_tree(run / "hf/run/step-5");
+  CHECK_THAT(run.train(words).err, Contains("nothing was changed"));
+
+  // Where the last one can't be written the run is finished, and the folder still due.
+  remove_tree(run / "hf");
+  write_file_atomic(run / "hf", "");
+  const Ended refused = run.train(words);
+  CHECK(refused.code == 6);
+  CHECK_THAT(refused.err, Contains("hf/run: 2 folders could not be written: step-10, step-20") &&
+                              Contains("the model of the last step is not written") &&
+                              Contains("the same command tries this again"));
+  remove_tree(run / "logs");
+  CHECK(run.train(words).code == 6);
+  CHECK(read_json(run / "logs/run/summary.json")["params_hash"] ==
+        json::parse(summary)["params_hash"]);
+  remove_tree(run / "hf");
+  CHECK(run.train(words).code == 0);
+  CHECK(list_directory(run / "hf/run") == std::vector<std::string>{"step-10", "step-20"});
+}
+
+TEST_CASE("two runs keep the folders of their models apart", "[commands]") {
+  const SmallRun run;
+  for (const char* id : {"one", "two"})
+    REQUIRE(run.train({"--hf_save_path=hf", cat("--trainer.id=", id)}).code == 0);
+  CHECK(list_directory(run / "hf") == std::vector<std::string>{"one", "two"});
 }
 
 TEST_CASE("the stories model comes back with the bytes it had, tokenizer and all", "[commands]") {
@@ -286,7 +336,7 @@ TEST_CASE("a run with a Hugging Face tokenizer exports it with the ids that end 
   INFO(ended.err);
   REQUIRE(ended.code == 0);
   REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "x"}).code == 0);
-  CHECK((files_of(run / "x") == files_of(run / "hf/step-20")));
+  CHECK((files_of(run / "x") == files_of(run / "hf/run/step-20")));
   CHECK(read_file(run / "x/tokenizer.json") == read_file(run / "tok/tokenizer.json"));
   CHECK(read_file(run / "x/chat_template.jinja") == "{{ messages }}");
   CHECK(read_json(run / "x/tokenizer_config.json")["eos_token"] == "<s>");

@@ -68,7 +68,7 @@ TEST_CASE("a Hugging Face folder is fine-tuned on chats with one config", "[comm
   };
   const std::string words = answer("logs/tuned");
   CHECK_FALSE(words.empty());
-  CHECK(answer("hf/step-3") == words);  // the template went along
+  CHECK(answer("hf/tuned/step-3") == words);  // the template went along
 }
 
 TEST_CASE("a Hugging Face folder is fine-tuned on prompts and answers with one config",
@@ -86,5 +86,5 @@ TEST_CASE("a Hugging Face folder is fine-tuned on prompts and answers with one c
   CHECK(learned != weights.begin());
   CHECK(std::all_of(learned, weights.end(), [](double w) { return w == 1; }));
   tuning.train("supervised", data);
-  CHECK(path_exists(tuning.run / "hf/step-3/tokenizer.json"));
+  CHECK(path_exists(tuning.run / "hf/tuned/step-3/tokenizer.json"));
 }

@@ -85,6 +85,11 @@ Program::~Program() {
 
 void Program::signal(int number) const { ::kill(pid_, number); }
 
+void Program::limit_file_bytes(int64_t bytes) const {
+  const rlimit limit{bytes < 0 ? RLIM_INFINITY : static_cast<rlim_t>(bytes), RLIM_INFINITY};
+  LEV_CHECK(::prlimit(pid_, RLIMIT_FSIZE, &limit, nullptr) == 0, "a limit can be set");
+}
+
 Ended Program::wait() {
   int status = 0;
   LEV_CHECK(::waitpid(pid_, &status, 0) == pid_, "the program can be waited for");

@@ -37,6 +37,8 @@ class Program final {
 
   int64_t pid() const { return pid_; }
   void signal(int number) const;
+  /// The longest file that it may write from here on, as a disk that is full; -1: any.
+  void limit_file_bytes(int64_t bytes) const;
   Ended wait();
 
  private:

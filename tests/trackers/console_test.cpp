@@ -26,9 +26,11 @@ double test_clock() { return clock_seconds; }
 /// A console that writes into a file.
 class Console {
  public:
-  explicit Console(bool terminal, bool color = false, int64_t total_steps = 1000) {
-    clock_seconds = 100;
-    TrackerContext context;
+  explicit Console(bool terminal, bool color = false, int64_t total_steps = 1000,
+                   TrackerContext context = {}) {
+    ::setenv("TZ", "UTC", 1);
+    ::tzset();
+    clock_seconds = 3 * 3600 + 100;
     context.clock = test_clock;
     context.console_fd = fd_ = ::open((folder_ / "out").c_str(), O_RDWR | O_CREAT, 0600);
     context.terminal = terminal;
@@ -65,8 +67,8 @@ TEST_CASE("a plain line tells step, loss, rate, speed and time left", "[trackers
   console->log(training(4.125), 101);
   console->finish();
   CHECK(console.text() ==
-        "step 1/1000  0.1%  loss 4.2500  lr 1.00e-03  12,345 tokens/s\n"
-        "step 101/1000  10.1%  loss 4.1250  lr 1.00e-03  12,345 tokens/s  eta 1m 30s\n");
+        "03:01:40 step 1/1000  0.1%  loss 4.2500  lr 1.00e-03  12,345 tokens/s\n"
+        "03:01:50 step 101/1000  10.1%  loss 4.1250  lr 1.00e-03  12,345 tokens/s  eta 1m 30s\n");
 }
 
 TEST_CASE("plain lines come at first, then at intervals, and at the end", "[trackers]") {
@@ -82,13 +84,55 @@ TEST_CASE("plain lines come at first, then at intervals, and at the end", "[trac
 
 TEST_CASE("an evaluation always has its line, and the best is marked", "[trackers]") {
   Console console(false);
+  console->message("resuming from step 9");
   console->log({{"eval/loss", 3}, {"eval/bpb", 4.5}}, 10);
   console->log({{"eval/loss", 3.5}}, 20);
   console->message("saved step 20");
   CHECK(console.text() ==
-        "step 10/1000  eval/loss 3.0000  eval/bpb 4.5000  (best so far)\n"
-        "step 20/1000  eval/loss 3.5000\n"
-        "saved step 20\n");
+        "resuming from step 9\n"
+        "03:01:40 step 10/1000  eval/loss 3.0000  eval/bpb 4.5000  (best so far)\n"
+        "03:01:40 step 20/1000  eval/loss 3.5000\n"
+        "03:01:40 saved step 20\n");
+  TrackerContext resumed;
+  resumed.best_loss = 2.5;
+  Console again(false, false, 1000, resumed);
+  again->log({{"eval/loss", 3}}, 10);
+  CHECK_THAT(again.text(), !Contains("best so far"));
+}
+
+TEST_CASE("the time left counts evaluations apart from steps", "[trackers]") {
+  TrackerContext context;
+  context.steps_per_eval = 100;
+  context.steps_of_eval = 20;
+  Console console(false, false, 350, context);
+  console->log(training(4), 1);
+  clock_seconds += 99;
+  console->log(training(4), 100);  // 250 steps of 1 s, and evaluations after 100, 200, 300, 350
+  CHECK_THAT(console.text(), Contains("step 100/350  28.6%") && Contains("eta 5m 30s"));
+  clock_seconds += 60;
+  console->log({{"eval/loss", 3}, {"eval/total_time", 60}}, 100);
+  clock_seconds += 50;
+  console->log(training(4), 150);  // 200 of 1 s, and three times as long as the one before
+  CHECK_THAT(console.text(), Contains("step 150/350  42.9%") && Contains("eta 6m 20s"));
+}
+
+TEST_CASE("an evaluation shows how far it is", "[trackers]") {
+  Console plain(false);
+  plain->log(training(4), 100);
+  for (int percent = 0; percent < 100; ++percent, ++clock_seconds)
+    plain->progress("evaluating", percent / 100.0);
+  CHECK(plain.lines() == 3);  // the step, after 10 s, after a minute more
+  CHECK_THAT(plain.text(), Contains("step 100/1000  evaluating 10%\n"));
+  CHECK_THAT(plain.text(), Contains("step 100/1000  evaluating 70%\n"));
+
+  Console bar(true);
+  bar->log(training(4), 100);
+  clock_seconds += 1;
+  bar->progress("evaluating", 0.319);
+  CHECK_THAT(bar.text(), Contains("] 10.0%  step 100/1000  evaluating 31%"));
+  bar->log({{"eval/loss", 3}}, 100);
+  bar->finish();
+  CHECK(bar.text().rfind("evaluating") < bar.text().rfind("loss 4.0000"));
 }
 
 TEST_CASE("a terminal shows one line that is redrawn, with evaluations above it", "[trackers]") {

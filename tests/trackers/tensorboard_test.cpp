@@ -62,3 +62,22 @@ TEST_CASE("a resume starts a later file that drops the steps done again", "[trac
   CHECK(file(1) == tf_record(version_event(wall)) + tf_record(restart_event(wall, 51)));
   CHECK(file(2) == tf_record(version_event(wall)) + tf_record(restart_event(wall, 0)));
 }
+
+TEST_CASE("event files that cannot be written wait until they can", "[trackers]") {
+  const testing::TemporaryFolder folder;
+  write_file_atomic(folder / "tensorboard", "");  // where the folder has to be
+  const auto tracker = open(folder, 0);
+  tracker->log({{"train/loss", 2.5}}, 1);
+  tracker->flush();
+  CHECK(tracker->news().find("the run goes on") != std::string::npos);
+  CHECK(tracker->news() == "");
+  remove_tree(folder / "tensorboard");
+  tracker->finish();
+  CHECK(tracker->news() == "tensorboard is written again");
+  const auto names = list_directory(folder / "tensorboard");
+  REQUIRE(names.size() == 1);
+  const double wall = fixed_clock();
+  using namespace trackers;
+  CHECK(read_file(join_path(folder / "tensorboard", names[0])) ==
+        tf_record(version_event(wall)) + tf_record(scalars_event(wall, 1, {{"train/loss", 2.5}})));
+}

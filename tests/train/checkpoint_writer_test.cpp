@@ -86,6 +86,51 @@ TEST_CASE("a writer's files are those of a plain save", "[train]") {
     CHECK(read_file(join_path(plain, name)) == read_file(folder / ("threaded/step-1/" + name)));
 }
 
+TEST_CASE("a permanent save that fails is made of the same state when it can be", "[train]") {
+  const TemporaryFolder folder;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    int code = 0;
+    try {
+      std::signal(SIGXFSZ, SIG_IGN);
+      CheckpointState state(kScale);
+      CheckpointWriter writer(folder.path(), state.bytes());
+      const rlimit small{3 << 20, RLIM_INFINITY}, none{RLIM_INFINITY, RLIM_INFINITY};
+      ::setrlimit(RLIMIT_FSIZE, &small);
+      state.fill(1);
+      writer.begin(state.contents(1));
+      std::string problem;
+      for (int64_t step = 2; problem.empty(); ++step) {
+        writer.before_update();
+        state.fill(step);
+        problem = writer.take_problem();
+      }
+      if (problem.find("cannot write") == problem.npos) code |= 1;
+      if (!writer.retrying() || writer.take_report() || !writer.take_problem().empty()) code |= 2;
+      ::setrlimit(RLIMIT_FSIZE, &none);
+      writer.wait();
+      if (!writer.take_report() || writer.retrying()) code |= 4;
+      // A temporary one is not tried again.
+      ::setrlimit(RLIMIT_FSIZE, &small);
+      writer.begin(state.contents(2, false));
+      if (failure_of(ErrorKind::kIo, [&] { writer.wait(); }).empty()) code |= 8;
+      if (!writer.take_problem().empty()) code |= 16;
+      // One that never can be fails after a last try.
+      writer.begin(state.contents(3));
+      if (failure_of(ErrorKind::kIo, [&] { writer.wait(); }).empty()) code |= 32;
+    } catch (...) {
+      code = 99;
+    }
+    ::_exit(code);
+  }
+  int status = -1;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  CHECK(list_directory(folder.path()) == std::vector<std::string>{"step-1"});
+  CHECK(read_checkpoint(folder / "step-1").params_hash() == CheckpointState::hash_at(1, kScale));
+}
+
 TEST_CASE("a save that fails is told at the next call, once, and the writer goes on", "[train]") {
   const TemporaryFolder folder;
   const pid_t child = ::fork();

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -200,5 +201,22 @@ TEST_CASE("a model's validation loss does not depend on threads or on the rows a
         else
           CHECK(m[0].second == Approx(other[0].second).epsilon(1e-5));
       }
+  }
+}
+
+TEST_CASE("an evaluation tells how far it is", "[train]") {
+  const Texts texts;
+  const data::TextData data = texts.data({"a", "b"});
+  for (const int64_t most : {-1, 3}) {
+    Model model;
+    std::vector<double> heard;
+    train::EvaluationOptions options{.batch = 2, .seq_len = kPositions, .max_rows = most};
+    options.progress = [&](double fraction) { heard.push_back(fraction); };
+    train::evaluate(data, model.losses(2), options);
+    CHECK(heard.size() == static_cast<size_t>(model.rows_seen / 2));
+    CHECK(std::is_sorted(heard.begin(), heard.end()));
+    CHECK(heard.front() > 0);
+    CHECK(heard.back() == 1);
+    if (most > 0) CHECK(train::evaluation_rows(data, options) == 6);
   }
 }

@@ -227,7 +227,7 @@ TEST_CASE("tokens that a folder lacks begin as the mean of those that it has", "
   const Ended ended = train("515");
   INFO(ended.err);
   REQUIRE(ended.code == 0);
-  const safetensors::File grown(run / "hf/step-1/model.safetensors"),
+  const safetensors::File grown(run / "hf/v515/step-1/model.safetensors"),
       given(join_path(folder, "model.safetensors"));
   const safetensors::Tensor* embedding = grown.find("model.embed_tokens.weight");
   REQUIRE(embedding->shape == std::vector<int64_t>{515, 64});

@@ -39,9 +39,9 @@ std::vector<json> metrics_of(const TinyRun& run, const std::string& id) {
     if (line.empty()) continue;
     json object = json::parse(line);
     for (const char* name :
-         {"throughput/duration", "throughput/examples_per_second", "throughput/tokens_per_second",
-          "throughput/gflops_per_second", "throughput/loading_time", "throughput/hook_time",
-          "throughput/mfu", "eval/total_time"})
+         {"time", "throughput/duration", "throughput/examples_per_second",
+          "throughput/tokens_per_second", "throughput/gflops_per_second", "throughput/loading_time",
+          "throughput/hook_time", "throughput/mfu", "eval/total_time"})
       object.erase(name);
     lines.push_back(std::move(object));
   }
@@ -111,6 +111,8 @@ void kill_and_compare(int kills, int64_t steps) {
   REQUIRE(last.code == 0);
   CHECK(summary_of(run, "killed")["params_hash"] == summary_of(run, "straight")["params_hash"]);
   CHECK(metrics_of(run, "killed") == metrics_of(run, "straight"));
+  CHECK(list_directory(run.folder / "runs/killed/checkpoints") ==
+        list_directory(run.folder / "runs/straight/checkpoints"));
   CHECK(verify_checkpoint(run.folder / "runs/killed").ok);
 }
 

@@ -1,0 +1,183 @@
+// Checkpoints as a run goes on: by step, by time, at its best evaluation, at its end.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include "base/hash.h"
+#include "base/strings.h"
+#include "train/checkpoint_policy.h"
+#include "train/checkpoint_writer.h"
+#include "train/data_record.h"
+#include "train/hooks.h"
+#include "train/setup.h"
+
+namespace levanter::train {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr double kMostDelay = 60;  // seconds between two tries of a save that fails
+
+/// A save that fails ends nothing while the run goes on: the next steps try again. The one after
+/// the last step, or before a stop, has to be made.
+class CheckpointHook final : public Hook {
+ public:
+  explicit CheckpointHook(const HookContext& c)
+      : c_(c),
+        config_text_(print_config(c.config)),
+        model_(c.engine.model_tensors()),
+        optimizer_(c.engine.optimizer_tensors()),
+        writer_(c.folder.checkpoints(), staging_bytes(c.engine.step().state_bytes())),
+        last_save_(Clock::now()),
+        kept_(c.kept),
+        step_(c.start_step) {}
+
+  void before_update() override {
+    trying([&] { writer_.before_update(); });
+  }
+
+  void after_step(const StepInfo& info) override {
+    report();
+    const SaveKind kind = kind_of(info.step);
+    if (kind != SaveKind::none) save(info.step, kind);
+    if (info.last) end(info.step);
+  }
+
+  void stopped(int64_t step) override {
+    report();
+    if (step != step_) save(step, SaveKind::temporary);
+    end(step);
+  }
+
+ private:
+  void save(int64_t step, SaveKind kind) {
+    trying([&] { writer_.wait(); });  // for the save before
+    report();
+    begin(step, std::max(kind, retry_));
+  }
+
+  /// Returns once the state of this step, whose save has begun, is saved.
+  void end(int64_t step) {
+    try {
+      writer_.wait();
+    } catch (const Error&) {
+      begin(step, under_way_.kind);  // a fault that passes, such as of a network, costs nothing
+      writer_.wait();
+    }
+    report();
+    if (failures_ > 0)
+      c_.tracker.message(cat("checkpoints: ", count_of(failures_, "save"), " failed on the way"));
+  }
+
+  SaveKind kind_of(int64_t step) const {
+    SaveKind kind = decide_save(c_.config.trainer.checkpointer, step,
+                                c_.config.trainer.num_train_steps, seconds_since(last_save_));
+    if (best(step)) kind = std::max(kind, SaveKind::temporary);
+    if (kind == SaveKind::temporary && writer_.retrying()) return SaveKind::none;
+    const bool again = retry_ != SaveKind::none && seconds_since(failed_at_) >= delay_;
+    return again ? std::max(kind, retry_) : kind;
+  }
+
+  /// Whether the evaluation after this step was better than that of the checkpoint kept so far.
+  bool best(int64_t step) const {
+    return c_.config.trainer.checkpointer.keep_best && c_.summary.evaluated_step() == step &&
+           c_.summary.evaluated_loss() < kept_.loss;
+  }
+
+  void begin(int64_t step, SaveKind kind) {
+    c_.tracker.flush();
+    under_way_ = {kind, best(step) ? BestCheckpoint{step, c_.summary.evaluated_loss()} : kept_};
+    step_ = step;
+    writer_.begin(contents(step, kind == SaveKind::permanent));
+    last_save_ = Clock::now();
+  }
+
+  CheckpointContents contents(int64_t step, bool permanent) const {
+    const TrainConfig& config = c_.config;
+    std::string extra =
+        cat("{\"microbatches\": ", config.num_microbatches(),
+            ", \"groups\": ", config.gradient_groups(), ", \"seed\": ", config.trainer.seed,
+            ", \"evaluated_step\": ", c_.summary.evaluated_step(),
+            ", \"data\": ", data_record(c_.data));
+    if (c_.first_step > 0) extra += cat(", \"first_step\": ", c_.first_step);
+    if (c_.summary.best_step() >= 0)
+      extra += cat(", \"best_loss\": ", c_.summary.best_loss(),
+                   ", \"best_step\": ", c_.summary.best_step());
+    const bool keeps = config.trainer.checkpointer.keep_best && under_way_.kept.step >= 0;
+    if (keeps)
+      extra +=
+          cat(", \"kept_loss\": ", under_way_.kept.loss, ", \"kept_step\": ", under_way_.kept.step);
+    const std::string canonical = canonical_text(config);
+    return {.step = step,
+            .config_toml = config_text_,
+            .config_hash = hex64(xxh3_64(canonical)),
+            .numerics = c_.backend.numerics_signature() + "; mp " + config.trainer.precision(),
+            .tokenizer = c_.data.tokenizer()->serialise(),
+            .extra_json = extra + "}",
+            .model = model_,
+            .optimizer = optimizer_,
+            .permanent = permanent,
+            .keep_step = keeps ? under_way_.kept.step : -1};
+  }
+
+  /// Does what may find that the save under way has failed.
+  template <class Call>
+  void trying(Call call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kIo) throw;
+      if (retry_ == SaveKind::none)
+        c_.tracker.message(cat("step ", step_, " is not saved: ", error.message(),
+                               "; the run goes on, and a later step is saved in its place"));
+      delay_ = retry_ == SaveKind::none ? 0 : std::clamp(2 * delay_, 1.0, kMostDelay);
+      retry_ = std::max(retry_, under_way_.kind);
+      failed_at_ = Clock::now();
+      ++failures_;
+    }
+  }
+
+  void report() {
+    if (const std::string problem = writer_.take_problem(); !problem.empty())
+      c_.tracker.message(cat("step ", step_, " is not saved yet: ", problem,
+                             "; the run goes on, and its state is kept in memory meanwhile"));
+    const auto saved = writer_.take_report();
+    if (!saved) return;
+    kept_ = under_way_.kept;
+    retry_ = SaveKind::none;
+    c_.tracker.message(
+        cat("saved step ", saved->step, kept_.step == saved->step ? ", the best" : "", " (",
+            format_bytes(saved->bytes), " in ", format_duration(saved->seconds), ")"));
+    if (!saved->problem.empty()) c_.tracker.message(saved->problem);
+  }
+
+  static double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  HookContext c_;
+  std::string config_text_;
+  std::vector<TensorView> model_, optimizer_;
+  CheckpointWriter writer_;
+  Clock::time_point last_save_;
+  BestCheckpoint kept_;  ///< once the save under way has committed, under_way_.kept
+  struct {
+    SaveKind kind = SaveKind::none;
+    BestCheckpoint kept;
+  } under_way_;
+  int64_t step_;                     ///< of the save under way, or of what is there
+  SaveKind retry_ = SaveKind::none;  ///< what failed and is tried again
+  double delay_ = 0;                 ///< seconds from the failure to then
+  Clock::time_point failed_at_ = {};
+  int64_t failures_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Hook> make_checkpoint_hook(const HookContext& context) {
+  return std::make_unique<CheckpointHook>(context);
+}
+
+}  // namespace levanter::train
