@@ -295,6 +295,11 @@ void AtomicFile::write(std::string_view text) {
   size_ += static_cast<int64_t>(text.size());
 }
 
+void AtomicFile::rewrite(int64_t offset, std::string_view text) {
+  LEV_CHECK(offset + static_cast<int64_t>(text.size()) <= size_, "only what is there is rewritten");
+  write_fully(file_, offset, text, path_);
+}
+
 void AtomicFile::commit() {
   LEV_CHECK(file_.get() >= 0, "an atomic file is committed once");
   if (::fsync(file_.get()) != 0 || ::close(file_.release()) != 0 ||

@@ -93,6 +93,8 @@ class AtomicFile final {
   /// Appends; not buffered, so give it large pieces.
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
+  /// Writes anew what stands at `offset`, all of it written before.
+  void rewrite(int64_t offset, std::string_view text);
   /// Bytes written so far.
   int64_t size() const { return size_; }
   /// Makes the content durable, gives it its name, and makes the name durable.

@@ -1,11 +1,7 @@
 // The weights of a model as Hugging Face keeps it.
 #include "compat/hf_folder.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -224,14 +220,6 @@ void load_weights(const std::string& folder, std::span<const HfTarget> targets) 
 
 namespace {
 
-/// Writes the header of a committed file anew, with the checksums, and makes it durable.
-void write_header(const std::string& path, std::string_view header) {
-  LogFile(path).write(0, header);
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0 || ::fsync(file.get()) != 0)
-    throw Error(ErrorKind::kIo, cat("cannot write ", path, ": ", system_words(errno)));
-}
-
 /// Writes a tensor's bytes; returns their checksum.
 uint64_t write_tensor(AtomicFile& file, const HfTensor& tensor, std::vector<float>& room,
                       std::vector<std::byte>& stored) {
@@ -290,8 +278,8 @@ HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tens
       set_checksum(layout, slot, write_tensor(file, tensor, room, stored));
       map[tensor.entry.name] = name;
     }
+    file.rewrite(0, layout.header);  // the checksums are known now
     file.commit();
-    write_header(join_path(folder, name), layout.header);
   }
   if (shards.size() > 1)
     write_file_atomic(

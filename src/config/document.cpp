@@ -192,9 +192,7 @@ void override_all(Value& root, std::span<const std::string> words, Problems& pro
       continue;
     }
     if (keys.size() > kMostKeyParts) {
-      problems
-          .refuse("", value.at,
-                  cat("the key of an override has ", keys.size(), " parts"))
+      problems.refuse("", value.at, cat("the key of an override has ", keys.size(), " parts"))
           .allowed(cat("at most ", kMostKeyParts));
       continue;
     }

@@ -109,7 +109,7 @@ std::vector<std::string> clean_leftovers(const std::string& folder) {
 }
 
 std::vector<std::string> remove_temporaries(const std::string& folder,
-                                           std::initializer_list<int64_t> kept) {
+                                            std::initializer_list<int64_t> kept) {
   std::vector<std::string> lines;
   for (const int64_t step : list_checkpoints(folder)) {
     if (std::find(kept.begin(), kept.end(), step) != kept.end()) continue;

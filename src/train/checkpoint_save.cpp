@@ -151,8 +151,8 @@ SaveReport write_checkpoint(const std::string& folder, const SavePlan& plan, Pie
       move_foreign(target, final_path);
       remove_checkpoint(target);
     }
-    report.problem = join(remove_temporaries(folder, {plan.contents.step, plan.contents.keep_step}),
-                          "; ");
+    report.problem =
+        join(remove_temporaries(folder, {plan.contents.step, plan.contents.keep_step}), "; ");
   } catch (const Error& error) {
     report.problem = error.message();
   }

@@ -94,8 +94,9 @@ class CompiledStep {
 
  private:
   CompiledStep(const StepOptions& options, const Backend& backend, CompiledStep* former)
-      : CompiledStep(options, backend, former,
-                     trace_gradients(options.model, options.shape, Accumulate::kFirst, options.z_loss)) {}
+      : CompiledStep(
+            options, backend, former,
+            trace_gradients(options.model, options.shape, Accumulate::kFirst, options.z_loss)) {}
   CompiledStep(const StepOptions& options, const Backend& backend, CompiledStep* former,
                Function first);
 };
