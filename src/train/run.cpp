@@ -420,6 +420,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   summary.set("id", run.config.run_id());
   const nlohmann::json extra = extra_of(run);
   if (extra.contains("best_step")) summary.restore_best(extra["best_loss"], extra["best_step"]);
+  summary.restore_evaluated(extra.value("evaluated_step", int64_t{-1}));
   const auto tracker = make_trackers(run.config.trainer.tracker, trackers::entries(),
                                      tracker_context(run, folder, summary.best_loss()));
   HookContext hooks_context{

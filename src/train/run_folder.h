@@ -29,9 +29,11 @@ class Summary final {
   double best_loss() const { return best_loss_; }
   int64_t best_step() const { return best_step_; }
   void restore_best(double loss, int64_t step);
-  /// The evaluation that was logged last; NaN and -1 before the first of this start.
+  /// The evaluation that was logged last; NaN before the first of this start, and -1 before the
+  /// first of all: a resumed run restores its step.
   double evaluated_loss() const { return evaluated_loss_; }
   int64_t evaluated_step() const { return evaluated_step_; }
+  void restore_evaluated(int64_t step) { evaluated_step_ = step; }
 
   /// One key a line, in the order of their first appearance.
   std::string json() const;
