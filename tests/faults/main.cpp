@@ -116,6 +116,7 @@ Tally try_all(const Options& options, const Kind& kind) {
   Tally tally;
   const auto start = std::chrono::steady_clock::now();
   try {
+    remove_tree(options.lab.trial());
     const std::unique_ptr<Trials> trials = kind.make(options.lab);
     const int64_t usual = trials->count(options.lab.brief ? kind.brief : kind.full);
     const int64_t count = options.trials >= 0 ? options.trials : usual;
