@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -18,6 +19,8 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/input.h"
+#include "base/stop.h"
 #include "base/strings.h"
 
 namespace levanter {
@@ -92,6 +95,12 @@ void write_fully(const Descriptor& file, int64_t offset, std::string_view bytes,
 mode_t mode_of(const std::string& path) {
   struct stat info {};
   return ::stat(path.c_str(), &info) == 0 ? info.st_mode : 0;
+}
+
+/// A pipe is opened without waiting for somebody to write: reading waits for that, and can be
+/// broken off.
+int read_flags(const std::string& path) {
+  return S_ISFIFO(mode_of(path)) ? O_RDONLY | O_NONBLOCK : O_RDONLY;
 }
 
 }  // namespace
@@ -361,14 +370,24 @@ void InputFile::read(int64_t offset, std::span<std::byte> out) const {
 
 SequentialFile::SequentialFile(std::string path)
     : name_(path == "-" ? "the standard input" : path),
-      opened_(path == "-" ? Descriptor() : open_or_fail(path, O_RDONLY, "read")),
+      opened_(path == "-" ? Descriptor() : open_or_fail(path, read_flags(path), "read")),
       fd_(path == "-" ? STDIN_FILENO : opened_.get()) {
   ::posix_fadvise(fd_, 0, 0, POSIX_FADV_SEQUENTIAL);  // advice only: a pipe refuses it
 }
 
 size_t SequentialFile::read(std::span<char> out) {
-  return static_cast<size_t>(retried(
-      "read", name_, [&] { return ::read(fd_, out.data(), std::min(out.size(), kMaxTransfer)); }));
+  for (;;) {
+    wait_for_input(fd_);
+    const ssize_t n = ::read(fd_, out.data(), std::min(out.size(), kMaxTransfer));
+    if (n >= 0) return static_cast<size_t>(n);
+    if (errno != EINTR && errno != EAGAIN) fail("read", name_, errno);
+  }
+}
+
+void wait_for_input(int fd) {
+  constexpr int kMilliseconds = 100;
+  pollfd input{fd, POLLIN, 0};
+  while (::poll(&input, 1, kMilliseconds) == 0) throw_if_stopped();
 }
 
 MappedFile::MappedFile(const std::string& path) {

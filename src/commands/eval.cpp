@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "commands/command.h"
+#include "commands/json_records.h"
 #include "commands/loaded_model.h"
 #include "data/source.h"
 #include "infer/scoring.h"
@@ -29,6 +30,8 @@ constexpr Option kOptions[] = {
      false, false, "documents"},
 };
 
+constexpr size_t kMostWaiting = 4096;  ///< answers, bad records' among them
+
 class DocumentScores {
  public:
   DocumentScores(LoadedModel& m, const Arguments& a)
@@ -38,11 +41,12 @@ class DocumentScores {
   void print_all(const std::string& path) {
     try {
       read_all(path);
-    } catch (const Error&) {  // what comes before a bad line is scored first
+    } catch (const Error&) {  // what comes before damage is scored first
       print_some();
       throw;
     }
     print_some();
+    bad_.finish();
   }
 
  private:
@@ -50,15 +54,38 @@ class DocumentScores {
     data::RecordReader reader(path);
     int64_t tokens = 0;
     while (const auto record = reader.next()) {
-      const std::string text = text_of(*record, reader.form());
-      documents_.push_back(
-          {m_.tokenizer->add_special(m_.tokenizer->encode({text, record->origin()}))});
-      bytes_.push_back(text.size());
-      tokens += static_cast<int64_t>(documents_.back().ids.size());
-      if (tokens < m_.rows * m_.model->max_seq_len()) continue;
+      tokens += add(*record, reader.form());
+      const bool waits = tokens < m_.rows * m_.model->max_seq_len() && !documents_.empty();
+      if (waits && answers_.size() < kMostWaiting) continue;
       print_some();
       tokens = 0;
     }
+  }
+
+  /// What is printed for a record: a line that stands already, or else the next document's scores.
+  struct Answer {
+    std::string members, line;
+    size_t bytes = 0;
+  };
+
+  /// The tokens to score of a record.
+  int64_t add(const data::Record& record, data::RecordForm form) {
+    Answer answer;
+    int64_t tokens = 0;
+    if (form != data::RecordForm::kText)
+      answer.members = other_members(
+          record.content, {"text", "ids", "logprobs", "logprob", "bytes", "error", "line"});
+    try {
+      const std::string text = text_of(record, form);
+      documents_.push_back(
+          {m_.tokenizer->add_special(m_.tokenizer->encode({text, record.origin()}))});
+      answer.bytes = text.size();
+      tokens = static_cast<int64_t>(documents_.back().ids.size());
+    } catch (const Error& error) {
+      answer.line = bad_.add(error, record.line, answer.members);
+    }
+    answers_.push_back(std::move(answer));
+    return tokens;
   }
 
   static std::string text_of(const data::Record& record, data::RecordForm form) {
@@ -72,25 +99,32 @@ class DocumentScores {
 
   void print_some() {
     infer::score(*m_.model, documents_, m_.rows, stride_);
-    for (size_t i = 0; i < documents_.size(); ++i) {
-      const infer::Document& document = documents_[i];
+    size_t scored = 0;
+    for (const Answer& answer : answers_) {
+      if (!answer.line.empty()) {
+        print(answer.line);
+        continue;
+      }
+      const infer::Document& document = documents_[scored++];
       double sum = 0;
       std::string logprobs = document.ids.empty() ? "" : "null";  // nothing is before the first
       for (const float x : document.logprobs) {
         sum += x;
         logprobs += cat(", ", json_number(x));
       }
-      print(cat("{\"ids\": ", list_json<int32_t>(document.ids), ", \"logprobs\": [", logprobs,
-                "], \"logprob\": ", json_number(sum), ", \"bytes\": ", bytes_[i], "}\n"));
+      print(cat("{", answer.members, "\"ids\": ", list_json<int32_t>(document.ids),
+                ", \"logprobs\": [", logprobs, "], \"logprob\": ", json_number(sum),
+                ", \"bytes\": ", answer.bytes, "}\n"));
     }
     documents_.clear();
-    bytes_.clear();
+    answers_.clear();
   }
 
   LoadedModel& m_;
   int64_t stride_;
   std::vector<infer::Document> documents_;
-  std::vector<size_t> bytes_;
+  std::vector<Answer> answers_;
+  BadRecords bad_;
 };
 
 int run(const Arguments& a) {
@@ -101,7 +135,7 @@ int run(const Arguments& a) {
     DocumentScores(m, a).print_all(a.text("documents"));
     return 0;
   }
-  const auto data = train::load_data(m.config, m.tokenizer);
+  const auto data = train::load_data(m.config, m.tokenizer, {}, train::DataPart::kHeldOut);
   train::EvaluationOptions options;
   options.batch = m.rows;
   options.seq_len = m.config.model->max_seq_len;

@@ -4,13 +4,14 @@
 
 #include <cstdio>
 #include <ctime>
-#include <exception>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/strings.h"
 #include "commands/command.h"
+#include "commands/json_records.h"
 #include "commands/loaded_model.h"
 #include "data/chat_writer.h"
 #include "infer/generation.h"
@@ -40,6 +41,7 @@ constexpr Option kOptions[] = {
      "a text"},
     {"batch", "N", "texts continued at the same time, 1 to 16, with the same results; default 1"},
     {"chat", "", "the prompt is what a user says: the model's chat template is put around it"},
+    {"chat-template", "FILE", "with --chat: another template, such as for a model that has none"},
     {"json", "",
      "read {\"prompt\": ...} lines (with --chat also {\"messages\": [...]}), print "
      "{\"prompt_ids\", "
@@ -94,16 +96,18 @@ bool read_line(std::string& line) {
 }
 
 /// What writes conversations by the model's own template, which is told today's date.
-data::ChatWriter chat_writer(const text::Tokenizer& tokenizer) {
-  if (!tokenizer.chat_template())
+data::ChatWriter chat_writer(const text::Tokenizer& tokenizer, const std::string& file) {
+  if (file.empty() && !tokenizer.chat_template())
     throw Error(ErrorKind::kData, "the model has no chat template")
-        .hint("without --chat the prompt is a text to continue");
+        .hint(
+            "name one with --chat-template FILE; without --chat the prompt is a text to continue");
   const std::time_t now = std::time(nullptr);
   char today[sizeof "2024-07-26"];
   std::strftime(today, sizeof today, "%Y-%m-%d", std::gmtime(&now));
   data::ChatKeys keys;
   keys.mask_user_turns = false;
   keys.date = today;
+  if (!file.empty()) keys.chat_template = config::Path{file, absolute_path(file)};
   return {keys, tokenizer};
 }
 
@@ -119,7 +123,11 @@ class Generator {
         stops_(a.all("stop")) {
     if (options_.logprobs && !json_)
       throw Error(ErrorKind::kConfig, "--logprobs has no place in a plain text").allowed("--json");
-    if (a.has("chat")) chat_.emplace(chat_writer(*m.tokenizer));
+    const std::string file = a.text("chat-template");
+    if (!file.empty() && !a.has("chat"))
+      throw Error(ErrorKind::kConfig, "--chat-template has no place in a plain text")
+          .allowed("--chat");
+    if (a.has("chat")) chat_.emplace(chat_writer(*m.tokenizer, file));
   }
 
   std::vector<int32_t> prompt_ids(const std::string& prompt, const std::string& place) const {
@@ -146,16 +154,23 @@ class Generator {
         .hint(chat && !chat_ ? "messages are for --chat" : "");
   }
 
+  /// What is to be answered: a prompt, or a line that stands in its answer's place.
+  struct Request {
+    std::vector<int32_t> prompt = {};
+    std::string members = {};  ///< of the record, which go into the answer
+    std::string line = {};
+  };
+
   /// Continues the prompts and prints the answers in their order. A plain text that is the only one
   /// appears as it grows; plain ones begin with `echo`.
-  void answer(const std::vector<std::vector<int32_t>>& prompts, const std::string& echo = "") {
+  void answer(const std::vector<Request>& requests, const std::string& echo = "") {
     std::vector<infer::Continuation> texts;
     std::vector<text::GrowingText> grown;
-    for (const std::vector<int32_t>& prompt : prompts)
-      for (int64_t sample = 0; sample < samples_; ++sample) {
-        texts.push_back({prompt, fold_in(key_, static_cast<uint32_t>(sample))});
+    for (const Request& request : requests)
+      for (int64_t sample = 0; request.line.empty() && sample < samples_; ++sample) {
+        texts.push_back({request.prompt, fold_in(key_, static_cast<uint32_t>(sample))});
         grown.emplace_back(*m_.tokenizer, stops_,
-                           json_ ? std::nullopt : std::optional(prompt.back()));
+                           json_ ? std::nullopt : std::optional(request.prompt.back()));
       }
     const bool streams = !json_ && texts.size() == 1;
     size_t shown = 0;
@@ -169,37 +184,44 @@ class Generator {
       return goes_on;
     };
     infer::generate(*m_.model, texts, options_);
-    for (size_t i = 0; i < texts.size(); ++i) {
-      if (!streams && stops_.empty()) grown[i].update(texts[i].ids);
-      const std::string& text = grown[i].text();
-      if (json_)
-        print(line_of(texts[i], text, i));
-      else
-        print(cat(streams ? "" : echo, text.substr(streams ? std::min(shown, text.size()) : 0),
-                  "\n"));
+    size_t i = 0;
+    for (const Request& request : requests) {
+      if (!request.line.empty()) print(request.line);
+      for (int64_t sample = 0; request.line.empty() && sample < samples_; ++sample, ++i) {
+        if (!streams && stops_.empty()) grown[i].update(texts[i].ids);
+        const std::string& text = grown[i].text();
+        if (json_)
+          print(line_of(request, texts[i], text, sample));
+        else
+          print(cat(streams ? "" : echo, text.substr(streams ? std::min(shown, text.size()) : 0),
+                    "\n"));
+      }
     }
   }
 
   /// Answers lines as they come, as many at a time as there are rows.
   void answer_lines() {
     std::string line;
-    size_t number = 0;
+    int64_t number = 0;
+    BadRecords bad;
     for (bool more = true; more;) {
-      std::vector<std::vector<int32_t>> prompts;
-      std::exception_ptr problem;  // what comes before a bad line is answered first
-      while (!problem && static_cast<int64_t>(prompts.size()) < options_.rows &&
-             (more = read_line(line))) {
+      std::vector<Request> requests;
+      while (static_cast<int64_t>(requests.size()) < options_.rows && (more = read_line(line))) {
         ++number;
         if (trim(line).empty()) continue;
+        Request request;
+        request.members = other_members(line, {"prompt", "messages", "prompt_ids", "ids", "text",
+                                               "logprobs", "sample", "error", "line"});
         try {
-          prompts.push_back(request_ids(line, cat("standard input:", number)));
-        } catch (const Error&) {
-          problem = std::current_exception();
+          request.prompt = request_ids(line, cat("standard input:", number));
+        } catch (const Error& error) {
+          request.line = bad.add(error, number, request.members);
         }
+        requests.push_back(std::move(request));
       }
-      if (!prompts.empty()) answer(prompts);
-      if (problem) std::rethrow_exception(problem);
+      if (!requests.empty()) answer(requests);
     }
+    bad.finish();
   }
 
  private:
@@ -207,12 +229,13 @@ class Generator {
     return chat_->write({place, messages.dump(), "", "", true}).tokens;
   }
 
-  std::string line_of(const infer::Continuation& c, const std::string& text, size_t index) const {
+  std::string line_of(const Request& request, const infer::Continuation& c, const std::string& text,
+                      int64_t sample) const {
     std::string line =
-        cat("{\"prompt_ids\": ", list_json<int32_t>(c.prompt),
+        cat("{", request.members, "\"prompt_ids\": ", list_json<int32_t>(c.prompt),
             ", \"ids\": ", list_json<int32_t>(c.ids), ", \"text\": ", text_json(text));
     if (options_.logprobs) line += cat(", \"logprobs\": ", list_json<float>(c.logprobs));
-    if (samples_ > 1) line += cat(", \"sample\": ", static_cast<int64_t>(index) % samples_);
+    if (samples_ > 1) line += cat(", \"sample\": ", sample);
     return line + "}\n";
   }
 
@@ -234,7 +257,7 @@ int run(const Arguments& a) {
     return 0;
   }
   const std::string prompt = a.values.contains("prompt") ? a.text("prompt") : read_stdin();
-  generator.answer({generator.prompt_ids(prompt, "the prompt")}, a.has("chat") ? "" : prompt);
+  generator.answer({{generator.prompt_ids(prompt, "the prompt")}}, a.has("chat") ? "" : prompt);
   return 0;
 }
 

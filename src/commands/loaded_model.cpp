@@ -4,6 +4,7 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "device/backends.h"
+#include "models/model.h"
 #include "compat/hf_folder.h"
 #include "train/checkpoint_load.h"
 #include "train/hf_start.h"
@@ -54,6 +55,12 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
                                       : load_train_config(config_file, overrides);
   if (config_file.empty()) loaded.tokenizer = text::open_tokenizer(folder);
   const infer::ModelSpec spec = train::model_spec(loaded.config);
+  const std::string family = models::read_hf_model(folder).family->name;
+  if (family != loaded.config.model.type)
+    throw Error(ErrorKind::kCheckpoint, cat("the config's model is ", loaded.config.model.type,
+                                            ", the folder's is ", family))
+        .at(loaded.config.where("model.type"))
+        .hint(cat("take the folder's: --model='{type = \"from_hf\", path = \"", folder, "\"}'"));
   const int64_t vocab = train::vocab_size(loaded.config, loaded.tokenizer.get());
   train::check_hf(folder, spec, vocab);
   make_model(loaded, rows);

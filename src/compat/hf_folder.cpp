@@ -25,18 +25,19 @@ constexpr int64_t kPiece = int64_t{1} << 20;  // elements that a thread converts
 
 /// The faults of a folder, told in one error, as many as anyone would read.
 struct Faults {
-  static constexpr int64_t kTold = 100, kHinted = 3;
-  std::string text;
+  static constexpr int64_t kHinted = 3;
+  int64_t most = 100;  ///< that are told
+  std::string text = {};
   int64_t count = 0;
 
   /// Whether some of the first have been told: another one's nearest name is not looked for.
   bool hinted() const { return count >= kHinted; }
   void add(const std::string& fault) {
-    if (count++ < kTold) text += cat(text.empty() ? "" : "; ", fault);
+    if (count++ < most) text += cat(text.empty() ? "" : "; ", fault);
   }
   void finish(const char* what, const std::string& place, const char* hint) const {
     if (count == 0) return;
-    const std::string more = count > kTold ? cat("; and ", count - kTold, " more") : "";
+    const std::string more = count > most ? cat("; and ", count - most, " more") : "";
     throw Error(ErrorKind::kCheckpoint, cat(what, ": ", text, more)).at(place).hint(hint);
   }
 };
@@ -152,7 +153,7 @@ void HfWeights::open_shards(const std::string& index) {
 
 std::vector<const Tensor*> HfWeights::match(std::span<const HfTarget> targets) const {
   auto tensors = tensors_;
-  Faults faults;
+  Faults faults{.most = 3};
   std::vector<const Tensor*> found;
   std::vector<std::string> missing, left;
   for (const HfTarget& target : targets) {

@@ -93,6 +93,10 @@ bool bind_path(const Slot& slot) {
     refuse(slot, "is empty");
     return false;
   }
+  if (in.text == "-") {  // the standard input
+    *static_cast<Path*>(slot.object) = {in.text, in.text};
+    return true;
+  }
   if (const std::string hint = remote_hint(in.text); !hint.empty()) {
     if (slot.field.is_web && in.text.starts_with("http")) {
       *static_cast<Path*>(slot.object) = {in.text, in.text};  // a web address stands as it is

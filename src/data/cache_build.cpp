@@ -1,6 +1,7 @@
 // Making the token cache of some files, or going on with one that was begun.
 #include "data/cache_build.h"
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <thread>
@@ -13,6 +14,7 @@
 #include "base/strings.h"
 #include "data/checksum.h"
 #include "data/http.h"
+#include "data/pipes.h"
 #include "data/source.h"
 
 namespace levanter::data {
@@ -31,7 +33,7 @@ std::string fingerprint_of(const std::string& text) {
 
 /// A source by its size, all its bytes, and how its name says it is cut into records.
 CacheIdentity::Fact describe_source(const std::string& path, ThreadPool& pool) {
-  if (path == "-") return {"file", "standard input"};
+  if (is_pipe(path)) return {"file", "standard input"};
   if (is_url(path)) return {"file", path};
   const RecordForm form = RecordReader(path).form();
   const char* const kind = form == RecordForm::kJsonLines ? "JSON lines, "
@@ -91,7 +93,8 @@ void build_cache(const CacheJob& job, const CacheIdentity& identity, const Forma
   CacheStatus status;
   status.name = job.name;
   status.note = lock->note();
-  CacheWriter writer(job.folder, identity, std::move(*lock));
+  const bool once = std::any_of(job.files.begin(), job.files.end(), is_pipe);
+  CacheWriter writer(job.folder, identity, std::move(*lock), once);
   const auto tell = [&](bool complete) {
     status.documents = writer.progress().documents;
     status.tokens = writer.progress().tokens;

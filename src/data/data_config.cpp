@@ -2,14 +2,16 @@
 
 #include "base/strings.h"
 #include "config/problems.h"
+#include "data/pipes.h"
 
 namespace levanter {
 
 void ComponentConfig::fields(config::Fields& f) {
   f("train", train,
     "files to train on, read one after the other; * ? [a-z] ** {a,b} {00..12} name several; .jsonl "
-    "and .json hold records, any other file is a text; gzip and zstd are unpacked; web "
-    "addresses are read where libcurl is installed")
+    "and .json hold records, a file with another suffix is a text, one without a suffix what it "
+    "begins with; \"-\" is the standard input; gzip and zstd are unpacked; web addresses are read "
+    "where libcurl is installed")
       .required_unless("validation")
       .web();
   f("validation", validation, "files to validate on").web();
@@ -165,6 +167,19 @@ void DataConfig::validate(config::Problems& p) const {
     p.add(cat(key, ".", name), cat(p.name(key), " names ", quote(name), ", which is no component"))
         .allowed(names);
   };
+  std::vector<std::string> piped;
+  for (const auto& [name, component] : components)
+    for (const auto& [split, paths] :
+         {std::pair{"train", &component.train}, {"validation", &component.validation}})
+      for (const config::Path& path : *paths)
+        if (data::is_standard_input(path.resolved))
+          piped.push_back(cat("components.", name, ".", split));
+  if (piped.size() > 1)
+    p.add(piped[1],
+          cat(p.name(piped[0]), " and ", p.name(piped[1]),
+              " both name the standard input, which can be read only once"),
+          {piped[0]})
+        .hint("give one of them as a file");
   for (const auto& [name, component] : components)
     if (name == "." || name == ".." || name.find('/') != std::string::npos)
       p.add("components",

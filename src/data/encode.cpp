@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "data/pipes.h"
 
 namespace levanter::data {
 namespace {
@@ -100,10 +101,11 @@ class BatchReader final {
 struct Encoded {
   int64_t records = 0;
   std::vector<Document> documents;
+  std::vector<int64_t> counts;  ///< of each record: its documents that have tokens
   std::exception_ptr failure;
 };
 
-/// `formats`: one for each worker, and one that uses the pool itself.
+/// `formats`: as make_formats gives them.
 Encoded encode(const RawBatch& batch, std::span<const std::string> files,
                std::span<const std::unique_ptr<Format>> formats, ThreadPool& pool) {
   const auto count = static_cast<int64_t>(batch.items.size());
@@ -134,10 +136,24 @@ Encoded encode(const RawBatch& batch, std::span<const std::string> files,
     if (is_long(index)) add(index, *formats.back());
   out.records = failed;
   made.resize(static_cast<size_t>(failed));
-  for (std::vector<Document>& documents : made)
+  for (std::vector<Document>& documents : made) {
+    out.counts.push_back(std::count_if(documents.begin(), documents.end(),
+                                       [](const Document& d) { return !d.tokens.empty(); }));
     std::move(documents.begin(), documents.end(), std::back_inserter(out.documents));
+  }
   if (!out.failure) out.failure = batch.failure;
   return out;
+}
+
+/// A format for each worker, and one that uses the pool itself.
+std::vector<std::unique_ptr<Format>> make_formats(const FormatConfig& format,
+                                                  const DocumentRules& rules, ThreadPool& pool) {
+  std::vector<std::unique_ptr<Format>> formats;
+  for (int i = 0; i < pool.threads(); ++i) formats.push_back(format.make(rules));
+  DocumentRules shared = rules;
+  shared.pool = &pool;
+  formats.push_back(format.make(shared));
+  return formats;
 }
 
 }  // namespace
@@ -146,11 +162,7 @@ EncodeStatus encode_files(std::span<const std::string> files, int64_t first_reco
                           const FormatConfig& format, const DocumentRules& rules, ThreadPool& pool,
                           const DocumentSink& sink,
                           const std::function<void(const EncodeStatus&)>& report) {
-  std::vector<std::unique_ptr<Format>> formats;
-  for (int i = 0; i < pool.threads(); ++i) formats.push_back(format.make(rules));
-  DocumentRules shared = rules;
-  shared.pool = &pool;
-  formats.push_back(format.make(shared));
+  const std::vector<std::unique_ptr<Format>> formats = make_formats(format, rules, pool);
   BatchReader reader(files, first_record);
   EncodeStatus status;
   for (bool last = false; !last;) {
@@ -159,10 +171,9 @@ EncodeStatus encode_files(std::span<const std::string> files, int64_t first_reco
     sink(encoded.documents, encoded.records);
     status.records += encoded.records;
     status.text_bytes += static_cast<int64_t>(batch.bytes.size());
-    for (const Document& document : encoded.documents) {
-      status.documents += document.tokens.empty() ? 0 : 1;
+    for (const int64_t count : encoded.counts) status.documents += count;
+    for (const Document& document : encoded.documents)
       status.tokens += static_cast<int64_t>(document.tokens.size());
-    }
     status.replaced = 0;
     for (const auto& one : formats) status.replaced += one->replaced();
     if (report) report(status);
@@ -170,6 +181,26 @@ EncodeStatus encode_files(std::span<const std::string> files, int64_t first_reco
     last = batch.last;
   }
   return status;
+}
+
+std::string find_document(std::span<const std::string> files, int64_t document,
+                          const FormatConfig& format, const DocumentRules& rules,
+                          ThreadPool& pool) {
+  const auto piped = std::find_if(files.begin(), files.end(), is_pipe);
+  const std::vector<std::unique_ptr<Format>> formats = make_formats(format, rules, pool);
+  BatchReader reader(files.first(static_cast<size_t>(piped - files.begin())), 0);
+  for (bool last = false; !last;) {
+    const RawBatch batch = reader.next();
+    const Encoded encoded = encode(batch, files, formats, pool);
+    for (size_t r = 0; r < encoded.counts.size(); ++r) {
+      document -= encoded.counts[r];
+      if (document >= 0) continue;
+      const auto& [begin, end, file, line, is_json] = batch.items[r];
+      return FormatRecord{{{}, files[file], line}, is_json}.origin();
+    }
+    last = batch.last || encoded.failure;
+  }
+  return "";
 }
 
 }  // namespace levanter::data

@@ -30,4 +30,10 @@ EncodeStatus encode_files(std::span<const std::string> files, int64_t first_reco
                           const DocumentSink& sink,
                           const std::function<void(const EncodeStatus&)>& report = {});
 
+/// The record that document number `document` of the files, from 0, was made of: FILE:LINE, or FILE
+/// for a text; documents without tokens do not count. "" where there is no such document, and where
+/// it would have to be read from a pipe again.
+std::string find_document(std::span<const std::string> files, int64_t document,
+                          const FormatConfig& format, const DocumentRules& rules, ThreadPool& pool);
+
 }  // namespace levanter::data

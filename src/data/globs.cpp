@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "data/http.h"
+#include "data/pipes.h"
 
 namespace levanter::data {
 namespace {
@@ -231,7 +232,8 @@ class Walk final {
 
 std::vector<std::string> expand_globs(std::string_view pattern, std::string_view key) {
   const std::string whole(pattern);
-  if (whole == "-") return {whole};
+  if (is_standard_input(whole)) return {"-"};
+  if (is_pipe(whole)) return {whole};
   if (std::count(whole.begin(), whole.end(), '{') > kMaxBraces)
     throw Error(ErrorKind::kData, cat(key, " has a pattern with too many braces"))
         .at(cat(whole.substr(0, 60), "..."))
@@ -246,7 +248,7 @@ std::vector<std::string> expand_globs(std::string_view pattern, std::string_view
     return addresses.texts;
   }
   if (is_stream(whole))
-    throw Error(ErrorKind::kData, cat(key, " names a pipe or a device, not a file"))
+    throw Error(ErrorKind::kData, cat(key, " names a device, not a file"))
         .at(whole)
         .hint("write \"-\" and pipe the text into the standard input");
   if (path_exists(whole) && !is_directory(whole)) return {whole};

@@ -11,7 +11,8 @@ namespace levanter::data {
 ///   *  ?  [a-z]  [!a-z]   within one name, as fnmatch has them; a leading dot must be written
 ///   **                    any number of folders, none included
 ///   {a,b}  {00000..00012} alternatives, which may nest; each of them must match a file
-/// A file whose name is the pattern to the letter comes first; "-" is the standard input.
+/// A file whose name is the pattern to the letter comes first; "-" is the standard input, and a
+/// pipe stands as it is.
 ///   key  the configuration key that holds the pattern, for the errors
 /// error  kData when an alternative matches nothing (the nearest name in the hint), when braces
 /// give

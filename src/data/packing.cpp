@@ -43,19 +43,6 @@ class Rows final {
   std::vector<std::vector<int64_t>> rows_;
 };
 
-/// The part of a document that its row holds: tokens [begin, begin + positions], one more than
-/// positions.
-struct Piece {
-  int64_t begin = 0, positions = 0;
-};
-
-Piece piece_of(const TokenStream& stream, int64_t document, const PackOptions& options) {
-  const int64_t begin = stream.document_start(document);
-  const int64_t all = stream.document_start(document + 1) - begin - 1;
-  const int64_t kept = std::min(all, options.seq_len);
-  return {options.too_long == TooLong::kKeepTail ? begin + all - kept : begin, kept};
-}
-
 using StreamPtr = std::shared_ptr<const TokenStream>;
 using PlanPtr = std::shared_ptr<const PackPlan>;
 
@@ -107,6 +94,13 @@ double packed_weight(const TokenStream& stream, const PackPlan& plan, int64_t ro
 }
 
 }  // namespace
+
+Piece piece_of(const TokenStream& stream, int64_t document, const PackOptions& options) {
+  const int64_t begin = stream.document_start(document);
+  const int64_t all = stream.document_start(document + 1) - begin - 1;
+  const int64_t kept = std::min(all, options.seq_len);
+  return {options.too_long == TooLong::kKeepTail ? begin + all - kept : begin, kept};
+}
 
 PackPlan::PackPlan(const TokenStream& stream, const PackOptions& options) : options_(options) {
   LEV_CHECK(options.seq_len >= 1 && options.most_segments >= 1, "a row holds something");

@@ -33,6 +33,13 @@ struct PackOptions {
   bool reset_positions = true;  ///< positions count from 0 in every document, not in every row
 };
 
+/// The part of a document that its row holds: tokens [begin, begin + positions], one more than
+/// positions.
+struct Piece {
+  int64_t begin = 0, positions = 0;
+};
+Piece piece_of(const TokenStream& stream, int64_t document, const PackOptions& options);
+
 /// The rows of a stream. A document of n tokens takes n - 1 positions: token t is where token t + 1
 /// is the target; one of a single token takes none and is in no row.
 class PackPlan final {

@@ -20,7 +20,9 @@ RecordForm form_of_name(std::string_view path) {
     break;
   }
   if (path.ends_with(".jsonl") || path.ends_with(".ndjson")) return RecordForm::kJsonLines;
-  return path.ends_with(".json") ? RecordForm::kJson : RecordForm::kText;
+  if (path.ends_with(".json")) return RecordForm::kJson;
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  return name.find('.') == name.npos ? RecordForm::kByName : RecordForm::kText;
 }
 
 namespace {
@@ -58,6 +60,7 @@ class ValueScan final {
     return false;
   }
   size_t used() const { return used_; }
+  bool in_string() const { return in_string_; }
   /// Whether the value may end where the text does: a number or a word at the top.
   bool may_end() const { return depth_ == 0 && !in_string_; }
 
@@ -77,12 +80,8 @@ RecordReader::RecordReader(const std::string& path, const RecordOptions& options
       bytes_(open_decompressed(path)),
       buffer_(new char[kFirstCapacity]),
       capacity_(kFirstCapacity) {
-  if (options_.form != RecordForm::kByName) return;
-  if (path != "-") {
-    options_.form = form_of_name(path);
-  } else {
-    guess_form();
-  }
+  if (options_.form == RecordForm::kByName) options_.form = form_of_name(path);
+  if (options_.form == RecordForm::kByName) options_.form = guess_form();
 }
 
 RecordReader::~RecordReader() = default;
@@ -140,14 +139,24 @@ void RecordReader::need_room(size_t used) {
       .hint("cut it into several records, or check that the file has line ends");
 }
 
-void RecordReader::guess_form() {
-  while (end_ - begin_ < 4096 && fill()) {
-  }
-  const size_t first = window().find_first_not_of(kBlanks);
-  const char c = first == std::string_view::npos ? '\0' : window()[first];
-  options_.form = c == '{'   ? RecordForm::kJsonLines
-                  : c == '[' ? RecordForm::kJson
-                             : RecordForm::kText;
+/// The form of what the file begins with; reads until its first line that is not blank is whole.
+RecordForm RecordReader::guess_form() {
+  constexpr size_t kNone = std::string_view::npos;
+  size_t first = 0, second = 0, end = 0;  // bytes that are not blank, the end of the first's line
+  do {
+    first = window().starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
+    first = window().find_first_not_of(kBlanks, first);
+    second = first == kNone ? kNone : window().find_first_not_of(kBlanks, first + 1);
+    end = first == kNone ? kNone : window().find('\n', first);
+  } while ((second == kNone || end == kNone) && end_ < kFirstCapacity && fill());
+  if (second == kNone) return RecordForm::kText;
+  const std::string_view line = window().substr(first, end - first);
+  const char next = window()[second];
+  if (line[0] == '[' && (next == '{' || next == ']')) return RecordForm::kJson;
+  if (line[0] != '{' || (next != '"' && next != '}')) return RecordForm::kText;
+  ValueScan scan;
+  const bool whole = scan.scan(line) || scan.in_string();  // no string goes on in the next line
+  return whole || end == kNone ? RecordForm::kJsonLines : RecordForm::kJson;
 }
 
 std::optional<Record> RecordReader::next_line(bool blank_too) {

@@ -14,7 +14,10 @@ namespace levanter::data {
 
 /// How a file is cut into records.
 enum class RecordForm {
-  kByName,  ///< .jsonl and .ndjson kJsonLines, .json kJson, any other kText; "-" by its first byte
+  /// .jsonl and .ndjson kJsonLines, .json kJson, another suffix kText. A name without one, "-"
+  /// among them, by what it begins with: an object kJsonLines where its first line holds all of it,
+  /// else kJson; an array kJson; anything else kText.
+  kByName,
   kJsonLines,  ///< one record a line; blank lines are none
   kJson,  ///< one record an element of an array, or one an object when objects follow each other
   kText,  ///< the whole file is one record; an empty file has none
@@ -66,7 +69,7 @@ class RecordReader final {
   Record take(size_t bytes, int64_t lines);
   Record take(size_t bytes);
   void need_room(size_t used);
-  void guess_form();
+  RecordForm guess_form();
   bool skip_blanks();
   std::optional<Record> next_line(bool blank_too);
   std::optional<Record> next_value();

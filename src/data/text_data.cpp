@@ -29,31 +29,31 @@ void require_split(const TextComponent& component) {
         .hint("keep one of the two");
 }
 
-std::vector<std::string> files_of(std::span<const std::string> patterns, const std::string& key) {
+/// The files of a split: "train" or "validation".
+std::vector<std::string> files_of(const TextComponent& component, std::string_view split) {
   std::vector<std::string> files;
-  for (const std::string& pattern : patterns)
-    for (std::string& file : expand_globs(pattern, key)) files.push_back(std::move(file));
+  for (const std::string& pattern : split == "train" ? component.train : component.validation)
+    for (std::string& file : expand_globs(pattern, key_of(component, split)))
+      files.push_back(std::move(file));
   return files;
 }
 
-/// All texts of some files, as a tokenizer whose vocabulary comes from them wants them.
-void read_texts(std::span<const std::string> files, const FormatConfig& format,
-                const std::string& component, std::vector<std::string>& texts,
-                std::vector<std::string>& origins) {
-  for (const std::string& file : files) {
-    RecordReader reader(file);
-    while (const std::optional<Record> record = reader.next()) {
-      const FormatRecord one{*record, reader.form() != RecordForm::kText};
-      std::optional<std::string> text = format.text_of(one);
-      if (!text)
-        throw Error(ErrorKind::kConfig,
-                    cat("component ", quote(component),
-                        " has a format that a vocabulary of characters can't be taken from"))
-            .at(cat("data.components.", component, ".format"))
-            .hint("use format = \"text\", or a tokenizer with a vocabulary of its own");
-      texts.push_back(std::move(*text));
-      origins.push_back(one.origin());
-    }
+/// All texts of a file, as a tokenizer whose vocabulary comes from them wants them.
+void read_texts(const std::string& file, const TextComponent& component,
+                std::vector<std::string>& texts, std::vector<std::string>& origins) {
+  RecordReader reader(file);
+  while (const std::optional<Record> record = reader.next()) {
+    const FormatRecord one{*record, reader.form() != RecordForm::kText};
+    std::optional<std::string> text =
+        (component.format ? *component.format : *default_format()).text_of(one);
+    if (!text)
+      throw Error(ErrorKind::kConfig,
+                  cat("component ", quote(component.name),
+                      " has a format that a vocabulary of characters can't be taken from"))
+          .at(key_of(component, "format"))
+          .hint("use format = \"text\", or a tokenizer with a vocabulary of its own");
+    texts.push_back(std::move(*text));
+    origins.push_back(one.origin());
   }
 }
 
@@ -108,15 +108,44 @@ int64_t training_tokens(int64_t n, double fraction) {
   return static_cast<int64_t>(static_cast<Wide>(n) * (kBillion - held) / kBillion);
 }
 
+namespace {
+
+/// Keeps a pipe, whose text the tokenizer is made of before it is read again as tokens.
+void keep_input(const std::string& file, const std::string& key, const TextDataOptions& options,
+                std::unique_ptr<StandardInputCopy>* input) {
+  if (input == nullptr)
+    throw Error(ErrorKind::kConfig, cat("the vocabulary is that of the text at ", key,
+                                        ", a pipe, which only training reads"))
+        .at("model.vocab_size")
+        .hint("set model.vocab_size");
+  if (!is_standard_input(file))
+    throw Error(ErrorKind::kData,
+                cat(key,
+                    " names a pipe, which can be read only once, and the tokenizer's "
+                    "vocabulary is taken from the texts before they become tokens"))
+        .at(file)
+        .hint("write \"-\" and pipe the text into the standard input");
+  require_standard_input(key,
+                         "the tokenizer's vocabulary is taken from this text: pipe it in, as in "
+                         "zcat text.gz | levanter train --config FILE");
+  *input = std::make_unique<StandardInputCopy>(options.memory_bytes / 3);
+}
+
+}  // namespace
+
 std::shared_ptr<const text::Tokenizer> make_tokenizer(std::span<const TextComponent> components,
-                                                      const TextDataOptions& options) {
+                                                      const TextDataOptions& options,
+                                                      std::unique_ptr<StandardInputCopy>* input) {
   if (options.saved != nullptr) return options.saved;
   std::vector<std::string> texts, origins;
   if (options.kind->reads_texts)
     for (const TextComponent& c : components)
-      for (const auto* patterns : {&c.train, &c.validation})
-        read_texts(files_of(*patterns, key_of(c, patterns == &c.train ? "train" : "validation")),
-                   c.format ? *c.format : *default_format(), c.name, texts, origins);
+      for (const char* split : {"train", "validation"})
+        for (const std::string& file : files_of(c, split)) {
+          if (is_pipe(file)) keep_input(file, key_of(c, split), options, input);
+          read_texts(file, c, texts, origins);
+        }
+  if (input && *input) (*input)->rewind();
   std::vector<text::NamedText> named;
   for (size_t i = 0; i < texts.size(); ++i) named.push_back({texts[i], origins[i]});
   const TokenizerConfig defaults;
@@ -131,33 +160,59 @@ void TextData::throw_too_large(const TextComponent& spec) const {
       .hint("set data.cache_dir: tokens then lie on disk");
 }
 
+DocumentRules TextData::rules() const {
+  return {tokenizer_.get(), options_.enforce_bos, options_.enforce_eos};
+}
+
+/// The tokens of some files in memory.
+std::shared_ptr<const TokenStream> TextData::tokenise(const TextComponent& spec,
+                                                      const std::string& split,
+                                                      std::span<const std::string> files,
+                                                      ThreadPool& pool) {
+  auto stream = std::make_shared<TokenStream>(tokenizer_->vocab_size());
+  if (files.empty()) return stream;
+  const EncodeStatus status = encode_files(
+      files, 0, *spec.format, rules(), pool, [&](std::span<const Document> documents, int64_t) {
+        for (const Document& d : documents) {
+          kept_bytes_ += static_cast<int64_t>(4 * (d.tokens.size() + d.weights.size()));
+          stream->append(d.tokens, d.weights);
+        }
+        if (kept_bytes_ > options_.memory_bytes / 3) throw_too_large(spec);
+      });
+  if (status.replaced > 0)
+    notes_.push_back(cat(spec.name, "/", split, ": ", format_count(status.replaced),
+                         " pieces of text were no UTF-8 and became U+FFFD"));
+  digests_.push_back({cat(spec.name, "/", split), stream->digest(pool)});
+  return stream;
+}
+
 std::shared_ptr<const TokenStream> TextData::open(const TextComponent& spec,
-                                                  const std::string& split,
-                                                  std::span<const std::string> files,
-                                                  ThreadPool& pool) {
-  const DocumentRules rules{tokenizer_.get(), options_.enforce_bos, options_.enforce_eos};
-  const std::string name = cat(spec.name, "/", split);
+                                                  const std::string& split, ThreadPool& pool) {
+  const std::vector<std::string> files = files_of(spec, split);
+  const bool piped = std::any_of(files.begin(), files.end(), is_standard_input);
   if (options_.cache_dir.empty() || files.empty()) {
-    auto stream = std::make_shared<TokenStream>(tokenizer_->vocab_size());
-    if (files.empty()) return stream;
-    encode_files(files, 0, *spec.format, rules, pool,
-                 [&](std::span<const Document> documents, int64_t) {
-                   for (const Document& d : documents) {
-                     kept_bytes_ += static_cast<int64_t>(4 * (d.tokens.size() + d.weights.size()));
-                     stream->append(d.tokens, d.weights);
-                   }
-                   if (kept_bytes_ > options_.memory_bytes / 3) throw_too_large(spec);
-                 });
-    digests_.push_back({name, stream->digest(pool)});
-    return stream;
+    if (piped)
+      require_standard_input(key_of(spec, split),
+                             "pipe the text in, as in zcat text.gz | levanter train --config FILE; "
+                             "without data.cache_dir every start needs it");
+    return tokenise(spec, split, files, pool);
   }
-  const CacheJob job{name,
-                     join_path(join_path(options_.cache_dir, spec.name), split),
-                     {files.begin(), files.end()}};
-  const CacheIdentity identity = cache_identity(job, *spec.format, rules, pool);
-  if (options_.build_caches) build_cache(job, identity, *spec.format, rules, pool, options_.report);
+  const CacheJob job{cat(spec.name, "/", split),
+                     join_path(join_path(options_.cache_dir, spec.name), split), files};
+  if (piped && has_cache(job.folder)) {
+    if (offers_standard_input())
+      notes_.push_back(cat(job.name, " comes from its token cache, not from the standard input"));
+  } else if (piped && options_.build_caches) {
+    require_standard_input(key_of(spec, split),
+                           cat("pipe the text in from its beginning, as in zcat text.gz | levanter "
+                               "train --config FILE: the cache ",
+                               job.folder, " is not complete"));
+  }
+  const CacheIdentity identity = cache_identity(job, *spec.format, rules(), pool);
+  if (options_.build_caches)
+    build_cache(job, identity, *spec.format, rules(), pool, options_.report);
   auto [stream, digest] = open_cache(job.folder, identity, pool);
-  digests_.push_back({name, std::move(digest)});
+  digests_.push_back({job.name, std::move(digest)});
   return stream;
 }
 
@@ -168,12 +223,14 @@ TextData::TextData(std::span<const TextComponent> given, const TextDataOptions& 
     require_split(spec);
     if (!spec.format) spec.format = default_format();
   }
-  tokenizer_ = make_tokenizer(components, options_);
+  tokenizer_ = make_tokenizer(components, options_, &input_);
   ThreadPool pool(options_.threads);
   for (const TextComponent& spec : components) {
-    auto train = open(spec, "train", files_of(spec.train, key_of(spec, "train")), pool);
-    auto held =
-        open(spec, "validation", files_of(spec.validation, key_of(spec, "validation")), pool);
+    const bool held_out = spec.validation_fraction > 0 || spec.validation_tokens > 0;
+    auto train = options_.held_out_only && !held_out
+                     ? std::make_shared<const TokenStream>(tokenizer_->vocab_size())
+                     : open(spec, "train", pool);
+    auto held = open(spec, "validation", pool);
     if (spec.validation.empty()) {
       const int64_t size = train->size(), cut = cut_of(spec, *train);
       held = TokenStream::part(train, cut, size);
@@ -181,6 +238,7 @@ TextData::TextData(std::span<const TextComponent> given, const TextDataOptions& 
     }
     components_.push_back({spec, {spec.name, std::move(train), std::move(held), spec.rows}});
   }
+  input_.reset();
   keep_chat_template();
 }
 
@@ -242,10 +300,62 @@ ExampleSource TextData::validation(std::string_view name, int64_t seq_len) const
   return validation_rows(streams, seq_len);
 }
 
+/// Throws the error of documents that are longer than a packed row.
+void TextData::refuse_too_long(const Component& component, const std::string& split,
+                               int64_t seq_len) const {
+  const auto& [spec, streams] = component;
+  if (!spec.rows.pack || spec.rows.pack->too_long != TooLong::kRefuse) return;
+  const TokenStream& stream = split == "train" ? *streams.train : *streams.validation;
+  const auto size = [&](int64_t d) {
+    return stream.document_start(d + 1) - stream.document_start(d);
+  };
+  int64_t first = -1, count = 0;
+  for (int64_t d = 0; d < stream.num_documents(); ++d) {
+    if (size(d) - 1 <= seq_len) continue;
+    if (count++ == 0) first = d;
+  }
+  if (count == 0) return;
+  const bool is_end = split == "validation" && spec.validation.empty();
+  ThreadPool pool(options_.threads);
+  std::string place = find_document(files_of(spec, is_end ? "train" : split),
+                                    first + (is_end ? streams.train->num_documents() : 0),
+                                    *spec.format, rules(), pool);
+  if (place.empty()) place = cat(key_of(spec, split), ", ", spec.noun, " ", first + 1);
+  throw Error(
+      ErrorKind::kData,
+      cat(count == 1 ? "a "
+                     : cat(format_count(count), " of ", format_count(stream.num_documents()), " "),
+          spec.noun, count == 1 ? "" : "s", " to ", split == "train" ? "train" : "validate", " on ",
+          count == 1 ? "has " : "have ", "more tokens than a row of ", format_count(seq_len + 1),
+          " (the sequence length and one); ", count == 1 ? "it has " : "the first has ",
+          format_count(size(first))))
+      .at(std::move(place))
+      .hint(cat("raise model.max_seq_len, or say with ", key_of(spec, "too_long"),
+                " which part to keep"));
+}
+
 void TextData::check_lengths(int64_t seq_len) const {
-  for (const Component& component : components_)
-    check_train_length(component.spec, *component.streams.train, seq_len);
+  for (const Component& component : components_) {
+    for (const char* split : {"train", "validation"}) refuse_too_long(component, split, seq_len);
+    if (!options_.held_out_only)
+      check_train_length(component.spec, *component.streams.train, seq_len);
+  }
   for (const std::string& name : validation_names()) validation(name, seq_len);
+}
+
+std::vector<ComponentCounts> TextData::counts(const TrainingOptions& options) const {
+  std::vector<ComponentCounts> all;
+  for (const auto& [spec, streams] : components_) {
+    ComponentCounts c{spec.name, spec.noun, spec.rows.pack.has_value(), spec.format->weighted(),
+                      {},        {}};
+    c.train = count_documents(*streams.train, spec.rows, options.seq_len);
+    c.train.rows = training_row_count(streams, options);
+    c.validation = count_documents(*streams.validation, spec.rows, options.seq_len);
+    if (streams.validation->size() > 0)
+      c.validation.rows = validation_rows(streams, options.seq_len).epoch_length;
+    all.push_back(std::move(c));
+  }
+  return all;
 }
 
 }  // namespace levanter::data

@@ -10,6 +10,8 @@
 #include "base/random.h"
 #include "data/example.h"
 #include "data/cache_build.h"
+#include "data/pipes.h"
+#include "data/row_counts.h"
 #include "data/training_data.h"
 #include "text/tokenizer.h"
 
@@ -28,6 +30,7 @@ struct TextComponent {
   int64_t validation_tokens = 0;
   std::shared_ptr<const FormatConfig> format = {};  ///< null: text
   RowSpec rows = {};
+  std::string noun = "document";       ///< what people call one
   std::vector<std::string> tags = {};  ///< beside its name, under which its losses are gathered
 };
 
@@ -44,6 +47,8 @@ struct TextDataOptions {
   std::string cache_dir = {};        ///< where token caches lie; empty: tokens are kept in memory
   int64_t memory_bytes = INT64_MAX;  ///< of the machine; tokens in memory take at most a third
   bool build_caches = true;          ///< false: one that is missing is an error
+  /// Whether only validation is wanted: training texts are then read only where it is their end.
+  bool held_out_only = false;
   int threads = 1;
   CacheReport report = {};
 };
@@ -56,8 +61,11 @@ struct SplitDigest {
 
 /// The tokenizer of the components: of its kind, and of their texts where it takes its vocabulary
 /// from them.
-std::shared_ptr<const text::Tokenizer> make_tokenizer(std::span<const TextComponent> components,
-                                                      const TextDataOptions& options);
+///   input  where a copy of the standard input goes that such texts are read from; without it, error
+///          kConfig for them
+std::shared_ptr<const text::Tokenizer> make_tokenizer(
+    std::span<const TextComponent> components, const TextDataOptions& options,
+    std::unique_ptr<StandardInputCopy>* input = nullptr);
 
 /// Reads all texts when made, each once, or opens their token caches:
 /// <cache_dir>/<component>/train and <cache_dir>/<component>/validation.
@@ -70,6 +78,8 @@ class TextData final {
 
   /// With the template of the first component that names one.
   const std::shared_ptr<const text::Tokenizer>& tokenizer() const { return tokenizer_; }
+  /// What people should know of how the texts were found: lines without an end.
+  const std::vector<std::string>& notes() const { return notes_; }
   /// The components in the order given.
   std::vector<const ComponentStreams*> components() const;
   /// The splits that have texts, in the order given; what is held out of a training text is part of
@@ -87,8 +97,11 @@ class TextData final {
   const std::vector<std::string>& tags(std::string_view name) const;
   /// See validation_rows. error  kData when the text is shorter than one window, naming both sizes
   ExampleSource validation(std::string_view name, int64_t seq_len) const;
-  /// Throws what training or validation would.
+  /// Throws what training or validation would; of documents that are too long for a packed row, the
+  /// first with its file and line.
   void check_lengths(int64_t seq_len) const;
+  /// What became of the components' documents, in the order given.
+  std::vector<ComponentCounts> counts(const TrainingOptions& options) const;
 
  private:
   struct Component {
@@ -96,9 +109,13 @@ class TextData final {
     ComponentStreams streams;
   };
 
+  DocumentRules rules() const;
   void keep_chat_template();
   std::shared_ptr<const TokenStream> open(const TextComponent& spec, const std::string& split,
-                                          std::span<const std::string> files, ThreadPool& pool);
+                                          ThreadPool& pool);
+  std::shared_ptr<const TokenStream> tokenise(const TextComponent& spec, const std::string& split,
+                                              std::span<const std::string> files, ThreadPool& pool);
+  void refuse_too_long(const Component& component, const std::string& split, int64_t seq_len) const;
   [[noreturn]] void throw_too_large(const TextComponent& spec) const;
   const Component& component(std::string_view name) const;
   int64_t total(std::shared_ptr<const TokenStream> ComponentStreams::*split) const;
@@ -107,7 +124,10 @@ class TextData final {
   std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::vector<Component> components_;
   std::vector<SplitDigest> digests_;
+  std::vector<std::string> notes_;
   int64_t kept_bytes_ = 0;  ///< of tokens in memory
+  /// While the texts are read, where the tokenizer is made of the standard input too.
+  std::unique_ptr<StandardInputCopy> input_;
 };
 
 }  // namespace levanter::data

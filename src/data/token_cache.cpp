@@ -223,14 +223,14 @@ CacheWriter::CacheWriter(std::string folder, CacheIdentity identity)
         return ProcessLock(cache_lock(folder), "another process makes this cache; wait for it");
       }()) {}
 
-CacheWriter::CacheWriter(std::string folder, CacheIdentity identity, ProcessLock lock)
+CacheWriter::CacheWriter(std::string folder, CacheIdentity identity, ProcessLock lock, bool anew)
     : impl_(std::make_unique<Impl>(Impl{folder, std::move(identity), std::move(lock)})) {
   const std::string ledger = impl_->path(kLedger), progress = impl_->path(kProgress);
   const bool complete = path_exists(ledger), begun = complete || path_exists(progress);
   if (begun) {
     const Ledger found = read_ledger(complete ? ledger : progress);
     require_same(found.identity, impl_->identity, folder);
-    impl_->done = found.done;
+    if (complete || !anew) impl_->done = found.done;
   }
   for (const std::string& name : list_directory(folder))
     if (is_temporary_name(name) || (complete && name == kProgress))
@@ -238,6 +238,7 @@ CacheWriter::CacheWriter(std::string folder, CacheIdentity identity, ProcessLock
   impl_->finished = complete;
   if (complete) return;
   if (!begun) impl_->begin();
+  if (begun && anew) impl_->save_progress();
   impl_->open_arrays();
 }
 

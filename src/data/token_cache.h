@@ -52,9 +52,11 @@ struct CacheProgress {
 class CacheWriter final {
  public:
   ///   lock  of cache_lock(folder)
+  ///   anew  an unfinished cache is begun from nothing: its sources can't be read again
   /// error  kData where the folder holds a cache of another identity, naming the first fact that
   ///        differs, or arrays that are of no cache
-  CacheWriter(std::string folder, CacheIdentity identity, ProcessLock lock);
+  CacheWriter(std::string folder, CacheIdentity identity, ProcessLock lock,
+              bool anew = false);
   /// The same, taking the lock. error  kIo too where another process writes the cache
   CacheWriter(std::string folder, CacheIdentity identity);
   ~CacheWriter();

@@ -161,6 +161,10 @@ ExampleSource training_rows(std::span<const ComponentStreams> components,
   return source;
 }
 
+int64_t training_row_count(const ComponentStreams& component, const TrainingOptions& options) {
+  return Rows(component, options).count();
+}
+
 ExampleSource validation_rows(const ComponentStreams& component, int64_t seq_len) {
   const std::shared_ptr<const TokenStream>& stream = component.validation;
   if (component.rows.pack) {

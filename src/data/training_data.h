@@ -65,6 +65,9 @@ struct TrainingOptions {
 ExampleSource training_rows(std::span<const ComponentStreams> components,
                             const TrainingOptions& options);
 
+/// The rows of one component that training_rows takes in an epoch.
+int64_t training_row_count(const ComponentStreams& component, const TrainingOptions& options);
+
 /// The rows of validation: windows that make each token but the first a target once, or packs.
 ExampleSource validation_rows(const ComponentStreams& component, int64_t seq_len);
 

@@ -206,7 +206,25 @@ std::string without_best(const std::string& path) {
           "folder alone means the latest");
 }
 
+/// The runs that lie in a folder, by the names of theirs.
+std::vector<std::string> runs_in(const std::string& folder) {
+  std::vector<std::string> runs;
+  for (std::string& name : list_directory(folder))
+    if (is_directory(join_path(join_path(folder, name), "checkpoints")))
+      runs.push_back(std::move(name));
+  return runs;
+}
+
 [[noreturn]] void none_found(const std::string& path) {
+  constexpr size_t kNamed = 12;
+  std::vector<std::string> runs = is_directory(path) ? runs_in(path) : std::vector<std::string>();
+  if (!runs.empty()) {
+    const std::string first = join_path(path, runs[0]);
+    if (runs.size() > kNamed) runs.resize(kNamed), runs.emplace_back("...");
+    throw Error(ErrorKind::kCheckpoint, cat(path, " is a folder of runs, not one of them"))
+        .allowed(join(runs, ", "))
+        .hint(cat("name a run: --checkpoint ", first));
+  }
   throw Error(ErrorKind::kCheckpoint, cat("no checkpoint in ", path))
       .allowed(
           "a folder step-N with a manifest.json, or the run folder that holds checkpoints/; "

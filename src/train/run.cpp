@@ -369,6 +369,29 @@ bool owes_evaluation(const Run& run, const nlohmann::json& extra) {
   return extra.contains("evaluated_step") && extra["evaluated_step"] != run.start_step;
 }
 
+/// What became of the texts, as lines for people and in the summary.
+void log_counts(const HookContext& c) {
+  int64_t rows = 0;
+  const auto put = [&](const std::string& key, int64_t count) {
+    c.summary.set(cat("dataset/", key), static_cast<double>(count));
+  };
+  for (const std::string& note : c.data.notes()) c.tracker.message(note);
+  for (const data::ComponentCounts& counts : c.data.counts(training_options(c.config, {}))) {
+    for (const std::string& line : data::describe(counts)) c.tracker.message(line);
+    const data::RowCounts& train = counts.train;
+    rows += train.rows;
+    put(cat(counts.name, "/documents"), train.documents);
+    put(cat(counts.name, "/cut_documents"), train.cut);
+    put(cat(counts.name, "/dropped_documents"), train.dropped);
+    put(cat(counts.name, "/tokens"), train.tokens);
+    put(cat(counts.name, "/learned_tokens"), train.learned);
+    put(cat(counts.name, "/epoch_rows"), train.rows);
+  }
+  const int64_t batch = c.config.trainer.train_batch_size;
+  put("epoch_rows", rows);
+  put("epoch_steps", (rows + batch - 1) / batch);
+}
+
 TrackerContext tracker_context(const Run& run, const RunFolder& folder, double best_loss) {
   const TrainerConfig& trainer = run.config.trainer;
   TrackerContext context;
@@ -394,6 +417,7 @@ void introduce(const HookContext& c, const Run& run, const std::vector<std::stri
   const RunFacts facts{c.engine.step().parameter_count(), run.vocab, c.data.train_tokens(),
                        c.data.validation_tokens(), c.epoch_length};
   for (const std::string& line : introduction(run.config, facts)) c.tracker.message(line);
+  log_counts(c);
 }
 
 std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_evaluation,

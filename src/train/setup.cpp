@@ -73,6 +73,7 @@ std::vector<data::TextComponent> components_of(const TrainConfig& config) {
       component.validation.push_back(path.resolved);
     component.format = {std::shared_ptr<void>(), &*source.format};
     component.rows = row_spec(config.data, source);
+    if (source.format.type == "chat") component.noun = "chat";
     component.tags = source.tags;
     components.push_back(std::move(component));
   }
@@ -96,11 +97,12 @@ data::TextDataOptions data_options(const TrainConfig& config) {
 
 std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
                                           std::shared_ptr<const text::Tokenizer> saved,
-                                          data::CacheReport report) {
+                                          data::CacheReport report, DataPart part) {
   require_data(config);
   data::TextDataOptions options = data_options(config);
   options.saved = std::move(saved);
   options.report = std::move(report);
+  options.held_out_only = part == DataPart::kHeldOut;
   auto data = std::make_unique<data::TextData>(components_of(config), options);
   data->check_lengths(config.model->max_seq_len);
   return data;

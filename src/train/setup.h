@@ -12,11 +12,16 @@
 
 namespace levanter::train {
 
+/// The part of the data that is wanted.
+enum class DataPart { kAll, kHeldOut };
+
 /// The texts that the config names, tokenised, or their caches; with the tokenizer of a checkpoint
 /// where given. The config must outlive the data. `report` hears of caches that are made.
+/// kHeldOut leaves training texts alone that no validation is cut from.
 std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
                                           std::shared_ptr<const text::Tokenizer> saved = nullptr,
-                                          data::CacheReport report = {});
+                                          data::CacheReport report = {},
+                                          DataPart part = DataPart::kAll);
 
 /// The tokenizer that the config describes; null for a kind whose vocabulary comes from the texts.
 std::shared_ptr<const text::Tokenizer> open_tokenizer(const TrainConfig& config);

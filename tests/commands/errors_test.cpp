@@ -36,12 +36,13 @@ std::string last_error(const std::string& text) {
 }
 
 /// Compares exit code and error text with tests/golden/errors/<name>.txt and checks the form.
-void check_error(const SmallRun& run, const std::string& name, const Ended& ended) {
+void check_error(const SmallRun& run, const std::string& name, const Ended& ended,
+                 const std::string& out = "") {
   const std::string error = steady(run, last_error(ended.err));
   const std::string text = cat("exit ", ended.code, "\n", error);
   INFO(name);
   CHECK(text == expected_text(golden_path(cat("errors/", name, ".txt")), text));
-  CHECK(ended.out == "");
+  CHECK(ended.out == out);
   REQUIRE(error.starts_with("error: "));
   const std::vector<std::string> lines = split(error, '\n');
   CHECK_FALSE((lines[0][7] >= 'A' && lines[0][7] <= 'Z'));
@@ -241,9 +242,10 @@ TEST_CASE("a checkpoint that is not there or of another model is refused", "[com
 TEST_CASE("numbers and texts that generate cannot use are refused", "[commands]") {
   const SmallRun run;
   REQUIRE(run.train().code == 0);
-  const auto generate = [&](const std::string& name, Words words, std::string input = "") {
+  const auto generate = [&](const std::string& name, Words words, std::string input = "",
+                            const std::string& out = "") {
     words.insert(words.begin(), {"generate", "--checkpoint", "logs/run"});
-    check_error(run, cat("generate_", name), run(words, {.input = std::move(input)}));
+    check_error(run, cat("generate_", name), run(words, {.input = std::move(input)}), out);
   };
   generate("temperature", {"--temperature", "-1"});
   generate("temperature_nan", {"--temperature", "nan"});
@@ -259,10 +261,12 @@ TEST_CASE("numbers and texts that generate cannot use are refused", "[commands]"
   generate("stop_empty", {"--stop", ""});
   generate("logprobs_in_text", {"--logprobs"});
   generate("no_chat_template", {"--chat", "--prompt", "the"});
-  generate("messages_without_chat", {"--json"}, "{\"messages\": []}\n");
+  const std::string answer =
+      "{\"error\": \"a line is no object with a \\\"prompt\\\"\", \"line\": 1}\n";
+  generate("messages_without_chat", {"--json"}, "{\"messages\": []}\n", answer);
   generate("character", {"--prompt", "the Zebra"});
   generate("prompt_not_utf8", {"--prompt", "the \xe9"});
-  generate("json_line", {"--json"}, "{\"text\": \"the\"}\n");
+  generate("json_line", {"--json"}, "{\"text\": \"the\"}\n", answer);
 }
 
 TEST_CASE("a command line that makes no sense is refused", "[commands]") {

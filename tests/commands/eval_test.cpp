@@ -111,6 +111,46 @@ TEST_CASE("documents that are none, and strides beyond the window, are refused",
   CHECK_THAT(error({"--batch", "0"}, "{}\n"), Catch::Contains("--batch"));
 }
 
+TEST_CASE("other keys of a document go into its scores, and a bad one has its error",
+          "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train().code == 0);
+  const std::string input =
+      "{\"id\": 1, \"text\": \"the\"}\n{\"id\": 2, \"text\": 5}\n{\"text\": \"a\", \"id\": [3]}\n";
+  for (const char* batch : {"1", "64"}) {
+    const Ended ended =
+        run({"eval", "--checkpoint", "logs/run", "--documents", "-", "--batch", batch},
+            {.input = input});
+    CHECK(ended.code == 3);
+    CHECK(ended.err ==
+          "error: a document is no object with a \"text\"\n  at       the standard input:2\n"
+          "  allowed  {\"text\": \"...\"}\n");
+    const std::vector<std::string> lines = split(ended.out, '\n');
+    REQUIRE(lines.size() == 4);
+    CHECK(lines[0].starts_with("{\"id\": 1, \"ids\": ["));
+    CHECK(lines[1] ==
+          "{\"id\": 2, \"error\": \"a document is no object with a \\\"text\\\"\", \"line\": 2}");
+    CHECK(nlohmann::json::parse(lines[2]).at("bytes") == 1);
+    CHECK(lines[2].starts_with("{\"id\": [3], "));
+  }
+  // An array of records over several lines is as good.
+  const Ended array = run({"eval", "--checkpoint", "logs/run", "--documents", "-"},
+                          {.input = "[{\"text\": \"the\",\n \"meta\": {\n\"a\": 1}}]"});
+  CHECK(array.code == 0);
+  CHECK(array.out.starts_with("{\"meta\": { \"a\": 1}, \"ids\": ["));
+}
+
+TEST_CASE("a folder of another family than the config's is named as such", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train({"--data.tokenizer.type=bytes", "--trainer.num_train_steps=1"}).code == 0);
+  REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "hf"}).code == 0);
+  const Ended ended =
+      run({"eval", "--checkpoint", "hf", "--config", "run.toml", "--model.type=llama"});
+  CHECK(ended.code == 4);
+  CHECK_THAT(ended.err, Catch::Contains("the config's model is llama, the folder's is gpt2\n") &&
+                            Catch::Contains("from_hf"));
+}
+
 TEST_CASE("the stories model's log-probabilities are the reference's", "[commands]") {
   constexpr double kTolerance = 8.2e-5;  // twice the drift of float32 that the reference states
   const std::string stories = shared_data("models/stories260K");

@@ -93,6 +93,49 @@ TEST_CASE("JSON lines are answered in order with ids and the new text", "[comman
   CHECK(nlohmann::json::parse(one) == answers[0]);
 }
 
+TEST_CASE("other keys of a line go into its answer, and a bad line has its error for one",
+          "[commands]") {
+  const Trained trained;
+  const std::string input =
+      "{\"id\": 12345678901234567890123, \"prompt\": \"the\"}\nno\n{\"id\": \"x\", \"Prompt\": "
+      "1}\n\n"
+      "{ \"meta\" : { \"a\": [1, \"},\"] } ,\"prompt\": \"a\", \"text\": 1, \"n\": 1.50 }\n"
+      "{\"prompt\": \"Zebra\", \"id\": null}\n";
+  for (const char* batch : {"1", "2", "16"}) {
+    const Ended ended =
+        trained.generate({"--json", "--max-new-tokens", "2", "--batch", batch}, {.input = input});
+    CHECK(ended.code == 3);
+    CHECK(ended.err ==
+          "error: 3 records were not answered; the first: a line is no object with a \"prompt\"\n"
+          "  at       standard input:2\n  hint     their answers say why\n");
+    const std::vector<std::string> lines = split(ended.out, '\n');
+    REQUIRE(lines.size() == 6);
+    CHECK(lines[0].starts_with("{\"id\": 12345678901234567890123, \"prompt_ids\": ["));
+    CHECK(lines[1] == "{\"error\": \"a line is no object with a \\\"prompt\\\"\", \"line\": 2}");
+    CHECK(lines[2] ==
+          "{\"id\": \"x\", \"Prompt\": 1, \"error\": \"a line is no object with a "
+          "\\\"prompt\\\"\", \"line\": 3}");
+    CHECK(
+        lines[3].starts_with("{\"meta\": { \"a\": [1, \"},\"] }, \"n\": 1.50, \"prompt_ids\": ["));
+    CHECK(nlohmann::json::parse(lines[3]).at("text").get<std::string>().size() == 2);
+    CHECK(lines[4].starts_with("{\"id\": null, \"error\": \"the character "));
+  }
+}
+
+TEST_CASE("a template that is named writes the chat", "[commands]") {
+  const Trained trained;
+  write_file_atomic(trained.run / "t.jinja", "{{ messages[0].content }} sat");
+  const std::vector<std::string> words = {"--json", "--max-new-tokens", "3", "--prompt"};
+  const auto answer = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), words.begin(), words.end());
+    return trained.text(more);
+  };
+  CHECK(answer({"the cat", "--chat", "--chat-template", "t.jinja"}) == answer({"the cat sat"}));
+  const Ended plain = trained.generate({"--prompt", "the", "--chat-template", "t.jinja"});
+  CHECK(plain.code == 2);
+  CHECK_THAT(plain.err, Catch::Contains("--chat-template has no place in a plain text"));
+}
+
 TEST_CASE("a stop id ends the text before itself", "[commands]") {
   const Trained trained;
   const auto answer = [&](std::vector<std::string> words) {
@@ -163,13 +206,13 @@ TEST_CASE("samples are drawn by their number, whatever is beside them", "[comman
                      answers[1].at("text").get<std::string>(), "\n"));
 }
 
-TEST_CASE("what stands before a bad line is answered", "[commands]") {
+TEST_CASE("what stands around a bad line is answered", "[commands]") {
   const Trained trained;
   const Ended ended =
       trained.generate({"--json", "--batch", "4", "--max-new-tokens", "3"},
                        {.input = "{\"prompt\": \"the\"}\nthe\n{\"prompt\": \"a\"}\n"});
   CHECK(ended.code == 3);
-  CHECK(split(ended.out, '\n').size() == 2);
+  CHECK(split(ended.out, '\n').size() == 4);
   CHECK_THAT(ended.err, Catch::Contains("standard input:2"));
 }
 

@@ -128,7 +128,7 @@ TEST_CASE("weights of whole numbers, and faults without end, are refused", "[com
   std::vector<std::string> names = {"model.a", "model.b"};
   for (int i = 0; i < 200; ++i) names.push_back(cat("extra.", i));
   write_tensors(f.folder / "model.safetensors", names, 1);
-  CHECK_THAT(f.fault(), Contains("\"extra.0\" is not wanted") && Contains("; and 100 more"));
+  CHECK_THAT(f.fault(), Contains("\"extra.0\" is not wanted") && Contains("; and 197 more"));
 }
 
 TEST_CASE("weights are read about as quickly as their file", "[.bench]") {

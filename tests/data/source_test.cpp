@@ -156,10 +156,12 @@ TEST_CASE("a record names its file and line", "[data]") {
   CHECK(record->origin() == folder / "a.jsonl" + ":2");
 }
 
-TEST_CASE("the standard input is read by what it begins with", "[data]") {
+TEST_CASE("the standard input and a file without a suffix are read by what they begin with",
+          "[data]") {
   const TemporaryFolder folder;
   const auto of = [&](std::string_view content) {
     write_file_atomic(folder / "in", content);
+    const Records named = records(folder / "in");
     const int before = ::dup(STDIN_FILENO);
     const int file = ::open((folder / "in").c_str(), O_RDONLY);
     ::dup2(file, STDIN_FILENO);
@@ -167,10 +169,19 @@ TEST_CASE("the standard input is read by what it begins with", "[data]") {
     ::dup2(before, STDIN_FILENO);
     ::close(file);
     ::close(before);
+    CHECK(found == named);
     return found;
   };
   CHECK(of("{\"a\": 1}\n{}\n") == Records{"1 {\"a\": 1}", "2 {}"});
-  CHECK(of(gzip("[1,\n2]")) == Records{"1 1", "2 2"});
+  CHECK(of("\xEF\xBB\xBF\n {\"a\": 1}\n{}\n") == Records{"2  {\"a\": 1}", "3 {}"});
+  CHECK(of("{\"a\": \"b\n{}\n") == Records{"1 {\"a\": \"b", "2 {}"});  // a line that is cut
+  CHECK(of("{\n \"a\": 1\n}\n{\n \"a\": 2\n}\n") ==
+        Records{"1 {\n \"a\": 1\n}", "4 {\n \"a\": 2\n}"});
+  CHECK(of(gzip("[{},\n{}]")) == Records{"1 {}", "2 {}"});
+  const std::string a_line = cat("{\"text\": \"", std::string(3'000'000, 'x'), "\"}");
+  CHECK(of(cat(a_line, "\n{}\n")) == Records{cat("1 ", a_line), "2 {}"});
+  for (const char* text : {"[Chapter 1]\nOnce", "{so it goes}", "[1] a note", "", " ", "{"})
+    CHECK(of(text) == (*text ? Records{cat("1 ", text)} : Records{}));
   CHECK(of(zstd("words\n\nand more")) == Records{"1 words\n\nand more"});
   CHECK(of("").empty());
 }

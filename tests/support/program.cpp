@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "base/random.h"
 #include "base/strings.h"
 
@@ -100,6 +102,15 @@ Ended Program::wait() {
 
 Ended run_program(std::vector<std::string> words, const Surroundings& surroundings) {
   return Program(std::move(words), surroundings).wait();
+}
+
+Ended run_shell(const std::string& line, const std::string& folder) {
+  const TemporaryFolder streams;
+  const int status = std::system(cat("cd '", folder, "' && PATH='", parent_path(program_path()),
+                                     "':\"$PATH\" && { ", line, "; } >'", streams / "out", "' 2>'",
+                                     streams / "err", "' </dev/null")
+                                     .c_str());
+  return {WEXITSTATUS(status), read_if_there(streams / "out"), read_if_there(streams / "err")};
 }
 
 SmallRun::SmallRun() {

@@ -49,6 +49,9 @@ class Program final {
 /// The program from start to end.
 Ended run_program(std::vector<std::string> words, const Surroundings& surroundings = {});
 
+/// A line for the shell, which finds the program as `levanter`.
+Ended run_shell(const std::string& line, const std::string& folder);
+
 /// A folder with a text, a.txt of 15 different characters, and run.toml, which trains a very small
 /// model on it for 20 steps in well under a second.
 class SmallRun final {

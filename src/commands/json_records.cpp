@@ -1,0 +1,79 @@
+#include "commands/json_records.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "commands/command.h"
+
+namespace levanter::commands {
+
+namespace {
+
+/// Where the value or string ends that begins at `at` of a JSON text that is whole; the comma or
+/// brace behind a number or word.
+size_t end_of_value(std::string_view text, size_t at) {
+  int depth = 0;
+  bool in_string = false;
+  for (; at < text.size(); ++at) {
+    const char c = text[at];
+    if (in_string) {
+      if (c == '\\') ++at;
+      if (c == '"') in_string = false;
+      if (c != '"' || depth > 0) continue;
+      return at + 1;
+    }
+    if (c == '"') in_string = true;
+    if (c == '{' || c == '[') ++depth;
+    if (depth == 0 && (c == ',' || c == '}')) return at;
+    if ((c == '}' || c == ']') && --depth == 0) return at + 1;
+  }
+  return at;
+}
+
+/// A value on one line: line ends stand between its tokens alone.
+std::string on_one_line(std::string_view value) {
+  std::string text(trim(value));
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  return text;
+}
+
+}  // namespace
+
+std::string other_members(std::string_view record, std::initializer_list<std::string_view> own) {
+  if (!nlohmann::json::parse(record, nullptr, false).is_object()) return "";
+  std::string members;
+  size_t at = record.find('{') + 1;
+  while ((at = record.find_first_of("\"}", at)) < record.size() && record[at] == '"') {
+    const size_t key_end = end_of_value(record, at);
+    const std::string_view key = record.substr(at, key_end - at);
+    const size_t begin = record.find_first_not_of(" \t\r\n:", key_end);
+    at = end_of_value(record, begin);
+    const std::string name = nlohmann::json::parse(key);
+    if (std::find(own.begin(), own.end(), name) == own.end())
+      members += cat(key, ": ", on_one_line(record.substr(begin, at - begin)), ", ");
+  }
+  return members;
+}
+
+std::string BadRecords::add(const Error& error, int64_t line, const std::string& members) {
+  if (error.kind() != ErrorKind::kData) throw error;
+  if (count_++ == 0) first_ = std::make_exception_ptr(error);
+  return cat("{", members, "\"error\": ", text_json(error.message()), ", \"line\": ", line, "}\n");
+}
+
+void BadRecords::finish() const {
+  if (count_ == 0) return;
+  try {
+    std::rethrow_exception(first_);
+  } catch (const Error& error) {
+    if (count_ == 1) throw;
+    throw Error(ErrorKind::kData, cat(format_count(count_),
+                                      " records were not answered; the first: ", error.message()))
+        .at(error.at())
+        .hint(error.hint().empty() ? "their answers say why" : error.hint());
+  }
+}
+
+}  // namespace levanter::commands

@@ -1,0 +1,34 @@
+// Records of JSON that a command answers one by one: what of them goes into the answer, and what
+// becomes of those that can't be answered.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace levanter::commands {
+
+/// The members of an object, to the byte as they stand there, but for those that an answer has
+/// itself: `"id": 7, "meta": {"a": 1}, `, ready to stand before others. "" for what is no object.
+std::string other_members(std::string_view record, std::initializer_list<std::string_view> own);
+
+/// The records that could not be answered.
+class BadRecords final {
+ public:
+  /// The line that stands in the place of the answer: {"id": 7, "error": "...", "line": 2}.
+  ///   members  what other_members gave
+  /// error  itself, unless it is of kind kData
+  std::string add(const Error& error, int64_t line, const std::string& members);
+  /// Throws, where there was any: the first one's error, with their number.
+  void finish() const;
+
+ private:
+  int64_t count_ = 0;
+  std::exception_ptr first_;
+};
+
+}  // namespace levanter::commands
