@@ -121,7 +121,8 @@ Encoded encode(const RawBatch& batch, std::span<const std::string> files,
     const RawBatch::Item& item = batch.items[static_cast<size_t>(index)];
     const std::string_view bytes(batch.bytes);
     try {
-      format.add({{bytes.substr(item.begin, item.end - item.begin), files[item.file], item.line},
+      format.add({{bytes.substr(item.begin, item.end - item.begin),
+                   name_of_source(files[item.file]), item.line},
                   item.is_json},
                  made[static_cast<size_t>(index)]);
     } catch (...) {
@@ -196,7 +197,7 @@ std::string find_document(std::span<const std::string> files, int64_t document,
       document -= encoded.counts[r];
       if (document >= 0) continue;
       const auto& [begin, end, file, line, is_json] = batch.items[r];
-      return FormatRecord{{{}, files[file], line}, is_json}.origin();
+      return FormatRecord{{{}, name_of_source(files[file]), line}, is_json}.origin();
     }
     last = batch.last || encoded.failure;
   }

@@ -30,6 +30,10 @@ bool is_standard_input(const std::string& path) {
   return path == "-" || path == "/dev/stdin" || path == "/dev/fd/0" || path == "/proc/self/fd/0";
 }
 
+std::string_view name_of_source(const std::string& path) {
+  return is_standard_input(path) ? "the standard input" : std::string_view(path);
+}
+
 bool is_pipe(const std::string& path) {
   if (is_standard_input(path)) return true;
   struct stat info {};

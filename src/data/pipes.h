@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/files.h"
 
@@ -10,6 +11,9 @@ namespace levanter::data {
 
 /// Whether a path means the standard input: "-", or one of the system's names for it.
 bool is_standard_input(const std::string& path);
+
+/// What errors call a source: its path, or "the standard input".
+std::string_view name_of_source(const std::string& path);
 
 /// Whether a source can be read only once: the standard input, a named pipe, or one that the shell
 /// makes for <(COMMAND), gone or not.

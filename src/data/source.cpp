@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "data/http.h"
+#include "data/pipes.h"
 
 namespace levanter::data {
 
@@ -75,7 +76,7 @@ class ValueScan final {
 std::string Record::origin() const { return cat(file, ":", line); }
 
 RecordReader::RecordReader(const std::string& path, const RecordOptions& options)
-    : file_(path == "-" ? "the standard input" : path),
+    : file_(name_of_source(path)),
       options_(options),
       bytes_(open_decompressed(path)),
       buffer_(new char[kFirstCapacity]),

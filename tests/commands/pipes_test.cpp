@@ -194,10 +194,12 @@ TEST_CASE("answers go through a pipe, which may close", "[commands]") {
   const Piped piped;
   REQUIRE(piped.run.train().code == 0);
   const Ended answered = run_shell(
-      "levanter generate --checkpoint logs/run --json --max-new-tokens 3 < a.jsonl | head -n 2",
+      "yes '{\"prompt\": \"the\"}' | levanter generate --checkpoint logs/run --json "
+      "--max-new-tokens 3 | head -n 2",
       piped.run.path());
   CHECK(answered.code == 0);
   CHECK(answered.err == "");
+  CHECK(split(answered.out, '\n').size() == 3);
   const Ended scored =
       run_shell("head -n 3 a.jsonl | levanter eval --checkpoint logs/run --documents - | wc -l",
                 piped.run.path());
