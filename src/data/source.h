@@ -24,7 +24,7 @@ enum class RecordForm {
   kTextLines,  ///< one record a line, blank lines included
 };
 
-/// What kByName means for a path or web address.
+/// What kByName means for a path or web address; kByName itself where its content decides.
 RecordForm form_of_name(std::string_view path);
 
 struct RecordOptions {

@@ -61,7 +61,8 @@ struct SplitDigest {
 
 /// The tokenizer of the components: of its kind, and of their texts where it takes its vocabulary
 /// from them.
-///   input  where a copy of the standard input goes that such texts are read from; without it, error
+///   input  where a copy of the standard input goes that such texts are read from; without it,
+///   error
 ///          kConfig for them
 std::shared_ptr<const text::Tokenizer> make_tokenizer(
     std::span<const TextComponent> components, const TextDataOptions& options,

@@ -55,8 +55,7 @@ class CacheWriter final {
   ///   anew  an unfinished cache is begun from nothing: its sources can't be read again
   /// error  kData where the folder holds a cache of another identity, naming the first fact that
   ///        differs, or arrays that are of no cache
-  CacheWriter(std::string folder, CacheIdentity identity, ProcessLock lock,
-              bool anew = false);
+  CacheWriter(std::string folder, CacheIdentity identity, ProcessLock lock, bool anew = false);
   /// The same, taking the lock. error  kIo too where another process writes the cache
   CacheWriter(std::string folder, CacheIdentity identity);
   ~CacheWriter();

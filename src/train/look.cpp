@@ -11,6 +11,7 @@
 #include "config/value.h"
 #include "data/globs.h"
 #include "data/http.h"
+#include "data/pipes.h"
 #include "data/source.h"
 #include "train/checkpoint_load.h"
 #include "train/hf_start.h"
@@ -93,7 +94,7 @@ class Look final {
                             data::Format* format) {
     bool first = true;
     for (const std::string& file : data::expand_globs(pattern, key)) {
-      if (file == "-" || data::is_url(file)) continue;
+      if (data::is_pipe(file) || data::is_url(file)) continue;
       if (::access(file.c_str(), R_OK) != 0)
         throw Error(ErrorKind::kData, cat(key, " names a file that can't be read"))
             .at(file)
@@ -123,7 +124,9 @@ class Look final {
     const auto empty = [&] {
       return Error(ErrorKind::kData, cat(key, " names a file without any text")).at(file);
     };
-    if (data::form_of_name(file) == data::RecordForm::kText) {
+    data::RecordForm form = data::form_of_name(file);
+    if (form == data::RecordForm::kByName) form = data::RecordReader(file).form();
+    if (form == data::RecordForm::kText) {
       char some[256];
       if (data::open_decompressed(file)->read(some) == 0) throw empty();
       return;
