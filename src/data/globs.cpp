@@ -84,8 +84,7 @@ void expand_braces(const std::string& text, size_t done, std::string_view key, A
     out.bytes += text.size();
     if (out.texts.size() >= kMaxAlternatives || out.bytes > kMaxAlternativeBytes)
       throw Error(ErrorKind::kData, cat(key, " has a pattern with too many alternatives"))
-          .allowed(cat("at most ", format_count(kMaxAlternatives), ", and ",
-                       format_bytes(kMaxAlternativeBytes), " of names"));
+          .allowed(cat("at most ", format_count(kMaxAlternatives)));
     out.texts.push_back(text);
     return;
   }

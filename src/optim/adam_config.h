@@ -21,9 +21,7 @@ struct AdamConfig final : OptimizerConfig {
     f("max_grad_norm", max_grad_norm,
       "the gradient of all parameters together is scaled down to this norm; \"none\" does not clip")
         .above(0);
-    f.dropped("nesterov",
-              "there is no Nesterov momentum: with true this would be another update; "
-              "remove false");
+    f.dropped("nesterov", "AdamW without Nesterov's momentum is what there is");
     f.dropped({"update_rms_clipping", "clip_update_norm"},
               "updates are not clipped; max_grad_norm clips the gradient");
     f.dropped("skip_bad_steps",

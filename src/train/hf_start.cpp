@@ -5,6 +5,7 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "compat/hf_folder.h"
+#include "config/document.h"
 #include "config/print.h"
 #include "config/slot.h"
 #include "models/model.h"
@@ -48,6 +49,11 @@ void name_folder(config::Value& in, const char* key, const char* tag, const char
 void take_hf_model(config::Value& root) {
   config::Value::Member* model = root.find("model");
   if (!model) return;
+  config::Value whole;
+  std::string error;
+  if (model->value.kind == config::Value::Kind::kRaw &&
+      config::read_raw(model->value, whole, error))
+    model->value = std::move(whole);
   config::name_choice(model->value);
   const config::Value::Member* type = model->value.find("type");
   if (!type || type->value.text != "from_hf") return;
@@ -63,7 +69,7 @@ void take_hf_model(config::Value& root) {
         .hint(hint);
   const config::Value named = path->value;  // the place in the file is kept: paths start from it
   const config::Source at = path->value.at;
-  const bool in_file = path->value.kind != config::Value::Kind::kRaw;
+  const bool in_file = at.line > 0;
   const std::string folder =
       absolute_path(in_file ? join_path(parent_path(at.file), path->value.text) : path->value.text);
 

@@ -74,7 +74,7 @@ class Look final {
 
   void look_at_component(const std::string& key, const ComponentConfig& component) {
     std::unique_ptr<data::Format> format;
-    const bool good = attempt(cat(key, ".format"), [&] {
+    attempt(cat(key, ".format"), [&] {
       if (tokenizer_)
         format = component.format->make(
             {tokenizer_.get(), config_.data.enforce_bos, config_.data.enforce_eos, nullptr});
@@ -85,13 +85,14 @@ class Look final {
          {std::pair("train", &component.train), std::pair("validation", &component.validation)})
       for (size_t i = 0; i < paths->size(); ++i) {
         const std::string place = cat(key, ".", split);
-        attempt(element_key(place, i),
-                [&] { look_at_texts((*paths)[i].resolved, place, good ? format.get() : nullptr); });
+        attempt(element_key(place, i), [&] {
+          look_at_texts((*paths)[i].resolved, place, *component.format, format.get());
+        });
       }
   }
 
   static void look_at_texts(const std::string& pattern, const std::string& key,
-                            data::Format* format) {
+                            const FormatConfig& config, data::Format* format) {
     bool first = true;
     for (const std::string& file : data::expand_globs(pattern, key)) {
       if (data::is_pipe(file) || data::is_url(file)) continue;
@@ -99,7 +100,7 @@ class Look final {
         throw Error(ErrorKind::kData, cat(key, " names a file that can't be read"))
             .at(file)
             .hint("its permissions do not let you");
-      if (first) look_at_beginning(file, key, format);
+      if (first) look_at_beginning(file, key, config, format);
       first = false;
     }
   }
@@ -120,7 +121,7 @@ class Look final {
 
   /// The first record of a file, or that a text is not empty.
   static void look_at_beginning(const std::string& file, const std::string& key,
-                                data::Format* format) {
+                                const FormatConfig& config, data::Format* format) {
     const auto empty = [&] {
       return Error(ErrorKind::kData, cat(key, " names a file without any text")).at(file);
     };
@@ -136,7 +137,10 @@ class Look final {
     const std::optional<data::Record> record = reader.next();
     if (!record) throw empty();
     std::vector<data::Document> documents;
-    if (format) format->add({*record, true}, documents);
+    if (format)
+      format->add({*record, true}, documents);
+    else
+      config.text_of({*record, true});
   }
 
   void look_at_start() {

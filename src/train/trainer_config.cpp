@@ -119,9 +119,7 @@ void TrainerConfig::fields(config::Fields& f) {
   f.dropped("batch_size", "write train_batch_size");
   f.dropped("quantization", "nothing is computed in int8 or fp8; trainer.mp says what it is in");
   f.dropped("model_averaging", "remove it: there is no averaged model");
-  f.dropped("wandb",
-            "nothing is sent over a network: write tracker = [\"console\", \"jsonl\", "
-            "\"tensorboard\"]");
+  f.dropped("wandb", "write tracker = [\"console\", \"jsonl\", \"tensorboard\"]");
   f.dropped("watch", "remove it: the gradient's total norm is always logged");
   f.dropped({"profiler", "profiler_start_step", "profiler_num_steps", "profiler_perfetto_link"},
             "remove it: there is no profiler");
@@ -134,8 +132,7 @@ void TrainerConfig::fields(config::Fields& f) {
             "data parallelism is trainer.ranks; parameters are not sharded");
   f.dropped({"replica_ici_axis_size", "replica_dcn_axis_size", "mesh", "use_explicit_mesh_axes"},
             "write trainer.ranks");
-  f.dropped("per_device_parallelism",
-            "write microbatch_size, sequences computed at once; -1 is what the default does");
+  f.dropped("per_device_parallelism", "write microbatch_size, the same on every device");
   f.dropped("per_device_eval_parallelism", "evaluation uses microbatch_size");
   f.dropped("allow_nondivisible_batch_size",
             "write a microbatch_size that divides train_batch_size");
@@ -143,8 +140,7 @@ void TrainerConfig::fields(config::Fields& f) {
             "a run resumes by itself; write start_from = { kind = \"checkpoint\", path = ... } to "
             "begin with another run's");
   f.dropped({"load_checkpoint_path", "initialize_from"},
-            "write start_from = { kind = \"checkpoint\", path = ... }, which takes the step and "
-            "the optimizer's state too");
+            "write start_from = { kind = \"checkpoint\", path = ... }");
   f.dropped("allow_partial_checkpoint", "a checkpoint must hold every parameter");
   f.dropped("jax_config", "remove it: random numbers always are JAX's partitionable Threefry");
   f.dropped("jax_compilation_cache_dir", "remove it: a step is compiled anew at every start");
