@@ -20,6 +20,7 @@
 namespace levanter::train {
 namespace {
 
+constexpr size_t kEnough = 2 * config::Problems::kMostShown;
 constexpr size_t kLongestLine = size_t{8} << 20;
 constexpr int64_t kLongestRecord = int64_t{64} << 20;
 
@@ -40,16 +41,15 @@ class Look final {
   }
 
  private:
-  /// Calls; an Error becomes a fault at the key. Whether there was none.
+  /// Calls; an Error becomes a fault at the key. After many faults no more is looked at.
   template <class Call>
-  bool attempt(const std::string& key, Call call) {
+  void attempt(const std::string& key, Call call) {
+    if (problems_.count() >= kEnough) return;
     try {
       call();
-      return true;
     } catch (const Error& error) {
       const std::string place = error.at().empty() ? "" : cat(": ", error.at());
       problems_.add(key, cat(error.message(), place)).hint(error.hint());
-      return false;
     }
   }
 

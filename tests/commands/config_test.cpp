@@ -124,6 +124,16 @@ TEST_CASE("config check finds what is there and good", "[commands]") {
   CHECK(with({"--data.cache_dir=a.txt/x"}) == 2);
 }
 
+TEST_CASE("after many faults no more files are looked for", "[commands]") {
+  const SmallRun run;
+  std::string text = "[data.components]\n";
+  for (int i = 0; i < 3000; ++i) text += cat("a", i, " = { train = \"none", i, ".txt\" }\n");
+  write_file_atomic(run / "many.toml", text);
+  const Ended ended = run({"config", "check", "many.toml"});
+  CHECK(ended.code == 2);
+  CHECK(ended.err.find("40 faults in many.toml, of which 20 are shown") != std::string::npos);
+}
+
 TEST_CASE("a missing folder of a model hides no other fault", "[commands]") {
   const SmallRun run;
   write_file_atomic(run / "hf.toml", R"(model = { type = "from_hf", path = "none", num_layers = 2 }
