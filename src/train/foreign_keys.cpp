@@ -73,6 +73,7 @@ constexpr ForeignKey kForeign[] = {
     {"save_strategy", "write trainer.checkpointer.keep = [{ every = N }]"},
     {"save_total_limit",
      "trainer.checkpointer.keep says which steps stay; of the others the latest does"},
+    {"load_best_model_at_end", "write trainer.checkpointer.keep_best"},
     {"logging_steps", kAlways},
     {"resume_from_checkpoint", "remove it: a run resumes by itself"},
     // nanoGPT

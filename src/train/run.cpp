@@ -217,6 +217,17 @@ Prepared prepare(const TrainConfig& config, bool eager, int64_t vocab, int64_t r
   return {std::move(backend), std::move(step)};
 }
 
+/// Reads the texts with the tokenizer, null for one that they make. Where it or the config tells
+/// the vocabulary, a run that does not fit is refused before.
+void read_texts(Run& run, std::shared_ptr<const text::Tokenizer> tokenizer) {
+  const std::optional<int64_t> vocab =
+      tokenizer ? vocab_size(run.config, tokenizer.get()) : known_vocab_size(run.config, nullptr);
+  if (vocab) run.prepared.emplace(prepare(run.config, run.options.eager, *vocab, 0));
+  run.data = load_data(run.config, std::move(tokenizer), run.options.cache_report);
+  run.vocab = vocab_size(run.config, run.data->tokenizer().get());
+  if (run.vocab != vocab) run.prepared.reset();
+}
+
 /// One rank: its backend, its state, its part of every batch.
 class Rank {
  public:
@@ -582,13 +593,10 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
     // Damaged since: what the previous good checkpoint leaves to do is done again.
   }
   Run run{.config = config, .options = options};
-  const std::shared_ptr<const text::Tokenizer> tokenizer = open_tokenizer(config);
-  const std::optional<int64_t> vocab = known_vocab_size(config, tokenizer.get());
-  if (vocab) run.prepared.emplace(prepare(config, options.eager, *vocab, 0));
   run.root = key_from_seed(static_cast<uint64_t>(config.trainer.seed));
   // A new run's texts are read before its folder is made: a mistake in them leaves no trace.
   if (config.start_from.kind == "none" && !path_exists(config.run_folder()))
-    run.data = load_data(config, tokenizer, options.cache_report);
+    read_texts(run, open_tokenizer(config));
   RunFolder folder(config.run_folder());
   std::vector<std::string> messages = folder.messages();
   choose_start(run, folder, messages);
@@ -601,13 +609,11 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
       throw config.error(ErrorKind::kConfig, "data.tokenizer",
                          cat("data.tokenizer is ", config.data.tokenizer.type,
                              ", but the checkpoint was trained with ", saved->name()));
-    run.data = load_data(config, std::move(saved), options.cache_report);
+    read_texts(run, std::move(saved));
     if (run.resumes) check_data(run, messages);
   } else if (!run.data) {
-    run.data = load_data(config, tokenizer, options.cache_report);
+    read_texts(run, open_tokenizer(config));
   }
-  run.vocab = vocab_size(config, run.data->tokenizer().get());
-  if (run.vocab != vocab) run.prepared.reset();
   if (!run.hf_folder.empty()) check_hf(run.hf_folder, model_spec(config), run.vocab);
   try {
     folder.write_config(print_config(config));

@@ -132,3 +132,14 @@ TEST_CASE("what does not fit is refused before a text is read", "[commands]") {
   CHECK(ended.code == kDoesNotFit);
   CHECK_FALSE(path_exists(run / "logs"));
 }
+
+TEST_CASE("a run goes on when the folder of its tokenizer has moved away", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run({"tokenizer", "train", "a.txt", "--vocab-size", "280", "--out", "bpe"}).code == 0);
+  const std::string tokenizer = "--data.tokenizer={type=\"hf\", path=\"bpe\"}";
+  REQUIRE(run.train({tokenizer}).code == 0);
+  remove_tree(run / "bpe");
+  const Ended ended = run.train({tokenizer, "--trainer.num_train_steps=25"});
+  INFO(ended.err);
+  CHECK(ended.code == 0);
+}
