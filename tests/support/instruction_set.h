@@ -14,4 +14,11 @@ inline bool rows_keep_their_bits() {
   return std::stoul(cpu::onednn_isa(), nullptr, 16) & kAvx512;
 }
 
+/// How often a term of an f32 product is rounded: where multiplying and adding are one instruction
+/// once, below AVX2 twice.
+inline double roundings_of_a_term() {
+  constexpr unsigned long kAvx2 = 0x4;
+  return std::stoul(cpu::onednn_isa(), nullptr, 16) & kAvx2 ? 1 : 2;
+}
+
 }  // namespace levanter::testing
