@@ -73,7 +73,7 @@ std::string refusal(const std::string& path) {
 
 }  // namespace
 
-TEST_CASE("a lock admits one holder, names it, and ends with it", "[base]") {
+TEST_CASE("a process lock admits one holder, names it, and ends with it", "[base]") {
   const testing::TemporaryFolder folder;
   Holder holder(folder / "lock");
   REQUIRE(holder.took());

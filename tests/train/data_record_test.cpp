@@ -25,10 +25,10 @@ std::string hash_of(const SmallRun& run) {
   return nlohmann::json::parse(read_file(run / "logs/run/summary.json"))["params_hash"];
 }
 
-/// What an undisturbed run of 20 steps ends with.
-std::string straight() {
+/// What an undisturbed run ends with that is extended to each of these steps in turn.
+std::string straight(const std::vector<int64_t>& ends) {
   const SmallRun run;
-  REQUIRE(trained(run, 20).code == 0);
+  for (const int64_t steps : ends) REQUIRE(trained(run, steps).code == 0);
   return hash_of(run);
 }
 
@@ -53,7 +53,7 @@ TEST_CASE("a text that changed or grew under a run is refused at a resume", "[tr
       const Ended refused = trained(run, 20, words);
       INFO(refused.err);
       CHECK(refused.code == 3);
-      if (cached) {
+      if (cached && &text == texts) {
         CHECK_THAT(refused.err, Contains("made of file a.txt of") && Contains("the run wants"));
         remove_tree(run / "cache");
       }
@@ -66,7 +66,7 @@ TEST_CASE("a text that changed or grew under a run is refused at a resume", "[tr
     CHECK(snapshot(run / "logs/run/checkpoints") == before);
     write_file_atomic(run / "a.txt", whole);
     CHECK(trained(run, 20, words).code == 0);
-    CHECK(hash_of(run) == straight());
+    CHECK(hash_of(run) == straight({10, 20}));
   }
 }
 
@@ -80,7 +80,7 @@ TEST_CASE("the same text at another path, in a cache or not, goes on to the same
   INFO(ended.err);
   REQUIRE(ended.code == 0);
   REQUIRE(trained(run, 20, {moved}).code == 0);
-  CHECK(hash_of(run) == straight());
+  CHECK(hash_of(run) == straight({10, 15, 20}));
   // A finished run knows its text by the content too.
   CHECK(trained(run, 20, {"--data.components.words.train=['nowhere.txt']"}).code == 0);
   // What the rest of the config says of the data still counts.
@@ -125,5 +125,5 @@ TEST_CASE("a checkpoint that does not say what its data were is gone on from, wi
   const Ended ended = trained(run, 20);
   CHECK(ended.code == 0);
   CHECK_THAT(ended.err, Contains("does not say what its data held"));
-  CHECK(hash_of(run) == straight());
+  CHECK(hash_of(run) == straight({10, 20}));
 }
