@@ -45,7 +45,7 @@ void HfFolders::make_missing(const std::string& checkpoints, int64_t last) {
   try {
     if (is_directory(path_))
       for (const std::string& name : list_directory(path_))
-        if (is_temporary_name(name) && step_of(name.substr(0, name.rfind(".tmp-"))))
+        if (is_temporary_name(name) && step_of(name.substr(0, name.find('.'))))
           remove_tree(join_path(path_, name));
   } catch (const Error& error) {
     say_(error.message());  // it only takes space

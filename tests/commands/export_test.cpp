@@ -259,6 +259,7 @@ TEST_CASE("a folder of the model that a kill or a full disk has cost is made at 
   for (const bool finished : {false, true}) {
     INFO(finished);
     rename_path(run / "hf/run/step-20", temporary_name(run / "hf/run/step-20"));
+    make_directories(temporary_name(run / "hf/run/step-15"));
     remove_tree(run / "hf/run/step-10");
     if (!finished) remove_tree(run / "logs/run/summary.json");
     const Ended again = run.train(words);
