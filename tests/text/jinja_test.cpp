@@ -129,7 +129,7 @@ TEST_CASE("a hostile template ends with an error", "[text]") {
         "{{ ns.x }}",
         "{% set ns = namespace(x=[], y=[]) %}{% for i in range(190) %}{% set ns.x = [ns.x, ns.x] %}"
         "{% set ns.y = [ns.y, ns.y] %}{% endfor %}{{ ns.x == ns.y }}",
-        "{{ ['a' * 100000000] * 100 | join }}", "{{ range(100000) | join('a' * 100000) }}",
+        "{{ (['a' * 100000000] * 100) | join }}", "{{ range(100000) | join('a' * 100000) }}",
         "{{ ('a' * 100000).replace('a', 'b' * 100000) }}", "{{ ('a' * 100000000).split('a') }}",
         "{{ ('a' * 50000000) | list }}",
         "{{ 'a'.ljust(100000000).center(200000000).zfill(300000000) }}",
