@@ -48,20 +48,41 @@ int64_t product(std::span<const int64_t> shape) {
       .hint("the file is damaged, incomplete, or of another format");
 }
 
+/// Looks for a name that stands twice on the upper level of JSON. The library's parse with a
+/// callback could, in a time that grows with the square of the names.
+struct TwiceNamed final : nlohmann::json_sax<json> {
+  int depth = 0;
+  std::set<std::string> seen;
+  std::string twice;
+
+  bool key(std::string& name) override {
+    if (depth == 1 && !seen.insert(name).second) twice = name;
+    return true;
+  }
+  bool start_object(size_t) override { return ++depth; }
+  bool end_object() override { return depth--; }
+  bool start_array(size_t) override { return ++depth; }
+  bool end_array() override { return depth--; }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(int64_t) override { return true; }
+  bool number_unsigned(uint64_t) override { return true; }
+  bool number_float(double, const std::string&) override { return true; }
+  bool string(std::string&) override { return true; }
+  bool binary(json::binary_t&) override { return true; }
+  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception&) override {
+    return false;
+  }
+};
+
 /// The header's JSON; names said twice on the upper level are refused, which a plain parse is not.
 json parse_header(const std::string& path, std::string_view text) {
   if (json_depth(text) > kMaxDepth) damaged(path, "its header is nested too deeply");
-  std::set<std::string> seen;
-  std::string twice;
-  const auto watch = [&](int depth, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::key && depth == 1 &&
-        !seen.insert(value.get_ref<const std::string&>()).second)
-      twice = value.get<std::string>();
-    return true;
-  };
-  json header = json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
+  json header = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (header.is_discarded() || !header.is_object()) damaged(path, "its header is no JSON object");
-  if (!twice.empty()) damaged(path, cat("it names ", quote(twice), " twice"));
+  TwiceNamed names;
+  json::sax_parse(text, &names);
+  if (!names.twice.empty()) damaged(path, cat("it names ", quote(names.twice), " twice"));
   return header;
 }
 
