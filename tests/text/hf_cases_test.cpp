@@ -197,6 +197,17 @@ TEST_CASE("hf: a tokenizer file that is wrong is refused with the place", "[text
       Catch::Contains("\"pattern\" of the tokenizer file is missing or of the wrong form"));
 }
 
+TEST_CASE("hf: an expression that tries without end is refused", "[text]") {
+  const auto tokenizer = tokenizer_of(
+      R"({"pre_tokenizer":{"type":"Split","pattern":{"Regex":"(a+)+(a+)+(a+)+$"},)"
+      R"("behavior":"Isolated"},"model":{"type":"WordLevel","unk_token":"a","vocab":{"a":0}}})");
+  CHECK_THAT(failure_of(ErrorKind::kData,
+                        [&] {
+                          tokenizer->encode({std::string(5000, 'a') + "b", "text"});
+                        }),
+             Catch::Contains("takes too many steps on a text"));
+}
+
 TEST_CASE("hf: a normalizer that lengthens a text beyond measure is refused", "[text]") {
   std::string steps;
   for (int i = 0; i < 40; ++i)

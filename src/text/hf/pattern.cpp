@@ -4,6 +4,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
+
 #include "base/strings.h"
 #include "text/hf/expression.h"
 
@@ -50,12 +52,13 @@ struct Pattern::Regex {
     const int status = run(nullptr);
     if (status != PCRE2_ERROR_JIT_STACKLIMIT && status != PCRE2_ERROR_MATCHLIMIT) return status;
     constexpr size_t kSmallStack = size_t{1} << 16, kLargestStack = size_t{1} << 30;
-    constexpr uint32_t kMostSteps = uint32_t{1} << 30;
+    constexpr uint64_t kSteps = uint64_t{1} << 26, kStepsOfByte = 64, kMostSteps = 1 << 30;
+    const uint64_t steps = std::min(kSteps + kStepsOfByte * text.size(), kMostSteps);
     const Owned<pcre2_match_context, pcre2_match_context_free> context(
         pcre2_match_context_create(nullptr));
     const Owned<pcre2_jit_stack, pcre2_jit_stack_free> stack(
         pcre2_jit_stack_create(kSmallStack, kLargestStack, nullptr));
-    pcre2_set_match_limit(context.get(), kMostSteps);
+    pcre2_set_match_limit(context.get(), static_cast<uint32_t>(steps));
     pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
     return run(context.get());
   }
