@@ -57,8 +57,9 @@ while read -r config; do
     gpt2/*) more=(--data.tokenizer=bytes --data.components.text.train=data/text.txt) ;;
     nano/shakespeare*) more=(--data.components.text.train=data/text.txt --model.vocab_size=256) ;;
   esac
-  attempt "$name" "$LEVANTER" config check --config "$config"
+  attempt "$name" "$LEVANTER" config check --offline --config "$config"
   if $have_data; then
+    attempt "$name" "$LEVANTER" config check --config "$config" "${more[@]}"
     attempt "$name" "$LEVANTER" train --config "$config" "${small[@]}" "${more[@]}" \
       --trainer.id="$(tr / - <<<"${name%.toml}")"
   else
