@@ -113,9 +113,9 @@ TEST_CASE("config check finds what is there and good", "[commands]") {
   };
   CHECK(with({"--start_from={kind=\"checkpoint\", path=\"logs/run\"}"}) == 0);
   CHECK(with({"--start_from={kind=\"checkpoint\", path=\"logs\"}"}) == 2);
-  CHECK(with({"--start_from={kind=\"hf\", path=\"hf/step-20\", what=\"model\"}",
+  CHECK(with({"--start_from={kind=\"hf\", path=\"hf/run/step-20\", what=\"model\"}",
               "--model.vocab_size=15"}) == 0);
-  CHECK(with({"--start_from={kind=\"hf\", path=\"hf/step-20\", what=\"model\"}",
+  CHECK(with({"--start_from={kind=\"hf\", path=\"hf/run/step-20\", what=\"model\"}",
               "--model.vocab_size=15", "--model.num_layers=2"}) == 2);
   CHECK(with({"--data.components.words.train=**/a.txt"}) == 0);
   CHECK(with({"--data.components.words.train=."}) == 2);
