@@ -82,14 +82,14 @@ CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
   return identity;
 }
 
-void build_cache(const CacheJob& job, const CacheIdentity& identity, const FormatConfig& format,
+bool build_cache(const CacheJob& job, const CacheIdentity& identity, const FormatConfig& format,
                  const DocumentRules& rules, ThreadPool& pool, const CacheReport& report) {
-  if (has_cache(job.folder)) return;  // also in a folder that can only be read
+  if (has_cache(job.folder)) return false;  // also in a folder that can only be read
   const auto seconds = [begin = Clock::now()] {
     return std::chrono::duration<double>(Clock::now() - begin).count();
   };
   std::optional<ProcessLock> lock = lock_or_wait(job, identity, report);
-  if (!lock) return;
+  if (!lock) return false;
   CacheStatus status;
   status.name = job.name;
   status.note = lock->note();
@@ -102,7 +102,7 @@ void build_cache(const CacheJob& job, const CacheIdentity& identity, const Forma
     status.complete = complete;
     if (report) report(status);
   };
-  if (writer.finished()) return;
+  if (writer.finished()) return false;
   double committed = 0;
   try {
     encode_files(
@@ -127,6 +127,7 @@ void build_cache(const CacheJob& job, const CacheIdentity& identity, const Forma
         .hint(cat("remove ", job.folder, " and start again when they are left alone"));
   writer.finish(pool);
   tell(true);
+  return true;
 }
 
 }  // namespace levanter::data

@@ -39,12 +39,14 @@ CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
                              const DocumentRules& rules, ThreadPool& pool);
 
 /// Makes the cache unless a complete one is there, of whatever identity: open_cache judges it. What
-/// a killed process had committed is kept. While another process makes it, it is waited for; should
-/// that one end before the cache is complete, this one goes on.
+/// a killed process had committed is kept, but where a source is a pipe: then it is made anew.
+/// While another process makes it, it is waited for; should that one end before the cache is
+/// complete, this one goes on.
 ///   identity  what cache_identity says
+/// returns whether this call made it
 /// error  as CacheWriter and encode_files; what was made before the error is committed. kData where
 ///        a text changed while it was read
-void build_cache(const CacheJob& job, const CacheIdentity& identity, const FormatConfig& format,
+bool build_cache(const CacheJob& job, const CacheIdentity& identity, const FormatConfig& format,
                  const DocumentRules& rules, ThreadPool& pool, const CacheReport& report);
 
 }  // namespace levanter::data

@@ -199,18 +199,16 @@ std::shared_ptr<const TokenStream> TextData::open(const TextComponent& spec,
   }
   const CacheJob job{cat(spec.name, "/", split),
                      join_path(join_path(options_.cache_dir, spec.name), split), files};
-  if (piped && has_cache(job.folder)) {
-    if (offers_standard_input())
-      notes_.push_back(cat(job.name, " comes from its token cache, not from the standard input"));
-  } else if (piped && options_.build_caches) {
+  if (piped && options_.build_caches && !has_cache(job.folder))
     require_standard_input(key_of(spec, split),
                            cat("pipe the text in from its beginning, as in zcat text.gz | levanter "
                                "train --config FILE: the cache ",
                                job.folder, " is not complete"));
-  }
   const CacheIdentity identity = cache_identity(job, *spec.format, rules(), pool);
-  if (options_.build_caches)
-    build_cache(job, identity, *spec.format, rules(), pool, options_.report);
+  const bool made = options_.build_caches &&
+                    build_cache(job, identity, *spec.format, rules(), pool, options_.report);
+  if (piped && !made && offers_standard_input())
+    notes_.push_back(cat(job.name, " comes from its token cache, not from the standard input"));
   auto [stream, digest] = open_cache(job.folder, identity, pool);
   digests_.push_back({job.name, std::move(digest)});
   return stream;

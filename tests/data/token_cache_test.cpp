@@ -125,6 +125,31 @@ TEST_CASE("what was committed survives, what came after is cut off", "[data]") {
   CHECK(writer.finished());
 }
 
+TEST_CASE("an unfinished cache of what can't be read again is begun anew", "[data]") {
+  const TemporaryFolder whole, again;
+  {
+    CacheWriter writer(whole.path(), identity());
+    write(writer, 60, 50);
+    writer.finish(pool());
+  }
+  const auto writer_of = [&](bool anew) {
+    return CacheWriter(again.path(), identity(), ProcessLock(cache_lock(again.path()), ""), anew);
+  };
+  {
+    CacheWriter writer = writer_of(true);
+    write(writer, 130, 50);
+  }
+  CHECK(writer_of(false).progress().records == 100);
+  {
+    CacheWriter writer = writer_of(true);
+    CHECK(writer.progress().records == 0);
+    write(writer, 60, 50);
+    writer.finish(pool());
+  }
+  CHECK(content_of(again.path()) == content_of(whole.path()));
+  CHECK(writer_of(true).finished());
+}
+
 TEST_CASE("a writer killed at any moment leaves a cache that is finished to the same bytes",
           "[.slow]") {
   const TemporaryFolder whole, cut;
