@@ -31,6 +31,12 @@ std::vector<std::string> foreign_names(const std::string& step_folder) {
   return foreign;
 }
 
+/// A folder with nothing but files of a checkpoint that was not completed, or not wholly removed.
+bool is_incomplete(const std::string& step_folder) {
+  return is_directory(step_folder) && !is_link(step_folder) &&
+         !path_exists(join_path(step_folder, kManifestFile)) && foreign_names(step_folder).empty();
+}
+
 std::string left(const std::string& path, const std::vector<std::string>& foreign) {
   return cat("left ", path, ", which is no checkpoint: it holds ", join(foreign, ", "));
 }
@@ -111,6 +117,10 @@ std::vector<std::string> clean_leftovers(const std::string& folder) {
 std::vector<std::string> remove_temporaries(const std::string& folder,
                                             std::initializer_list<int64_t> kept) {
   std::vector<std::string> lines;
+  for (const std::string& name : list_directory(folder)) {
+    const std::string path = join_path(folder, name);
+    if (step_of(name) && is_incomplete(path)) remove_checkpoint(path);
+  }
   for (const int64_t step : list_checkpoints(folder)) {
     if (std::find(kept.begin(), kept.end(), step) != kept.end()) continue;
     const std::string path = step_folder(folder, step);

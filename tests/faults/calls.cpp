@@ -26,7 +26,7 @@ struct Fault {
 /// A world in which calls are counted.
 class CallWorld {
  public:
-  explicit CallWorld(const Lab& lab) : world_(lab, {"calls"}) {
+  CallWorld(const Lab& lab, Recipe recipe) : world_(lab, std::move(recipe)) {
     world_.make();
     const Ended ended = world_.train(environment({})).wait();
     LEV_CHECK(ended.code == 0, cat("counting disturbs nothing: ", ended.words()));
@@ -82,7 +82,7 @@ class CallWorld {
 
 class Kills final : public Trials {
  public:
-  explicit Kills(const Lab& lab) : calls_(lab) {}
+  explicit Kills(const Lab& lab) : calls_(lab, {.name = "kills"}) {}
 
   Verdict run(int64_t, Chance& chance) override {
     calls_.world().make();
@@ -125,7 +125,7 @@ class Kills final : public Trials {
 
 class FailingCalls final : public Trials {
  public:
-  explicit FailingCalls(const Lab& lab) : calls_(lab) {}
+  explicit FailingCalls(const Lab& lab) : calls_(lab, {.name = "failing", .best_is_sure = false}) {}
 
   Verdict run(int64_t, Chance& chance) override {
     static constexpr int kErrors[] = {ENOSPC, EIO, EROFS, EDQUOT};

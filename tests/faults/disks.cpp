@@ -69,7 +69,7 @@ void fill(const std::string& path) {
 
 class Disks final : public Trials {
  public:
-  explicit Disks(const Lab& lab) : world_(lab, {"disks"}) {
+  explicit Disks(const Lab& lab) : world_(lab, {.name = "disks", .best_is_sure = false}) {
     leave_mounts();
     make_directories(lab.trial());
     const Disk one(join_path(lab.trial(), "out"), "size=64k");  // or the kind is skipped

@@ -33,9 +33,19 @@ std::string without_clocks(std::string_view text) {
   return object.dump();
 }
 
+/// A manifest but for what it says of the best weights, and for its seal.
+std::string without_best(std::string_view text) {
+  auto object = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) return cat("not JSON: ", text.substr(0, 80));
+  object.erase("xxh3");
+  for (const char* name : {"kept_step", "kept_loss"}) object["extra"].erase(name);
+  return object.dump();
+}
+
 /// What of a file has to be the same.
-std::string essence(const std::string& path) {
+std::string essence(const std::string& path, bool best_is_sure) {
   const std::string text = read_file(path), name = file_name(path);
+  if (name == "manifest.json" && !best_is_sure) return without_best(text);
   if (name == "summary.json") return without_clocks(text);
   if (name != "metrics.jsonl") return text;
   std::string lines;
@@ -183,7 +193,8 @@ Verdict World::judge(const std::vector<std::string>& but) const {
     } else if (!where.first) {
       differences.push_back(file + " is left over");
     } else {
-      const std::string a = essence(join_path(ours, file)), b = essence(join_path(theirs, file));
+      const std::string a = essence(join_path(ours, file), recipe_.best_is_sure);
+      const std::string b = essence(join_path(theirs, file), recipe_.best_is_sure);
       if (a == b) continue;
       const bool is_metrics = file_name(file) == "metrics.jsonl";
       differences.push_back(cat(file, is_metrics ? ": " + compare_lines(a, b) : " differs"));

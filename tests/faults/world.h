@@ -18,6 +18,9 @@ struct Recipe {
   int64_t steps = 200;
   int64_t steps_per_save = 80;  ///< permanent checkpoints and Hugging Face folders
   std::string save_interval = "20ms";
+  /// Whether the checkpoint of the best weights is sure to be saved when it is due; where it is
+  /// not, which one is kept does not count.
+  bool best_is_sure = true;
 };
 
 class World final {

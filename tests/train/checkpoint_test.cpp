@@ -150,6 +150,20 @@ TEST_CASE("a temporary checkpoint lasts until the next one commits", "[train]") 
   CHECK(list_checkpoints(folder.path()) == std::vector<int64_t>{1, 4});
 }
 
+TEST_CASE("the next save removes what is left of a checkpoint that could not be removed",
+          "[train]") {
+  const TemporaryFolder folder;
+  const CheckpointState state;
+  save_checkpoint(folder.path(), state.contents(1, false));
+  save_checkpoint(folder.path(), state.contents(2, true));
+  make_directories(folder / "step-1");  // as where a disk failed after the manifest had gone
+  write_file_atomic(folder / "step-1/model.safetensors", "x");
+  make_directories(folder / "step-7");
+  write_file_atomic(folder / "step-7/notes.txt", "somebody's own");
+  save_checkpoint(folder.path(), state.contents(3, true));
+  CHECK(list_directory(folder.path()) == std::vector<std::string>{"step-2", "step-3", "step-7"});
+}
+
 TEST_CASE("a save that the system refuses leaves the former checkpoints alone", "[train]") {
   const TemporaryFolder folder;
   CheckpointState state(100);
