@@ -90,6 +90,7 @@ class CheckpointHook final : public Hook {
     c_.tracker.flush();
     under_way_ = {kind, best(step) ? BestCheckpoint{step, c_.summary.evaluated_loss()} : kept_};
     step_ = step;
+    retry_ = SaveKind::none;  // this one stands for it
     writer_.begin(contents(step, kind == SaveKind::permanent));
     last_save_ = Clock::now();
   }
@@ -129,11 +130,11 @@ class CheckpointHook final : public Hook {
       call();
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kIo) throw;
-      if (retry_ == SaveKind::none)
+      if (delay_ < 0)
         c_.tracker.message(cat("step ", step_, " is not saved: ", error.message(),
                                "; the run goes on, and a later step is saved in its place"));
-      delay_ = retry_ == SaveKind::none ? 0 : std::clamp(2 * delay_, 1.0, kMostDelay);
-      retry_ = std::max(retry_, under_way_.kind);
+      delay_ = delay_ < 0 ? 0 : std::clamp(2 * delay_, 1.0, kMostDelay);
+      retry_ = under_way_.kind;
       failed_at_ = Clock::now();
       ++failures_;
     }
@@ -146,7 +147,7 @@ class CheckpointHook final : public Hook {
     const auto saved = writer_.take_report();
     if (!saved) return;
     kept_ = under_way_.kept;
-    retry_ = SaveKind::none;
+    delay_ = -1;
     c_.tracker.message(
         cat("saved step ", saved->step, kept_.step == saved->step ? ", the best" : "", " (",
             format_bytes(saved->bytes), " in ", format_duration(saved->seconds), ")"));
@@ -169,7 +170,7 @@ class CheckpointHook final : public Hook {
   } under_way_;
   int64_t step_;                     ///< of the save under way, or of what is there
   SaveKind retry_ = SaveKind::none;  ///< what failed and is tried again
-  double delay_ = 0;                 ///< seconds from the failure to then
+  double delay_ = -1;                ///< seconds from the failure to then; -1: all is well
   Clock::time_point failed_at_ = {};
   int64_t failures_ = 0;
 };

@@ -10,6 +10,7 @@
 #include "base/strings.h"
 #include "support/fault.h"
 #include "support/program.h"
+#include "train/checkpoint_folder.h"
 
 using namespace levanter;
 using namespace levanter::testing;
@@ -33,14 +34,15 @@ size_t count(const std::string& text, const std::string& part) {
 }
 
 /// `levanter train` on the folder's run.toml, for long.
-std::vector<std::string> long_run(const SmallRun& run) {
+std::vector<std::string> long_run(const SmallRun& run, const std::string& interval = "10ms",
+                                  int64_t keep_every = 1000000) {
   return {"train",
           "--config",
           run / "run.toml",
           "--trainer.num_train_steps=1000000",
           "--trainer.steps_per_eval=1000000",
-          "--trainer.checkpointer.save_interval=10ms",
-          "--trainer.checkpointer.keep=[{every=1000000}]"};
+          cat("--trainer.checkpointer.save_interval=", interval),
+          cat("--trainer.checkpointer.keep=[{every=", keep_every, "}]")};
 }
 
 /// The steps in metrics.jsonl are 1, 2, 3, ...
@@ -98,6 +100,32 @@ TEST_CASE("a disk that is full for a while ends no run and costs no line", "[com
   const Ended resumed = run.train({cat("--trainer.num_train_steps=", done + 1)});
   CHECK(resumed.code == 0);
   CHECK_THAT(resumed.err, !Contains("missing"));
+}
+
+TEST_CASE("a permanent checkpoint that a full disk puts off is still that of its step",
+          "[commands]") {
+  const SmallRun run;
+  constexpr int64_t kEvery = 10;
+  const std::string metrics = run / "logs/run/metrics.jsonl";
+  Program program(long_run(run, "1h", kEvery));
+  REQUIRE(wait_for_growth(metrics, 2000));
+  program.limit_file_bytes(12000);  // less than the parameters take, enough for what it says
+  wait_a_moment();                  // longer than some permanent checkpoints take to fall due
+  program.limit_file_bytes(-1);
+  REQUIRE(wait_for_growth(metrics, file_size(metrics) + 100000));
+  program.signal(SIGTERM);
+  const Ended ended = program.wait();
+  INFO(ended.err);
+  CHECK(ended.code == kRequeue);
+  CHECK_THAT(ended.err, Contains(" is not saved yet: ") && Contains("kept in memory"));
+  for (const std::string& line : split(ended.err, '\n')) {
+    const size_t at = line.find(" is not saved"), step = line.find("step ");
+    if (at != line.npos) CHECK(std::stoll(line.substr(step + 5)) % kEvery == 0);
+  }
+  std::vector<int64_t> steps = list_checkpoints(run / "logs/run/checkpoints");
+  REQUIRE(steps.size() >= 2);
+  steps.pop_back();  // where it was stopped
+  for (const int64_t step : steps) CHECK(step % kEvery == 0);
 }
 
 TEST_CASE("metrics that others cut or take away go on without zeros, and the gap is named",
