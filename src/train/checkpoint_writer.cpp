@@ -118,14 +118,15 @@ struct CheckpointWriter::Impl {
 
   void run() {
     for (double seconds = 0;; seconds = std::clamp(2 * seconds, 1.0, kMostPause)) {
+      const bool last_try = is_hurried();
       try {
         failure = nullptr;
         report = write_checkpoint(folder, *plan, *pieces);
         break;
       } catch (const Error& error) {
         failure = std::current_exception();
-        if (error.kind() != ErrorKind::kIo || !pieces->rewind()) break;
-        if (!pause(seconds, error.message())) break;
+        if (last_try || error.kind() != ErrorKind::kIo || !pieces->rewind()) break;
+        pause(seconds, error.message());
       } catch (...) {
         failure = std::current_exception();
         break;
@@ -136,14 +137,17 @@ struct CheckpointWriter::Impl {
     ended = true;
   }
 
-  /// False when there is to be no other try.
-  bool pause(double seconds, const std::string& message) {
+  /// Whether somebody waits: a try that begins now is the last one.
+  bool is_hurried() {
+    const std::lock_guard lock(mutex);
+    return hurried;
+  }
+
+  void pause(double seconds, const std::string& message) {
     std::unique_lock lock(mutex);
-    if (hurried) return false;
     if (!retrying) problem = message;
     retrying = true;
     hurry.wait_for(lock, std::chrono::duration<double>(seconds), [&] { return hurried; });
-    return true;
   }
 
   void join() {
