@@ -114,6 +114,7 @@ std::string params_hash(const Lab& lab, const std::string& folder, const std::st
 World::World(const Lab& lab, Recipe recipe)
     : lab_(lab), recipe_(std::move(recipe)), base_(join_path(lab.folder, recipe_.name)) {
   remove_tree(base_);
+  remove_tree(lab.trial());
   make();
   Process process = train();
   const Ended ended = process.wait();
