@@ -119,9 +119,11 @@ class Flips final : public Trials {
     std::vector<std::string> but;
     // A digit of the history of losses may be another one: nothing is made of it.
     if (file_name(file) == "metrics.jsonl") but.push_back(file.substr(4));
-    // What was left as it is, and which nothing was made of, counts as found: verify tells of it.
+    // A checkpoint that is left as it is, damaged, and of which nothing was made is no fault:
+    // verify tells of it, and one whose manifest can not be read is left for people to see.
     if (part == Part::kCheckpoint && path_exists(path(file)) && read_file(path(file)) == before)
-      but.push_back(file.substr(4));
+      but.push_back(file_name(file) == "manifest.json" ? parent_path(file.substr(4)) + "/"
+                                                       : file.substr(4));
     Verdict verdict = world_.judge(but);
     if (verdict.outcome == Outcome::kLost) verdict.words += "; " + ended.words();
     return verdict;
