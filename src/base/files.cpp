@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -408,23 +407,6 @@ MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(bytes_, other.bytes_);
   return *this;
-}
-
-FileLock::FileLock(const std::string& path, std::string hint)
-    : file_(open_or_fail(path, O_RDWR | O_CREAT, "lock")) {
-  if (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) fail("lock", path, errno);
-    char owner[32] = {};
-    const ssize_t n = ::pread(file_.get(), owner, sizeof owner - 1, 0);
-    const std::string pid(trim({owner, static_cast<size_t>(std::max<ssize_t>(n, 0))}));
-    throw Error(ErrorKind::kIo,
-                cat(path, " is held by ", pid.empty() ? "another process" : cat("process ", pid)))
-        .hint(std::move(hint));
-  }
-  // The number is for people only, so a failure to write it does no harm.
-  const std::string pid = cat(static_cast<int64_t>(::getpid()), "\n");
-  if (::ftruncate(file_.get(), 0) == 0 && ::pwrite(file_.get(), pid.data(), pid.size(), 0) < 0)
-    errno = 0;
 }
 
 }  // namespace levanter

@@ -174,15 +174,4 @@ class MappedFile final {
   std::span<const std::byte> bytes_;
 };
 
-/// Exclusive ownership of a lock file for as long as the object and the process live.
-class FileLock final {
- public:
-  /// Takes the lock at once or throws an Error of kind kIo that names the process holding it;
-  /// `hint` is the Error's advice.
-  FileLock(const std::string& path, std::string hint);
-
- private:
-  Descriptor file_;
-};
-
 }  // namespace levanter

@@ -118,7 +118,8 @@ struct CheckpointWriter::Impl {
 
   void run() {
     for (double seconds = 0;; seconds = std::clamp(2 * seconds, 1.0, kMostPause)) {
-      const bool last_try = is_hurried();
+      // A fault that passes, such as of a network, costs nobody more than a second try at once.
+      const bool last_try = seconds > 0 && is_hurried();
       try {
         failure = nullptr;
         report = write_checkpoint(folder, *plan, *pieces);

@@ -160,29 +160,6 @@ TEST_CASE("a log grows at its end, also after others have cut it", "[base]") {
   CHECK_THAT(io_failure([&] { LogFile file(folder / "no/such"); }), Contains("cannot write"));
 }
 
-TEST_CASE("a lock admits one holder, names it, and ends with it", "[base]") {
-  const testing::TemporaryFolder folder;
-  int ready[2];
-  REQUIRE(::pipe(ready) == 0);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const FileLock lock(folder / "lock", "");
-    const char byte = 1;
-    if (::write(ready[1], &byte, 1) == 1) ::pause();
-    ::_exit(0);
-  }
-  char byte = 0;
-  REQUIRE(::read(ready[0], &byte, 1) == 1);
-  const std::string refused = io_failure([&] { FileLock(folder / "lock", "wait for it"); });
-  CHECK_THAT(refused, Contains(cat("is held by process ", static_cast<int64_t>(child))));
-  CHECK_THAT(refused, Contains("wait for it"));
-  REQUIRE(::kill(child, SIGKILL) == 0);
-  REQUIRE(::waitpid(child, nullptr, 0) == child);
-  CHECK_NOTHROW(FileLock(folder / "lock", ""));
-  ::close(ready[0]);
-  ::close(ready[1]);
-}
-
 TEST_CASE("paths are joined and taken apart", "[base]") {
   CHECK(join_path("a", "b") == "a/b");
   CHECK(join_path("a/", "b") == "a/b");

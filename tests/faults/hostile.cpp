@@ -89,7 +89,9 @@ class Hostile final : public Trials {
     const auto put = [&](const char* name, std::string_view text) {
       write_file_atomic(join_path(folder, name), text);
     };
-    fs::copy(join_path(world_.base(), "out/hf/step-4"), join_path(folder, "hf"));
+    for (const std::string& file : files_below(join_path(world_.base(), "out/hf")))
+      if (file_name(file) == "config.json")
+        fs::copy(join_path(world_.base(), "out/hf/" + parent_path(file)), join_path(folder, "hf"));
     fs::copy(join_path(world_.base(), "a.txt"), join_path(folder, "a.txt"));
     fs::copy(join_path(world_.base(), "tokenizer/tokenizer.json"),
              join_path(folder, "tokenizer.json"));

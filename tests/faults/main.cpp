@@ -19,10 +19,10 @@ namespace levanter::faults {
 namespace {
 
 constexpr Kind kKinds[] = {
-    {"stops", "a signal at a random moment, then the same command", 400, 8, make_stops},
+    {"stops", "a signal at a random moment, then the same command", 400, 6, make_stops},
     {"evaluations", "a signal in an evaluation of a minute", 8, 1, make_evaluations},
-    {"kills", "SIGKILL at a call that changes a file", 200, 8, make_kills},
-    {"failing", "calls that change files fail: full, broken, read-only", 200, 8,
+    {"kills", "SIGKILL at a call that changes a file", 200, 6, make_kills},
+    {"failing", "calls that change files fail: full, broken, read-only", 200, 6,
      make_failing_calls},
     {"disks", "small disks, enlarged afterwards; full ones that recover", 60, 4, make_disks},
     {"flips", "one bit of a file that the program reads", 300, 14, make_flips},
