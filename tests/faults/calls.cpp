@@ -28,6 +28,7 @@ class CallWorld {
  public:
   CallWorld(const Lab& lab, Recipe recipe) : world_(lab, std::move(recipe)) {
     world_.make();
+    remove_tree(log_path());
     const Ended ended = world_.train(environment({})).wait();
     LEV_CHECK(ended.code == 0, cat("counting disturbs nothing: ", ended.words()));
     const std::vector<std::string> words = split(trim(log()), ' ');
