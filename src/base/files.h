@@ -1,4 +1,4 @@
-// Files and folders of the POSIX kind: whole reads, atomic writes, maps, locks and path arithmetic.
+// Files and folders of the POSIX kind: whole reads, atomic writes, maps and path arithmetic.
 #pragma once
 
 #include <cstddef>
