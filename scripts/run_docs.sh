@@ -62,6 +62,7 @@ while IFS=: read -r page command; do
       continue
     } ;;
   esac
+  rm -rf cache  # each stands for itself
   if (set -o pipefail && eval "$command") >"$place/log" 2>&1 </dev/null; then
     passed=$((passed + 1))
   else
