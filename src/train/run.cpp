@@ -376,7 +376,7 @@ void log_summary(const HookContext& c, Tracker& tracker) {
 /// Whether the step of the checkpoint was to be evaluated and a stop came before the end of it.
 bool owes_evaluation(const Run& run, const nlohmann::json& extra) {
   const TrainerConfig& t = run.config.trainer;
-  if (run.start_step % t.steps_per_eval != 0 || run.start_step == t.num_train_steps) return false;
+  if (run.start_step % t.steps_per_eval != 0 && run.start_step != t.num_train_steps) return false;
   return extra.contains("evaluated_step") && extra["evaluated_step"] != run.start_step;
 }
 
@@ -436,14 +436,18 @@ std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_ev
   std::vector<std::unique_ptr<Hook>> hooks;
   hooks.push_back(make_metrics_hook(context));
   hooks.push_back(make_evaluation_hook(context));
+  StepInfo info;
+  info.step = context.start_step;
+  info.last = info.step == context.config.trainer.num_train_steps;
   if (owes_evaluation) {
-    StepInfo info;
-    info.step = context.start_step;
     hooks.back()->after_step(info);
     if (context.summary.evaluated_loss() < context.kept.loss)
       context.kept = {info.step, context.summary.evaluated_loss()};
   }
   hooks.push_back(make_checkpoint_hook(context));
+  // The last checkpoint, saved before its evaluation was through, does not know it yet.
+  if (owes_evaluation && info.last && context.summary.evaluated_step() == info.step)
+    hooks.back()->after_step(info);
   if (hf) hooks.push_back(make_hf_save_hook(context, *hf));
   return hooks;
 }
@@ -478,13 +482,13 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
     hf->make_missing(folder.checkpoints(), run.start_step);
   }
   int64_t done = run.start_step;
-  std::vector<std::unique_ptr<Hook>> hooks =
-      make_hooks(hooks_context, owes_evaluation(run, extra), hf);
+  const bool owed = owes_evaluation(run, extra);
+  std::vector<std::unique_ptr<Hook>> hooks = make_hooks(hooks_context, owed, hf);
   try {
     done = rank.run(hooks);
     hooks.clear();
     // Ended between its last checkpoint and its summary.
-    if (run.start_step == run.config.trainer.num_train_steps)
+    if (run.start_step == run.config.trainer.num_train_steps && !owed)
       summary.log(evaluate_now(hooks_context), done);
   } catch (...) {
     const std::exception_ptr failure = std::current_exception();
