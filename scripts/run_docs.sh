@@ -15,8 +15,8 @@ cd "$place/stage"
 # The program, but that trainings end after two steps.
 cat >build/levanter <<END
 #!/bin/sh
-[ "\$1" = train ] || exec $build/levanter "\$@"
-exec $build/levanter "\$@" --trainer.num_train_steps=2 --trainer.train_batch_size=2 --trainer.max_eval_batches=1
+[ "\$1" = train ] || exec "$build/levanter" "\$@"
+exec "$build/levanter" "\$@" --trainer.num_train_steps=2 --trainer.train_batch_size=2 --trainer.max_eval_batches=1
 END
 chmod +x build/levanter
 export LEVANTER=$build/levanter PATH=$PWD/build:$PATH

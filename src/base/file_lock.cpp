@@ -60,7 +60,8 @@ struct Owner {
     const std::vector<std::string> words = split(trim(text), ' ');
     if (words.size() != 3) return owner;
     std::from_chars(words[0].data(), words[0].data() + words[0].size(), owner.pid);
-    owner.host = words[1], owner.start = words[2];
+    owner.host = words[1];
+    owner.start = words[2];
     return owner;
   }
   std::string text() const { return cat(pid, " ", host, " ", start, "\n"); }
@@ -77,12 +78,29 @@ struct Owner {
   }
 };
 
+/// A name beside `held` of this process alone, also among hosts; no sweep of temporary files knows
+/// it.
+std::string own_name(const std::string& held) {
+  const Owner self = Owner::self();
+  return cat(held, ".", self.host, "-", self.pid, "-", self.start);
+}
+
+void write_owner(const std::string& path) {
+  const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  const std::string text = Owner::self().text();
+  if (file.get() < 0 || ::write(file.get(), text.data(), text.size()) < 0) fail(path, errno);
+}
+
 /// Makes `held`, or says who has it. A link appears with its content, also on NFS.
 void take_file(const std::string& held, std::string& holder) {
-  const std::string mine = temporary_name(held);
-  write_file_atomic(mine, Owner::self().text());
+  if (const Owner owner = Owner::parse(content_of(held)); owner.pid > 0 && owner.may_live()) {
+    holder = owner.words();
+    return;
+  }
+  const std::string mine = own_name(held);
   bool taken = false;
   for (int i = 0; i < kTries && holder.empty() && !taken; ++i) {
+    write_owner(mine);
     if (taken = ::link(mine.c_str(), held.c_str()) == 0; taken) break;
     if (const int error = errno; error != EEXIST) {
       ::unlink(mine.c_str());
@@ -95,7 +113,7 @@ void take_file(const std::string& held, std::string& holder) {
       break;
     }
     // Whoever moves the dead one's file away goes on; a new one that was caught is put back.
-    const std::string aside = temporary_name(held);
+    const std::string aside = own_name(held) + ".aside";
     if (::rename(held.c_str(), aside.c_str()) != 0) continue;
     if (content_of(aside) != found && ::link(aside.c_str(), held.c_str()) != 0) errno = 0;
     ::unlink(aside.c_str());

@@ -106,10 +106,11 @@ int available_threads() {
 }
 
 void thread_refused(int running) {
-  throw Error(ErrorKind::kDevice, cat("no thread can be started beside ", running + 1))
+  throw Error(ErrorKind::kDevice, cat("cannot start another thread; ", running + 1,
+                                      running == 0 ? " is" : " are", " running"))
       .hint(
-          "`ulimit -u`, a control group's pids.max or memory (`ulimit -v`) is at its end; "
-          "trainer.threads = 1 takes fewer");
+          "the limit of `ulimit -u`, of a control group's pids.max or of `ulimit -v` has been "
+          "reached; trainer.threads = 1 needs fewer");
 }
 
 /// `state` holds how often a loop was opened (upper 32 bits), whether one is open (bit 31) and how

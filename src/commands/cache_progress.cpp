@@ -24,7 +24,10 @@ constexpr std::chrono::seconds kBetweenLines(10);  ///< of a cache that is waite
 class CacheLines final {
  public:
   void show(const data::CacheStatus& status) {
-    if (!status.note.empty() && !noted_) line(status.note, true), noted_ = true;
+    if (!status.note.empty() && !noted_) {
+      line(status.note, true);
+      noted_ = true;
+    }
     if (!status.maker.empty()) return show_wait(status);
     if (!status.complete && !is_terminal_) return;
     std::string text = describe(status);
@@ -41,7 +44,7 @@ class CacheLines final {
  private:
   void show_wait(const data::CacheStatus& status) {
     const auto now = std::chrono::steady_clock::now();
-    const std::string who = cat(status.name, ": ", status.maker, " makes this cache");
+    const std::string who = cat(status.name, ": ", status.maker, " is building this cache");
     if (who != waits_for_) {
       line(cat(who, "; waiting for it"), true);
     } else if (is_terminal_ || now - last_ > kBetweenLines) {

@@ -52,7 +52,10 @@ bool Problems::refused(const std::string& name) const {
 }
 
 Fault& Problems::put(std::string message, Source at, std::string place) {
-  if (full()) return ++left_out_, ignored_;
+  if (full()) {
+    ++left_out_;
+    return ignored_;
+  }
   faults_.push_back(std::make_unique<Fault>());
   Fault& fault = *faults_.back();
   if (message.size() > kLongestMessage)

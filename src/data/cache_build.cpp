@@ -31,14 +31,17 @@ std::string fingerprint_of(const std::string& text) {
   return hasher.hex();
 }
 
+/// How a file is cut into records, to stand before its checksum.
+const char* form_words(RecordForm form) {
+  if (form == RecordForm::kJsonLines) return "JSON lines, ";
+  return form == RecordForm::kJson ? "JSON, " : "";
+}
+
 /// A source by its size, all its bytes, and how its name says it is cut into records.
 CacheIdentity::Fact describe_source(const std::string& path, ThreadPool& pool) {
   if (is_pipe(path)) return {"file", "standard input"};
   if (is_url(path)) return {"file", path};
-  const RecordForm form = RecordReader(path).form();
-  const char* const kind = form == RecordForm::kJsonLines ? "JSON lines, "
-                           : form == RecordForm::kJson    ? "JSON, "
-                                                          : "";
+  const char* const kind = form_words(RecordReader(path).form());
   const InputFile file(path);
   return {
       "file",

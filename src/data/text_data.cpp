@@ -209,6 +209,9 @@ std::shared_ptr<const TokenStream> TextData::open(const TextComponent& spec,
                     build_cache(job, identity, *spec.format, rules(), pool, options_.report);
   if (piped && !made && offers_standard_input())
     notes_.push_back(cat(job.name, " comes from its token cache, not from the standard input"));
+  for (const std::string& file : files)
+    if (is_pipe(file) && !is_standard_input(file) && !made)
+      notes_.push_back(cat(job.name, " comes from its token cache, not from the pipe ", file));
   auto [stream, digest] = open_cache(job.folder, identity, pool);
   digests_.push_back({job.name, std::move(digest)});
   return stream;

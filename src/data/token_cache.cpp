@@ -220,7 +220,8 @@ struct CacheWriter::Impl {
 CacheWriter::CacheWriter(std::string folder, CacheIdentity identity)
     : CacheWriter(folder, std::move(identity), [&] {
         make_directories(folder);
-        return ProcessLock(cache_lock(folder), "another process makes this cache; wait for it");
+        return ProcessLock(cache_lock(folder),
+                           "another process is building this cache; wait for it");
       }()) {}
 
 CacheWriter::CacheWriter(std::string folder, CacheIdentity identity, ProcessLock lock, bool anew)

@@ -137,7 +137,10 @@ class JsonlTracker final : public Tracker {
       for (const auto& [name, value] : line_)
         text += cat(", ", quote(name), ": ", json_number(value));
       text += "}\n";
-      written_ ? sink_.replace_last(std::move(text)) : sink_.add(std::move(text));
+      if (written_)
+        sink_.replace_last(std::move(text));
+      else
+        sink_.add(std::move(text));
       written_ = true;
       changed_ = false;
     }

@@ -32,7 +32,10 @@ class LogSink final {
   void replace_last(std::string record);
   /// Says where the last record stands in the file that `prepare` was given, so that it too can be
   /// replaced.
-  void take_up_last(int64_t start, int64_t end) { last_start_ = start, end_ = end; }
+  void take_up_last(int64_t start, int64_t end) {
+    last_start_ = start;
+    end_ = end;
+  }
   /// Appends all that waits, as far as it can be.
   void write();
   /// The last `write`: what still waits then is lost.

@@ -72,11 +72,8 @@ bool is_checkpoint_file(const std::string& path) {
   struct stat info {};
   if (::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return false;
   const std::string name = file_name(path);
-  const auto is_tensors = [&](const char* group) {
-    return name.starts_with(group) && name.ends_with(".safetensors");
-  };
   return name == kManifestFile || name == kConfigFile || name == kTokenizerFile ||
-         is_tensors("model") || is_tensors("optimizer") || is_temporary_name(name);
+         name == kModelFile || name == kOptimizerFile || is_temporary_name(name);
 }
 
 std::vector<std::string> remove_checkpoint(const std::string& step_folder) {

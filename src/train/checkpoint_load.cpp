@@ -215,12 +215,22 @@ std::vector<std::string> runs_in(const std::string& folder) {
   return runs;
 }
 
+/// Why a folder holds no checkpoint.
+const char* folder_hint(const std::string& path) {
+  if (is_directory(path))
+    return "a run saves its first checkpoint after checkpointer.save_interval";
+  return path_exists(path) ? "that is a file" : "there is no such folder";
+}
+
 [[noreturn]] void none_found(const std::string& path) {
   constexpr size_t kNamed = 12;
   std::vector<std::string> runs = is_directory(path) ? runs_in(path) : std::vector<std::string>();
   if (!runs.empty()) {
     const std::string first = join_path(path, runs[0]);
-    if (runs.size() > kNamed) runs.resize(kNamed), runs.emplace_back("...");
+    if (runs.size() > kNamed) {
+      runs.resize(kNamed);
+      runs.emplace_back("...");
+    }
     throw Error(ErrorKind::kCheckpoint, cat(path, " is a folder of runs, not one of them"))
         .allowed(join(runs, ", "))
         .hint(cat("name a run: --checkpoint ", first));
@@ -229,9 +239,7 @@ std::vector<std::string> runs_in(const std::string& folder) {
       .allowed(
           "a folder step-N with a manifest.json, or the run folder that holds checkpoints/; "
           "some commands take a Hugging Face folder with its config.json")
-      .hint(is_directory(path) ? "a run saves its first checkpoint after checkpointer.save_interval"
-            : path_exists(path) ? "that is a file"
-                                : "there is no such folder");
+      .hint(folder_hint(path));
 }
 
 }  // namespace

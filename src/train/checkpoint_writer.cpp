@@ -117,6 +117,18 @@ struct CheckpointWriter::Impl {
   std::string problem;
 
   void run() {
+    try {
+      save();
+    } catch (...) {  // no memory for the words of a fault
+      failure = std::current_exception();
+    }
+    retrying = false;
+    pieces->end();
+    ended = true;
+  }
+
+  /// Tries until the save is made, or failed for good.
+  void save() {
     for (double seconds = 0;; seconds = std::clamp(2 * seconds, 1.0, kMostPause)) {
       // A fault that passes, such as of a network, costs nobody more than a second try at once.
       const bool last_try = seconds > 0 && is_hurried();
@@ -133,9 +145,6 @@ struct CheckpointWriter::Impl {
         break;
       }
     }
-    retrying = false;
-    pieces->end();
-    ended = true;
   }
 
   /// Whether somebody waits: a try that begins now is the last one.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/files.h"
+#include "base/stop.h"
 #include "base/strings.h"
 #include "train/checkpoint_folder.h"
 
@@ -51,12 +52,14 @@ void HfFolders::make_missing(const std::string& checkpoints, int64_t last) {
     say_(error.message());  // it only takes space
   }
   for (const int64_t step : missing(checkpoints, last)) {
+    if (stop_requested()) return;
     std::vector<std::string> problems;
     try {
       write(step, hf_source(step_folder(checkpoints, step), problems));
     } catch (const Error& error) {  // of the checkpoint
       failed_.insert(step);
-      say_(error.message());
+      problem_ = error.message();
+      say_(problem_);
     }
   }
 }
@@ -70,7 +73,7 @@ void HfFolders::account() const {
   if (failed_.count(config_.trainer.num_train_steps) == 0) return;
   throw Error(ErrorKind::kIo, cat("the model of the last step is not written: ", problem_))
       .at(folder(config_.trainer.num_train_steps))
-      .hint("the run itself is saved whole; the same command tries this again");
+      .hint("the same command tries this again");
 }
 
 std::string HfFolders::folder(int64_t step) const { return step_folder(path_, step); }

@@ -99,7 +99,7 @@ class Look final {
       if (::access(file.c_str(), R_OK) != 0)
         throw Error(ErrorKind::kData, cat(key, " names a file that can't be read"))
             .at(file)
-            .hint("its permissions do not let you");
+            .hint("its permissions forbid it");
       if (first) look_at_beginning(file, key, config, format);
       first = false;
     }
@@ -169,8 +169,7 @@ class Look final {
     problems_
         .add(key, cat(key, " = ", quote(path->text), " can't be written to: ", there,
                       folder ? " takes no new files" : " is a file, not a folder"))
-        .hint(folder ? "its permissions, or its file system, do not let you"
-                     : "name another folder");
+        .hint(folder ? "its permissions, or its file system, forbid it" : "name another folder");
   }
 
   const TrainConfig& config_;

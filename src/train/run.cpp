@@ -441,7 +441,9 @@ std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_ev
   info.last = info.step == context.config.trainer.num_train_steps;
   if (owes_evaluation) {
     hooks.back()->after_step(info);
-    if (context.summary.evaluated_loss() < context.kept.loss)
+    // A checkpoint of another run, which this one began with, is not among its own.
+    if (context.start_step > context.first_step &&
+        context.summary.evaluated_loss() < context.kept.loss)
       context.kept = {info.step, context.summary.evaluated_loss()};
   }
   hooks.push_back(make_checkpoint_hook(context));
@@ -507,12 +509,19 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   summary.set("global_step", static_cast<double>(done));
   summary.set("status", finished ? "finished" : "stopped");
   tracker->finish();
-  folder.write_summary(summary);
+  std::exception_ptr unwritten;  // the state itself is saved
+  try {
+    folder.write_summary(summary);
+  } catch (const Error& error) {
+    unwritten = std::current_exception();
+    tracker->message(error.message());
+  }
   if (finished) {
     const std::string checkpoints = folder.checkpoints();
     tracker->message(farewell(run.config, best_step(checkpoints), summary.best_loss()));
   }
   if (hf) hf->account();
+  if (finished && unwritten) std::rethrow_exception(unwritten);  // the next start writes it
   return finished ? Outcome::kFinished : Outcome::kStopped;
 }
 

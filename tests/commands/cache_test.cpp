@@ -133,7 +133,7 @@ TEST_CASE("eight runs started together over one new cache all finish", "[command
     INFO(ended.err);
     CHECK((ended.code == 0 || ended.code == 128 + SIGKILL));
     finished += ended.code == 0 ? 1 : 0;
-    waited += ended.err.find("makes this cache; waiting for it") != std::string::npos ? 1 : 0;
+    waited += ended.err.find("is building this cache; waiting for it") != std::string::npos ? 1 : 0;
   }
   CHECK(finished >= 7);
   CHECK(waited > 0);

@@ -215,7 +215,7 @@ TEST_CASE("memory that is limited is enough or ends a run by its own error", "[c
   CHECK(trained > 0);
   const Ended crowd = run.train({"--trainer.threads=200"}, {.address_space = int64_t{400} << 20});
   CHECK(crowd.code == 5);
-  CHECK_THAT(crowd.err, Catch::Contains("error: no thread can be started beside "));
+  CHECK_THAT(crowd.err, Catch::Contains("error: cannot start another thread; "));
 #endif
 }
 
