@@ -328,7 +328,7 @@ std::string table(const Rows& rows) {
 
 /// `levanter help`, of the command and its command that are named, if any.
 std::string help_on(std::span<const std::string> words) {
-  if (words.empty()) return help_text();
+  if (words.empty() || words[0] == "--help" || words[0] == "-h") return help_text();
   const CommandEntry& command = find_command(words[0]);
   if (words.size() == 1) return help_text(command);
   for (const CommandEntry& sub : command.commands)

@@ -118,6 +118,7 @@ TEST_CASE("values are what was written, and two dashes end the options", "[comma
 
 TEST_CASE("help is a command too, and knows the commands of commands", "[commands]") {
   CHECK(parse({"help"}).text == help_text());
+  CHECK(parse({"help", "--help"}).text == help_text());
   CHECK(parse({"help", "train"}).text == parse({"train", "-h"}).text);
   const std::string check = parse({"config", "check", "--help"}).text;
   CHECK(check.starts_with("levanter config check: "));
