@@ -98,6 +98,7 @@ bool build_cache(const CacheJob& job, const CacheIdentity& identity, const Forma
   status.note = lock->note();
   const bool once = std::any_of(job.files.begin(), job.files.end(), is_pipe);
   CacheWriter writer(job.folder, identity, std::move(*lock), once);
+  if (!writer.note().empty()) status.note = writer.note();
   const auto tell = [&](bool complete) {
     status.documents = writer.progress().documents;
     status.tokens = writer.progress().tokens;

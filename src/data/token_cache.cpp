@@ -179,6 +179,7 @@ struct CacheWriter::Impl {
   CacheProgress done = {};
   std::unique_ptr<GrowingFile> tokens = nullptr, starts = nullptr, weights = nullptr;
   std::vector<uint16_t> narrow = {};
+  std::string note = {};
 
   std::string path(const char* name) const { return join_path(folder, name); }
 
@@ -230,7 +231,13 @@ CacheWriter::CacheWriter(std::string folder, CacheIdentity identity, ProcessLock
   const bool complete = path_exists(ledger), begun = complete || path_exists(progress);
   if (begun) {
     const Ledger found = read_ledger(complete ? ledger : progress);
-    require_same(found.identity, impl_->identity, folder);
+    if (complete) require_same(found.identity, impl_->identity, folder);
+    if (found.identity != impl_->identity) {
+      for (const char* name : array_files(found.identity)) remove_tree(impl_->path(name));
+      impl_->note =
+          cat("the unfinished cache ", folder, " was of something else and is begun anew");
+      anew = true;
+    }
     if (complete || !anew) impl_->done = found.done;
   }
   for (const std::string& name : list_directory(folder))
@@ -246,6 +253,7 @@ CacheWriter::CacheWriter(std::string folder, CacheIdentity identity, ProcessLock
 CacheWriter::~CacheWriter() = default;
 bool CacheWriter::finished() const { return impl_->finished; }
 const CacheProgress& CacheWriter::progress() const { return impl_->done; }
+const std::string& CacheWriter::note() const { return impl_->note; }
 
 void CacheWriter::append(std::span<const Document> documents, int64_t records) {
   LEV_CHECK(!impl_->finished, "a complete cache can't grow");

@@ -53,8 +53,9 @@ class CacheWriter final {
  public:
   ///   lock  of cache_lock(folder)
   ///   anew  an unfinished cache is begun from nothing: its sources can't be read again
-  /// error  kData where the folder holds a cache of another identity, naming the first fact that
-  ///        differs, or arrays that are of no cache
+  /// An unfinished cache of another identity, as of a text that was mended since, is begun anew.
+  /// error  kData where the folder holds a complete cache of another identity, naming the first
+  ///        fact that differs, or arrays that are of no cache
   CacheWriter(std::string folder, CacheIdentity identity, ProcessLock lock, bool anew = false);
   /// The same, taking the lock. error  kIo too where another process writes the cache
   CacheWriter(std::string folder, CacheIdentity identity);
@@ -66,6 +67,8 @@ class CacheWriter final {
   bool finished() const;
   /// Where to go on.
   const CacheProgress& progress() const;
+  /// What people should know of what was found there; "" for nothing.
+  const std::string& note() const;
   /// Adds what `records` more records gave; documents without tokens leave no trace.
   void append(std::span<const Document> documents, int64_t records);
   /// Makes all that was added durable; nothing after an `append` that failed.

@@ -180,6 +180,25 @@ TEST_CASE("a writer killed at any moment leaves a cache that is finished to the 
   CHECK(content_of(cut.path()) == content_of(whole.path()));
 }
 
+TEST_CASE("an unfinished cache of a text that was mended since is begun anew", "[data]") {
+  const TemporaryFolder folder;
+  {
+    CacheWriter writer(folder.path(), identity());
+    write(writer, 50, 10);
+    writer.commit();
+  }
+  CacheIdentity mended = identity();
+  mended.facts[0].value = "t2";
+  {
+    CacheWriter writer(folder.path(), mended);
+    CHECK(writer.progress().records == 0);
+    CHECK(writer.note().find("begun anew") != std::string::npos);
+    write(writer, 50, 10);
+    writer.finish(pool());
+  }
+  CHECK(open_cache(folder.path(), mended, pool()).stream->num_documents() > 0);
+}
+
 TEST_CASE("a cache of something else, an unfinished and a damaged one are refused", "[data]") {
   const TemporaryFolder folder;
   const auto fault = [&](const CacheIdentity& of) {
