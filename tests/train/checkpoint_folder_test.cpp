@@ -63,12 +63,13 @@ TEST_CASE("what is not ours is left in a folder without a manifest, and named", 
   const TemporaryFolder folder;
   const auto make = [&](const std::string& step) {
     make_directories(folder / step);
-    for (const char* name : {"config.toml", "tokenizer.json", "model.safetensors",
-                             "model-00001.safetensors", "optimizer.safetensors"})
+    for (const char* name :
+         {"config.toml", "tokenizer.json", "model.safetensors", "optimizer.safetensors"})
       write_file_atomic(folder / cat(step, "/", name), name);
   };
   make("step-1");
   for (const char* step : {"step-2", "step-3", "step-4"}) make(step);
+  write_file_atomic(folder / "step-2/model_ema.safetensors", "mine");
   write_file_atomic(folder / "step-2/notes.txt", "mine");
   make_directories(folder / "step-3/model-plots.safetensors");
   REQUIRE(::symlink("nowhere", (folder / "step-4/manifest.json").c_str()) == 0);
@@ -81,8 +82,8 @@ TEST_CASE("what is not ours is left in a folder without a manifest, and named", 
   CHECK(list_directory(folder / "step-2").size() == 6);
   REQUIRE(lines.size() == 6);
   CHECK_THAT(lines[0], Contains("removed " + folder / "step-1"));
-  CHECK(lines[1] ==
-        cat("left ", folder / "step-2", ", which is no checkpoint: it holds notes.txt"));
+  CHECK(lines[1] == cat("left ", folder / "step-2",
+                        ", which is no checkpoint: it holds model_ema.safetensors, notes.txt"));
   CHECK_THAT(lines[2], Contains("it holds model-plots.safetensors"));
   CHECK_THAT(lines[3], Contains("it holds manifest.json"));
   CHECK_THAT(lines[4], Contains("removed " + folder / "step-5"));
