@@ -1,6 +1,7 @@
 // Being asked to stop, each case in a process of its own.
 #include "base/stop.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -102,7 +103,9 @@ TEST_CASE("the program stops while it waits for its configuration", "[base]") {
   const std::string pipe = folder / "run.toml";
   REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
   Program process({"train", "--config", pipe});
-  pause_milliseconds(100);
+  const int writer = ::open(pipe.c_str(), O_WRONLY);  // returns once the program reads
+  REQUIRE(writer >= 0);
   process.signal(SIGTERM);
   CHECK(process.wait().code == 75);
+  ::close(writer);
 }
