@@ -5,14 +5,15 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
-#include <random>
 #include <vector>
 
 #include "base/bf16.h"
 #include "base/random.h"
 #include "kernels/cpu/attention.h"
+#include "support/random_values.h"
 
 using namespace levanter;
+using levanter::testing::random_values;
 using namespace levanter::cpu;
 
 namespace {
@@ -21,14 +22,6 @@ constexpr double kTolerance = 1e-5;      // of an array's largest entry
 constexpr double kFloor = 1e-7;          // for an array whose entries are all 0
 constexpr double kBf16Tolerance = 1e-2;  // two and a half roundings to 8 bits
 constexpr float kPoison = -12352.0f;     // a bf16 too
-
-std::vector<float> random_values(int64_t n, uint32_t seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(static_cast<size_t>(n));
-  for (float& value : values) value = normal(generator);
-  return values;
-}
 
 struct FreeDeleter {
   void operator()(void* p) const { std::free(p); }

@@ -5,14 +5,15 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
-#include <random>
 #include <span>
 #include <vector>
 
 #include "base/bf16.h"
 #include "kernels/cpu/gemm.h"
+#include "support/random_values.h"
 
 using namespace levanter;
+using levanter::testing::random_values;
 using namespace levanter::cpu;
 
 namespace {
@@ -20,14 +21,6 @@ namespace {
 constexpr double kTolerance = 5e-6;  // times sqrt(k): sums of k products of normal numbers
 constexpr double kRounding = 1e-6;   // of the values of C
 constexpr float kPoison = -12345.0f;
-
-std::vector<float> random_values(int64_t n, uint32_t seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(static_cast<size_t>(n));
-  for (float& value : values) value = normal(generator);
-  return values;
-}
 
 struct FreeDeleter {
   void operator()(void* p) const { std::free(p); }

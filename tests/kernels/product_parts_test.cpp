@@ -1,6 +1,7 @@
 // Products in parts: which parts there are on which instruction set, and the bits that come of
 // them.
 #include "kernels/cpu/product_parts.h"
+#include "support/random_values.h"
 
 #include <catch2/catch.hpp>
 
@@ -9,9 +10,9 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
-#include <random>
 
 using namespace levanter;
+using levanter::testing::random_values;
 using namespace levanter::cpu;
 
 namespace {
@@ -19,14 +20,6 @@ namespace {
 constexpr double kTolerance = 5e-6;  // times sqrt(k): sums of k products of normal numbers
 /// Small enough to cut small products every way, whatever the machine multiplies by.
 constexpr ProductLimits kSmall{32, 64, 96};
-
-std::vector<float> random_values(int64_t n, uint32_t seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(static_cast<size_t>(n));
-  for (float& value : values) value = normal(generator);
-  return values;
-}
 
 ProductShape rows(int64_t m, int64_t n, int64_t k) { return {m, n, k, k, 1, n, 1, n}; }
 
