@@ -79,6 +79,14 @@ int64_t size_of_open(const Descriptor& file, const std::string& path) {
   return info.st_size;
 }
 
+/// Whether the path names this open file.
+bool names(const std::string& path, const Descriptor& file) {
+  struct stat named {
+  }, held{};
+  return ::stat(path.c_str(), &named) == 0 && ::fstat(file.get(), &held) == 0 &&
+         named.st_dev == held.st_dev && named.st_ino == held.st_ino;
+}
+
 void write_fully(const Descriptor& file, int64_t offset, std::string_view bytes,
                  const std::string& path) {
   while (!bytes.empty()) {
@@ -322,12 +330,7 @@ LogFile::LogFile(std::string path)
 
 int64_t LogFile::size() const { return size_of_open(file_, path_); }
 
-bool LogFile::in_place() const {
-  struct stat named {
-  }, held{};
-  return ::stat(path_.c_str(), &named) == 0 && ::fstat(file_.get(), &held) == 0 &&
-         named.st_dev == held.st_dev && named.st_ino == held.st_ino;
-}
+bool LogFile::in_place() const { return names(path_, file_); }
 
 void LogFile::append(std::string_view text) {
   if (torn_from_ >= 0 && size() > torn_from_) truncate(torn_from_);
@@ -353,6 +356,8 @@ InputFile::InputFile(std::string path)
     : path_(std::move(path)),
       file_(open_or_fail(path_, O_RDONLY, "read")),
       size_(size_of_open(file_, path_)) {}
+
+bool InputFile::in_place() const { return names(path_, file_); }
 
 void InputFile::read(int64_t offset, std::span<std::byte> out) const {
   while (!out.empty()) {

@@ -134,6 +134,8 @@ class InputFile final {
   explicit InputFile(std::string path);
 
   int64_t size() const { return size_; }
+  /// Whether the path still names this file: it was neither removed nor replaced.
+  bool in_place() const;
   /// Fills `out` from `offset`; an Error when the file ends before.
   void read(int64_t offset, std::span<std::byte> out) const;
 

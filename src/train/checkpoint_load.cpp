@@ -111,13 +111,25 @@ struct Reading {
   bool gone = false;  ///< removed, or replaced by another save of its step: neither good nor bad
 };
 
+/// Whether a file that could not be opened is gone, or has come since.
+bool missing_or_new(const std::string& path) {
+  try {
+    const InputFile now(path);
+    return true;
+  } catch (const Error&) {
+    return !path_exists(path);
+  }
+}
+
+/// Reads a checkpoint. Its manifest goes first when it is removed, so one that stays in its place
+/// says that the checkpoint was there all the time.
 Reading try_read(const std::string& folder) {
   Reading reading;
   const std::string manifest_path = join_path(folder, kManifestFile);
-  std::string text;
+  std::optional<InputFile> opened;
   try {
-    text = read_file(manifest_path);
-    Manifest manifest = Manifest::parse(text, manifest_path);
+    const InputFile& file = opened.emplace(manifest_path);
+    Manifest manifest = Manifest::parse(content_of(file), manifest_path);
     Checkpoint::Files files = open_files(folder, manifest, reading.problems);
     FileCheck check(files);
     for (const auto& [name, record] : manifest.files) check.check(name, record);
@@ -131,13 +143,8 @@ Reading try_read(const std::string& folder) {
   } catch (const Error& error) {
     reading.problems.push_back(error.message());
   }
-  if (reading.checkpoint) return reading;
-  // The manifest goes first when a checkpoint is removed, so one that stands says it was not.
-  try {
-    reading.gone = read_file(manifest_path) != text;
-  } catch (const Error&) {
-    reading.gone = !path_exists(manifest_path);
-  }
+  if (!reading.checkpoint)
+    reading.gone = opened ? !opened->in_place() : missing_or_new(manifest_path);
   return reading;
 }
 
