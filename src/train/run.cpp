@@ -447,8 +447,9 @@ std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_ev
       context.kept = {info.step, context.summary.evaluated_loss()};
   }
   hooks.push_back(make_checkpoint_hook(context));
-  // The last checkpoint, saved before its evaluation was through, does not know it yet.
-  if (owes_evaluation && info.last && context.summary.evaluated_step() == info.step)
+  // A checkpoint that stays, saved before its evaluation was through, does not know it yet.
+  const bool own = info.last || context.start_step > context.first_step;
+  if (owes_evaluation && own && context.summary.evaluated_step() == info.step)
     hooks.back()->after_step(info);
   if (hf) hooks.push_back(make_hf_save_hook(context, *hf));
   return hooks;

@@ -294,7 +294,8 @@ TEST_CASE("a stop in an evaluation ends it, and the next start makes up for it",
   // One evaluation in the middle that takes far longer than the steps before it.
   write_file_atomic(run.folder / "text.txt", made_up_text(40'000, 5));
   const std::vector<std::string> long_evaluation = {
-      "--data.components.made_up.validation_fraction=0.9", "--trainer.max_eval_batches=400"};
+      "--data.components.made_up.validation_fraction=0.9", "--trainer.max_eval_batches=400",
+      "--trainer.checkpointer.keep=[{every = 10}]"};
   const auto file = [&](const std::string& id) {
     const std::string path = run.folder / cat(id, ".toml");
     write_file_atomic(
@@ -312,6 +313,12 @@ TEST_CASE("a stop in an evaluation ends it, and the next start makes up for it",
   REQUIRE(start(run, stopped).wait().code == 0);
   CHECK(metrics_of(run, "stopped") == metrics_of(run, "straight"));
   CHECK(summary_of(run, "stopped")["params_hash"] == summary_of(run, "straight")["params_hash"]);
+  const auto known_at_10 = [&](const char* id) {
+    return read_checkpoint(run.folder / cat("runs/", id, "/checkpoints/step-10"))
+        .manifest()
+        .extra_json;
+  };
+  CHECK(known_at_10("stopped") == known_at_10("straight"));
 }
 
 TEST_CASE("whichever signal asks and whenever it comes, a run stops with 75", "[train]") {
