@@ -125,7 +125,9 @@ void take_file(const std::string& held, std::string& holder) {
 }  // namespace
 
 ProcessLock::ProcessLock(Descriptor file, std::string held, std::string note)
-    : file_(std::move(file)), held_(std::move(held)), note_(std::move(note)) {}
+    : file_(std::move(file)), held_(std::move(held)), note_(std::move(note)) {
+  if (!held_.empty()) at_stop_ = std::make_unique<RemovedAtStop>(held_);
+}
 
 std::optional<ProcessLock> ProcessLock::try_take(const std::string& path, std::string& holder) {
   Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));

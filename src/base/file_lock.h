@@ -2,10 +2,12 @@
 // without.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "base/files.h"
+#include "base/stop.h"
 
 namespace levanter {
 
@@ -32,6 +34,7 @@ class ProcessLock final {
 
   Descriptor file_;
   std::string held_, note_;
+  std::unique_ptr<RemovedAtStop> at_stop_;  ///< of held_, where there is one
 };
 
 /// The system's flock; tests put a failing one in its place.

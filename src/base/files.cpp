@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -392,26 +391,6 @@ void wait_for_input(int fd) {
   constexpr int kMilliseconds = 100;
   pollfd input{fd, POLLIN, 0};
   while (::poll(&input, 1, kMilliseconds) == 0) throw_if_stopped();
-}
-
-MappedFile::MappedFile(const std::string& path) {
-  const Descriptor file = open_or_fail(path, O_RDONLY, "read");
-  const auto size = static_cast<size_t>(size_of_open(file, path));
-  if (size == 0) return;
-  void* const address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
-  if (address == MAP_FAILED) fail("map", path, errno);
-  bytes_ = {static_cast<const std::byte*>(address), size};
-}
-
-MappedFile::~MappedFile() {
-  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
-}
-
-MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
-
-MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
-  std::swap(bytes_, other.bytes_);
-  return *this;
 }
 
 }  // namespace levanter

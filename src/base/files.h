@@ -1,4 +1,4 @@
-// Files and folders of the POSIX kind: whole reads, atomic writes, maps and path arithmetic.
+// Files and folders of the POSIX kind: whole reads, atomic writes and path arithmetic.
 #pragma once
 
 #include <cstddef>
@@ -160,20 +160,6 @@ class SequentialFile final {
   std::string name_;
   Descriptor opened_;  ///< but for the standard input
   int fd_;
-};
-
-/// A file's bytes in memory, read-only and lazily; the map outlives the file's name.
-class MappedFile final {
- public:
-  explicit MappedFile(const std::string& path);
-  ~MappedFile();
-  MappedFile(MappedFile&& other) noexcept;
-  MappedFile& operator=(MappedFile&& other) noexcept;
-
-  std::span<const std::byte> bytes() const { return bytes_; }
-
- private:
-  std::span<const std::byte> bytes_;
 };
 
 }  // namespace levanter

@@ -3,13 +3,16 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <mutex>
+#include <set>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -17,14 +20,21 @@
 namespace levanter {
 namespace {
 
-constexpr int kStops[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU};
+struct Signal {
+  int number;
+  const char* name;
+};
+constexpr Signal kStops[] = {{SIGTERM, "SIGTERM"}, {SIGINT, "SIGINT"},   {SIGHUP, "SIGHUP"},
+                             {SIGUSR1, "SIGUSR1"}, {SIGUSR2, "SIGUSR2"}, {SIGXCPU, "SIGXCPU"}};
 
 /// Signals so close to one another are one request: timeout(1) sends each twice, a shell or a
 /// launcher may hand on what the process has got already.
 constexpr auto kOneRequest = std::chrono::milliseconds(100);
 
-std::atomic<bool> requested = false;
+std::atomic<int> requested = 0;  // the signal that came first
 std::atomic<int> deferring = 0;
+std::mutex removed_mutex;
+std::multiset<std::string> removed;  // what RemovedAtStop names
 
 bool is_ignored(int signal) {
   struct sigaction action = {};
@@ -34,8 +44,8 @@ bool is_ignored(int signal) {
 sigset_t stops() {
   sigset_t set;
   ::sigemptyset(&set);
-  for (const int signal : kStops)
-    if (signal != SIGHUP || !is_ignored(signal)) ::sigaddset(&set, signal);
+  for (const auto& [number, name] : kStops)
+    if (number != SIGHUP || !is_ignored(number)) ::sigaddset(&set, number);
   return set;
 }
 
@@ -49,9 +59,20 @@ void die_of(int signal) {
   ::raise(signal);
 }
 
-void say(const char* text) {
+std::string words(int number) {
+  for (const Signal& signal : kStops)
+    if (signal.number == number) return cat("stopped by ", signal.name);
+  return "stopped by a signal";
+}
+
+/// Ends the program, of which nobody has anything to save.
+[[noreturn]] void leave(int signal) {
+  const std::string text = words(signal) + "\n";
   // Best effort: who watches may be gone.
-  if (::write(STDERR_FILENO, text, ::strlen(text)) < 0) return;
+  if (::write(STDERR_FILENO, text.data(), text.size()) < 0) errno = 0;
+  const std::lock_guard lock(removed_mutex);  // never given back: nothing more is to come
+  for (const std::string& path : removed) ::unlink(path.c_str());
+  ::_exit(static_cast<int>(ErrorKind::kSignal));
 }
 
 [[noreturn]] void take_signals(const sigset_t& set) {
@@ -59,14 +80,13 @@ void say(const char* text) {
   for (;;) {
     int signal = 0;
     if (::sigwait(&set, &signal) != 0) continue;
-    if (!requested.exchange(true)) {
+    int none = 0;
+    if (requested.compare_exchange_strong(none, signal)) {
       first = std::chrono::steady_clock::now();
     } else if (signal != SIGXCPU && std::chrono::steady_clock::now() - first > kOneRequest) {
       die_of(signal);
     }
-    if (deferring.load() > 0) continue;
-    say("stopped by a signal\n");
-    ::_exit(static_cast<int>(ErrorKind::kSignal));
+    if (deferring.load() == 0) leave(signal);
   }
 }
 
@@ -75,8 +95,8 @@ void say(const char* text) {
 void watch_for_stops() {
   const sigset_t set = stops();
   // Also SIGINT, which a shell ignores for what it starts in the background: who sends it means it.
-  for (const int signal : kStops)
-    if (::sigismember(&set, signal) == 1) ::signal(signal, SIG_DFL);
+  for (const auto& [number, name] : kStops)
+    if (::sigismember(&set, number) == 1) ::signal(number, SIG_DFL);
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   try {
     std::thread([set] { take_signals(set); }).detach();
@@ -89,10 +109,20 @@ void watch_for_stops() {
 DeferredStop::DeferredStop() { ++deferring; }
 DeferredStop::~DeferredStop() { --deferring; }
 
-bool stop_requested() noexcept { return requested.load(std::memory_order_relaxed); }
+RemovedAtStop::RemovedAtStop(std::string path) : path_(std::move(path)) {
+  const std::lock_guard lock(removed_mutex);
+  removed.insert(path_);
+}
+
+RemovedAtStop::~RemovedAtStop() {
+  const std::lock_guard lock(removed_mutex);
+  removed.erase(removed.find(path_));
+}
+
+bool stop_requested() noexcept { return requested.load(std::memory_order_relaxed) != 0; }
 
 void throw_if_stopped() {
-  if (stop_requested()) throw Error(ErrorKind::kSignal, "stopped by a signal");
+  if (stop_requested()) throw Error(ErrorKind::kSignal, words(requested.load()));
 }
 
 }  // namespace levanter

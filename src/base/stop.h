@@ -1,6 +1,8 @@
 // Being asked to stop: one thread takes the signals, everyone else looks at a flag.
 #pragma once
 
+#include <string>
+
 namespace levanter {
 
 // oneDNN's generated products borrow the stack pointer for heap memory (its issue 4845), so a
@@ -27,9 +29,22 @@ class DeferredStop final {
   DeferredStop& operator=(const DeferredStop&) = delete;
 };
 
+/// While one lives a stop that nobody defers removes this file before it ends the program, which
+/// runs no destructors.
+class RemovedAtStop final {
+ public:
+  explicit RemovedAtStop(std::string path);
+  ~RemovedAtStop();
+  RemovedAtStop(const RemovedAtStop&) = delete;
+  RemovedAtStop& operator=(const RemovedAtStop&) = delete;
+
+ private:
+  std::string path_;
+};
+
 /// Whether a request came; it stays.
 bool stop_requested() noexcept;
-/// Throws Error of kind kSignal when one came.
+/// Throws Error of kind kSignal, which names the signal, when one came.
 void throw_if_stopped();
 
 }  // namespace levanter

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "commands/cache_progress.h"
+#include "commands/progress.h"
 #include "commands/command.h"
 #include "train/setup.h"
 

@@ -7,6 +7,7 @@
 #include "commands/command.h"
 #include "commands/json_records.h"
 #include "commands/loaded_model.h"
+#include "commands/progress.h"
 #include "data/source.h"
 #include "infer/scoring.h"
 #include "train/evaluate.h"
@@ -139,6 +140,7 @@ int run(const Arguments& a) {
   train::EvaluationOptions options;
   options.batch = m.rows;
   options.seq_len = m.config.model->max_seq_len;
+  options.progress = evaluation_progress();
   if (m.config.trainer.max_eval_batches)
     options.max_rows = *m.config.trainer.max_eval_batches * m.config.trainer.train_batch_size;
   const Metrics metrics = train::evaluate(

@@ -151,9 +151,18 @@ class Replanner {
 constexpr const char* kPolicies[] = {"none",      "save_dots", "full",
                                      "nested(2)", "nested(4)", "nested(8)"};
 
+/// The microbatch sizes below the config's, the largest first.
+std::vector<int64_t> smaller_sizes(const TrainConfig& config) {
+  std::vector<int64_t> sizes;
+  for (int64_t size = config.microbatch_size() - 1; size >= 1; --size)
+    if (config.trainer.train_batch_size % size == 0) sizes.push_back(size);
+  return sizes;
+}
+
 /// Ways to need less: other policies with the same microbatch; then smaller microbatches, summed in
-/// one group, which takes one gradient array, down to the first that fits, first with the same
-/// policy, then with the others.
+/// one group, which takes one gradient array: the largest that fits, with the same policy if any
+/// does, else with the policy that recomputes least. Less memory goes with smaller microbatches, so
+/// few of them have to be planned.
 std::vector<Way> find_ways(Replanner& replanner, const TrainConfig& config, int64_t limit) {
   const Way& now = replanner.now;
   std::vector<Way> ways;
@@ -166,17 +175,32 @@ std::vector<Way> find_ways(Replanner& replanner, const TrainConfig& config, int6
     bases.push_back(way.words);
     ways.push_back(std::move(way));
   }
+  const std::vector<int64_t> sizes = smaller_sizes(config);
+  const auto with_size = [&](std::vector<std::string> words, int64_t size) {
+    words.push_back(cat("--trainer.microbatch_size=", size));
+    if (config.trainer.ranks == 1) words.push_back("--trainer.gradient_groups=1");
+    return replanner.plan(std::move(words));
+  };
+  // Where not even the least of all fits, it is the one to be told.
+  if (!sizes.empty() && with_size(bases.back(), 1).needed > limit)
+    bases.erase(bases.begin(), bases.end() - 1);
   for (const std::vector<std::string>& base : bases) {
-    bool fits = false;
-    for (int64_t size = config.microbatch_size() - 1; size >= 1 && !fits; --size) {
-      if (config.trainer.train_batch_size % size != 0) continue;
-      std::vector<std::string> words = base;
-      words.push_back(cat("--trainer.microbatch_size=", size));
-      if (config.trainer.ranks == 1) words.push_back("--trainer.gradient_groups=1");
-      Way way = replanner.plan(std::move(words));
-      fits = way.needed <= limit;
-      if (way.needed < now.needed) ways.push_back(std::move(way));
+    if (sizes.empty()) break;
+    Way way = with_size(base, 1);
+    const bool fits = way.needed <= limit;
+    size_t low = 0, high = sizes.size() - 1;  // the size at `high` has been planned
+    while (fits && low < high) {
+      const size_t middle = (low + high) / 2;
+      Way larger = with_size(base, sizes[middle]);
+      const bool enough = larger.needed <= limit;
+      if (enough) {
+        way = std::move(larger);
+        high = middle;
+      } else {
+        low = middle + 1;
+      }
     }
+    if (way.needed < now.needed) ways.push_back(std::move(way));
     if (fits) break;
   }
   for (Way& way : ways) way.flops = way.flops / now.flops - 1;

@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
-#include "commands/cache_progress.h"
+#include "commands/progress.h"
 #include "commands/command.h"
 #include "train/checkpoint_folder.h"
 #include "train/run.h"

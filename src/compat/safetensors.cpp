@@ -25,6 +25,7 @@ using nlohmann::json;
 constexpr int64_t kMaxHeaderBytes = 100'000'000;
 constexpr int64_t kLengthBytes = 8;
 constexpr int kMaxDepth = 8;
+constexpr int64_t kReadBytes = int64_t{1} << 20;
 constexpr std::string_view kChecksumKey = "xxh3 ";
 constexpr std::array<std::string_view, 9> kNames = {"U8",  "F16", "BF16", "I32",  "U32",
                                                     "F32", "F64", "I64",  "other"};
@@ -92,8 +93,9 @@ int64_t natural(const json& value) {
   return n > static_cast<uint64_t>(INT64_MAX) ? -1 : static_cast<int64_t>(n);
 }
 
+/// A tensor by its record; its bytes are counted from the start of the data.
 Tensor parse_tensor(const std::string& path, const std::string& name, const json& record,
-                    std::span<const std::byte> data) {
+                    int64_t data_bytes) {
   const auto wrong = [&](std::string fault) {
     damaged(path, cat("tensor ", quote(name), " ", fault));
   };
@@ -122,35 +124,32 @@ Tensor parse_tensor(const std::string& path, const std::string& name, const json
   const bool pair = offsets.is_array() && offsets.size() == 2;
   const int64_t begin = pair ? natural(offsets[0]) : -1;
   const int64_t end = pair ? natural(offsets[1]) : -1;
-  if (begin < 0 || end < begin || end > static_cast<int64_t>(data.size()))
-    wrong(cat("has offsets ", offsets.dump(), " outside the ", data.size(), " bytes of data"));
+  if (begin < 0 || end < begin || end > data_bytes)
+    wrong(cat("has offsets ", offsets.dump(), " outside the ", data_bytes, " bytes of data"));
   int64_t bytes = 0;
   if (__builtin_mul_overflow(count, bits, &bytes) || bytes / 8 + (bytes % 8 != 0) != end - begin)
     wrong(cat("has ", end - begin, " bytes for shape ", record["shape"].dump(), " of ",
               dtype.get<std::string>()));
-  bytes = end - begin;
-  tensor.data = data.subspan(static_cast<size_t>(begin), static_cast<size_t>(bytes));
+  tensor.begin = begin;
+  tensor.bytes = end - begin;
   return tensor;
 }
 
 /// Tensors must tile the data: each byte belongs to one tensor.
-void check_tiling(const std::string& path, std::span<const Tensor> tensors,
-                  std::span<const std::byte> data) {
+void check_tiling(const std::string& path, std::span<const Tensor> tensors, int64_t data_bytes) {
   std::vector<const Tensor*> order;
   for (const Tensor& tensor : tensors) order.push_back(&tensor);
   std::sort(order.begin(), order.end(), [](const Tensor* a, const Tensor* b) {
-    return std::pair(a->data.data(), a->data.size()) < std::pair(b->data.data(), b->data.size());
+    return std::pair(a->begin, a->bytes) < std::pair(b->begin, b->bytes);
   });
-  const std::byte* at = data.data();
+  int64_t at = 0;
   for (const Tensor* tensor : order) {
-    if (tensor->data.data() < at)
-      damaged(path, cat("tensor ", quote(tensor->name), " overlaps another"));
-    if (tensor->data.data() > at)
+    if (tensor->begin < at) damaged(path, cat("tensor ", quote(tensor->name), " overlaps another"));
+    if (tensor->begin > at)
       damaged(path, cat("there is a gap before tensor ", quote(tensor->name)));
-    at += tensor->data.size();
+    at += tensor->bytes;
   }
-  if (at != data.data() + data.size())
-    damaged(path, cat(data.data() + data.size() - at, " bytes after the last tensor"));
+  if (at != data_bytes) damaged(path, cat(data_bytes - at, " bytes after the last tensor"));
 }
 
 // The conversions choose by masks, so that compilers make vector loops of them.
@@ -275,29 +274,34 @@ void set_checksum(Layout& layout, size_t slot, uint64_t xxh3) {
 
 int64_t Tensor::size() const { return product(shape); }
 
-File::File(const std::string& path) : path_(path), map_(path) {
-  const std::span<const std::byte> bytes = map_.bytes();
-  if (bytes.size() < kLengthBytes) damaged(path, "it is shorter than 8 bytes");
+File::File(const std::string& path) : path_(path) {
+  const auto file = std::make_shared<const InputFile>(path);
+  if (file->size() < kLengthBytes) damaged(path, "it is shorter than 8 bytes");
   uint64_t length = 0;
-  std::memcpy(&length, bytes.data(), sizeof length);
-  if (length > bytes.size() - kLengthBytes)
+  file->read(0, std::as_writable_bytes(std::span(&length, 1)));
+  if (length > static_cast<uint64_t>(file->size() - kLengthBytes))
     damaged(path, cat("its header of ", length, " bytes is longer than the file"));
   if (length > kMaxHeaderBytes)
     damaged(path, cat("its header of ", length, " bytes is longer than ", kMaxHeaderBytes));
-  const std::span<const std::byte> data = bytes.subspan(kLengthBytes + length);
-  const json header =
-      parse_header(path, {reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length});
+  std::string text(length, '\0');
+  file->read(kLengthBytes, std::as_writable_bytes(std::span(text)));
+  const json header = parse_header(path, text);
 
   const json metadata = header.value("__metadata__", json::object());
   if (!metadata.is_object()) damaged(path, "its __metadata__ is no object");
   for (const auto& [key, value] : metadata.items())
     if (!value.is_string()) damaged(path, cat("its __metadata__ ", quote(key), " is no text"));
+  const int64_t start = kLengthBytes + static_cast<int64_t>(length);
   for (const auto& [name, record] : header.items()) {
     if (name == "__metadata__") continue;
-    tensors_.push_back(parse_tensor(path, name, record, data));
+    tensors_.push_back(parse_tensor(path, name, record, file->size() - start));
     tensors_.back().xxh3 = metadata.value(cat(kChecksumKey, name), "");
   }
-  check_tiling(path, tensors_, data);
+  check_tiling(path, tensors_, file->size() - start);
+  for (Tensor& tensor : tensors_) {
+    tensor.begin += start;
+    tensor.file = file;
+  }
 }
 
 const Tensor* File::find(std::string_view name) const {
@@ -308,7 +312,15 @@ const Tensor* File::find(std::string_view name) const {
 }
 
 void File::check(const Tensor& tensor) const {
-  if (tensor.xxh3.empty() || tensor.xxh3 == hex64(xxh3_64(tensor.data))) return;
+  if (tensor.xxh3.empty()) return;
+  Hasher hasher(Hasher::Width::k64);
+  std::vector<std::byte> piece;
+  for (int64_t done = 0; done < tensor.bytes; done += static_cast<int64_t>(piece.size())) {
+    piece.resize(static_cast<size_t>(std::min(kReadBytes, tensor.bytes - done)));
+    tensor.file->read(tensor.begin + done, piece);
+    hasher.update(piece);
+  }
+  if (tensor.xxh3 == hex64(hasher.value64())) return;
   throw Error(ErrorKind::kCheckpoint,
               cat("tensor ", quote(tensor.name), " does not match the file's checksum"))
       .at(path_)
@@ -322,25 +334,38 @@ bool is_float(Element element) {
          element == Element::f64;
 }
 
+void to_f32(Element element, std::span<const std::byte> stored, std::span<float> out) {
+  LEV_CHECK(
+      is_float(element) && stored.size() == out.size() * static_cast<size_t>(size_of(element)),
+      "floats are read into another size");
+  switch (element) {
+    case Element::f64:
+      return convert<double>(stored, out, [](double x) { return static_cast<float>(x); });
+    case Element::f16:
+      return convert<uint16_t>(stored, out, f16_to_f32);
+    case Element::bf16:
+      return convert<uint16_t>(stored, out, bf16_to_f32);
+    default:
+      if (!out.empty()) std::memcpy(out.data(), stored.data(), out.size_bytes());
+  }
+}
+
 void to_f32(const Tensor& tensor, std::span<float> out, int64_t first) {
   LEV_CHECK(first >= 0 && first + static_cast<int64_t>(out.size()) <= tensor.size(),
             cat("tensor ", tensor.name, " is read into another size"));
-  const auto data = tensor.data.subspan(static_cast<size_t>(first * size_of(tensor.element)));
-  switch (tensor.element) {
-    case Element::f32:
-      if (!out.empty()) std::memcpy(out.data(), data.data(), out.size_bytes());
-      return;
-    case Element::f64:
-      return convert<double>(data, out, [](double x) { return static_cast<float>(x); });
-    case Element::f16:
-      return convert<uint16_t>(data, out, f16_to_f32);
-    case Element::bf16:
-      return convert<uint16_t>(data, out, bf16_to_f32);
-    default:
-      throw Error(ErrorKind::kCheckpoint,
-                  cat("tensor ", quote(tensor.name), " holds ", name_of(tensor.element),
-                      ", not numbers with a point"))
-          .allowed("F16, BF16, F32, F64");
+  if (!is_float(tensor.element))
+    throw Error(ErrorKind::kCheckpoint, cat("tensor ", quote(tensor.name), " holds ",
+                                            name_of(tensor.element), ", not numbers with a point"))
+        .allowed("F16, BF16, F32, F64");
+  const int64_t size = size_of(tensor.element);
+  std::vector<std::byte> stored;
+  while (!out.empty()) {
+    const std::span piece = out.first(std::min(out.size(), static_cast<size_t>(kReadBytes / size)));
+    stored.resize(piece.size() * static_cast<size_t>(size));
+    tensor.file->read(tensor.begin + first * size, stored);
+    to_f32(tensor.element, stored, piece);
+    out = out.subspan(piece.size());
+    first += static_cast<int64_t>(piece.size());
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -57,22 +58,24 @@ Layout layout(std::span<const Entry> entries, bool checksums = false);
 /// Puts the xxh3 of a slot's bytes into the header.
 void set_checksum(Layout& layout, size_t slot, uint64_t xxh3);
 
-/// A tensor in a mapped file; `data` may stand at any alignment.
+/// A tensor in a file, which it keeps open.
 struct Tensor {
   std::string name;
   Element element = Element::f32;
   std::vector<int64_t> shape;
-  std::span<const std::byte> data;
-  std::string xxh3 = {};  ///< of the data, where the file says it, in hexadecimal
+  int64_t begin = 0;  ///< first byte, counted from the start of the file
+  int64_t bytes = 0;
+  std::string xxh3 = {};  ///< of the bytes, where the file says it, in hexadecimal
+  std::shared_ptr<const InputFile> file = {};
 
   /// The number of elements.
   int64_t size() const;
 };
 
-/// A safetensors file, mapped and checked.
+/// A safetensors file, open and checked.
 class File final {
  public:
-  /// Maps the file. An Error of kind kCheckpoint names the file and the fault: a header that is
+  /// Reads the header. An Error of kind kCheckpoint names the file and the fault: a header that is
   /// longer than the file or 100 MB, is no JSON, or says a name twice; an unknown element type; a
   /// shape that does not fit the bytes; tensors that overlap, leave gaps or exceed the file.
   explicit File(const std::string& path);
@@ -88,15 +91,16 @@ class File final {
 
  private:
   std::string path_;
-  MappedFile map_;
   std::vector<Tensor> tensors_;
 };
 
 bool is_float(Element element);
 
-/// Copies elements of a floating tensor (f16, bf16, f32, f64), from the `first` on, to f32,
-/// rounding f64 to nearest even. An Error of kind kCheckpoint for an element that is no float;
-/// LEV_CHECK on the size.
+/// Converts stored floats (f16, bf16, f32, f64) at any alignment to f32, f64 rounded to nearest
+/// even. LEV_CHECK on the size and on an element that is no float.
+void to_f32(Element element, std::span<const std::byte> stored, std::span<float> out);
+/// Reads elements of a floating tensor, from the `first` on. An Error of kind kCheckpoint for an
+/// element that is no float, of kind kIo where the file was cut since it was opened.
 void to_f32(const Tensor& tensor, std::span<float> out, int64_t first = 0);
 
 /// Stores numbers as f32, bf16 or f16, rounding to nearest even; what to_f32 made of a half comes

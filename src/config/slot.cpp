@@ -98,12 +98,10 @@ bool bind_path(const Slot& slot) {
     return true;
   }
   if (const std::string hint = remote_hint(in.text); !hint.empty()) {
-    if (slot.field.is_web && in.text.starts_with("http")) {
-      *static_cast<Path*>(slot.object) = {in.text, in.text};  // a web address stands as it is
-      return true;
-    }
-    refuse(slot, "is not on this machine").hint(hint);
-    return false;
+    *static_cast<Path*>(slot.object) = {in.text, in.text};  // a web address stands as it is
+    const bool read = slot.field.is_web && in.text.starts_with("http");
+    if (!read) refuse(slot, "is not on this machine").hint(hint);
+    return true;  // the others of its list are looked at
   }
   const bool in_file = in.at.line > 0;
   *static_cast<Path*>(slot.object) = {

@@ -55,7 +55,7 @@ class CheckpointHook final : public Hook {
   void save(int64_t step, SaveKind kind) {
     trying([&] { writer_.wait(); });  // for the save before
     report();
-    begin(step, std::max(kind, retry_));
+    trying([&] { begin(step, std::max(kind, retry_)); });
   }
 
   /// Returns once the state of this step, whose save has begun, is saved.
@@ -75,7 +75,12 @@ class CheckpointHook final : public Hook {
     SaveKind kind = decide_save(c_.config.trainer.checkpointer, step,
                                 c_.config.trainer.num_train_steps, seconds_since(last_save_));
     if (best(step)) kind = std::max(kind, SaveKind::temporary);
-    if (kind == SaveKind::temporary && writer_.retrying()) return SaveKind::none;
+    if (kind == SaveKind::temporary && writer_.retrying()) {
+      if (best(step))
+        c_.tracker.message(cat("step ", step, ", the best so far, is not kept, since step ", step_,
+                               " is still to be saved"));
+      return SaveKind::none;
+    }
     const bool again = retry_ != SaveKind::none && seconds_since(failed_at_) >= delay_;
     return again ? std::max(kind, retry_) : kind;
   }

@@ -205,7 +205,7 @@ std::string without_best(const std::string& path) {
   if (file_name(path) != kBestName || path_exists(path) || !is_directory(parent_path(path)))
     return path;
   const std::string folder = checkpoints_below(parent_path(path));
-  const int64_t step = best_step(folder);
+  const int64_t step = best_checkpoint(folder).step;
   if (step >= 0) return step_folder(folder, step);
   throw Error(ErrorKind::kCheckpoint, cat("there is no best checkpoint in ", parent_path(path)))
       .hint(
@@ -343,21 +343,23 @@ FoundCheckpoint find_latest(const std::string& folder) {
   return found;
 }
 
-int64_t best_step(const std::string& folder) {
+BestCheckpoint best_checkpoint(const std::string& folder) {
   const std::vector<int64_t> steps = list_checkpoints(folder);
   for (size_t i = steps.size(); i-- > 0;) {
     try {
       const std::string path = join_path(step_folder(folder, steps[i]), kManifestFile);
       const auto extra = nlohmann::json::parse(Manifest::parse(read_file(path), path).extra_json,
                                                nullptr, /*allow_exceptions=*/false);
-      const auto kept = extra.is_object() ? extra.find("kept_step") : extra.end();
-      if (kept == extra.end() || !kept->is_number_integer()) continue;
-      if (std::find(steps.begin(), steps.end(), *kept) != steps.end()) return *kept;
+      if (!extra.is_object() || !extra.contains("kept_step") || !extra.contains("kept_loss"))
+        continue;
+      const auto &step = extra["kept_step"], &loss = extra["kept_loss"];
+      if (!step.is_number_integer() || !loss.is_number()) continue;
+      if (std::find(steps.begin(), steps.end(), step) != steps.end()) return {step, loss};
     } catch (const Error&) {
       // A damaged one knows nothing; the one before it may.
     }
   }
-  return -1;
+  return {};
 }
 
 FoundCheckpoint open_checkpoint(const std::string& given) {

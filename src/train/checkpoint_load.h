@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -79,9 +80,14 @@ FoundCheckpoint find_latest(const std::string& folder);
 /// that is kept). An Error of kind kCheckpoint when there is none.
 FoundCheckpoint open_checkpoint(const std::string& path);
 
-/// The step of the best checkpoint that the latest one of `folder` knows of and that is there; -1
-/// for none.
-int64_t best_step(const std::string& folder);
+/// A checkpoint and the eval/loss of its weights; step -1 for none.
+struct BestCheckpoint {
+  int64_t step = -1;
+  double loss = std::numeric_limits<double>::infinity();
+};
+
+/// The best checkpoint that the latest one of `folder` knows of and that is there.
+BestCheckpoint best_checkpoint(const std::string& folder);
 
 /// What `levanter verify` says.
 struct VerifyReport {

@@ -26,13 +26,18 @@ void HfFolders::write(int64_t step, const HfSource& source) {
   try {
     const HfReport report = export_hf(source, folder(step), options_);
     failed_.erase(step);
+    failing_ = false;
     say_(cat("wrote ", folder(step), report.tokenizer ? "" : ", without a tokenizer"));
   } catch (const Error& error) {                     // the run itself loses nothing
     if (error.kind() == ErrorKind::kSignal) return;  // the next start does what is left
-    failed_.insert(step);
-    if (problem_ != error.message()) say_(error.what());
-    problem_ = error.message();
+    failed(step, error);
   }
+}
+
+void HfFolders::failed(int64_t step, const Error& error) {
+  failed_[step] = error.message();
+  if (!failing_) say_(cat(error.what(), "\nthe run goes on; the folder is made later"));
+  failing_ = true;
 }
 
 std::vector<int64_t> HfFolders::missing(const std::string& checkpoints, int64_t last) const {
@@ -57,9 +62,7 @@ void HfFolders::make_missing(const std::string& checkpoints, int64_t last) {
     try {
       write(step, hf_source(step_folder(checkpoints, step), problems));
     } catch (const Error& error) {  // of the checkpoint
-      failed_.insert(step);
-      problem_ = error.message();
-      say_(problem_);
+      failed(step, error);
     }
   }
 }
@@ -67,11 +70,12 @@ void HfFolders::make_missing(const std::string& checkpoints, int64_t last) {
 void HfFolders::account() const {
   if (failed_.empty()) return;
   std::vector<std::string> names;
-  for (const int64_t step : failed_) names.push_back(cat("step-", step));
+  for (const auto& [step, why] : failed_) names.push_back(cat("step-", step));
   say_(cat(path_, ": ", count_of(static_cast<int64_t>(names.size()), "folder"),
            " could not be written: ", join(names, ", ")));
-  if (failed_.count(config_.trainer.num_train_steps) == 0) return;
-  throw Error(ErrorKind::kIo, cat("the model of the last step is not written: ", problem_))
+  const auto last = failed_.find(config_.trainer.num_train_steps);
+  if (last == failed_.end()) return;
+  throw Error(ErrorKind::kIo, cat("the model of the last step is not written: ", last->second))
       .at(folder(config_.trainer.num_train_steps))
       .hint("the same command tries this again");
 }

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 #include <functional>
-#include <set>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,8 +42,10 @@ class HfFolders final {
   Say say_;
   std::string path_;
   HfOptions options_;
-  std::set<int64_t> failed_;
-  std::string problem_;  ///< of the failure that came last
+  void failed(int64_t step, const Error& error);
+
+  std::map<int64_t, std::string> failed_;  ///< why each of these steps has no folder
+  bool failing_ = false;                   ///< the one tried last failed, which has been said
 };
 
 }  // namespace levanter::train

@@ -8,6 +8,7 @@
 
 #include "data/text_data.h"
 #include "trackers/tracker.h"
+#include "train/checkpoint_load.h"
 #include "train/engine.h"
 #include "train/hf_folders.h"
 #include "train/run_folder.h"
@@ -34,12 +35,6 @@ class Hook {
   virtual void before_update() {}
   /// The run ends here because it was asked to, after `step` updates.
   virtual void stopped(int64_t /*step*/) {}
-};
-
-/// The checkpoint of the best evaluation that was saved; step -1 for none.
-struct BestCheckpoint {
-  int64_t step = -1;
-  double loss = std::numeric_limits<double>::infinity();
 };
 
 /// What the hooks of a run share; all of it outlives them.

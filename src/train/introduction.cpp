@@ -48,15 +48,15 @@ std::string schedule_change(const TrainConfig& saved, const TrainConfig& now, in
              format_count(before), " to ", count_of(after, "step"));
 }
 
-std::string farewell(const TrainConfig& config, int64_t best_step, double best_loss) {
+std::string farewell(const TrainConfig& config, const BestCheckpoint& best) {
   const std::string folder = config.run_folder();
   const auto command = [](const std::string& path) {
     return cat("levanter generate --checkpoint ", typed_path(path));
   };
   std::string line = cat("finished: ", command(folder));
-  if (best_step >= 0 && best_step != config.trainer.num_train_steps)
-    line += cat("; the lowest eval/loss, ", format_fixed(best_loss, 4), ", was that of step ",
-                best_step, ": ", command(join_path(folder, "best")));
+  if (best.step >= 0 && best.step != config.trainer.num_train_steps)
+    line += cat("; the lowest eval/loss, ", format_fixed(best.loss, 4), ", was that of step ",
+                best.step, ": ", command(join_path(folder, "best")));
   return line;
 }
 

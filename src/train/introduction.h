@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "train/checkpoint_load.h"
 #include "train/train_config.h"
 
 namespace levanter::train {
@@ -24,8 +25,8 @@ std::vector<std::string> introduction(const TrainConfig& config, const RunFacts&
 std::string schedule_change(const TrainConfig& saved, const TrainConfig& now, int64_t step);
 
 /// Where a finished run lies and how to have text of it, and of its best weights where these are
-/// not the last; `best_step` is -1 when none are kept.
-std::string farewell(const TrainConfig& config, int64_t best_step, double best_loss);
+/// not the last.
+std::string farewell(const TrainConfig& config, const BestCheckpoint& best);
 
 /// A path as one would type it here: from the working directory where it lies below that, in quotes
 /// where the shell wants them.

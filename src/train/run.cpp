@@ -518,8 +518,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
     tracker->message(error.message());
   }
   if (finished) {
-    const std::string checkpoints = folder.checkpoints();
-    tracker->message(farewell(run.config, best_step(checkpoints), summary.best_loss()));
+    tracker->message(farewell(run.config, best_checkpoint(folder.checkpoints())));
   }
   if (hf) hf->account();
   if (finished && unwritten) std::rethrow_exception(unwritten);  // the next start writes it

@@ -113,6 +113,25 @@ TEST_CASE("without flock a file with host and process stands for the lock", "[ba
   CHECK_NOTHROW(ProcessLock(path, ""));
 }
 
+TEST_CASE("without flock a stop that ends the program at once gives the lock back", "[base]") {
+  const testing::TemporaryFolder folder;
+  const std::string path = folder / "lock";
+  const WithoutFlock without;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::close(STDERR_FILENO);
+    watch_for_stops();
+    const ProcessLock lock(path, "");
+    ::kill(::getpid(), path_exists(path + ".held") ? SIGTERM : SIGKILL);
+    ::sleep(60);
+    ::_exit(1);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == static_cast<int>(ErrorKind::kSignal)));
+  CHECK(list_directory(folder.path()) == std::vector<std::string>{"lock"});
+}
+
 TEST_CASE("of many processes that find the lock of a dead one, one takes it over", "[base]") {
   const testing::TemporaryFolder folder;
   const std::string path = folder / "lock";

@@ -118,17 +118,9 @@ TEST_CASE("two folders exchange their names", "[base]") {
   CHECK(list_directory(folder / "b") == std::vector<std::string>{"one"});
 }
 
-TEST_CASE("a map and an input file show a file's bytes", "[base]") {
+TEST_CASE("an input file shows a file's bytes", "[base]") {
   const testing::TemporaryFolder folder;
   write_file_atomic(folder / "x", "0123456789");
-  MappedFile map(folder / "x");
-  CHECK(std::memcmp(map.bytes().data(), "0123456789", map.bytes().size()) == 0);
-  MappedFile moved = std::move(map);
-  CHECK(moved.bytes().size() == 10);
-  CHECK(map.bytes().empty());
-  write_file_atomic(folder / "empty", "");
-  CHECK(MappedFile(folder / "empty").bytes().empty());
-
   const InputFile file(folder / "x");
   char part[4] = {};
   file.read(6, std::as_writable_bytes(std::span(part)));

@@ -51,7 +51,7 @@ tokenizer = { type = "hf", path = "nowhere" }
 train = ["a.txt", "b.txt"]
 [data.components.b]
 train = ["cut.jsonl", "empty.txt"]
-validation = ["s3://bucket/a.jsonl"]
+validation = ["s3://bucket/a.jsonl", "gone.jsonl"]
 [data.components.c]
 train = "shards-*.jsonl"
 format = { type = "chat", chat_template = "none.jinja" }
@@ -69,10 +69,10 @@ path = "nothing"
   for (const char* part :
        {"write model.hidden_dim", "model.num_heads = 5 does not divide",
         "lr_schedule.type = \"wsd\"", "did you mean \"<folder>/a.txt\"",
-        "s3://bucket/a.jsonl\" is not on this machine", "names a file without any text",
-        "cut.jsonl", "matches no file", "<folder>/nowhere", "none.jinja",
-        "trainer.log_dir = \"a.txt\" can't be written to", "hf_save_path = ", "<folder>/nothing",
-        "13 faults in bad.toml"}) {
+        "s3://bucket/a.jsonl\" is not on this machine", "<folder>/gone.jsonl",
+        "names a file without any text", "cut.jsonl", "matches no file", "<folder>/nowhere",
+        "none.jinja", "trainer.log_dir = \"a.txt\" can't be written to",
+        "hf_save_path = ", "<folder>/nothing", "14 faults in bad.toml"}) {
     INFO(part << " in\n" << run.shorten(ended.err));
     CHECK(run.shorten(ended.err).find(part) != std::string::npos);
   }
@@ -87,8 +87,8 @@ path = "nothing"
   CHECK(json.err == "");
   const auto report = nlohmann::json::parse(json.out);
   CHECK(report["ok"] == false);
-  CHECK(report["count"] == 13);
-  CHECK(report["faults"].size() == 13);
+  CHECK(report["count"] == 14);
+  CHECK(report["faults"].size() == 14);
   for (const auto& fault : report["faults"]) {
     CHECK(fault["message"].get<std::string>().size() > 10);
     CHECK(fault["at"].get<std::string>().find("bad.toml:") == 0);

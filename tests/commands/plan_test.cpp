@@ -89,6 +89,34 @@ TEST_CASE("what plan says would fit does, and what would not does not", "[comman
   CHECK(tried >= 3);
 }
 
+TEST_CASE("a plan offers the largest microbatch that fits, or the least that there is",
+          "[commands]") {
+  const SmallRun run;
+  const auto lines = [&](int64_t memory) {
+    const std::string out = run({"plan", "--config", "run.toml", "--memory", cat(memory)}).out;
+    std::vector<std::string> found;
+    for (const std::string& line : split(out, '\n'))
+      if (line.find("microbatch_size=") != std::string::npos) found.push_back(line);
+    return found;
+  };
+  const auto needed = [&](int64_t size) {
+    std::vector<std::string> command = {"plan", "--config", "run.toml", "--json"};
+    command.push_back(cat("--trainer.microbatch_size=", size));
+    command.push_back("--trainer.gradient_groups=1");
+    const auto plan = nlohmann::json::parse(run(command).out);
+    return plan["total_bytes"].get<int64_t>() + plan["save_bytes"].get<int64_t>();
+  };
+  const std::vector<std::string> two = lines(needed(2)), one = lines(needed(2) - 1);
+  REQUIRE((two.size() == 1 && one.size() == 1));
+  CHECK(two[0].find("  fits ") != std::string::npos);
+  CHECK(two[0].find("microbatch_size=2 ") != std::string::npos);
+  CHECK(one[0].find("microbatch_size=1 ") != std::string::npos);
+  const std::vector<std::string> none = lines(1000);
+  REQUIRE(none.size() == 1);
+  CHECK(none[0].find("does not fit") != std::string::npos);
+  CHECK(none[0].find("microbatch_size=1 ") != std::string::npos);
+}
+
 TEST_CASE("a plan asks for the data only when the vocabulary is not known", "[commands]") {
   const SmallRun run;
   remove_tree(run / "a.txt");

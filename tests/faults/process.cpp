@@ -73,6 +73,7 @@ Process::Process(const Lab& lab, const std::string& folder, std::vector<std::str
   LEV_CHECK(pid_ >= 0, "a trial could not start a process");
   if (pid_ != 0) return;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  ::signal(SIGHUP, SIG_DFL);  // under nohup the program would have to ignore it
   redirect(input, O_RDONLY, STDIN_FILENO);
   redirect(output_path_, O_WRONLY | O_CREAT | O_APPEND, STDOUT_FILENO);
   if (::dup2(STDOUT_FILENO, STDERR_FILENO) < 0 || ::chdir(folder.c_str()) != 0) ::_exit(126);

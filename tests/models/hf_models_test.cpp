@@ -31,8 +31,8 @@ std::vector<T> read_as(const safetensors::File& file, const char* name) {
   const safetensors::Tensor* tensor = file.find(name);
   REQUIRE(tensor != nullptr);
   std::vector<T> values(static_cast<size_t>(tensor->size()));
-  REQUIRE(tensor->data.size() == values.size() * sizeof(T));
-  std::memcpy(values.data(), tensor->data.data(), tensor->data.size());
+  REQUIRE(tensor->bytes == std::ssize(values) * static_cast<int64_t>(sizeof(T)));
+  tensor->file->read(tensor->begin, std::as_writable_bytes(std::span(values)));
   return values;
 }
 

@@ -34,4 +34,11 @@ inline void write_file(const std::string& path, std::span<const WriteTensor> ten
   file.commit();
 }
 
+/// All bytes of a tensor.
+inline std::vector<std::byte> bytes_of(const Tensor& tensor) {
+  std::vector<std::byte> bytes(static_cast<size_t>(tensor.bytes));
+  tensor.file->read(tensor.begin, bytes);
+  return bytes;
+}
+
 }  // namespace levanter::safetensors

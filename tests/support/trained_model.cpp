@@ -46,7 +46,7 @@ std::unique_ptr<train::Engine> TrainedModel::engine(const Backend& backend,
     const safetensors::Tensor* tensor = weights.find(target.path);
     REQUIRE(tensor != nullptr);
     REQUIRE(tensor->shape == target.shape);
-    std::memcpy(target.data, tensor->data.data(), tensor->data.size());
+    tensor->file->read(tensor->begin, {target.data, static_cast<size_t>(tensor->bytes)});
   }
   return engine;
 }

@@ -46,9 +46,9 @@ TEST_CASE("another number of steps is said with what becomes of the learning rat
 
 TEST_CASE("a finished run says how to have text of it, and of its best weights", "[train]") {
   const TrainConfig config = config_of("300");
-  CHECK(train::farewell(config, -1, 0) == "finished: levanter generate --checkpoint logs/char");
-  CHECK(train::farewell(config, 300, 1.5) == train::farewell(config, -1, 0));
-  CHECK(train::farewell(config, 250, 1.5) ==
+  CHECK(train::farewell(config, {}) == "finished: levanter generate --checkpoint logs/char");
+  CHECK(train::farewell(config, {300, 1.5}) == train::farewell(config, {}));
+  CHECK(train::farewell(config, {250, 1.5}) ==
         "finished: levanter generate --checkpoint logs/char; the lowest eval/loss, 1.5000, was "
         "that of step 250: levanter generate --checkpoint logs/char/best");
 }

@@ -1,9 +1,10 @@
-// What people see while token caches are made.
-#include "commands/cache_progress.h"
+// What people see while something takes long, on stderr.
+#include "commands/progress.h"
 
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <memory>
 
@@ -18,7 +19,17 @@ std::string describe(const data::CacheStatus& status) {
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kRedraw(100);
+constexpr std::chrono::seconds kBetweenPlainLines(60);
 constexpr std::chrono::seconds kBetweenLines(10);  ///< of a cache that is waited for, in a file
+
+/// On a terminal in the place of the line before, if that has not ended.
+void put_line(const std::string& text, bool ends, bool is_terminal) {
+  std::fprintf(stderr, "%s%s%s", is_terminal ? "\r\033[K" : "", text.c_str(), ends ? "\n" : "");
+  std::fflush(stderr);
+}
 
 /// What is remembered from one report to the next.
 class CacheLines final {
@@ -43,7 +54,7 @@ class CacheLines final {
 
  private:
   void show_wait(const data::CacheStatus& status) {
-    const auto now = std::chrono::steady_clock::now();
+    const auto now = Clock::now();
     const std::string who = cat(status.name, ": ", status.maker, " is building this cache");
     if (who != waits_for_) {
       line(cat(who, "; waiting for it"), true);
@@ -55,15 +66,12 @@ class CacheLines final {
     waits_for_ = who;
     last_ = now;
   }
-  void line(const std::string& text, bool ends) const {
-    std::fprintf(stderr, "%s%s%s", is_terminal_ ? "\r\033[K" : "", text.c_str(), ends ? "\n" : "");
-    std::fflush(stderr);
-  }
+  void line(const std::string& text, bool ends) const { put_line(text, ends, is_terminal_); }
 
   bool is_terminal_ = isatty(STDERR_FILENO) != 0;
   bool noted_ = false;
   std::string waits_for_;
-  std::chrono::steady_clock::time_point last_ = {};
+  Clock::time_point last_ = {};
 };
 
 }  // namespace
@@ -71,6 +79,17 @@ class CacheLines final {
 data::CacheReport cache_progress() {
   return [lines = std::make_shared<CacheLines>()](const data::CacheStatus& status) {
     lines->show(status);
+  };
+}
+
+std::function<void(double)> evaluation_progress() {
+  const bool is_terminal = isatty(STDERR_FILENO) != 0;
+  return [is_terminal, last = Clock::now()](double fraction) mutable {
+    const bool done = fraction >= 1;
+    if (done && is_terminal) put_line("", false, true);
+    if (done || Clock::now() - last < (is_terminal ? kRedraw : kBetweenPlainLines)) return;
+    last = Clock::now();
+    put_line(cat("evaluating ", std::floor(100 * fraction), "%"), !is_terminal, is_terminal);
   };
 }
 

@@ -1,0 +1,19 @@
+// What people see while something takes long, on stderr.
+#pragma once
+
+#include <functional>
+
+#include "data/cache_build.h"
+
+namespace levanter::commands {
+
+/// Of token caches: on a terminal one line that changes, and a last line for every finished one.
+data::CacheReport cache_progress();
+
+/// Of an evaluation: on a terminal one line that changes and goes at the end, else a line a minute.
+std::function<void(double fraction)> evaluation_progress();
+
+/// "web/train: 12,345 documents, 3,456,789 tokens".
+std::string describe(const data::CacheStatus& status);
+
+}  // namespace levanter::commands
