@@ -37,6 +37,18 @@ bool is_incomplete(const std::string& step_folder) {
          !path_exists(join_path(step_folder, kManifestFile)) && foreign_names(step_folder).empty();
 }
 
+/// A damaged manifest says nothing of its kind: such a checkpoint is left for people to see.
+bool is_temporary(const std::string& step_folder) {
+  const std::string path = join_path(step_folder, kManifestFile);
+  if (!path_exists(path)) return false;
+  try {
+    return !Manifest::parse(read_file(path), path).permanent;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kCheckpoint) throw;
+    return false;
+  }
+}
+
 std::string left(const std::string& path, const std::vector<std::string>& foreign) {
   return cat("left ", path, ", which is no checkpoint: it holds ", join(foreign, ", "));
 }
@@ -115,23 +127,16 @@ std::vector<std::string> remove_temporaries(const std::string& folder,
                                             std::initializer_list<int64_t> kept) {
   std::vector<std::string> lines;
   for (const std::string& name : list_directory(folder)) {
+    const auto step = step_of(name);
+    if (!step || std::find(kept.begin(), kept.end(), *step) != kept.end()) continue;
     const std::string path = join_path(folder, name);
-    if (step_of(name) && is_incomplete(path)) remove_checkpoint(path);
-  }
-  for (const int64_t step : list_checkpoints(folder)) {
-    if (std::find(kept.begin(), kept.end(), step) != kept.end()) continue;
-    const std::string path = step_folder(folder, step);
-    const std::string manifest_path = join_path(path, kManifestFile);
-    bool temporary = false;
-    try {
-      temporary = !Manifest::parse(read_file(manifest_path), manifest_path).permanent;
+    try {  // one that can't be removed keeps no other
+      if (!is_temporary(path) && !is_incomplete(path)) continue;
+      if (const auto foreign = remove_checkpoint(path); !foreign.empty())
+        lines.push_back(left(path, foreign));
     } catch (const Error& error) {
-      // A damaged manifest says nothing of its kind: such a checkpoint is left for people to see.
-      if (error.kind() != ErrorKind::kCheckpoint) throw;
+      lines.push_back(error.message());
     }
-    if (!temporary) continue;
-    if (const auto foreign = remove_checkpoint(path); !foreign.empty())
-      lines.push_back(left(path, foreign));
   }
   return lines;
 }
