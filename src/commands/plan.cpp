@@ -236,13 +236,14 @@ std::string advice(const std::vector<Way>& ways, int64_t limit) {
 
 int run(const Arguments& a) {
   const TrainConfig config = load_train_config(a.text("config"), a.overrides);
-  const int64_t limit =
-      a.values.contains("memory") ? parse_bytes(a.text("memory"), "memory") : train::memory_limit();
+  const int64_t given = a.values.contains("memory") ? parse_bytes(a.text("memory"), "memory") : -1;
   const int64_t vocab = find_vocab(config);
   const auto backend = device::make_backend(config.trainer.device,
                                             static_cast<int>(config.trainer.threads.value_or(0)));
   train::require_precision(config, *backend);
   train::CompiledStep step(train::step_options(config, vocab, 0), *backend);
+  // As a run asks, once the program has mapped what it takes itself.
+  const int64_t limit = given < 0 ? train::memory_limit() : given;
   const train::MemoryTotal need = train::memory_total(step, config);
   const bool fits = need.needed() <= limit;
   if (a.has("json")) {

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/strings.h"
 #include "data/checksum.h"
 
@@ -21,6 +22,7 @@ using nlohmann::json;
 
 constexpr int kFormat = 2;
 constexpr const char* kLedger = "ledger.json";
+constexpr const char* kSeal = "xxh3";
 constexpr const char* kProgress = "progress.json";
 constexpr const char* kStarts = "starts.i64";
 constexpr const char* kWeights = "weights.f32";
@@ -53,22 +55,28 @@ struct Ledger {
       .hint("remove the folder; it is made anew from the texts");
 }
 
+/// The checksum of all other members, in the order of their names.
+std::string seal_of(json object) {
+  object.erase(kSeal);
+  return hex64(xxh3_64(object.dump()));
+}
+
 std::string text_of(const Ledger& ledger) {
   json facts = json::array(), files = json::object();
   for (const auto& [name, value, label] : ledger.identity.facts)
     facts.push_back(label.empty() ? json{name, value} : json{name, value, label});
   for (const auto& [name, file] : ledger.files)
     files[name] = {{"bytes", file.bytes}, {"xxh3", file.xxh3}};
-  return json({{"format", kFormat},
+  json object({{"format", kFormat},
                {"facts", facts},
                {"vocab_size", ledger.identity.vocab_size},
                {"weighted", ledger.identity.weighted},
                {"documents", ledger.done.documents},
                {"tokens", ledger.done.tokens},
                {"records", ledger.done.records},
-               {"files", files}})
-             .dump(1) +
-         "\n";
+               {"files", files}});
+  object[kSeal] = seal_of(object);
+  return object.dump(1) + "\n";
 }
 
 Ledger read_ledger(const std::string& path) {
@@ -80,6 +88,8 @@ Ledger read_ledger(const std::string& path) {
           .at(path)
           .allowed(cat(kFormat))
           .hint("remove the folder; it is made anew from the texts");
+    if (object.contains(kSeal) && object[kSeal] != seal_of(object))  // older ones have none
+      throw_damaged(path, "its checksum does not match its text");
     Ledger ledger;
     for (const json& fact : object.at("facts"))
       ledger.identity.facts.push_back(
