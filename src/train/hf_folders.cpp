@@ -49,10 +49,7 @@ std::vector<int64_t> HfFolders::missing(const std::string& checkpoints, int64_t 
 
 void HfFolders::make_missing(const std::string& checkpoints, int64_t last) {
   try {
-    if (is_directory(path_))
-      for (const std::string& name : list_directory(path_))
-        if (is_temporary_name(name) && step_of(name.substr(0, name.find('.'))))
-          remove_tree(join_path(path_, name));
+    if (is_directory(path_)) sweep();
   } catch (const Error& error) {
     say_(error.message());  // it only takes space
   }
@@ -64,6 +61,15 @@ void HfFolders::make_missing(const std::string& checkpoints, int64_t last) {
     } catch (const Error& error) {  // of the checkpoint
       failed(step, error);
     }
+  }
+}
+
+void HfFolders::sweep() {
+  for (const std::string& name : list_directory(path_)) {
+    if (!is_temporary_name(name) || !step_of(name.substr(0, name.find('.')))) continue;
+    const std::string path = join_path(path_, name);
+    remove_tree(path);
+    say_(cat("removed ", path, ", which a stopped process left"));
   }
 }
 

@@ -42,6 +42,7 @@ class HfFolders final {
   Say say_;
   std::string path_;
   HfOptions options_;
+  void sweep();
   void failed(int64_t step, const Error& error);
 
   std::map<int64_t, std::string> failed_;  ///< why each of these steps has no folder
