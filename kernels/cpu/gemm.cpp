@@ -102,10 +102,9 @@ TileGrid tile_grid(const ProductShape& shape, bool few_rows) {
     grid.tile_m = even_part(m, kPackedTile, kRowStep);
     grid.tile_n = even_part(n, n > kNarrow ? kWidestTile : divide_up(n, 2), kColumnStep);
   } else {
-    const int64_t shortest = shape.k >= kLongSum   ? kTallestTile
-                             : transposes || turns ? kShortestPack
-                             : n > kNarrow         ? kShortestWide
-                                                   : kShortest;
+    int64_t shortest = n > kNarrow ? kShortestWide : kShortest;
+    if (transposes || turns) shortest = kShortestPack;
+    if (shape.k >= kLongSum) shortest = kTallestTile;
     const double work = 2.0 * static_cast<double>(n) * static_cast<double>(shape.k) *
                         static_cast<double>(m + kReadWork);
     const int64_t wanted =

@@ -12,8 +12,12 @@ class SumSquaresKernel final : public CpuKernel {
   SumSquaresKernel(Context& c, const KernelRequest& request) : CpuKernel(c, request) {
     const Axes& axes = inputs[0].view.axes;
     const int at = axes.find(attributes.axis);
-    for (int i = 0; i < static_cast<int>(axes.size()); ++i)
-      (i < at ? outer_ : i == at ? shard_ : inner_) *= axes[static_cast<size_t>(i)].size;
+    for (int i = 0; i < static_cast<int>(axes.size()); ++i) {
+      const int64_t size = axes[static_cast<size_t>(i)].size;
+      if (i < at) outer_ *= size;
+      if (i == at) shard_ *= size;
+      if (i > at) inner_ *= size;
+    }
     if (inner_ == 1) blocks_ = ceil_div(outer_, kBlockRows);
   }
 

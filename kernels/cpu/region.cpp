@@ -109,7 +109,8 @@ bool Region::lie_evenly(std::span<const ArrayInfo> arrays, size_t rows) const {
 Region::Operand Region::operand(const ArrayInfo& info) const {
   const Dims rows(info.view, std::span(space_.begin(), row_axes_));
   const Dims columns(info.view, std::span(space_.begin() + row_axes_, space_.end()));
-  const int64_t step = width_ == 1 ? 1 : columns.linear() ? columns.step() : -1;
+  int64_t step = columns.linear() ? columns.step() : -1;
+  if (width_ == 1) step = 1;
   const bool moves = !rows.linear() || rows.step() != 0;
   const bool dense = step == 1 && rows.linear() && (rows_ == 1 || rows.step() == width_);
   return {info.dtype, rows, columns, moves, dense, step};
@@ -195,9 +196,9 @@ void Region::add_instruction(const Body& body, NodeId id, const std::vector<int>
   };
   if (is(node, "map")) {
     const auto opcode = static_cast<Map>(node.attributes.code);
-    step.kind = arity(opcode) == 1   ? Kind::kUnary
-                : arity(opcode) == 2 ? Kind::kBinary
-                                     : Kind::kSelect;
+    step.kind = Kind::kSelect;
+    if (arity(opcode) == 1) step.kind = Kind::kUnary;
+    if (arity(opcode) == 2) step.kind = Kind::kBinary;
     if (step.kind == Kind::kUnary) step.index = unary_index(opcode);
     if (step.kind == Kind::kBinary) step.index = binary_index(opcode);
   } else if (is_cast(node)) {

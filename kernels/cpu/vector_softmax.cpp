@@ -7,7 +7,8 @@ namespace levanter::cpu::LEVANTER_ISA {
 namespace {
 
 int64_t between(int64_t low, int64_t x, int64_t high) {
-  return x < low ? low : x > high ? high : x;
+  if (x < low) return low;
+  return x > high ? high : x;
 }
 
 /// The sixteen columns of a tile from column `first` on, and the rows that they see.

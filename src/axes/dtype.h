@@ -11,7 +11,8 @@ namespace levanter {
 enum class DType : uint8_t { f32, f64, i32, u32, bf16 };
 
 constexpr int64_t size_of(DType dtype) {
-  return dtype == DType::f64 ? 8 : dtype == DType::bf16 ? 2 : 4;
+  if (dtype == DType::f64) return 8;
+  return dtype == DType::bf16 ? 2 : 4;
 }
 constexpr bool is_float(DType dtype) {
   return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::bf16;

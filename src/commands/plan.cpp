@@ -24,11 +24,15 @@ std::string right(std::string_view text, size_t width) {
   return cat(std::string(width - std::min(width, text.size()), ' '), text);
 }
 
-std::string line(std::string_view name, int64_t bytes) {
-  std::string text = cat("  ", name);
+/// A title and bytes, the latter always at the same place.
+std::string heading(std::string_view name, int64_t bytes) {
+  std::string text(name);
   text.resize(std::max<size_t>(text.size(), 26), ' ');
   return cat(text, right(format_bytes(bytes), 12), "\n");
 }
+
+/// The same, below a title.
+std::string line(std::string_view name, int64_t bytes) { return heading(cat("  ", name), bytes); }
 
 /// The vocabulary: from the config if it says, else from the tokenizer, else from the texts, of
 /// which nothing is tokenised.
@@ -86,16 +90,16 @@ std::string report(const TrainConfig& config, const train::CompiledStep& step,
           count_of(step.options.groups, "group"), ", ", count_of(config.trainer.ranks, "rank"),
           "\n\npersistent, each rank\n");
   for (const train::MemoryLine& l : step.persistent()) text += line(l.what, l.bytes);
-  text += cat("arena", line("", step.arena_bytes()).substr(5));
+  text += heading("arena", step.arena_bytes());
   text += cat("  lower bound ", format_bytes(step.gradients.arena_lower_bound()), "; fullest at ",
               step.gradients.peak_place(), "\n");
   text += buffers("saved for backward", step.gradients.peak(), true);
   text += buffers("working set", step.gradients.peak(), false);
-  text += cat("workspace", line("", step.workspace_bytes()).substr(9));
-  text += cat("loader", line("", need.loader).substr(6));
-  text += cat("total", line("", need.total()).substr(5));
-  text += cat("a save, beside", line("", need.save).substr(14));
-  text += cat("available", line("", limit).substr(9));
+  text += heading("workspace", step.workspace_bytes());
+  text += heading("loader", need.loader);
+  text += heading("total", need.total());
+  text += heading("a save, beside", need.save);
+  text += heading("available", limit);
   text += cat("FLOPs a token  ", format_fixed(step.flops_per_token() / 1e6, 2), " million\n");
   return text + time_text(config, step, backend);
 }

@@ -320,9 +320,9 @@ void finish(const Type& type, void* object, const std::string& path, Problems& p
     problems.enter(std::move(before));
   } else if (type.element) {
     for (size_t i = 0; i < type.size(object); ++i) {
-      const std::string name = type.kind == Kind::kOptional ? path
-                               : type.key                   ? below(path, *type.key(object, i))
-                                                            : cat(path, "[", i, "]");
+      std::string name = cat(path, "[", i, "]");
+      if (type.key) name = below(path, *type.key(object, i));
+      if (type.kind == Kind::kOptional) name = path;
       finish(type.element(), type.at(object, i), name, problems);
     }
   }

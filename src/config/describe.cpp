@@ -142,9 +142,9 @@ class Describer final {
       }
     } else {
       const std::shared_ptr<void> element = type.element().make();
-      const char* mark = type.kind == Kind::kMap        ? ".<name>"
-                         : type.kind == Kind::kOptional ? ""
-                                                        : "[]";
+      const char* mark = "[]";
+      if (type.kind == Kind::kMap) mark = ".<name>";
+      if (type.kind == Kind::kOptional) mark = "";
       inside(type.element(), element.get(), key + mark, variant, may_change);
     }
   }

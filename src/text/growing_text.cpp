@@ -17,7 +17,9 @@ size_t unfinished(std::string_view text) {
     const auto byte = static_cast<unsigned char>(text[text.size() - back]);
     if (byte < 0x80) break;
     if (byte < 0xc0) continue;  // a scalar's later byte
-    const size_t length = byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
+    size_t length = 2;
+    if (byte >= 0xe0) length = 3;
+    if (byte >= 0xf0) length = 4;
     return length > back ? text.size() - back : text.size();
   }
   return text.size();

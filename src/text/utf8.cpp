@@ -19,15 +19,24 @@ size_t skip_ascii(std::string_view text, size_t offset) {
   return offset;
 }
 
+/// Bytes of the scalar that this lead byte, of several, begins.
+constexpr size_t length_after(uint8_t lead) {
+  if (lead >= 0xF0) return 4;
+  return lead >= 0xE0 ? 3 : 2;
+}
+
 /// Length of the broken sequence at `offset`: as far as it could still become a scalar, at least 1.
 size_t broken_length(std::string_view text, size_t offset) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[offset + i]); };
   const uint8_t lead = byte(0);
   if (lead < 0xC2 || lead > 0xF4) return 1;
-  const size_t wanted = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  const size_t wanted = length_after(lead);
   // Which second bytes make neither a form too long, nor a surrogate, nor a value too large.
-  const uint8_t low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-  const uint8_t high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+  uint8_t low = 0x80, high = 0xBF;
+  if (lead == 0xE0) low = 0xA0;
+  if (lead == 0xED) high = 0x9F;
+  if (lead == 0xF0) low = 0x90;
+  if (lead == 0xF4) high = 0x8F;
   size_t length = 1;
   while (length < wanted && offset + length < text.size()) {
     const uint8_t next = byte(length);
@@ -67,7 +76,9 @@ int64_t append_mended_utf8(std::string& out, std::string_view text) {
 }
 
 int scalar_length(uint32_t scalar) {
-  return scalar < 0x80 ? 1 : scalar < 0x800 ? 2 : scalar < 0x10000 ? 3 : 4;
+  if (scalar < 0x80) return 1;
+  if (scalar < 0x800) return 2;
+  return scalar < 0x10000 ? 3 : 4;
 }
 
 int read_scalar(std::string_view text, size_t offset, uint32_t& scalar) {
@@ -77,7 +88,7 @@ int read_scalar(std::string_view text, size_t offset, uint32_t& scalar) {
     scalar = lead;
     return 1;
   }
-  const int length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  const int length = static_cast<int>(length_after(lead));
   if (lead < 0xC2 || lead > 0xF4 || text.size() - offset < static_cast<size_t>(length)) return 0;
   scalar = lead & (0x7Fu >> length);
   for (int i = 1; i < length; ++i) {
@@ -110,8 +121,9 @@ void append_scalar(std::string& out, uint32_t scalar) {
 std::string describe_scalar(uint32_t scalar) {
   constexpr char kDigits[] = "0123456789ABCDEF";
   std::string code = "U+";
-  for (int shift = scalar >= 0x100000 ? 20 : scalar >= 0x10000 ? 16 : 12; shift >= 0; shift -= 4)
-    code += kDigits[scalar >> shift & 15];
+  int digits = 4;
+  while (scalar >> 4 * digits != 0) ++digits;
+  while (digits-- > 0) code += kDigits[scalar >> 4 * digits & 15];
   const bool control = scalar < 0x20 || (scalar >= 0x7F && scalar < 0xA0);
   if (control) return code;
   std::string out = "'";

@@ -29,9 +29,9 @@ void NanGuard::after(const Node& node, const std::string& where, void* const* ou
     if (at < 0) continue;
     std::string name = node.op->name;
     if (name == "map") name = levanter::name_of(static_cast<Map>(node.attributes.code));
-    const char* phase = node.origin.phase == Phase::kForward    ? "forward"
-                        : node.origin.phase == Phase::kBackward ? "backward"
-                                                                : "update";
+    const char* phase = "update";
+    if (node.origin.phase == Phase::kForward) phase = "forward";
+    if (node.origin.phase == Phase::kBackward) phase = "backward";
     throw Error(ErrorKind::kGuard, cat("the first NaN comes from ", name, " in the ", phase,
                                        " pass, element ", at, " of ", to_string(type)))
         .at(where)

@@ -141,11 +141,9 @@ class FailingCalls final : public Trials {
       if (fault.half) ++fault.last;  // the rest of a write done by half
       const Ended ended = calls_.train(fault).wait();
       if (!calls_.fired() && ended.code == 0) continue;
+      static constexpr const char* kForms[] = {"once", "for a time", "from there on"};
       const std::string met = cat("after ", calls_.where(), " (", system_words(fault.error), ", ",
-                                  form == 0   ? "once"
-                                  : form == 1 ? "for a time"
-                                              : "from there on",
-                                  "), ", ended.words().substr(0, 200), ": ");
+                                  kForms[form], "), ", ended.words().substr(0, 200), ": ");
       if (const auto crashed = crash(ended)) return {crashed->outcome, met};
       if (ended.code != 0 && ended.code != static_cast<int>(ErrorKind::kIo))
         return {Outcome::kLost, met + "not an error of input or output"};

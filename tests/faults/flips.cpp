@@ -53,9 +53,7 @@ class Flips final : public Trials {
     make_state();
     flip(path(file), chance);
     ++flipped_[part];
-    const Verdict verdict = part == Part::kHf          ? hf(file)
-                            : part == Part::kTokenizer ? tokenizer()
-                                                       : resume(part, file);
+    const Verdict verdict = judge(part, file);
     return {verdict.outcome, verdict.good() ? "" : cat("a bit of ", file, ": ", verdict.words)};
   }
 
@@ -97,16 +95,24 @@ class Flips final : public Trials {
   void add(const std::string& file) {
     if (file_name(file) == "lock" || file.find("tensorboard") != file.npos) return;
     if (file_size(join_path(stopped_, file)) == 0) return;
-    const auto has = [&](std::string_view part) { return file.find(part) != file.npos; };
-    const auto part = has("/checkpoints/") ? Part::kCheckpoint
-                      : has("out/cache/")  ? Part::kCache
-                      : has("out/logs/")   ? Part::kRun
-                      : has(kHfStep)       ? Part::kHf
-                      : has("tokenizer/")  ? Part::kTokenizer
-                                           : Part::kText;
+    static constexpr std::pair<std::string_view, Part> kParts[] = {
+        {"/checkpoints/", Part::kCheckpoint},
+        {"out/cache/", Part::kCache},
+        {"out/logs/", Part::kRun},
+        {kHfStep, Part::kHf},
+        {"tokenizer/", Part::kTokenizer},
+        {"", Part::kText}};
+    const Part part = std::find_if(std::begin(kParts), std::end(kParts), [&](const auto& p) {
+                        return file.find(p.first) != file.npos;
+                      })->second;
     if (file == "run.toml") return;  // what a person wrote is what a person wants
     targets_[part].push_back(file);
     if (part == Part::kHf) hf_ = parent_path(file);
+  }
+
+  Verdict judge(Part part, const std::string& file) const {
+    if (part == Part::kHf) return hf();
+    return part == Part::kTokenizer ? tokenizer() : resume(part, file);
   }
 
   Verdict resume(Part part, const std::string& file) const {
@@ -159,7 +165,7 @@ class Flips final : public Trials {
     return all;
   }
 
-  Verdict hf(const std::string& file) const {
+  Verdict hf() const {
     Verdict verdict{Outcome::kSurvived, ""};
     for (const auto& [name, ended] : read_all()) {
       if (const auto crashed = crash(ended)) return *crashed;
@@ -171,7 +177,6 @@ class Flips final : public Trials {
                                       clean_.at(name).output.substr(0, 200))};
       }
     }
-    (void)file;
     return verdict;
   }
 

@@ -53,10 +53,10 @@ bool Ended::crashed() const {
 
 std::string Ended::words() const {
   const std::string_view last(trim(output));
-  return cat(hung     ? "hangs"
-             : signal ? cat("ended by signal ", signal)
-                      : cat("exit ", code),
-             ": ", last.size() > kLastWords ? last.substr(last.size() - kLastWords) : last);
+  std::string how = cat("exit ", code);
+  if (signal) how = cat("ended by signal ", signal);
+  if (hung) how = "hangs";
+  return cat(how, ": ", last.size() > kLastWords ? last.substr(last.size() - kLastWords) : last);
 }
 
 Process::Process(const Lab& lab, const std::string& folder, std::vector<std::string> words,

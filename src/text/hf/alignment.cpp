@@ -27,7 +27,8 @@ size_t end_of(std::string_view text, size_t at, std::string_view surface) {
 /// The same, or without the space that the tokenizer put before it.
 size_t end_of_word(std::string_view text, size_t at, std::string_view surface) {
   if (const size_t end = end_of(text, at, surface); end != kNone) return end;
-  const size_t space = surface.starts_with(kMark) ? kMark.size() : surface.starts_with(' ') ? 1 : 0;
+  size_t space = surface.starts_with(' ') ? 1 : 0;
+  if (surface.starts_with(kMark)) space = kMark.size();
   return space == 0 ? kNone : end_of(text, at, surface.substr(space));
 }
 

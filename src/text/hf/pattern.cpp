@@ -107,20 +107,27 @@ Pattern Pattern::of_text(std::string text) {
   return pattern;
 }
 
+template <KnownPattern kPattern>
+void Pattern::cut_known(std::string_view text, std::vector<Range>& out) {
+  const PieceFinder finder(text.data() + text.size());
+  for (size_t at = 0; at < text.size();) {
+    const char* end = finder.next<kPattern>(text.data() + at);
+    at = push_match(out, at, at, static_cast<size_t>(end - text.data()));
+  }
+}
+
 void Pattern::cut(std::string_view text, std::vector<Range>& out) const {
   if (text.empty()) return;
   if (regex_) return regex_->cut(text, out);
-  if (known_ != KnownPattern::kNone) {
-    const PieceFinder finder(text.data() + text.size());
-    for (size_t at = 0; at < text.size();) {
-      const char* p = text.data() + at;
-      const char* q = known_ == KnownPattern::kGpt2 ? finder.next<KnownPattern::kGpt2>(p)
-                      : known_ == KnownPattern::kOneDigit
-                          ? finder.next<KnownPattern::kOneDigit>(p)
-                          : finder.next<KnownPattern::kThreeDigits>(p);
-      at = push_match(out, at, at, static_cast<size_t>(q - text.data()));
-    }
-    return;
+  switch (known_) {
+    case KnownPattern::kGpt2:
+      return cut_known<KnownPattern::kGpt2>(text, out);
+    case KnownPattern::kOneDigit:
+      return cut_known<KnownPattern::kOneDigit>(text, out);
+    case KnownPattern::kThreeDigits:
+      return cut_known<KnownPattern::kThreeDigits>(text, out);
+    case KnownPattern::kNone:
+      break;
   }
   size_t done = 0;
   for (size_t at = 0; !literal_.empty() && (at = text.find(literal_, done)) != text.npos;)

@@ -47,6 +47,9 @@ class Pattern final {
   struct Regex;
   Pattern() = default;
 
+  template <KnownPattern kPattern>
+  static void cut_known(std::string_view text, std::vector<Range>& out);
+
   KnownPattern known_ = KnownPattern::kNone;
   std::string literal_;
   std::shared_ptr<const Regex> regex_;

@@ -25,10 +25,10 @@ class Message final {
     number_ = static_cast<int>(tag >> 3);
     bytes_ = {};
     if (kind != 0 && kind != 1 && kind != 2 && kind != 5) throw_broken();
-    if (kind == 0)
-      value_ = varint();
-    else
-      bytes_ = take(kind == 1 ? 8 : kind == 2 ? varint() : 4);
+    if (kind == 0) value_ = varint();
+    if (kind == 1) bytes_ = take(8);
+    if (kind == 2) bytes_ = take(varint());
+    if (kind == 5) bytes_ = take(4);
     return true;
   }
   int number() const { return number_; }

@@ -26,9 +26,9 @@ class PieceFinder final {
   /// The end of the piece that begins at `p`, before the text's end.
   template <KnownPattern kPattern>
   const char* next(const char* p) const {
-    return kPattern == KnownPattern::kGpt2                    ? next_gpt2(p)
-           : next_llama < kPattern == KnownPattern::kOneDigit ? 1
-                                                              : 3 > (p);
+    if constexpr (kPattern == KnownPattern::kGpt2) return next_gpt2(p);
+    if constexpr (kPattern == KnownPattern::kOneDigit) return next_llama<1>(p);
+    return next_llama<3>(p);
   }
 
  private:

@@ -162,12 +162,12 @@ class Reader final {
       joined += right.substr(right.starts_with(prefix) ? prefix.size() : 0);
       const Merge found{out_.vocabulary.id(left), out_.vocabulary.id(right),
                         out_.vocabulary.id(joined)};
-      if (found.left < 0 || found.right < 0 || found.result < 0)
-        throw_bad_merge(cat("a merge names the token ",
-                            quote(found.left < 0    ? left
-                                  : found.right < 0 ? right
-                                                    : std::string_view(joined)),
-                            ", which is not in the vocabulary"));
+      for (const auto& [id, token] : {std::pair(found.left, left),
+                                      {found.right, right},
+                                      {found.result, std::string_view(joined)}})
+        if (id < 0)
+          throw_bad_merge(
+              cat("a merge names the token ", quote(token), ", which is not in the vocabulary"));
       out_.merges.push_back(found);
     }
   }

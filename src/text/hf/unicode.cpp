@@ -94,7 +94,8 @@ uint32_t byte_character(uint8_t byte) {
   };
   if (printable(byte)) return byte;
   // The others, in order, are 256, 257, ...: 0 to 32, 127 to 160, 173.
-  return byte <= 32 ? 256u + byte : byte <= 160 ? 256u + 33 + (byte - 127u) : 256u + 67;
+  if (byte <= 32) return 256u + byte;
+  return byte <= 160 ? 256u + 33 + (byte - 127u) : 256u + 67;
 }
 
 int character_byte(uint32_t scalar) {

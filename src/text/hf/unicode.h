@@ -91,7 +91,9 @@ inline uint32_t next_scalar(const char*& p) {
 /// Bytes of the character that begins with this byte, in text that is UTF-8.
 inline size_t length_at(char lead) {
   const auto byte = static_cast<uint8_t>(lead);
-  return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
+  if (byte < 0x80) return 1;
+  if (byte < 0xE0) return 2;
+  return byte < 0xF0 ? 3 : 4;
 }
 
 /// Radford et al. 2019: the printable character that stands for a byte, and the reverse.

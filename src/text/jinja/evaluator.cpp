@@ -167,9 +167,11 @@ Arguments Evaluator::arguments_of(const Expression& expression) {
 Value Evaluator::filter(const Expression& chain, const Value* input) {
   const Changed<int> level = deeper(chain.line);
   const Expression* inner = chain.parts[0].get();
-  const Value value = inner == nullptr                         ? *input
-                      : inner->kind == ExpressionKind::kFilter ? filter(*inner, input)
-                                                               : evaluate(*inner);
+  const auto value_of_inner = [&] {
+    if (inner == nullptr) return *input;
+    return inner->kind == ExpressionKind::kFilter ? filter(*inner, input) : evaluate(*inner);
+  };
+  const Value value = value_of_inner();
   if (value.is(Kind::kString)) Budget::spend(value.as_string().size() / 16);
   return apply_filter(*this, chain.name, value, arguments_of(chain));
 }

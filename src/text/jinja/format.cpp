@@ -67,7 +67,9 @@ std::string written(const Value& value, const Spec& spec) {
   char align = spec.align;
   if (align == '\0') align = value.is_number() ? '>' : '<';
   const size_t sign = align == '=' && (body.starts_with('-') || body.starts_with('+')) ? 1 : 0;
-  const int64_t left = align == '<' ? 0 : align == '^' ? room / 2 : room;
+  int64_t left = room;
+  if (align == '<') left = 0;
+  if (align == '^') left = room / 2;
   return cat(body.substr(0, sign), repeat(spec.fill, left), body.substr(sign),
              repeat(spec.fill, room - left));
 }

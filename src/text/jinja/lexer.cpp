@@ -229,7 +229,9 @@ class Lexer final {
     if (const size_t found = kNames.find(c); found != std::string_view::npos) {
       out += kBytes[found];
     } else if (c == 'x' || c == 'u' || c == 'U') {
-      const size_t wanted = c == 'x' ? 2 : c == 'u' ? 4 : 8;
+      size_t wanted = 2;
+      if (c == 'u') wanted = 4;
+      if (c == 'U') wanted = 8;
       if (read(wanted, 16) < wanted) fail(cat("the escape \\", c, " is too short"));
       if (scalar >= kScalarLimit || (scalar >= 0xD800 && scalar < 0xE000))
         fail(cat("the escape \\", c, " names no character"));

@@ -79,7 +79,9 @@ Value justify(const Call& c) {
   const std::string& text = c.self.as_string();
   const int64_t width = c.whole("width");
   const int64_t room = std::max<int64_t>(width - character_count(text), 0);
-  const int64_t left = place < 0 ? 0 : place > 0 ? room : room / 2 + (room & width & 1);
+  int64_t left = 0;
+  if (place == 0) left = room / 2 + (room & width & 1);
+  if (place > 0) left = room;
   const std::string fill = c.text("fillchar", " ");
   return Value::string(cat(repeat(fill, left), text, repeat(fill, room - left)));
 }

@@ -139,7 +139,8 @@ Value get_item(const Value& value, const Value& key) {
 Value get_slice(const Value& value, const Value& start, const Value& stop, const Value& step) {
   if (!need_defined(value).is_sequence() && !value.is(Kind::kString))
     fail("a value of type ", type_name(value), " has no slices");
-  const int64_t by = step.is(Kind::kNone) ? 1 : step.is_whole() ? step.as_int() : 0;
+  int64_t by = step.is(Kind::kNone) ? 1 : 0;
+  if (step.is_whole()) by = step.as_int();
   if (by == 0) fail("the step of a slice must be a whole number other than 0");
   const int64_t size = length(value);
   const int64_t from = slice_bound(start, size, by, by < 0 ? size - 1 : 0);

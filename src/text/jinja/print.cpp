@@ -136,11 +136,10 @@ class Printer final {
       } else if (json_ && c >= 0x10000) {
         write_escape("\\u%04x", 0xD7C0 + (c >> 10));
         write_escape("\\u%04x", 0xDC00 + (c & 0x3FF));
+      } else if (json_ || (c >= 0x100 && c < 0x10000)) {
+        write_escape("\\u%04x", c);
       } else {
-        write_escape(json_ || (c >= 0x100 && c < 0x10000) ? "\\u%04x"
-                     : c < 0x100                          ? "\\x%02x"
-                                                          : "\\U%08x",
-                     c);
+        write_escape(c < 0x100 ? "\\x%02x" : "\\U%08x", c);
       }
     });
     out_ += mark;
