@@ -105,8 +105,10 @@ ScoreTile Attention::score_tile(const AttentionInput& in, const Item& item, int6
                                 const Tile& tile, int64_t key_begin, int64_t key_end,
                                 const int32_t* segments) const {
   ScoreTile scores;
-  scores.keys = key_end - key_begin, scores.queries = tile.width;
-  scores.scale = shape_.scale, scores.soft_cap = shape_.soft_cap;
+  scores.keys = key_end - key_begin;
+  scores.queries = tile.width;
+  scores.scale = shape_.scale;
+  scores.soft_cap = shape_.soft_cap;
   if (shape_.causal) scores.diagonal = tile.first + shape_.keys - shape_.queries - key_begin;
   if (shape_.window > 0) scores.window = shape_.window;
   if (in.segment_ids != nullptr) {

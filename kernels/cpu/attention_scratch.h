@@ -158,7 +158,8 @@ Attention::Scratch<Element> Attention::carve(void* scratch, int worker) const {
     s.p = elements(scores);
     if (!is_forward) s.d_s = elements(scores);
   } else {
-    s.p = s.scores, s.d_s = s.d_p;
+    s.p = s.scores;
+    s.d_s = s.d_p;
   }
   s.product = reinterpret_cast<void*>(at);
   return s;

@@ -143,7 +143,10 @@ Gemm::Gemm(Products& products, const ProductShape& shape, bool few_rows)
     tile.n = (kind & 2) ? shape.n - (grid_.tiles_n - 1) * grid_.tile_n : grid_.tile_n;
     tile.c_row = tile.n;
     tile.packed_b = grid_.packs_b;
-    if (grid_.packs_a) tile.a_row = shape.k, tile.a_col = 1;
+    if (grid_.packs_a) {
+      tile.a_row = shape.k;
+      tile.a_col = 1;
+    }
     products_[kind] = &products.get(tile);
     product_bytes_ = std::max(product_bytes_, products_[kind]->scratch_bytes());
   }

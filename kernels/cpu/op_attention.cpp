@@ -92,7 +92,9 @@ class AttentionKernel final : public CpuKernel {
   void run(const void* const* in, void* const* out, void* workspace) const override {
     const AttentionAttributes a(attributes);
     AttentionInput input;
-    input.q = in[0], input.k = in[1], input.v = in[2];
+    input.q = in[0];
+    input.k = in[1];
+    input.v = in[2];
     input.q_view = attention_view(inputs[0].view, "position");
     input.k_view = attention_view(inputs[1].view, "key_position");
     input.v_view = attention_view(inputs[2].view, "key_position");
@@ -106,10 +108,14 @@ class AttentionKernel final : public CpuKernel {
     }
     const size_t n = a.operands();
     AttentionGradients g;
-    g.o = in[n], g.lse = floats(in[n + 1]), g.d_o = in[n + 2];
+    g.o = in[n];
+    g.lse = floats(in[n + 1]);
+    g.d_o = in[n + 2];
     g.o_view = attention_view(inputs[n].view, "position");
     g.do_view = attention_view(inputs[n + 2].view, "position");
-    g.dq = out[0], g.dk = out[1], g.dv = out[2];
+    g.dq = out[0];
+    g.dk = out[1];
+    g.dv = out[2];
     g.dq_view = attention_view(outputs[0].view, "position");
     g.dk_view = attention_view(outputs[1].view, "key_position");
     g.dv_view = attention_view(outputs[2].view, "key_position");

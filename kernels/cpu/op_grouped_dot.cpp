@@ -158,7 +158,8 @@ class GroupedOuterKernel final : public GroupedKernel {
       : GroupedKernel(c, request, static_cast<int64_t>(request.outputs.size())) {
     const Axes& weight = outputs[0].view.axes;
     const bool x_first = inputs[0].view.axes.contains(weight[0].name);
-    first_ = x_first ? 0 : 2, last_ = x_first ? 2 : 0;
+    first_ = x_first ? 0 : 2;
+    last_ = x_first ? 2 : 0;
     n_ = intersect(weight, inputs[last_].view.axes).elements();
     blocks_ = blocks_of(c.products, weight.elements() / n_, [&](int64_t m) {
       return ProductShape{m, n_, kTileRows, 1, m, n_, 1, n_, inputs[0].dtype};

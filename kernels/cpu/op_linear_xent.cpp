@@ -28,11 +28,15 @@ class LinearXentKernel final : public CpuKernel {
 
   void run(const void* const* in, void* const* out, void* workspace) const override {
     LinearXentArrays arrays;
-    arrays.h = in[0], arrays.weight = in[1];
+    arrays.h = in[0];
+    arrays.weight = in[1];
     arrays.targets = static_cast<const int32_t*>(in[2]);
     arrays.token_scale = floats(in[3]);
     arrays.token_loss = floats(out[1]);
-    if (gradients_) arrays.dh = out[2], arrays.dweight = floats(out[3]);
+    if (gradients_) {
+      arrays.dh = out[2];
+      arrays.dweight = floats(out[3]);
+    }
     arrays.term = floats(workspace);
     xent_.run(context.pool, arrays, static_cast<std::byte*>(workspace) + align64(tokens_ * 4));
     *floats(out[0]) = context.vector.sum(arrays.term, tokens_);

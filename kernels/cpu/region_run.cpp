@@ -252,7 +252,10 @@ void Region::drop(Frame& frame, const Instruction& step, float* y, const Part& t
     const int64_t count = std::min(left, under_key - counter);
     frame.vector.dropout(y, x, count, step.real,
                          {keys[at], keys[at + word], static_cast<uint64_t>(counter)});
-    x += count, y += count, index += count, left -= count;
+    x += count;
+    y += count;
+    index += count;
+    left -= count;
   }
 }
 

@@ -331,9 +331,18 @@ template <class Value>
     sum2 = sum2 + value(i + 2 * kLanes, kLanes);
     sum3 = sum3 + value(i + 3 * kLanes, kLanes);
   }
-  if (i + kLanes <= n) sum0 = sum0 + value(i, kLanes), i += kLanes;
-  if (i + kLanes <= n) sum1 = sum1 + value(i, kLanes), i += kLanes;
-  if (i + kLanes <= n) sum2 = sum2 + value(i, kLanes), i += kLanes;
+  if (i + kLanes <= n) {
+    sum0 = sum0 + value(i, kLanes);
+    i += kLanes;
+  }
+  if (i + kLanes <= n) {
+    sum1 = sum1 + value(i, kLanes);
+    i += kLanes;
+  }
+  if (i + kLanes <= n) {
+    sum2 = sum2 + value(i, kLanes);
+    i += kLanes;
+  }
   if (i < n) sum3 = sum3 + value(i, n - i);
   return fold_sum((sum0 + sum1) + (sum2 + sum3));
 }

@@ -123,14 +123,16 @@ template <bool kCapped, class Out>
     Floats x = by * load(s + r * width), slope = one;
     if (kCapped) {
       const Floats bent = tanh(x);
-      x = cap * bent, slope = one - bent * bent;
+      x = cap * bent;
+      slope = one - bent * bent;
     }
     Floats p = exp_negative(x - lse), g = load(dp + r * width);
     if (!whole) p = select(strip.seen(r), p, none);
     Floats dropped = p;
     if (tile.keep < 1) {
       const Ints kept = strip.kept(r);
-      dropped = select(kept, p, none), g = select(kept, more * g, none);
+      dropped = select(kept, p, none);
+      g = select(kept, more * g, none);
     }
     // Where p is 1 no other key counts, and the difference is nothing but rounding.
     Floats ds = select(p == one, none, p * (g - delta));
@@ -181,7 +183,10 @@ void transpose(float* to, int64_t to_stride, const float* from, int64_t from_str
               a3 = load4(p + 3 * from_stride);
       if (factor != nullptr) {
         const Floats4 by = load4(factor + c);
-        a0 = a0 * by, a1 = a1 * by, a2 = a2 * by, a3 = a3 * by;
+        a0 = a0 * by;
+        a1 = a1 * by;
+        a2 = a2 * by;
+        a3 = a3 * by;
       }
       const Floats4 b0 = __builtin_shufflevector(a0, a1, 0, 4, 1, 5),
                     b1 = __builtin_shufflevector(a0, a1, 2, 6, 3, 7),

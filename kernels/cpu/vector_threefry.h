@@ -22,6 +22,11 @@ template <int kRotation>
   x.b = rotate<kRotation>(x.b) ^ x.a;
 }
 
+template <int... kRotations>
+[[gnu::always_inline]] inline void mix_rounds(Block& x) {
+  (mix<kRotations>(x), ...);
+}
+
 [[gnu::always_inline]] inline void add_key(Block& x, uint32_t a, uint32_t b, uint32_t round) {
   x.a = x.a + splat(a);
   x.b = x.b + splat(b + round);
@@ -48,15 +53,15 @@ template <int kRotation>
   const uint32_t k0 = random.key_hi, k1 = random.key_lo, k2 = k0 ^ k1 ^ 0x1bd11bdau;
   Block x = counters(counter, step);
   add_key(x, k0, k1, 0);
-  mix<13>(x), mix<15>(x), mix<26>(x), mix<6>(x);
+  mix_rounds<13, 15, 26, 6>(x);
   add_key(x, k1, k2, 1);
-  mix<17>(x), mix<29>(x), mix<16>(x), mix<24>(x);
+  mix_rounds<17, 29, 16, 24>(x);
   add_key(x, k2, k0, 2);
-  mix<13>(x), mix<15>(x), mix<26>(x), mix<6>(x);
+  mix_rounds<13, 15, 26, 6>(x);
   add_key(x, k0, k1, 3);
-  mix<17>(x), mix<29>(x), mix<16>(x), mix<24>(x);
+  mix_rounds<17, 29, 16, 24>(x);
   add_key(x, k1, k2, 4);
-  mix<13>(x), mix<15>(x), mix<26>(x), mix<6>(x);
+  mix_rounds<13, 15, 26, 6>(x);
   add_key(x, k2, k0, 5);
   return x.a ^ x.b;
 }

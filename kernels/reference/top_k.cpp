@@ -30,10 +30,12 @@ class TopKKernel final : public LoopKernel {
             const double v = order_of(static_cast<double>(x[at[0] + i * stride]));
             const bool taken = v > last || (v == last && i <= last_index);
             if (taken || (best >= 0 && v <= value)) continue;
-            best = i, value = v;
+            best = i;
+            value = v;
           }
           y[at[1] + k * step] = static_cast<int32_t>(best);
-          last = value, last_index = best;
+          last = value;
+          last_index = best;
         }
       });
     });

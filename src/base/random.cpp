@@ -22,19 +22,31 @@ struct Words {
   w.x1 ^= w.x0;
 }
 
+[[gnu::always_inline]] inline void mix_rounds(Words& w, int a, int b, int c, int d) {
+  mix_round(w, a);
+  mix_round(w, b);
+  mix_round(w, c);
+  mix_round(w, d);
+}
+
 [[gnu::always_inline]] inline Words threefry(Key key, uint32_t x0, uint32_t x1) {
   const uint32_t k0 = key.hi, k1 = key.lo, k2 = key.hi ^ key.lo ^ 0x1BD11BDAu;
   Words w{x0 + k0, x1 + k1};
-  mix_round(w, 13), mix_round(w, 15), mix_round(w, 26), mix_round(w, 6);
-  w.x0 += k1, w.x1 += k2 + 1;
-  mix_round(w, 17), mix_round(w, 29), mix_round(w, 16), mix_round(w, 24);
-  w.x0 += k2, w.x1 += k0 + 2;
-  mix_round(w, 13), mix_round(w, 15), mix_round(w, 26), mix_round(w, 6);
-  w.x0 += k0, w.x1 += k1 + 3;
-  mix_round(w, 17), mix_round(w, 29), mix_round(w, 16), mix_round(w, 24);
-  w.x0 += k1, w.x1 += k2 + 4;
-  mix_round(w, 13), mix_round(w, 15), mix_round(w, 26), mix_round(w, 6);
-  w.x0 += k2, w.x1 += k0 + 5;
+  mix_rounds(w, 13, 15, 26, 6);
+  w.x0 += k1;
+  w.x1 += k2 + 1;
+  mix_rounds(w, 17, 29, 16, 24);
+  w.x0 += k2;
+  w.x1 += k0 + 2;
+  mix_rounds(w, 13, 15, 26, 6);
+  w.x0 += k0;
+  w.x1 += k1 + 3;
+  mix_rounds(w, 17, 29, 16, 24);
+  w.x0 += k1;
+  w.x1 += k2 + 4;
+  mix_rounds(w, 13, 15, 26, 6);
+  w.x0 += k2;
+  w.x1 += k0 + 5;
   return w;
 }
 

@@ -171,8 +171,11 @@ class StepBench {
         engine_(train::CompiledStep(train::step_options(config, vocab_, 0), backend), backend),
         schedule_(config.schedule()) {
     const auto count = static_cast<size_t>(config.microbatch_size() * config.model->max_seq_len);
-    tokens_.resize(count), targets_.resize(count), positions_.resize(count);
-    segments_.assign(count, 0), weight_.assign(count, 1);
+    tokens_.resize(count);
+    targets_.resize(count);
+    positions_.resize(count);
+    segments_.assign(count, 0);
+    weight_.assign(count, 1);
     for (size_t i = 0; i < count; ++i) {
       tokens_[i] = random_id(i);
       targets_[i] = random_id(i + 1);

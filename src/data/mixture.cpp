@@ -63,7 +63,8 @@ MixturePlan::Quotas MixturePlan::quotas_of(const std::vector<double>& weights) c
     for (size_t i = 0; i < n; ++i) {
       const double share = weights[i] / total * static_cast<double>(block_size_);
       const auto whole = std::min(left, static_cast<int64_t>(share));
-      given[i] += whole, left -= whole;
+      given[i] += whole;
+      left -= whole;
       behind[i] = weights[i] == 0
                       ? -1e300
                       : share * static_cast<double>(block) - static_cast<double>(given[i]);
@@ -137,7 +138,10 @@ int64_t MixturePlan::length(StopStrategy stop, const std::vector<int64_t>& lengt
   while (fits(high * block_size_, stop, lengths)) high *= 2;
   while (low + 1 < high) {
     const int64_t middle = low + (high - low) / 2;
-    (fits(middle * block_size_, stop, lengths) ? low : high) = middle;
+    if (fits(middle * block_size_, stop, lengths))
+      low = middle;
+    else
+      high = middle;
   }
   return (stop == StopStrategy::kAllExhausted ? high : low) * block_size_;
 }

@@ -150,7 +150,8 @@ void gradient(GradientCall& call) {
   std::vector<NamedArray> in = call.inputs;
   if (!rounds_once(opcode)) {
     for (NamedArray& x : in) x = widen(x);
-    g = widen(g), y = widen(y);
+    g = widen(g);
+    y = widen(y);
   }
   for (size_t i = 0; i < call.inputs.size(); ++i) {
     if (!call.wanted[i]) continue;

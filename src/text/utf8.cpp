@@ -108,13 +108,19 @@ void append_scalar(std::string& out, uint32_t scalar) {
       put(scalar);
       break;
     case 2:
-      put(0xC0u | scalar >> 6), tail(0);
+      put(0xC0u | scalar >> 6);
+      tail(0);
       break;
     case 3:
-      put(0xE0u | scalar >> 12), tail(6), tail(0);
+      put(0xE0u | scalar >> 12);
+      tail(6);
+      tail(0);
       break;
     default:
-      put(0xF0u | scalar >> 18), tail(12), tail(6), tail(0);
+      put(0xF0u | scalar >> 18);
+      tail(12);
+      tail(6);
+      tail(0);
   }
 }
 

@@ -128,7 +128,11 @@ TEST_CASE("normals have mean 0, variance 1 and kurtosis 3", "[base]") {
   std::vector<float> x(1 << 18);
   fill_normal(key_from_seed(5), 0, x);
   double sum = 0, squares = 0, fourths = 0;
-  for (const double v : x) sum += v, squares += v * v, fourths += v * v * v * v;
+  for (const double v : x) {
+    sum += v;
+    squares += v * v;
+    fourths += v * v * v * v;
+  }
   const auto n = static_cast<double>(x.size());
   CHECK(std::abs(sum / n) < kStandardErrors / std::sqrt(n));
   CHECK(std::abs(squares / n - 1) < kStandardErrors * std::sqrt(2 / n));

@@ -128,7 +128,8 @@ TEST_CASE("the ranks' rows together are the global batch", "[data]") {
   const LoaderOptions all = {.seq_len = kSeqLen, .batch_size = 8, .rows = 8};
   LoaderOptions first = all, second = all;
   first.rows = 5;
-  second.first_row = 5, second.rows = 3;
+  second.first_row = 5;
+  second.rows = 3;
   Loader whole(finite, all), one(finite, first), two(finite, second);
   while (!whole.done()) {
     const Batch& batch = whole.next();

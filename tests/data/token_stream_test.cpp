@@ -154,8 +154,10 @@ TEST_CASE("a part of a stream is a stream, a torn document begins with what is l
       REQUIRE(part->size() == end - begin);
       Ids got(static_cast<size_t>(end - begin)), all(9);
       std::vector<float> weights(got.size()), all_weights(9);
-      part->read(0, got), stream->read(0, all);
-      part->read_weights(0, weights), stream->read_weights(0, all_weights);
+      part->read(0, got);
+      stream->read(0, all);
+      part->read_weights(0, weights);
+      stream->read_weights(0, all_weights);
       CHECK(got == Ids(all.begin() + begin, all.begin() + end));
       CHECK(weights == std::vector<float>(all_weights.begin() + begin, all_weights.begin() + end));
       std::vector<int64_t> starts;

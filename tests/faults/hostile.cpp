@@ -48,8 +48,14 @@ class Hostile final : public Trials {
     const std::string used = cat(it.name, " (", format_fixed(ended.processor_seconds, 2), " s, ",
                                  format_bytes(ended.peak_bytes), "): ");
     if (const auto crashed = crash(ended)) return {crashed->outcome, used + crashed->words};
-    if (ended.processor_seconds > slowest_) slowest_ = ended.processor_seconds, slow_ = it.name;
-    if (ended.peak_bytes > largest_) largest_ = ended.peak_bytes, large_ = it.name;
+    if (ended.processor_seconds > slowest_) {
+      slowest_ = ended.processor_seconds;
+      slow_ = it.name;
+    }
+    if (ended.peak_bytes > largest_) {
+      largest_ = ended.peak_bytes;
+      large_ = it.name;
+    }
     if (ended.code < 2 || ended.code > 6) return {Outcome::kSilent, used + ended.words()};
     // A busy machine makes every program slow, so the short form leaves time alone.
     if (!lab_.brief && ended.processor_seconds > kSeconds)

@@ -42,8 +42,13 @@ std::unique_ptr<ModelConfig> small_config(const std::string& family) {
   std::unique_ptr<ModelConfig> config(
       dynamic_cast<ModelConfig*>(models::entry(family).make_config().release()));
   auto& c = dynamic_cast<DecoderConfig&>(*config);
-  c.hidden_dim = 16, c.intermediate_dim = 24, c.num_layers = 2;
-  c.num_heads = 4, c.num_kv_heads = 2, c.head_dim = 4, c.max_seq_len = kWindow;
+  c.hidden_dim = 16;
+  c.intermediate_dim = 24;
+  c.num_layers = 2;
+  c.num_heads = 4;
+  c.num_kv_heads = 2;
+  c.head_dim = 4;
+  c.max_seq_len = kWindow;
   if (family != "llama") c.sliding_window = 20;
   c.n_routed_experts = std::min<int64_t>(c.n_routed_experts, 8);
   return config;

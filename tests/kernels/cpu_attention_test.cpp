@@ -104,7 +104,10 @@ struct Arrays {
     };
     run_on(p, threads, {at(in[0], q), at(in[1], k), at(in[2], v), at(in[3], d_o)},
            {at(out[0], o), at(out[1], dq), at(out[2], dk), at(out[3], dv)});
-    o.take(out[0]), dq.take(out[1]), dk.take(out[2]), dv.take(out[3]);
+    o.take(out[0]);
+    dq.take(out[1]);
+    dk.take(out[2]);
+    dv.take(out[3]);
   }
 
   struct Inputs {
@@ -147,8 +150,10 @@ struct Definition {
 
   Definition(const Problem& problem, const Arrays& x) {
     const AttentionShape& s = problem.shape;
-    o.resize(x.o.values.size()), dq.resize(x.dq.values.size());
-    dk.resize(x.dk.values.size()), dv.resize(x.dv.values.size());
+    o.resize(x.o.values.size());
+    dq.resize(x.dq.values.size());
+    dk.resize(x.dk.values.size());
+    dv.resize(x.dv.values.size());
     for (int64_t b = 0; b < s.batch; ++b) {
       for (int64_t h = 0; h < s.heads; ++h) {
         for (int64_t t = 0; t < s.queries; ++t) query(problem, x, b, h, t);
@@ -176,7 +181,8 @@ struct Definition {
       score *= s.scale;
       if (s.soft_cap > 0) {
         const double bent = std::tanh(score / s.soft_cap);
-        score = s.soft_cap * bent, slope[static_cast<size_t>(key)] = 1 - bent * bent;
+        score = s.soft_cap * bent;
+        slope[static_cast<size_t>(key)] = 1 - bent * bent;
       }
       total += p[static_cast<size_t>(key)] = std::exp(score);
       if (s.keep < 1) {

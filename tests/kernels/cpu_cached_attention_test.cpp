@@ -33,7 +33,10 @@ const std::vector<Case> kCases = {
 Build build(const Case& c) {
   return [c](const auto& in) {
     AttentionOptions o;
-    o.scale = 0.4, o.window = c.window, o.soft_cap = c.soft_cap, o.positions = in[3];
+    o.scale = 0.4;
+    o.window = c.window;
+    o.soft_cap = c.soft_cap;
+    o.positions = in[3];
     return std::vector{attention(in[0], in[1], in[2], o)};
   };
 }

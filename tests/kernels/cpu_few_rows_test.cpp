@@ -46,11 +46,15 @@ std::vector<float> run(const VectorKernels& kernels, const Case& c, const Operan
                        int64_t first_row, int64_t rows) {
   std::vector<float> y(static_cast<size_t>(rows * (c.columns + Case::kGap)), kPoison);
   FewRowsProduct p;
-  p.rows = rows, p.columns = c.columns, p.k = c.k;
-  p.x = o.x.data() + first_row * (c.k + Case::kGap), p.x_row = c.k + Case::kGap;
+  p.rows = rows;
+  p.columns = c.columns;
+  p.k = c.k;
+  p.x = o.x.data() + first_row * (c.k + Case::kGap);
+  p.x_row = c.k + Case::kGap;
   p.w = dtype == DType::f32 ? static_cast<const void*>(o.w.data()) : o.narrow.data();
   p.w_stride = c.w_stride();
-  p.y = y.data(), p.y_row = c.columns + Case::kGap;
+  p.y = y.data();
+  p.y_row = c.columns + Case::kGap;
   (dtype == DType::f32 ? kernels.few_rows : kernels.few_rows_bf16)[static_cast<size_t>(c.order)](p);
   return y;
 }
@@ -110,8 +114,11 @@ TEST_CASE("a row's product does not depend on the rows beside it, nor on threads
       const std::vector<Bf16> narrow_a(a.begin(), a.end()), narrow_b(b.begin(), b.end());
       const auto product = [&](int64_t first, int64_t rows, int threads) {
         ProductShape shape{rows, kColumns, kK};
-        shape.a_row = kK, shape.c_row = kColumns, shape.factors = dtype;
-        shape.b_row = transposed ? 1 : kColumns, shape.b_col = transposed ? kK : 1;
+        shape.a_row = kK;
+        shape.c_row = kColumns;
+        shape.factors = dtype;
+        shape.b_row = transposed ? 1 : kColumns;
+        shape.b_col = transposed ? kK : 1;
         Products products(threads);
         ThreadPool pool(threads);
         const Gemm gemm(products, shape, true);

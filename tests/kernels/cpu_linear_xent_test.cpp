@@ -100,8 +100,10 @@ struct Problem {
     LinearXentArrays arrays;
     arrays.h = is_bf16 ? static_cast<const void*>(half_h.data()) : h.data();
     arrays.weight = is_bf16 ? static_cast<const void*>(half_weight.data()) : weight.data();
-    arrays.targets = targets.data(), arrays.token_scale = scale.data();
-    arrays.token_loss = r.loss.data(), arrays.term = r.term.data();
+    arrays.targets = targets.data();
+    arrays.token_scale = scale.data();
+    arrays.token_loss = r.loss.data();
+    arrays.term = r.term.data();
     arrays.dh = is_bf16 ? static_cast<void*>(dh.data()) : r.dh.data();
     arrays.dweight = r.dweight.data();
     xent.run(pool, arrays, scratch.get());
@@ -181,7 +183,8 @@ TEST_CASE("z-loss and a cap on the logits agree with double precision", "[kernel
   for (const float z_loss : {0.0f, 0.05f}) {
     for (const float soft_cap : {0.0f, 1.5f}) {
       for (Problem p : {Problem(1, 1, 1), Problem(37, 12, 65), Problem(130, 33, 127)}) {
-        p.z_loss = z_loss, p.soft_cap = soft_cap;
+        p.z_loss = z_loss;
+        p.soft_cap = soft_cap;
         check_problem(p);
       }
     }
@@ -198,7 +201,8 @@ TEST_CASE("bf16 factors agree with double precision of the same values", "[kerne
     check_problem(p.rounded());
   }
   Problem all(130, 33, 127);
-  all.z_loss = 0.05f, all.soft_cap = 1.5f;
+  all.z_loss = 0.05f;
+  all.soft_cap = 1.5f;
   check_problem(all.rounded());
   const Problem p = Problem(300, 4, 100000).rounded();
   const Result one = p.run(LinearXent::Mode::kGradients, 1);

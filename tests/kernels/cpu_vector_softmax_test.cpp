@@ -56,12 +56,15 @@ struct TileArrays {
     for (int32_t i = 0; i < c.keys; ++i) key_segments.push_back(i / 9);
     for (int32_t i = 0; i < c.queries; ++i) query_segments.push_back(i % 4);
     tile = {.keys = c.keys, .queries = c.queries, .scale = 0.3f, .soft_cap = c.soft_cap};
-    tile.diagonal = c.diagonal, tile.window = c.window, tile.keep = c.keep;
+    tile.diagonal = c.diagonal;
+    tile.window = c.window;
+    tile.keep = c.keep;
     if (c.segments) {
       tile.key_segments = key_segments.data();
       tile.query_segments = query_segments.data();
     }
-    tile.random = {7, 9, (uint64_t{1} << 32) - 300}, tile.counters = 11;
+    tile.random = {7, 9, (uint64_t{1} << 32) - 300};
+    tile.counters = 11;
   }
   bool seen(int64_t r, int64_t c) const {
     const bool inside = r - c <= tile.diagonal && r - c > tile.diagonal - tile.window;

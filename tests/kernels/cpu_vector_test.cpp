@@ -275,7 +275,9 @@ TEST_CASE("sums, products of spans and sums over rows agree with double precisio
       const std::vector<float> a = random_values(n, 4), b = random_values(n, 5);
       double sum = 0, squares = 0, product = 0, size = 0;
       for (size_t i = 0; i < a.size(); ++i) {
-        sum += a[i], squares += double{a[i]} * a[i], product += double{a[i]} * b[i];
+        sum += a[i];
+        squares += double{a[i]} * a[i];
+        product += double{a[i]} * b[i];
         size += std::abs(a[i]);
       }
       REQUIRE(std::abs(kernels->sum(a.data(), n) - sum) <= 1e-6 * size);
@@ -338,7 +340,8 @@ TEST_CASE("layer and RMS norm and their gradients agree with double precision", 
           y_want.push_back(h * weight[c] + bias[c]);
           mean_g += centred ? g * weight[c] / double(n) : 0,
               mean_gh += g * weight[c] * h / double(n);
-          dweight_want[c] += g * h, dbias_want[c] += g;
+          dweight_want[c] += g * h;
+          dbias_want[c] += g;
         }
         for (size_t c = 0; c < width; ++c) {
           const double h = (x[r * width + c] - center) * inverse,
@@ -426,9 +429,13 @@ TEST_CASE("all instruction sets give the same bits", "[kernels]") {
   const auto results = [&](const VectorKernels& kernels) {
     std::vector<float> all, y(x.size());
     const auto keep = [&] { all.insert(all.end(), y.begin(), y.end()); };
-    for (size_t op = 0; op < kUnaryOps; ++op) kernels.unary[op](y.data(), x.data(), n), keep();
+    for (size_t op = 0; op < kUnaryOps; ++op) {
+      kernels.unary[op](y.data(), x.data(), n);
+      keep();
+    }
     for (size_t op = 0; op < kBinaryOps; ++op) {
-      kernels.binary[op](y.data(), x.data(), 1, other.data(), 1, n), keep();
+      kernels.binary[op](y.data(), x.data(), 1, other.data(), 1, n);
+      keep();
     }
     for (const int64_t size : kSizes) {
       std::vector<float> row(other.begin(), other.begin() + 3 * size), dx(row.size());

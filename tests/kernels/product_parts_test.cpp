@@ -93,7 +93,10 @@ TEST_CASE("where k is cut does not depend on the other extents or on how the fac
     const auto expected = begins(rows(128, 384, k));
     CHECK(begins(rows(300, 5000, k)) == expected);
     ProductShape turned = rows(128, 384, k);
-    turned.a_row = 1, turned.a_col = 128, turned.b_row = 1, turned.b_col = k;
+    turned.a_row = 1;
+    turned.a_col = 128;
+    turned.b_row = 1;
+    turned.b_col = k;
     CHECK(begins(turned) == expected);
     turned.packed_b = true;
     CHECK(begins(turned) == expected);
@@ -118,7 +121,8 @@ TEST_CASE("a product in parts has one result, packed or not, and the right one",
     CHECK(multiply(cut, packed, a, b) == c);
     // Rows of A and of C that are apart, and what stands between those of C.
     ProductShape apart = shape;
-    apart.a_row = k + 5, apart.c_row = n + 3;
+    apart.a_row = k + 5;
+    apart.c_row = n + 3;
     std::vector<float> spaced(static_cast<size_t>(m * apart.a_row));
     for (int64_t row = 0; row < m; ++row)
       std::copy_n(a.data() + row * k, k, spaced.data() + row * apart.a_row);

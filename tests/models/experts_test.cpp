@@ -31,7 +31,8 @@ struct Mixture {
     write_file_atomic(folder / "config.json", config_json());
     model = models::read_hf_model(folder.path());
     auto& config = dynamic_cast<DecoderConfig&>(*model.config);
-    config.lbl_coef = lbl, config.rzl_coef = rzl;
+    config.lbl_coef = lbl;
+    config.rzl_coef = rzl;
     function.emplace(train::trace_gradients({*model.family, *model.config},
                                             {kBatch, kLength, kVocabulary, DType::f64},
                                             train::Accumulate::kFirst));

@@ -100,7 +100,8 @@ TEST_CASE("twenty AdamW steps of the sorter follow the reference's losses", "[mo
   AdamConfig adam;
   adam.learning_rate = training["lr"];
   adam.weight_decay = training["weight_decay"];
-  adam.beta1 = training["beta1"], adam.beta2 = training["beta2"];
+  adam.beta1 = training["beta1"];
+  adam.beta2 = training["beta2"];
   adam.epsilon = training["eps"];
   adam.max_grad_norm = training["clip_global_norm"].get<double>();
   adam.decay_roles = {"weight", "embedding"};

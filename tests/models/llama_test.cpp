@@ -34,8 +34,12 @@ constexpr int64_t kVocab = 512;
 
 DecoderConfig stories_config() {
   DecoderConfig c;
-  c.hidden_dim = 64, c.intermediate_dim = 172, c.num_layers = 5;
-  c.num_heads = 8, c.num_kv_heads = 4, c.max_seq_len = 512;
+  c.hidden_dim = 64;
+  c.intermediate_dim = 172;
+  c.num_layers = 5;
+  c.num_heads = 8;
+  c.num_kv_heads = 4;
+  c.max_seq_len = 512;
   c.tie_word_embeddings = true;
   return c;
 }
@@ -117,7 +121,9 @@ TEST_CASE("three runs of twenty AdamW steps follow the reference's", "[models]")
   for (const json& run : training["runs"]) {
     AdamConfig adam;
     adam.weight_decay = run["weight_decay"];
-    adam.beta1 = run["beta1"], adam.beta2 = run["beta2"], adam.epsilon = run["eps"];
+    adam.beta1 = run["beta1"];
+    adam.beta2 = run["beta2"];
+    adam.epsilon = run["eps"];
     adam.max_grad_norm.reset();
     if (!run["clip_global_norm"].is_null())
       adam.max_grad_norm = run["clip_global_norm"].get<double>();

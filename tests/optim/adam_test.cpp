@@ -109,7 +109,10 @@ TEST_CASE("the update is AdamW's formula on every parameter", "[optim]") {
   adam.max_grad_norm = std::nullopt;
   CHECK(error_of(adam, 0, 1e-2, {0.1, 0, 0, 0}) <= kTolerance);
   CHECK(error_of(adam, 41, 0.3, {0.1, 0, 0, 0}) <= kTolerance);
-  adam.beta1 = 0.6, adam.beta2 = 0.999, adam.epsilon = 1e-2, adam.weight_decay = 0.5;
+  adam.beta1 = 0.6;
+  adam.beta2 = 0.999;
+  adam.epsilon = 1e-2;
+  adam.weight_decay = 0.5;
   CHECK(error_of(adam, 3, 1e-2, {0.5, 0, 0, 0}) <= kTolerance);
   adam.beta1 = adam.beta2 = 0;
   CHECK(error_of(adam, 3, 1e-2, {0.5, 0, 0, 0}) <= kTolerance);
@@ -154,7 +157,8 @@ TEST_CASE("a loss or norm that is not finite keeps parameters and state", "[opti
 
 TEST_CASE("Adam's corrections grow from 1 - beta to 1 with the step", "[optim]") {
   AdamConfig adam;
-  adam.beta1 = 0.9, adam.beta2 = 0.99;
+  adam.beta1 = 0.9;
+  adam.beta2 = 0.99;
   std::vector<double> scalars(2);
   optim::entry("adam").scalars(adam, 0, scalars);
   CHECK(scalars[0] == Approx(0.1).epsilon(kTolerance));

@@ -131,7 +131,8 @@ TEST_CASE("parameters written into a bf16 engine are packed before they are used
   const StepPlan plan = mixed({2, 1, 1});
   train::Engine one(compile_step(model, adam, plan, *backend), *backend),
       two(compile_step(model, adam, plan, *backend), *backend);
-  one.initialise(key_from_seed(1)), two.initialise(key_from_seed(2));
+  one.initialise(key_from_seed(1));
+  two.initialise(key_from_seed(2));
   const MadeUpRows rows(0, 0, 2);
   const auto losses = [&](train::Engine& engine) {
     const auto view = engine.run_evaluation(rows.from(0));

@@ -18,7 +18,10 @@ namespace {
 class Variable {
  public:
   Variable(const char* name, const std::string& value) : name_(name) {
-    if (const char* old = std::getenv(name)) old_ = old, was_set_ = true;
+    if (const char* old = std::getenv(name)) {
+      old_ = old;
+      was_set_ = true;
+    }
     ::setenv(name, value.c_str(), 1);
   }
   ~Variable() { was_set_ ? ::setenv(name_, old_.c_str(), 1) : ::unsetenv(name_); }

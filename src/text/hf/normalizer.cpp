@@ -121,7 +121,10 @@ class FormStep final {
 
 std::string lowercase(std::string_view text) {
   return map_scalars(text, [](uint32_t scalar, std::string& out) {
-    if (scalar == 0x130) out += 'i', scalar = 0x307;
+    if (scalar == 0x130) {
+      out += 'i';
+      scalar = 0x307;
+    }
     append_scalar(out, small_letter(scalar));
   });
 }

@@ -83,7 +83,10 @@ class PieceFinder final {
     if (*p == ' ' && q < end_) {
       const char* after = q;
       const uint8_t next = take(after);
-      if (next != kSpace) kind = next, q = after;
+      if (next != kSpace) {
+        kind = next;
+        q = after;
+      }
     }
     q = run(q, kind);
     return kind == kSpace ? space_piece(p, q) : q;
