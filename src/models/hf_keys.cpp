@@ -89,10 +89,12 @@ struct NeutralKey {
 constexpr NeutralKey kNeutral[] = {
     {"add_cross_attention", "false", "layers that attend to an encoder"},
     {"attention_bias", "false", "biases in attention"},
+    {"bias", "false", "biases"},
     {"clip_qkv", "null", "queries, keys and values are cut off"},
     {"embedding_multiplier", "1", "embeddings are scaled"},
     {"is_encoder_decoder", "false", "an encoder"},
     {"layer_types", "\"full_attention\"", "layers that attend in another way"},
+    {"lm_head_bias", "false", "biases of the head"},
     {"logit_scale", "1", "logits are scaled"},
     {"mlp_bias", "false", "biases in the MLP"},
     {"num_local_experts", "0", "mixtures of experts"},
@@ -110,6 +112,7 @@ constexpr NeutralKey kNeutral[] = {
     {"scale_attn_weights", "true", "scores that are not divided by the root of head_dim"},
     {"sliding_window", "null", "queries see so many keys"},
     {"tie_encoder_decoder", "false", "an encoder"},
+    {"use_bias", "false", "biases"},
     {"use_bidirectional_attention", "false", "queries see the keys behind them"},
     {"use_mrope", "false", "positions of several axes"},
     {"use_parallel_residual", "false", "attention and MLP side by side"},
@@ -147,6 +150,7 @@ void ignore_marks(compat::HfConfig& hf) {
   hf.ignore({"bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "unk_token_id"});
   hf.ignore({"decoder_start_token_id", "return_dict", "output_attentions", "output_hidden_states"});
   hf.ignore({"n_ctx", "n_special", "predict_special_tokens", "is_decoder", "model_max_length"});
+  hf.ignore({"max_sequence_length", "seq_length"});  // of Llama's first conversions
   hf.ignore({"cross_attention_hidden_size", "prefix", "tie_last_hidden_states"});
   hf.ignore({"max_window_layers"});  // nothing without a window
   // Heads of classes for other tasks.
