@@ -6,11 +6,13 @@ usage: check_hf_models.py golden          writes tests/golden/hf_models.jsonl
                                           writes the table of docs/models.md
 
 The golden file holds a line for each case: config.json, the loss of two rows of made ids, the logits
-behind the last id of each, and the norm of each gradient. The comparison takes all logits of
+behind the last id of each, and the norm of each gradient; then the same of options that no class of
+Transformers has, which are put together of its parts. The comparison takes all logits of
 10,080 positions and all gradients, and the folders that `levanter export` writes of each folder, in
 f32 and in bf16: their tensors' bytes, and their logits when Transformers loads them.
 needs torch, transformers, safetensors and numpy
 """
+import copy
 import json
 import os
 import subprocess
@@ -21,10 +23,14 @@ import numpy as np
 import torch
 import transformers as hf
 from safetensors.torch import load_file, save_file
+from transformers.models.gemma2 import modeling_gemma2
+from transformers.models.llama import modeling_llama
+from transformers.models.phi import modeling_phi
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 GOLDEN = os.path.join(ROOT, "tests", "golden", "hf_models.jsonl")
 LENGTH = 48
+APPLY_ROTARY = modeling_llama.apply_rotary_pos_emb
 
 # A padding id would take its gradient from an embedding.
 SMALL = dict(vocab_size=64, hidden_size=32, intermediate_size=40, num_hidden_layers=2,
@@ -81,9 +87,84 @@ CASES = [
                                    moe_intermediate_size=24, norm_topk_prob=False)),
     ("qwen3_moe_sum", "Qwen3Moe", dict(num_experts=6, num_experts_per_tok=4, head_dim=12,
                                        moe_intermediate_size=24, norm_topk_prob=True)),
+    ("gpt2_inverse_layer", "GPT2", dict(n_positions=64, n_embd=32, n_layer=3, n_head=4,
+                                        vocab_size=64, scale_attn_by_inverse_layer_idx=True)),
+    ("llama_gelu_fast", "Llama", dict(hidden_act="gelu_fast", attention_bias=True)),
+    ("llama_yarn_mscale", "Llama", rope("yarn", factor=4.0, original_max_position_embeddings=16,
+                                        mscale=0.7, mscale_all_dim=1.3, truncate=False)),
+    ("smollm3", "SmolLM3", dict(num_hidden_layers=4, no_rope_layer_interval=2)),
     ("olmo3_yarn", "Olmo3", {**LOCAL, **two_ropes(5e5, rope_type="yarn", factor=4.0,
                                                   original_max_position_embeddings=16)}),
 ]
+
+
+# Options of levanter's that Transformers' Llama lacks, made of parts that other classes of it have.
+
+
+class HybridLayer(torch.nn.Module):
+    """Llama's block with norms where Gemma 2 has them."""
+
+    gradient_checkpointing = False
+
+    def __init__(self, layer):
+        super().__init__()
+        self.self_attn, self.mlp = layer.self_attn, layer.mlp
+        self.input_layernorm, self.pre_feedforward_layernorm = (
+            layer.input_layernorm, layer.post_attention_layernorm)
+        self.post_attention_layernorm, self.post_feedforward_layernorm = (
+            copy.deepcopy(layer.input_layernorm) for _ in range(2))
+
+    forward = modeling_gemma2.Gemma2DecoderLayer.forward
+
+
+def hybrid_norm(model):
+    model.model.layers = torch.nn.ModuleList(map(HybridLayer, model.model.layers))
+
+
+def partial_rotary(model):
+    """Half of each head turns, as in Phi."""
+    c = model.config
+    phi = hf.PhiConfig(hidden_size=c.hidden_size, num_attention_heads=c.num_attention_heads,
+                       rope_parameters=dict(rope_type="default", rope_theta=1e4,
+                                            partial_rotary_factor=0.5))
+    model.model.rotary_emb = modeling_phi.PhiRotaryEmbedding(phi)
+    whole = modeling_phi.apply_rotary_pos_emb
+
+    def of_a_part(q, k, cos, sin, unsqueeze_dim=1):
+        n = cos.shape[-1]
+        turned = whole(q[..., :n], k[..., :n], cos, sin, unsqueeze_dim)
+        return tuple(torch.cat((t, x[..., n:]), -1) for t, x in zip(turned, (q, k)))
+
+    modeling_llama.apply_rotary_pos_emb = of_a_part
+
+
+# Name of the case, keys of [model] beside the folder's, what makes Llama that model.
+VARIANTS = [
+    ("hybrid_norm", dict(hybrid_norm=True), hybrid_norm),
+    ("norms_without_weights", dict(use_layer_norm_weight=False), lambda model: None),
+    ("partial_rotary", dict(partial_rotary_factor=0.5), partial_rotary),
+]
+
+
+def variant_line(name, keys, change):
+    model = hf.LlamaForCausalLM(hf.LlamaConfig(**SMALL))
+    model.config._attn_implementation = "eager"
+    change(model)
+    model.double().eval()
+    weighed = keys.get("use_layer_norm_weight", True)
+    for path, parameter in model.named_parameters():
+        parameter.data = (torch.ones_like(parameter) if is_norm(path) and not weighed else
+                          made_weight(path, parameter.shape, is_norm(path)).double())
+    ids = scramble("ids", np.arange(2 * (LENGTH + 1))) % 64
+    logits, loss = loss_of(model, *rows_of(ids, 2))
+    loss.backward()
+    gradients = {path: float(f"{p.grad.norm().item():.9g}")
+                 for path, p in model.named_parameters() if weighed or not is_norm(path)}
+    config = {"model_type": "llama", **SMALL}
+    modeling_llama.apply_rotary_pos_emb = APPLY_ROTARY
+    return {"case": name, "config": config, "keys": keys, "loss": loss.item(),
+            "logits": [float(f"{x:.7g}") for x in logits[:, -1].flatten().tolist()],
+            "gradients": gradients}
 
 
 def scramble(name, indices):
@@ -153,6 +234,8 @@ def golden():
             last = [float(f"{x:.7g}") for x in logits[:, -1].flatten().tolist()]
             out.write(json.dumps({"case": name, "config": config, "loss": loss.item(),
                                   "logits": last, "gradients": gradients}) + "\n")
+        for variant in VARIANTS:
+            out.write(json.dumps(variant_line(*variant)) + "\n")
 
 
 ROWS = 210

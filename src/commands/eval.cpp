@@ -1,4 +1,5 @@
 // levanter eval: validation losses of a checkpoint, or the probabilities of documents' tokens.
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -151,6 +152,10 @@ int run(const Arguments& a) {
         .hint("set validation or validation_fraction of a component");
   std::string json, table;
   for (const auto& [name, value] : metrics) {
+    if (!std::isfinite(value))
+      throw Error(ErrorKind::kCheckpoint, cat(name, " is not finite"))
+          .at(m.folder)
+          .hint("numbers of the model overflow on these texts");
     json += cat(json.empty() ? "" : ", ", quote(name), ": ", json_number(value));
     table += cat(name, std::string(name.size() < 24 ? 24 - name.size() : 1, ' '),
                  format_fixed(value, 4), "\n");

@@ -37,8 +37,8 @@ constexpr Option kOptions[] = {
     {"max-new-tokens", "N", "default 200"},
     {"stop", "TEXT", "end before this text; may be given several times", false, false, true},
     {"stop-id", "ID",
-     "end at this token too; those of generation_config.json, else the tokenizer's EOS, always end "
-     "a text"},
+     "end at this token too; those of generation_config.json, else of config.json, else the "
+     "tokenizer's EOS, always end a text"},
     {"batch", "N", "texts continued at the same time, 1 to 16, with the same results; default 1"},
     {"chat", "", "the prompt is what a user says: the model's chat template is put around it"},
     {"chat-template", "FILE", "with --chat: another template, such as for a model that has none"},
@@ -121,6 +121,8 @@ class Generator {
         samples_(a.integer("samples", 1, 1, 1 << 20)),
         json_(a.has("json")),
         stops_(a.all("stop")) {
+    const std::vector<std::string>& kept = m.config.stop_strings;
+    stops_.insert(stops_.end(), kept.begin(), kept.end());
     if (options_.logprobs && !json_)
       throw Error(ErrorKind::kConfig, "--logprobs has no place in a plain text").allowed("--json");
     const std::string file = a.text("chat-template");
@@ -169,8 +171,7 @@ class Generator {
     for (const Request& request : requests)
       for (int64_t sample = 0; request.line.empty() && sample < samples_; ++sample) {
         texts.push_back({request.prompt, fold_in(key_, static_cast<uint32_t>(sample))});
-        grown.emplace_back(*m_.tokenizer, stops_,
-                           json_ ? std::nullopt : std::optional(request.prompt.back()));
+        grown.emplace_back(*m_.tokenizer, stops_, request.prompt.back());
       }
     const bool streams = !json_ && texts.size() == 1;
     size_t shown = 0;
@@ -191,7 +192,7 @@ class Generator {
         if (!streams && stops_.empty()) grown[i].update(texts[i].ids);
         const std::string& text = grown[i].text();
         if (json_)
-          print(line_of(request, texts[i], text, sample));
+          print(line_of(request, texts[i], by_itself(text, texts[i]), sample));
         else
           print(cat(streams ? "" : echo, text.substr(streams ? std::min(shown, text.size()) : 0),
                     "\n"));
@@ -227,6 +228,13 @@ class Generator {
  private:
   std::vector<int32_t> chat_ids(const nlohmann::json& messages, const std::string& place) const {
     return chat_->write({place, messages.dump(), "", "", true}).tokens;
+  }
+
+  /// A text as its ids decode when nothing is before them: some tokenizers leave out the space that
+  /// a whole text begins with.
+  std::string by_itself(const std::string& text, const infer::Continuation& c) const {
+    const bool spaced = text.starts_with(' ') && !m_.tokenizer->decode(c.ids).starts_with(' ');
+    return text.substr(spaced ? 1 : 0);
   }
 
   std::string line_of(const Request& request, const infer::Continuation& c, const std::string& text,

@@ -1,10 +1,12 @@
 #include "commands/loaded_model.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
 #include "device/backends.h"
-#include "models/model.h"
 #include "compat/hf_folder.h"
 #include "train/checkpoint_load.h"
 #include "train/hf_start.h"
@@ -47,20 +49,77 @@ std::vector<TensorTarget> targets_of(LoadedModel& loaded) {
   return targets;
 }
 
+/// Keys that do not change what a trained model computes: a config may have its own.
+constexpr std::string_view kFree[] = {"max_seq_len",       "vocab_size",  "gradient_checkpointing",
+                                      "initializer_range", "embed_pdrop", "attn_pdrop",
+                                      "resid_pdrop",       "lbl_coef",    "rzl_coef"};
+
+/// Gives a config that was written for its data the model that the weights are of, with the window
+/// that it says itself; where it describes another model, that is told.
+void take_model(LoadedModel& loaded, TrainConfig own, const std::string& whose) {
+  TrainConfig& config = loaded.config;
+  const bool learned_positions = own.model.type == "gpt2";
+  std::string list;
+  for (const Difference& d : differences(own, config)) {
+    const bool is_free = std::any_of(std::begin(kFree), std::end(kFree), [&](std::string_view key) {
+      return d.key == cat("model.", key);
+    });
+    const bool window = d.key == "model.max_seq_len" && learned_positions;
+    if (d.key.starts_with("model.") && (window || !is_free) && config.sources.has(d.key))
+      list += cat(list.empty() ? "" : ", ", d.key, " is ", d.saved, ", not ", d.now);
+  }
+  if (!list.empty())
+    loaded.problems.push_back(cat("the model is ", whose, ", not the config's: ", list));
+  if (config.sources.has("model.max_seq_len") && !learned_positions)
+    own.model->max_seq_len = config.model->max_seq_len;
+  config.model = std::move(own.model);
+}
+
+/// error  naming the first parameter of a checkpoint that is not finite
+void require_finite(const LoadedModel& loaded) {
+  for (const infer::ParamSlot& slot : loaded.model->slots()) {
+    const std::span<const float> values(slot.data, size_t(slot.param->type.elements()));
+    if (std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); }))
+      continue;
+    throw Error(ErrorKind::kCheckpoint,
+                cat("tensor ", quote(slot.param->path), " has numbers that are not finite"))
+        .at(loaded.folder)
+        .hint("the model was ruined before it was saved; take an earlier checkpoint");
+  }
+}
+
+bool has_tokenizer(const std::string& folder) {
+  const std::vector<std::string> names = list_directory(folder);
+  return std::any_of(names.begin(), names.end(), [](std::string_view name) {
+    if (name.ends_with(".gz")) name.remove_suffix(3);
+    return name == "tokenizer.json" || name == "vocab.json" || name.ends_with(".model");
+  });
+}
+
+/// A folder's tokenizer goes with its model, unless the config names another one of kind "hf".
+void take_tokenizer(LoadedModel& loaded) {
+  const TrainConfig& config = loaded.config;
+  if (config.data.tokenizer.type == "hf" || !has_tokenizer(loaded.folder)) return;
+  loaded.tokenizer = text::open_tokenizer(loaded.folder);
+  if (config.sources.has("data.tokenizer") || config.sources.has("data.tokenizer.type"))
+    loaded.problems.push_back(cat(
+        "the tokenizer is the folder's, not the config's: ", "data.tokenizer.type is \"hf\", not ",
+        quote(config.data.tokenizer.type)));
+}
+
 LoadedModel load_hf_folder(const std::string& folder, const std::string& config_file,
                            std::span<const std::string> overrides, int64_t rows) {
   LoadedModel loaded;
   loaded.folder = folder;
-  loaded.config = config_file.empty() ? train::hf_config(folder, overrides)
-                                      : load_train_config(config_file, overrides);
-  if (config_file.empty()) loaded.tokenizer = text::open_tokenizer(folder);
+  if (config_file.empty()) {
+    loaded.config = train::hf_config(folder, overrides);
+    loaded.tokenizer = text::open_tokenizer(folder);
+  } else {
+    loaded.config = load_train_config(config_file, overrides);
+    take_model(loaded, train::hf_config(folder), "the folder's");
+    take_tokenizer(loaded);
+  }
   const infer::ModelSpec spec = train::model_spec(loaded.config);
-  const std::string family = models::read_hf_model(folder).family->name;
-  if (family != loaded.config.model.type)
-    throw Error(ErrorKind::kCheckpoint, cat("the config's model is ", loaded.config.model.type,
-                                            ", the folder's is ", family))
-        .at(loaded.config.where("model.type"))
-        .hint(cat("take the folder's: --model='{type = \"from_hf\", path = \"", folder, "\"}'"));
   const int64_t vocab = train::vocab_size(loaded.config, loaded.tokenizer.get());
   train::check_hf(folder, spec, vocab);
   make_model(loaded, rows);
@@ -80,10 +139,13 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
   loaded.folder = good.folder();
   loaded.step = good.step();
   loaded.problems = std::move(found.problems);
-  loaded.config = config_file.empty()
-                      ? parse_train_config(good.config_toml(),
-                                           join_path(good.folder(), "config.toml"), overrides)
-                      : load_train_config(config_file, overrides);
+  const std::string saved_file = join_path(good.folder(), "config.toml");
+  if (config_file.empty()) {
+    loaded.config = parse_train_config(good.config_toml(), saved_file, overrides);
+  } else {
+    loaded.config = load_train_config(config_file, overrides);
+    take_model(loaded, parse_train_config(good.config_toml(), saved_file), "the checkpoint's");
+  }
   loaded.tokenizer =
       text::load_tokenizer(good.tokenizer(), join_path(good.folder(), "tokenizer.json"));
   make_model(loaded, rows);
@@ -92,6 +154,7 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
   } catch (const Error& error) {
     explain(error, good, loaded.config);
   }
+  require_finite(loaded);
   return loaded;
 }
 

@@ -18,15 +18,17 @@ struct LoadedModel {
   std::string folder;  ///< step-N, or the Hugging Face folder
   int64_t step = 0;
   int64_t rows = 1;                   ///< that token_losses takes at a time
-  std::vector<std::string> problems;  ///< newer checkpoints that were passed over as bad
+  std::vector<std::string> problems;  ///< bad checkpoints passed over, and what a config says amiss
   std::shared_ptr<const text::Tokenizer> tokenizer;  ///< none: that of a config's data
   std::unique_ptr<Backend> backend;
   std::unique_ptr<infer::InferenceModel> model;
 };
 
 /// Opens `checkpoint` (a step folder, a run folder or a Hugging Face folder). The config is the
-/// checkpoint's own with `overrides`, or `config_file` where given, which must be of the same
-/// model. `rows` that token_losses takes at a time; 0: the config's microbatch.
+/// checkpoint's own with `overrides`, or `config_file` where given: the model is the checkpoint's
+/// all the same, but for the window, and where the file names another that is a problem. `rows`
+/// that token_losses takes at a time; 0: the config's microbatch. error  kCheckpoint naming a
+/// parameter that is not finite; as open_checkpoint and compat::HfWeights
 LoadedModel load_model(const std::string& checkpoint, const std::string& config_file,
                        std::span<const std::string> overrides, int64_t rows = 0);
 

@@ -1,6 +1,8 @@
 // A config.json, read and written through one list of keys.
 #include "compat/hf_config.h"
 
+#include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -18,8 +20,9 @@ struct HfConfig::Impl {
   std::string path;    // of the file
   std::string prefix;  // "rope_scaling." inside an object
   bool writes = false;
-  Json json = Json::object();
+  Json json = Json::object(), defaults = Json::object();
   std::set<std::string, std::less<>> taken;
+  std::map<std::string, std::string, std::less<>> effects;  // of keys that are not supported
 
   [[noreturn]] void refuse(std::string_view key, const std::string& what,
                            std::string allowed) const {
@@ -27,11 +30,19 @@ struct HfConfig::Impl {
         .at(path)
         .allowed(std::move(allowed));
   }
-  /// The value, taken; nullptr where it is missing.
+  /// The value, taken, or its default; nullptr where there is none.
   const Json* take(std::string_view key) {
     taken.emplace(key);
-    const auto found = json.find(key);
-    return found == json.end() ? nullptr : &*found;
+    for (const Json* from : {&json, &defaults})
+      if (const auto found = from->find(key); found != from->end()) return &*found;
+    return nullptr;
+  }
+  /// The same, where null stands for nothing.
+  const Json* take_value(std::string_view key) {
+    if (const auto found = json.find(key); found != json.end() && found->is_null())
+      json.erase(found);
+    const Json* value = take(key);
+    return value && value->is_null() ? nullptr : value;
   }
 };
 
@@ -79,7 +90,11 @@ HfConfig::HfConfig(HfConfig&&) noexcept = default;
 HfConfig& HfConfig::operator=(HfConfig&&) noexcept = default;
 
 bool HfConfig::writes() const { return impl_->writes; }
-bool HfConfig::has(std::string_view key) const { return impl_->json.contains(key); }
+bool HfConfig::has(std::string_view key) const {
+  const auto found = impl_->json.find(key);
+  return found != impl_->json.end() && !found->is_null() && *found != Json::object();
+}
+void HfConfig::defaults(std::string_view json) { impl_->defaults = Json::parse(json); }
 
 template <class T>
 void HfConfig::handle(std::string_view key, T& value, const T* otherwise) {
@@ -90,7 +105,7 @@ void HfConfig::handle(std::string_view key, T& value, const T* otherwise) {
       impl_->json[std::string(key)] = value;
     return;
   }
-  const Json* found = impl_->take(key);
+  const Json* found = kIsOptional<T> ? impl_->take(key) : impl_->take_value(key);
   if constexpr (kIsOptional<T>) {
     if (!found || found->is_null()) {
       value = found || !otherwise ? std::nullopt : T(*otherwise);
@@ -171,8 +186,32 @@ void HfConfig::object(std::string_view key, const std::function<void(HfConfig&)>
 }
 
 void HfConfig::ignore(std::initializer_list<std::string_view> keys) {
-  for (const std::string_view key : keys) impl_->taken.emplace(key);
+  for (const std::string_view key : keys) {
+    impl_->taken.emplace(key);
+    if (!key.ends_with('*')) continue;
+    for (const auto& [name, value] : impl_->json.items())
+      if (name.starts_with(key.substr(0, key.size() - 1))) impl_->taken.insert(name);
+  }
 }
+
+bool HfConfig::neutral(std::string_view key, std::string_view value, std::string_view effect) {
+  const auto found = impl_->json.find(key);
+  if (found == impl_->json.end() || impl_->taken.contains(key)) return false;
+  const Json wanted = Json::parse(value);
+  const bool nothing_else =
+      found->is_array() &&
+      std::all_of(found->begin(), found->end(), [&](const Json& item) { return item == wanted; });
+  if (*found == wanted || nothing_else) return impl_->taken.emplace(key).second;
+  impl_->effects.emplace(key, effect);
+  return false;
+}
+
+std::string HfConfig::other_than(std::string_view key, std::string_view value) {
+  const auto found = impl_->json.find(key);
+  if (found == impl_->json.end() || !impl_->taken.emplace(key).second) return "";
+  return found->is_null() || *found == Json::parse(value) ? "" : found->dump();
+}
+
 void HfConfig::refuse(std::string_view key, std::string_view allowed) const {
   const auto found = impl_->json.find(key);
   impl_->refuse(key,
@@ -182,9 +221,12 @@ void HfConfig::refuse(std::string_view key, std::string_view allowed) const {
 
 void HfConfig::finish() const {
   std::string left;
-  for (const auto& [key, value] : impl_->json.items())
-    if (!impl_->taken.contains(key))
-      left += cat(left.empty() ? "" : ", ", impl_->prefix, key, " = ", value.dump());
+  for (const auto& [key, value] : impl_->json.items()) {
+    if (impl_->taken.contains(key) || value.is_null()) continue;
+    left += cat(left.empty() ? "" : ", ", impl_->prefix, key, " = ", value.dump());
+    if (const auto effect = impl_->effects.find(key); effect != impl_->effects.end())
+      left += cat(" (", effect->second, ")");
+  }
   if (left.empty() || impl_->writes) return;
   throw Error(ErrorKind::kCheckpoint, cat("settings that are not supported: ", left))
       .at(impl_->path)

@@ -32,12 +32,14 @@ class HfConfig final {
   HfConfig& operator=(HfConfig&&) noexcept;
 
   bool writes() const;
-  /// Whether the file being read has the key, be it null.
+  /// Whether the file being read has the key, and not as null or {}.
   bool has(std::string_view key) const;
+  /// What keys that are missing are, a JSON object: they are read as if the file had them.
+  void defaults(std::string_view json);
 
-  /// A setting that must be there, or that is `otherwise` where the key is missing. T is int64_t,
-  /// double, bool, std::string, a vector of int64_t or std::string, or an optional of one of these,
-  /// which may be null too.
+  /// A setting that must be there, or that is `otherwise` where the key is missing, or is null. T
+  /// is int64_t, double, bool, std::string, a vector of int64_t or std::string, or an optional of
+  /// one of these, which null leaves empty.
   template <class T>
   void operator()(std::string_view key, T& value) {
     handle<T>(key, value, nullptr);
@@ -60,11 +62,19 @@ class HfConfig final {
     handle<std::optional<T>>(key, said, &said);
     if (said.value_or(value) != value) refuse(key, cat(value));
   }
-  /// Keys that do not change what a trained model computes here. They are not written.
+  /// Keys that do not change what a trained model computes here; "name*" are all that begin so.
+  /// They are not written.
   void ignore(std::initializer_list<std::string_view> keys);
+  /// A key that changes nothing while it has this value, a JSON text, or lists nothing else, and
+  /// that nobody has taken. Another value stays, with `effect` to say in finish() what it would
+  /// change.
+  /// returns whether the file says so
+  bool neutral(std::string_view key, std::string_view value, std::string_view effect);
+  /// Takes a key that nobody has taken; its JSON text where it has another value, else "".
+  std::string other_than(std::string_view key, std::string_view value);
   /// Throws the error of a value that is not supported.
   [[noreturn]] void refuse(std::string_view key, std::string_view allowed) const;
-  /// error  naming the keys that nobody took
+  /// error  naming the keys that nobody took and that are not null
   void finish() const;
 
   /// What was written, as the text of a file.

@@ -2,6 +2,7 @@
 #include "compat/hf_folder.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -100,6 +101,16 @@ void grow(const HfTarget& target, int64_t rows) {
     for (int64_t row = rows; row < all; ++row)
       target.data[row * width + column] = static_cast<float>(sum / static_cast<double>(rows));
   }
+}
+
+/// error  kCheckpoint where a tensor holds a NaN or an infinity: a model that computes nothing
+void require_finite(std::span<const float> values, const std::string& name,
+                    const std::string& folder) {
+  if (std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); })) return;
+  throw Error(ErrorKind::kCheckpoint,
+              cat("tensor ", quote(name), " has numbers that are not finite"))
+      .at(folder)
+      .hint("the model was ruined before it was saved; take an earlier one");
 }
 
 std::string shape_text(const std::vector<int64_t>& shape) {
@@ -213,7 +224,9 @@ void load_weights(const std::string& folder, std::span<const HfTarget> targets) 
   pool.parallel_for(count, [&](int64_t index, int) {
     const auto [i, first] = pieces[static_cast<size_t>(index)];
     const int64_t elements = std::min(kPiece, found[i]->size() - first);
-    to_f32(*found[i], {targets[i].data + first, static_cast<size_t>(elements)}, first);
+    const std::span<float> room(targets[i].data + first, static_cast<size_t>(elements));
+    to_f32(*found[i], room, first);
+    require_finite(room, found[i]->name, folder);
   });
   for (size_t i = 0; i < targets.size(); ++i)
     if (targets[i].grows) grow(targets[i], found[i]->shape[0]);
@@ -228,6 +241,7 @@ uint64_t write_tensor(AtomicFile& file, const HfTensor& tensor, std::vector<floa
   std::span<const float> values = tensor.values(room);
   while (!values.empty()) {
     const auto piece = values.first(std::min(values.size(), static_cast<size_t>(kPiece)));
+    require_finite(piece, tensor.entry.name, "");
     stored.resize(piece.size() * static_cast<size_t>(size_of(tensor.entry.element)));
     if (!from_f32(piece, tensor.entry.element, stored))
       throw Error(ErrorKind::kCheckpoint,

@@ -16,12 +16,27 @@ namespace {
 constexpr std::string_view kFiles =
     " tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json "
     "vocab.txt merges.txt chat_template.jinja chat_template.json generation_config.json ";
+constexpr char kTemplates[] = "additional_chat_templates";  // a folder
 bool is_listed(std::string_view name) { return kFiles.find(cat(" ", name, " ")) != kFiles.npos; }
 
 constexpr int kMaxDepth = 64;
 
 Json parse(std::string_view text) {
   return json_depth(text) > kMaxDepth ? Json() : Json::parse(text, nullptr, false);
+}
+
+}  // namespace
+
+namespace {
+
+std::vector<std::string> read_stop_strings(const std::string& path) {
+  if (!path_exists(path)) return {};
+  const Json config = parse(read_file(path));
+  const Json said = config.is_object() ? config.value("stop_strings", Json()) : Json();
+  std::vector<std::string> texts;
+  for (const Json& text : said.is_array() ? said : Json::array({said}))
+    if (text.is_string() && !text.get<std::string>().empty()) texts.push_back(text);
+  return texts;
 }
 
 }  // namespace
@@ -39,7 +54,8 @@ HfTokenIds read_token_ids(const std::string& folder) {
     const std::vector<int64_t> found = ids(key);
     return found.empty() ? std::nullopt : std::optional(found[0]);
   };
-  return {first("bos_token_id"), first("pad_token_id"), ids("eos_token_id")};
+  return {first("bos_token_id"), first("pad_token_id"), ids("eos_token_id"),
+          read_stop_strings(join_path(folder, "generation_config.json"))};
 }
 
 void write_token_ids(HfConfig& hf, HfTokenIds ids) {
@@ -55,7 +71,8 @@ void write_token_ids(HfConfig& hf, HfTokenIds ids) {
 
 bool is_hf_file(std::string_view name) {
   return name == "config.json" || name == "model.safetensors.index.json" ||
-         name.ends_with(".safetensors") || name.ends_with(".model") || is_listed(name);
+         name.ends_with(".safetensors") || name.ends_with(".model") || name == kTemplates ||
+         is_listed(name);
 }
 
 bool copy_tokenizer(const std::string& from, const std::string& to) {
@@ -67,6 +84,13 @@ bool copy_tokenizer(const std::string& from, const std::string& to) {
     write_file_atomic(join_path(to, name), read_file(path));
     found |= is_model || name == "tokenizer.json" || name == "vocab.json" || name == "vocab.txt";
   }
+  const std::string templates = join_path(from, kTemplates);
+  if (!is_directory(templates)) return found;
+  make_directories(join_path(to, kTemplates));
+  for (const std::string& name : list_directory(templates))
+    if (name.ends_with(".jinja"))
+      write_file_atomic(join_path(join_path(to, kTemplates), name),
+                        read_file(join_path(templates, name)));
   return found;
 }
 

@@ -12,16 +12,17 @@
 
 namespace levanter::compat {
 
-/// The special ids that config.json and generation_config.json name.
+/// What config.json and generation_config.json name.
 struct HfTokenIds {
   std::optional<int64_t> bos, pad;
-  std::vector<int64_t> eos;  ///< a text ends after any of them
+  std::vector<int64_t> eos;                 ///< a text ends after any of them
+  std::vector<std::string> stop_strings{};  ///< or before any of these
 };
 
-/// What a folder's config.json says.
+/// What a folder says: ids in its config.json, stop texts in its generation_config.json.
 HfTokenIds read_token_ids(const std::string& folder);
 
-/// Writes them as keys of either file.
+/// Writes the ids as keys of either file.
 void write_token_ids(HfConfig& hf, HfTokenIds ids);
 
 /// Whether a Hugging Face folder may have a file of that name.

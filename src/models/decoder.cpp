@@ -32,33 +32,46 @@ nn::Linear::Options linear(const DecoderConfig& c, bool bias) {
 
 /// A norm that a family may lack.
 using MaybeNorm = std::optional<nn::RmsNorm>;
-MaybeNorm norm_if(bool wanted, const nn::Scope& s, const Axes& axes, const DecoderConfig& c) {
+MaybeNorm norm_if(bool wanted, const nn::Scope& s, const Axes& axes, const DecoderConfig& c,
+                  bool weighed = true) {
+  using Weight = nn::RmsNorm::Weight;
   if (!wanted) return {};
-  return nn::RmsNorm(s, axes, c.layer_norm_epsilon, c.norm_plus_one);
+  if (!weighed) return nn::RmsNorm(s, axes, c.layer_norm_epsilon, Weight::kNone);
+  return nn::RmsNorm(s, axes, c.layer_norm_epsilon,
+                     c.norm_plus_one ? Weight::kAroundZero : Weight::kAroundOne);
+}
+/// One of the residual stream's.
+MaybeNorm norm_if(bool wanted, const nn::Scope& s, const DecoderConfig& c) {
+  return norm_if(wanted, s, {Sizes(c).embed}, c, c.use_layer_norm_weight);
 }
 NamedArray apply(const MaybeNorm& norm, NamedArray x) { return norm ? (*norm)(x) : x; }
 
 /// The cosines and sines of global and of local layers.
 struct Rotaries {
   Rotaries(const DecoderConfig& c, const LmBatch& batch)
-      : global(batch.positions, c.rope->frequencies(c.head_size(), batch.window())), local(global) {
+      : global(batch.positions,
+               c.rope->frequencies(c.rope->rotated(c.head_size()), batch.window())),
+        local(global) {
     if (!c.local_rope_theta) return;
     RopeConfig base;
     base.theta = *c.local_rope_theta;
-    local = nn::Rotary(batch.positions, base.frequencies(c.head_size(), c.max_seq_len));
+    local = nn::Rotary(batch.positions,
+                       base.frequencies(c.rope->rotated(c.head_size()), c.max_seq_len));
   }
   nn::Rotary global, local;
 };
 
 struct Attention {
-  Attention(const nn::Scope& s, const DecoderConfig& c, bool is_local)
+  Attention(const nn::Scope& s, const DecoderConfig& c, int64_t layer)
       : scope(s),
         size(c),
         q(s / "q_proj", {size.embed}, size.queries, linear(c, qkv_bias(c))),
         k(s / "k_proj", {size.embed}, size.keys, linear(c, qkv_bias(c))),
         v(s / "v_proj", {size.embed}, size.keys, linear(c, qkv_bias(c))),
         out(s / "o_proj", size.queries, {size.embed}, linear(c, c.use_bias || c.attention_bias)),
-        local(is_local) {
+        dropout(s, "attn_dropout", c.attn_pdrop),
+        local(c.is_local(layer)),
+        turns(c.has_rope(layer)) {
     using QkNorm = DecoderConfig::QkNorm;
     const Axes head = {size.keys[1]};
     const bool each = c.qk_norm == QkNorm::kHead, any = c.qk_norm != QkNorm::kNone;
@@ -76,10 +89,15 @@ struct Attention {
   NamedArray operator()(NamedArray x, const Rotaries& rotaries, const LmBatch& batch) const {
     const OriginScope at = scope.enter();
     const nn::Rotary& rotary = local ? rotaries.local : rotaries.global;
-    const NamedArray queries = rotary(apply(q_norm, checkpoint_name(q(x), "q")));
-    const NamedArray keys = rotary(apply(k_norm, checkpoint_name(k(x), "k")));
+    NamedArray queries = apply(q_norm, checkpoint_name(q(x), "q"));
+    if (turns) queries = rotary(queries);
+    NamedArray keys = apply(k_norm, checkpoint_name(k(x), "k"));
+    if (turns) keys = rotary(keys);
     const NamedArray values = checkpoint_name(v(x), "v");
-    const NamedArray y = batch.attend(queries, keys, values, options);
+    AttentionOptions dropping = options;
+    dropping.dropout_keys = dropout.keys_for(batch.dropout_keys);
+    dropping.dropout_rate = dropping.dropout_keys ? dropout.rate : 0;
+    const NamedArray y = batch.attend(queries, keys, values, dropping);
     return checkpoint_name(out(checkpoint_name(y, "attn")), "attn_out");
   }
 
@@ -87,7 +105,8 @@ struct Attention {
   Sizes size;
   nn::Linear q, k, v, out;
   MaybeNorm q_norm, k_norm;
-  bool local;
+  nn::Dropout dropout;
+  bool local, turns;
   AttentionOptions options;
 };
 
@@ -124,18 +143,17 @@ struct Block {
   Block(const nn::Scope& s, const DecoderConfig& c, int64_t layer)
       : scope(s),
         name("layer" + std::to_string(layer)),
-        before_attention(norm_if(c.norm_before, s / "input_layernorm", {Sizes(c).embed}, c)),
-        attention(s / "self_attn", c, c.is_local(layer)),
-        after_attention(norm_if(c.norm_after, s / "post_attention_layernorm", {Sizes(c).embed}, c)),
-        before_mlp(
-            norm_if(c.norm_before,
-                    s / (c.norm_after ? "pre_feedforward_layernorm" : "post_attention_layernorm"),
-                    {Sizes(c).embed}, c)) {
+        before_attention(norm_if(c.norm_before, s / "input_layernorm", c)),
+        attention(s / "self_attn", c, layer),
+        after_attention(norm_if(c.norms_after(), s / "post_attention_layernorm", c)),
+        before_mlp(norm_if(
+            c.norm_before,
+            s / (c.norms_after() ? "pre_feedforward_layernorm" : "post_attention_layernorm"), c)) {
     if (c.n_routed_experts > 0)
       experts.emplace(s / c.expert_names.block, c, activation_of(c));
     else
       mlp.emplace(s / "mlp", c);
-    after_mlp = norm_if(c.norm_after, s / "post_feedforward_layernorm", {Sizes(c).embed}, c);
+    after_mlp = norm_if(c.norms_after(), s / "post_feedforward_layernorm", c);
   }
 
   NamedArray operator()(NamedArray x, const Rotaries& rotaries, const LmBatch& batch) const {
@@ -164,7 +182,7 @@ class Decoder final : public LanguageModel {
                nn::Init::normal(c.initializer_range)) {
     for (int64_t i = 0; i < c.num_layers; ++i)
       blocks_.emplace_back(scope_ / "layers" / std::to_string(i), c, i);
-    norm_ = norm_if(true, scope_ / "norm", {Sizes(c).embed}, c);
+    norm_ = norm_if(true, scope_ / "norm", c);
     head_ = embed_.weight;
     if (!c.tie_word_embeddings)
       head_ = (root / "lm_head")

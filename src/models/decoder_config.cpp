@@ -26,23 +26,37 @@ void DecoderConfig::fields(config::Fields& f) {
     "nonlinearity of the MLP's gate; gelu_new is the tanh approximation, gelu the exact one")
       .one_of({"silu", "gelu_new", "gelu", "relu"});
   f("layer_norm_epsilon", layer_norm_epsilon, "added to the mean square in a norm").above(0);
+  f("use_layer_norm_weight", use_layer_norm_weight,
+    "whether norms multiply by weights; those of queries and keys always do");
+  if (!norm_after)
+    f("hybrid_norm", hybrid_norm,
+      "whether what attention and MLP return is normed too, before it is added");
+  f("attn_pdrop", attn_pdrop, "probability of dropping an attention weight").at_least(0).below(1);
   f("tie_word_embeddings", tie_word_embeddings,
     "whether the output layer is the token embedding itself");
   f("initializer_range", initializer_range, "standard deviation of the initial weights").above(0);
   f("rope", rope, "how positions turn queries and keys");
   remat_field(f, gradient_checkpointing, checkpoint_names());
   f.dropped("upcast_attn", "attention scores are always computed in f32");
-  f.dropped({"hybrid_norm", "input_embedding_norm"},
+  f.dropped("input_embedding_norm",
             "no model here has it, nor has any form in Hugging Face files; false is what is always "
             "done, so remove it then");
-  f.dropped("use_layer_norm_weight",
-            "norms always have weights: with false this would be another "
-            "model; remove true");
+  if (norm_after)
+    f.dropped("hybrid_norm", "this family always norms what attention and MLP return");
 }
 
 bool DecoderConfig::is_local(int64_t layer) const {
   const bool global = sliding_window_pattern > 0 && (layer + 1) % sliding_window_pattern == 0;
   return sliding_window && layer >= max_window_layers && !global;
+}
+
+bool DecoderConfig::has_rope(int64_t layer) const {
+  return no_rope_layer_interval == 0 || (layer + 1) % no_rope_layer_interval != 0;
+}
+
+std::string DecoderConfig::without_hf_form() const {
+  if (hybrid_norm) return "hybrid_norm";
+  return rope->partial_rotary_factor == 1 ? "" : "rope.partial_rotary_factor";
 }
 
 void DecoderConfig::window_fields(config::Fields& f, bool with_pattern) {
@@ -59,6 +73,19 @@ void DecoderConfig::window_fields(config::Fields& f, bool with_pattern) {
 
 void DecoderConfig::attention_bias_field(config::Fields& f) {
   f("attention_bias", attention_bias, "whether the linear layers of attention have biases");
+}
+
+void DecoderConfig::bias_fields(config::Fields& f) {
+  f("use_bias", use_bias, "whether linear layers have biases");
+  attention_bias_field(f);
+}
+
+void DecoderConfig::bias_keys(compat::HfConfig& hf) {
+  bool in_attention = use_bias || attention_bias;
+  hf("attention_bias", in_attention, false);
+  hf("mlp_bias", use_bias, false);
+  attention_bias = in_attention && !use_bias;
+  if (use_bias && !in_attention) hf.refuse("mlp_bias", "false where attention_bias is");
 }
 
 void DecoderConfig::cap_fields(config::Fields& f) {
@@ -140,12 +167,12 @@ void DecoderConfig::hf_keys(compat::HfConfig& hf) {
   if (hf.writes()) num_kv_heads = kv_heads(), head_dim = head_size();
   hf("num_key_value_heads", num_kv_heads, {});
   hf("head_dim", head_dim, {});
-  hf.named(hf.has("hidden_activation") ? "hidden_activation" : "hidden_act", activation_function,
-           "silu", kHfActivations);
+  const char* key = hf.has("hidden_activation") ? "hidden_activation" : activation_key;
+  hf.named(hf.writes() ? "hidden_act" : key, activation_function, "silu", kHfActivations);
   hf("rms_norm_eps", layer_norm_epsilon);
   hf("tie_word_embeddings", tie_word_embeddings, tie_word_embeddings);
   hf("initializer_range", initializer_range, 0.02);
-  hf.require("attention_dropout", 0.0);
+  hf("attention_dropout", attn_pdrop, 0.0);
   rope_keys(hf, rope, local_rope_theta, max_seq_len);
 }
 
@@ -209,6 +236,10 @@ void DecoderConfig::validate(config::Problems& p) const {
     p.add(head_dim ? "head_dim" : "num_heads",
           cat("heads are ", head_size(), " wide, which rotary positions can't halve"))
         .allowed("an even width");
+  else if (const int64_t rotated = rope->rotated(head_size()); rotated % 2 != 0 || rotated == 0)
+    p.add("rope", cat(p.name("rope"), ".partial_rotary_factor = ", rope->partial_rotary_factor,
+                      " turns ", rotated, " of a head's ", head_size(), " numbers"))
+        .allowed("an even number of them, at least 2");
 }
 
 }  // namespace levanter

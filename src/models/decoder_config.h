@@ -24,6 +24,8 @@ struct DecoderConfig : ModelConfig {
   std::optional<int64_t> head_dim;
   std::string activation_function = "silu";  ///< silu, gelu_new, gelu, relu
   double layer_norm_epsilon = 1e-5;
+  bool use_layer_norm_weight = true;
+  double attn_pdrop = 0;
   bool tie_word_embeddings = false;
   double initializer_range = 0.02;
   config::Choice<RopeConfig> rope;
@@ -40,7 +42,9 @@ struct DecoderConfig : ModelConfig {
   std::optional<double> attn_soft_cap, logit_soft_cap;
   int64_t n_routed_experts = 0, num_experts_per_tok = 2;  ///< 0 experts: an MLP
   double lbl_coef = 0.01, rzl_coef = 0.001;               ///< of the router's losses
-  bool norm_topk_prob = true;  ///< experts' weights are divided by their sum
+  bool norm_topk_prob = true;          ///< experts' weights are divided by their sum
+  bool hybrid_norm = false;            ///< norms after a block's halves too
+  int64_t no_rope_layer_interval = 0;  ///< every so many layers turns nothing; 0: all turn
 
   // What a family is.
   enum class QkNorm : uint8_t { kNone, kHead, kAll };
@@ -50,6 +54,7 @@ struct DecoderConfig : ModelConfig {
   bool norm_after = false;         ///< of what they return
   bool norm_plus_one = false;      ///< norms multiply by 1 + weight
   bool scaled_embedding = false;   ///< embeddings times sqrt(hidden_dim)
+  const char* activation_key = "hidden_act";  ///< of a config.json
   /// A family with experts calls their tensors BLOCK.gate.weight and
   /// BLOCK.experts.N.{gate, up, down}.weight.
   struct ExpertNames {
@@ -63,7 +68,11 @@ struct DecoderConfig : ModelConfig {
   int64_t head_size() const { return head_dim.value_or(hidden_dim / num_heads); }
   /// Whether a layer's queries see the window alone.
   bool is_local(int64_t layer) const;
+  /// Whether a layer's queries and keys turn by their positions.
+  bool has_rope(int64_t layer) const;
+  bool norms_after() const { return norm_after || hybrid_norm; }
   double expert_share() const override;
+  std::string without_hf_form() const override;
 
   /// The values of a block that gradient_checkpointing = "save(name, ...)" can name.
   static std::span<const std::string_view> checkpoint_names();
@@ -75,6 +84,9 @@ struct DecoderConfig : ModelConfig {
  protected:
   void window_fields(config::Fields& f, bool with_pattern);
   void attention_bias_field(config::Fields& f);
+  /// Llama's biases, in attention, or there and in the MLP.
+  void bias_fields(config::Fields& f);
+  void bias_keys(compat::HfConfig& hf);
   void cap_fields(config::Fields& f);
   void expert_fields(config::Fields& f);
   void local_rope_field(config::Fields& f);

@@ -15,12 +15,12 @@ struct GemmaConfig final : DecoderConfig {
     attention_bias_field(f);
   }
   void hf_keys(compat::HfConfig& hf) override {
-    // Before hidden_activation was added, "gelu" stood for what was in truth the approximation.
-    std::string said;
-    if (!hf.writes() && !hf.has("hidden_activation")) hf("hidden_act", said, "");
-    if (said == "gelu") hf.refuse("hidden_act", "gelu_pytorch_tanh, which Gemma was trained with");
     DecoderConfig::hf_keys(hf);
     gemma_keys(hf);
+    // The first files say "gelu" for what was in truth the approximation.
+    std::string said;
+    if (!hf.writes() && !hf.has("hidden_activation")) hf("hidden_act", said, "");
+    if (said == "gelu") activation_function = "gelu_new";
   }
 };
 

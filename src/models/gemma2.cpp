@@ -7,6 +7,7 @@ namespace {
 struct Gemma2Config final : DecoderConfig {
   Gemma2Config() {
     be_gemma();
+    activation_key = "hidden_activation";
     norm_after = true;
     sliding_window = 4096;
     sliding_window_pattern = 2;
@@ -26,7 +27,7 @@ struct Gemma2Config final : DecoderConfig {
     cap_keys(hf);
     hf("sliding_window", sliding_window, 4096);
     layer_type_keys(hf);
-    hf.ignore({"cache_implementation", "sliding_window_size"});
+    hf.ignore({"sliding_window_size"});
   }
 };
 

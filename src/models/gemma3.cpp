@@ -8,6 +8,7 @@ namespace {
 struct Gemma3Config final : DecoderConfig {
   Gemma3Config() {
     be_gemma();
+    activation_key = "hidden_activation";
     norm_after = true;
     qk_norm = QkNorm::kHead;
     sliding_window = 1024;
@@ -30,7 +31,7 @@ struct Gemma3Config final : DecoderConfig {
     hf("sliding_window", sliding_window, 4096);
     if (!hf.writes()) hf("sliding_window_pattern", sliding_window_pattern, 6);
     layer_type_keys(hf);
-    hf.ignore({"cache_implementation", "_sliding_window_pattern"});
+    hf.ignore({"_sliding_window_pattern"});
   }
 };
 

@@ -32,14 +32,17 @@ nn::Linear::Options residual(const Gpt2Config& c) {
 }
 
 struct Attention {
-  Attention(const nn::Scope& s, const Gpt2Config& c)
+  Attention(const nn::Scope& s, const Gpt2Config& c, int64_t layer)
       : scope(s),
         size(c),
         qkv(s / "c_attn", {size.embed}, {{"kv_head", 3 * size.heads.size}, size.head_dim},
             linear(c)),
         out(s / "c_proj", {size.heads, size.head_dim}, {size.embed}, residual(c)),
         weights_dropout(s, "attn_dropout", c.attn_pdrop),
-        dropout(s, "resid_dropout", c.resid_pdrop) {}
+        dropout(s, "resid_dropout", c.resid_pdrop),
+        scale(1 / std::sqrt(static_cast<double>(size.head_dim.size))) {
+    if (c.scale_attn_by_inverse_layer_idx) scale /= static_cast<double>(layer + 1);
+  }
 
   NamedArray operator()(NamedArray x, const LmBatch& batch) const {
     const OriginScope at = scope.enter();
@@ -47,7 +50,7 @@ struct Attention {
     const auto parts = partition(checkpoint_name(qkv(x), "qkv"), "kv_head",
                                  sizes);  // [batch, position, kv_head, head_dim]
     AttentionOptions options;
-    options.scale = 1 / std::sqrt(static_cast<double>(size.head_dim.size));
+    options.scale = scale;
     options.dropout_keys = weights_dropout.keys_for(batch.dropout_keys);
     options.dropout_rate = options.dropout_keys ? weights_dropout.rate : 0;
     const NamedArray o =
@@ -59,6 +62,7 @@ struct Attention {
   Sizes size;
   nn::Linear qkv, out;
   nn::Dropout weights_dropout, dropout;
+  double scale;  ///< of the scores
 };
 
 struct Mlp {
@@ -89,10 +93,10 @@ struct Mlp {
 };
 
 struct Block {
-  Block(const nn::Scope& s, const Gpt2Config& c)
+  Block(const nn::Scope& s, const Gpt2Config& c, int64_t layer)
       : scope(s),
         ln_1(s / "ln_1", Sizes(c).embed, c.layer_norm_epsilon, c.use_bias),
-        attn(s / "attn", c),
+        attn(s / "attn", c, layer),
         ln_2(s / "ln_2", Sizes(c).embed, c.layer_norm_epsilon, c.use_bias),
         mlp(s / "mlp", c) {}
 
@@ -118,7 +122,7 @@ class Gpt2 final : public LanguageModel {
              nn::Init::normal(c.initializer_range)),
         dropout_(scope_, "drop", c.embed_pdrop) {
     for (int64_t i = 0; i < c.num_layers; ++i)
-      blocks_.emplace_back(scope_ / "h" / std::to_string(i), c);
+      blocks_.emplace_back(scope_ / "h" / std::to_string(i), c, i);
     ln_f_.emplace(scope_ / "ln_f", Sizes(c).embed, c.layer_norm_epsilon, c.use_bias);
     head_ = wte_.weight;
     if (!c.tie_word_embeddings)

@@ -17,6 +17,8 @@ void Gpt2Config::fields(config::Fields& f) {
     "nonlinearity of the MLP; gelu_new is GPT-2's tanh approximation, gelu the exact one")
       .one_of({"gelu_new", "gelu", "relu", "silu"});
   f("layer_norm_epsilon", layer_norm_epsilon, "added to the variance in a LayerNorm").above(0);
+  f("scale_attn_by_inverse_layer_idx", scale_attn_by_inverse_layer_idx,
+    "whether the n-th layer, from 1, divides its attention scores by n");
   f("use_bias", use_bias, "whether linear layers and LayerNorms have biases");
   f("tie_word_embeddings", tie_word_embeddings,
     "whether the output layer is the token embedding itself");
@@ -33,9 +35,6 @@ void Gpt2Config::fields(config::Fields& f) {
       .above(0);
   remat_field(f, gradient_checkpointing, checkpoint_names());
   f.dropped("mlp_scale", "write intermediate_dim, the width itself");
-  f.dropped("scale_attn_by_inverse_layer_idx",
-            "no model here divides a layer's scores by its number: with true this would be another "
-            "model; false is what is always done, so remove it then");
   f.dropped("upcast_attn", "attention scores are always computed in f32");
 }
 
@@ -53,10 +52,8 @@ void Gpt2Config::hf_keys(compat::HfConfig& hf) {
   hf("attn_pdrop", attn_pdrop, 0.1);
   hf("resid_pdrop", resid_pdrop, 0.1);
   hf.require("scale_attn_weights", true);
-  hf.require("scale_attn_by_inverse_layer_idx", false);
+  hf("scale_attn_by_inverse_layer_idx", scale_attn_by_inverse_layer_idx, false);
   hf.require("add_cross_attention", false);
-  hf.ignore({"n_ctx", "reorder_and_upcast_attn", "summary_activation", "summary_first_dropout",
-             "summary_proj_to_labels", "summary_type", "summary_use_proj"});
 }
 
 std::span<const std::string_view> Gpt2Config::checkpoint_names() {

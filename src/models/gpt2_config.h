@@ -19,6 +19,7 @@ struct Gpt2Config final : ModelConfig {
   std::optional<int64_t> intermediate_dim;
   std::string activation_function = "gelu_new";  ///< gelu_new, gelu, relu, silu
   double layer_norm_epsilon = 1e-5;
+  bool scale_attn_by_inverse_layer_idx = false;
   bool use_bias = true;
   bool tie_word_embeddings = true;
   double embed_pdrop = 0;

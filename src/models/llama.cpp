@@ -8,17 +8,13 @@ namespace {
 struct LlamaConfig final : DecoderConfig {
   void fields(config::Fields& f) override {
     DecoderConfig::fields(f);
-    f("use_bias", use_bias, "whether linear layers have biases");
+    bias_fields(f);
+    f.dropped("no_rope_layer_interval", "write type = \"smollm3\", which is Llama with it");
   }
   void hf_keys(compat::HfConfig& hf) override {
     DecoderConfig::hf_keys(hf);
-    hf("attention_bias", use_bias, false);
-    bool in_mlp = use_bias;
-    hf("mlp_bias", in_mlp, false);
-    if (in_mlp != use_bias) hf.refuse("attention_bias", "the value of mlp_bias");
-    if (!hf.writes()) hf.require("rope_interleaved", false);
-    hf.ignore({"is_llama_config"});
-    hf.require("pretraining_tp", int64_t{1});
+    bias_keys(hf);
+    if (hf.writes()) hf.require("pretraining_tp", int64_t{1});
   }
 };
 

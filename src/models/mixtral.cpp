@@ -22,8 +22,7 @@ struct MixtralConfig final : DecoderConfig {
     hf("sliding_window", sliding_window, {});
     hf("num_local_experts", n_routed_experts);
     hf("num_experts_per_tok", num_experts_per_tok);
-    hf.require("router_jitter_noise", 0.0);
-    hf.ignore({"output_router_logits", "router_aux_loss_coef"});
+    if (hf.writes()) hf.require("router_jitter_noise", 0.0);
   }
 };
 

@@ -1,6 +1,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
+#include "models/hf_keys.h"
 #include "models/model.h"
 
 namespace levanter::models {
@@ -47,20 +48,17 @@ HfModel read_hf_model(const std::string& folder) {
   for (const ModelEntry* family : entries()) {
     known += cat(known.empty() ? "" : ", ", family->hf_type);
     if (type != family->hf_type) continue;
-    hf.ignore({"architectures", "torch_dtype", "dtype", "transformers_version", "model_name"});
-    hf.ignore({"bos_token_id", "eos_token_id", "pad_token_id", "_name_or_path", "return_dict"});
-    hf.ignore({"_attn_implementation", "attn_implementation", "output_attentions", "use_cache"});
-    hf.ignore({"output_hidden_states", "chunk_size_feed_forward", "is_encoder_decoder"});
-    hf.ignore({"id2label", "label2id", "_num_labels", "problem_type", "task_specific_params"});
+    take_hf_defaults(hf, type);
     // What a family says layer by layer takes as long as there are layers.
     for (const char* key : {"num_hidden_layers", "n_layer"})
       if (std::optional<int64_t> layers; hf.has(key))
         if (hf(key, layers); layers && (*layers < 1 || *layers > 10000))
           hf.refuse(key, "from 1 to 10000");
-    HfModel model{family, {}};
+    HfModel model{family, {}, {}};
     model.config.reset(dynamic_cast<ModelConfig*>(family->make_config().release()));
     model.config->hf_keys(hf);
     hf("vocab_size", model.config->vocab_size.emplace());
+    model.not_trained = take_harmless_keys(hf);
     hf.finish();
     return model;
   }
@@ -68,6 +66,11 @@ HfModel read_hf_model(const std::string& folder) {
 }
 
 std::string hf_config_text(const HfModel& model, const compat::HfTokenIds& ids, std::string dtype) {
+  if (const std::string key = model.config->without_hf_form(); !key.empty())
+    throw Error(ErrorKind::kConfig,
+                cat("model.", key, " of model.type = ", quote(model.family->name),
+                    " has no form in a Hugging Face folder"))
+        .hint("such a model is kept by its checkpoints");
   compat::HfConfig hf;
   std::vector<std::string> architectures = {model.family->hf_architecture};
   std::string type = model.family->hf_type;

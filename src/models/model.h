@@ -85,6 +85,8 @@ std::span<const ModelEntry* const> entries();
 struct HfModel {
   const ModelEntry* family;
   std::unique_ptr<ModelConfig> config;
+  /// Settings that change training alone and are not implemented: "router_jitter_noise = 0.1".
+  std::vector<std::string> not_trained = {};
 };
 /// error  kCheckpoint naming the family or setting that is not known here
 HfModel read_hf_model(const std::string& folder);

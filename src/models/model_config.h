@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "compat/hf_config.h"
@@ -11,10 +12,19 @@
 
 namespace levanter {
 
-/// Hugging Face's names of activation functions, and ours.
+/// Hugging Face's names of activation functions, and ours. Those of one function differ in how they
+/// round: gelu_fast has sqrt(2 / pi) to ten digits.
 inline constexpr std::pair<const char*, const char*> kHfActivations[] = {
-    {"silu", "silu"},         {"swish", "silu"}, {"gelu_pytorch_tanh", "gelu_new"},
-    {"gelu_new", "gelu_new"}, {"gelu", "gelu"},  {"relu", "relu"}};
+    {"silu", "silu"},
+    {"swish", "silu"},
+    {"gelu_pytorch_tanh", "gelu_new"},
+    {"gelu_new", "gelu_new"},
+    {"gelu_fast", "gelu_new"},
+    {"gelu_accurate", "gelu_new"},
+    {"gelu_python_tanh", "gelu_new"},
+    {"gelu", "gelu"},
+    {"gelu_python", "gelu"},
+    {"relu", "relu"}};
 
 /// Base of the configs that `model.type` chooses.
 struct ModelConfig : config::Choosable {
@@ -25,6 +35,9 @@ struct ModelConfig : config::Choosable {
   void fields(config::Fields& f) override;
   /// The family's settings in a config.json, all but vocab_size and those that every model has.
   virtual void hf_keys(compat::HfConfig& hf) = 0;
+  /// The keys, if any, that the family's class in Transformers has no setting for: such a model has
+  /// no Hugging Face folder. "" where there are none.
+  virtual std::string without_hf_form() const { return ""; }
   /// The share of the experts' parameters that a token is multiplied by.
   virtual double expert_share() const { return 1; }
 

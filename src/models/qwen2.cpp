@@ -13,7 +13,6 @@ struct Qwen2Config final : DecoderConfig {
   void hf_keys(compat::HfConfig& hf) override {
     DecoderConfig::hf_keys(hf);
     late_window_keys(hf);
-    if (!hf.writes()) hf.require("use_mrope", false);
   }
 };
 

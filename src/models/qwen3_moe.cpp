@@ -35,7 +35,7 @@ struct Qwen3MoeConfig final : DecoderConfig {
     std::optional<std::vector<int64_t>> dense;
     hf("mlp_only_layers", dense, {});
     if (dense && !dense->empty()) hf.refuse("mlp_only_layers", "no layer: all have experts");
-    hf.ignore({"output_router_logits", "router_aux_loss_coef", "max_window_layers"});
+    hf.ignore({"max_window_layers"});
   }
 };
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numbers>
 #include <optional>
+#include <vector>
 
 #include "base/strings.h"
 #include "config/problems.h"
@@ -92,7 +93,8 @@ struct Llama3Rope final : StretchedRope {
 /// YaRN (Peng et al. 2023, arXiv:2309.00071).
 struct YarnRope final : StretchedRope {
   double beta_fast = 32, beta_slow = 1;
-  std::optional<double> attention_factor;
+  std::optional<double> attention_factor, mscale, mscale_all_dim;
+  bool truncate = true;
   void fields(config::Fields& f) override {
     RopeConfig::fields(f);
     f("factor", factor, "how much longer windows may get").at_least(1);
@@ -101,8 +103,13 @@ struct YarnRope final : StretchedRope {
     f("beta_slow", beta_slow, "waves that turn less often in it are stretched").above(0);
     original_field(f);
     f("attention_factor", attention_factor,
-      "what cosines and sines are multiplied by; by default 0.1 ln(factor) + 1")
+      "what cosines and sines are multiplied by; by default s(mscale) / s(mscale_all_dim) where "
+      "both are set, s(m) = 0.1 m ln(factor) + 1, else s(1)")
         .above(0);
+    f("mscale", mscale, "see attention_factor").at_least(0);
+    f("mscale_all_dim", mscale_all_dim, "see attention_factor").at_least(0);
+    f("truncate", truncate,
+      "whether the waves between kept and stretched ones begin and end at whole numbers");
   }
   nn::RotaryFrequencies frequencies(int64_t head_dim, int64_t max_seq_len) const override {
     nn::RotaryFrequencies out = RopeConfig::frequencies(head_dim, max_seq_len);
@@ -112,15 +119,25 @@ struct YarnRope final : StretchedRope {
       const auto original = static_cast<double>(original_max_position_embeddings);
       return d * std::log(original / (turns * kTurn)) / (2 * std::log(theta));
     };
-    const double low = std::max(std::floor(index(beta_fast)), 0.0);
-    double high = std::min(std::ceil(index(beta_slow)), d - 1);
+    double low = index(beta_fast), high = index(beta_slow);
+    if (truncate) low = std::floor(low), high = std::ceil(high);
+    low = std::max(low, 0.0);
+    high = std::min(high, d - 1);
     if (low == high) high += 0.001;
     for (size_t i = 0; i < out.inverse.size(); ++i) {
       const double stretched = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
       out.inverse[i] = stretched * out.inverse[i] / factor + (1 - stretched) * out.inverse[i];
     }
-    out.scale = attention_factor.value_or(factor <= 1 ? 1 : 0.1 * std::log(factor) + 1);
+    out.scale = attention_factor.value_or(default_attention_factor());
     return out;
+  }
+
+ private:
+  double default_attention_factor() const {
+    const auto scale = [&](double m) { return factor <= 1 ? 1 : 0.1 * m * std::log(factor) + 1; };
+    // As Transformers has it, 0 is as good as none.
+    const bool both = mscale.value_or(0) != 0 && mscale_all_dim.value_or(0) != 0;
+    return both ? scale(*mscale) / scale(*mscale_all_dim) : scale(1);
   }
 };
 
@@ -128,6 +145,14 @@ struct YarnRope final : StretchedRope {
 
 void RopeConfig::fields(config::Fields& f) {
   f("theta", theta, "base of the wavelengths: the longest is about 2 pi theta positions").above(1);
+  f("partial_rotary_factor", partial_rotary_factor,
+    "share of a head that turns, its first numbers; the others stay as they are")
+      .above(0)
+      .at_most(1);
+}
+
+int64_t RopeConfig::rotated(int64_t head_dim) const {
+  return static_cast<int64_t>(static_cast<double>(head_dim) * partial_rotary_factor);
 }
 
 nn::RotaryFrequencies RopeConfig::frequencies(int64_t head_dim, int64_t) const {
@@ -150,25 +175,45 @@ std::span<const config::ChoiceEntry> RopeConfig::choices() {
 
 namespace {
 
-/// The settings of a rotary type by its fields, all but theta.
-void scaling_keys(compat::HfConfig& hf, RopeConfig& rope, int64_t window) {
+/// The positions that a model was first trained with, where its rotary type does not say.
+struct Window {
+  int64_t positions = 0;
+  bool is_said = false;  ///< beside the type, which must agree
+};
+
+void original_key(compat::HfConfig& hf, int64_t& original, Window window) {
+  hf("original_max_position_embeddings", original, window.positions);
+  if (window.is_said && original != window.positions)
+    hf.refuse("original_max_position_embeddings", cat(window.positions, ", as outside"));
+}
+
+/// A setting that files leave out where it says nothing.
+void optional_key(compat::HfConfig& hf, std::string_view key, std::optional<double>& value) {
+  const bool always = key == "attention_factor";
+  if (!hf.writes() || always || value) hf(key, value, {});
+}
+
+/// The settings of a rotary type by its fields, all but those of every type.
+void scaling_keys(compat::HfConfig& hf, RopeConfig& rope, Window window) {
   config::Fields fields;
   rope.fields(fields);
   for (const config::Field& field : fields.list()) {
     const std::string_view key = field.key;
-    if (key == "theta") continue;
+    if (key == "theta" || key == "partial_rotary_factor") continue;
     if (field.type->kind == config::Kind::kInteger)
-      hf(key, *static_cast<int64_t*>(field.value), window);
+      original_key(hf, *static_cast<int64_t*>(field.value), window);
     else if (key.ends_with("factor") && field.type->kind == config::Kind::kNumber)
       hf(key, *static_cast<double*>(field.value));
     else if (field.type->kind == config::Kind::kNumber)
       hf(key, *static_cast<double*>(field.value), *static_cast<double*>(field.value));
-    else
-      hf(key, *static_cast<std::optional<double>*>(field.value), {});
+    else if (field.type->kind != config::Kind::kBool)
+      optional_key(hf, key, *static_cast<std::optional<double>*>(field.value));
+    else if (bool& flag = *static_cast<bool*>(field.value); !hf.writes() || !flag)
+      hf(key, flag, true);
   }
 }
 
-void read_scaling(compat::HfConfig& hf, config::Choice<RopeConfig>& rope, int64_t window) {
+void read_scaling(compat::HfConfig& hf, config::Choice<RopeConfig>& rope, Window window) {
   double theta = rope->theta;
   hf("rope_theta", theta, theta);
   std::string type = "default", known;
@@ -183,6 +228,8 @@ void read_scaling(compat::HfConfig& hf, config::Choice<RopeConfig>& rope, int64_
   if (rope.type != type) hf.refuse("rope_type", known);
   rope->theta = theta;
   scaling_keys(hf, *rope, window);
+  hf.neutral("partial_rotary_factor", "1", "a part of a head is rotated");
+  hf.ignore({"finetuned"});  // in the files of YaRN's authors
   hf.finish();
 }
 
@@ -191,7 +238,7 @@ void write_rope(compat::HfConfig& hf, config::Choice<RopeConfig>& rope,
   const auto all = [&](compat::HfConfig& scaling) {
     scaling("rope_type", rope.type);
     scaling("rope_theta", rope->theta);
-    scaling_keys(scaling, *rope, 0);
+    scaling_keys(scaling, *rope, {});
   };
   if (rope.type != "default") hf.object("rope_scaling", all);
   if (!local_theta) return;
@@ -209,11 +256,19 @@ void write_rope(compat::HfConfig& hf, config::Choice<RopeConfig>& rope,
 }  // namespace
 
 void rope_keys(compat::HfConfig& hf, config::Choice<RopeConfig>& rope,
-               std::optional<double>& local_theta, int64_t window) {
+               std::optional<double>& local_theta, int64_t positions) {
   hf("rope_theta", rope->theta, rope->theta);
   if (local_theta) hf("rope_local_base_freq", *local_theta, *local_theta);
   if (hf.writes()) return write_rope(hf, rope, local_theta);
-  for (const char* key : {"rope_scaling", "rope_parameters"})
+  Window window{positions, hf.has("original_max_position_embeddings")};
+  if (window.is_said) hf("original_max_position_embeddings", window.positions);
+  // The older key stands for the newer one, or lies over it, as in Transformers.
+  std::vector<const char*> keys = {"rope_parameters", "rope_scaling"};
+  if (!local_theta && hf.has("rope_scaling")) {
+    hf.ignore({"rope_parameters"});
+    keys.erase(keys.begin());
+  }
+  for (const char* key : keys)
     hf.object(key, [&](compat::HfConfig& all) {
       if (!all.has("full_attention")) return read_scaling(all, rope, window);
       all.object("full_attention", [&](compat::HfConfig& one) { read_scaling(one, rope, window); });

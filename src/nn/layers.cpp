@@ -42,15 +42,19 @@ NamedArray LayerNorm::operator()(NamedArray x) const {
   return layer_norm(x, weight, bias, epsilon);
 }
 
-RmsNorm::RmsNorm(const Scope& s, const Axes& axes, double eps, bool one)
-    : scope(s), epsilon(eps), plus_one(one) {
-  weight = scope.param("weight", axes, {axes.elements()}, one ? Init::zeros() : Init::ones(),
-                       Role::kNorm);
+RmsNorm::RmsNorm(const Scope& s, const Axes& over, double eps, Weight weighed)
+    : scope(s), axes(over), epsilon(eps), kind(weighed) {
+  if (kind == Weight::kNone) return;
+  const Init init = kind == Weight::kAroundZero ? Init::zeros() : Init::ones();
+  weight = scope.param("weight", axes, {axes.elements()}, init, Role::kNorm);
 }
 
 NamedArray RmsNorm::operator()(NamedArray x) const {
   const OriginScope at = scope.enter();
-  return rms_norm(x, plus_one ? weight + 1.0 : weight, epsilon);
+  Graph& graph = x.graph();
+  if (kind == Weight::kNone)
+    return rms_norm(x, broadcast(constant(graph, 1, graph.real()), axes), epsilon);
+  return rms_norm(x, kind == Weight::kAroundZero ? weight + 1.0 : weight, epsilon);
 }
 
 Dropout::Dropout(const Scope& scope, std::string_view name, double r)

@@ -50,14 +50,21 @@ struct LayerNorm {
   NamedArray weight, bias;
 };
 
-/// RMS norm over `axes` with a weight, or with one that is added to 1.
+/// RMS norm over `axes`.
 struct RmsNorm {
-  RmsNorm(const Scope& scope, const Axes& axes, double epsilon, bool plus_one = false);
+  /// What is multiplied by.
+  enum class Weight : uint8_t {
+    kAroundOne,   ///< a weight
+    kAroundZero,  ///< 1 + a weight
+    kNone,
+  };
+  RmsNorm(const Scope& scope, const Axes& axes, double epsilon, Weight kind);
   NamedArray operator()(NamedArray x) const;
 
   Scope scope;
+  Axes axes;
   double epsilon;
-  bool plus_one;
+  Weight kind;
   NamedArray weight;
 };
 

@@ -15,9 +15,14 @@ Rotary::Rotary(NamedArray positions, const RotaryFrequencies& frequencies) {
 }
 
 NamedArray Rotary::operator()(NamedArray x) const {
-  const int64_t half = cos.axes().size_of("head_dim"), sizes[] = {half, half};
+  const int64_t half = cos.axes().size_of("head_dim");
+  const int64_t rest = x.axes().size_of("head_dim") - 2 * half;
+  std::vector<int64_t> sizes = {half, half};
+  if (rest > 0) sizes.push_back(rest);
   const auto parts = partition(cast(x, cos.dtype()), "head_dim", sizes);
-  const NamedArray turned[] = {parts[0] * cos - parts[1] * sin, parts[1] * cos + parts[0] * sin};
+  std::vector<NamedArray> turned = {parts[0] * cos - parts[1] * sin,
+                                    parts[1] * cos + parts[0] * sin};
+  if (rest > 0) turned.push_back(parts[2]);
   return cast(concat(turned, "head_dim"), x.dtype());
 }
 

@@ -10,7 +10,7 @@ namespace levanter::nn {
 
 /// What rotary types differ in.
 struct RotaryFrequencies {
-  std::vector<double> inverse;  ///< radians a position, head_dim / 2 of them
+  std::vector<double> inverse;  ///< radians a position, of each pair that turns
   double scale = 1;             ///< of cosine and sine: YaRN's attention factor
 };
 
@@ -19,10 +19,11 @@ struct RotaryFrequencies {
 struct Rotary {
   /// positions  i32 [batch, position]
   Rotary(NamedArray positions, const RotaryFrequencies& frequencies);
-  /// Rotates the pairs (x[i], x[i + head_dim / 2]) of [..., head_dim]; in f32, rounded once.
+  /// Rotates the n pairs (x[i], x[i + n]) of [..., head_dim], the head's first 2 n numbers; in f32,
+  /// rounded once.
   NamedArray operator()(NamedArray x) const;
 
-  NamedArray cos, sin;  ///< f32 [batch, position, head_dim / 2]
+  NamedArray cos, sin;  ///< f32 [batch, position, n]
 };
 
 }  // namespace levanter::nn

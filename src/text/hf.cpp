@@ -1,6 +1,7 @@
 // Tokenizer "hf": what a Hugging Face tokenizer.json (or its older files) describes, id for id.
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -8,6 +9,7 @@
 #include "text/hf/added_tokens.h"
 #include "text/hf/alignment.h"
 #include "text/hf/bpe.h"
+#include "text/hf/config.h"
 #include "text/hf/decoder.h"
 #include "text/hf/normalizer.h"
 #include "text/hf/post_processor.h"
@@ -77,6 +79,7 @@ class HfTokenizer final : public Tokenizer {
   struct Segment;
 
   void add_tokens(std::vector<AddedToken> added);
+  void add_new_tokens();
   void make_model(const TokenizerFile& file);
   void make_bpe(const TokenizerFile& file);
   std::optional<int32_t> id_of(const std::optional<std::string>& name) const;
@@ -153,6 +156,7 @@ HfTokenizer::HfTokenizer(Source source, TokenizerFile file)
   add_tokens(std::move(file.added));
   add_tokens(
       read_added_tokens(parse_json(source_.more_added, source_.origin), vocabulary_, vocab_size()));
+  add_new_tokens();
   if (decoder_.only_bytes()) {
     std::string bytes;
     for (int32_t id = 0; id < vocab_size(); ++id) {
@@ -163,6 +167,24 @@ HfTokenizer::HfTokenizer(Source source, TokenizerFile file)
   }
   if (!source_.bos_id) source_.bos_id = id_of(source_.bos);
   if (!source_.eos_id) source_.eos_id = id_of(source_.eos);
+}
+
+/// Tokens of the config that the folder lacks get the next free ids, and are its own from here on.
+void HfTokenizer::add_new_tokens() {
+  for (const std::string& token : std::exchange(source_.new_tokens, {})) {
+    const bool is_known = std::any_of(added_.begin(), added_.end(), [&](const auto& added) {
+      return added.second.content == token;
+    });
+    if (token.empty() || is_known) continue;
+    std::string& list = source_.more_added;
+    const std::string added =
+        cat("{\"id\":", model_id(token).value_or(static_cast<int32_t>(vocab_size())),
+            ",\"content\":", quote(token), ",\"single_word\":false,\"lstrip\":false,",
+            "\"rstrip\":false,\"normalized\":false,\"special\":true}");
+    add_tokens(read_added_tokens(parse_json(cat("[", added, "]"), source_.origin), vocabulary_,
+                                 vocab_size()));
+    list = cat(list.substr(0, list.size() - 1), list == "[]" ? "" : ",", added, "]");
+  }
 }
 
 void HfTokenizer::make_model(const TokenizerFile& file) {
@@ -436,20 +458,11 @@ std::unique_ptr<const Tokenizer> make_of(Source source) {
   return std::make_unique<HfTokenizer>(std::move(source), std::move(file));
 }
 
-struct HfConfig final : TokenizerConfig {
-  config::Path path;
-
-  void fields(config::Fields& f) override {
-    f("path", path,
-      "a folder with tokenizer.json (or vocab.json and merges.txt, or a SentencePiece *.model), or "
-      "one of these files")
-        .required();
-  }
-};
-
 std::unique_ptr<const Tokenizer> make(const TokenizerConfig& config, std::span<const NamedText>) {
-  const config::Path& path = static_cast<const HfConfig&>(config).path;
-  return hf::open(path.resolved.empty() ? path.text : path.resolved);
+  const auto& hf = static_cast<const HfTokenizerConfig&>(config);
+  Source source = read_source(hf.path.resolved.empty() ? hf.path.text : hf.path.resolved);
+  source.new_tokens = hf.add_tokens;
+  return make_of(std::move(source));
 }
 
 std::unique_ptr<const Tokenizer> load(std::string_view serialised) {
@@ -467,7 +480,7 @@ std::unique_ptr<const Tokenizer> hf::open(const std::string& path) {
 extern const TokenizerEntry hf_entry;
 const TokenizerEntry hf_entry = {.name = "hf",
                                  .summary = "a Hugging Face tokenizer, from its files",
-                                 .make_config = config::make_choice<HfConfig>,
+                                 .make_config = config::make_choice<HfTokenizerConfig>,
                                  .reads_texts = false,
                                  .make = make,
                                  .load = load};

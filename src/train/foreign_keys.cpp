@@ -22,8 +22,7 @@ constexpr const char* kFolder =
 constexpr const char* kDropout =
     "write model.embed_pdrop, model.attn_pdrop and model.resid_pdrop, which gpt2 has";
 constexpr const char* kWhole =
-    "write model = { type = \"from_hf\", path = \"DIR\" } and start_from = { kind = \"hf\", "
-    "path = \"DIR\" }";
+    "write model = { type = \"from_hf\", path = \"DIR\" }: weights and tokenizer are its own too";
 constexpr const char* kAlways = "remove it: every step is logged";
 
 constexpr ForeignKey kForeign[] = {
@@ -42,7 +41,7 @@ constexpr ForeignKey kForeign[] = {
     {"layer_norm_eps", "write model.layer_norm_epsilon"},
     {"rope_theta", "write model.rope = { theta = ... }"},
     {"rope_scaling", "write model.rope = { type = ..., factor = ... }"},
-    {"attention_dropout", kDropout},
+    {"attention_dropout", "write model.attn_pdrop"},
     {"model_type", "write model.type"},
     // its trainer's arguments
     {"model_name_or_path", kWhole},

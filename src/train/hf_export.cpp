@@ -74,11 +74,13 @@ HfSource from_folder(const std::string& folder) {
 /// All but the tensors.
 HfSource from_config(TrainConfig config, std::shared_ptr<const text::Tokenizer> tokenizer) {
   const int64_t vocab = vocab_size(config, tokenizer.get());
+  std::vector<std::string> stop_strings = std::move(config.stop_strings);
   HfSource source{.model = model_of(config, vocab),
                   .tensors = {},
                   .ids = {tokenizer->bos_id(), {}, {}},
                   .tokenizer = std::move(tokenizer)};
   for (const int32_t id : source.tokenizer->end_ids()) source.ids.eos.push_back(id);
+  source.ids.stop_strings = std::move(stop_strings);
   return source;
 }
 
@@ -94,10 +96,13 @@ std::vector<HfTensor> all_tensors(const HfSource& source, const models::HfModel&
       tensors.push_back(*found->second);
       left.erase(found);
     } else {
-      LEV_CHECK(param.path.ends_with(".bias"), cat("there is no tensor ", param.path));
+      // A norm without a weight is one whose weight is what it begins with.
+      LEV_CHECK(param.path.ends_with(".bias") || param.role == nn::Role::kNorm,
+                cat("there is no tensor ", param.path));
+      const auto value = static_cast<float>(param.init.mean);
       tensors.push_back({{param.path, Element::f32, param.shape},
-                         [n = param.type.elements()](std::vector<float>& room) {
-                           room.assign(static_cast<size_t>(n), 0);
+                         [n = param.type.elements(), value](std::vector<float>& room) {
+                           room.assign(static_cast<size_t>(n), value);
                            return std::span<const float>(room);
                          }});
     }
@@ -151,7 +156,9 @@ HfReport write_into(const std::string& folder, const HfSource& source, const HfO
   report.weights = compat::save_weights(folder, tensors, options.max_shard_bytes);
   compat::HfConfig generation;
   compat::write_token_ids(generation, source.ids);
-  if (!source.ids.eos.empty())  // a copied one replaces it
+  std::vector<std::string> stops = source.ids.stop_strings;
+  if (!stops.empty()) generation("stop_strings", stops);
+  if (!source.ids.eos.empty() || !stops.empty())  // a copied one replaces it
     write_file_atomic(join_path(folder, "generation_config.json"), generation.text());
   report.tokenizer = source.tokenizer ? compat::save_tokenizer(folder, *source.tokenizer)
                                       : compat::copy_tokenizer(source.folder, folder);

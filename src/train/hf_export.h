@@ -50,8 +50,8 @@ struct HfReport {
 /// "f32", "bf16" or "f16".
 safetensors::Element hf_dtype(std::string_view name);
 
-/// Writes the folder `out` at once: a reader sees all of it or nothing. Biases that the family's
-/// class always has and the model has not are written as zeros.
+/// Writes the folder `out` at once: a reader sees all of it or nothing. Biases and norms' weights
+/// that the family's class always has and the model has not are written so that they do nothing.
 /// error  kConfig where `out` is occupied; kIo; kCheckpoint for numbers that the type can't hold
 HfReport export_hf(const HfSource& source, const std::string& out, const HfOptions& options);
 

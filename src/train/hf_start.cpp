@@ -44,11 +44,25 @@ void name_folder(config::Value& in, const char* key, const char* tag, const char
     table.members.push_back({"path", folder.at, folder});
 }
 
+/// Lets `root` say the stop texts of a folder, unless it says others.
+void take_stop_strings(config::Value& root, const std::string& folder) {
+  const std::vector<std::string> stops = compat::read_token_ids(folder).stop_strings;
+  if (stops.empty() || root.find("stop_strings")) return;
+  config::Value list;
+  list.kind = config::Value::Kind::kArray;
+  for (const std::string& stop : stops) {
+    list.items.emplace_back().kind = config::Value::Kind::kString;
+    list.items.back().text = stop;
+  }
+  stand_at(list, {join_path(folder, "generation_config.json")});
+  root.members.push_back({"stop_strings", list.at, std::move(list)});
+}
+
 }  // namespace
 
-void take_hf_model(config::Value& root) {
+std::vector<std::string> take_hf_model(config::Value& root) {
   config::Value::Member* model = root.find("model");
-  if (!model) return;
+  if (!model) return {};
   config::Value whole;
   std::string error;
   if (model->value.kind == config::Value::Kind::kRaw &&
@@ -56,7 +70,7 @@ void take_hf_model(config::Value& root) {
     model->value = std::move(whole);
   config::name_choice(model->value);
   const config::Value::Member* type = model->value.find("type");
-  if (!type || type->value.text != "from_hf") return;
+  if (!type || type->value.text != "from_hf") return {};
   const config::Value::Member* path = model->value.find("path");
   if (!path)
     throw Error(ErrorKind::kConfig, "model.type = \"from_hf\" needs model.path")
@@ -88,6 +102,8 @@ void take_hf_model(config::Value& root) {
   if (config::Value::Member* data = root.find("data"))
     name_folder(data->value, "tokenizer", "type", "hf", named);
   name_folder(root, "start_from", "kind", "hf", named);
+  take_stop_strings(root, folder);
+  return hf.not_trained;
 }
 
 TrainConfig hf_config(const std::string& folder, std::span<const std::string> overrides) {

@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "config/value.h"
 #include "infer/trace.h"
@@ -13,9 +14,11 @@ namespace levanter::train {
 
 /// Where a config says model = { type = "from_hf", path = "DIR" }, puts the folder's family and
 /// sizes in its place; further keys of [model] lie over these. Where [start_from] or data.tokenizer
-/// do not say otherwise, they are the folder's weights and its tokenizer.
+/// do not say otherwise, they are the folder's weights and its tokenizer; where [stop_strings] is
+/// not said, it is what the folder's generation_config.json lists.
+/// returns the folder's settings that only training would heed, and does not
 /// error  kConfig without a path; kCheckpoint as models::read_hf_model
-void take_hf_model(config::Value& root);
+std::vector<std::string> take_hf_model(config::Value& root);
 
 /// A Hugging Face folder as a config of its model and tokenizer.
 TrainConfig hf_config(const std::string& folder, std::span<const std::string> overrides = {});

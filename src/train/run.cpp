@@ -595,6 +595,12 @@ Outcome make_up(const TrainConfig& config) {
 
 Outcome train(const TrainConfig& config, const RunOptions& options) {
   require_data(config, true);
+  if (!config.not_trained.empty())
+    throw config
+        .error(ErrorKind::kConfig, "model",
+               cat("the folder's settings matter in training, and are not implemented: ",
+                   join(config.not_trained, ", ")))
+        .hint("remove them from its config.json to train without them");
   require_precision(config,
                     *device::make_backend(options.eager ? "reference" : config.trainer.device, 1));
   if (is_finished(config.run_folder(), config.trainer.num_train_steps)) {

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/strings.h"
 #include "data/loader.h"
+#include "text/hf/config.h"
 
 namespace levanter::train {
 
@@ -130,10 +131,20 @@ data::TrainingOptions training_options(const TrainConfig& config, Key key) {
   return options;
 }
 
+namespace {
+/// Whether the tokenizer may have more tokens than the model's folder: the model gets rows for
+/// them.
+bool adds_tokens(const TrainConfig& config) {
+  const auto* hf = dynamic_cast<const text::hf::HfTokenizerConfig*>(&*config.data.tokenizer);
+  return hf && !hf->add_tokens.empty();
+}
+}  // namespace
+
 int64_t vocab_size(const TrainConfig& config, const text::Tokenizer* tokenizer) {
   const std::optional<int64_t> wanted = config.model->vocab_size;
   std::optional<int64_t> known = config.data.tokenizer->vocab_size();
   if (tokenizer) known = tokenizer->vocab_size();
+  if (wanted && known && adds_tokens(config)) return std::max(*wanted, *known);
   if (wanted && known && *wanted < *known)
     throw Error(ErrorKind::kConfig, cat("model.vocab_size = ", *wanted,
                                         " is too small for the tokenizer's ", *known, " tokens"))
@@ -149,6 +160,8 @@ int64_t vocab_size(const TrainConfig& config, const text::Tokenizer* tokenizer) 
 
 std::optional<int64_t> known_vocab_size(const TrainConfig& config,
                                         const text::Tokenizer* tokenizer) {
+  if (config.model->vocab_size && tokenizer && adds_tokens(config))
+    return std::max(*config.model->vocab_size, tokenizer->vocab_size());
   if (config.model->vocab_size) return config.model->vocab_size;
   if (tokenizer) return tokenizer->vocab_size();
   return config.data.tokenizer->vocab_size();

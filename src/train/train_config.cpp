@@ -105,6 +105,12 @@ void TrainConfig::validate(config::Problems& p) const {
   if (!hf_save_path && hf_save_dtype)
     p.add("hf_save_dtype", "hf_save_dtype is not read without hf_save_path", {"hf_save_path"})
         .hint("write hf_save_path = \"DIR\", or remove the key");
+  if (const std::string key = model->without_hf_form(); hf_save_path && !key.empty())
+    p.add("hf_save_path",
+          cat("model.", key, " of model.type = ", quote(model.type),
+              " has no form in a Hugging Face folder"),
+          {cat("model.", key)})
+        .hint("leave hf_save_path out; checkpoints keep such a model");
   const auto needed = data.tokenizer->vocab_size();
   if (!data.components.empty() && needed && model->vocab_size && *model->vocab_size < *needed)
     p.add("model.vocab_size",
@@ -118,9 +124,10 @@ namespace {
 
 /// As train::take_hf_model. A folder that is none is a fault of the key, and all else in the config
 /// is looked at without its model.
-std::optional<Error> take_hf_model(config::Value& root, config::Problems& problems) {
+std::optional<Error> take_hf_model(config::Value& root, TrainConfig& config,
+                                   config::Problems& problems) {
   try {
-    train::take_hf_model(root);
+    config.not_trained = train::take_hf_model(root);
     return std::nullopt;
   } catch (const Error& error) {
     config::Value::Member* model = root.find("model");
@@ -142,7 +149,7 @@ TrainConfig load(const std::string& file, Inspector* inspector, Read read) {
   const std::string subject = file.empty() ? "the overrides" : file;
   config::Value root = read(problems);
   problems.raise(subject);  // a file that cannot be read leaves nothing else to check
-  const std::optional<Error> no_model = take_hf_model(root, problems);
+  const std::optional<Error> no_model = take_hf_model(root, config, problems);
   bind(root, config::type_of<TrainConfig>(), &config, config.sources, problems);
   if (inspector) inspector->inspect(config, problems);
   if (no_model && problems.count() == 1) throw *no_model;

@@ -89,6 +89,7 @@ struct TrainConfig {
   int64_t hf_save_steps = 10000;
   std::optional<std::string> hf_save_dtype;  ///< f32, bf16, f16
   double z_loss_weight = 0;
+  std::vector<std::string> stop_strings;  ///< that end what the model writes
 
   void fields(config::Fields& f);
   void validate(config::Problems& p) const;
@@ -114,6 +115,8 @@ struct TrainConfig {
 
   std::string file;         ///< the config's file as named by the user; "" when there is none
   config::Sources sources;  ///< where each key was written
+  /// Settings of a Hugging Face folder that only training would heed, and does not.
+  std::vector<std::string> not_trained;
 };
 
 /// Tokens of the microbatch that is chosen where the config names none.

@@ -291,6 +291,9 @@ void TrainConfig::fields(config::Fields& f) {
     "weight in the training loss of each token's squared logsumexp of logits, which keeps them "
     "small; evaluations leave it out")
       .at_least(0);
+  f("stop_strings", stop_strings,
+    "texts before which what the model writes ends; generate and exported folders keep them")
+      .may_change();
   f.dropped("initialize_from_hf", "write start_from = { kind = \"hf\", path = ... }");
   f.dropped("use_hf_model_config", "write model = { type = \"from_hf\", path = ... }");
   f.dropped("initialize_from_checkpoint_path",

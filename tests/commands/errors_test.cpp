@@ -227,9 +227,8 @@ TEST_CASE("a checkpoint that is not there or of another model is refused", "[com
                 run({command, "--checkpoint", "logs/other"}));
   check_error(run, "checkpoint_is_file", run({"eval", "--checkpoint", "a.txt"}));
   check_error(run, "checkpoint_of_no_run", run({"eval", "--checkpoint", "logs"}));
-  check_error(
-      run, "eval_other_width",
-      run({"eval", "--checkpoint", "logs/run", "--config", "run.toml", "--model.hidden_dim=32"}));
+  check_error(run, "eval_other_width",
+              run({"eval", "--checkpoint", "logs/run", "--model.hidden_dim=32"}));
   check_error(run, "eval_more_layers",
               run({"eval", "--checkpoint", "logs/run", "--model.num_layers=2"}));
   write_file_atomic(run / "train_only.toml",

@@ -3,7 +3,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include <limits>
+
 #include "base/strings.h"
+#include "support/safetensors_file.h"
 #include "support/program.h"
 #include "support/read_all.h"
 #include "support/shared_data.h"
@@ -140,15 +143,64 @@ TEST_CASE("other keys of a document go into its scores, and a bad one has its er
   CHECK(array.out.starts_with("{\"meta\": { \"a\": 1}, \"ids\": ["));
 }
 
-TEST_CASE("a folder of another family than the config's is named as such", "[commands]") {
+TEST_CASE("eval takes the model that the weights are of, and says where a config has another",
+          "[commands]") {
   const SmallRun run;
-  REQUIRE(run.train({"--data.tokenizer.type=bytes", "--trainer.num_train_steps=1"}).code == 0);
+  const char* bytes = "--data.tokenizer.type=bytes";
+  REQUIRE(run.train({bytes, "--trainer.num_train_steps=1"}).code == 0);
   REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "hf"}).code == 0);
-  const Ended ended =
-      run({"eval", "--checkpoint", "hf", "--config", "run.toml", "--model.type=llama"});
-  CHECK(ended.code == 4);
-  CHECK_THAT(ended.err, Catch::Contains("the config's model is llama, the folder's is gpt2\n") &&
-                            Catch::Contains("from_hf"));
+  const auto evaluate = [&](const char* checkpoint, const char* model) {
+    return run(
+        {"eval", "--checkpoint", checkpoint, "--config", "run.toml", bytes, model, "--json"});
+  };
+  const auto loss = [](const Ended& ended) {
+    INFO(ended.err);
+    REQUIRE(ended.code == 0);
+    return nlohmann::json::parse(ended.out)["eval/loss"].get<double>();
+  };
+  for (const char* checkpoint : {"hf", "logs/run"}) {
+    INFO(checkpoint);
+    const Ended same = evaluate(checkpoint, "--model.num_layers=1");
+    CHECK(same.err == "");
+    const Ended other = evaluate(checkpoint, "--model.hidden_dim=32");
+    CHECK(loss(other) == loss(same));
+    CHECK_THAT(other.err, Catch::Contains("not the config's: model.hidden_dim is 16, not 32\n"));
+    const Ended family = evaluate(checkpoint, "--model.type=llama");
+    CHECK(loss(family) == loss(same));
+    CHECK_THAT(family.err, Catch::Contains("model.type is \"gpt2\", not \"llama\""));
+  }
+}
+
+TEST_CASE("a model that is not finite is an error of every command", "[commands]") {
+  const SmallRun run;
+  const char* bytes = "--data.tokenizer.type=bytes";
+  REQUIRE(run.train({bytes, "--trainer.num_train_steps=1"}).code == 0);
+  REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "hf"}).code == 0);
+  const std::string path = run / "hf/model.safetensors";
+  const safetensors::File sound(path);
+  std::vector<float> numbers(16, 1);
+  numbers[3] = std::numeric_limits<float>::quiet_NaN();
+  std::vector<safetensors::WriteTensor> tensors;
+  for (const safetensors::Tensor& tensor : sound.tensors()) {
+    const bool ruined = tensor.name == "transformer.ln_f.bias";
+    tensors.push_back({{tensor.name, tensor.element, tensor.shape},
+                       ruined ? std::as_bytes(std::span(numbers)) : tensor.data});
+  }
+  safetensors::write_file(run / "new.safetensors", tensors);
+  write_file_atomic(path, read_file(run / "new.safetensors"));
+  const std::vector<std::string> commands[] = {
+      {"eval", "--checkpoint", "hf", "--config", "run.toml", bytes},
+      {"train", "--config", "run.toml", bytes, "--start_from.kind=hf", "--start_from.path=hf",
+       "--trainer.id=other"},
+      {"export", "--checkpoint", "hf", "--out", "again"},
+  };
+  for (const std::vector<std::string>& words : commands) {
+    INFO(words[0]);
+    const Ended ended = run(words);
+    CHECK(ended.code == 4);
+    CHECK_THAT(ended.err,
+               Catch::Contains("transformer.ln_f.bias") && Catch::Contains("not finite"));
+  }
 }
 
 TEST_CASE("the stories model's log-probabilities are the reference's", "[commands]") {

@@ -338,8 +338,8 @@ TEST_CASE("a run with a Hugging Face tokenizer exports it with the ids that end 
   write_file_atomic(run / "tok/tokenizer_config.json",
                     R"({"eos_token": "<s>", "chat_template": "{{ messages }}"})");
   write_file_atomic(run / "tok/generation_config.json", R"({"eos_token_id": [6, 7, -1, 1e99]})");
-  const Ended ended =
-      run.train({"--data.tokenizer={type=\"hf\", path=\"tok\"}", "--hf_save_path=hf"});
+  const Ended ended = run.train({"--data.tokenizer={type=\"hf\", path=\"tok\"}",
+                                 "--hf_save_path=hf", "--stop_strings=[\"User:\"]"});
   INFO(ended.err);
   REQUIRE(ended.code == 0);
   REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "x"}).code == 0);
@@ -349,4 +349,42 @@ TEST_CASE("a run with a Hugging Face tokenizer exports it with the ids that end 
   CHECK(read_json(run / "x/tokenizer_config.json")["eos_token"] == "<s>");
   CHECK(read_json(run / "x/generation_config.json")["eos_token_id"] == json({6, 7}));
   CHECK(read_json(run / "x/config.json")["eos_token_id"] == json({6, 7}));
+  CHECK(read_json(run / "x/generation_config.json")["stop_strings"] == json({"User:"}));
+}
+
+TEST_CASE("templates of a folder's own go into the next one", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train({"--trainer.num_train_steps=1"}).code == 0);
+  REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "a"}).code == 0);
+  make_directories(run / "a/additional_chat_templates");
+  write_file_atomic(run / "a/additional_chat_templates/tool_use.jinja", "{{ tools }}");
+  for (int again = 0; again < 2; ++again)
+    REQUIRE(run({"export", "--checkpoint", "a", "--out", "b", "--overwrite"}).code == 0);
+  CHECK(read_file(run / "b/additional_chat_templates/tool_use.jinja") == "{{ tools }}");
+}
+
+TEST_CASE("norms without weights are exported as ones, and what has no form is refused",
+          "[commands]") {
+  const SmallRun run;
+  const auto train = [&](const char* key, const char* id) {
+    return run.train(
+        {"--model={type=\"llama\", hidden_dim=16, num_layers=1, num_heads=2, "
+         "intermediate_dim=16, max_seq_len=16}",
+         key, "--trainer.num_train_steps=1", cat("--trainer.id=", id)});
+  };
+  REQUIRE(train("--model.use_layer_norm_weight=false", "plain").code == 0);
+  REQUIRE(run({"export", "--checkpoint", "logs/plain", "--out", "hf"}).code == 0);
+  const safetensors::File file(run / "hf/model.safetensors");
+  std::vector<float> weight(16);
+  safetensors::to_f32(*file.find("model.norm.weight"), weight);
+  CHECK(weight == std::vector<float>(16, 1));
+  REQUIRE(train("--model.hybrid_norm=true", "hybrid").code == 0);
+  const Ended ended = run({"export", "--checkpoint", "logs/hybrid", "--out", "none"});
+  CHECK(ended.code == 2);
+  CHECK_THAT(ended.err, Contains("model.hybrid_norm of model.type = \"llama\" has no form"));
+  CHECK_FALSE(path_exists(run / "none"));
+  const Ended early =
+      run.train({"--model={type=\"llama\", hybrid_norm=true}", "--hf_save_path=hf"});
+  CHECK(early.code == 2);
+  CHECK_THAT(early.err, Contains("model.hybrid_norm") && Contains("has no form"));
 }

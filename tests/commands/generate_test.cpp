@@ -177,6 +177,39 @@ TEST_CASE("a text ends before the first of the stop texts", "[commands]") {
   CHECK(answer.at("text") == all.substr(0, all.find(stop)));
 }
 
+TEST_CASE("a stop text may begin with a blank, and may be the model's own", "[commands]") {
+  const std::string stories = shared_data("models/stories260K");
+  if (stories.empty()) {
+    WARN("skipped: the shared data are absent");
+    return;
+  }
+  const TemporaryFolder folder;
+  for (const char* name :
+       {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"})
+    write_file_atomic(folder / name, read_all(join_path(stories, name)));
+  const auto text = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"generate", "--checkpoint", folder.path(), "--temperature", "0",
+                                 "--max-new-tokens", "12", "--prompt", "Once upon"});
+    const Ended ended = run_program(words);
+    CHECK(ended.err == "");
+    return ended.out;
+  };
+  const auto answer = [&](std::vector<std::string> words) {
+    words.push_back("--json");
+    return nlohmann::json::parse(text(words)).at("text").get<std::string>();
+  };
+  const std::string all = text({});
+  REQUIRE(all.starts_with("Once upon a time"));
+  CHECK(answer({}).starts_with("a time"));  // as its ids decode
+  CHECK(text({"--stop", " a"}) == "Once upon\n");
+  CHECK(answer({"--stop", " a"}).empty());
+  CHECK(answer({"--stop", " time"}) == "a");
+  write_file_atomic(folder / "generation_config.json", R"({"stop_strings": [" time"]})");
+  CHECK(answer({}) == "a");
+  CHECK(text({}) == "Once upon a\n");
+  CHECK(answer({"--stop_strings=[]"}).starts_with("a time"));
+}
+
 TEST_CASE("samples are drawn by their number, whatever is beside them", "[commands]") {
   const Trained trained;
   const auto lines = [&](std::vector<std::string> words) {
@@ -245,7 +278,7 @@ TEST_CASE("a chat goes through the model's template", "[commands]") {
   CHECK(ids({"--chat"}, "{\"messages\": [{\"role\": \"user\", \"content\": \"hello\"}]}") == plain);
 }
 
-TEST_CASE("a text ends where generation_config.json says", "[commands]") {
+TEST_CASE("a text ends where generation_config.json says, else config.json", "[commands]") {
   const std::string stories = shared_data("models/stories260K");
   if (stories.empty()) {
     WARN("skipped: the shared data are absent");
@@ -268,6 +301,11 @@ TEST_CASE("a text ends where generation_config.json says", "[commands]") {
     write_file_atomic(folder / "generation_config.json", "{\"eos_token_id\": " + end + "}");
     return ids();
   };
+  auto config = nlohmann::json::parse(read_all(folder / "config.json"));
+  config["eos_token_id"] = all[4];
+  write_file_atomic(folder / "config.json", config.dump());
+  CHECK(ids() == std::vector(all.begin(), all.begin() + 4));
+  CHECK(ending_at("null") == std::vector(all.begin(), all.begin() + 4));
   CHECK(ending_at(cat("[2, ", all[5], "]")) == std::vector(all.begin(), all.begin() + 5));
   CHECK(ending_at(cat(all[3])) == std::vector(all.begin(), all.begin() + 3));
 }

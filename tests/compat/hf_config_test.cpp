@@ -79,6 +79,34 @@ TEST_CASE("settings are read and written by one list of keys", "[compat]") {
   CHECK_THAT(out.text(), Contains("\"none\": null") && Contains("\"factor\": 2.0"));
 }
 
+TEST_CASE("null is no value, a default stands for what is missing", "[compat]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "config.json";
+  write_file_atomic(path, R"({"n": null, "window": null, "quantised": null, "mark_a": 1,
+                              "flags": [0, 0], "other": 2})");
+  compat::HfConfig hf(path);
+  hf.defaults(R"({"n": 4, "eps": 0.5, "window": 9})");
+  int64_t n = 0, none = 0;
+  double eps = 0;
+  std::optional<int64_t> window = 1;
+  hf("n", n);
+  hf("eps", eps, 7.0);
+  hf("window", window, 3);
+  hf("none", none, 6);
+  CHECK(n == 4);
+  CHECK(eps == 0.5);
+  CHECK_FALSE(window);
+  CHECK(none == 6);
+  CHECK_FALSE(hf.has("quantised"));
+  hf.ignore({"mark_*"});
+  CHECK(hf.neutral("flags", "0", ""));
+  CHECK_FALSE(hf.neutral("other", "0", "something else"));
+  CHECK_THAT(failure_of(ErrorKind::kCheckpoint, [&] { hf.finish(); }),
+             Contains("not supported: other = 2 (something else)\n"));
+  CHECK(hf.other_than("other", "2").empty());
+  hf.finish();
+}
+
 TEST_CASE("settings that are unknown or of another kind are refused", "[compat]") {
   const TemporaryFolder folder;
   const std::string path = folder / "config.json";

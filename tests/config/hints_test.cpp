@@ -114,8 +114,9 @@ TEST_CASE("a hint never says that a meaning is kept which is not", "[config]") {
     INFO(text);
     CHECK(text.find(part) != std::string::npos);
   };
-  contains(hint("[model]\nscale_attn_by_inverse_layer_idx = true\n"), "would be another model");
-  contains(hint("[model]\ntype = \"llama\"\nuse_layer_norm_weight = false\n"), "another model");
+  contains(hint("[model]\ntype = \"llama\"\ninput_embedding_norm = true\n"),
+           "no model here has it");
+  contains(hint("[model]\ntype = \"olmo2\"\nhybrid_norm = true\n"), "always norms");
   contains(hint("[optimizer]\nadamc_weight_decay = true\n"), "another update");
   contains(hint("[data]\nchat_template = \"x\"\n"), "[data.components.NAME]");
   contains(hint("data_seed = 3\n"), "no seed of its own");

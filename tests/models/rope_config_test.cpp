@@ -24,7 +24,7 @@ nn::RotaryFrequencies frequencies(std::string_view toml, int64_t window = 64) {
   const config::Value root = config::parse_document(toml, "r.toml", {}, problems);
   config::bind(root, config::type_of<Holder>(), &holder, sources, problems);
   problems.raise("r.toml");
-  return holder.rope->frequencies(16, window);
+  return holder.rope->frequencies(holder.rope->rotated(16), window);
 }
 
 }  // namespace
@@ -67,6 +67,23 @@ TEST_CASE("rotary frequencies are those of Transformers", "[models]") {
        {1.0, 0.3162277638912201, 0.07083333283662796, 0.01317615807056427, 0.0012499999720603228,
         0.00039528473280370235, 0.0001250000059371814, 3.9528473280370235e-05},
        1.5},
+      {"[rope]\ntype = \"yarn\"\nfactor = 4\noriginal_max_position_embeddings = 32\n"
+       "truncate = false",
+       {1.0, 0.14849025011062622, 0.02500000037252903, 0.007905694656074047, 0.0024999999441206455,
+        0.0007905694656074047, 0.0002500000118743628, 7.905694656074047e-05},
+       1.138629436111989},
+      {"[rope]\ntype = \"yarn\"\nfactor = 8\noriginal_max_position_embeddings = 512\n"
+       "mscale = 0.7\nmscale_all_dim = 1.3",
+       {1.0, 0.24705293774604797, 0.05625000223517418, 0.010870330035686493, 0.0012499999720603228,
+        0.00039528473280370235, 0.0001250000059371814, 3.9528473280370235e-05},
+       0.9017839869787123},
+      {"[rope]\ntype = \"yarn\"\nfactor = 8\noriginal_max_position_embeddings = 512\nmscale = 1",
+       {1.0, 0.24705293774604797, 0.05625000223517418, 0.010870330035686493, 0.0012499999720603228,
+        0.00039528473280370235, 0.0001250000059371814, 3.9528473280370235e-05},
+       1.2079441541679836},
+      {"[rope]\ntype = \"linear\"\nfactor = 4\npartial_rotary_factor = 0.5",
+       {0.25, 0.02500000037252903, 0.0024999999441206455, 0.0002500000118743628},
+       1.0},
   };
   for (const Case& c : cases) {
     INFO(c.toml);

@@ -96,15 +96,13 @@ TEST_CASE("settings of a folder that are not implemented are refused by name", "
   };
   CHECK_THAT(fault(R"(, "sliding_window": 4)"), Contains("sliding_window = 4"));
   CHECK_THAT(fault(R"(, "hidden_act": "mish")"), Contains("hidden_act") && Contains("silu"));
-  CHECK_THAT(fault(R"(, "attention_bias": true)"),
-             Contains("attention_bias = true is not supported"));
+  CHECK_THAT(fault(R"(, "mlp_bias": true)"), Contains("mlp_bias = true is not supported"));
   CHECK_THAT(fault(R"(, "rope_scaling": {"type": "longrope"})"),
              Contains("rope_scaling.rope_type") && Contains("yarn"));
-  CHECK_THAT(fault(R"(, "rope_scaling": {"rope_type": "yarn", "factor": 2, "mscale": 1})"),
+  CHECK_THAT(fault(R"(, "rope_scaling": {"rope_type": "linear", "factor": 2, "mscale": 1})"),
              Contains("rope_scaling.mscale = 1"));
   CHECK_THAT(fault(R"(, "rope_scaling": {"rope_type": "llama3", "factor": 2})"),
              Contains("rope_scaling.low_freq_factor is missing"));
-  CHECK_THAT(fault(R"(, "pretraining_tp": 2)"), Contains("pretraining_tp = 2"));
   CHECK_THAT(failure_of(ErrorKind::kConfig, [&] { load(folder, R"(, "head_dim": 3)"); }),
              Contains("heads are 3 wide") && Contains("config.json"));
   // What would be as long as it says is refused before it is made.
@@ -242,4 +240,70 @@ TEST_CASE("tokens that a folder lacks begin as the mean of those that it has", "
       CHECK(rows[row * 64 + column] == Approx(mean).margin(1e-6));
   }
   CHECK_THAT(train("511").err, Contains("model.vocab_size = 511"));
+}
+
+TEST_CASE("from_hf alone names model, weights and tokenizer, in a file and as an override",
+          "[train]") {
+  const std::string folder = shared_data("models/stories260K");
+  if (folder.empty()) {
+    WARN("skipped: the shared data are absent");
+    return;
+  }
+  const SmallRun run;
+  const std::string text =
+      "--data.components={a = {train = [\"a.txt\"], validation_fraction = 0.2}}";
+  const std::vector<std::string> short_run = {"--trainer.num_train_steps=1",
+                                              "--model.max_seq_len=16",
+                                              "--trainer.train_batch_size=1", text};
+  write_file_atomic(run / "alone.toml",
+                    cat("[model]\ntype = \"from_hf\"\npath = \"", folder, "\"\n"));
+  const auto train = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), "train");
+    words.insert(words.end(), short_run.begin(), short_run.end());
+    const Ended ended = run(words);
+    INFO(ended.err);
+    CHECK(ended.code == 0);
+    CHECK(ended.err.find("starting from") != std::string::npos);
+  };
+  train({"--config", "alone.toml"});
+  train({cat("--model={ type = \"from_hf\", path = \"", folder, "\" }"), "--trainer.id=b"});
+  train({"--model.type=from_hf", cat("--model.path=", folder), "--trainer.id=c"});
+  for (const char* id : {"alone", "b", "c"})
+    CHECK_THAT(read_file(run / cat("logs/", id, "/config.toml")), Contains("type = \"hf\""));
+}
+
+TEST_CASE("tokens that a config adds get ids, and rows that are the mean of the others",
+          "[train]") {
+  const std::string folder = shared_data("models/stories260K");
+  if (folder.empty()) {
+    WARN("skipped: the shared data are absent");
+    return;
+  }
+  const SmallRun run;
+  const Ended ended =
+      run({"train", cat("--model={ type = \"from_hf\", path = \"", folder, "\" }"),
+           "--data.components={a = {train = [\"a.txt\"], validation_fraction = 0.2}}",
+           "--data.tokenizer={add_tokens = [\"<|im_start|>\", \"<|im_end|>\", \"<s>\"]}",
+           "--trainer.num_train_steps=1", "--model.max_seq_len=16", "--trainer.train_batch_size=1",
+           "--optimizer.learning_rate=1e-30", "--trainer.id=a"});
+  INFO(ended.err);
+  REQUIRE(ended.code == 0);
+  REQUIRE(run({"export", "--checkpoint", "logs/a", "--out", "hf"}).code == 0);
+  const safetensors::File grown(run / "hf/model.safetensors");
+  CHECK(grown.find("model.embed_tokens.weight")->shape == std::vector<int64_t>{514, 64});
+  for (const char* from : {"logs/a", "hf"}) {
+    const Ended ids = run({"generate", "--checkpoint", from, "--json", "--max-new-tokens", "1",
+                           "--prompt", "<|im_start|>a<|im_end|>"});
+    INFO(ids.err);
+    const auto prompt = nlohmann::json::parse(ids.out)["prompt_ids"];
+    CHECK(prompt[1] == 512);
+    CHECK(prompt.back() == 513);
+  }
+}
+
+TEST_CASE("a setting that matters in training alone stops training and nothing else", "[train]") {
+  const TemporaryFolder folder;
+  const TrainConfig config = load(folder, R"(, "resid_pdrop": 0.1, "embd_pdrop": 0.0)",
+                                  "[data.components.a]\ntrain = [\"a.txt\"]\n");
+  CHECK(config.not_trained == std::vector<std::string>{"resid_pdrop = 0.1"});
 }

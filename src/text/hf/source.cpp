@@ -31,12 +31,13 @@ std::string without_gz(std::string_view name) {
 
 /// The other JSON files of a tokenizer's folder; null where there is none.
 struct Companions {
-  Value config, special_tokens, generation;
+  Value config, special_tokens, generation, model;
 
   explicit Companions(const std::string& folder)
       : config(read(folder, "tokenizer_config.json")),
         special_tokens(read(folder, "special_tokens_map.json")),
-        generation(read(folder, "generation_config.json")) {}
+        generation(read(folder, "generation_config.json")),
+        model(read(folder, "config.json")) {}
 
   static Value read(const std::string& folder, std::string_view name) {
     const std::string path = find_file(folder, name);
@@ -80,6 +81,13 @@ std::vector<int32_t> token_ids(const Value& one_or_more) {
   for (const Value& item : one_or_more.items)
     if (const auto id = token_id(item)) ids.push_back(*id);
   return ids;
+}
+
+/// The ids that end a text: generation_config.json's, else those of the model's config.json.
+std::vector<int32_t> end_ids_of(const Companions& files) {
+  for (const Value* file : {&files.generation, &files.model})
+    if (std::vector<int32_t> ids = token_ids((*file)["eos_token_id"]); !ids.empty()) return ids;
+  return {};  // the tokenizer's own
 }
 
 std::string flag_json(const Value& token, std::string_view key) {
@@ -195,7 +203,7 @@ Source read_source(const std::string& path) {
   source.more_added = added_json(files, json.empty() && model.empty());
   find_end_token(files, "bos_token", source.bos, source.bos_id);
   find_end_token(files, "eos_token", source.eos, source.eos_id);
-  source.end_ids = token_ids(files.generation["eos_token_id"]);
+  source.end_ids = end_ids_of(files);
   source.chat_template = chat_template_of(folder);
   const bool named = source.bos || source.eos || source.bos_id || source.eos_id;
   if (source.origin == model && !named) source.bos = "<s>", source.eos = "</s>";

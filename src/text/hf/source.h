@@ -22,14 +22,15 @@ struct Source {
   /// The tokens that begin and end a document, by name or else by id.
   std::optional<std::string> bos, eos;
   std::optional<int32_t> bos_id, eos_id;
-  std::vector<int32_t> end_ids = {};  ///< all that generation_config.json ends a text with
-  std::string chat_template = {};     ///< "" where there is none
+  std::vector<int32_t> end_ids = {};         ///< that end a text, where the model's files name some
+  std::string chat_template = {};            ///< "" where there is none
+  std::vector<std::string> new_tokens = {};  ///< to be added; they become part of more_added
 };
 
 /// Reads a folder (tokenizer.json, else vocab.json and merges.txt, else a SentencePiece *.model;
-/// each may have .gz behind its name; with tokenizer_config.json, special_tokens_map.json and
-/// generation_config.json, chat_template.jinja where they are), or one of these files with the
-/// others beside it. error  kData when there is no such file, or it is broken
+/// each may have .gz behind its name; with tokenizer_config.json, special_tokens_map.json,
+/// generation_config.json, config.json and chat_template.jinja where they are), or one of these
+/// files with the others beside it. error  kData when there is no such file, or it is broken
 Source read_source(const std::string& path);
 
 /// The content of a file, gzip taken off.
