@@ -1,6 +1,7 @@
 // Where a tokenizer comes from: a folder, one of its files, or what a checkpoint kept.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,11 +25,17 @@ struct Source {
   std::optional<int32_t> bos_id, eos_id;
   std::vector<int32_t> end_ids = {};  ///< all that generation_config.json ends a text with
   std::string chat_template = {};     ///< "" where there is none
+  std::map<std::string, std::string> named_templates = {};  ///< beside that one, by name
+  std::map<std::string, std::string> special_tokens = {};   ///< "pad_token" and its text
+  /// JSON list of the special tokens that the folder names without an id. It is not saved: what of
+  /// it is new becomes part of more_added.
+  std::string named_special = "[]";
 };
 
 /// Reads a folder (tokenizer.json, else vocab.json and merges.txt, else a SentencePiece *.model;
-/// each may have .gz behind its name; with tokenizer_config.json, special_tokens_map.json and
-/// generation_config.json, chat_template.jinja where they are), or one of these files with the
+/// each may have .gz behind its name; with tokenizer_config.json, special_tokens_map.json,
+/// added_tokens.json, generation_config.json, chat_template.jinja and additional_chat_templates
+/// where they are), or one of these files with the
 /// others beside it. error  kData when there is no such file, or it is broken
 Source read_source(const std::string& path);
 
