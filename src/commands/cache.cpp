@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "commands/progress.h"
 #include "commands/command.h"
+#include "commands/shown_document.h"
 #include "train/setup.h"
 
 namespace levanter::commands {
@@ -22,57 +23,47 @@ constexpr Option kInspectOptions[] = {
     {"split", "train|validation", "of which split; default: train"},
     {"from", "N", "the first document, counted from 1; default 1"},
     {"documents", "N", "how many; default 3"},
+    {"tokens", "", "the tokens too, each with its id"},
     {"json", "", "print one JSON object a line"},
 };
 
+/// What is shown of a stream, and how.
 struct Shown {
-  std::vector<int32_t> ids;
-  std::vector<float> weights;
+  int64_t first, count;
+  bool json, tokens;
+  int64_t seq_len;
 };
 
-Shown read(const data::TokenStream& stream, int64_t document) {
-  const int64_t begin = stream.document_start(document);
-  const auto size = static_cast<size_t>(stream.document_start(document + 1) - begin);
-  Shown shown{std::vector<int32_t>(size), std::vector<float>(size)};
-  stream.read(begin, shown.ids);
-  stream.read_weights(begin, shown.weights);
-  return shown;
-}
-
-/// The tokens one by one, what does not count as a target between brackets.
-std::string tokens_text(const Shown& shown, const text::Tokenizer& tokenizer) {
-  std::string text;
-  for (size_t i = 0; i < shown.ids.size(); ++i) {
-    const std::string token =
-        cat(shown.ids[i], " ", text_json(tokenizer.decode(std::span(&shown.ids[i], 1))));
-    text += cat(i == 0 ? "" : "  ", shown.weights[i] == 0 ? cat("[", token, "]") : token);
-  }
-  return text;
-}
-
-void show(const Arguments& a, const std::string& name, const data::TokenStream& stream,
-          const text::Tokenizer& tokenizer) {
-  const int64_t first = a.integer("from", 1, 1, int64_t{1} << 60) - 1;
-  const int64_t end =
-      std::min(stream.num_documents(), first + a.integer("documents", 3, 1, 1 << 20));
-  for (int64_t d = first; d < end; ++d) {
-    const Shown shown = read(stream, d);
-    const std::string text = tokenizer.decode(shown.ids);
-    if (a.has("json")) {
+void show(const Shown& what, const std::string& name, const data::TokenStream& stream,
+          const data::RowSpec& rows, const text::Tokenizer& tokenizer) {
+  const int64_t end = std::min(stream.num_documents(), what.first + what.count);
+  bool any_marks = stream.weighted();
+  for (int64_t d = what.first; d < end; ++d) {
+    const ShownDocument shown = read_document(stream, d, rows, what.seq_len);
+    any_marks = any_marks || shown.fates.back() == Fate::kCut || shown.fates[0] == Fate::kCut;
+    const Marks marks = any_marks ? marks_of_output() : Marks::kNone;
+    if (what.json) {
       print(cat("{\"component\": ", quote(name), ", \"document\": ", d + 1,
-                ", \"ids\": ", list_json<int32_t>(shown.ids), ", \"loss_weights\": ",
-                list_json<float>(shown.weights), ", \"text\": ", text_json(text), "}\n"));
-    } else {
-      print(cat(name, ", document ", d + 1, " of ", format_count(stream.num_documents()), ", ",
-                count_of(static_cast<int64_t>(shown.ids.size()), "token"), "\n", text, "\n",
-                tokens_text(shown, tokenizer), "\n\n"));
+                ", \"ids\": ", list_json<int32_t>(shown.ids),
+                ", \"loss_weights\": ", list_json<float>(shown.weights),
+                ", \"text\": ", text_json(tokenizer.decode(shown.ids)), "}\n"));
+      continue;
     }
+    const std::string meaning = legend(marks);
+    print(cat(name, ", document ", d + 1, " of ", format_count(stream.num_documents()), ", ",
+              count_of(static_cast<int64_t>(shown.ids.size()), "token"),
+              meaning.empty() ? "" : cat(" (", meaning, ")"), "\n",
+              marked_text(shown, tokenizer, marks), "\n",
+              what.tokens ? cat(tokens_text(shown, tokenizer), "\n") : "", "\n"));
   }
 }
 
 int inspect(const Arguments& a) {
   const TrainConfig config = load_train_config(a.text("config"), a.overrides);
   const auto data = train::load_data(config, nullptr, cache_progress());
+  const Shown what{a.integer("from", 1, 1, int64_t{1} << 60) - 1,
+                   a.integer("documents", 3, 1, 1 << 20), a.has("json"), a.has("tokens"),
+                   config.model->max_seq_len};
   const std::string wanted = a.text("component"), split = a.text("split", "train");
   if (split != "train" && split != "validation")
     throw Error(ErrorKind::kConfig, cat("there is no split ", quote(split)))
@@ -84,8 +75,9 @@ int inspect(const Arguments& a) {
     names.push_back(streams->name);
     if (!wanted.empty() && streams->name != wanted) continue;
     any = true;
-    show(a, cat(streams->name, "/", split),
-         split == "train" ? *streams->train : *streams->validation, *data->tokenizer());
+    show(what, cat(streams->name, "/", split),
+         split == "train" ? *streams->train : *streams->validation, streams->rows,
+         *data->tokenizer());
   }
   if (!any)
     throw Error(ErrorKind::kConfig, cat("there is no component ", quote(wanted)))
@@ -117,8 +109,9 @@ int build(const Arguments& a) {
   return 0;
 }
 
-constexpr CommandEntry kCommands[] = {
-    {"inspect", "show documents as tokens and text", "", 0, kInspectOptions, true, inspect}};
+constexpr CommandEntry kCommands[] = {{"inspect",
+                                       "show documents as text, and what of it is learned", "", 0,
+                                       kInspectOptions, true, inspect}};
 
 }  // namespace
 

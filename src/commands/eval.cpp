@@ -1,7 +1,6 @@
 // levanter eval: validation losses of a checkpoint, or the probabilities of documents' tokens.
 #include <cmath>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -9,6 +8,7 @@
 #include "commands/json_records.h"
 #include "commands/loaded_model.h"
 #include "commands/progress.h"
+#include "data/json_fields.h"
 #include "data/source.h"
 #include "infer/scoring.h"
 #include "train/evaluate.h"
@@ -48,6 +48,7 @@ class DocumentScores {
       throw;
     }
     print_some();
+    note_replaced(fields_.replaced());
     bad_.finish();
   }
 
@@ -74,11 +75,18 @@ class DocumentScores {
   int64_t add(const data::Record& record, data::RecordForm form) {
     Answer answer;
     int64_t tokens = 0;
-    if (form != data::RecordForm::kText)
-      answer.members = other_members(
-          record.content, {"text", "ids", "logprobs", "logprob", "bytes", "error", "line"});
     try {
-      const std::string text = text_of(record, form);
+      std::string_view text = record.content;
+      if (form != data::RecordForm::kText) {
+        fields_.parse(record);
+        answer.members = other_members(
+            record.content, {"text", "ids", "logprobs", "logprob", "bytes", "error", "line"});
+        if (!fields_.has("text"))
+          throw Error(ErrorKind::kData, "a document is no object with a \"text\"")
+              .at(record.origin())
+              .allowed("{\"text\": \"...\"}");
+        text = fields_.string("text");
+      }
       documents_.push_back(
           {m_.tokenizer->add_special(m_.tokenizer->encode({text, record.origin()}))});
       answer.bytes = text.size();
@@ -88,15 +96,6 @@ class DocumentScores {
     }
     answers_.push_back(std::move(answer));
     return tokens;
-  }
-
-  static std::string text_of(const data::Record& record, data::RecordForm form) {
-    if (form == data::RecordForm::kText) return std::string(record.content);
-    const auto json = nlohmann::json::parse(record.content, nullptr, false);
-    if (json.is_object() && json.contains("text") && json["text"].is_string()) return json["text"];
-    throw Error(ErrorKind::kData, "a document is no object with a \"text\"")
-        .at(record.origin())
-        .allowed("{\"text\": \"...\"}");
   }
 
   void print_some() {
@@ -126,6 +125,7 @@ class DocumentScores {
   int64_t stride_;
   std::vector<infer::Document> documents_;
   std::vector<Answer> answers_;
+  data::JsonFields fields_;
   BadRecords bad_;
 };
 

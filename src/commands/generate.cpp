@@ -4,7 +4,6 @@
 
 #include <cstdio>
 #include <ctime>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
@@ -14,6 +13,7 @@
 #include "commands/json_records.h"
 #include "commands/loaded_model.h"
 #include "data/chat_writer.h"
+#include "data/json_fields.h"
 #include "infer/generation.h"
 #include "text/growing_text.h"
 
@@ -135,20 +135,25 @@ class Generator {
   std::vector<int32_t> prompt_ids(const std::string& prompt, const std::string& place) const {
     std::vector<int32_t> ids;
     if (chat_)
-      ids = chat_ids({{{"role", "user"}, {"content", prompt}}}, place);
+      ids = chat_
+                ->write({place, cat(R"([{"role":"user","content":)", text_json(prompt), "}]"), "",
+                         "", true})
+                .tokens;
     else
       ids = m_.tokenizer->add_special(m_.tokenizer->encode({prompt, place}));
     return ids.empty() ? beginning(*m_.tokenizer) : ids;
   }
 
-  /// Of a line of JSON.
-  std::vector<int32_t> request_ids(const std::string& line, const std::string& place) const {
-    const auto request = nlohmann::json::parse(line, nullptr, false);
-    const bool chat = request.is_object() && request.contains("messages");
-    if (chat_ && chat && request["messages"].is_array())
-      return chat_ids(request["messages"], place);
-    if (request.is_object() && request.contains("prompt") && request["prompt"].is_string())
-      return prompt_ids(request["prompt"], "the prompt");
+  /// Of a record of JSON.
+  std::vector<int32_t> request_ids(const data::JsonFields& request,
+                                   const std::string& place) const {
+    const bool chat = request.has("messages");
+    if (chat_ && chat)
+      return chat_
+          ->write({place, request.messages("messages"), request.optional_list("tools"), "", true})
+          .tokens;
+    if (request.has("prompt"))
+      return prompt_ids(std::string(request.string("prompt")), "the prompt");
     throw Error(ErrorKind::kData, chat_ ? "a line is no object with a \"prompt\" or \"messages\""
                                         : "a line is no object with a \"prompt\"")
         .at(place)
@@ -205,16 +210,19 @@ class Generator {
     std::string line;
     int64_t number = 0;
     BadRecords bad;
+    data::JsonFields fields;
     for (bool more = true; more;) {
       std::vector<Request> requests;
       while (static_cast<int64_t>(requests.size()) < options_.rows && (more = read_line(line))) {
         ++number;
         if (trim(line).empty()) continue;
         Request request;
-        request.members = other_members(line, {"prompt", "messages", "prompt_ids", "ids", "text",
-                                               "logprobs", "sample", "error", "line"});
         try {
-          request.prompt = request_ids(line, cat("standard input:", number));
+          const data::Record record{line, "standard input", number};
+          fields.parse(record);
+          request.members = other_members(line, {"prompt", "messages", "prompt_ids", "ids", "text",
+                                                 "logprobs", "sample", "error", "line"});
+          request.prompt = request_ids(fields, record.origin());
         } catch (const Error& error) {
           request.line = bad.add(error, number, request.members);
         }
@@ -222,14 +230,11 @@ class Generator {
       }
       if (!requests.empty()) answer(requests);
     }
+    note_replaced(fields.replaced());
     bad.finish();
   }
 
  private:
-  std::vector<int32_t> chat_ids(const nlohmann::json& messages, const std::string& place) const {
-    return chat_->write({place, messages.dump(), "", "", true}).tokens;
-  }
-
   /// A text as its ids decode when nothing is before them: some tokenizers leave out the space that
   /// a whole text begins with.
   std::string by_itself(const std::string& text, const infer::Continuation& c) const {

@@ -1,6 +1,7 @@
 #include "commands/json_records.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
@@ -42,7 +43,6 @@ std::string on_one_line(std::string_view value) {
 }  // namespace
 
 std::string other_members(std::string_view record, std::initializer_list<std::string_view> own) {
-  if (!nlohmann::json::parse(record, nullptr, false).is_object()) return "";
   std::string members;
   size_t at = record.find('{') + 1;
   while ((at = record.find_first_of("\"}", at)) < record.size() && record[at] == '"') {
@@ -50,11 +50,17 @@ std::string other_members(std::string_view record, std::initializer_list<std::st
     const std::string_view key = record.substr(at, key_end - at);
     const size_t begin = record.find_first_not_of(" \t\r\n:", key_end);
     at = end_of_value(record, begin);
-    const std::string name = nlohmann::json::parse(key);
+    const auto name = nlohmann::json::parse(key, nullptr, false);  // one that is broken is no own
     if (std::find(own.begin(), own.end(), name) == own.end())
       members += cat(key, ": ", on_one_line(record.substr(begin, at - begin)), ", ");
   }
   return members;
+}
+
+void note_replaced(int64_t count) {
+  if (count > 0)
+    std::fprintf(stderr, "U+FFFD stands for %s of text that is no UTF-8\n",
+                 count_of(count, "piece").c_str());
 }
 
 std::string BadRecords::add(const Error& error, int64_t line, const std::string& members) {

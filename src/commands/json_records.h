@@ -12,9 +12,12 @@
 
 namespace levanter::commands {
 
-/// The members of an object, to the byte as they stand there, but for those that an answer has
-/// itself: `"id": 7, "meta": {"a": 1}, `, ready to stand before others. "" for what is no object.
+/// The members of an object of JSON that was read before, to the byte as they stand there, but for
+/// those that an answer has itself: `"id": 7, "meta": {"a": 1}, `, ready to stand before others.
 std::string other_members(std::string_view record, std::initializer_list<std::string_view> own);
+
+/// Says on the standard error how many pieces of text were replaced, where any was.
+void note_replaced(int64_t count);
 
 /// The records that could not be answered.
 class BadRecords final {

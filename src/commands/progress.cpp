@@ -49,6 +49,7 @@ class CacheLines final {
     if (status.complete && status.now.replaced > 0)
       text += cat("; ", format_count(status.now.replaced),
                   " pieces of text were no UTF-8 and became U+FFFD");
+    if (status.complete && status.now.bad.count > 0) text += cat("; ", status.now.bad.describe());
     line(text, status.complete);
   }
 

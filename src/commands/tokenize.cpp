@@ -13,6 +13,8 @@
 #include "base/strings.h"
 #include "base/threads.h"
 #include "commands/command.h"
+#include "commands/json_records.h"
+#include "data/json_fields.h"
 #include "text/json_lines.h"
 #include "text/tokenizer.h"
 
@@ -98,9 +100,8 @@ class Answerer final {
     const auto is_long = [&](size_t i) { return !decode_ && lines[i].size() >= kLongLine; };
     const auto answer = [&](size_t i, int worker) {
       if (!trim(lines[i]).empty())
-        answers[i] =
-            answer_one(lines[i], cat("standard input:", first_line_ + static_cast<int64_t>(i)),
-                       readers_[static_cast<size_t>(worker)], is_long(i));
+        answers[i] = answer_one(lines[i], first_line_ + static_cast<int64_t>(i),
+                                readers_[static_cast<size_t>(worker)], is_long(i));
     };
     pool_.parallel_for(static_cast<int64_t>(lines.size()), [&](int64_t i, int worker) {
       if (!is_long(static_cast<size_t>(i))) answer(static_cast<size_t>(i), worker);
@@ -119,6 +120,12 @@ class Answerer final {
   }
 
   const Totals& totals() const { return totals_; }
+  /// Says what was replaced in texts that were no UTF-8.
+  void finish() const {
+    int64_t replaced = 0;
+    for (const data::JsonFields& reader : readers_) replaced += reader.replaced();
+    note_replaced(replaced);
+  }
 
  private:
   struct Answer {
@@ -126,17 +133,27 @@ class Answerer final {
     Totals totals;
   };
 
-  Answer answer_one(std::string_view line, const std::string& place, text::JsonLineReader& reader,
+  Answer answer_one(std::string_view line, int64_t number, data::JsonFields& reader,
                     bool on_all_threads) {
+    const data::Record record{line, "standard input", number};
+    const std::string place = record.origin();
+    reader.parse(record);
+    const char* const key = decode_ ? "ids" : "text";
+    if (!reader.has(key))
+      throw Error(ErrorKind::kData, cat("a line is no object with ", quote(key)))
+          .at(place)
+          .allowed(decode_ ? "{\"ids\": [1, 2]}" : "{\"text\": \"...\"}");
     Answer answer;
     std::vector<int32_t> ids;
     std::string text;
     if (decode_) {
-      ids = reader.read_ids(line, place);
+      const std::vector<int64_t> read =
+          reader.integers(key, 0, std::max<int64_t>(tokenizer_.vocab_size() - 1, 0));
+      ids.assign(read.begin(), read.end());
       text = tokenizer_.decode(ids, special_);
       if (!count_) text::append_text_line(answer.line, text);
     } else {
-      text = reader.read_text(line, place);
+      text = reader.string(key);
       ids = on_all_threads ? tokenizer_.encode_long({text, place}, pool_)
                            : tokenizer_.encode({text, place});
       if (add_special_) ids = tokenizer_.add_special(std::move(ids));
@@ -151,7 +168,7 @@ class Answerer final {
   text::Special special_;
   bool count_;
   ThreadPool pool_;
-  std::vector<text::JsonLineReader> readers_;
+  std::vector<data::JsonFields> readers_;
   int64_t first_line_ = 1;
   Totals totals_;
 };
@@ -167,6 +184,7 @@ int run(const Arguments& a) {
   const auto start = std::chrono::steady_clock::now();
   Lines input;
   for (std::vector<std::string_view> lines; input.next(lines);) answerer.answer(lines);
+  answerer.finish();
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   const Totals& totals = answerer.totals();
   if (a.has("count"))

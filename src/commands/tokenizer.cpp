@@ -3,7 +3,8 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "commands/command.h"
-#include "text/hf/source.h"
+#include "data/json_fields.h"
+#include "data/source.h"
 #include "text/hf/tokenizer_file.h"
 #include "text/tokenizer.h"
 #include "text/train_bpe.h"
@@ -21,6 +22,22 @@ constexpr Option kOptions[] = {
     {"eos", "TOKEN", "the token that ends a document, such as <|endoftext|>; its id is 0"},
 };
 
+/// The text of a file, or the texts of its records.
+void read_texts(const std::string& file, std::vector<std::string>& texts) {
+  data::RecordReader reader(file);
+  data::JsonFields fields(data::BrokenText::kRefuse);
+  while (const std::optional<data::Record> record = reader.next()) {
+    if (reader.form() != data::RecordForm::kText) {
+      fields.parse(*record);
+      texts.emplace_back(fields.string("text"));
+      continue;
+    }
+    const std::string& content = texts.emplace_back(record->content);
+    if (const size_t bad = text::hf::first_invalid_utf8(content); bad < content.size())
+      text::throw_not_utf8({content, file}, bad);
+  }
+}
+
 int train(const Arguments& a) {
   if (a.words.size() < 2)
     throw Error(ErrorKind::kConfig, "there is no text to learn from")
@@ -30,11 +47,7 @@ int train(const Arguments& a) {
   options.min_frequency = a.integer("min-frequency", 2, 1, int64_t{1} << 40);
   if (a.values.contains("eos")) options.specials.push_back(a.text("eos"));
   std::vector<std::string> texts;
-  for (size_t i = 1; i < a.words.size(); ++i) {
-    const std::string& content = texts.emplace_back(text::hf::read_content(a.words[i]));
-    if (const size_t bad = text::hf::first_invalid_utf8(content); bad < content.size())
-      text::throw_not_utf8({content, a.words[i]}, bad);
-  }
+  for (size_t i = 1; i < a.words.size(); ++i) read_texts(a.words[i], texts);
   const text::TrainedBpe trained = text::train_bpe(texts, options);
   const std::string out = a.text("out");
   make_directories(out);

@@ -86,7 +86,8 @@ CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
 }
 
 bool build_cache(const CacheJob& job, const CacheIdentity& identity, const FormatConfig& format,
-                 const DocumentRules& rules, ThreadPool& pool, const CacheReport& report) {
+                 const DocumentRules& rules, ThreadPool& pool, const CacheReport& report,
+                 OnBadRecord on_bad) {
   if (has_cache(job.folder)) return false;  // also in a folder that can only be read
   const auto seconds = [begin = Clock::now()] {
     return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -111,8 +112,8 @@ bool build_cache(const CacheJob& job, const CacheIdentity& identity, const Forma
   try {
     encode_files(
         job.files, writer.progress().records, format, rules, pool,
-        [&](std::span<const Document> documents, int64_t records) {
-          writer.append(documents, records);
+        [&](std::span<const Document> documents, int64_t records, int64_t bad) {
+          writer.append(documents, records, bad);
           if (seconds() - committed < kSecondsBetweenCommits) return;
           writer.commit();
           committed = seconds();
@@ -120,7 +121,8 @@ bool build_cache(const CacheJob& job, const CacheIdentity& identity, const Forma
         [&](const EncodeStatus& now) {
           status.now = now;
           tell(false);
-        });
+        },
+        on_bad);
   } catch (...) {
     writer.commit();
     throw;

@@ -47,6 +47,7 @@ CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
 /// error  as CacheWriter and encode_files; what was made before the error is committed. kData where
 ///        a text changed while it was read
 bool build_cache(const CacheJob& job, const CacheIdentity& identity, const FormatConfig& format,
-                 const DocumentRules& rules, ThreadPool& pool, const CacheReport& report);
+                 const DocumentRules& rules, ThreadPool& pool, const CacheReport& report,
+                 OnBadRecord on_bad = OnBadRecord::kFail);
 
 }  // namespace levanter::data

@@ -3,6 +3,8 @@
 
 #include <time.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -11,22 +13,21 @@
 namespace levanter::data {
 namespace {
 
-struct TemplateText {
-  std::string text, origin;
-};
+constexpr auto kToolUse = "tool_use";
 
-std::optional<TemplateText> find_template(const ChatKeys& keys, const text::Tokenizer& tokenizer) {
-  if (auto named = keys.named_template()) return {{std::move(*named), keys.chat_template->text}};
-  if (auto own = tokenizer.chat_template())
-    return {{std::move(*own), "the tokenizer's chat template"}};
-  return std::nullopt;
-}
-
-text::ChatTemplate read_template(const ChatKeys& keys, const text::Tokenizer& tokenizer) {
-  if (auto found = find_template(keys, tokenizer)) return {found->text, std::move(found->origin)};
-  throw Error(ErrorKind::kData,
-              "there is no chat template: the tokenizer came without one and none is named")
-      .hint("set chat_template = \"FILE.jinja\" in the component's format");
+/// A hash of the templates that chats are written by.
+std::string hash_of_templates(const ChatKeys& keys, const text::Tokenizer& tokenizer) {
+  Hasher hasher(Hasher::Width::k128);
+  const auto add = [&](const std::string& text) { hasher.update(std::as_bytes(std::span(text))); };
+  if (const auto named = keys.named_template()) {
+    add(*named);
+  } else {
+    add(tokenizer.chat_template().value_or(""));
+    const auto others = tokenizer.named_chat_templates();
+    if (const auto tool_use = others.find(kToolUse); tool_use != others.end())
+      add(tool_use->second);
+  }
+  return hasher.hex();
 }
 
 /// The seconds of "2024-07-26"; nothing for another text.
@@ -37,9 +38,30 @@ std::optional<int64_t> seconds_of(const std::string& date) {
   return static_cast<int64_t>(::timegm(&parts));
 }
 
-std::optional<std::string> token_text(const text::Tokenizer& tokenizer, std::optional<int32_t> id) {
-  if (!id) return std::nullopt;
-  return tokenizer.decode(std::span(&*id, 1));
+/// Whether some message has a list as its content; compact JSON has no bare quotes in texts.
+bool has_parts(const std::string& messages) {
+  return messages.find(R"("content":[)") != std::string::npos;
+}
+
+/// The messages with the texts of their parts, a line each, in the place of the parts.
+std::string join_parts(const ChatRecord& chat) {
+  auto messages = nlohmann::ordered_json::parse(chat.messages);
+  for (auto& message : messages) {
+    if (!message.is_object() || !message.contains("content") || !message["content"].is_array())
+      continue;
+    std::vector<std::string> texts;
+    for (const auto& part : message["content"]) {
+      const bool is_text = part.is_object() && part.contains("text") && part["text"].is_string();
+      if (!is_text)
+        throw Error(ErrorKind::kData,
+                    cat("a part of a message's content has no text: ", part.dump().substr(0, 60)))
+            .at(chat.origin)
+            .allowed("{\"type\": \"text\", \"text\": \"...\"}");
+      texts.push_back(part["text"]);
+    }
+    message["content"] = join(texts, "\n");
+  }
+  return messages.dump();
 }
 
 }  // namespace
@@ -63,43 +85,90 @@ std::optional<std::string> ChatKeys::named_template() const {
 }
 
 std::string ChatKeys::facts(const text::Tokenizer& tokenizer) const {
-  Hasher hasher(Hasher::Width::k128);
-  if (const auto found = find_template(*this, tokenizer))
-    hasher.update(std::as_bytes(std::span(found->text)));
-  return cat("template ", hasher.hex(), date ? cat(", date ", *date) : "",
+  return cat("template ", hash_of_templates(*this, tokenizer), date ? cat(", date ", *date) : "",
              mask_user_turns ? ", user turns masked" : "");
 }
 
 ChatWriter::ChatWriter(const ChatKeys& keys, const text::Tokenizer& tokenizer)
     : tokenizer_(tokenizer),
-      template_(read_template(keys, tokenizer)),
       masks_(keys.mask_user_turns),
-      bos_(token_text(tokenizer, tokenizer.bos_id())),
-      eos_(token_text(tokenizer, tokenizer.eos_id())) {
+      special_tokens_(tokenizer.special_tokens()) {
   if (keys.date) {
     date_ = seconds_of(*keys.date);
     if (!date_)
       throw Error(ErrorKind::kData, cat("date = ", quote(*keys.date), " is no date"))
           .allowed("a year, a month and a day: \"2024-07-26\"");
   }
-  if (masks_ && !template_.has_generation())
-    throw Error(ErrorKind::kData, "the chat template does not tell which words are the assistant's")
-        .at(template_.origin())
-        .hint(
-            "put {% generation %} and {% endgeneration %} around what the assistant says "
-            "(docs/chat.md), or learn all turns with mask_user_turns = false");
+  const auto named = keys.named_template();
+  const auto own = tokenizer.chat_template();
+  const auto others = tokenizer.named_chat_templates();
+  const auto tool_use = others.find(kToolUse);
+  if (named)
+    voice_ = voice_of(*named, keys.chat_template->text);
+  else if (own)
+    voice_ = voice_of(*own, "the tokenizer's chat template");
+  if (!named && tool_use != others.end())
+    tool_voice_ = voice_of(tool_use->second, "the tokenizer's chat template \"tool_use\"");
+  if (!voice_ && !tool_voice_)
+    throw Error(ErrorKind::kData,
+                "there is no chat template: the tokenizer came without one and none is named")
+        .hint("set chat_template = \"FILE.jinja\" in the component's format");
+  if (voice_) require_marks(*voice_);
+}
+
+ChatWriter::Voice ChatWriter::voice_of(std::string_view text, std::string origin) const {
+  Voice voice{text::ChatTemplate(text, std::move(origin)), false};
+  // One that does not read parts prints the list as it stands, prints nothing, or refuses.
+  try {
+    constexpr auto kTried = R"([{"role":"user","content":[{"type":"text","text":"in parts"}]}])";
+    const std::string written = render(voice.source, {"", kTried}).text;
+    voice.reads_parts = written.find("in parts") != std::string::npos &&
+                        written.find("'type':") == std::string::npos &&
+                        written.find("\"type\":") == std::string::npos;
+  } catch (const Error&) {
+    voice.reads_parts = false;
+  }
+  return voice;
+}
+
+/// Throws where only the assistant's words are to be learned and the template does not tell them.
+void ChatWriter::require_marks(const Voice& voice) const {
+  if (!masks_ || voice.source.has_generation()) return;
+  throw Error(ErrorKind::kData, "the chat template does not tell which words are the assistant's")
+      .at(voice.source.origin())
+      .hint(
+          "put {% generation %} and {% endgeneration %} around what the assistant says "
+          "(docs/chat.md), or learn all turns with mask_user_turns = false");
+}
+
+const ChatWriter::Voice& ChatWriter::voice_for(const ChatRecord& chat) const {
+  if (!chat.tools.empty() && tool_voice_) return *tool_voice_;
+  if (voice_) return *voice_;
+  throw Error(ErrorKind::kData, "the tokenizer's only chat template is for chats with tools")
+      .at(chat.origin)
+      .hint("set chat_template = \"FILE.jinja\" in the component's format");
+}
+
+text::Rendered ChatWriter::render(const text::ChatTemplate& source, const ChatRecord& chat) const {
+  return text::render_chat(source, {.messages_json = chat.messages,
+                                    .tools_json = chat.tools,
+                                    .add_generation_prompt = chat.add_generation_prompt,
+                                    .special_tokens = special_tokens_,
+                                    .extra_json = chat.extra,
+                                    .now_seconds = date_});
 }
 
 Document ChatWriter::write(const ChatRecord& chat) const {
+  const Voice& voice = voice_for(chat);
+  require_marks(voice);
+  if (has_parts(chat.messages) && !voice.reads_parts) {
+    ChatRecord joined = chat;
+    joined.messages = join_parts(chat);
+    if (!has_parts(joined.messages)) return write(joined);
+  }
   text::Rendered rendered;
   try {
-    rendered = text::render_chat(template_, {.messages_json = chat.messages,
-                                             .tools_json = chat.tools,
-                                             .add_generation_prompt = chat.add_generation_prompt,
-                                             .bos_token = bos_,
-                                             .eos_token = eos_,
-                                             .extra_json = chat.extra,
-                                             .now_seconds = date_});
+    rendered = render(voice.source, chat);
   } catch (const Error& error) {
     throw Error(ErrorKind::kData, cat("the template refuses the chat: ", error.message()))
         .at(chat.origin)

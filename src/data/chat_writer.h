@@ -1,6 +1,7 @@
 // Chats as documents: the template's text as tokens, of which the assistant's own are learned.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,9 +28,9 @@ struct ChatKeys {
 /// A chat as a record has it.
 struct ChatRecord {
   std::string origin;                  ///< FILE:LINE
-  std::string messages;                ///< a JSON list
-  std::string tools;                   ///< a JSON list, "" for none
-  std::string extra;                   ///< a JSON object of further variables, "" for none
+  std::string messages;                ///< a JSON list, compact
+  std::string tools = {};              ///< a JSON list, "" for none
+  std::string extra = {};              ///< a JSON object of further variables, "" for none
   bool add_generation_prompt = false;  ///< end where the assistant begins to speak
 };
 
@@ -40,6 +41,9 @@ class ChatWriter final {
   ///        words although they alone are to be learned
   ChatWriter(const ChatKeys& keys, const text::Tokenizer& tokenizer);
 
+  /// A chat with tools is written by the tokenizer's template "tool_use", where it has one and none
+  /// is named. Content that is a list of typed parts is handed to templates that read parts; to
+  /// others as their texts, a line each.
   /// The rendered chat's ids, nothing added to them. With mask_user_turns the weight of a token is
   /// 1 where it holds a part of what a {% generation %} block printed, else 0; without it there are
   /// no weights.
@@ -47,11 +51,21 @@ class ChatWriter final {
   Document write(const ChatRecord& chat) const;
 
  private:
+  /// A template, and whether it reads content that is a list of parts.
+  struct Voice {
+    text::ChatTemplate source;
+    bool reads_parts;
+  };
+  Voice voice_of(std::string_view text, std::string origin) const;
+  void require_marks(const Voice& voice) const;
+  const Voice& voice_for(const ChatRecord& chat) const;
+  text::Rendered render(const text::ChatTemplate& source, const ChatRecord& chat) const;
+
   const text::Tokenizer& tokenizer_;
-  text::ChatTemplate template_;
   bool masks_;
   std::optional<int64_t> date_;  ///< seconds since 1970
-  std::optional<std::string> bos_, eos_;
+  std::map<std::string, std::string> special_tokens_;
+  std::optional<Voice> voice_, tool_voice_;
 };
 
 }  // namespace levanter::data

@@ -72,13 +72,18 @@ void DataConfig::fields(config::Fields& f) {
       .may_change();
   f("auto_build_caches", auto_build_caches, "whether a missing token cache is made, or an error")
       .may_change();
+  f("on_bad_record", on_bad_record,
+    "what becomes of a record that is cut, lacks a key or is otherwise none of its format's: an "
+    "error, or it is left out, counted, and the first twenty are named")
+      .one_of({"fail", "skip"});
   f("enforce_bos", enforce_bos,
     "whether every document begins with the tokenizer's BOS; by default as the tokenizer itself "
     "does");
   f("enforce_eos", enforce_eos,
     "whether every document ends with the tokenizer's EOS, where it has one");
   f("block_cross_document_attention", block_cross_document_attention,
-    "whether a window's documents are apart: no attention and no target across a border");
+    "whether the documents of a row are apart: no attention across a border, and in a window no "
+    "target");
   f("reset_positions", reset_positions, "whether positions count from 0 in every document");
   f("shuffle", shuffle, "whether rows are visited in a random order, drawn anew each epoch");
   f("permutation_type", permutation_type, "how a random order is drawn; linear is weak")

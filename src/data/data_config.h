@@ -48,7 +48,8 @@ struct DataConfig {
   std::map<std::string, ComponentConfig> components;
   std::optional<config::Path> cache_dir;  ///< absent: tokens are kept in memory
   bool auto_build_caches = true;
-  std::optional<bool> enforce_bos;  ///< absent: as the tokenizer itself does
+  std::string on_bad_record = "fail";  ///< fail, skip
+  std::optional<bool> enforce_bos;     ///< absent: as the tokenizer itself does
   bool enforce_eos = true;
   bool block_cross_document_attention = true;
   bool reset_positions = false;

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <exception>
 #include <future>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <system_error>
 
 #include "base/error.h"
+#include "base/strings.h"
 #include "base/threads.h"
 #include "data/pipes.h"
 
@@ -102,17 +104,49 @@ struct Encoded {
   int64_t records = 0;
   std::vector<Document> documents;
   std::vector<int64_t> counts;  ///< of each record: its documents that have tokens
+  BadRecords bad;               ///< that were left out
   std::exception_ptr failure;
 };
 
+/// The bad records of a batch by their number.
+using Faults = std::map<int64_t, Error>;
+
+/// The faults as lines, the first `skip` left out, at most as many as are named.
+std::vector<std::string> lines_of(const Faults& faults, size_t skip) {
+  std::vector<std::string> lines;
+  for (const auto& [index, error] : faults)
+    if (skip > 0)
+      --skip;
+    else if (lines.size() < BadRecords::kNamed)
+      lines.push_back(cat(error.at(), ": ", error.message()));
+  return lines;
+}
+
+/// The first fault, which names others that stand near it.
+Error first_of(const Faults& faults) {
+  const Error& first = faults.begin()->second;
+  if (faults.size() == 1) return first;
+  return Error(first.kind(), first.message())
+      .at(first.at())
+      .hint(cat(first.hint(), first.hint().empty() ? "" : "; ", faults.size() - 1,
+                " more were read with it, and data.on_bad_record = \"skip\" leaves them out:\n    ",
+                join(lines_of(faults, 1), "\n    ")));
+}
+
 /// `formats`: as make_formats gives them.
 Encoded encode(const RawBatch& batch, std::span<const std::string> files,
-               std::span<const std::unique_ptr<Format>> formats, ThreadPool& pool) {
+               std::span<const std::unique_ptr<Format>> formats, ThreadPool& pool,
+               OnBadRecord on_bad) {
   const auto count = static_cast<int64_t>(batch.items.size());
   Encoded out;
   std::vector<std::vector<Document>> made(batch.items.size());
   std::mutex mutex;
-  int64_t failed = count;
+  Faults faults;
+  out.records = count;
+  const auto fail = [&](int64_t index) {
+    if (index < out.records) out.failure = std::current_exception();
+    out.records = std::min(out.records, index);
+  };
   const auto is_long = [&](int64_t index) {
     const RawBatch::Item& item = batch.items[static_cast<size_t>(index)];
     return item.end - item.begin >= kLongRecord;
@@ -125,18 +159,31 @@ Encoded encode(const RawBatch& batch, std::span<const std::string> files,
                    name_of_source(files[item.file]), item.line},
                   item.is_json},
                  made[static_cast<size_t>(index)]);
+    } catch (const Error& error) {
+      const std::lock_guard lock(mutex);
+      made[static_cast<size_t>(index)].clear();
+      if (error.kind() == ErrorKind::kData)
+        faults.emplace(index, error);
+      else
+        fail(index);
     } catch (...) {
       const std::lock_guard lock(mutex);
-      if (index < failed) failed = index, out.failure = std::current_exception();
+      fail(index);
     }
   };
   pool.parallel_for(count, [&](int64_t index, int worker) {
     if (!is_long(index)) add(index, *formats[static_cast<size_t>(worker)]);
   });
-  for (int64_t index = 0; index < failed; ++index)
+  for (int64_t index = 0; index < count; ++index)
     if (is_long(index)) add(index, *formats.back());
-  out.records = failed;
-  made.resize(static_cast<size_t>(failed));
+  faults.erase(faults.lower_bound(out.records), faults.end());
+  if (on_bad == OnBadRecord::kSkip) {
+    out.bad = {static_cast<int64_t>(faults.size()), lines_of(faults, 0)};
+  } else if (!faults.empty()) {
+    out.records = faults.begin()->first;
+    out.failure = std::make_exception_ptr(first_of(faults));
+  }
+  made.resize(static_cast<size_t>(out.records));
   for (std::vector<Document>& documents : made) {
     out.counts.push_back(std::count_if(documents.begin(), documents.end(),
                                        [](const Document& d) { return !d.tokens.empty(); }));
@@ -159,17 +206,29 @@ std::vector<std::unique_ptr<Format>> make_formats(const FormatConfig& format,
 
 }  // namespace
 
+std::string BadRecords::describe() const {
+  std::string text = cat(count_of(count, "bad record"), " left out");
+  for (const std::string& words : first) text += cat("\n  ", words);
+  if (count > std::ssize(first))
+    text += cat("\n  and ", format_count(count - std::ssize(first)), " more");
+  return text;
+}
+
 EncodeStatus encode_files(std::span<const std::string> files, int64_t first_record,
                           const FormatConfig& format, const DocumentRules& rules, ThreadPool& pool,
                           const DocumentSink& sink,
-                          const std::function<void(const EncodeStatus&)>& report) {
+                          const std::function<void(const EncodeStatus&)>& report,
+                          OnBadRecord on_bad) {
   const std::vector<std::unique_ptr<Format>> formats = make_formats(format, rules, pool);
   BatchReader reader(files, first_record);
   EncodeStatus status;
   for (bool last = false; !last;) {
     const RawBatch batch = reader.next();
-    const Encoded encoded = encode(batch, files, formats, pool);
-    sink(encoded.documents, encoded.records);
+    const Encoded encoded = encode(batch, files, formats, pool, on_bad);
+    sink(encoded.documents, encoded.records, encoded.bad.count);
+    status.bad.count += encoded.bad.count;
+    for (const std::string& words : encoded.bad.first)
+      if (status.bad.first.size() < BadRecords::kNamed) status.bad.first.push_back(words);
     status.records += encoded.records;
     status.text_bytes += static_cast<int64_t>(batch.bytes.size());
     for (const int64_t count : encoded.counts) status.documents += count;
@@ -192,7 +251,7 @@ std::string find_document(std::span<const std::string> files, int64_t document,
   BatchReader reader(files.first(static_cast<size_t>(piped - files.begin())), 0);
   for (bool last = false; !last;) {
     const RawBatch batch = reader.next();
-    const Encoded encoded = encode(batch, files, formats, pool);
+    const Encoded encoded = encode(batch, files, formats, pool, OnBadRecord::kSkip);
     for (size_t r = 0; r < encoded.counts.size(); ++r) {
       document -= encoded.counts[r];
       if (document >= 0) continue;

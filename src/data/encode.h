@@ -12,27 +12,49 @@
 
 namespace levanter::data {
 
+/// What becomes of a record that is no document of its format.
+enum class OnBadRecord {
+  kFail,  ///< an error, which names others that were read with it
+  kSkip,  ///< it is left out and counted
+};
+
+/// Records that were left out.
+struct BadRecords {
+  static constexpr size_t kNamed = 20;
+
+  int64_t count = 0;
+  std::vector<std::string> first = {};  ///< of the first ones: FILE:LINE and what is wrong
+
+  /// Lines for people: how many, then those that are named.
+  std::string describe() const;
+};
+
 /// What has been read and made so far; records before the first one asked for do not count.
 struct EncodeStatus {
   int64_t records = 0, documents = 0, tokens = 0;
   int64_t text_bytes = 0;  ///< of the records
   int64_t replaced = 0;    ///< pieces of text that were no UTF-8
+  BadRecords bad = {};
 };
 
-/// Takes documents in order, with the number of records that they were made of.
-using DocumentSink = std::function<void(std::span<const Document> documents, int64_t records)>;
+/// Takes documents in order, with the number of records that they were made of, and of those among
+/// them that were left out.
+using DocumentSink =
+    std::function<void(std::span<const Document> documents, int64_t records, int64_t bad)>;
 
 /// Turns the records of the files from number `first_record` on into documents.
+///   on_bad  a damaged file is an error under kSkip too
 ///   sink  is called in the calling thread, batch by batch; what it gets does not depend on threads
 /// error  of the first record, in order, that is no document; those before it have been handed on
 EncodeStatus encode_files(std::span<const std::string> files, int64_t first_record,
                           const FormatConfig& format, const DocumentRules& rules, ThreadPool& pool,
                           const DocumentSink& sink,
-                          const std::function<void(const EncodeStatus&)>& report = {});
+                          const std::function<void(const EncodeStatus&)>& report = {},
+                          OnBadRecord on_bad = OnBadRecord::kFail);
 
 /// The record that document number `document` of the files, from 0, was made of: FILE:LINE, or FILE
-/// for a text; documents without tokens do not count. "" where there is no such document, and where
-/// it would have to be read from a pipe again.
+/// for a text; documents without tokens do not count, nor do bad records. "" where there is no such
+/// document, and where it would have to be read from a pipe again.
 std::string find_document(std::span<const std::string> files, int64_t document,
                           const FormatConfig& format, const DocumentRules& rules, ThreadPool& pool);
 

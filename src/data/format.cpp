@@ -1,6 +1,9 @@
 // What formats share.
 #include "data/format.h"
 
+#include <algorithm>
+
+#include "base/strings.h"
 #include "data/json_fields.h"
 
 namespace levanter::data {
@@ -20,19 +23,29 @@ std::vector<int32_t> DocumentRules::whole(text::NamedText text) const {
 
 Document DocumentRules::answered(std::string_view prompt, std::string_view answer,
                                  std::string_view origin, float prompt_weight) const {
-  const std::optional<int32_t> eos = tokenizer->eos_id();
   DocumentRules before = *this;
   before.enforce_eos = false;
+  std::vector<int32_t> asked = before.whole({prompt, origin});
+  // What the tokenizer itself puts behind a text stands behind the answer.
+  if (tokenizer->eos_id() && !asked.empty() && asked.back() == *tokenizer->eos_id())
+    asked.pop_back();
   Document document;
-  document.tokens = before.whole({prompt, origin});
-  // What the tokenizer itself puts behind a text belongs behind the answer only.
-  if (eos && !document.tokens.empty() && document.tokens.back() == *eos) document.tokens.pop_back();
-  document.weights.assign(document.tokens.size(), prompt_weight);
-  std::vector<int32_t> ids = tokenizer->encode({answer, origin});
-  if (enforce_eos && eos && (ids.empty() || ids.back() != *eos)) ids.push_back(*eos);
-  document.tokens.insert(document.tokens.end(), ids.begin(), ids.end());
-  document.weights.resize(document.tokens.size(), 1.0f);
+  document.tokens = whole({cat(prompt, answer), origin});
+  document.weights.assign(document.tokens.size(), 1.0f);
+  const size_t count = std::min(asked.size(), document.tokens.size());
+  std::fill_n(document.weights.begin(), count, prompt_weight);
   return document;
+}
+
+void BrokenTextKey::fields(config::Fields& f) {
+  f("invalid_utf8", invalid_utf8,
+    "what becomes of bytes and halves of surrogate pairs that are not UTF-8: U+FFFD instead, or an "
+    "error; the tokenizer bytes takes the bytes of a text as they are")
+      .one_of({"replace", "refuse"});
+}
+
+BrokenText BrokenTextKey::policy() const {
+  return invalid_utf8 == "refuse" ? BrokenText::kRefuse : BrokenText::kReplace;
 }
 
 namespace {
@@ -40,11 +53,12 @@ namespace {
 class JsonFormat final : public Format {
  public:
   using Add = std::function<void(const JsonFields&, const std::string&, std::vector<Document>&)>;
-  explicit JsonFormat(Add add) : add_(std::move(add)) {}
+  JsonFormat(BrokenText broken, Add add) : add_(std::move(add)), fields_(broken) {}
   void add(const FormatRecord& record, std::vector<Document>& documents) override {
     fields_.parse(record.record);
     add_(fields_, record.origin(), documents);
   }
+  int64_t replaced() const override { return fields_.replaced(); }
 
  private:
   const Add add_;
@@ -54,8 +68,9 @@ class JsonFormat final : public Format {
 }  // namespace
 
 std::unique_ptr<Format> json_format(
+    BrokenText broken,
     std::function<void(const JsonFields&, const std::string&, std::vector<Document>&)> add) {
-  return std::make_unique<JsonFormat>(std::move(add));
+  return std::make_unique<JsonFormat>(broken, std::move(add));
 }
 
 std::shared_ptr<const FormatConfig> default_format() {

@@ -36,8 +36,8 @@ struct DocumentRules {
   /// The ids of a whole text, with what the tokenizer puts around it, then BOS and EOS as enforced;
   /// neither twice, and neither where the tokenizer has none.
   std::vector<int32_t> whole(text::NamedText text) const;
-  /// A prompt and what follows it, tokenised apart so that no token lies across the border: BOS
-  /// before the one, EOS behind the other. Targets in the prompt weigh `prompt_weight`, others 1.
+  /// A prompt and what follows it, encoded as the one text that they are. As many tokens as the
+  /// prompt alone has are the prompt's: they weigh `prompt_weight` as targets, others 1.
   Document answered(std::string_view prompt, std::string_view answer, std::string_view origin,
                     float prompt_weight) const;
 };
@@ -54,12 +54,21 @@ class Format {
 };
 
 class JsonFields;
+enum class BrokenText;
+
+/// The key by which formats say what becomes of text that is not UTF-8.
+struct BrokenTextKey {
+  std::string invalid_utf8 = "replace";  ///< replace, refuse
+
+  void fields(config::Fields& f);
+  BrokenText policy() const;
+};
 
 /// A format of records of JSON: `add` appends the documents of each, from its fields.
 std::unique_ptr<Format> json_format(
-    std::function<void(const JsonFields& fields, const std::string& origin,
-                       std::vector<Document>& documents)>
-        add);
+    BrokenText broken, std::function<void(const JsonFields& fields, const std::string& origin,
+                                          std::vector<Document>& documents)>
+                           add);
 
 }  // namespace levanter::data
 

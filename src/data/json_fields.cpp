@@ -1,11 +1,13 @@
 // The fields of a record of JSON: strings, numbers, messages, each fault with its file and line.
 #include "data/json_fields.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <simdjson.h>
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "data/json_mend.h"
 #include "text/utf8.h"
 
 namespace levanter::data {
@@ -13,6 +15,21 @@ namespace {
 
 using Element = simdjson::dom::element;
 using simdjson::dom::element_type;
+
+/// The number of a record that was mended, where the value is one; "" where not.
+std::string_view odd_number(Element value) {
+  std::string_view text;
+  if (value.get(text) != simdjson::SUCCESS || !text.starts_with(kOddNumber)) return "";
+  return text.substr(kOddNumber.size());
+}
+
+/// The value of the last of the object's keys of that name.
+std::optional<Element> find_last(simdjson::dom::object object, std::string_view key) {
+  std::optional<Element> found;
+  for (const auto field : object)
+    if (field.key == key) found = field.value;
+  return found;
+}
 
 /// A value as an error names it: "a string", "an array of 3".
 std::string name_of(Element value) {
@@ -22,7 +39,7 @@ std::string name_of(Element value) {
     case element_type::OBJECT:
       return "an object";
     case element_type::STRING:
-      return "a string";
+      return odd_number(value).empty() ? "a string" : cat("the number ", odd_number(value));
     case element_type::BOOL:
       return bool(value) ? "true" : "false";
     case element_type::NULL_VALUE:
@@ -71,13 +88,11 @@ std::string excerpt(std::string_view text) {
   return quote(text.substr(from));
 }
 
+constexpr auto kReplaceHint =
+    "convert it (iconv -f LATIN1 -t UTF-8), or set invalid_utf8 = \"replace\"";
+
 /// Throws what is wrong with a record that simdjson refused.
 [[noreturn]] void throw_broken(const Record& record, simdjson::error_code code) {
-  const size_t broken = text::find_broken_utf8(record.content);
-  if (broken < record.content.size())
-    throw Error(ErrorKind::kData, cat("the record is not UTF-8: byte ", broken, " of it"))
-        .at(record.origin())
-        .hint("iconv converts a file; or have broken bytes replaced");
   if (const std::string where = where_cut(record.content); !where.empty())
     throw Error(ErrorKind::kData, cat("the record is cut: it ends inside ", where))
         .at(record.origin())
@@ -102,9 +117,16 @@ std::string excerpt(std::string_view text) {
 }  // namespace
 
 struct JsonFields::Impl {
+  explicit Impl(BrokenText broken_text) : broken(broken_text) {}
+
+  const BrokenText broken;
   simdjson::dom::parser parser;
+  mutable simdjson::dom::parser inner;  // of JSON texts inside a record
   simdjson::dom::object root;
   std::string origin;
+  std::string mended;  // the record, where it had to be mended
+  bool odd_numbers = false;
+  int64_t replaced = 0;
 
   /// Where the search for a path ended: at the value, or at the object `in` that lacks `key`.
   struct Found {
@@ -115,19 +137,16 @@ struct JsonFields::Impl {
   Found find(std::string_view path) const {
     Found found{std::nullopt, root, path};
     for (;;) {
-      Element value;
-      if (found.in.at_key(found.key).get(value) == simdjson::SUCCESS) {
-        found.value = value;
-        return found;
-      }
+      if ((found.value = find_last(found.in, found.key))) return found;
       const size_t dot = found.key.find('.');
       if (dot == std::string_view::npos) return found;
-      simdjson::dom::object inner;
-      if (found.in.at_key(found.key.substr(0, dot)).get(inner) != simdjson::SUCCESS) {
+      const std::optional<Element> outer = find_last(found.in, found.key.substr(0, dot));
+      simdjson::dom::object object;
+      if (!outer || outer->get(object) != simdjson::SUCCESS) {
         found.key = found.key.substr(0, dot);
         return found;
       }
-      found.in = inner;
+      found.in = object;
       found.key.remove_prefix(dot + 1);
     }
   }
@@ -136,9 +155,8 @@ struct JsonFields::Impl {
     const auto [value, in, missing] = find(key);
     if (value) return *value;
     const auto begin = static_cast<size_t>(missing.data() - key.data());
-    Element wrong;
-    if (in.at_key(missing).get(wrong) == simdjson::SUCCESS)  // a path through what is no object
-      refuse(key.substr(0, begin + missing.size()), wrong, "an object");
+    if (const auto wrong = find_last(in, missing))  // a path through what is no object
+      refuse(key.substr(0, begin + missing.size()), *wrong, "an object");
     std::vector<std::string> names;
     for (const auto field : in) names.emplace_back(field.key);
     const std::string near = nearest(missing, names);
@@ -158,7 +176,8 @@ struct JsonFields::Impl {
   template <class T>
   T as(std::string_view key, Element value, std::string_view wanted) const {
     T out;
-    if (value.get(out) != simdjson::SUCCESS) refuse(key, value, wanted);
+    if (value.get(out) != simdjson::SUCCESS || !odd_number(value).empty())
+      refuse(key, value, wanted);
     return out;
   }
   simdjson::dom::array array(std::string_view key, std::string_view wanted) const {
@@ -177,19 +196,125 @@ struct JsonFields::Impl {
     }
     return out;
   }
+
+  void replace_broken_bytes(const Record& record) {
+    if (broken == BrokenText::kRefuse)
+      throw Error(ErrorKind::kData, "the text is not UTF-8")
+          .at(text::place_in_text(record.content, origin, text::find_broken_utf8(record.content)))
+          .hint(kReplaceHint);
+    mended.clear();
+    replaced += text::append_mended_utf8(mended, record.content);
+  }
+  /// Goes on with a record of which some numbers or strings were put into other words.
+  void take(MendedJson other) {
+    if (other.surrogates > 0 && broken == BrokenText::kRefuse)
+      throw Error(ErrorKind::kData, "the text has half of a surrogate pair, which is no UTF-8")
+          .at(origin)
+          .hint(kReplaceHint);
+    mended = std::move(other.text);
+    odd_numbers = other.numbers > 0;
+    replaced += other.surrogates;
+  }
+
+  /// A value as JSON text. error where it holds a number that has no other form
+  template <class Json>
+  std::string json(std::string_view key, Json value) const {
+    std::string text = simdjson::minify(value);
+    if (!odd_numbers) return text;
+    const size_t at = text.find(quote(kOddNumber).substr(0, kOddNumber.size()));
+    if (at == text.npos) return text;
+    const size_t begin = text.find(' ', at) + 1;
+    throw Error(ErrorKind::kData, cat(quote(key), " holds the number ",
+                                      text.substr(begin, text.find('"', begin) - begin)))
+        .at(origin)
+        .allowed("numbers of 64 bits");
+  }
+
+  /// A list or an object that may stand there as its JSON text. `wanted` names it.
+  template <class T>
+  T structure(std::string_view key, Element value, std::string_view wanted) const {
+    std::string_view text;
+    if (value.get(text) != simdjson::SUCCESS || !odd_number(value).empty())
+      return as<T>(key, value, wanted);
+    Element parsed;
+    if (inner.parse(text.data(), text.size(), true).get(parsed) != simdjson::SUCCESS)
+      throw Error(ErrorKind::kData, cat(quote(key), " is a text that is no JSON: ", excerpt(text)))
+          .at(origin)
+          .allowed(cat(wanted, ", or its JSON text"));
+    return as<T>(key, parsed, wanted);
+  }
+  /// Whether there is anything but null or a blank text.
+  bool is_given(std::string_view key) const {
+    const auto value = find(key).value;
+    std::string_view text;
+    if (!value || value->is_null()) return false;
+    return value->get(text) != simdjson::SUCCESS || !trim(text).empty();
+  }
+
+  std::string message(const std::string& place, Element message, const MessageKeys& keys) const;
 };
 
-JsonFields::JsonFields() : impl_(std::make_unique<Impl>()) {}
+/// A message with its keys and its role renamed.
+std::string JsonFields::Impl::message(const std::string& place, Element message,
+                                      const MessageKeys& keys) const {
+  const auto fields = as<simdjson::dom::object>(place, message, "an object");
+  const auto role = find_last(fields, keys.role);
+  if (!role)
+    throw Error(ErrorKind::kData,
+                cat(quote(place), " has no ", quote(keys.role), "; it has ", keys_of(fields)))
+        .at(origin);
+  const auto name =
+      std::string(as<std::string_view>(cat(place, ".", keys.role), *role, "a string"));
+  if (keys == MessageKeys{}) return json(place, message);
+  const auto known = keys.roles.find(name);
+  const bool is_result = std::any_of(keys.roles.begin(), keys.roles.end(),
+                                     [&](const auto& entry) { return entry.second == name; });
+  if (known == keys.roles.end() && !keys.roles.empty() && !is_result) {
+    std::vector<std::string> names;
+    for (const auto& [word, meaning] : keys.roles) names.push_back(word);
+    throw Error(ErrorKind::kData, cat(quote(cat(place, ".", keys.role)), " is ", quote(name),
+                                      ", which is no role that is known"))
+        .at(origin)
+        .allowed(join(names, ", "))
+        .hint("name it in the format's roles");
+  }
+  std::string text = cat("{\"role\":", quote(known == keys.roles.end() ? name : known->second));
+  for (const auto field : fields) {
+    const bool is_content = field.key == keys.content;
+    if (field.key == keys.role || field.key == "role") continue;
+    if (field.key == "content" && !is_content) continue;
+    text += cat(",", quote(is_content ? "content" : field.key), ":", json(place, field.value));
+  }
+  return text + "}";
+}
+
+JsonFields::JsonFields(BrokenText broken) : impl_(std::make_unique<Impl>(broken)) {}
 JsonFields::~JsonFields() = default;
+
+int64_t JsonFields::replaced() const { return impl_->replaced; }
 
 void JsonFields::parse(const Record& record) {
   impl_->origin = record.origin();
+  impl_->odd_numbers = false;
   Element root;
-  const auto code =
-      impl_->parser.parse(record.content.data(), record.content.size(), true).get(root);
+  const auto read = [&](std::string_view text) {
+    return impl_->parser.parse(text.data(), text.size(), true).get(root);
+  };
+  auto code = read(record.content);
+  const bool was_broken = code == simdjson::UTF8_ERROR;
+  if (was_broken) {
+    impl_->replace_broken_bytes(record);
+    code = read(impl_->mended);
+  }
   if (code == simdjson::MEMALLOC)
     throw Error(ErrorKind::kDevice, "no memory is left to parse the record").at(impl_->origin);
-  if (code != simdjson::SUCCESS) throw_broken(record, code);
+  if (code != simdjson::SUCCESS) {
+    const std::string_view text = was_broken ? impl_->mended : record.content;
+    MendedJson mended = mend_json(text);
+    if (read(mended.text) != simdjson::SUCCESS)
+      throw_broken({text, record.file, record.line}, code);
+    impl_->take(std::move(mended));
+  }
   if (root.get(impl_->root) != simdjson::SUCCESS)
     throw Error(ErrorKind::kData, cat("the record is ", name_of(root), ", not an object"))
         .at(impl_->origin);
@@ -223,26 +348,54 @@ std::vector<double> JsonFields::numbers(std::string_view key) const {
 }
 
 std::string JsonFields::json(std::string_view key) const {
-  return simdjson::minify(impl_->need(key));
+  return impl_->json(key, impl_->need(key));
 }
 
-std::string JsonFields::messages(std::string_view key) const {
-  const simdjson::dom::array messages = impl_->array(key, "an array of messages");
+std::string JsonFields::optional_list(std::string_view key) const {
+  if (!impl_->is_given(key)) return "";
+  const auto list = impl_->structure<simdjson::dom::array>(key, impl_->need(key), "a list");
+  int64_t count = 0;
+  for (const Element item : list)
+    impl_->as<simdjson::dom::object>(cat(key, "[", count++, "]"), item, "an object");
+  return impl_->json(key, list);
+}
+
+std::string JsonFields::optional_object(std::string_view key) const {
+  if (!impl_->is_given(key)) return "";
+  return impl_->json(key,
+                     impl_->structure<simdjson::dom::object>(key, impl_->need(key), "an object"));
+}
+
+bool JsonFields::is_list(std::string_view key) const {
+  const Element value = impl_->need(key);
+  std::string_view text;
+  if (value.get(text) == simdjson::SUCCESS) return trim(text).starts_with("[{");
+  return value.is_array();
+}
+
+std::string_view JsonFields::first_role(std::string_view key) const {
+  const auto messages =
+      impl_->structure<simdjson::dom::array>(key, impl_->need(key), "an array of messages");
+  simdjson::dom::object first;
+  if (messages.at(0).get(first) != simdjson::SUCCESS) return "";
+  const auto found = find_last(first, "role");
+  return found && found->is_string() ? std::string_view(*found) : "";
+}
+
+std::string JsonFields::messages(std::string_view key, const MessageKeys& keys) const {
+  const auto messages =
+      impl_->structure<simdjson::dom::array>(key, impl_->need(key), "an array of messages");
+  std::string list;
   int64_t count = 0;
   for (const Element message : messages) {
-    const std::string place = cat(key, "[", count++, "]");
-    simdjson::dom::object fields;
-    if (message.get(fields) != simdjson::SUCCESS) impl_->refuse(place, message, "an object");
-    Element role;
-    if (fields.at_key("role").get(role) != simdjson::SUCCESS)
-      throw Error(ErrorKind::kData, cat(quote(place), " has no \"role\"; it has ", keys_of(fields)))
-          .at(impl_->origin);
-    if (!role.is_string()) impl_->refuse(cat(place, ".role"), role, "a string");
+    if (count > 0) list += ",";
+    list += impl_->message(cat(key, "[", count, "]"), message, keys);
+    ++count;
   }
   if (count == 0)
     throw Error(ErrorKind::kData, cat(quote(key), " is a chat without a message"))
         .at(impl_->origin);
-  return simdjson::minify(messages);
+  return cat("[", list, "]");
 }
 
 }  // namespace levanter::data

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,19 +13,37 @@
 
 namespace levanter::data {
 
-/// A record parsed as a JSON object. Keys are paths with dots: "meta.text" is the key "text" of the
-/// object at "meta", unless a key with that dot in it is there. Every fault is an Error of kind
-/// kData at FILE:LINE. One object serves many records in turn, one thread at a time.
+/// What becomes of text that has no UTF-8: broken bytes, and halves of surrogate pairs.
+enum class BrokenText {
+  kReplace,  ///< U+FFFD, and counted
+  kRefuse,   ///< an error
+};
+
+/// The keys that messages have in a file, and what roles are called there.
+struct MessageKeys {
+  std::string role = "role", content = "content";
+  std::map<std::string, std::string> roles = {};  ///< a role's word to what templates call it
+
+  bool operator==(const MessageKeys&) const = default;
+};
+
+/// A record parsed as a JSON object, as Python reads it: of two equal keys the last one counts, and
+/// a number that has no place in 64 bits, such as NaN, is a fault only where it is read. Keys are
+/// paths with dots: "meta.text" is the key "text" of the object at "meta", unless a key with that
+/// dot in it is there. Every fault is an Error of kind kData at FILE:LINE. One object serves many
+/// records in turn, one thread at a time.
 class JsonFields final {
  public:
-  JsonFields();
+  explicit JsonFields(BrokenText broken = BrokenText::kReplace);
   ~JsonFields();
   JsonFields(const JsonFields&) = delete;
   JsonFields& operator=(const JsonFields&) = delete;
 
   /// Takes the record in; what earlier calls returned is no longer valid.
-  /// error  when it is cut, no JSON, not UTF-8 (naming the byte), or no object
+  /// error  when it is cut, no JSON, no object, or not UTF-8 (naming the byte) under kRefuse
   void parse(const Record& record);
+  /// Pieces of text that were replaced in all records so far.
+  int64_t replaced() const;
 
   /// Whether the key is there and not null.
   bool has(std::string_view key) const;
@@ -38,9 +57,18 @@ class JsonFields final {
   std::vector<double> numbers(std::string_view key) const;
   /// The value at the key as JSON text.
   std::string json(std::string_view key) const;
-  /// The array of messages at the key as JSON text: objects, at least one, each with a string
-  /// "role".
-  std::string messages(std::string_view key) const;
+  /// The list at the key as JSON text, whether it stands there as a list or as the JSON text of
+  /// one; each item is an object. "" where the key is missing, null or a blank text.
+  std::string optional_list(std::string_view key) const;
+  /// The same of an object.
+  std::string optional_object(std::string_view key) const;
+  /// Whether the value is a list, or a text that begins as one.
+  bool is_list(std::string_view key) const;
+  /// The role of the first message of the list at the key; "" where there is none.
+  std::string_view first_role(std::string_view key) const;
+  /// The list of messages at the key, or in the JSON text there, as JSON text: objects, at least
+  /// one, each with a string "role". Their keys and roles are renamed as `keys` says.
+  std::string messages(std::string_view key, const MessageKeys& keys = {}) const;
 
  private:
   struct Impl;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <iterator>
 #include <numeric>
 
 #include "base/error.h"
@@ -73,7 +74,8 @@ Example packed_row(const TokenStream& stream, const PackPlan& plan, int64_t row)
     stream.read(piece.begin, std::span(e.tokens).subspan(at, n));
     stream.read(piece.begin + 1, std::span(e.targets).subspan(at, n));
     stream.read_weights(piece.begin + 1, std::span(e.loss_weight).subspan(at, n));
-    std::fill_n(e.segment_ids.begin() + static_cast<int64_t>(at), n, segment++);
+    std::fill_n(e.segment_ids.begin() + static_cast<int64_t>(at), n, segment);
+    if (!plan.options().crosses) ++segment;
     count_from(at, at + n);
     at += n;
   }
@@ -95,6 +97,23 @@ double packed_weight(const TokenStream& stream, const PackPlan& plan, int64_t ro
 
 }  // namespace
 
+int64_t LearnedCount::in(int64_t begin, int64_t end) {
+  if (!stream_.weighted()) return end - begin;
+  int64_t learned = 0;
+  for (; begin < end; ++begin) {
+    if (begin < begin_ || begin >= begin_ + std::ssize(weights_)) read_from(begin);
+    learned += weights_[static_cast<size_t>(begin - begin_)] > 0;
+  }
+  return learned;
+}
+
+void LearnedCount::read_from(int64_t begin) {
+  constexpr int64_t kPiece = 1 << 16;
+  begin_ = begin;
+  weights_.resize(static_cast<size_t>(std::min(kPiece, stream_.size() - begin)));
+  stream_.read_weights(begin, weights_);
+}
+
 Piece piece_of(const TokenStream& stream, int64_t document, const PackOptions& options) {
   const int64_t begin = stream.document_start(document);
   const int64_t all = stream.document_start(document + 1) - begin - 1;
@@ -105,6 +124,7 @@ Piece piece_of(const TokenStream& stream, int64_t document, const PackOptions& o
 PackPlan::PackPlan(const TokenStream& stream, const PackOptions& options) : options_(options) {
   LEV_CHECK(options.seq_len >= 1 && options.most_segments >= 1, "a row holds something");
   Rows rows(options);
+  LearnedCount learned(stream);
   for (int64_t d = 0; d < stream.num_documents(); ++d) {
     const int64_t tokens = stream.document_start(d + 1) - stream.document_start(d);
     if (tokens < 2) continue;
@@ -117,7 +137,11 @@ PackPlan::PackPlan(const TokenStream& stream, const PackOptions& options) : opti
       ++dropped_;
       continue;
     }
-    rows.add(d, std::min(tokens - 1, options.seq_len));
+    const Piece piece = piece_of(stream, d, options);
+    if (learned.in(piece.begin + 1, piece.begin + 1 + piece.positions) > 0)
+      rows.add(d, piece.positions);
+    else
+      ++unlearned_;
   }
   for (const std::vector<int64_t>& row : rows.rows()) {
     documents_.insert(documents_.end(), row.begin(), row.end());

@@ -30,6 +30,7 @@ struct PackOptions {
   TooLong too_long = TooLong::kRefuse;
   int64_t most_segments = 64;   ///< documents of a row
   bool alone = false;           ///< one document a row
+  bool crosses = false;         ///< attention goes from document to document of a row
   bool reset_positions = true;  ///< positions count from 0 in every document, not in every row
 };
 
@@ -40,8 +41,24 @@ struct Piece {
 };
 Piece piece_of(const TokenStream& stream, int64_t document, const PackOptions& options);
 
+/// Counts the tokens of a stream that weigh something as targets, in ranges that rise; reads long
+/// pieces.
+class LearnedCount final {
+ public:
+  explicit LearnedCount(const TokenStream& stream) : stream_(stream) {}
+  int64_t in(int64_t begin, int64_t end);
+
+ private:
+  void read_from(int64_t begin);
+
+  const TokenStream& stream_;
+  int64_t begin_ = 0;
+  std::vector<float> weights_;
+};
+
 /// The rows of a stream. A document of n tokens takes n - 1 positions: token t is where token t + 1
-/// is the target; one of a single token takes none and is in no row.
+/// is the target; one of a single token takes none and is in no row, nor is one of
+/// which no target is left that weighs something.
 class PackPlan final {
  public:
   /// error  kData for a document that is too long under kRefuse, naming its number and length
@@ -49,18 +66,21 @@ class PackPlan final {
 
   int64_t rows() const { return static_cast<int64_t>(ends_.size()); }
   int64_t dropped() const { return dropped_; }  ///< documents left out as too long
+  /// Documents left out as what is kept of them has no target.
+  int64_t unlearned() const { return unlearned_; }
   /// The documents of a row, in their order in it.
   std::span<const int64_t> documents(int64_t row) const;
   const PackOptions& options() const { return options_; }
 
  private:
   PackOptions options_;
-  int64_t dropped_ = 0;
+  int64_t dropped_ = 0, unlearned_ = 0;
   std::vector<int64_t> documents_;  ///< of all rows, one row after the other
   std::vector<int64_t> ends_;       ///< of each row in `documents_`
 };
 
-/// The rows as examples: segment s is the row's s-th document, padding has kPaddingSegment and
+/// The rows as examples: segment s is the row's s-th document (all are 0 where attention crosses),
+/// padding has kPaddingSegment and
 /// weight 0; a document's weights are its targets'.
 DatasetPtr<Example> packed(std::shared_ptr<const TokenStream> stream,
                            std::shared_ptr<const PackPlan> plan);

@@ -12,11 +12,12 @@ namespace levanter::data {
 /// What rows hold of the documents of a stream.
 struct RowCounts {
   int64_t documents = 0;
-  int64_t cut = 0;      ///< longer than a packed row: a part was kept
-  int64_t dropped = 0;  ///< longer than a packed row: left out
-  int64_t tokens = 0;   ///< in rows; with windows those of all documents
-  int64_t learned = 0;  ///< of these, that weigh something as targets
-  int64_t rows = 0;     ///< of an epoch
+  int64_t cut = 0;        ///< longer than a packed row: a part was kept
+  int64_t dropped = 0;    ///< longer than a packed row: left out
+  int64_t tokens = 0;     ///< in rows; with windows those of all documents
+  int64_t learned = 0;    ///< of these, that weigh something as targets
+  int64_t rows = 0;       ///< of an epoch
+  int64_t unlearned = 0;  ///< left out of the rows, as no target is in what is kept of them
 };
 
 /// A component's.

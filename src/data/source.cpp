@@ -3,30 +3,35 @@
 
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
 #include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
+#include "data/file_kind.h"
 #include "data/http.h"
 #include "data/pipes.h"
 
 namespace levanter::data {
 
-RecordForm form_of_name(std::string_view path) {
+namespace {
+
+/// A path or web address without what stands behind its suffix: a query, and how it is packed.
+std::string_view plain_name(std::string_view path) {
   if (is_url(path)) path = path.substr(0, path.find_first_of("?#"));
   for (const std::string_view packed : {".gz", ".gzip", ".zst", ".zstd"}) {
-    if (!path.ends_with(packed)) continue;
+    if (!has_suffix(path, packed)) continue;
     path.remove_suffix(packed.size());
     break;
   }
-  if (path.ends_with(".jsonl") || path.ends_with(".ndjson")) return RecordForm::kJsonLines;
-  if (path.ends_with(".json")) return RecordForm::kJson;
-  const std::string_view name = path.substr(path.rfind('/') + 1);
-  return name.find('.') == name.npos ? RecordForm::kByName : RecordForm::kText;
+  return path;
 }
 
-namespace {
+bool has_any_suffix(std::string_view name, std::initializer_list<std::string_view> suffixes) {
+  return std::any_of(suffixes.begin(), suffixes.end(),
+                     [&](std::string_view suffix) { return has_suffix(name, suffix); });
+}
 
 constexpr size_t kFirstCapacity = size_t{1} << 20;
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
@@ -81,8 +86,8 @@ RecordReader::RecordReader(const std::string& path, const RecordOptions& options
       bytes_(open_decompressed(path)),
       buffer_(new char[kFirstCapacity]),
       capacity_(kFirstCapacity) {
-  if (options_.form == RecordForm::kByName) options_.form = form_of_name(path);
-  if (options_.form == RecordForm::kByName) options_.form = guess_form();
+  look_at_kind();
+  if (options_.form == RecordForm::kByContent) options_.form = form_of(path);
 }
 
 RecordReader::~RecordReader() = default;
@@ -140,6 +145,36 @@ void RecordReader::need_room(size_t used) {
       .hint("cut it into several records, or check that the file has line ends");
 }
 
+/// Refuses files that hold no text; waits for no more than a line of a pipe.
+void RecordReader::look_at_kind() {
+  constexpr size_t kEnough = 512;
+  while (window().size() < kEnough && window().find('\n') == window().npos && fill()) {
+  }
+  refuse_foreign(window(), plain_name(file_));
+}
+
+RecordForm RecordReader::form_of(const std::string& path) {
+  const std::string_view name = plain_name(path);
+  if (has_suffix(name, ".json")) return RecordForm::kJson;
+  const RecordForm guess = guess_form();
+  if (has_any_suffix(name, {".jsonl", ".jsonlines", ".ndjson"})) {
+    // A first line that is cut is a bad record, but one that only opens a value is laid out so.
+    const std::string_view line = trim(window().substr(0, window().find('\n')));
+    const bool opens = line.ends_with('{') || line.starts_with('[');
+    return guess == RecordForm::kJson && opens ? RecordForm::kJson : RecordForm::kJsonLines;
+  }
+  const bool is_text = has_any_suffix(name, {".txt", ".text", ".md"});
+  return is_text && !begins_with_sound_value() ? RecordForm::kText : guess;
+}
+
+/// Whether the first value, or the first of the array, is whole in what was read, and is JSON.
+bool RecordReader::begins_with_sound_value() {
+  const size_t first = std::min(window().find_first_of("{"), window().size());
+  ValueScan scan;
+  const std::string_view text = window().substr(first);
+  return scan.scan(text) && is_json(text.substr(0, scan.used()));
+}
+
 /// The form of what the file begins with; reads until its first line that is not blank is whole.
 RecordForm RecordReader::guess_form() {
   constexpr size_t kNone = std::string_view::npos;
@@ -176,11 +211,6 @@ std::optional<Record> RecordReader::next_line(bool blank_too) {
                          : static_cast<size_t>(static_cast<const char*>(found) - window().data());
     searched = 0;
     need_room(size);
-    if (line_ == 1 && !blank_too &&
-        (window().starts_with("\xFF\xFE") || window().starts_with("\xFE\xFF")))
-      throw Error(ErrorKind::kData, "the file is UTF-16")
-          .at(file_)
-          .hint("convert it: iconv -f UTF-16 -t UTF-8");
     Record record = take(size + (found != nullptr ? 1 : 0), found != nullptr ? 1 : 0);
     if (found != nullptr) record.content.remove_suffix(1);
     if (record.content.ends_with('\r')) record.content.remove_suffix(1);
@@ -192,8 +222,10 @@ std::optional<Record> RecordReader::next_line(bool blank_too) {
 }
 
 std::optional<Record> RecordReader::next_text() {
-  while (fill()) need_room(end_ - begin_);
+  do need_room(end_ - begin_);
+  while (fill());
   if (begin_ == end_) return std::nullopt;
+  refuse_nul_bytes(window(), file_);
   return take(end_ - begin_);
 }
 

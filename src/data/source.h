@@ -14,21 +14,19 @@ namespace levanter::data {
 
 /// How a file is cut into records.
 enum class RecordForm {
-  /// .jsonl and .ndjson kJsonLines, .json kJson, another suffix kText. A name without one, "-"
-  /// among them, by what it begins with: an object kJsonLines where its first line holds all of it,
-  /// else kJson; an array kJson; anything else kText.
-  kByName,
+  /// By what it begins with: an object kJsonLines where its first line holds all of it, else kJson;
+  /// an array of objects kJson; anything else kText. A suffix, in whatever case, decides only what
+  /// else a file that begins so may be: .jsonl, .jsonlines, .ndjson and .json hold JSON whatever
+  /// they begin with, and .txt and its kind are texts unless the first value is whole and sound.
+  kByContent,
   kJsonLines,  ///< one record a line; blank lines are none
   kJson,  ///< one record an element of an array, or one an object when objects follow each other
   kText,  ///< the whole file is one record; an empty file has none
   kTextLines,  ///< one record a line, blank lines included
 };
 
-/// What kByName means for a path or web address; kByName itself where its content decides.
-RecordForm form_of_name(std::string_view path);
-
 struct RecordOptions {
-  RecordForm form = RecordForm::kByName;
+  RecordForm form = RecordForm::kByContent;
   int64_t max_record_bytes = int64_t{1} << 30;
 };
 
@@ -45,7 +43,7 @@ struct Record {
 /// Reads the records of one file in order. Holds one record and at most 1 MiB more in memory.
 class RecordReader final {
  public:
-  /// error  kIo when the system can't open the file
+  /// error  kIo when the system can't open the file; kData when it is of a kind that holds no text
   explicit RecordReader(const std::string& path, const RecordOptions& options = {});
   ~RecordReader();
   RecordReader(const RecordReader&) = delete;
@@ -69,7 +67,10 @@ class RecordReader final {
   Record take(size_t bytes, int64_t lines);
   Record take(size_t bytes);
   void need_room(size_t used);
+  void look_at_kind();
   RecordForm guess_form();
+  bool begins_with_sound_value();
+  RecordForm form_of(const std::string& path);
   bool skip_blanks();
   std::optional<Record> next_line(bool blank_too);
   std::optional<Record> next_value();

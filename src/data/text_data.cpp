@@ -172,13 +172,17 @@ std::shared_ptr<const TokenStream> TextData::tokenise(const TextComponent& spec,
   auto stream = std::make_shared<TokenStream>(tokenizer_->vocab_size());
   if (files.empty()) return stream;
   const EncodeStatus status = encode_files(
-      files, 0, *spec.format, rules(), pool, [&](std::span<const Document> documents, int64_t) {
+      files, 0, *spec.format, rules(), pool,
+      [&](std::span<const Document> documents, int64_t, int64_t) {
         for (const Document& d : documents) {
           kept_bytes_ += static_cast<int64_t>(4 * (d.tokens.size() + d.weights.size()));
           stream->append(d.tokens, d.weights);
         }
         if (kept_bytes_ > options_.memory_bytes / 3) throw_too_large(spec);
-      });
+      },
+      {}, options_.on_bad_record);
+  if (status.bad.count > 0)
+    notes_.push_back(cat(spec.name, "/", split, ": ", status.bad.describe()));
   if (status.replaced > 0)
     notes_.push_back(cat(spec.name, "/", split, ": ", format_count(status.replaced),
                          " pieces of text were no UTF-8 and became U+FFFD"));
@@ -205,14 +209,24 @@ std::shared_ptr<const TokenStream> TextData::open(const TextComponent& spec,
                                "train --config FILE: the cache ",
                                job.folder, " is not complete"));
   const CacheIdentity identity = cache_identity(job, *spec.format, rules(), pool);
-  const bool made = options_.build_caches &&
-                    build_cache(job, identity, *spec.format, rules(), pool, options_.report);
+  const bool made = options_.build_caches && build_cache(job, identity, *spec.format, rules(), pool,
+                                                         options_.report, options_.on_bad_record);
   if (piped && !made && offers_standard_input())
     notes_.push_back(cat(job.name, " comes from its token cache, not from the standard input"));
   for (const std::string& file : files)
     if (is_pipe(file) && !is_standard_input(file) && !made)
       notes_.push_back(cat(job.name, " comes from its token cache, not from the pipe ", file));
-  auto [stream, digest] = open_cache(job.folder, identity, pool);
+  auto [stream, digest, bad] = open_cache(job.folder, identity, pool);
+  if (bad > 0 && options_.on_bad_record == OnBadRecord::kFail)
+    throw Error(ErrorKind::kData, cat("the token cache was made without ", count_of(bad, "record"),
+                                      " that ", bad == 1 ? "was" : "were", " bad"))
+        .at(job.folder)
+        .hint(
+            "set data.on_bad_record = \"skip\", or mend the text, remove the folder and make the "
+            "cache anew");
+  if (bad > 0 && !made)
+    notes_.push_back(
+        cat(job.name, ": ", count_of(bad, "bad record"), " left out when the cache was made"));
   digests_.push_back({job.name, std::move(digest)});
   return stream;
 }
@@ -335,9 +349,30 @@ void TextData::refuse_too_long(const Component& component, const std::string& sp
                 " which part to keep"));
 }
 
+/// Throws the error of weighted texts of which nothing is left to learn.
+void TextData::require_targets(const Component& component, const std::string& split,
+                               int64_t seq_len) const {
+  const auto& [spec, streams] = component;
+  const TokenStream& stream = split == "train" ? *streams.train : *streams.validation;
+  if (stream.size() == 0 || !stream.weighted()) return;
+  const RowCounts counts = count_documents(stream, spec.rows, seq_len);
+  if (counts.learned > 0) return;
+  throw Error(ErrorKind::kData,
+              cat("no token of ", spec.name, "/", split, " is a target: nothing of its ",
+                  count_of(counts.documents, spec.noun), " would be ",
+                  split == "train" ? "learned" : "scored"))
+      .at(key_of(spec, split))
+      .hint(cat("what is learned must lie within the ", format_count(seq_len + 1),
+                " tokens of a row: raise model.max_seq_len, or set too_long = \"keep_tail\"; "
+                "levanter cache inspect shows it"));
+}
+
 void TextData::check_lengths(int64_t seq_len) const {
   for (const Component& component : components_) {
-    for (const char* split : {"train", "validation"}) refuse_too_long(component, split, seq_len);
+    for (const char* split : {"train", "validation"}) {
+      refuse_too_long(component, split, seq_len);
+      require_targets(component, split, seq_len);
+    }
     if (!options_.held_out_only)
       check_train_length(component.spec, *component.streams.train, seq_len);
   }

@@ -46,7 +46,8 @@ struct TextDataOptions {
   bool enforce_eos = true;
   std::string cache_dir = {};        ///< where token caches lie; empty: tokens are kept in memory
   int64_t memory_bytes = INT64_MAX;  ///< of the machine; tokens in memory take at most a third
-  bool build_caches = true;          ///< false: one that is missing is an error
+  OnBadRecord on_bad_record = OnBadRecord::kFail;
+  bool build_caches = true;  ///< false: one that is missing is an error
   /// Whether only validation is wanted: training texts are then read only where it is their end.
   bool held_out_only = false;
   int threads = 1;
@@ -116,6 +117,7 @@ class TextData final {
                                           ThreadPool& pool);
   std::shared_ptr<const TokenStream> tokenise(const TextComponent& spec, const std::string& split,
                                               std::span<const std::string> files, ThreadPool& pool);
+  void require_targets(const Component& component, const std::string& split, int64_t seq_len) const;
   void refuse_too_long(const Component& component, const std::string& split, int64_t seq_len) const;
   [[noreturn]] void throw_too_large(const TextComponent& spec) const;
   const Component& component(std::string_view name) const;

@@ -74,6 +74,7 @@ std::string text_of(const Ledger& ledger) {
                {"documents", ledger.done.documents},
                {"tokens", ledger.done.tokens},
                {"records", ledger.done.records},
+               {"bad_records", ledger.done.bad},
                {"files", files}});
   object[kSeal] = seal_of(object);
   return object.dump(1) + "\n";
@@ -98,7 +99,7 @@ Ledger read_ledger(const std::string& path) {
     ledger.identity.vocab_size = object.at("vocab_size").get<int64_t>();
     ledger.identity.weighted = object.at("weighted").get<bool>();
     ledger.done = {object.at("documents").get<int64_t>(), object.at("tokens").get<int64_t>(),
-                   object.at("records").get<int64_t>()};
+                   object.at("records").get<int64_t>(), object.value("bad_records", int64_t{0})};
     for (const auto& [name, file] : object.at("files").items())
       ledger.files[name] = {file.at("bytes").get<int64_t>(),
                             file.at("xxh3").get<std::vector<std::string>>()};
@@ -265,7 +266,7 @@ bool CacheWriter::finished() const { return impl_->finished; }
 const CacheProgress& CacheWriter::progress() const { return impl_->done; }
 const std::string& CacheWriter::note() const { return impl_->note; }
 
-void CacheWriter::append(std::span<const Document> documents, int64_t records) {
+void CacheWriter::append(std::span<const Document> documents, int64_t records, int64_t bad) {
   LEV_CHECK(!impl_->finished, "a complete cache can't grow");
   impl_->torn = true;
   for (const Document& document : documents) {
@@ -275,6 +276,7 @@ void CacheWriter::append(std::span<const Document> documents, int64_t records) {
     if (!document.tokens.empty()) impl_->add(document);
   }
   impl_->done.records += records;
+  impl_->done.bad += bad;
   impl_->torn = false;
 }
 
@@ -336,7 +338,7 @@ OpenedCache open_cache(const std::string& folder, const CacheIdentity& identity,
   const auto open = [&](const char* name, int64_t count, int64_t element_bytes) {
     return open_array(join_path(folder, name), ledger.files[name], count, element_bytes, pool);
   };
-  const auto [documents, tokens, records] = ledger.done;
+  const auto [documents, tokens, records, bad] = ledger.done;
   const int64_t id_bytes = token_bytes(identity.vocab_size);
   const char* const ids = tokens_file(identity.vocab_size);
   auto files = std::make_shared<TokenFiles>(TokenFiles{open(ids, tokens, id_bytes), id_bytes == 2});
@@ -349,7 +351,8 @@ OpenedCache open_cache(const std::string& folder, const CacheIdentity& identity,
   arrays.count = tokens;
   return {std::make_shared<TokenStream>(arrays, files),
           digest_of(documents, tokens, ledger.files[ids].xxh3, ledger.files[kStarts].xxh3,
-                    identity.weighted ? ledger.files[kWeights].xxh3 : std::vector<std::string>())};
+                    identity.weighted ? ledger.files[kWeights].xxh3 : std::vector<std::string>()),
+          bad};
 }
 
 bool has_cache(const std::string& folder) { return path_exists(join_path(folder, kLedger)); }

@@ -42,6 +42,7 @@ struct CacheIdentity {
 struct CacheProgress {
   int64_t documents = 0, tokens = 0;
   int64_t records = 0;  ///< read from the sources, those without tokens too
+  int64_t bad = 0;      ///< of these, left out as they were no documents
 };
 
 /// Writes a cache into a folder. What `commit` returned from survives a kill at any moment; what
@@ -69,8 +70,9 @@ class CacheWriter final {
   const CacheProgress& progress() const;
   /// What people should know of what was found there; "" for nothing.
   const std::string& note() const;
-  /// Adds what `records` more records gave; documents without tokens leave no trace.
-  void append(std::span<const Document> documents, int64_t records);
+  /// Adds what `records` more records gave, `bad` of them nothing; documents without tokens leave
+  /// no trace.
+  void append(std::span<const Document> documents, int64_t records, int64_t bad = 0);
   /// Makes all that was added durable; nothing after an `append` that failed.
   void commit();
   /// Commits, takes checksums and completes the cache.
@@ -85,6 +87,7 @@ class CacheWriter final {
 struct OpenedCache {
   std::shared_ptr<const TokenStream> stream;
   Digest digest;
+  int64_t bad_records = 0;  ///< left out when it was made
 };
 
 /// Opens a complete cache after checking all its checksums.

@@ -47,7 +47,7 @@ class Rows final {
 
   int64_t count() const { return count_; }
   bool one_segment() const {
-    return packs_ == nullptr && (stream_->num_documents() <= 1 || borders_.crosses);
+    return borders_.crosses || (packs_ == nullptr && stream_->num_documents() <= 1);
   }
   /// The rows of an epoch in the order of the stream; `key` is the epoch's.
   template <class T>
@@ -169,7 +169,8 @@ ExampleSource validation_rows(const ComponentStreams& component, int64_t seq_len
   const std::shared_ptr<const TokenStream>& stream = component.validation;
   if (component.rows.pack) {
     const auto plan = plan_packs(component, *stream, seq_len);
-    return {packed(stream, plan), packed_loss_tokens(stream, plan), plan->rows(), false};
+    return {packed(stream, plan), packed_loss_tokens(stream, plan), plan->rows(),
+            component.rows.borders.crosses};
   }
   WindowPlan plan = evaluation_plan(*stream, seq_len);
   plan.borders = component.rows.borders;

@@ -13,6 +13,7 @@
 namespace levanter::text {
 namespace {
 
+using jinja::Dict;
 using jinja::Value;
 
 [[noreturn]] void rethrow(const jinja::Fault& fault, const std::string& origin) {
@@ -35,6 +36,22 @@ struct ChatTemplate::Impl {
   std::string origin;
   jinja::Block block;
   bool has_generation = false;
+
+  /// `see` turns the chat's messages into those that the template sees.
+  Rendered run(std::string_view variables_json, std::optional<int64_t> now_seconds,
+               Value (*see)(const Value& messages)) const {
+    try {
+      const Value read = jinja::from_json(variables_json);
+      if (!read.is(Value::Kind::kDict))
+        jinja::fail("the variables of a template are not a JSON object");
+      Dict variables = read.as_dict();
+      if (const Value* messages = variables.find("messages"))
+        variables.set(Value::string("messages"), see(*messages));
+      return jinja::Evaluator(variables, now_seconds, variables_json.size()).run(block);
+    } catch (const jinja::Fault& fault) {
+      rethrow(fault, origin);
+    }
+  }
 };
 
 ChatTemplate::ChatTemplate(std::string_view source, std::string origin) {
@@ -52,16 +69,39 @@ const std::string& ChatTemplate::origin() const { return impl_->origin; }
 
 Rendered ChatTemplate::render(std::string_view variables_json,
                               std::optional<int64_t> now_seconds) const {
-  try {
-    const Value variables = jinja::from_json(variables_json);
-    if (!variables.is(Value::Kind::kDict))
-      jinja::fail("the variables of a template are not a JSON object");
-    return jinja::Evaluator(variables.as_dict(), now_seconds, variables_json.size())
-        .run(impl_->block);
-  } catch (const jinja::Fault& fault) {
-    rethrow(fault, impl_->origin);
-  }
+  return impl_->run(variables_json, now_seconds, [](const Value& messages) { return messages; });
 }
+
+namespace {
+
+/// The message with what it reasons under the names that templates read.
+Dict with_reasoning(Dict message) {
+  const Value* reasoning = nullptr;
+  for (const char* key : {"reasoning_content", "thinking", "reasoning"})
+    if (reasoning == nullptr) reasoning = message.find(key);
+  if (reasoning == nullptr) return message;
+  Dict named;
+  named.set(Value::string("thinking"), *reasoning);
+  for (auto& [key, value] : message.entries) named.set(key, value);
+  named.set(Value::string("reasoning_content"), *reasoning);
+  return named;
+}
+
+/// The messages as Hugging Face hands them to a template.
+Value as_templates_see(const Value& messages) {
+  if (!messages.is(Value::Kind::kList)) return messages;
+  jinja::List list;
+  for (const Value& message : messages.items()) {
+    if (!message.is(Value::Kind::kDict)) return messages;
+    Dict kept;
+    for (const auto& [key, value] : message.as_dict().entries)
+      if (!value.is(Value::Kind::kNone)) kept.entries.emplace_back(key, value);
+    list.push_back(Value::dict(with_reasoning(std::move(kept))));
+  }
+  return Value::list(std::move(list));
+}
+
+}  // namespace
 
 Rendered render_chat(const ChatTemplate& chat_template, const ChatInput& input) {
   const auto text_or = [](std::string_view text, std::string_view other) {
@@ -70,11 +110,8 @@ Rendered render_chat(const ChatTemplate& chat_template, const ChatInput& input) 
   std::string variables = cat(
       "{\"messages\": ", input.messages_json, ", \"tools\": ", text_or(input.tools_json, "null"),
       ", \"documents\": null, \"add_generation_prompt\": ", input.add_generation_prompt);
-  const auto add_token = [&](std::string_view name, const std::optional<std::string>& token) {
-    if (token) variables += cat(", \"", name, "\": ", nlohmann::json(*token).dump());
-  };
-  add_token("bos_token", input.bos_token);
-  add_token("eos_token", input.eos_token);
+  for (const auto& [name, token] : input.special_tokens)
+    variables += cat(", ", nlohmann::json(name).dump(), ": ", nlohmann::json(token).dump());
   const std::string_view extra = trim(input.extra_json);
   if (!extra.empty()) {
     const auto object = nlohmann::ordered_json::parse(extra, nullptr, false);
@@ -84,37 +121,28 @@ Rendered render_chat(const ChatTemplate& chat_template, const ChatInput& input) 
     for (const auto& [name, value] : object.items())
       variables += cat(", ", nlohmann::json(name).dump(), ": ", value.dump());
   }
-  return chat_template.render(variables + "}", input.now_seconds);
+  return chat_template.impl_->run(variables + "}", input.now_seconds, as_templates_see);
 }
 
-std::optional<std::string> find_chat_template(std::string_view tokenizer_config,
-                                              std::string_view origin, std::string_view name) {
+std::map<std::string, std::string> find_chat_templates(std::string_view tokenizer_config,
+                                                       std::string_view origin) {
   const nlohmann::json config = nlohmann::json::parse(tokenizer_config, nullptr, false);
   if (!config.is_object())
     throw Error(ErrorKind::kData, "the tokenizer's config is not a JSON object")
         .at(std::string(origin));
   const auto found = config.find("chat_template");
-  if (found == config.end() || found->is_null()) return std::nullopt;
-  if (found->is_string()) return found->get<std::string>();
-  const std::string wanted(name.empty() ? "default" : name);  // of which there may be none
-  std::vector<std::string> names;
-  if (found->is_array()) {
-    for (const auto& entry : *found) {
-      if (!entry.is_object() || !entry.contains("name") || !entry["name"].is_string() ||
-          !entry.contains("template") || !entry["template"].is_string())
-        break;
-      names.push_back(entry["name"]);
-      if (names.back() == wanted) return entry["template"].get<std::string>();
-    }
+  if (found == config.end() || found->is_null()) return {};
+  if (found->is_string()) return {{"default", found->get<std::string>()}};
+  std::map<std::string, std::string> templates;
+  for (const auto& entry : found->is_array() ? *found : nlohmann::json::array({nullptr})) {
+    if (!entry.is_object() || !entry.contains("name") || !entry["name"].is_string() ||
+        !entry.contains("template") || !entry["template"].is_string())
+      throw Error(ErrorKind::kData, "\"chat_template\" is of an unknown form")
+          .at(std::string(origin))
+          .allowed("a text, or a list of {\"name\": ..., \"template\": ...}");
+    templates[entry["name"]] = entry["template"];
   }
-  if (names.empty())
-    throw Error(ErrorKind::kData, "\"chat_template\" is of an unknown form")
-        .at(std::string(origin))
-        .allowed("a text, or a list of {\"name\": ..., \"template\": ...}");
-  if (name.empty()) return std::nullopt;
-  throw Error(ErrorKind::kData, cat("there is no chat template ", quote(wanted)))
-      .at(std::string(origin))
-      .allowed(join(names, ", "));
+  return templates;
 }
 
 }  // namespace levanter::text

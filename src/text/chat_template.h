@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +13,8 @@
 #include "text/tokenizer.h"
 
 namespace levanter::text {
+
+struct ChatInput;
 
 /// A rendered template.
 struct Rendered {
@@ -39,6 +42,7 @@ class ChatTemplate final {
   const std::string& origin() const;
 
  private:
+  friend Rendered render_chat(const ChatTemplate& chat_template, const ChatInput& input);
   struct Impl;
   std::shared_ptr<const Impl> impl_;
 };
@@ -48,20 +52,21 @@ struct ChatInput {
   std::string_view messages_json;
   std::string_view tools_json = {};  ///< "" for none
   bool add_generation_prompt = false;
-  std::optional<std::string> bos_token = {};  ///< undefined in the template where absent
-  std::optional<std::string> eos_token = {};
+  std::map<std::string, std::string> special_tokens = {};  ///< "bos_token" and its text
   std::string_view extra_json = {};  ///< an object whose keys are more variables; "" for none
   std::optional<int64_t> now_seconds = {};
 };
 
 /// The chat as the template writes it: `messages`, `tools`, `documents`, `add_generation_prompt`,
-/// `bos_token`, `eos_token` and the extra keys are its variables.
+/// the special tokens and the extra keys are its variables. As in Hugging Face's
+/// apply_chat_template a message loses its keys whose value is null, and what it reasons is there
+/// as `thinking` and `reasoning_content`, under whichever of `reasoning_content`, `thinking`,
+/// `reasoning` it came.
 Rendered render_chat(const ChatTemplate& chat_template, const ChatInput& input);
 
-/// The template that the JSON text of a tokenizer_config.json holds: its `chat_template` as a text,
-/// or of its list the one of that name ("default" where `name` is empty). Nothing when it has none.
-/// error  kData when it is of another form, or there is none of that name
-std::optional<std::string> find_chat_template(std::string_view tokenizer_config,
-                                              std::string_view origin, std::string_view name = "");
+/// The templates that the JSON text of a tokenizer_config.json holds, by name: its `chat_template`
+/// as "default" where that is a text, else its list. error kData when it is of another form
+std::map<std::string, std::string> find_chat_templates(std::string_view tokenizer_config,
+                                                       std::string_view origin);
 
 }  // namespace levanter::text

@@ -45,15 +45,26 @@ class HfTokenizer final : public Tokenizer {
     if (source_.chat_template.empty()) return std::nullopt;
     return source_.chat_template;
   }
+  std::map<std::string, std::string> named_chat_templates() const override {
+    return source_.named_templates;
+  }
+  std::map<std::string, std::string> special_tokens() const override {
+    std::map<std::string, std::string> tokens = Tokenizer::special_tokens();
+    for (const auto& [key, text] : source_.special_tokens) tokens[key] = text;
+    return tokens;
+  }
   std::shared_ptr<const Tokenizer> with_chat_template(std::string text) const override {
     Source source = source_;
     source.chat_template = std::move(text);
+    source.named_templates.clear();
     return load_tokenizer(write_source(source), source_.origin);
   }
   std::string serialise() const override { return write_source(source_); }
   std::string identity() const override {
     Source source = source_;
     source.chat_template.clear();
+    source.named_templates.clear();
+    source.special_tokens.clear();
     source.end_ids.clear();
     return write_source(source);
   }
@@ -73,13 +84,19 @@ class HfTokenizer final : public Tokenizer {
     if (roles_[index] == Role::kAdded) return static_cast<int64_t>(token(id).size());
     return decoder_.byte_length(token(id));
   }
+  int64_t first_byte_length(int32_t id) const override {
+    const int64_t bytes = byte_length(id);
+    const bool ours = adds_blank_ && roles_[static_cast<size_t>(id)] == Role::kModel;
+    return ours && bytes > 0 ? bytes - 1 : bytes;
+  }
 
  private:
   struct Run;
   struct Segment;
 
   void add_tokens(std::vector<AddedToken> added);
-  void add_new_tokens();
+  void add_named_tokens();
+  bool finds_blank() const;
   void make_model(const TokenizerFile& file);
   void make_bpe(const TokenizerFile& file);
   std::optional<int32_t> id_of(const std::optional<std::string>& name) const;
@@ -127,6 +144,7 @@ class HfTokenizer final : public Tokenizer {
   TokenTable raw_;               ///< the bytes of every id, where the decoder only joins these
   std::string prefix_, suffix_;  ///< what the model's tokens have before or behind their text
   std::optional<int32_t> unknown_;
+  bool adds_blank_ = false;  ///< it puts one before a text, which is none of the text's bytes
   mutable WordCaches caches_;
 };
 
@@ -156,7 +174,7 @@ HfTokenizer::HfTokenizer(Source source, TokenizerFile file)
   add_tokens(std::move(file.added));
   add_tokens(
       read_added_tokens(parse_json(source_.more_added, source_.origin), vocabulary_, vocab_size()));
-  add_new_tokens();
+  add_named_tokens();
   if (decoder_.only_bytes()) {
     std::string bytes;
     for (int32_t id = 0; id < vocab_size(); ++id) {
@@ -167,24 +185,41 @@ HfTokenizer::HfTokenizer(Source source, TokenizerFile file)
   }
   if (!source_.bos_id) source_.bos_id = id_of(source_.bos);
   if (!source_.eos_id) source_.eos_id = id_of(source_.eos);
+  adds_blank_ = finds_blank();
 }
 
-/// Tokens of the config that the folder lacks get the next free ids, and are its own from here on.
-void HfTokenizer::add_new_tokens() {
-  for (const std::string& token : std::exchange(source_.new_tokens, {})) {
-    const bool is_known = std::any_of(added_.begin(), added_.end(), [&](const auto& added) {
-      return added.second.content == token;
-    });
-    if (token.empty() || is_known) continue;
-    std::string& list = source_.more_added;
-    const std::string added =
-        cat("{\"id\":", model_id(token).value_or(static_cast<int32_t>(vocab_size())),
-            ",\"content\":", quote(token), ",\"single_word\":false,\"lstrip\":false,",
-            "\"rstrip\":false,\"normalized\":false,\"special\":true}");
-    add_tokens(read_added_tokens(parse_json(cat("[", added, "]"), source_.origin), vocabulary_,
-                                 vocab_size()));
-    list = cat(list.substr(0, list.size() - 1), list == "[]" ? "" : ",", added, "]");
+/// Whether a text of one letter has two bytes by its ids.
+bool HfTokenizer::finds_blank() const {
+  int64_t bytes = 0;
+  try {
+    for (const int32_t id : encode({"a", "a letter"})) bytes += byte_length(id);
+  } catch (const Error&) {  // a normalizer that can't: each text says so when it is encoded
+    return false;
   }
+  return bytes == 2;
+}
+
+/// Special tokens that were named without an id get the next free ones, unless the model has them.
+void HfTokenizer::add_named_tokens() {
+  Value named = parse_json(source_.named_special, source_.origin);
+  std::vector<std::string> known;
+  for (const auto& [id, added] : added_) known.push_back(added.content);
+  std::erase_if(named.items, [&](const Value& token) {
+    const std::string& content = token.text("content");
+    const bool is_known = std::find(known.begin(), known.end(), content) != known.end();
+    if (!is_known) known.push_back(content);
+    return is_known || content.empty();
+  });
+  const std::vector<AddedToken> added = read_added_tokens(named, vocabulary_, vocab_size());
+  std::string& list = source_.more_added;
+  for (const AddedToken& token : added) {
+    list.pop_back();
+    list += cat(list == "[" ? "" : ",", "{\"id\":", token.id, ",\"content\":", quote(token.content),
+                ",\"single_word\":", token.single_word, ",\"lstrip\":", token.lstrip,
+                ",\"rstrip\":", token.rstrip, ",\"normalized\":", token.normalized,
+                ",\"special\":true}]");
+  }
+  add_tokens(added);
 }
 
 void HfTokenizer::make_model(const TokenizerFile& file) {
@@ -461,7 +496,7 @@ std::unique_ptr<const Tokenizer> make_of(Source source) {
 std::unique_ptr<const Tokenizer> make(const TokenizerConfig& config, std::span<const NamedText>) {
   const auto& hf = static_cast<const HfTokenizerConfig&>(config);
   Source source = read_source(hf.path.resolved.empty() ? hf.path.text : hf.path.resolved);
-  source.new_tokens = hf.add_tokens;
+  name_special_tokens(hf.add_tokens, source);
   return make_of(std::move(source));
 }
 

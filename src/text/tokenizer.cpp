@@ -68,11 +68,11 @@ MarkedIds Tokenizer::encode_marked(NamedText text, std::span<const ByteSpan> spa
   return out;
 }
 
-std::vector<int32_t> byte_lengths(const Tokenizer& tokenizer) {
-  std::vector<int32_t> lengths(static_cast<size_t>(tokenizer.vocab_size()));
-  for (size_t id = 0; id < lengths.size(); ++id)
-    lengths[id] = static_cast<int32_t>(tokenizer.byte_length(static_cast<int32_t>(id)));
-  return lengths;
+std::map<std::string, std::string> Tokenizer::special_tokens() const {
+  std::map<std::string, std::string> tokens;
+  if (const auto bos = bos_id()) tokens["bos_token"] = decode(std::span(&*bos, 1));
+  if (const auto eos = eos_id()) tokens["eos_token"] = decode(std::span(&*eos, 1));
+  return tokens;
 }
 
 std::optional<std::string> json_string(std::string_view json, std::string_view key) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -64,6 +65,8 @@ class Tokenizer {
   /// Bytes of text that this id stands for, 0 for a special token; what bits per byte is counted
   /// with.
   virtual int64_t byte_length(int32_t id) const = 0;
+  /// The same of an id that begins a text: without the blank that the tokenizer itself puts there.
+  virtual int64_t first_byte_length(int32_t id) const { return byte_length(id); }
   /// Whether the id stands for a byte that decodes by the bytes beside it, not by itself.
   virtual bool is_loose_byte(int32_t) const { return false; }
   /// The ids that begin and end a document, where there are any.
@@ -76,9 +79,13 @@ class Tokenizer {
   }
   /// The ids of a whole text with what the tokenizer itself puts around it, such as BOS.
   virtual std::vector<int32_t> add_special(std::vector<int32_t> ids) const { return ids; }
+  /// The special tokens as chat templates see them: "bos_token" and "<s>".
+  virtual std::map<std::string, std::string> special_tokens() const;
   /// The template that writes chats as this tokenizer's model knows them, where there is one.
   virtual std::optional<std::string> chat_template() const { return std::nullopt; }
-  /// The same tokenizer with another template; null where its kind has none.
+  /// The templates that it has beside that one by name, such as "tool_use" for chats with tools.
+  virtual std::map<std::string, std::string> named_chat_templates() const { return {}; }
+  /// The same tokenizer with another template, the only one; null where its kind has none.
   virtual std::shared_ptr<const Tokenizer> with_chat_template(std::string) const { return nullptr; }
   /// JSON text from which load_tokenizer makes an equal tokenizer; equal tokenizers give equal
   /// texts.
@@ -120,9 +127,6 @@ std::unique_ptr<const Tokenizer> load_tokenizer(std::string_view serialised,
 /// file that serialise wrote, or what the kind "hf" reads.
 /// error  kConfig when a kind needs more; kData when the path holds no tokenizer
 std::unique_ptr<const Tokenizer> open_tokenizer(const std::string& name_or_path);
-
-/// byte_length of every id, [vocab_size].
-std::vector<int32_t> byte_lengths(const Tokenizer& tokenizer);
 
 /// The value of the string field `key` of the JSON object `json`; nothing when there is none, or
 /// when `json` is not an object.

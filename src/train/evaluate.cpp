@@ -31,10 +31,30 @@ int64_t rows_of(const data::ExampleSource& source, const EvaluationOptions& opti
   return options.max_rows >= 0 ? std::min(length, options.max_rows) : length;
 }
 
+/// Bytes of text that targets stand for, in rows of which each token is known with the one before.
+class ByteLengths final {
+ public:
+  explicit ByteLengths(const text::Tokenizer& tokenizer)
+      : bos_(tokenizer.bos_id()), eos_(tokenizer.eos_id()) {
+    for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
+      inside_.push_back(tokenizer.byte_length(id));
+      first_.push_back(tokenizer.first_byte_length(id));
+    }
+  }
+  double of(int32_t before, int32_t target) const {
+    const bool begins = before == bos_ || before == eos_;
+    return static_cast<double>((begins ? first_ : inside_)[static_cast<size_t>(target)]);
+  }
+
+ private:
+  std::optional<int32_t> bos_, eos_;
+  std::vector<int64_t> inside_, first_;
+};
+
 Sums evaluate_component(const data::TextData& data, const data::ExampleSource& source,
                         const TokenLosses& token_losses, const EvaluationOptions& options,
                         const std::function<void(int64_t rows)>& done) {
-  const std::vector<int32_t> byte_lengths = text::byte_lengths(*data.tokenizer());
+  const ByteLengths byte_lengths(*data.tokenizer());
   data::LoaderOptions loading;
   loading.seq_len = options.seq_len;
   loading.batch_size = loading.rows = options.batch;
@@ -57,7 +77,7 @@ Sums evaluate_component(const data::TextData& data, const data::ExampleSource& s
         if (batch.loss_weight[at] == 0) continue;
         nats += losses[at] * batch.loss_weight[at];
         sums.tokens += batch.loss_weight[at];
-        sums.bytes += batch.loss_weight[at] * byte_lengths[static_cast<size_t>(batch.targets[at])];
+        sums.bytes += batch.loss_weight[at] * byte_lengths.of(batch.tokens[at], batch.targets[at]);
       }
       sums.nats += nats;
     }

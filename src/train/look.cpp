@@ -125,15 +125,13 @@ class Look final {
     const auto empty = [&] {
       return Error(ErrorKind::kData, cat(key, " names a file without any text")).at(file);
     };
-    data::RecordForm form = data::form_of_name(file);
-    if (form == data::RecordForm::kByName) form = data::RecordReader(file).form();
-    if (form == data::RecordForm::kText) {
+    if (data::RecordReader(file).form() == data::RecordForm::kText) {
       char some[256];
       if (data::open_decompressed(file)->read(some) == 0) throw empty();
       return;
     }
     if (!has_short_line(file)) return;
-    data::RecordReader reader(file, {data::RecordForm::kByName, kLongestRecord});
+    data::RecordReader reader(file, {data::RecordForm::kByContent, kLongestRecord});
     const std::optional<data::Record> record = reader.next();
     if (!record) throw empty();
     std::vector<data::Document> documents;

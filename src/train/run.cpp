@@ -394,6 +394,7 @@ void log_counts(const HookContext& c) {
     put(cat(counts.name, "/documents"), train.documents);
     put(cat(counts.name, "/cut_documents"), train.cut);
     put(cat(counts.name, "/dropped_documents"), train.dropped);
+    put(cat(counts.name, "/unlearned_documents"), train.unlearned);
     put(cat(counts.name, "/tokens"), train.tokens);
     put(cat(counts.name, "/learned_tokens"), train.learned);
     put(cat(counts.name, "/epoch_rows"), train.rows);

@@ -21,6 +21,7 @@ data::RowSpec row_spec(const DataConfig& config, const ComponentConfig& componen
   data::PackOptions pack;
   if (component.pack == "best_fit") pack.order = data::PackOrder::kBestFit;
   pack.alone = component.pack == "alone";
+  pack.crosses = spec.borders.crosses;
   pack.reset_positions = config.reset_positions;
   pack.too_long = component.too_long == "keep_head"   ? data::TooLong::kKeepHead
                   : component.too_long == "keep_tail" ? data::TooLong::kKeepTail
@@ -89,6 +90,7 @@ data::TextDataOptions data_options(const TrainConfig& config) {
   options.enforce_eos = config.data.enforce_eos;
   if (config.data.cache_dir) options.cache_dir = config.data.cache_dir->resolved;
   options.memory_bytes = memory_limit();
+  if (config.data.on_bad_record == "skip") options.on_bad_record = data::OnBadRecord::kSkip;
   options.build_caches = config.data.auto_build_caches;
   options.threads = static_cast<int>(config.trainer.threads.value_or(available_threads()));
   return options;

@@ -72,11 +72,14 @@ TEST_CASE("a disk that is full while caching spoils nothing, and a complete cach
   CHECK_FALSE(path_exists(run / "cut/words/train/lock"));
 }
 
-TEST_CASE("inspect shows documents as text and tokens", "[commands]") {
+TEST_CASE("inspect shows documents as text, and tokens where they are asked for", "[commands]") {
   const SmallRun run;
   const Ended text = run({"cache", "inspect", "--config", "run.toml"});
   REQUIRE(text.code == 0);
   CHECK(text.out.find("words/train, document 1 of 1") == 0);
+  CHECK(text.out.find("  [") == std::string::npos);
+  const Ended tokens = run({"cache", "inspect", "--config", "run.toml", "--tokens"});
+  CHECK(tokens.out.size() > 3 * text.out.size());
   const Ended json = run({"cache", "inspect", "--config", "run.toml", "--json"});
   const auto document = nlohmann::json::parse(json.out);
   CHECK(document["ids"].size() == document["loss_weights"].size());

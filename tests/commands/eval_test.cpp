@@ -126,13 +126,12 @@ TEST_CASE("other keys of a document go into its scores, and a bad one has its er
             {.input = input});
     CHECK(ended.code == 3);
     CHECK(ended.err ==
-          "error: a document is no object with a \"text\"\n  at       the standard input:2\n"
-          "  allowed  {\"text\": \"...\"}\n");
+          "error: \"text\" is the number 5, not a string\n  at       the standard input:2\n");
     const std::vector<std::string> lines = split(ended.out, '\n');
     REQUIRE(lines.size() == 4);
     CHECK(lines[0].starts_with("{\"id\": 1, \"ids\": ["));
     CHECK(lines[1] ==
-          "{\"id\": 2, \"error\": \"a document is no object with a \\\"text\\\"\", \"line\": 2}");
+          "{\"id\": 2, \"error\": \"\\\"text\\\" is the number 5, not a string\", \"line\": 2}");
     CHECK(nlohmann::json::parse(lines[2]).at("bytes") == 1);
     CHECK(lines[2].starts_with("{\"id\": [3], "));
   }

@@ -106,12 +106,13 @@ TEST_CASE("other keys of a line go into its answer, and a bad line has its error
         trained.generate({"--json", "--max-new-tokens", "2", "--batch", batch}, {.input = input});
     CHECK(ended.code == 3);
     CHECK(ended.err ==
-          "error: 3 records were not answered; the first: a line is no object with a \"prompt\"\n"
-          "  at       standard input:2\n  hint     their answers say why\n");
+          "error: 3 records were not answered; the first: the record is not JSON at byte 2, behind "
+          "\"no\"\n  at       standard input:2\n  hint     each record must be one JSON object\n");
     const std::vector<std::string> lines = split(ended.out, '\n');
     REQUIRE(lines.size() == 6);
     CHECK(lines[0].starts_with("{\"id\": 12345678901234567890123, \"prompt_ids\": ["));
-    CHECK(lines[1] == "{\"error\": \"a line is no object with a \\\"prompt\\\"\", \"line\": 2}");
+    CHECK(lines[1] ==
+          "{\"error\": \"the record is not JSON at byte 2, behind \\\"no\\\"\", \"line\": 2}");
     CHECK(lines[2] ==
           "{\"id\": \"x\", \"Prompt\": 1, \"error\": \"a line is no object with a "
           "\\\"prompt\\\"\", \"line\": 3}");

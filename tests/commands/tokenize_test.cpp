@@ -59,7 +59,7 @@ TEST_CASE("tokenize names the line that it can't read", "[commands]") {
   const Ended cut = tokenize({}, "{\"text\": \"a\"}\n{\"text\": \"b\n");
   CHECK(cut.code == 3);
   CHECK_THAT(cut.err,
-             Catch::Contains("a line is no JSON") && Catch::Contains("at       standard input:2"));
+             Catch::Contains("the record is cut") && Catch::Contains("at       standard input:2"));
   const Ended other = tokenize({}, "{\"texts\": \"a\"}\n");
   CHECK(other.code == 3);
   CHECK(other.err ==
@@ -67,7 +67,7 @@ TEST_CASE("tokenize names the line that it can't read", "[commands]") {
         "  allowed  {\"text\": \"...\"}\n");
   const Ended ids = tokenize({"--decode"}, "{\"ids\": [1, 2.5]}\n");
   CHECK(ids.code == 3);
-  CHECK_THAT(ids.err, Catch::Contains("a line is no object with \"ids\""));
+  CHECK_THAT(ids.err, Catch::Contains("\"ids[1]\" is the number 2.5"));
 }
 
 TEST_CASE("tokenize refuses what is no tokenizer", "[commands]") {
@@ -77,4 +77,14 @@ TEST_CASE("tokenize refuses what is no tokenizer", "[commands]") {
   const Ended kind = run_program({"tokenize", "--tokenizer", "char"});
   CHECK(kind.code == 2);
   CHECK_THAT(kind.err, Catch::Contains("\"char\" has no vocabulary of its own"));
+}
+
+TEST_CASE("tokenize reads JSON as the other commands do", "[commands]") {
+  const Ended odd =
+      tokenize({}, "{\"text\": \"a\", \"score\": NaN, \"id\": 123456789012345678901}\n");
+  CHECK(odd.out == "{\"ids\": [97]}\n");
+  const Ended half = tokenize({}, "{\"text\": \"\\ud83d\"}\n");
+  CHECK(half.code == 0);
+  CHECK(half.out == "{\"ids\": [239, 191, 189]}\n");
+  CHECK(half.err == "U+FFFD stands for 1 piece of text that is no UTF-8\n");
 }

@@ -48,3 +48,23 @@ TEST_CASE("tokenizer train says what it needs", "[commands]") {
   const Ended few = run_program({"tokenizer", "train", "a", "--vocab-size", "10", "--out", "x"});
   CHECK(few.code == 2);
 }
+
+TEST_CASE("tokenizer train learns from the texts of records, and from nothing that is no text",
+          "[commands]") {
+  TemporaryFolder folder;
+  write_file_atomic(folder / "a.txt", "low low low lower");
+  write_file_atomic(folder / "a.jsonl", "{\"text\": \"low low low lower\", \"score\": NaN}\n");
+  write_file_atomic(folder / "a.txt.xz", std::string("\xFD"
+                                                     "7zXZ\0\0",
+                                                     7));
+  const auto train = [&](const char* file, const char* out) {
+    return run_program({"tokenizer", "train", file, "--vocab-size", "260", "--out", out},
+                       {.folder = folder.path()});
+  };
+  REQUIRE(train("a.txt", "text").code == 0);
+  REQUIRE(train("a.jsonl", "records").code == 0);
+  CHECK(read_file(folder / "text/merges.txt") == read_file(folder / "records/merges.txt"));
+  const Ended packed = train("a.txt.xz", "none");
+  CHECK(packed.code == 3);
+  CHECK_THAT(packed.err, Catch::Contains("packed with xz"));
+}

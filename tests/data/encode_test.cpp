@@ -31,7 +31,7 @@ std::vector<Document> encoded(const std::vector<std::string>& files, int64_t fir
   ThreadPool pool(threads);
   std::vector<Document> all;
   encode_files(files, first, *default_format(), {.tokenizer = &made}, pool,
-               [&](std::span<const Document> documents, int64_t) {
+               [&](std::span<const Document> documents, int64_t, int64_t) {
                  all.insert(all.end(), documents.begin(), documents.end());
                });
   return all;
@@ -181,4 +181,55 @@ TEST_CASE("a cache that another makes is waited for, and taken over when that on
   CHECK_THAT(
       failure_of(ErrorKind::kData, [&] { build_cache(job, identity, *format, rules, pool, {}); }),
       Catch::Contains("the token cache is of something else"));
+}
+
+TEST_CASE("bad records are left out, counted, and the first twenty named", "[data]") {
+  const TemporaryFolder folder;
+  std::string text = lines(3);
+  for (int i = 0; i < 25; ++i) text += "{\"texts\": 1}\n";
+  write_file_atomic(folder / "a.jsonl", text + lines(2) + "{\"text\": \"cut");
+  const MadeTokenizer made;
+  ThreadPool pool(2);
+  const std::vector<std::string> files = {folder / "a.jsonl"};
+  const auto encode = [&](OnBadRecord on_bad) {
+    int64_t documents = 0, bad = 0;
+    const EncodeStatus status = encode_files(
+        files, 0, *default_format(), {.tokenizer = &made}, pool,
+        [&](std::span<const Document> some, int64_t, int64_t more) {
+          documents += std::ssize(some);
+          bad += more;
+        },
+        {}, on_bad);
+    CHECK(documents == 5);
+    CHECK(bad == 26);
+    return status;
+  };
+  const EncodeStatus status = encode(OnBadRecord::kSkip);
+  CHECK(status.records == 31);
+  CHECK(status.bad.count == 26);
+  REQUIRE(status.bad.first.size() == 20);
+  CHECK(status.bad.first[0] == cat(folder / "a.jsonl", ":4: no key \"text\"; it has texts"));
+  const std::string words = status.bad.describe();
+  CHECK(words.starts_with("26 bad records left out\n  "));
+  CHECK(words.ends_with("\n  and 6 more"));
+
+  const std::string fault = failure_of(ErrorKind::kData, [&] { encode(OnBadRecord::kFail); });
+  CHECK(fault.find("a.jsonl:4\n") != std::string::npos);
+  CHECK(fault.find("25 more were read with it") != std::string::npos);
+  CHECK(fault.find("a.jsonl:5: no key") != std::string::npos);
+}
+
+TEST_CASE("a cache that was made without bad records says so to a run that wants none", "[data]") {
+  const TemporaryFolder folder;
+  const MadeTokenizer made;
+  const DocumentRules rules{.tokenizer = &made};
+  ThreadPool pool(2);
+  const auto format = default_format();
+  const CacheJob job{"c/train", folder / "cache", {folder / "a.jsonl"}};
+  write_file_atomic(folder / "a.jsonl", lines(3) + "{\"text\": \"cut");
+  const CacheIdentity identity = cache_identity(job, *format, rules, pool);
+  CHECK(build_cache(job, identity, *format, rules, pool, {}, OnBadRecord::kSkip));
+  const OpenedCache opened = open_cache(job.folder, identity, pool);
+  CHECK(opened.bad_records == 1);
+  CHECK(opened.stream->num_documents() == 3);
 }

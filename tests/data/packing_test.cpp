@@ -114,3 +114,33 @@ TEST_CASE("a document that is too long is cut, dropped or refused, as was said",
       failure_of(ErrorKind::kData, [&] { PackPlan(*stream, {.seq_len = 8}); });
   CHECK(fault.find("document 2 has 12 tokens") != std::string::npos);
 }
+
+TEST_CASE("a document whose targets are all cut off is in no row, and counted", "[data]") {
+  auto stream = std::make_shared<TokenStream>(256);
+  const auto add = [&](size_t length, size_t learned_from) {
+    std::vector<float> weights(length, 1.0f);
+    std::fill_n(weights.begin(), std::min(learned_from, length), 0.0f);
+    stream->append(std::vector<int32_t>(length, 7), weights);
+  };
+  add(4, 2);
+  add(12, 10);  // cut to 9 tokens, none of which is learned
+  add(3, 3);
+  add(12, 8);
+  PackOptions options{.seq_len = 8, .too_long = TooLong::kKeepHead};
+  const PackPlan head(*stream, options);
+  CHECK(head.unlearned() == 2);
+  CHECK(head.rows() == 2);
+  CHECK(head.documents(1)[0] == 3);
+  options.too_long = TooLong::kKeepTail;
+  CHECK(PackPlan(*stream, options).unlearned() == 1);
+}
+
+TEST_CASE("where attention crosses borders a packed row is one segment", "[data]") {
+  const auto stream = stream_of({4, 5});
+  const PackOptions options{.seq_len = 8, .crosses = true, .reset_positions = false};
+  const auto plan = std::make_shared<PackPlan>(*stream, options);
+  const Example row = SyncDataset<Example>(packed(stream, plan))[0];
+  CHECK(row.segment_ids == std::vector<int32_t>{0, 0, 0, 0, 0, 0, 0, kPaddingSegment});
+  CHECK(row.targets[2] == 3);
+  CHECK(row.tokens[3] == 100);
+}

@@ -38,10 +38,11 @@ std::string records(const std::vector<size_t>& answers) {
 /// A run on such records, packed in rows of 16.
 struct Packed {
   explicit Packed(const std::string& component) {
-    write_file_atomic(run / "packed.toml",
-                      cat("include = [\"run.toml\"]\n[data]\ntokenizer = \"bytes\"\n"
-                          "[data.components.words]\nformat = \"supervised\"\npack = \"greedy\"\n",
-                          component, "\n[trainer]\nnum_train_steps = 2\n"));
+    write_file_atomic(
+        run / "packed.toml",
+        cat("include = [\"run.toml\"]\n[data]\ntokenizer = \"bytes\"\n"
+            "[data.components.words]\nformat.type = \"supervised\"\npack = \"greedy\"\n",
+            component, "\n[trainer]\nnum_train_steps = 2\n"));
   }
   Ended train(std::vector<std::string> words = {}) const {
     words.insert(words.begin(), {"train", "--config", "packed.toml"});
@@ -105,6 +106,29 @@ TEST_CASE("a run says what was cut and how much is learned", "[data]") {
   CHECK(summary.at("dataset/words/learned_tokens") == 22);
   CHECK(summary.at("dataset/epoch_rows") == 4);
   CHECK(summary.at("dataset/epoch_steps") == 1);
+}
+
+TEST_CASE("a run of which nothing would be learned ends before its first step", "[data]") {
+  // The prompt of 10 bytes and its answer: the first row of 17 tokens ends within the prompt.
+  const Packed packed(cat(kOwnFiles, "\ntoo_long = \"keep_head\"\nformat.separate_with = \"",
+                          std::string(20, '-'), "\""));
+  write_file_atomic(packed.run / "t.jsonl", records({5, 5}));
+  write_file_atomic(packed.run / "v.jsonl", records({5}));
+  const Ended ended = packed.train();
+  CHECK(ended.code == 3);
+  CHECK_THAT(ended.err, Catch::Contains("no token of words/train is a target: nothing of its 2 "
+                                        "documents would be learned") &&
+                            Catch::Contains("keep_tail"));
+  CHECK(packed.train({"--data.components.words.too_long=keep_tail"}).code == 0);
+  // One that is left is learned from, and the others are told of.
+  const Packed some(cat(kOwnFiles, "\ntoo_long = \"keep_head\""));
+  write_file_atomic(some.run / "t.jsonl", cat("{\"prompt\": \"", std::string(40, 'p'),
+                                              "\", \"response\": \"r\"}\n", records({5})));
+  write_file_atomic(some.run / "v.jsonl", records({5}));
+  CHECK_THAT(some.train().err, Catch::Contains("words/train: 2 documents, 1 without a target left "
+                                               "out, 33 % of 15 tokens learned, 1 row"));
+  const auto summary = nlohmann::json::parse(read_file(some.run / "logs/packed/summary.json"));
+  CHECK(summary.at("dataset/words/unlearned_documents") == 1);
 }
 
 TEST_CASE("a document that does not fit a row is named by part, file and line", "[data]") {

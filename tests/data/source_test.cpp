@@ -61,13 +61,25 @@ TEST_CASE("lines longer than the reader's first buffer are whole", "[data]") {
   CHECK(records(folder / "a.jsonl") == wanted);
 }
 
-TEST_CASE("JSON lines in UTF-16 are refused by name", "[data]") {
+TEST_CASE("what a file holds decides its form, and a suffix in whatever case", "[data]") {
   const TemporaryFolder folder;
-  for (const char* mark : {"\xFF\xFE", "\xFE\xFF"}) {
-    write_file_atomic(folder / "a.jsonl", cat(mark, std::string("{\0}\0", 4)));
-    CHECK_THAT(failure_of(ErrorKind::kData, [&] { records(folder / "a.jsonl"); }),
-               Catch::Contains("the file is UTF-16") && Catch::Contains("iconv"));
-  }
+  const auto of = [&](const std::string& name, std::string_view content) {
+    write_file_atomic(folder / name, content);
+    return records(folder / name);
+  };
+  const Records two = {"1 {\"text\": \"one\"}", "2 {\"text\": \"two\"}"};
+  const std::string lines = "{\"text\": \"one\"}\n{\"text\": \"two\"}\n";
+  for (const char* name : {"A.JSONL", "a.jsonlines", "a.ndjson", "a.Json", "a.txt", "a.data",
+                           "a.jsonl.part", "a.jsonl-00000-of-00002"})
+    CHECK(of(name, lines) == two);
+  CHECK(of("A.JSONL.GZ", gzip(lines)) == two);
+  const std::string array = "[{\"text\": \"one\"},\n{\"text\": \"two\"}]";
+  for (const char* name : {"a.jsonl", "a.json", "a.txt"}) CHECK(of(name, array) == two);
+  CHECK(of("a.jsonl", "{\n\"a\": 1\n}\n") == Records{"1 {\n\"a\": 1\n}"});
+  // A line that is cut is a bad record of its own, not the beginning of a longer one.
+  CHECK(of("a.jsonl", "{\"a\": 1,\n{}\n") == Records{"1 {\"a\": 1,", "2 {}"});
+  for (const char* text : {"{\"so it goes\"} he said\n", "[{x}]\n", "{\"a\": 1, and so on\n"})
+    CHECK(of("a.txt", text) == Records{cat("1 ", text)});
 }
 
 TEST_CASE("a JSON file gives the elements of its array, or its objects", "[data]") {

@@ -37,7 +37,7 @@ TextData one_text(const TemporaryFolder& folder, std::string_view text, double f
   return TextData(components, {.kind = &kind(tokenizer)});
 }
 
-/// Bytes 0, 1, 2, ... that differ from `start` on.
+/// Bytes that count on from `start`.
 std::string counting(int start, int count) {
   std::string out;
   for (int i = 0; i < count; ++i) out += static_cast<char>(start + i);
@@ -86,7 +86,7 @@ TEST_CASE("the vocabulary holds the characters of validation too", "[data]") {
 TEST_CASE("an epoch has each window of each component once, differently cut and ordered",
           "[data]") {
   const TemporaryFolder folder;
-  write_file_atomic(folder / "a", counting(0, 50));
+  write_file_atomic(folder / "a", counting(1, 50));
   write_file_atomic(folder / "b", counting(100, 23));
   const std::vector<TextComponent> components = {{"a", {folder / "a"}, {}, 0},
                                                  {"b", {folder / "b"}, {}, 0}};
@@ -119,7 +119,7 @@ TEST_CASE("an epoch has each window of each component once, differently cut and 
 
 TEST_CASE("an example depends on its index, the key and nothing else", "[data]") {
   const TemporaryFolder folder;
-  const TextData data = one_text(folder, counting(0, 200), 0);
+  const TextData data = one_text(folder, counting(1, 200), 0);
   const ExampleSource one = data.training({.seq_len = 8, .key = key_from_seed(1)});
   const ExampleSource same = data.training({.seq_len = 8, .key = key_from_seed(1)});
   const ExampleSource other = data.training({.seq_len = 8, .key = key_from_seed(2)});
@@ -135,7 +135,7 @@ TEST_CASE("an example depends on its index, the key and nothing else", "[data]")
 
 TEST_CASE("without a shuffle the windows of an epoch follow the text", "[data]") {
   const TemporaryFolder folder;
-  const TextData data = one_text(folder, counting(0, 100), 0);
+  const TextData data = one_text(folder, counting(1, 100), 0);
   const ExampleSource source =
       data.training({.seq_len = 8, .key = key_from_seed(1), .shuffle = {ShuffleReach::kNone}});
   const std::vector<Example> epoch = examples(source, 0, source.epoch_length);
@@ -145,7 +145,7 @@ TEST_CASE("without a shuffle the windows of an epoch follow the text", "[data]")
 
 TEST_CASE("the files of a component are documents of one stream", "[data]") {
   const TemporaryFolder folder;
-  write_file_atomic(folder / "a", counting(0, 6));
+  write_file_atomic(folder / "a", counting(1, 6));
   write_file_atomic(folder / "b", counting(100, 6));
   const std::vector<TextComponent> components = {
       {"c", {folder / "a"}, {folder / "a", folder / "b"}, 0}};
@@ -154,7 +154,7 @@ TEST_CASE("the files of a component are documents of one stream", "[data]") {
   CHECK_FALSE(source.one_segment);
   CHECK(source.epoch_length == 3);
   const std::vector<Example> all = examples(source, 0, 3);
-  CHECK(all[1].tokens == std::vector<int32_t>{4, 5, 100, 101});
+  CHECK(all[1].tokens == std::vector<int32_t>{5, 6, 100, 101});
   CHECK(all[1].segment_ids == std::vector<int32_t>{0, 0, 1, 1});
   CHECK(all[1].loss_weight == std::vector<float>{1, 0, 1, 1});
   const std::vector<int64_t> indices = {0, 1, 2};
@@ -184,7 +184,7 @@ TEST_CASE("a saved tokenizer is kept, and a new character is refused with its pl
 
 TEST_CASE("texts shorter than one window are refused, naming the sizes", "[data]") {
   const TemporaryFolder folder;
-  const TextData data = one_text(folder, counting(0, 200), 0.05);
+  const TextData data = one_text(folder, counting(1, 200), 0.05);
   CHECK(
       failure_of(ErrorKind::kData, [&] { data.validation("prose", 16); }) ==
       "error: the validation text of component \"prose\" has 10 tokens, less than one "

@@ -74,13 +74,13 @@ TEST_CASE("every chat of the shared data renders to the byte and gives the ids",
 TEST_CASE("a chat's variables are those that Transformers passes", "[text]") {
   const ChatTemplate all(
       "{{ bos_token }}|{{ eos_token }}|{{ tools is none }}|{{ documents is none }}|"
-      "{{ add_generation_prompt }}|{{ messages[0].content }}|{{ date_string }}",
+      "{{ add_generation_prompt }}|{{ messages[0].content }}|{{ date_string }}|{{ pad_token }}",
       "t.jinja");
   CHECK(render_chat(all, {.messages_json = R"([{"role": "user", "content": "\u00e9\n"}])",
                           .add_generation_prompt = true,
-                          .bos_token = "<s>\"",
+                          .special_tokens = {{"bos_token", "<s>\""}, {"pad_token", "<p>"}},
                           .extra_json = R"({"date_string": "today"})"})
-            .text == "<s>\"||True|True|True|\u00e9\n|today");
+            .text == "<s>\"||True|True|True|\u00e9\n|today|<p>");
   const std::string error = failure_of(
       ErrorKind::kData, [&] { render_chat(all, {.messages_json = "[]", .extra_json = "[1]"}); });
   CHECK_THAT(error, Catch::Contains("extra variables are not a JSON object"));
@@ -104,18 +104,38 @@ TEST_CASE("the assistant's words are the ranges of generation blocks", "[text]")
   CHECK_FALSE(ChatTemplate("{{ messages }}", "t.jinja").has_generation());
 }
 
-TEST_CASE("a template is found in a tokenizer's config", "[text]") {
-  CHECK(find_chat_template(R"({"chat_template": "a{{ b }}"})", "c.json") == "a{{ b }}");
-  CHECK_FALSE(find_chat_template(R"({"chat_template": null})", "c.json"));
-  CHECK_FALSE(find_chat_template("{}", "c.json"));
-  constexpr char kTwo[] = R"({"chat_template": [{"name": "default", "template": "d"},
-                                                {"name": "tool_use", "template": "t"}]})";
-  CHECK(find_chat_template(kTwo, "c.json") == "d");
-  CHECK(find_chat_template(kTwo, "c.json", "tool_use") == "t");
+TEST_CASE("messages lose their nulls, and what they reason has every name", "[text]") {
+  const auto written = [](std::string_view source, std::string_view messages) {
+    return render_chat(ChatTemplate(source, "t.jinja"), {.messages_json = messages}).text;
+  };
+  CHECK(written("{% for m in messages %}[{{ m.content }}]{% endfor %}",
+                R"([{"role": "a", "content": null, "tool_calls": [{"id": null}]},
+                    {"role": "a", "content": "x"}])") == "[][x]");
+  // What is nested keeps its nulls.
+  CHECK(written("{{ messages[0] | tojson }}",
+                R"([{"role": "a", "name": null, "tool_calls": [{"id": null}]}])") ==
+        R"({"role": "a", "tool_calls": [{"id": null}]})");
+  for (const char* key : {"thinking", "reasoning"})
+    CHECK(written("{{ messages[0].reasoning_content }}|{{ messages[0].thinking }}",
+                  cat(R"([{"role": "a", ")", key, R"(": "hm"}])")) == "hm|hm");
   CHECK(
-      failure_of(ErrorKind::kData, [&] { find_chat_template(kTwo, "c.json", "rag"); }) ==
-      "error: there is no chat template \"rag\"\n  at       c.json\n  allowed  default, tool_use");
-  CHECK_THAT(failure_of(ErrorKind::kData,
-                        [&] { find_chat_template(R"({"chat_template": 1})", "c.json"); }),
-             Catch::Contains("of an unknown form"));
+      written("{{ messages[0] | tojson }}",
+              R"([{"role": "a", "reasoning": "r", "thinking": "t", "reasoning_content": "c"}])") ==
+      R"({"thinking": "t", "role": "a", "reasoning": "r", "reasoning_content": "c"})");
+}
+
+TEST_CASE("templates are found in a tokenizer's config", "[text]") {
+  using Templates = std::map<std::string, std::string>;
+  CHECK(find_chat_templates(R"({"chat_template": "a{{ b }}"})", "c.json") ==
+        Templates{{"default", "a{{ b }}"}});
+  CHECK(find_chat_templates(R"({"chat_template": null})", "c.json").empty());
+  CHECK(find_chat_templates("{}", "c.json").empty());
+  CHECK(find_chat_templates(R"({"chat_template": [{"name": "default", "template": "d"},
+                                                  {"name": "tool_use", "template": "t"}]})",
+                            "c.json") == Templates{{"default", "d"}, {"tool_use", "t"}});
+  for (const char* form : {"1", R"([{"name": "default"}])"})
+    CHECK_THAT(
+        failure_of(ErrorKind::kData,
+                   [&] { find_chat_templates(cat(R"({"chat_template": )", form, "}"), "c.json"); }),
+        Catch::Contains("of an unknown form"));
 }

@@ -97,6 +97,35 @@ TEST_CASE("the loss is the mean over all tokens, in nats and in bits a byte", "[
         Approx(nats / (std::log(2.0) * bytes)).epsilon(kSumTolerance));
 }
 
+TEST_CASE("the blank that a tokenizer puts before a text is no byte of it", "[train]") {
+  const TemporaryFolder folder;
+  write_file_atomic(folder / "v.jsonl",
+                    "{\"text\": \"a a\"}\n{\"text\": \"\"}\n{\"text\": \"aa\"}\n");
+  const std::shared_ptr<const text::Tokenizer> tokenizer = text::load_tokenizer(
+      R"({"type":"hf","bos_id":3,"eos_id":4,"added":[],"tokenizer":{
+          "added_tokens":[{"id":3,"content":"<s>","special":true},
+                          {"id":4,"content":"</s>","special":true}],
+          "normalizer":{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"\u2581"},
+            {"type":"Replace","pattern":{"String":" "},"content":"\u2581"}]},
+          "decoder":{"type":"Sequence","decoders":[
+            {"type":"Replace","pattern":{"String":"\u2581"},"content":" "},{"type":"Fuse"},
+            {"type":"Strip","content":" ","start":1,"stop":0}]},
+          "model":{"type":"BPE","vocab":{"a":0,"\u2581":1,"\u2581a":2},
+                   "merges":[["\u2581","a"]]}}})",
+      "tokenizer.json");
+  data::TextComponent component{"c", {}, {folder / "v.jsonl"}};
+  component.rows.pack = data::PackOptions{.alone = true};
+  const std::vector<data::TextComponent> components = {component};
+  const data::TextData data(components, {.saved = tokenizer, .enforce_bos = true});
+  Model model;
+  const Metrics metrics =
+      timeless(train::evaluate(data, model.losses(2), {.batch = 2, .seq_len = kPositions}));
+  // nats = loss * tokens; the texts have 3, 0 and 2 bytes, and 3 + 1 + 3 targets.
+  const double nats = find_metric(metrics, "eval/loss", -1) * 7;
+  CHECK(nats / (std::log(2.0) * find_metric(metrics, "eval/bpb", -1)) ==
+        Approx(5).epsilon(kSumTolerance));
+}
+
 TEST_CASE("several components are given one by one, weighted by tokens, and as their mean",
           "[train]") {
   const Texts texts;

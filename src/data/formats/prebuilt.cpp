@@ -21,16 +21,18 @@ struct PrebuiltConfig final : FormatConfig {
     return cat("ids at ", input_ids_key, ", weights at ", loss_weights_key.value_or("none"));
   }
   std::unique_ptr<Format> make(const DocumentRules& rules) const override {
-    return json_format([config = *this, largest = rules.tokenizer->vocab_size() - 1](
-                           const JsonFields& fields, const std::string& origin,
-                           std::vector<Document>& documents) {
-      const std::vector<int64_t> ids = fields.integers(config.input_ids_key, 0, largest);
-      Document document;
-      document.tokens.assign(ids.begin(), ids.end());
-      if (config.loss_weights_key)
-        document.weights = checked(fields.numbers(*config.loss_weights_key), ids.size(), origin);
-      documents.push_back(std::move(document));
-    });
+    return json_format(
+        BrokenText::kReplace,
+        [config = *this, largest = rules.tokenizer->vocab_size() - 1](
+            const JsonFields& fields, const std::string& origin, std::vector<Document>& documents) {
+          const std::vector<int64_t> ids = fields.integers(config.input_ids_key, 0, largest);
+          Document document;
+          document.tokens.assign(ids.begin(), ids.end());
+          if (config.loss_weights_key)
+            document.weights =
+                checked(fields.numbers(*config.loss_weights_key), ids.size(), origin);
+          documents.push_back(std::move(document));
+        });
   }
 
  private:

@@ -31,13 +31,14 @@ std::string without_gz(std::string_view name) {
 
 /// The other JSON files of a tokenizer's folder; null where there is none.
 struct Companions {
-  Value config, special_tokens, generation, model;
+  Value config, special_tokens, generation, model, added;
 
   explicit Companions(const std::string& folder)
       : config(read(folder, "tokenizer_config.json")),
         special_tokens(read(folder, "special_tokens_map.json")),
         generation(read(folder, "generation_config.json")),
-        model(read(folder, "config.json")) {}
+        model(read(folder, "config.json")),
+        added(read(folder, "added_tokens.json")) {}
 
   static Value read(const std::string& folder, std::string_view name) {
     const std::string path = find_file(folder, name);
@@ -94,8 +95,53 @@ std::string flag_json(const Value& token, std::string_view key) {
   return cat(",\"", key, "\":", token.flag(key, false));
 }
 
-/// The tokens of tokenizer_config.json, and for vocab.json those that its keys name.
-std::string added_json(const Companions& files, bool named_ones) {
+/// A special token that a folder names: "pad_token", or "" for one without a key.
+struct NamedToken {
+  std::string key, name;
+  const Value* token;
+};
+
+/// Whether special_tokens_map.json and added_tokens.json count: folders of old, which do not list
+/// their added tokens with ids in tokenizer_config.json.
+bool is_legacy(const Companions& files) { return !has_key(files.config, "added_tokens_decoder"); }
+
+/// The special tokens that the folder names, in the order in which Transformers adds them.
+std::vector<NamedToken> special_tokens_of(const Companions& files) {
+  std::vector<NamedToken> tokens;
+  std::vector<std::string> keys = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                   "pad_token", "cls_token", "mask_token"};
+  const bool legacy = is_legacy(files);
+  for (const std::string& key : files.config.keys)
+    if (key.ends_with("_token") && std::find(keys.begin(), keys.end(), key) == keys.end())
+      keys.push_back(key);
+  for (const std::string& key : keys)
+    for (const Value* file : {&files.special_tokens, &files.config}) {
+      const auto name = token_name((*file)[key]);
+      if (!name || (file == &files.special_tokens && !legacy)) continue;
+      tokens.push_back({key, *name, &(*file)[key]});
+      break;
+    }
+  for (const Value* file : {&files.config, &files.special_tokens})
+    for (const char* key : {"extra_special_tokens", "additional_special_tokens"}) {
+      const Value& more = (*file)[key];
+      if (more.items.empty() || (file == &files.special_tokens && !legacy)) continue;
+      for (size_t i = 0; i < more.items.size(); ++i)
+        if (const auto name = token_name(more.items[i]))
+          tokens.push_back({more.keys.empty() ? "" : more.keys[i], *name, &more.items[i]});
+      return tokens;
+    }
+  return tokens;
+}
+
+std::string token_json(const NamedToken& named) {
+  std::string flags;
+  for (const char* key : {"single_word", "lstrip", "rstrip", "normalized"})
+    flags += flag_json(*named.token, key);
+  return cat("{\"content\":", quote(named.name), flags, ",\"special\":true}");
+}
+
+/// The tokens of tokenizer_config.json, else those of added_tokens.json.
+std::string added_json(const Companions& files, const std::vector<NamedToken>& special) {
   std::string list;
   const auto add = [&](std::string_view token) { list += cat(list.empty() ? "" : ",", token); };
   const Value& by_id = files.config["added_tokens_decoder"];
@@ -105,11 +151,28 @@ std::string added_json(const Companions& files, bool named_ones) {
             flag_json(token, "single_word"), flag_json(token, "lstrip"), flag_json(token, "rstrip"),
             flag_json(token, "normalized"), flag_json(token, "special"), "}"));
   }
-  for (const char* key : {"bos_token", "eos_token", "unk_token", "pad_token"})
-    for (const Value* file : {&files.config, &files.special_tokens})
-      if (const auto name = token_name((*file)[key]); named_ones && name)
-        add(cat("{\"content\":", quote(*name), ",\"special\":true,\"normalized\":true}"));
+  if (!is_legacy(files)) return cat("[", list, "]");
+  for (size_t i = 0; i < files.added.keys.size(); ++i) {
+    const std::string& name = files.added.keys[i];
+    const auto id = token_id(files.added.items[i]);
+    if (!id) files.added.throw_wrong(name, "a token's id");
+    const bool is_special =
+        std::any_of(special.begin(), special.end(),
+                    [&](const NamedToken& token) { return token.name == name; });
+    add(cat("{\"id\":", *id, ",\"content\":", quote(name), ",\"normalized\":", !is_special,
+            ",\"special\":", is_special, "}"));
+  }
   return cat("[", list, "]");
+}
+
+/// Tells what chat templates see, and which tokens may have to get an id.
+void take_special_tokens(const std::vector<NamedToken>& tokens, Source& source) {
+  std::string list;
+  for (const NamedToken& token : tokens) {
+    if (!token.key.empty()) source.special_tokens[token.key] = token.name;
+    list += cat(list.empty() ? "" : ",", token_json(token));
+  }
+  source.named_special = cat("[", list, "]");
 }
 
 /// A tokenizer.json of GPT-2's form around a vocabulary and its merges.
@@ -127,13 +190,22 @@ std::string byte_level_json(const std::string& vocab, const std::string& merges,
              R"(,"merges":[)", list, "]}}");
 }
 
-/// The chat template of a folder: a file of its own, as newer ones have it, or in the config.
-std::string chat_template_of(const std::string& folder) {
+/// The chat templates of a folder: files of their own, as newer ones have them, or in the config.
+void take_chat_templates(const std::string& folder, Source& source) {
+  std::map<std::string, std::string> templates;
   if (const std::string path = find_file(folder, "chat_template.jinja"); !path.empty())
-    return read_content(path);
+    templates["default"] = read_content(path);
+  const std::string more = join_path(folder, "additional_chat_templates");
+  if (is_directory(more))
+    for (const std::string& name : list_directory(more))
+      if (name.ends_with(".jinja"))
+        templates[file_stem(name)] = read_content(join_path(more, name));
   const std::string config = find_file(folder, "tokenizer_config.json");
-  if (config.empty()) return "";
-  return find_chat_template(read_content(config), config).value_or("");
+  if (templates.empty() && !config.empty())
+    templates = find_chat_templates(read_content(config), config);
+  source.chat_template = templates["default"];
+  templates.erase("default");
+  source.named_templates = std::move(templates);
 }
 
 [[noreturn]] void throw_nothing(const std::string& path) {
@@ -152,6 +224,15 @@ std::string find_sentencepiece(const std::string& folder) {
 }
 
 }  // namespace
+
+void name_special_tokens(const std::vector<std::string>& tokens, Source& source) {
+  std::string& list = source.named_special;
+  for (const std::string& token : tokens) {
+    list.pop_back();
+    list += cat(list == "[" ? "" : ",", "{\"content\":", quote(token),
+                ",\"normalized\":false,\"special\":true}]");
+  }
+}
 
 std::string read_content(const std::string& path) {
   std::string content = read_file(path);
@@ -200,15 +281,34 @@ Source read_source(const std::string& path) {
   } else {
     throw_nothing(path);
   }
-  source.more_added = added_json(files, json.empty() && model.empty());
+  const std::vector<NamedToken> special = special_tokens_of(files);
+  source.more_added = added_json(files, special);
+  take_special_tokens(special, source);
   find_end_token(files, "bos_token", source.bos, source.bos_id);
   find_end_token(files, "eos_token", source.eos, source.eos_id);
   source.end_ids = end_ids_of(files);
-  source.chat_template = chat_template_of(folder);
+  take_chat_templates(folder, source);
   const bool named = source.bos || source.eos || source.bos_id || source.eos_id;
   if (source.origin == model && !named) source.bos = "<s>", source.eos = "</s>";
   return source;
 }
+
+namespace {
+
+std::string map_json(const std::map<std::string, std::string>& map) {
+  std::string out;
+  for (const auto& [key, value] : map)
+    out += cat(out.empty() ? "" : ",", quote(key), ":", quote(value));
+  return cat("{", out, "}");
+}
+
+std::map<std::string, std::string> texts_of(const Value& object) {
+  std::map<std::string, std::string> texts;
+  for (const std::string& key : object.keys) texts[key] = object.text(key);
+  return texts;
+}
+
+}  // namespace
 
 std::string write_source(const Source& source) {
   std::string out(kHead);
@@ -218,6 +318,10 @@ std::string write_source(const Source& source) {
   for (const int32_t id : source.end_ids) ends += cat(ends.empty() ? "" : ",", id);
   if (!ends.empty()) out += cat(",\"end_ids\":[", ends, "]");
   if (!source.chat_template.empty()) out += cat(",\"chat_template\":", quote(source.chat_template));
+  if (!source.named_templates.empty())
+    out += cat(",\"named_templates\":", map_json(source.named_templates));
+  if (!source.special_tokens.empty())
+    out += cat(",\"special_tokens\":", map_json(source.special_tokens));
   return cat(out, ",\"added\":", source.more_added, kBody, trim(source.json), "}");
 }
 
@@ -229,6 +333,8 @@ std::optional<Source> parse_source(std::string_view text) {
   source.origin = "the saved tokenizer";
   const Value head = parse_json(cat(text.substr(0, body), "}"), source.origin);
   source.chat_template = head.text_or("chat_template", "");
+  source.named_templates = texts_of(head["named_templates"]);
+  source.special_tokens = texts_of(head["special_tokens"]);
   const std::string_view added = text.substr(0, body);
   constexpr std::string_view kAdded = R"(,"added":)";
   const size_t list = added.find(kAdded);

@@ -1,6 +1,7 @@
 // Where a tokenizer comes from: a folder, one of its files, or what a checkpoint kept.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,16 +23,24 @@ struct Source {
   /// The tokens that begin and end a document, by name or else by id.
   std::optional<std::string> bos, eos;
   std::optional<int32_t> bos_id, eos_id;
-  std::vector<int32_t> end_ids = {};         ///< that end a text, where the model's files name some
-  std::string chat_template = {};            ///< "" where there is none
-  std::vector<std::string> new_tokens = {};  ///< to be added; they become part of more_added
+  std::vector<int32_t> end_ids = {};  ///< that end a text, where the model's files name some
+  std::string chat_template = {};     ///< "" where there is none
+  std::map<std::string, std::string> named_templates = {};  ///< beside that one, by name
+  std::map<std::string, std::string> special_tokens = {};   ///< "pad_token" and its text
+  /// JSON list of the special tokens that the folder or the config names without an id. It is not
+  /// saved: what of it is new becomes part of more_added.
+  std::string named_special = "[]";
 };
 
 /// Reads a folder (tokenizer.json, else vocab.json and merges.txt, else a SentencePiece *.model;
 /// each may have .gz behind its name; with tokenizer_config.json, special_tokens_map.json,
-/// generation_config.json, config.json and chat_template.jinja where they are), or one of these
-/// files with the others beside it. error  kData when there is no such file, or it is broken
+/// added_tokens.json, generation_config.json, config.json, chat_template.jinja and
+/// additional_chat_templates where they are), or one of these files with the others beside it.
+/// error  kData when there is no such file, or it is broken
 Source read_source(const std::string& path);
+
+/// Names more special tokens, for which no file gives an id.
+void name_special_tokens(const std::vector<std::string>& tokens, Source& source);
 
 /// The content of a file, gzip taken off.
 std::string read_content(const std::string& path);

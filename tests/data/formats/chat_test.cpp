@@ -100,3 +100,72 @@ TEST_CASE("a template that does not tell the assistant's words is refused at onc
   CHECK_THROWS_WITH(MadeFormat("type = \"chat\"", {.tokenizer = &made}),
                     Catch::Contains("there is no chat template"));
 }
+
+namespace {
+
+/// All of the chat is text that is not masked.
+std::string text_of(ChatCase& chat, std::string_view record) {
+  const Document document = chat.made->document(record);
+  return made_tokenizer().decode(document.tokens, text::Special::kSkip);
+}
+
+constexpr char kAll[] = "mask_user_turns = false";
+constexpr char kPlain[] = "{% for m in messages %}{{ m.role[0] }}{{ m.content }}{% endfor %}";
+
+}  // namespace
+
+TEST_CASE("tools given as a JSON text are those tools", "[data]") {
+  ChatCase chat(
+      "{% for t in tools or [] %}[{{ t.function.name }}]{% endfor %}{{ messages[0].content }}",
+      kAll);
+  const auto record = [](std::string_view tools) {
+    return cat(R"({"messages": [{"role": "user", "content": "q"}], "tools": )", tools, "}");
+  };
+  CHECK(text_of(chat, record(R"("[{\"function\": {\"name\": \"look_up\"}}]")")) == "[look_up]q");
+  CHECK(text_of(chat, record(R"([{"function": {"name": "look_up"}}])")) == "[look_up]q");
+  CHECK(text_of(chat, record(R"("")")) == "q");
+  CHECK_THAT(
+      chat.fault(record(R"("look_up, find")")),
+      Catch::Contains("\"tools\" is a text that is no JSON") && Catch::Contains("f.jsonl:5"));
+}
+
+TEST_CASE("what is null is not said", "[data]") {
+  ChatCase chat(kTemplate);
+  const Document d = chat.made->document(
+      R"({"messages": [{"role": "assistant", "content": null, "tool_calls": [{"id": "c"}]},
+                       {"role": "tool", "content": "1"},
+                       {"role": "assistant", "content": "ok"}]})");
+  CHECK(made_tokenizer().decode(d.tokens, text::Special::kSkip) == "a;t1aok;");
+}
+
+TEST_CASE("content in parts is handed to templates that read parts, and joined for others",
+          "[data]") {
+  constexpr char kRecord[] = R"({"messages": [{"role": "user", "content": [
+      {"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}]})";
+  ChatCase plain(kPlain, kAll);
+  CHECK(text_of(plain, kRecord) == "uone\ntwo");
+  ChatCase parts(
+      "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}"
+      "{% for p in m.content %}<{{ p.text }}>{% endfor %}{% endif %}{% endfor %}",
+      kAll);
+  CHECK(text_of(parts, kRecord) == "<one><two>");
+  CHECK_THAT(plain.fault(R"({"messages": [{"role": "user", "content": [{"type": "image"}]}]})"),
+             Catch::Contains("has no text") && Catch::Contains("f.jsonl:5"));
+}
+
+TEST_CASE("a word names the shape of the records", "[data]") {
+  ChatCase sharegpt(kPlain, cat(kAll, "\npreset = \"sharegpt\""));
+  CHECK(text_of(sharegpt, R"({"system": "s", "conversations": [{"from": "human", "value": "q"},
+                              {"from": "gpt", "value": "a"}]})") == "ssuqaa");
+  CHECK_THAT(sharegpt.fault(R"({"conversations": [{"from": "narrator", "value": "q"}]})"),
+             Catch::Contains("\"narrator\"") && Catch::Contains("human"));
+  ChatCase alpaca(kPlain, cat(kAll, "\npreset = \"alpaca\""));
+  CHECK(text_of(alpaca, R"({"instruction": "i", "input": "n", "output": "o"})") == "ui\nnao");
+  CHECK(text_of(alpaca, R"({"instruction": "i", "output": "o"})") == "uiao");
+  ChatCase openai(kPlain, cat(kAll, "\npreset = \"openai\""));
+  CHECK(text_of(openai, R"({"messages": [{"role": "user", "content": "q"}]})") == "uq");
+  ChatCase named(kPlain, cat(kAll,
+                             "\nmessages_field = \"turns\"\nrole_field = \"who\"\n"
+                             "content_field = \"what\"\nroles = { me = \"user\" }"));
+  CHECK(text_of(named, R"({"turns": [{"who": "me", "what": "q"}]})") == "uq");
+}

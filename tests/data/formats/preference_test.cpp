@@ -58,6 +58,52 @@ TEST_CASE("answers that are messages follow the prompt's messages", "[data]") {
   CHECK(pair[1].tokens == Ids{'u', 'q', 'a', 'n'});
 }
 
+namespace {
+
+/// Chats as the first letters of roles and what they say.
+struct Letters {
+  Letters(const std::string& keys) {
+    write_file_atomic(folder / "t.jinja",
+                      "{% for m in messages %}{{ m.role[0] }}{{ m.content }}{% endfor %}");
+    format.emplace(cat("type = \"preference\"\nmask_user_turns = false\nchat_template = \"",
+                       folder / "t.jinja", "\"\n", keys),
+                   DocumentRules{.tokenizer = &made});
+  }
+  std::string text(std::string_view record) {
+    return made.decode(format->document(record).tokens, text::Special::kSkip);
+  }
+  TemporaryFolder folder;
+  MadeTokenizer made;
+  std::optional<MadeFormat> format;
+};
+
+}  // namespace
+
+TEST_CASE("a prompt that is a text stands before lists that do not hold it", "[data]") {
+  Letters letters("preset = \"ultrafeedback\"");
+  CHECK(letters.text(R"({"prompt": "Hi", "chosen": [{"role": "user", "content": "Hi"},
+      {"role": "assistant", "content": "Good"}], "rejected": [], "score_rejected": null})") ==
+        "uHiaGood");
+  CHECK(letters.text(R"({"prompt": "Hi", "rejected": [],
+                         "chosen": [{"role": "assistant", "content": "Good"}]})") == "uHiaGood");
+  CHECK(letters.text(R"({"rejected": "[]",
+      "chosen": "[{\"role\": \"assistant\", \"content\": \"Good\"}]"})") == "aGood");
+}
+
+TEST_CASE("of a dialogue of hh the assistant's last turn is the answer", "[data]") {
+  const MadeTokenizer made;
+  MadeFormat format("type = \"preference\"\npreset = \"hh\"", {.tokenizer = &made});
+  constexpr std::string_view kPrompt = "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:";
+  const Document d = format.document(
+      R"({"chosen": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: d", "rejected": ""})");
+  REQUIRE(d.tokens.size() == kPrompt.size() + 3);  // " d" and EOS
+  for (size_t i = 0; i < d.weights.size(); ++i)
+    CHECK(d.weights[i] == (i < kPrompt.size() ? 0.0f : 1.0f));
+  CHECK_THAT(failure_of(ErrorKind::kData,
+                        [&] { format.document(R"({"chosen": "a", "rejected": "b"})", 7); }),
+             Catch::Contains("no dialogue") && Catch::Contains("f.jsonl:7"));
+}
+
 TEST_CASE("a record that lacks an answer is refused, also one that is not learned", "[data]") {
   const MadeTokenizer made;
   MadeFormat format("type = \"preference\"", {.tokenizer = &made});

@@ -37,6 +37,32 @@ TEST_CASE("only the answer and its end are learned", "[data]") {
   CHECK(row.loss_weight == std::vector<float>{0, 0, 1, 1, 1, 0, 0, 0});
 }
 
+TEST_CASE("prompt and answer are encoded as the one text that they are", "[data]") {
+  // "=" and "2" have a token of their own together, so the prompt's three tokens end within it.
+  const auto tokenizer = text::load_tokenizer(
+      R"({"type":"hf","added":[],"tokenizer":{"model":{"type":"BPE","vocab":
+          {"1":0,"+":1,"=":2,"2":3,"=2":4,"3":5},"merges":[["=","2"]]}}})",
+      "tokenizer.json");
+  MadeFormat format(kSupervised, {.tokenizer = tokenizer.get()});
+  const Document d = format.document(R"({"prompt": "1+=", "response": "23"})");
+  CHECK(d.tokens == Ids{0, 1, 4, 5});
+  CHECK(d.weights == std::vector<float>{0, 0, 0, 1});
+}
+
+TEST_CASE("the preset alpaca writes the words that Alpaca was trained on", "[data]") {
+  const MadeTokenizer made;
+  MadeFormat format(cat(kSupervised, "\npreset = \"alpaca\""), {.tokenizer = &made});
+  const auto text_of = [&](std::string_view record) {
+    return made.decode(format.document(record).tokens, text::Special::kSkip);
+  };
+  CHECK_THAT(text_of(R"({"instruction": "Add.", "input": "1 2", "output": "3"})"),
+             Catch::StartsWith("Below is an instruction that describes a task, paired") &&
+                 Catch::EndsWith("### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:3"));
+  CHECK_THAT(text_of(R"({"instruction": "Sing.", "input": "", "output": "La"})"),
+             Catch::Contains("appropriately completes the request.\n\n### Instruction:\nSing.\n\n"
+                             "### Response:La"));
+}
+
 TEST_CASE("a record without an answer is refused with its place", "[data]") {
   const MadeTokenizer made;
   MadeFormat format(kSupervised, {.tokenizer = &made});
