@@ -23,6 +23,14 @@ void stand_at(config::Value& value, const config::Source& place) {
   }
 }
 
+/// Reads an override's text where it is a value of TOML, so that more can stand beside it.
+void read_override(config::Value& value) {
+  config::Value whole;
+  std::string error;
+  if (value.kind == config::Value::Kind::kRaw && config::read_raw(value, whole, error))
+    value = std::move(whole);
+}
+
 /// Lets the table `key` of `in` say `tag = word` and name the folder, unless it says something
 /// else.
 void name_folder(config::Value& in, const char* key, const char* tag, const char* word,
@@ -33,6 +41,7 @@ void name_folder(config::Value& in, const char* key, const char* tag, const char
     member->value.at = folder.at;
   }
   config::Value& table = member->value;
+  read_override(table);
   if (std::string_view(tag) == "type") config::name_choice(table);
   if (table.kind != config::Value::Kind::kTable) return;
   config::Value kind;
@@ -63,11 +72,7 @@ void take_stop_strings(config::Value& root, const std::string& folder) {
 std::vector<std::string> take_hf_model(config::Value& root) {
   config::Value::Member* model = root.find("model");
   if (!model) return {};
-  config::Value whole;
-  std::string error;
-  if (model->value.kind == config::Value::Kind::kRaw &&
-      config::read_raw(model->value, whole, error))
-    model->value = std::move(whole);
+  read_override(model->value);
   config::name_choice(model->value);
   const config::Value::Member* type = model->value.find("type");
   if (!type || type->value.text != "from_hf") return {};

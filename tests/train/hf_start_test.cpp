@@ -250,24 +250,22 @@ TEST_CASE("from_hf alone names model, weights and tokenizer, in a file and as an
     return;
   }
   const SmallRun run;
-  const std::string text =
-      "--data.components={a = {train = [\"a.txt\"], validation_fraction = 0.2}}";
-  const std::vector<std::string> short_run = {"--trainer.num_train_steps=1",
-                                              "--model.max_seq_len=16",
-                                              "--trainer.train_batch_size=1", text};
+  const std::string text = "[data.components.a]\ntrain = [\"a.txt\"]\nvalidation_fraction = 0.2\n";
+  write_file_atomic(run / "data.toml", text);
   write_file_atomic(run / "alone.toml",
-                    cat("[model]\ntype = \"from_hf\"\npath = \"", folder, "\"\n"));
+                    cat("[model]\ntype = \"from_hf\"\npath = \"", folder, "\"\n", text));
   const auto train = [&](std::vector<std::string> words) {
-    words.insert(words.begin(), "train");
-    words.insert(words.end(), short_run.begin(), short_run.end());
+    words.insert(words.begin(), {"train", "--trainer.num_train_steps=1", "--model.max_seq_len=16",
+                                 "--trainer.train_batch_size=1", "--config"});
     const Ended ended = run(words);
     INFO(ended.err);
     CHECK(ended.code == 0);
     CHECK(ended.err.find("starting from") != std::string::npos);
   };
-  train({"--config", "alone.toml"});
-  train({cat("--model={ type = \"from_hf\", path = \"", folder, "\" }"), "--trainer.id=b"});
-  train({"--model.type=from_hf", cat("--model.path=", folder), "--trainer.id=c"});
+  train({"alone.toml"});
+  train({"data.toml", cat("--model={ type = \"from_hf\", path = \"", folder, "\" }"),
+         "--trainer.id=b"});
+  train({"data.toml", "--model.type=from_hf", cat("--model.path=", folder), "--trainer.id=c"});
   for (const char* id : {"alone", "b", "c"})
     CHECK_THAT(read_file(run / cat("logs/", id, "/config.toml")), Contains("type = \"hf\""));
 }
@@ -280,9 +278,10 @@ TEST_CASE("tokens that a config adds get ids, and rows that are the mean of the 
     return;
   }
   const SmallRun run;
+  write_file_atomic(run / "data.toml", "[data.components.a]\ntrain = [\"a.txt\"]\n");
   const Ended ended =
-      run({"train", cat("--model={ type = \"from_hf\", path = \"", folder, "\" }"),
-           "--data.components={a = {train = [\"a.txt\"], validation_fraction = 0.2}}",
+      run({"train", "--config", "data.toml",
+           cat("--model={ type = \"from_hf\", path = \"", folder, "\" }"),
            "--data.tokenizer={add_tokens = [\"<|im_start|>\", \"<|im_end|>\", \"<s>\"]}",
            "--trainer.num_train_steps=1", "--model.max_seq_len=16", "--trainer.train_batch_size=1",
            "--optimizer.learning_rate=1e-30", "--trainer.id=a"});
