@@ -344,7 +344,7 @@ int run_kernels(const Arguments& a) {
                   ", \"seconds\": ", row.seconds / static_cast<double>(row.count),
                   ", \"calls\": ", row.count / 3,
                   ", \"fraction_of_time\": ", format_fixed(row.seconds / total, 4),
-                  ", \"fraction_of_memory\": ", format_fixed(of_memory, 4),
+                  ", \"fraction_of_memory\": ", json_number(of_memory),
                   ", \"fraction_of_peak\": ", format_fixed(of_products, 4), "}");
     else
       text += cat(percent(row.seconds / total, 5), percent(of_memory, 10), percent(of_products, 12),

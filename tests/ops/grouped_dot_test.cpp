@@ -126,8 +126,7 @@ TEST_CASE("the cpu's grouped_dot and its gradients agree with the reference, for
                          Sized{"tiles and a rest, one choice empty", 70, 2, 17, 33, 4, 3},
                          Sized{"blocks of columns and a rest", 9, 2, 300, 270, 2, 2},
                          Sized{"all of one group", 130, 1, 8, 8, 3, 1}}) {
-    const Axes row = {{"row", s.rows}},
-               weights[] = {{{"out", s.out}, {"in", s.in}}, {{"in", s.in}, {"out", s.out}}};
+    const Axes weights[] = {{{"out", s.out}, {"in", s.in}}, {{"in", s.in}, {"out", s.out}}};
     const Axes group = {{"row", s.rows}, {"choice", s.choices}};
     for (const Axes& weight : weights)
       for (const Axes& x : {Axes{{"row", s.rows}, {"in", s.in}},
