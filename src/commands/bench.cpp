@@ -15,6 +15,7 @@
 #include "ops/fused.h"
 #include "ops/ops.h"
 #include "train/engine.h"
+#include "trackers/tracker.h"
 #include "train/peak.h"
 #include "train/setup.h"
 

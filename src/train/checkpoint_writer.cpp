@@ -20,7 +20,11 @@ namespace levanter {
 
 namespace {
 
-constexpr double kMostPause = 60;  // seconds between two tries
+using Clock = std::chrono::steady_clock;
+
+constexpr double kMostPause = 60;             // seconds between two tries
+constexpr double kShortPause = 0.02;          // the same, while somebody waits
+constexpr std::chrono::seconds kPatience(1);  // of somebody who waits
 
 /// The pieces of a save: read in place until `freeze` has copied the rest, or all of them where
 /// they may be read a second time.
@@ -113,7 +117,8 @@ struct CheckpointWriter::Impl {
 
   std::mutex mutex;  // of what follows
   std::condition_variable hurry;
-  bool hurried = false;
+  bool hurried = false;  ///< somebody waits
+  Clock::time_point hurried_at = {};
   std::string problem;
 
   void run() {
@@ -131,7 +136,7 @@ struct CheckpointWriter::Impl {
   void save() {
     for (double seconds = 0;; seconds = std::clamp(2 * seconds, 1.0, kMostPause)) {
       // A fault that passes, such as of a network, costs nobody more than a second try at once.
-      const bool last_try = seconds > 0 && is_hurried();
+      const bool last_try = seconds > 0 && gives_up();
       try {
         failure = nullptr;
         report = write_checkpoint(folder, *plan, *pieces);
@@ -147,22 +152,26 @@ struct CheckpointWriter::Impl {
     }
   }
 
-  /// Whether somebody waits: a try that begins now is the last one.
-  bool is_hurried() {
+  /// Whether somebody has waited for long: a try that begins now is the last one.
+  bool gives_up() {
     const std::lock_guard lock(mutex);
-    return hurried;
+    return hurried && Clock::now() - hurried_at > kPatience;
   }
 
   void pause(double seconds, const std::string& message) {
     std::unique_lock lock(mutex);
     if (!retrying) problem = message;
     retrying = true;
-    hurry.wait_for(lock, std::chrono::duration<double>(seconds), [&] { return hurried; });
+    const bool in_hurry = hurried;
+    if (in_hurry) seconds = std::min(seconds, kShortPause);
+    hurry.wait_for(lock, std::chrono::duration<double>(seconds),
+                   [&] { return hurried && !in_hurry; });
   }
 
   void join() {
     {
       const std::lock_guard lock(mutex);
+      if (!hurried) hurried_at = Clock::now();
       hurried = true;
     }
     hurry.notify_all();

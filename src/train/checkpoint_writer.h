@@ -22,7 +22,8 @@ namespace levanter {
 /// are untouched, and the writer is ready for another save.
 ///
 /// A permanent save whose state the staging holds whole is first tried again, in the background and
-/// with the same state: at once, then with growing pauses, until begin or wait is called.
+/// with the same state: at once, then with growing pauses, and for one more second once begin or
+/// wait is called.
 class CheckpointWriter final {
  public:
   /// Saves below `folder`. `staging_bytes` of memory are taken now, for copies: with as much as the
@@ -35,13 +36,13 @@ class CheckpointWriter final {
 
   int64_t staging_bytes() const;
 
-  /// Starts a save, after the one under way if there is one, which gets a last try. The tensors'
-  /// memory must stay valid, and unchanged until before_update or wait has returned.
+  /// Starts a save, after the one under way if there is one, which gets its last tries. The
+  /// tensors' memory must stay valid, and unchanged until before_update or wait has returned.
   void begin(CheckpointContents contents);
   /// Returns once no more live memory is read: what is not yet written was copied, after waiting
   /// until it fitted. Call it before each change of the state; it costs nothing between saves.
   void before_update();
-  /// Returns when the save under way has committed; one that failed gets a last try.
+  /// Returns when the save under way has committed; one that failed gets its last tries.
   void wait();
   /// Whether the save under way has failed and is tried again, and, once, why.
   bool retrying() const;
