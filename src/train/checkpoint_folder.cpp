@@ -123,15 +123,23 @@ std::vector<std::string> clean_leftovers(const std::string& folder) {
   return lines;
 }
 
-std::vector<std::string> remove_temporaries(const std::string& folder,
-                                            std::initializer_list<int64_t> kept) {
-  std::vector<std::string> lines;
+std::vector<std::string> list_temporaries(const std::string& folder,
+                                          std::initializer_list<int64_t> kept) {
+  std::vector<std::string> paths;
   for (const std::string& name : list_directory(folder)) {
     const auto step = step_of(name);
     if (!step || std::find(kept.begin(), kept.end(), *step) != kept.end()) continue;
     const std::string path = join_path(folder, name);
+    if (is_temporary(path) || is_incomplete(path)) paths.push_back(path);
+  }
+  return paths;
+}
+
+std::vector<std::string> remove_temporaries(const std::string& folder,
+                                            std::initializer_list<int64_t> kept) {
+  std::vector<std::string> lines;
+  for (const std::string& path : list_temporaries(folder, kept)) {
     try {  // one that can't be removed keeps no other
-      if (!is_temporary(path) && !is_incomplete(path)) continue;
       if (const auto foreign = remove_checkpoint(path); !foreign.empty())
         lines.push_back(left(path, foreign));
     } catch (const Error& error) {

@@ -34,9 +34,13 @@ std::vector<std::string> remove_checkpoint(const std::string& step_folder);
 /// returns a line for each that was removed or left
 std::vector<std::string> clean_leftovers(const std::string& folder);
 
-/// Removes the temporary checkpoints other than those of the steps `kept`, and what is left of
-/// those that could not be removed, or saved, before. What each manifest says now counts, so
-/// writing "permanent" into one (and removing its last key, the seal) rescues it.
+/// The temporary checkpoints other than those of the steps `kept`, and what is left of those that
+/// could not be removed, or saved, before. What each manifest says now counts, so writing
+/// "permanent" into one (and removing its last key, the seal) rescues it.
+std::vector<std::string> list_temporaries(const std::string& folder,
+                                          std::initializer_list<int64_t> kept);
+
+/// Removes them.
 ///   returns a line for each folder that had to stay, or could not be removed
 std::vector<std::string> remove_temporaries(const std::string& folder,
                                             std::initializer_list<int64_t> kept);

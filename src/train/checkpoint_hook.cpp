@@ -6,7 +6,6 @@
 
 #include "base/hash.h"
 #include "base/strings.h"
-#include "train/checkpoint_folder.h"
 #include "train/checkpoint_policy.h"
 #include "train/checkpoint_writer.h"
 #include "train/data_record.h"
@@ -68,18 +67,8 @@ class CheckpointHook final : public Hook {
       writer_.wait();
     }
     report();
-    if (left_over_) remove_leftovers(step);
     if (failures_ > 0)
       c_.tracker.message(cat("checkpoints: ", count_of(failures_, "save"), " failed on the way"));
-  }
-
-  /// What could not be removed beside the last save may be now; else it only takes space.
-  void remove_leftovers(int64_t step) {
-    try {
-      remove_temporaries(c_.folder.checkpoints(), {step, kept_.step});
-    } catch (const Error& error) {
-      c_.tracker.message(error.message());
-    }
   }
 
   SaveKind kind_of(int64_t step) const {
@@ -167,8 +156,7 @@ class CheckpointHook final : public Hook {
     c_.tracker.message(
         cat("saved step ", saved->step, kept_.step == saved->step ? ", the best" : "", " (",
             format_bytes(saved->bytes), " in ", format_duration(saved->seconds), ")"));
-    left_over_ = !saved->problem.empty();
-    if (left_over_) c_.tracker.message(saved->problem);
+    if (!saved->problem.empty()) c_.tracker.message(saved->problem);
   }
 
   static double seconds_since(Clock::time_point start) {
@@ -190,7 +178,6 @@ class CheckpointHook final : public Hook {
   double delay_ = -1;                ///< seconds from the failure to then; -1: all is well
   Clock::time_point failed_at_ = {};
   int64_t failures_ = 0;
-  bool left_over_ = false;  ///< beside the last save something could not be removed
 };
 
 }  // namespace

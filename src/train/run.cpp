@@ -574,6 +574,19 @@ Outcome run_ranks(Run& run, RunFolder& folder, std::vector<std::string> messages
   return outcome;
 }
 
+/// Removes the temporary checkpoints that the last save, failing or killed beside it, has left.
+void remove_leftovers(const std::string& run_folder, int64_t last) {
+  try {
+    const std::string checkpoints = join_path(run_folder, "checkpoints");
+    const int64_t best = best_checkpoint(checkpoints).step;
+    if (list_temporaries(checkpoints, {last, best}).empty()) return;
+    const RunFolder locked(run_folder);
+    remove_temporaries(checkpoints, {last, best});
+  } catch (const Error&) {
+    // They only take space, and the next start tries again.
+  }
+}
+
 /// What a finished run still lacks: Hugging Face folders that a kill or a full disk has cost.
 Outcome make_up(const TrainConfig& config) {
   if (!config.hf_save_path) return Outcome::kAlreadyFinished;
@@ -608,6 +621,7 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
     const auto last = find_latest(join_path(config.run_folder(), "checkpoints")).checkpoint;
     if (last && last->step() >= config.trainer.num_train_steps) {
       refuse_differences(config, *last);
+      remove_leftovers(config.run_folder(), last->step());
       return make_up(config);
     }
     // Damaged since: what the previous good checkpoint leaves to do is done again.
@@ -617,7 +631,8 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
   // A new run's texts are read before its folder is made: a mistake in them leaves no trace.
   if (config.start_from.kind == "none" && !path_exists(config.run_folder()))
     read_texts(run, open_tokenizer(config));
-  RunFolder folder(config.run_folder());
+  std::optional<RunFolder> opened(std::in_place, config.run_folder());
+  RunFolder& folder = *opened;
   std::vector<std::string> messages = folder.messages();
   choose_start(run, folder, messages);
   if (run.start_step > config.trainer.num_train_steps)
@@ -640,7 +655,11 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
   } catch (const Error& error) {
     messages.push_back(cat(error.message(), "; the run goes on, every checkpoint has its own"));
   }
-  return run_ranks(run, folder, std::move(messages));
+  const Outcome outcome = run_ranks(run, folder, std::move(messages));
+  opened.reset();
+  if (outcome == Outcome::kFinished)
+    remove_leftovers(config.run_folder(), config.trainer.num_train_steps);
+  return outcome;
 }
 
 }  // namespace levanter::train

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/random.h"
@@ -13,6 +14,7 @@
 #include "support/program.h"
 #include "support/tiny_run.h"
 #include "text/tokenizer.h"
+#include "train/checkpoint_folder.h"
 #include "train/checkpoint_load.h"
 #include "train/run_folder.h"
 
@@ -181,6 +183,26 @@ TEST_CASE("a finished run is left alone", "[train]") {
   const TrainConfig config = run.config("a", kShort);
   trained(config, run);
   const std::string before = snapshot(run.folder / "runs");
+  CHECK(train::train(config, {}) == Outcome::kAlreadyFinished);
+  CHECK(snapshot(run.folder / "runs") == before);
+}
+
+TEST_CASE("a finished run loses the temporary checkpoint that a kill has left beside its last",
+          "[train]") {
+  const TinyRun run;
+  const TrainConfig config = run.config("a", kShort);
+  trained(config, run);
+  const std::string before = snapshot(run.folder / "runs");
+  const std::string checkpoints = run.folder / "runs/a/checkpoints";
+  const std::string last = step_folder(checkpoints, config.trainer.num_train_steps);
+  for (const char* left : {"step-3", "step-5"})
+    std::filesystem::copy(last, join_path(checkpoints, left));
+  const std::string manifest = join_path(checkpoints, "step-3/manifest.json");
+  std::string text = read_file(manifest);
+  text.resize(text.rfind(",\n\"xxh3\""));
+  text.replace(text.find("permanent"), 9, "temporary");
+  write_file_atomic(manifest, text + "}");
+  remove_tree(join_path(checkpoints, "step-5/manifest.json"));
   CHECK(train::train(config, {}) == Outcome::kAlreadyFinished);
   CHECK(snapshot(run.folder / "runs") == before);
 }
