@@ -122,6 +122,8 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
   const infer::ModelSpec spec = train::model_spec(loaded.config);
   const int64_t vocab = train::vocab_size(loaded.config, loaded.tokenizer.get());
   train::check_hf(folder, spec, vocab);
+  if (std::string line = train::changed_since_export(folder); !line.empty())
+    loaded.problems.push_back(std::move(line));
   make_model(loaded, rows);
   train::load_hf(folder, spec, vocab, targets_of(loaded));
   return loaded;

@@ -22,6 +22,7 @@ using safetensors::Tensor;
 namespace {
 
 constexpr char kOneFile[] = "model.safetensors", kIndex[] = "model.safetensors.index.json";
+constexpr std::string_view kFileKey = "xxh3 of file ";
 constexpr int64_t kPiece = int64_t{1} << 20;  // elements that a thread converts at a time
 
 /// The faults of a folder, told in one error, as many as anyone would read.
@@ -208,6 +209,18 @@ void HfWeights::check() const {
   });
 }
 
+std::vector<std::string> HfWeights::changed_files() const {
+  std::vector<std::string> changed;
+  for (const safetensors::File& file : files_) {
+    for (const auto& [key, xxh3] : file.metadata()) {
+      if (!key.starts_with(kFileKey) || key.find('/') != key.npos) continue;
+      const std::string name = key.substr(kFileKey.size()), path = join_path(folder_, name);
+      if (!is_there(path) || hex64(xxh3_64(read_file(path))) != xxh3) changed.push_back(name);
+    }
+  }
+  return changed;
+}
+
 void load_weights(const std::string& folder, std::span<const HfTarget> targets) {
   const HfWeights weights(folder);
   const std::vector<const Tensor*> found = weights.match(targets);
@@ -233,6 +246,15 @@ void load_weights(const std::string& folder, std::span<const HfTarget> targets) 
 }
 
 namespace {
+
+/// What the weights say of the files that are in their folder already.
+std::map<std::string, std::string> file_checksums(const std::string& folder) {
+  std::map<std::string, std::string> checksums;
+  for (const std::string& name : list_directory(folder))
+    if (const std::string path = join_path(folder, name); !is_directory(path))
+      checksums[cat(kFileKey, name)] = hex64(xxh3_64(read_file(path)));
+  return checksums;
+}
 
 /// Writes a tensor's bytes; returns their checksum.
 uint64_t write_tensor(AtomicFile& file, const HfTensor& tensor, std::vector<float>& room,
@@ -284,7 +306,8 @@ HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tens
                                                       number(shards.size()), ".safetensors");
     std::vector<safetensors::Entry> entries;
     for (const size_t i : shards[s]) entries.push_back(tensors[i].entry);
-    safetensors::Layout layout = safetensors::layout(entries, /*checksums=*/true);
+    const auto files = s == 0 ? file_checksums(folder) : std::map<std::string, std::string>();
+    safetensors::Layout layout = safetensors::layout(entries, /*checksums=*/true, files);
     AtomicFile file(join_path(folder, name));
     file.write(layout.header);
     for (size_t slot = 0; slot < layout.slots.size(); ++slot) {

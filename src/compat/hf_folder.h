@@ -20,7 +20,7 @@ struct HfTarget {
   bool grows = false;  ///< may have more rows than the tensor: the mean of the tensor's
 };
 
-/// All of a folder's tensors, mapped: model.safetensors, or the shards of
+/// All of a folder's tensors, in open files: model.safetensors, or the shards of
 /// model.safetensors.index.json.
 class HfWeights final {
  public:
@@ -36,6 +36,9 @@ class HfWeights final {
   /// Compares every tensor with its checksum, where its file has one, on all threads.
   /// error  kCheckpoint naming file and tensor
   void check() const;
+  /// The folder's other files that are missing or other than when the weights were exported, where
+  /// these say how the files were.
+  std::vector<std::string> changed_files() const;
 
  private:
   void open_shards(const std::string& index);

@@ -227,7 +227,8 @@ Element element_of(DType dtype) {
   LEV_CHECK(false, "an element type without a stored form");
 }
 
-Layout layout(std::span<const Entry> entries, bool checksums) {
+Layout layout(std::span<const Entry> entries, bool checksums,
+              const std::map<std::string, std::string>& metadata) {
   std::vector<size_t> order(entries.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
@@ -236,6 +237,8 @@ Layout layout(std::span<const Entry> entries, bool checksums) {
   });
   Layout plan;
   std::string text = R"({"__metadata__":{"format":"pt")";
+  for (const auto& [key, value] : metadata)
+    text += cat(",", json(key).dump(), ":", json(value).dump());
   for (const size_t i : checksums ? order : std::vector<size_t>()) {
     text += cat(",", json(cat(kChecksumKey, entries[i].name)).dump(), ":\"");
     plan.checksums.push_back(kLengthBytes + text.size());
@@ -291,6 +294,7 @@ File::File(const std::string& path) : path_(path) {
   if (!metadata.is_object()) damaged(path, "its __metadata__ is no object");
   for (const auto& [key, value] : metadata.items())
     if (!value.is_string()) damaged(path, cat("its __metadata__ ", quote(key), " is no text"));
+  metadata_ = metadata.get<std::map<std::string, std::string>>();
   const int64_t start = kLengthBytes + static_cast<int64_t>(length);
   for (const auto& [name, record] : header.items()) {
     if (name == "__metadata__") continue;

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -53,7 +54,9 @@ struct Layout {
 /// Plans a file; the same entries in any order give the same bytes, and without checksums they are
 /// the bytes that the Python package writes. Names must be unique (LEV_CHECK).
 ///   checksums  whether the header has room for them, for set_checksum to fill
-Layout layout(std::span<const Entry> entries, bool checksums = false);
+///   metadata   more texts for the header's "__metadata__"
+Layout layout(std::span<const Entry> entries, bool checksums = false,
+              const std::map<std::string, std::string>& metadata = {});
 
 /// Puts the xxh3 of a slot's bytes into the header.
 void set_checksum(Layout& layout, size_t slot, uint64_t xxh3);
@@ -83,6 +86,8 @@ class File final {
   const std::string& path() const { return path_; }
   /// In the order of their names.
   const std::vector<Tensor>& tensors() const { return tensors_; }
+  /// The texts of the header's "__metadata__".
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
   /// The tensor of that name, or nullptr.
   const Tensor* find(std::string_view name) const;
   /// Compares a tensor of this file with its checksum, if it has one.
@@ -92,6 +97,7 @@ class File final {
  private:
   std::string path_;
   std::vector<Tensor> tensors_;
+  std::map<std::string, std::string> metadata_;
 };
 
 bool is_float(Element element);

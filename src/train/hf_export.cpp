@@ -153,7 +153,6 @@ HfReport write_into(const std::string& folder, const HfSource& source, const HfO
   const std::vector<HfTensor> tensors =
       all_tensors(source, models::read_hf_model(folder), options.dtype);
   report.tensors = static_cast<int64_t>(tensors.size());
-  report.weights = compat::save_weights(folder, tensors, options.max_shard_bytes);
   compat::HfConfig generation;
   compat::write_token_ids(generation, source.ids);
   std::vector<std::string> stops = source.ids.stop_strings;
@@ -162,13 +161,19 @@ HfReport write_into(const std::string& folder, const HfSource& source, const HfO
     write_file_atomic(join_path(folder, "generation_config.json"), generation.text());
   report.tokenizer = source.tokenizer ? compat::save_tokenizer(folder, *source.tokenizer)
                                       : compat::copy_tokenizer(source.folder, folder);
+  // Last, with the checksums of all others.
+  report.weights = compat::save_weights(folder, tensors, options.max_shard_bytes);
   return report;
 }
 
 }  // namespace
 
 HfSource hf_source(const std::string& checkpoint, std::vector<std::string>& problems) {
-  if (compat::is_hf_folder(checkpoint)) return from_folder(checkpoint);
+  if (compat::is_hf_folder(checkpoint)) {
+    if (std::string line = changed_since_export(checkpoint); !line.empty())
+      problems.push_back(std::move(line));
+    return from_folder(checkpoint);
+  }
   FoundCheckpoint found = open_checkpoint(checkpoint);
   problems = std::move(found.problems);
   const auto good = std::make_shared<const Checkpoint>(std::move(*found.checkpoint));

@@ -127,6 +127,11 @@ std::vector<compat::HfTarget> targets_of(const infer::ModelSpec& model, int64_t 
 }
 }  // namespace
 
+std::string changed_since_export(const std::string& folder) {
+  const std::vector<std::string> changed = compat::HfWeights(folder).changed_files();
+  return changed.empty() ? "" : cat(folder, ": ", join(changed, ", "), " changed since the export");
+}
+
 void check_hf(const std::string& folder, const infer::ModelSpec& model, int64_t vocab_size) {
   compat::HfWeights(folder).match(targets_of(model, vocab_size));
 }

@@ -23,6 +23,10 @@ std::vector<std::string> take_hf_model(config::Value& root);
 /// A Hugging Face folder as a config of its model and tokenizer.
 TrainConfig hf_config(const std::string& folder, std::span<const std::string> overrides = {});
 
+/// What people should know of a folder that this program exported and somebody, or a disk, changed;
+/// "" for others.
+std::string changed_since_export(const std::string& folder);
+
 /// Whether the folder holds this model's parameters, before memory is taken for them; errors as
 /// compat::HfWeights.
 void check_hf(const std::string& folder, const infer::ModelSpec& model, int64_t vocab_size);

@@ -135,6 +135,8 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
   if (start.kind == "hf") {
     run.hf_folder = start.path->resolved;
     messages.push_back(cat("starting from ", run.hf_folder, " (model)"));
+    if (std::string line = changed_since_export(run.hf_folder); !line.empty())
+      messages.push_back(std::move(line));
     return;
   }
   FoundCheckpoint other = open_checkpoint(start.path->resolved);

@@ -167,6 +167,29 @@ TEST_CASE("an export replaces Hugging Face files alone, follows links and tidies
   CHECK(path_exists(run / "hf/model.safetensors"));
 }
 
+TEST_CASE("a file that changed since the export is named by what reads the folder", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train().code == 0);
+  REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "hf"}).code == 0);
+  const std::vector<std::string> readers[] = {
+      {"eval", "--checkpoint", "hf", "--config", "run.toml"},
+      {"export", "--checkpoint", "hf", "--out", "again", "--overwrite"},
+      {"train", "--config", "run.toml", "--start_from.kind=hf", "--start_from.path=hf",
+       "--trainer.num_train_steps=1", "--trainer.id=from"}};
+  for (const char* changed : {"", "hf: config.json changed since the export"}) {
+    if (*changed)
+      write_file_atomic(run / "hf/config.json", read_file(run / "hf/config.json") + " ");
+    for (const std::vector<std::string>& words : readers) {
+      INFO(words[0]);
+      remove_tree(run / "logs/from");
+      const Ended ended = run(words);
+      CHECK(ended.code == 0);
+      CHECK((ended.err.find("changed since the export") == ended.err.npos) == (*changed == '\0'));
+      CHECK_THAT(ended.err, Contains(changed));
+    }
+  }
+}
+
 TEST_CASE("numbers that a type cannot hold are refused by name", "[commands]") {
   const SmallRun run;
   REQUIRE(run.train().code == 0);
