@@ -25,10 +25,6 @@ Json parse(std::string_view text) {
   return json_depth(text) > kMaxDepth ? Json() : Json::parse(text, nullptr, false);
 }
 
-}  // namespace
-
-namespace {
-
 std::vector<std::string> read_stop_strings(const std::string& path) {
   if (!path_exists(path)) return {};
   const Json config = parse(read_file(path));
@@ -105,6 +101,9 @@ bool save_tokenizer(const std::string& folder, const text::Tokenizer& tokenizer)
                  {"clean_up_tokenization_spaces", false},
                  {"bos_token", text_of(tokenizer.bos_id())},
                  {"eos_token", text_of(tokenizer.eos_id())}};
+  for (const auto& [key, text] : tokenizer.special_tokens())
+    if (!config.contains(key)) config[key] = text;
+  for (const auto& [key, value] : source->sides) config[key] = parse(value);
   for (Json token : parse(source->more_added)) {
     const Json id = token["id"];
     token.erase("id");
@@ -113,6 +112,16 @@ bool save_tokenizer(const std::string& folder, const text::Tokenizer& tokenizer)
   write_file_atomic(join_path(folder, "tokenizer_config.json"), config.dump(2) + "\n");
   if (!source->chat_template.empty())
     write_file_atomic(join_path(folder, "chat_template.jinja"), source->chat_template);
+  const std::string templates = join_path(folder, kTemplates);
+  if (!source->named_templates.empty()) make_directories(templates);
+  for (const auto& [name, text] : source->named_templates)
+    if (name.find('/') == name.npos)  // a name of a file, wherever it came from
+      write_file_atomic(join_path(templates, name + ".jinja"), text);
+  if (source->sampling.empty()) return true;
+  const std::string generation_path = join_path(folder, "generation_config.json");
+  Json generation = path_exists(generation_path) ? parse(read_file(generation_path)) : Json();
+  for (const auto& [key, value] : source->sampling) generation[key] = parse(value);
+  write_file_atomic(generation_path, generation.dump(2) + "\n");
   return true;
 }
 

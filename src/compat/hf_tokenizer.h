@@ -32,7 +32,8 @@ bool is_hf_file(std::string_view name);
 /// returns whether there is a tokenizer
 bool copy_tokenizer(const std::string& from, const std::string& to);
 
-/// Writes the files of a tokenizer: tokenizer.json, tokenizer_config.json and chat_template.jinja.
+/// Writes the files of a tokenizer: tokenizer.json, tokenizer_config.json, chat_template.jinja and
+/// additional_chat_templates; adds its sampling defaults to generation_config.json.
 /// returns false, and writes nothing, for kinds that Hugging Face does not have
 bool save_tokenizer(const std::string& folder, const text::Tokenizer& tokenizer);
 

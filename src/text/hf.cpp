@@ -65,6 +65,8 @@ class HfTokenizer final : public Tokenizer {
     source.chat_template.clear();
     source.named_templates.clear();
     source.special_tokens.clear();
+    source.sides.clear();
+    source.sampling.clear();
     source.end_ids.clear();
     return write_source(source);
   }

@@ -375,6 +375,36 @@ TEST_CASE("a run with a Hugging Face tokenizer exports it with the ids that end 
   CHECK(read_json(run / "x/generation_config.json")["stop_strings"] == json({"User:"}));
 }
 
+TEST_CASE("an export of a run keeps what only other programs heed", "[commands]") {
+  const SmallRun run;
+  REQUIRE(
+      run({"tokenizer", "train", "a.txt", "--vocab-size", "280", "--eos", "<end>", "--out", "tok"})
+          .code == 0);
+  json config = read_json(run / "tok/tokenizer_config.json");
+  config["pad_token"] = "<pad>";
+  config["unk_token"] = "<end>";
+  config["padding_side"] = "left";
+  config["chat_template"] = json::array({{{"name", "default"}, {"template", "{{ messages }}"}},
+                                         {{"name", "tool_use"}, {"template", "{{ tools }}"}}});
+  write_file_atomic(run / "tok/tokenizer_config.json", config.dump());
+  remove_tree(run / "tok/chat_template.jinja");
+  const json sampling = {
+      {"do_sample", true}, {"temperature", 0.6}, {"top_k", 50}, {"repetition_penalty", 1.1}};
+  write_file_atomic(run / "tok/generation_config.json", sampling.dump());
+  REQUIRE(run.train({"--data.tokenizer={type = \"hf\", path = \"tok\"}"}).code == 0);
+  REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "x"}).code == 0);
+  const json kept = read_json(run / "x/tokenizer_config.json");
+  CHECK(kept["eos_token"] == "<end>");
+  CHECK(kept["pad_token"] == "<pad>");
+  CHECK(kept["unk_token"] == "<end>");
+  CHECK(kept["padding_side"] == "left");
+  CHECK(read_file(run / "x/chat_template.jinja") == "{{ messages }}");
+  CHECK(read_file(run / "x/additional_chat_templates/tool_use.jinja") == "{{ tools }}");
+  const json generation = read_json(run / "x/generation_config.json");
+  for (const auto& [key, value] : sampling.items()) CHECK(generation[key] == value);
+  CHECK(generation["eos_token_id"] == read_json(run / "x/config.json")["eos_token_id"]);
+}
+
 TEST_CASE("templates of a folder's own go into the next one", "[commands]") {
   const SmallRun run;
   REQUIRE(run.train({"--trainer.num_train_steps=1"}).code == 0);

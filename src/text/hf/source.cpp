@@ -85,6 +85,19 @@ std::vector<int32_t> token_ids(const Value& one_or_more) {
 }
 
 /// The ids that end a text: generation_config.json's, else those of the model's config.json.
+/// The members of these names, as JSON.
+std::map<std::string, std::string> values_of(const Value& object,
+                                             std::initializer_list<const char*> names) {
+  std::map<std::string, std::string> values;
+  for (const char* name : names) {
+    const Value& value = object[name];
+    if (value.kind == Value::Kind::kBool) values[name] = value.boolean ? "true" : "false";
+    if (value.kind == Value::Kind::kNumber) values[name] = cat(value.number);
+    if (value.kind == Value::Kind::kString) values[name] = quote(value.string);
+  }
+  return values;
+}
+
 std::vector<int32_t> end_ids_of(const Companions& files) {
   for (const Value* file : {&files.generation, &files.model})
     if (std::vector<int32_t> ids = token_ids((*file)["eos_token_id"]); !ids.empty()) return ids;
@@ -287,6 +300,9 @@ Source read_source(const std::string& path) {
   find_end_token(files, "bos_token", source.bos, source.bos_id);
   find_end_token(files, "eos_token", source.eos, source.eos_id);
   source.end_ids = end_ids_of(files);
+  source.sides = values_of(files.config, {"padding_side", "truncation_side"});
+  source.sampling = values_of(files.generation, {"do_sample", "temperature", "top_k", "top_p",
+                                                 "min_p", "typical_p", "repetition_penalty"});
   take_chat_templates(folder, source);
   const bool named = source.bos || source.eos || source.bos_id || source.eos_id;
   if (source.origin == model && !named) source.bos = "<s>", source.eos = "</s>";
@@ -322,6 +338,8 @@ std::string write_source(const Source& source) {
     out += cat(",\"named_templates\":", map_json(source.named_templates));
   if (!source.special_tokens.empty())
     out += cat(",\"special_tokens\":", map_json(source.special_tokens));
+  if (!source.sides.empty()) out += cat(",\"sides\":", map_json(source.sides));
+  if (!source.sampling.empty()) out += cat(",\"sampling\":", map_json(source.sampling));
   return cat(out, ",\"added\":", source.more_added, kBody, trim(source.json), "}");
 }
 
@@ -335,6 +353,8 @@ std::optional<Source> parse_source(std::string_view text) {
   source.chat_template = head.text_or("chat_template", "");
   source.named_templates = texts_of(head["named_templates"]);
   source.special_tokens = texts_of(head["special_tokens"]);
+  source.sides = texts_of(head["sides"]);
+  source.sampling = texts_of(head["sampling"]);
   const std::string_view added = text.substr(0, body);
   constexpr std::string_view kAdded = R"(,"added":)";
   const size_t list = added.find(kAdded);

@@ -27,6 +27,9 @@ struct Source {
   std::string chat_template = {};     ///< "" where there is none
   std::map<std::string, std::string> named_templates = {};  ///< beside that one, by name
   std::map<std::string, std::string> special_tokens = {};   ///< "pad_token" and its text
+  /// What only other programs heed, for exports to keep: JSON values by the names that
+  /// tokenizer_config.json and generation_config.json have for them.
+  std::map<std::string, std::string> sides = {}, sampling = {};
   /// JSON list of the special tokens that the folder or the config names without an id. It is not
   /// saved: what of it is new becomes part of more_added.
   std::string named_special = "[]";
