@@ -175,6 +175,7 @@ ProcessLock::ProcessLock(const std::string& path, std::string hint)
 
 ProcessLock::~ProcessLock() {
   if (file_.get() < 0) return;
+  at_stop_.reset();  // a stop from here on leaves the file, rather than remove another's
   if (held_.empty()) {
     if (::ftruncate(file_.get(), 0) != 0) errno = 0;
   } else if (content_of(held_) == Owner::self().text()) {

@@ -72,6 +72,7 @@ infer::GenerateOptions options_of(const Arguments& a, const text::Tokenizer& tok
   if (a.values.contains("stop-id"))
     o.stop_ids.push_back(static_cast<int32_t>(a.integer("stop-id", 0, 0, INT32_MAX)));
   for (const int32_t id : tokenizer.end_ids()) o.stop_ids.push_back(id);
+  o.vocab_size = tokenizer.vocab_size();
   o.rows = a.integer("batch", 1, 1, 16);
   o.logprobs = a.has("logprobs");
   return o;

@@ -84,9 +84,9 @@ bool is_extra(std::string_view name) {
 }
 
 bool fits(const HfTarget& target, const std::vector<int64_t>& shape) {
-  if (!target.grows || shape.empty() || target.shape.size() != shape.size())
+  if (target.shape == shape || shape.empty() || target.shape.size() != shape.size())
     return target.shape == shape;
-  return shape[0] > 0 && shape[0] <= target.shape[0] &&
+  return shape[0] > 0 && shape[0] == target.fewer_rows && shape[0] <= target.shape[0] &&
          std::equal(shape.begin() + 1, shape.end(), target.shape.begin() + 1);
 }
 
@@ -242,7 +242,7 @@ void load_weights(const std::string& folder, std::span<const HfTarget> targets) 
     require_finite(room, found[i]->name, folder);
   });
   for (size_t i = 0; i < targets.size(); ++i)
-    if (targets[i].grows) grow(targets[i], found[i]->shape[0]);
+    if (targets[i].fewer_rows > 0) grow(targets[i], found[i]->shape[0]);
 }
 
 namespace {

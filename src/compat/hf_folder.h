@@ -17,7 +17,8 @@ struct HfTarget {
   std::string name;  ///< the tensor's, as the family calls it
   std::vector<int64_t> shape;
   float* data = nullptr;
-  bool grows = false;  ///< may have more rows than the tensor: the mean of the tensor's
+  /// Rows that the tensor may have instead, if fewer: the others become the mean of those. 0: none.
+  int64_t fewer_rows = 0;
 };
 
 /// All of a folder's tensors, in open files: model.safetensors, or the shards of

@@ -38,13 +38,11 @@ std::optional<int64_t> seconds_of(const std::string& date) {
   return static_cast<int64_t>(::timegm(&parts));
 }
 
-/// Whether some message has a list as its content; compact JSON has no bare quotes in texts.
-bool has_parts(const std::string& messages) {
-  return messages.find(R"("content":[)") != std::string::npos;
-}
-
-/// The messages with the texts of their parts, a line each, in the place of the parts.
-std::string join_parts(const ChatRecord& chat) {
+/// The messages with the texts of their parts, a line each, in the place of the parts; nothing
+/// where no message has parts.
+std::optional<std::string> join_parts(const ChatRecord& chat) {
+  if (chat.messages.find(R"("content":[)") == std::string::npos) return std::nullopt;
+  bool any = false;
   auto messages = nlohmann::ordered_json::parse(chat.messages);
   for (auto& message : messages) {
     if (!message.is_object() || !message.contains("content") || !message["content"].is_array())
@@ -60,8 +58,9 @@ std::string join_parts(const ChatRecord& chat) {
       texts.push_back(part["text"]);
     }
     message["content"] = join(texts, "\n");
+    any = true;
   }
-  return messages.dump();
+  return any ? std::optional(messages.dump()) : std::nullopt;
 }
 
 }  // namespace
@@ -161,10 +160,10 @@ text::Rendered ChatWriter::render(const text::ChatTemplate& source, const ChatRe
 Document ChatWriter::write(const ChatRecord& chat) const {
   const Voice& voice = voice_for(chat);
   require_marks(voice);
-  if (has_parts(chat.messages) && !voice.reads_parts) {
-    ChatRecord joined = chat;
-    joined.messages = join_parts(chat);
-    if (!has_parts(joined.messages)) return write(joined);
+  if (auto joined = voice.reads_parts ? std::nullopt : join_parts(chat)) {
+    ChatRecord texts = chat;
+    texts.messages = std::move(*joined);
+    return write(texts);
   }
   text::Rendered rendered;
   try {

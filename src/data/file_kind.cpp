@@ -1,8 +1,6 @@
 // What a file is by its content: kinds that hold no text are refused by name.
 #include "data/file_kind.h"
 
-#include <simdjson.h>
-
 #include <algorithm>
 #include <string>
 
@@ -90,11 +88,6 @@ bool is_html_page(std::string_view beginning, std::string_view name) {
 bool has_suffix(std::string_view name, std::string_view suffix) {
   return name.size() >= suffix.size() &&
          starts_with_word(name.substr(name.size() - suffix.size()), suffix);
-}
-
-bool is_json(std::string_view text) {
-  simdjson::dom::parser parser;
-  return parser.parse(text.data(), text.size(), true).error() == simdjson::SUCCESS;
 }
 
 void refuse_nul_bytes(std::string_view text, std::string_view name) {

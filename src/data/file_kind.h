@@ -16,9 +16,6 @@ void refuse_foreign(std::string_view beginning, std::string_view name);
 /// Throws where a text holds a NUL byte, as no text does.
 void refuse_nul_bytes(std::string_view text, std::string_view name);
 
-/// Whether the text is one whole JSON value.
-bool is_json(std::string_view text);
-
 /// Whether the name ends so, in whatever case: has_suffix("A.JSONL", ".jsonl").
 bool has_suffix(std::string_view name, std::string_view suffix);
 

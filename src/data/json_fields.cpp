@@ -373,15 +373,6 @@ bool JsonFields::is_list(std::string_view key) const {
   return value.is_array();
 }
 
-std::string_view JsonFields::first_role(std::string_view key) const {
-  const auto messages =
-      impl_->structure<simdjson::dom::array>(key, impl_->need(key), "an array of messages");
-  simdjson::dom::object first;
-  if (messages.at(0).get(first) != simdjson::SUCCESS) return "";
-  const auto found = find_last(first, "role");
-  return found && found->is_string() ? std::string_view(*found) : "";
-}
-
 std::string JsonFields::messages(std::string_view key, const MessageKeys& keys) const {
   const auto messages =
       impl_->structure<simdjson::dom::array>(key, impl_->need(key), "an array of messages");

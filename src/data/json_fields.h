@@ -64,8 +64,6 @@ class JsonFields final {
   std::string optional_object(std::string_view key) const;
   /// Whether the value is a list, or a text that begins as one.
   bool is_list(std::string_view key) const;
-  /// The role of the first message of the list at the key; "" where there is none.
-  std::string_view first_role(std::string_view key) const;
   /// The list of messages at the key, or in the JSON text there, as JSON text: objects, at least
   /// one, each with a string "role". Their keys and roles are renamed as `keys` says.
   std::string messages(std::string_view key, const MessageKeys& keys = {}) const;

@@ -138,10 +138,8 @@ int64_t MixturePlan::length(StopStrategy stop, const std::vector<int64_t>& lengt
   while (fits(high * block_size_, stop, lengths)) high *= 2;
   while (low + 1 < high) {
     const int64_t middle = low + (high - low) / 2;
-    if (fits(middle * block_size_, stop, lengths))
-      low = middle;
-    else
-      high = middle;
+    int64_t& bound = fits(middle * block_size_, stop, lengths) ? low : high;
+    bound = middle;
   }
   return (stop == StopStrategy::kAllExhausted ? high : low) * block_size_;
 }

@@ -29,7 +29,7 @@ RowCounts count_documents(const TokenStream& stream, const RowSpec& rows, int64_
   n.documents = stream.num_documents();
   if (!rows.pack) {
     n.tokens = stream.size();
-    n.learned = learned.in(0, n.tokens);
+    n.learned = learned.in(std::min<int64_t>(1, n.tokens), n.tokens);  // the first follows none
     return n;
   }
   PackOptions pack = *rows.pack;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <initializer_list>
+#include <simdjson.h>
 #include <utility>
 
 #include "base/error.h"
@@ -11,7 +12,9 @@
 #include "base/strings.h"
 #include "data/file_kind.h"
 #include "data/http.h"
+#include "data/json_mend.h"
 #include "data/pipes.h"
+#include "text/utf8.h"
 
 namespace levanter::data {
 
@@ -167,12 +170,17 @@ RecordForm RecordReader::form_of(const std::string& path) {
   return is_text && !begins_with_sound_value() ? RecordForm::kText : guess;
 }
 
-/// Whether the first value, or the first of the array, is whole in what was read, and is JSON.
+/// Whether the first value, or the first of the array, is JSON as Python reads it, or too long to
+/// be whole in what was read.
 bool RecordReader::begins_with_sound_value() {
   const size_t first = std::min(window().find_first_of("{"), window().size());
   ValueScan scan;
   const std::string_view text = window().substr(first);
-  return scan.scan(text) && is_json(text.substr(0, scan.used()));
+  if (!scan.scan(text)) return end_ >= kFirstCapacity;
+  std::string value;
+  text::append_mended_utf8(value, text.substr(0, scan.used()));
+  simdjson::dom::parser parser;
+  return parser.parse(mend_json(value).text).error() == simdjson::SUCCESS;
 }
 
 /// The form of what the file begins with; reads until its first line that is not blank is whole.

@@ -73,7 +73,9 @@ class Generation {
     Continuation& text = texts_[index];
     const std::vector<int32_t> before =
         options_.sampling.repetition_penalty == 1 ? std::vector<int32_t>() : whole(text);
-    const int32_t token = sample(logits, options_.sampling, text.key, text.ids.size(), before);
+    const auto known = static_cast<size_t>(options_.vocab_size);
+    const auto drawn = logits.first(known > 0 ? std::min(known, logits.size()) : logits.size());
+    const int32_t token = sample(drawn, options_.sampling, text.key, text.ids.size(), before);
     row_text_[row].reset();
     if (std::count(options_.stop_ids.begin(), options_.stop_ids.end(), token) > 0) return;
     text.ids.push_back(token);

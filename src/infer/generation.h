@@ -25,6 +25,7 @@ struct GenerateOptions {
   int64_t max_new_tokens = 200;
   std::vector<int32_t> stop_ids;  ///< a text ends before one of these
   int64_t rows = 1;               ///< texts that are continued at the same time
+  int64_t vocab_size = 0;         ///< of which ids are drawn, where the model has more; 0: all
   bool logprobs = false;
   /// Called after each token that a text (its index) gained; false ends the text.
   std::function<bool(size_t, const Continuation&)> on_token = {};

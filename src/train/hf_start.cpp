@@ -119,10 +119,14 @@ TrainConfig hf_config(const std::string& folder, std::span<const std::string> ov
 }
 
 namespace {
-std::vector<compat::HfTarget> targets_of(const infer::ModelSpec& model, int64_t vocab_size) {
+/// A vocabulary may be larger than the one that the folder's config.json says its weights have.
+std::vector<compat::HfTarget> targets_of(const std::string& folder, const infer::ModelSpec& model,
+                                         int64_t vocab_size) {
+  const int64_t theirs = models::read_hf_model(folder).config->vocab_size.value_or(0);
   std::vector<compat::HfTarget> wanted;
   for (const nn::Param& param : infer::trace_params(model, {.vocab_size = vocab_size}))
-    wanted.push_back({param.path, param.shape, nullptr, param.type.axes.contains("vocab")});
+    wanted.push_back(
+        {param.path, param.shape, nullptr, param.type.axes.contains("vocab") ? theirs : 0});
   return wanted;
 }
 }  // namespace
@@ -133,12 +137,12 @@ std::string changed_since_export(const std::string& folder) {
 }
 
 void check_hf(const std::string& folder, const infer::ModelSpec& model, int64_t vocab_size) {
-  compat::HfWeights(folder).match(targets_of(model, vocab_size));
+  compat::HfWeights(folder).match(targets_of(folder, model, vocab_size));
 }
 
 void load_hf(const std::string& folder, const infer::ModelSpec& model, int64_t vocab_size,
              std::span<const TensorTarget> targets) {
-  std::vector<compat::HfTarget> wanted = targets_of(model, vocab_size);
+  std::vector<compat::HfTarget> wanted = targets_of(folder, model, vocab_size);
   LEV_CHECK(wanted.size() == targets.size(), "other targets than the model's parameters");
   for (size_t i = 0; i < wanted.size(); ++i)
     wanted[i].data = reinterpret_cast<float*>(targets[i].data);

@@ -64,7 +64,8 @@ class Look final {
     const std::string key = path ? "data.tokenizer.path" : "data.tokenizer";
     attempt(key, [&] { tokenizer_ = train::open_tokenizer(config_); });
     const std::optional<int64_t> wanted = config_.model->vocab_size;
-    if (!tokenizer_ || !wanted || *wanted >= tokenizer_->vocab_size()) return;
+    if (!tokenizer_ || !wanted) return;
+    if (known_vocab_size(config_, tokenizer_.get()) >= tokenizer_->vocab_size()) return;
     problems_
         .add("model.vocab_size", cat("model.vocab_size = ", *wanted, " is less than the ",
                                      tokenizer_->vocab_size(), " tokens of the tokenizer"))

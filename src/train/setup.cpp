@@ -162,6 +162,7 @@ int64_t vocab_size(const TrainConfig& config, const text::Tokenizer* tokenizer) 
 
 std::optional<int64_t> known_vocab_size(const TrainConfig& config,
                                         const text::Tokenizer* tokenizer) {
+  if (!tokenizer && adds_tokens(config)) return std::nullopt;
   if (config.model->vocab_size && tokenizer && adds_tokens(config))
     return std::max(*config.model->vocab_size, tokenizer->vocab_size());
   if (config.model->vocab_size) return config.model->vocab_size;

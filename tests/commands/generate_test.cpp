@@ -161,6 +161,18 @@ TEST_CASE("text that ends inside a character is still JSON", "[commands]") {
   CHECK(answer.at("ids").size() == 50);
 }
 
+TEST_CASE("ids that the tokenizer does not have are never drawn", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train({"--data.tokenizer={type = \"bytes\"}", "--model.vocab_size=2000",
+                     "--trainer.num_train_steps=1"})
+              .code == 0);
+  const Ended ended = run({"generate", "--checkpoint", "logs/run", "--temperature", "100",
+                           "--max-new-tokens", "100", "--json", "--prompt", "a"});
+  INFO(ended.err);
+  REQUIRE(ended.code == 0);
+  for (const auto& id : nlohmann::json::parse(ended.out)["ids"]) CHECK(id < 257);
+}
+
 TEST_CASE("a text ends before the first of the stop texts", "[commands]") {
   const Trained trained;
   const std::vector<std::string> words = {"--prompt", "the", "--max-new-tokens", "60"};

@@ -173,7 +173,6 @@ TEST_CASE("lists and objects may be given as their JSON texts", "[data]") {
   for (const char* key : {"blank", "null", "missing"}) CHECK(fields.optional_list(key).empty());
   CHECK(fields.optional_object("object") == R"({"k":2})");
   CHECK(fields.messages("chat") == R"([{"role":"user","content":"hi"}])");
-  CHECK(fields.first_role("chat") == "user");
   CHECK(failure_of(ErrorKind::kData, [&] { fields.optional_list("words"); }) ==
         "error: \"words\" is a text that is no JSON: \"so it goes\"\n  at       a.jsonl:4\n"
         "  allowed  a list, or its JSON text");

@@ -140,6 +140,20 @@ TEST_CASE("a text is one record, or one a line", "[data]") {
   CHECK(records(folder / "empty.txt").empty());
 }
 
+TEST_CASE("a text that begins with a record as Python reads them is records", "[data]") {
+  const TemporaryFolder folder;
+  const std::string long_one = cat(R"({"text": ")", std::string(1'200'000, 'a'), "\"}");
+  for (const std::string& first :
+       {std::string(R"({"text": "a", "score": NaN})"), std::string(R"({"text": "\ud83d"})"),
+        std::string("{\"text\": \"\xff\"}"), long_one}) {
+    INFO(first.substr(0, 40));
+    write_file_atomic(folder / "a.txt", first + "\n{\"text\": \"b\"}\n");
+    CHECK(records(folder / "a.txt").size() == 2);
+  }
+  write_file_atomic(folder / "a.txt", "{\"no\" json}\nmore\n");
+  CHECK(records(folder / "a.txt").size() == 1);
+}
+
 TEST_CASE("a record over the limit is refused, one of just that length is not", "[data]") {
   const TemporaryFolder folder;
   const std::string path = folder / "a.jsonl";

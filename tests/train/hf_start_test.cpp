@@ -298,6 +298,27 @@ TEST_CASE("tokens that a config adds get ids, and rows that are the mean of the 
     CHECK(prompt[1] == 512);
     CHECK(prompt.back() == 513);
   }
+  CHECK(run({"config", "check", "logs/a/config.toml"}).code == 0);
+  const Ended plan = run({"plan", "--config", "logs/a/config.toml", "--json"});
+  CHECK(nlohmann::json::parse(plan.out)["parameters"] == 260160);
+}
+
+TEST_CASE("weights of fewer rows than their own config says are refused", "[train]") {
+  const std::string folder = shared_data("models/stories260K");
+  if (folder.empty()) {
+    WARN("skipped: the shared data are absent");
+    return;
+  }
+  const SmallRun run;
+  make_directories(run / "hf");
+  for (const char* name : {"model.safetensors", "tokenizer.json", "tokenizer_config.json"})
+    write_file_atomic(run / cat("hf/", name), read_file(join_path(folder, name)));
+  auto config = nlohmann::json::parse(read_file(join_path(folder, "config.json")));
+  config.erase("vocab_size");  // the family's is 32,000
+  write_file_atomic(run / "hf/config.json", config.dump());
+  const Ended ended = run({"eval", "--checkpoint", "hf", "--documents", "a.txt"});
+  CHECK(ended.code == 4);
+  CHECK_THAT(ended.err, Contains("[512 64], not [32000 64]"));
 }
 
 TEST_CASE("a setting that matters in training alone stops training and nothing else", "[train]") {

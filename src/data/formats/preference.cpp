@@ -1,4 +1,6 @@
 // Format "preference": two answers to one prompt, of which people chose one.
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/strings.h"
 #include "data/chat_writer.h"
@@ -33,8 +35,8 @@ struct PreferenceConfig final : FormatConfig {
   bool weighted() const override { return keys.mask_user_turns; }
   std::optional<std::string> chat_template() const override { return keys.named_template(); }
   std::string facts(const DocumentRules& rules) const override {
-    return cat("preference ", preset ? cat(*preset, " ") : "", prompt_field, " -> ", chosen_field,
-               " over ", rejected_field, " in one text, ", learn, " learned, ",
+    return cat("preference, last answer, ", preset ? cat(*preset, " ") : "", prompt_field, " -> ",
+               chosen_field, " over ", rejected_field, " in one text, ", learn, " learned, ",
                keys.facts(*rules.tokenizer));
   }
   std::unique_ptr<Format> make(const DocumentRules& rules) const override {
@@ -49,13 +51,21 @@ struct PreferenceConfig final : FormatConfig {
             if (config.learn != "both" && config.learn != name) continue;
             if (chat && !writer)
               writer = std::make_shared<ChatWriter>(config.keys, *rules.tokenizer);
-            documents.push_back(chat ? writer->write({origin, config.messages(fields, *field)})
+            documents.push_back(chat ? writer->write({origin, config.messages(fields, *field),
+                                                      fields.optional_list("tools")})
                                      : config.text_document(fields, *field, origin, rules));
+            if (chat) keep_last_answer(documents.back().weights);
           }
         });
   }
 
  private:
+  /// Of the assistant's turns all but the last belong to the prompt.
+  static void keep_last_answer(std::vector<float>& weights) {
+    const auto is_zero = [](float weight) { return weight == 0; };
+    const auto end = std::find_if_not(weights.rbegin(), weights.rend(), is_zero);
+    std::fill(std::find_if(end, weights.rend(), is_zero), weights.rend(), 0.0f);
+  }
   Document text_document(const JsonFields& fields, const std::string& field,
                          const std::string& origin, const DocumentRules& rules) const {
     std::string_view answer = fields.string(field);
@@ -90,9 +100,11 @@ struct PreferenceConfig final : FormatConfig {
     if (fields.is_list(prompt_field)) {
       std::string prompt = fields.messages(prompt_field);
       prompt.back() = ',';
+      if (answer.starts_with(prompt)) return answer;  // which holds the prompt already
       return prompt + answer.substr(1);
     }
-    if (fields.first_role(field) != "assistant") return answer;
+    constexpr std::string_view kRole = R"("role":")";  // JSON has no bare quote inside of texts
+    if (!answer.substr(answer.find(kRole) + kRole.size()).starts_with("assistant")) return answer;
     return cat(R"([{"role":"user","content":)", fields.json(prompt_field), "},", answer.substr(1));
   }
 };

@@ -84,7 +84,6 @@ std::vector<int32_t> token_ids(const Value& one_or_more) {
   return ids;
 }
 
-/// The ids that end a text: generation_config.json's, else those of the model's config.json.
 /// The members of these names, as JSON.
 std::map<std::string, std::string> values_of(const Value& object,
                                              std::initializer_list<const char*> names) {
@@ -98,6 +97,7 @@ std::map<std::string, std::string> values_of(const Value& object,
   return values;
 }
 
+/// The ids that end a text: generation_config.json's, else those of the model's config.json.
 std::vector<int32_t> end_ids_of(const Companions& files) {
   for (const Value* file : {&files.generation, &files.model})
     if (std::vector<int32_t> ids = token_ids((*file)["eos_token_id"]); !ids.empty()) return ids;

@@ -149,6 +149,11 @@ TEST_CASE("content in parts is handed to templates that read parts, and joined f
       "{% for p in m.content %}<{{ p.text }}>{% endfor %}{% endif %}{% endfor %}",
       kAll);
   CHECK(text_of(parts, kRecord) == "<one><two>");
+  // Only messages have parts, not what tools are called with.
+  constexpr char kCalls[] = R"({"messages": [
+      {"role": "user", "content": [{"type": "text", "text": "one"}]},
+      {"role": "user", "content": "two", "tool_calls": [{"content": [1]}]}]})";
+  CHECK(text_of(plain, kCalls) == "uoneutwo");
   CHECK_THAT(plain.fault(R"({"messages": [{"role": "user", "content": [{"type": "image"}]}]})"),
              Catch::Contains("has no text") && Catch::Contains("f.jsonl:5"));
 }

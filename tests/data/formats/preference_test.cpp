@@ -58,6 +58,28 @@ TEST_CASE("answers that are messages follow the prompt's messages", "[data]") {
   CHECK(pair[1].tokens == Ids{'u', 'q', 'a', 'n'});
 }
 
+TEST_CASE("of a preference's chat the last answer alone is learned, and tools are seen", "[data]") {
+  const TemporaryFolder folder;
+  write_file_atomic(folder / "t.jinja",
+                    "{{ tools | length if tools else '' }}{% for m in messages %}"
+                    "{% if m.role == 'user' %}{{ m.content }}{% else %}{% generation %}"
+                    "{{ m.content }}{% endgeneration %}{% endif %}{% endfor %}");
+  const MadeTokenizer made;
+  MadeFormat format(cat("type = \"preference\"\nchat_template = \"", folder / "t.jinja", "\""),
+                    {.tokenizer = &made});
+  constexpr char kTurns[] = R"([{"role": "user", "content": "q"},
+      {"role": "assistant", "content": "a"}, {"role": "user", "content": "r"})";
+  constexpr char kAnswer[] = R"({"role": "assistant", "content": "yz"}])";
+  const Document whole = format.document(cat(R"({"chosen": )", kTurns, ", ", kAnswer,
+                                             R"(, "rejected": [], "tools": [{"name": "t"}]})"));
+  CHECK(whole.tokens == Ids{'1', 'q', 'a', 'r', 'y', 'z'});
+  CHECK(whole.weights == Weights{0, 0, 0, 0, 1, 1});
+  // A prompt that the answer repeats is told once.
+  const Document told = format.document(cat(R"({"prompt": )", kTurns, R"(], "chosen": )", kTurns,
+                                            ", ", kAnswer, R"(, "rejected": []})"));
+  CHECK(told.tokens == Ids{'q', 'a', 'r', 'y', 'z'});
+}
+
 namespace {
 
 /// Chats as the first letters of roles and what they say.
