@@ -219,10 +219,11 @@ class Generator {
         if (trim(line).empty()) continue;
         Request request;
         try {
-          const data::Record record{line, "standard input", number};
+          const data::Record record{without_mark(line, number), "standard input", number};
           fields.parse(record);
-          request.members = other_members(line, {"prompt", "messages", "prompt_ids", "ids", "text",
-                                                 "logprobs", "sample", "error", "line"});
+          request.members =
+              other_members(record.content, {"prompt", "messages", "prompt_ids", "ids", "text",
+                                             "logprobs", "sample", "error", "line"});
           request.prompt = request_ids(fields, record.origin());
         } catch (const Error& error) {
           request.line = bad.add(error, number, request.members);

@@ -42,6 +42,12 @@ std::string on_one_line(std::string_view value) {
 
 }  // namespace
 
+std::string_view without_mark(std::string_view line, int64_t number) {
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
+  if (number == 1 && line.starts_with(kMark)) line.remove_prefix(kMark.size());
+  return line;
+}
+
 std::string other_members(std::string_view record, std::initializer_list<std::string_view> own) {
   std::string members;
   size_t at = record.find('{') + 1;

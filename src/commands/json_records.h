@@ -12,6 +12,9 @@
 
 namespace levanter::commands {
 
+/// A line, without the byte order mark that some programs begin a file with if it is the first, 1.
+std::string_view without_mark(std::string_view line, int64_t number);
+
 /// The members of an object of JSON that was read before, to the byte as they stand there, but for
 /// those that an answer has itself: `"id": 7, "meta": {"a": 1}, `, ready to stand before others.
 std::string other_members(std::string_view record, std::initializer_list<std::string_view> own);

@@ -99,9 +99,10 @@ class Answerer final {
     std::vector<Answer> answers(lines.size());
     const auto is_long = [&](size_t i) { return !decode_ && lines[i].size() >= kLongLine; };
     const auto answer = [&](size_t i, int worker) {
-      if (!trim(lines[i]).empty())
-        answers[i] = answer_one(lines[i], first_line_ + static_cast<int64_t>(i),
-                                readers_[static_cast<size_t>(worker)], is_long(i));
+      const int64_t number = first_line_ + static_cast<int64_t>(i);
+      const std::string_view line = without_mark(lines[i], number);
+      if (!trim(line).empty())
+        answers[i] = answer_one(line, number, readers_[static_cast<size_t>(worker)], is_long(i));
     };
     pool_.parallel_for(static_cast<int64_t>(lines.size()), [&](int64_t i, int worker) {
       if (!is_long(static_cast<size_t>(i))) answer(static_cast<size_t>(i), worker);

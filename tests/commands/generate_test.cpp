@@ -76,8 +76,9 @@ TEST_CASE("a seed decides the text; without temperature there is only one", "[co
 
 TEST_CASE("JSON lines are answered in order with ids and the new text", "[commands]") {
   const Trained trained;
-  const std::string out = trained.text({"--json", "--max-new-tokens", "5", "--temperature", "0"},
-                                       {.input = "{\"prompt\": \"the\"}\n\n{\"prompt\": \"a\"}"});
+  const std::string out =
+      trained.text({"--json", "--max-new-tokens", "5", "--temperature", "0"},
+                   {.input = "\xEF\xBB\xBF{\"prompt\": \"the\"}\n\n{\"prompt\": \"a\"}"});
   const std::vector<std::string> lines = split(out, '\n');
   REQUIRE(lines.size() == 3);
   std::vector<nlohmann::json> answers;

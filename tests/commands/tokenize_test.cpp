@@ -35,6 +35,7 @@ TEST_CASE("tokenize answers every line with its ids, in order", "[commands]") {
     CHECK(ended.err == "");
     CHECK(ended.out == expected);
   }
+  CHECK(tokenize({}, cat("\xEF\xBB\xBF", input)).out == expected);  // as some programs begin files
   // Back again, the last line without an end.
   expected.pop_back();
   const Ended back = tokenize({"--decode"}, expected);
