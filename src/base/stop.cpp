@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -59,17 +60,17 @@ void die_of(int signal) {
   ::raise(signal);
 }
 
-std::string words(int number) {
+const char* name_of(int number) {
   for (const Signal& signal : kStops)
-    if (signal.number == number) return cat("stopped by ", signal.name);
-  return "stopped by a signal";
+    if (signal.number == number) return signal.name;
+  return "a signal";
 }
 
-/// Ends the program, of which nobody has anything to save.
+/// Ends the program, of which nobody has anything to save; takes no memory.
 [[noreturn]] void leave(int signal) {
-  const std::string text = words(signal) + "\n";
   // Best effort: who watches may be gone.
-  if (::write(STDERR_FILENO, text.data(), text.size()) < 0) errno = 0;
+  for (const char* text : {"stopped by ", name_of(signal), "\n"})
+    if (::write(STDERR_FILENO, text, ::strlen(text)) < 0) errno = 0;
   const std::lock_guard lock(removed_mutex);  // never given back: nothing more is to come
   for (const std::string& path : removed) ::unlink(path.c_str());
   ::_exit(static_cast<int>(ErrorKind::kSignal));
@@ -122,7 +123,8 @@ RemovedAtStop::~RemovedAtStop() {
 bool stop_requested() noexcept { return requested.load(std::memory_order_relaxed) != 0; }
 
 void throw_if_stopped() {
-  if (stop_requested()) throw Error(ErrorKind::kSignal, words(requested.load()));
+  if (stop_requested())
+    throw Error(ErrorKind::kSignal, cat("stopped by ", name_of(requested.load())));
 }
 
 }  // namespace levanter

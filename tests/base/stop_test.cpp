@@ -38,7 +38,10 @@ int end_of_child(const std::function<void()>& body) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-void wait_long() { pause_milliseconds(900); }
+/// Longer than a busy machine takes to end a process.
+void wait_long() {
+  for (int i = 0; i < 40; ++i) pause_milliseconds(500);
+}
 
 }  // namespace
 
