@@ -108,6 +108,7 @@ class FileCheck {
 struct Reading {
   std::optional<Checkpoint> checkpoint = {};
   std::vector<std::string> problems = {};  ///< everything that is wrong with it
+  bool begun = false;                      ///< it had a manifest
   bool gone = false;  ///< removed, or replaced by another save of its step: neither good nor bad
 };
 
@@ -143,6 +144,7 @@ Reading try_read(const std::string& folder) {
   } catch (const Error& error) {
     reading.problems.push_back(error.message());
   }
+  reading.begun = opened.has_value();
   if (!reading.checkpoint)
     reading.gone = opened ? !opened->in_place() : missing_or_new(manifest_path);
   return reading;
@@ -154,12 +156,14 @@ constexpr int kTries = 100;
 /// Reads the checkpoint that a person named, again where it was replaced meanwhile.
 /// error  kCheckpoint where it was removed meanwhile
 Reading read_named(const std::string& step_folder) {
-  const bool complete = path_exists(join_path(step_folder, kManifestFile));
+  const std::string manifest = join_path(step_folder, kManifestFile);
+  bool begun = path_exists(manifest);
   Reading reading = try_read(step_folder);
-  for (int i = 1; reading.gone && i < kTries && path_exists(join_path(step_folder, kManifestFile));
-       ++i)
+  for (int i = 1; reading.gone && i < kTries && path_exists(manifest); ++i) {
+    begun = begun || reading.begun;
     reading = try_read(step_folder);
-  if (reading.gone && complete)
+  }
+  if (reading.gone && (begun || reading.begun))
     throw Error(ErrorKind::kCheckpoint, "the checkpoint was removed while it was read")
         .at(step_folder)
         .hint(
