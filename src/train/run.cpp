@@ -576,6 +576,16 @@ Outcome run_ranks(Run& run, RunFolder& folder, std::vector<std::string> messages
   return outcome;
 }
 
+/// Writes the run's config.toml; what keeps it from being written, or "".
+std::string write_config(const RunFolder& folder, const TrainConfig& config) {
+  try {
+    folder.write_config(print_config(config));
+    return "";
+  } catch (const Error& error) {
+    return error.message();
+  }
+}
+
 /// Removes the temporary checkpoints that the last save, failing or killed beside it, has left.
 void remove_leftovers(const std::string& run_folder, int64_t last) {
   try {
@@ -652,12 +662,11 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
     read_texts(run, open_tokenizer(config));
   }
   if (!run.hf_folder.empty()) check_hf(run.hf_folder, model_spec(config), run.vocab);
-  try {
-    folder.write_config(print_config(config));
-  } catch (const Error& error) {
-    messages.push_back(cat(error.message(), "; the run goes on, every checkpoint has its own"));
-  }
+  const std::string unwritten = write_config(folder, config);
+  if (!unwritten.empty())
+    messages.push_back(cat(unwritten, "; the run goes on, every checkpoint has its own"));
   const Outcome outcome = run_ranks(run, folder, std::move(messages));
+  if (!unwritten.empty()) write_config(folder, config);
   opened.reset();
   if (outcome == Outcome::kFinished)
     remove_leftovers(config.run_folder(), config.trainer.num_train_steps);
