@@ -185,11 +185,15 @@ std::vector<Way> find_ways(Replanner& replanner, const TrainConfig& config, int6
     if (config.trainer.ranks == 1) words.push_back("--trainer.gradient_groups=1");
     return replanner.plan(std::move(words));
   };
-  // Where not even the least of all fits, it is the one to be told.
-  if (!sizes.empty() && with_size(bases.back(), 1).needed > limit)
-    bases.erase(bases.begin(), bases.end() - 1);
+  if (sizes.empty()) bases.clear();
+  if (!bases.empty()) {  // where not even the least of all fits, it is the one to be told
+    Way way = with_size(bases.back(), 1);
+    if (way.needed > limit) {
+      bases.clear();
+      if (way.needed < now.needed) ways.push_back(std::move(way));
+    }
+  }
   for (const std::vector<std::string>& base : bases) {
-    if (sizes.empty()) break;
     Way way = with_size(base, 1);
     const bool fits = way.needed <= limit;
     size_t low = 0, high = sizes.size() - 1;  // the size at `high` has been planned
