@@ -171,7 +171,9 @@ TEST_CASE("ids that the tokenizer does not have are never drawn", "[commands]") 
                            "--max-new-tokens", "100", "--json", "--prompt", "a"});
   INFO(ended.err);
   REQUIRE(ended.code == 0);
-  for (const auto& id : nlohmann::json::parse(ended.out)["ids"]) CHECK(id < 257);
+  const auto answer = nlohmann::json::parse(ended.out);
+  CHECK(answer.at("ids").size() == 100);
+  for (const auto& id : answer.at("ids")) CHECK(id < 257);
 }
 
 TEST_CASE("a text ends before the first of the stop texts", "[commands]") {
