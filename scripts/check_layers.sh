@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Top to bottom; on one line of docs/architecture.md the left one stands above the right one.
-layers="base config axes graph ops device passes runtime kernels dist nn optim text data
+layers="base net config axes graph ops device passes runtime kernels dist nn optim text data
   trackers compat models infer train commands main"
 
 find src kernels -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.inc' -o -name '*.cu' \

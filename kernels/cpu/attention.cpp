@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "kernels/cpu/attention_scratch.h"
 
 namespace levanter::cpu {
@@ -15,8 +16,6 @@ constexpr int64_t kLanes = 16;       ///< columns of a tile come in whole vector
 constexpr int64_t kQueryTile = 64;   ///< queries that share a tile
 constexpr int64_t kKeyBlock = 256;   ///< keys of a block of the backward pass
 constexpr int64_t kWindowStep = 64;  ///< the first key of a tile under a window, rounded down to it
-
-int64_t round_up_to(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
 }  // namespace
 
@@ -57,7 +56,7 @@ void Attention::plan_tiles(Products& products) {
     Tile tile;
     tile.first = first;
     tile.rows = std::min(kQueryTile, shape_.queries - first);
-    tile.width = round_up_to(tile.rows, kLanes);
+    tile.width = round_up(tile.rows, kLanes);
     tile.key_end = shape_.causal ? first + tile.rows + ahead : shape_.keys;
     if (shape_.window > 0) {
       const int64_t oldest = std::max<int64_t>(0, first + ahead - shape_.window + 1);

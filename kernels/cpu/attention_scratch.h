@@ -6,6 +6,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "base/integers.h"
 #include "kernels/cpu/attention.h"
 
 namespace levanter::cpu {
@@ -145,7 +146,7 @@ Attention::Scratch<Element> Attention::carve(void* scratch, int worker) const {
     s.v_turned = elements(all);
   } else {
     s.v = elements(all);
-    s.k_turned = elements((keys + block_ - 1) / block_ * block_ * head_dim);
+    s.k_turned = elements(round_up(keys, block_) * head_dim);
     s.d_o = elements(padded);
     if (turns) s.do_turned = elements(padded);
     s.dk = floats(all);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "kernels/cpu/vector.h"
 
 namespace levanter::cpu {
@@ -13,13 +14,13 @@ namespace {
 constexpr int64_t kTaskPositions =
     256;  ///< positions or rows that a worker claims at a time, about
 
-size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
+size_t aligned(size_t bytes) { return round_up(bytes, 64); }
 
 }  // namespace
 
 size_t EmbeddingGradient::scratch_bytes() const {
-  return round_up(sizeof(int32_t) * static_cast<size_t>(positions)) +
-         round_up(sizeof(int32_t) * static_cast<size_t>(vocab + 1));
+  return aligned(sizeof(int32_t) * static_cast<size_t>(positions)) +
+         aligned(sizeof(int32_t) * static_cast<size_t>(vocab + 1));
 }
 
 void EmbeddingGradient::run(ThreadPool& pool, const int32_t* ids, const float* dy, int64_t dy_row,
@@ -27,7 +28,7 @@ void EmbeddingGradient::run(ThreadPool& pool, const int32_t* ids, const float* d
   LEV_CHECK(positions < INT32_MAX, "too many positions for one embedding gradient");
   auto* const sorted = static_cast<int32_t*>(scratch);
   auto* const begins = reinterpret_cast<int32_t*>(
-      static_cast<char*>(scratch) + round_up(sizeof(int32_t) * static_cast<size_t>(positions)));
+      static_cast<char*>(scratch) + aligned(sizeof(int32_t) * static_cast<size_t>(positions)));
   std::fill(begins, begins + vocab + 1, 0);
   const auto is_row = [this](int32_t id) { return id >= 0 && id < vocab; };
   for (int64_t i = 0; i < positions; ++i) {
@@ -44,7 +45,7 @@ void EmbeddingGradient::run(ThreadPool& pool, const int32_t* ids, const float* d
   const VectorKernels& kernels = vector_kernels();
   const int64_t rows =
       std::clamp<int64_t>(kTaskPositions * vocab / (positions + vocab + 1), 1, kTaskPositions);
-  pool.parallel_for((vocab + rows - 1) / rows, [&](int64_t task, int) {
+  pool.parallel_for(ceil_div(vocab, rows), [&](int64_t task, int) {
     const int64_t end = std::min(vocab, (task + 1) * rows);
     for (int64_t v = task * rows; v < end; ++v) {
       float* const row = dweight + v * width;

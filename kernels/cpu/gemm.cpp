@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "kernels/cpu/vector.h"
 
 namespace levanter::cpu {
@@ -40,15 +41,13 @@ constexpr int64_t kRowsToTurn = 256, kColumnsToTurn = 256;
 constexpr double kWorkToPack = 2e8;   ///< operations: about half a millisecond
 constexpr int64_t kPackedTile = 128;  ///< rows: with 384 columns a tile and its A stay in the cache
 
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /// The size of parts when `extent` is cut into parts no larger than `largest`, multiples of `step`.
 int64_t even_part(int64_t extent, int64_t largest, int64_t step) {
-  const int64_t parts = divide_up(extent, largest);
-  return std::min(extent, divide_up(divide_up(extent, parts), step) * step);
+  const int64_t parts = ceil_div(extent, largest);
+  return std::min(extent, ceil_div(ceil_div(extent, parts), step) * step);
 }
 
-size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
+size_t aligned(size_t bytes) { return round_up(bytes, 64); }
 
 /// Whether oneDNN's quick products take packed factors of these extents: bf16 goes in pairs of k.
 bool is_packable(const ProductShape& shape) {
@@ -66,14 +65,14 @@ TileGrid few_rows_grid(const ProductShape& shape) {
   TileGrid grid;
   grid.few_rows = true;
   if (!columns && shape.k * shape.n >= kFewRowsInParts)
-    grid.part_k = even_part(shape.k, divide_up(shape.k, kParts), kPartStep);
+    grid.part_k = even_part(shape.k, ceil_div(shape.k, kParts), kPartStep);
   const int64_t narrowest = columns ? kNarrowestFewColumns : kNarrowestFewRows;
-  const int64_t largest = std::min(kFewRowsTile / shape.k, divide_up(shape.n, kWantedTiles));
+  const int64_t largest = std::min(kFewRowsTile / shape.k, ceil_div(shape.n, kWantedTiles));
   grid.tile_m = shape.m;
   grid.tile_n =
       even_part(shape.n, grid.part_k > 0 ? kSumColumns : std::max(narrowest, largest), narrowest);
   grid.tiles_m = 1;
-  grid.tiles_n = divide_up(shape.n, grid.tile_n);
+  grid.tiles_n = ceil_div(shape.n, grid.tile_n);
   return grid;
 }
 
@@ -100,7 +99,7 @@ TileGrid tile_grid(const ProductShape& shape, bool few_rows) {
   }
   if (grid.packs_b) {
     grid.tile_m = even_part(m, kPackedTile, kRowStep);
-    grid.tile_n = even_part(n, n > kNarrow ? kWidestTile : divide_up(n, 2), kColumnStep);
+    grid.tile_n = even_part(n, n > kNarrow ? kWidestTile : ceil_div(n, 2), kColumnStep);
   } else {
     int64_t shortest = n > kNarrow ? kShortestWide : kShortest;
     if (transposes || turns) shortest = kShortestPack;
@@ -109,17 +108,17 @@ TileGrid tile_grid(const ProductShape& shape, bool few_rows) {
                         static_cast<double>(m + kReadWork);
     const int64_t wanted =
         std::clamp<int64_t>(static_cast<int64_t>(work / kTileWork), 1, kWantedTiles);
-    int64_t columns = n > kWidestDense ? divide_up(n, kWidestTile) : 1;
-    const int64_t rows = divide_up(m, divide_up(wanted, columns));
+    int64_t columns = n > kWidestDense ? ceil_div(n, kWidestTile) : 1;
+    const int64_t rows = ceil_div(m, ceil_div(wanted, columns));
     grid.tile_m = even_part(m, std::clamp(rows, shortest, kTallestTile), kRowStep);
     const int64_t enough = std::min(wanted, kEnoughTiles);
-    columns = std::max(columns, divide_up(enough, divide_up(m, grid.tile_m)));
+    columns = std::max(columns, ceil_div(enough, ceil_div(m, grid.tile_m)));
     grid.tile_n = columns == 1
                       ? n
-                      : even_part(n, std::max(divide_up(n, columns), kNarrowestTile), kColumnStep);
+                      : even_part(n, std::max(ceil_div(n, columns), kNarrowestTile), kColumnStep);
   }
-  grid.tiles_m = divide_up(m, grid.tile_m);
-  grid.tiles_n = divide_up(n, grid.tile_n);
+  grid.tiles_m = ceil_div(m, grid.tile_m);
+  grid.tiles_n = ceil_div(n, grid.tile_n);
   return grid;
 }
 
@@ -128,13 +127,13 @@ Gemm::Gemm(Products& products, const ProductShape& shape, bool few_rows)
   LEV_CHECK(shape.k >= 1, "a product needs k >= 1");
   if (tiles() == 0) return;
   dense_ = (grid_.tiles_n == 1 && shape.c_row == shape.n) || shape.m == 1;
-  tile_bytes_ = round_up(sizeof(float) * static_cast<size_t>(grid_.tile_m * grid_.tile_n));
+  tile_bytes_ = aligned(sizeof(float) * static_cast<size_t>(grid_.tile_m * grid_.tile_n));
   if (grid_.few_rows) {
     if (shape.factors == DType::bf16)  // A as f32
-      packed_a_bytes_ = round_up(sizeof(float) * static_cast<size_t>(shape.m * shape.k));
+      packed_a_bytes_ = aligned(sizeof(float) * static_cast<size_t>(shape.m * shape.k));
     if (grid_.part_k > 0)
-      packed_b_bytes_ = round_up(sizeof(float) * static_cast<size_t>(shape.m * shape.n) *
-                                 static_cast<size_t>(divide_up(shape.k, grid_.part_k)));
+      packed_b_bytes_ = aligned(sizeof(float) * static_cast<size_t>(shape.m * shape.n) *
+                                static_cast<size_t>(ceil_div(shape.k, grid_.part_k)));
     return;
   }
   for (size_t kind = 0; kind < products_.size(); ++kind) {
@@ -151,7 +150,7 @@ Gemm::Gemm(Products& products, const ProductShape& shape, bool few_rows)
     product_bytes_ = std::max(product_bytes_, products_[kind]->scratch_bytes());
   }
   if (grid_.packs_a)
-    packed_a_bytes_ = round_up(static_cast<size_t>(shape.m * shape.k * size_of(shape.factors)));
+    packed_a_bytes_ = aligned(static_cast<size_t>(shape.m * shape.k * size_of(shape.factors)));
   if (grid_.packs_b) {
     column_bytes_ = products_[0]->packed_bytes();
     packed_b_bytes_ =
@@ -227,7 +226,7 @@ Factors Gemm::pack_few(ThreadPool& pool, const Factors& factors, void* packed) c
   }
   if (grid_.part_k == 0) return ready;
   auto* parts = reinterpret_cast<float*>(static_cast<char*>(packed) + packed_a_bytes_);
-  pool.parallel_for(divide_up(shape_.k, grid_.part_k), [&](int64_t part, int) {
+  pool.parallel_for(ceil_div(shape_.k, grid_.part_k), [&](int64_t part, int) {
     const int64_t begin = part * grid_.part_k;
     FewRowsProduct product = few_rows(ready);
     product.k = std::min(grid_.part_k, shape_.k - begin);
@@ -247,7 +246,7 @@ void Gemm::multiply_few(const Factors& factors, const Tile& tile) const {
     const float* parts = static_cast<const float*>(factors.b) + tile.column;
     for (int64_t row = 0; row < tile.rows; ++row)
       vector_kernels().sum_rows(tile.values + row * tile.columns, parts + row * shape_.n,
-                                shape_.m * shape_.n, divide_up(shape_.k, grid_.part_k),
+                                shape_.m * shape_.n, ceil_div(shape_.k, grid_.part_k),
                                 tile.columns);
     return;
   }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/integers.h"
 #include "base/threads.h"
 #include "device/backend.h"
 #include "kernels/cpu/onednn.h"
@@ -72,8 +73,7 @@ inline constexpr int64_t kTaskElements = 16384;
 /// Rows that one task sums in order before blocks are summed in order: a function of shape alone.
 inline constexpr int64_t kBlockRows = 64;
 
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline int64_t align64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+inline int64_t align64(int64_t bytes) { return round_up(bytes, 64); }
 
 inline const float* floats(const void* p) { return static_cast<const float*>(p); }
 inline float* floats(void* p) { return static_cast<float*>(p); }

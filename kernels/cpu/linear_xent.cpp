@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "base/strings.h"
 #include "kernels/cpu/vector.h"
 
@@ -14,7 +15,7 @@ constexpr int64_t kShortChunk = 256, kLongChunk = 4096;
 constexpr int64_t kChunkElements = int64_t{1} << 25;  ///< logits of a chunk: 128 MiB
 constexpr int64_t kRowsElements = 16384;              ///< logits that a worker claims at a time
 
-size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
+size_t aligned(size_t bytes) { return round_up(bytes, 64); }
 
 /// As many tokens as keep the logits within their limit, a multiple of 256.
 int64_t chunk_length(const LinearXentShape& shape) {
@@ -24,13 +25,34 @@ int64_t chunk_length(const LinearXentShape& shape) {
 }
 
 ProductShape logits_shape(const LinearXentShape& s, int64_t tokens) {
-  return {tokens, s.vocab, s.embed, s.h_row, 1, s.weight_embed, s.weight_vocab, s.vocab, s.dtype};
+  return {.m = tokens,
+          .n = s.vocab,
+          .k = s.embed,
+          .a_row = s.h_row,
+          .b_row = s.weight_embed,
+          .b_col = s.weight_vocab,
+          .c_row = s.vocab,
+          .factors = s.dtype};
 }
 ProductShape dh_shape(const LinearXentShape& s, int64_t tokens) {
-  return {tokens, s.embed, s.vocab, s.vocab, 1, s.weight_vocab, s.weight_embed, s.h_row, s.dtype};
+  return {.m = tokens,
+          .n = s.embed,
+          .k = s.vocab,
+          .a_row = s.vocab,
+          .b_row = s.weight_vocab,
+          .b_col = s.weight_embed,
+          .c_row = s.h_row,
+          .factors = s.dtype};
 }
 ProductShape dweight_shape(const LinearXentShape& s, int64_t tokens) {
-  return {s.vocab, s.embed, tokens, 1, s.vocab, s.h_row, 1, s.embed, s.dtype};
+  return {.m = s.vocab,
+          .n = s.embed,
+          .k = tokens,
+          .a_row = 1,
+          .a_col = s.vocab,
+          .b_row = s.h_row,
+          .c_row = s.embed,
+          .factors = s.dtype};
 }
 
 }  // namespace
@@ -53,9 +75,9 @@ size_t LinearXent::Chunk::scratch_bytes(int workers) const {
 LinearXent::LinearXent(Products& products, const LinearXentShape& shape, Mode mode)
     : shape_(shape), mode_(mode), chunk_(chunk_length(shape)) {
   LEV_CHECK(shape.tokens >= 1 && shape.vocab >= 1 && shape.embed >= 1, "linear_xent needs extents");
-  logits_bytes_ = round_up(sizeof(float) * static_cast<size_t>(chunk_ * shape.vocab));
+  logits_bytes_ = aligned(sizeof(float) * static_cast<size_t>(chunk_ * shape.vocab));
   if (mode == Mode::kGradients && shape.dtype == DType::bf16)
-    rounded_bytes_ = round_up(sizeof(uint16_t) * static_cast<size_t>(chunk_ * shape.vocab));
+    rounded_bytes_ = aligned(sizeof(uint16_t) * static_cast<size_t>(chunk_ * shape.vocab));
   whole_.emplace(products, shape, chunk_, mode);
   const int64_t rest = shape.tokens % chunk_;
   if (rest != 0) rest_.emplace(products, shape, rest, mode);
@@ -116,7 +138,7 @@ void LinearXent::run_chunk(ThreadPool& pool, const Chunk& chunk, int64_t first,
       reinterpret_cast<uint16_t*>(reinterpret_cast<char*>(logits) + logits_bytes_);
   chunk.logits.run(pool, {h, arrays.weight}, logits, Store::kOverwrite, scratch);
   const int64_t rows = std::max<int64_t>(1, kRowsElements / shape_.vocab);
-  pool.parallel_for((chunk.tokens + rows - 1) / rows, [&](int64_t block, int) {
+  pool.parallel_for(ceil_div(chunk.tokens, rows), [&](int64_t block, int) {
     const int64_t end = std::min(chunk.tokens, (block + 1) * rows);
     for (int64_t row = block * rows; row < end; ++row) {
       const int64_t at = row * shape_.vocab;

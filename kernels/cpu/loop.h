@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/integers.h"
 #include "base/threads.h"
 #include "graph/op.h"
 
@@ -30,9 +31,9 @@ class Loop {
   template <class Fn>
   void run(ThreadPool& pool, int64_t longest, Fn&& fn) const {
     if (rows_ == 0 || width_ == 0) return;
-    const int64_t pieces = (width_ + longest - 1) / longest;
+    const int64_t pieces = ceil_div(width_, longest);
     const int64_t rows_a_task = pieces > 1 ? 1 : std::max<int64_t>(1, longest / width_);
-    const int64_t tasks = (rows_ + rows_a_task - 1) / rows_a_task;
+    const int64_t tasks = ceil_div(rows_, rows_a_task);
     pool.parallel_for(tasks * pieces, [&](int64_t task, int) {
       const int64_t begin = task % pieces * longest, first = task / pieces * rows_a_task;
       const int64_t last = std::min(rows_, first + rows_a_task);

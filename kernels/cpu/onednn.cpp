@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/strings.h"
 #include "kernels/cpu/product_parts.h"
@@ -148,7 +149,7 @@ Memory make_memory(const Desc& desc, dnnl_engine_t engine) {
   return memory;
 }
 
-size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
+size_t aligned(size_t bytes) { return round_up(bytes, 64); }
 
 /// A part of a product that is cut: where its factors and its result stand in the whole's.
 struct Part {
@@ -176,10 +177,10 @@ struct Product::Impl {
     size_t inner = 0;
     for (Part& part : parts) {
       inner = std::max(inner, part.product->scratch_bytes());
-      c_bytes = std::max(c_bytes, round_up(sizeof(float) * count(part.shape.m, part.shape.n)));
+      c_bytes = std::max(c_bytes, aligned(sizeof(float) * count(part.shape.m, part.shape.n)));
       if (copies(part))
-        a_bytes = std::max(a_bytes, round_up(count(part.shape.m, part.shape.k) *
-                                             static_cast<size_t>(size_of(shape.factors))));
+        a_bytes = std::max(a_bytes, aligned(count(part.shape.m, part.shape.k) *
+                                            static_cast<size_t>(size_of(shape.factors))));
       if (!shape.packed_b) continue;
       if (part.packs) packed_bytes += part.product->packed_bytes();
       part.packed = static_cast<int64_t>(packed_bytes - part.product->packed_bytes());

@@ -57,8 +57,15 @@ class DotKernel final : public TiledDot {
     result_ = result_layout();
     const int64_t rows = m_.elements(), columns = n_.elements();
     const int64_t c_row = rows == 1 ? columns : *merged_stride(result_, m_);
-    const ProductShape shape{rows,   columns, k_.elements(),      a_.row, a_.col, b_.row,
-                             b_.col, c_row,   inputs[first].dtype};
+    const ProductShape shape{.m = rows,
+                             .n = columns,
+                             .k = k_.elements(),
+                             .a_row = a_.row,
+                             .a_col = a_.col,
+                             .b_row = b_.row,
+                             .b_col = b_.col,
+                             .c_row = c_row,
+                             .factors = inputs[first].dtype};
     gemm_.emplace(c.products, shape, request.few_rows);
   }
 

@@ -106,9 +106,14 @@ class GroupedDotKernel final : public GroupedKernel {
     const int64_t n = weight.elements() / k_;
     by_columns_ = weight.size() > 0 && row.contains(weight[weight.size() - 1].name);  // [n, k]
     blocks_ = blocks_of(c.products, n, [&](int64_t columns) {
-      return ProductShape{
-          kTileRows, columns,        k_, k_, 1, by_columns_ ? 1 : n, by_columns_ ? k_ : 1,
-          columns,   inputs[0].dtype};
+      return ProductShape{.m = kTileRows,
+                          .n = columns,
+                          .k = k_,
+                          .a_row = k_,
+                          .b_row = by_columns_ ? 1 : n,
+                          .b_col = by_columns_ ? k_ : 1,
+                          .c_row = columns,
+                          .factors = inputs[0].dtype};
     });
   }
 
@@ -162,7 +167,14 @@ class GroupedOuterKernel final : public GroupedKernel {
     last_ = x_first ? 2 : 0;
     n_ = intersect(weight, inputs[last_].view.axes).elements();
     blocks_ = blocks_of(c.products, weight.elements() / n_, [&](int64_t m) {
-      return ProductShape{m, n_, kTileRows, 1, m, n_, 1, n_, inputs[0].dtype};
+      return ProductShape{.m = m,
+                          .n = n_,
+                          .k = kTileRows,
+                          .a_row = 1,
+                          .a_col = m,
+                          .b_row = n_,
+                          .c_row = n_,
+                          .factors = inputs[0].dtype};
     });
   }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/integers.h"
+
 namespace levanter::cpu {
 namespace {
 
@@ -12,9 +14,9 @@ constexpr ProductLimits kAmxLimits{128, 384, 1024};
 /// of about one size, multiples of 32, in which AMX goes along k.
 std::vector<int64_t> cuts(int64_t extent, int64_t limit) {
   constexpr int64_t kStep = 32;
-  const int64_t parts = (extent + limit - 1) / limit;
-  int64_t size = (extent + parts - 1) / parts;
-  size = std::min(limit, (size + kStep - 1) / kStep * kStep);
+  const int64_t parts = ceil_div(extent, limit);
+  int64_t size = ceil_div(extent, parts);
+  size = std::min(limit, round_up(size, kStep));
   std::vector<int64_t> at;
   for (int64_t begin = 0; begin < extent; begin += size) at.push_back(begin);
   at.push_back(extent);

@@ -85,10 +85,10 @@ struct ScoreTile {
   uint32_t counters = 0;
 };
 
-/// Constants of one AdamW step; see VectorKernels::adamw.
 /// Whether a norm subtracts the mean.
 enum class Centre : bool { kNo, kYes };
 
+/// Constants of one AdamW step; see VectorKernels::adamw.
 struct AdamwConstants {
   float learning_rate, beta1, beta2;
   float rest1, rest2;  ///< 1 - beta1 and 1 - beta2, rounded once

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "base/strings.h"
 
 namespace levanter {
@@ -37,7 +38,7 @@ int folder_quota(const std::string& folder, bool unified) {
                                         text_of(folder + "/cpu.cfs_period_us")));
   int64_t quota = 0, period = 0;
   if (!(text >> quota >> period) || quota <= 0 || period <= 0) return 0;
-  return static_cast<int>(std::min<int64_t>((quota + period - 1) / period, INT_MAX));
+  return static_cast<int>(std::min<int64_t>(ceil_div(quota, period), INT_MAX));
 }
 
 /// The least of two limits, where 0 is none.

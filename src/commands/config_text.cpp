@@ -49,7 +49,10 @@ std::string config_check_json(const std::string& path, std::span<const std::stri
   try {
     const TrainConfig config = load_train_config(path, overrides, &checker);
     report["model"] = config.model.type;
-    report["num_train_steps"] = config.trainer.num_train_steps;
+    if (config.trainer.num_train_epochs)
+      report["num_train_epochs"] = *config.trainer.num_train_epochs;
+    else
+      report["num_train_steps"] = config.trainer.num_train_steps;
     report["train_batch_size"] = config.trainer.train_batch_size;
     report["max_seq_len"] = config.model->max_seq_len;
     report["microbatch_size"] = config.microbatch_size();
@@ -70,8 +73,12 @@ std::string config_check(const std::string& path, std::span<const std::string> o
                          Looks looks) {
   Checker checker(looks);
   const TrainConfig config = load_train_config(path, overrides, &checker);
-  return cat(path.empty() ? "the defaults" : path, ": ", config.model.type, ", ",
-             format_count(config.trainer.num_train_steps), " steps of ",
+  const TrainerConfig& trainer = config.trainer;
+  const std::string length = trainer.num_train_epochs
+                                 ? cat(format_number(*trainer.num_train_epochs),
+                                       *trainer.num_train_epochs == 1 ? " epoch" : " epochs")
+                                 : count_of(trainer.num_train_steps, "step");
+  return cat(path.empty() ? "the defaults" : path, ": ", config.model.type, ", ", length, " of ",
              format_count(config.trainer.train_batch_size), " sequences of ",
              format_count(config.model->max_seq_len), " tokens, in microbatches of ",
              format_count(config.microbatch_size()), "\n");

@@ -46,8 +46,9 @@ int64_t find_vocab(const TrainConfig& config) {
 /// How long the run takes on this machine, if it takes longer than a glance.
 std::string time_text(const TrainConfig& config, const train::CompiledStep& step,
                       const Backend& backend) {
-  constexpr double kUsualShare = 0.6;  // of the peak, that whole steps reach
-  constexpr double kGlance = 1e12;     // operations
+  constexpr double kUsualShare = 0.6;              // of the peak, that whole steps reach
+  constexpr double kGlance = 1e12;                 // operations
+  if (config.trainer.num_train_epochs) return "";  // the data, which are not read, say how many
   const double flops = step.flops_per_token() * static_cast<double>(config.model->max_seq_len) *
                        static_cast<double>(config.trainer.train_batch_size) *
                        static_cast<double>(config.trainer.num_train_steps);

@@ -110,7 +110,7 @@ class Binder final {
     const Kind element = slot.type.element().kind;
     slot.type.clear(slot.object);
     if (slot.in.kind == Value::Kind::kString && slot.in.text == "none" &&
-        element != Kind::kString && element != Kind::kPath)
+        element != Kind::kString && element != Kind::kWord && element != Kind::kPath)
       return true;
     if (bind_value(slot.in, slot.field, slot.type.element(), slot.type.append(slot.object, ""),
                    slot.path))

@@ -49,6 +49,7 @@ std::string type_name(const Type& type, bool plural) {
     case Kind::kNumber:
       return cat("number", s);
     case Kind::kString:
+    case Kind::kWord:
       return cat("string", s);
     case Kind::kPath:
       return cat("path", s);
@@ -272,6 +273,7 @@ std::string allowed_values(const Field& field, const Type& type) {
     case Kind::kNumber:
       return with_bounds("a number", field);
     case Kind::kString:
+    case Kind::kWord:
       return field.words.empty() ? "a string" : join(field.words, ", ");
     case Kind::kPath:
       return "a path";
@@ -279,7 +281,8 @@ std::string allowed_values(const Field& field, const Type& type) {
       return with_bounds("a time such as \"15m\" or \"1h30m\", or seconds", field);
     case Kind::kOptional: {
       const Kind element = type.element().kind;
-      const bool text = element == Kind::kString || element == Kind::kPath;
+      const bool text =
+          element == Kind::kString || element == Kind::kWord || element == Kind::kPath;
       return cat(allowed_values(field, type.element()), text ? "" : ", or \"none\"");
     }
     case Kind::kList:

@@ -41,11 +41,23 @@ struct OneOrMany {
   bool listed = false;  ///< written as a list
 };
 
+/// A value of an enum and the word that a config has for it. An enum becomes a type of keys by an
+/// overload beside it, which lists all of its values in the order of the docs:
+///   std::span<const config::Word<Order>> words_of(Order);
+template <class Enum>
+struct Word {
+  Enum value;
+  const char* text;
+};
+
 /// Base of every struct that a key such as `type = "adam"` chooses.
 struct Choosable {
   virtual ~Choosable() = default;
   virtual void fields(Fields& f) = 0;
   virtual void validate(Problems&) const {}
+
+  /// A copy of what make_choice has made; null in a struct made otherwise.
+  std::unique_ptr<Choosable> (*copy)(const Choosable& chosen) = nullptr;
 };
 
 /// One candidate of a choice: its name in a config, what it is, and a maker of its defaults.
@@ -58,7 +70,11 @@ struct ChoiceEntry {
 /// `make` for a ChoiceEntry: T at its defaults.
 template <class T>
 std::unique_ptr<Choosable> make_choice() {
-  return std::make_unique<T>();
+  auto chosen = std::make_unique<T>();
+  chosen->copy = [](const Choosable& other) -> std::unique_ptr<Choosable> {
+    return std::make_unique<T>(static_cast<const T&>(other));
+  };
+  return chosen;
 }
 
 /// The candidates of a table of parts: entries with name, summary and make_config.
@@ -78,10 +94,27 @@ std::vector<std::string> names_of(std::span<const Entry* const> entries) {
   return names;
 }
 
-/// The part of Choice that does not depend on the base type. `value` is never null.
+/// The part of Choice that does not depend on the base type. `value` is never null; a copy has its
+/// own.
 struct AnyChoice {
+  AnyChoice() = default;
+  AnyChoice(const AnyChoice& other) : type(other.type), value(copy_of(*other.value)) {}
+  AnyChoice(AnyChoice&&) = default;
+  AnyChoice& operator=(AnyChoice other) noexcept {
+    type.swap(other.type);
+    value.swap(other.value);
+    return *this;
+  }
+  ~AnyChoice() = default;
+
   std::string type;
   std::unique_ptr<Choosable> value;
+
+ private:
+  static std::unique_ptr<Choosable> copy_of(const Choosable& chosen) {
+    LEV_CHECK(chosen.copy != nullptr, "a choice that make_choice has not made cannot be copied");
+    return chosen.copy(chosen);
+  }
 };
 
 /// A struct chosen by name: `optimizer = { type = "adam", beta1 = 0.9 }`, or `optimizer = "adam"`
@@ -116,6 +149,7 @@ enum class Kind {
   kInteger,
   kNumber,
   kString,
+  kWord,  ///< an enum
   kPath,
   kDuration,
   kOptional,   ///< 0 or 1 elements
@@ -138,6 +172,10 @@ struct Type {
   void (*clear)(void* value) = nullptr;
   const std::string* (*key)(const void* value, size_t index) = nullptr;  ///< kMap only
   bool* (*listed)(void* value) = nullptr;                                ///< kOneOrMany only
+  // kWord:
+  std::vector<std::string> (*words)() = nullptr;
+  const char* (*word)(const void* value) = nullptr;
+  void (*set_word)(void* value, std::string_view word) = nullptr;  ///< one of `words`
   // kStruct:
   void (*fields)(void* value, Fields& f) = nullptr;
   void (*validate)(const void* value, Problems& p) = nullptr;  ///< null when it has none
@@ -147,8 +185,9 @@ struct Type {
   std::string (*name_hint)(std::string_view name) = nullptr;  ///< Base::name_hint, if any
 };
 
-/// The Type of T: bool, int64_t, double, std::string, Path, Duration; std::optional, std::vector,
-/// OneOrMany or std::map<std::string, .> of a supported type; Choice; or a struct with `fields`.
+/// The Type of T: bool, int64_t, double, std::string, Path, Duration; an enum with words_of;
+/// std::optional, std::vector, OneOrMany or std::map<std::string, .> of a supported type; Choice;
+/// or a struct with `fields`.
 template <class T>
 const Type& type_of();
 
@@ -275,6 +314,31 @@ template <>
 struct TypeOf<Duration> : ScalarType<Duration, Kind::kDuration> {};
 
 template <class T>
+requires std::is_enum_v<T>
+struct TypeOf<T> {
+  static std::vector<std::string> words() {
+    std::vector<std::string> texts;
+    for (const Word<T>& word : words_of(T())) texts.emplace_back(word.text);
+    return texts;
+  }
+  static const char* word(const void* value) {
+    for (const Word<T>& word : words_of(T()))
+      if (word.value == *static_cast<const T*>(value)) return word.text;
+    LEV_CHECK(false, "an enum's value has no word");
+    return "";
+  }
+  static void set_word(void* value, std::string_view text) {
+    for (const Word<T>& word : words_of(T()))
+      if (word.text == text) *static_cast<T*>(value) = word.value;
+  }
+  static constexpr Type type{.kind = Kind::kWord,
+                             .make = &make_default<T>,
+                             .words = &words,
+                             .word = &word,
+                             .set_word = &set_word};
+};
+
+template <class T>
 struct TypeOf<std::optional<T>> {
   using Value = std::optional<T>;
   static size_t size(const void* value) { return static_cast<const Value*>(value)->has_value(); }
@@ -376,6 +440,12 @@ struct TypeOf<Choice<Base>> {
 template <class T>
 const Type& type_of() {
   return detail::TypeOf<T>::type;
+}
+
+/// The word of an enum's value.
+template <class Enum>
+std::string word_of(Enum value) {
+  return type_of<Enum>().word(&value);
 }
 
 }  // namespace levanter::config

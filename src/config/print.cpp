@@ -44,7 +44,7 @@ Fields fields_of(const Type& type, const void* object) {
 bool left_out(const Type& type, const void* object) {
   if (type.kind != Kind::kOptional || type.size(object) > 0) return false;
   const Kind element = type.element().kind;
-  return element == Kind::kString || element == Kind::kPath;
+  return element == Kind::kString || element == Kind::kWord || element == Kind::kPath;
 }
 
 void put(Value& table, std::string key, Value value) {
@@ -95,6 +95,8 @@ Value to_value(const Type& type, const void* object) {
       return out;
     case Kind::kString:
       return string_value(*static_cast<const std::string*>(object));
+    case Kind::kWord:
+      return string_value(type.word(object));
     case Kind::kPath: {
       const Path& path = *static_cast<const Path*>(object);
       return string_value(path.resolved.empty() ? path.text : path.resolved);

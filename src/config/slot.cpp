@@ -24,6 +24,7 @@ std::string_view with_article(Kind kind) {
     case Kind::kNumber:
       return "a number";
     case Kind::kString:
+    case Kind::kWord:
       return "a string";
     case Kind::kPath:
       return "a path";
@@ -81,7 +82,10 @@ bool bind_string(const Slot& slot) {
     hint_nearest(refuse(slot, "is not one of the words allowed here"), slot.in.text, words);
     return false;
   }
-  *static_cast<std::string*>(slot.object) = slot.in.text;
+  if (slot.type.kind == Kind::kWord)
+    slot.type.set_word(slot.object, slot.in.text);
+  else
+    *static_cast<std::string*>(slot.object) = slot.in.text;
   return true;
 }
 
@@ -166,6 +170,7 @@ bool bind_scalar(const Slot& slot) {
       return true;
     }
     case Kind::kString:
+    case Kind::kWord:
       return bind_string(slot);
     case Kind::kPath:
       return bind_path(slot);

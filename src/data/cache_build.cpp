@@ -13,7 +13,7 @@
 #include "base/stop.h"
 #include "base/strings.h"
 #include "data/checksum.h"
-#include "data/http.h"
+#include "net/http.h"
 #include "data/pipes.h"
 #include "data/source.h"
 
@@ -40,7 +40,7 @@ const char* form_words(RecordForm form) {
 /// A source by its size, all its bytes, and how its name says it is cut into records.
 CacheIdentity::Fact describe_source(const std::string& path, ThreadPool& pool) {
   if (is_pipe(path)) return {"file", "standard input"};
-  if (is_url(path)) return {"file", path};
+  if (net::is_url(path)) return {"file", path};
   const char* const kind = form_words(RecordReader(path).form());
   const InputFile file(path);
   return {

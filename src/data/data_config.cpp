@@ -4,6 +4,46 @@
 #include "config/problems.h"
 #include "data/pipes.h"
 
+namespace levanter::data {
+
+std::span<const config::Word<Packing>> words_of(Packing) {
+  static constexpr config::Word<Packing> kWords[] = {{Packing::kNo, "no"},
+                                                     {Packing::kGreedy, "greedy"},
+                                                     {Packing::kBestFit, "best_fit"},
+                                                     {Packing::kAlone, "alone"}};
+  return kWords;
+}
+
+std::span<const config::Word<TooLong>> words_of(TooLong) {
+  static constexpr config::Word<TooLong> kWords[] = {{TooLong::kRefuse, "refuse"},
+                                                     {TooLong::kKeepHead, "keep_head"},
+                                                     {TooLong::kKeepTail, "keep_tail"},
+                                                     {TooLong::kDrop, "drop"}};
+  return kWords;
+}
+
+std::span<const config::Word<OnBadRecord>> words_of(OnBadRecord) {
+  static constexpr config::Word<OnBadRecord> kWords[] = {{OnBadRecord::kFail, "fail"},
+                                                         {OnBadRecord::kSkip, "skip"}};
+  return kWords;
+}
+
+std::span<const config::Word<PermutationType>> words_of(PermutationType) {
+  static constexpr config::Word<PermutationType> kWords[] = {{PermutationType::kFeistel, "feistel"},
+                                                             {PermutationType::kLinear, "linear"}};
+  return kWords;
+}
+
+std::span<const config::Word<StopStrategy>> words_of(StopStrategy) {
+  static constexpr config::Word<StopStrategy> kWords[] = {
+      {StopStrategy::kRestart, "restart"},
+      {StopStrategy::kFirstExhausted, "first_exhausted"},
+      {StopStrategy::kAllExhausted, "all_exhausted"}};
+  return kWords;
+}
+
+}  // namespace levanter::data
+
 namespace levanter {
 
 void ComponentConfig::fields(config::Fields& f) {
@@ -25,10 +65,8 @@ void ComponentConfig::fields(config::Fields& f) {
   f("format", format, "what a record means");
   f("pack", pack,
     "whole documents together in a row: in their order, each where it leaves the least room, or "
-    "one a row; no: windows over all documents")
-      .one_of({"no", "greedy", "best_fit", "alone"});
-  f("too_long", too_long, "what becomes of a document that is longer than a packed row")
-      .one_of({"refuse", "keep_head", "keep_tail", "drop"});
+    "one a row; no: windows over all documents");
+  f("too_long", too_long, "what becomes of a document that is longer than a packed row");
   f.dropped({"train_urls", "source"}, "write train = [\"file.txt\"]");
   f.dropped("validation_urls", "write validation = [\"file.txt\"]");
   f.dropped("splits", "write train = [...] and validation = [...]");
@@ -74,8 +112,7 @@ void DataConfig::fields(config::Fields& f) {
       .may_change();
   f("on_bad_record", on_bad_record,
     "what becomes of a record that is cut, lacks a key or is otherwise none of its format's: an "
-    "error, or it is left out, counted, and the first twenty are named")
-      .one_of({"fail", "skip"});
+    "error, or it is left out, counted, and the first twenty are named");
   f("enforce_bos", enforce_bos,
     "whether every document begins with the tokenizer's BOS; by default as the tokenizer itself "
     "does");
@@ -86,8 +123,7 @@ void DataConfig::fields(config::Fields& f) {
     "target");
   f("reset_positions", reset_positions, "whether positions count from 0 in every document");
   f("shuffle", shuffle, "whether rows are visited in a random order, drawn anew each epoch");
-  f("permutation_type", permutation_type, "how a random order is drawn; linear is weak")
-      .one_of({"feistel", "linear"});
+  f("permutation_type", permutation_type, "how a random order is drawn; linear is weak");
   f("era_length", era_length, "shuffle only among so many rows that follow each other")
       .at_least(1)
       .unit("rows");
@@ -99,8 +135,7 @@ void DataConfig::fields(config::Fields& f) {
   f("train_weight_stages", train_weight_stages, "the same, changing with the step");
   f("stop_strategy", stop_strategy,
     "what happens when a weighted component is through: it begins anew, or the data end then, or "
-    "when all are through")
-      .one_of({"restart", "first_exhausted", "all_exhausted"});
+    "when all are through");
   f("mixture_block_size", mixture_block_size, "rows in which the shares hold exactly")
       .at_least(1)
       .at_most(1e6)

@@ -4,12 +4,35 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "config/fields.h"
+#include "data/encode.h"
 #include "data/format.h"
+#include "data/mixture.h"
+#include "data/packing.h"
+#include "data/permutation.h"
 #include "text/tokenizer_config.h"
+
+namespace levanter::data {
+
+/// Whether rows hold whole documents, and which.
+enum class Packing {
+  kNo,       ///< windows over all documents
+  kGreedy,   ///< PackOrder::kGreedy
+  kBestFit,  ///< PackOrder::kBestFit
+  kAlone,    ///< one a row
+};
+
+std::span<const config::Word<Packing>> words_of(Packing);
+std::span<const config::Word<TooLong>> words_of(TooLong);
+std::span<const config::Word<OnBadRecord>> words_of(OnBadRecord);
+std::span<const config::Word<PermutationType>> words_of(PermutationType);
+std::span<const config::Word<StopStrategy>> words_of(StopStrategy);
+
+}  // namespace levanter::data
 
 namespace levanter {
 
@@ -19,9 +42,9 @@ struct ComponentConfig {
   std::vector<config::Path> validation;
   std::optional<double> validation_fraction;
   config::Choice<FormatConfig> format;
-  std::string pack = "no";  ///< no, greedy, best_fit, alone
+  data::Packing pack = data::Packing::kNo;
   std::vector<std::string> tags;
-  std::string too_long = "refuse";  ///< refuse, keep_head, keep_tail, drop
+  data::TooLong too_long = data::TooLong::kRefuse;
 
   void fields(config::Fields& f);
   void validate(config::Problems& p) const;
@@ -48,18 +71,18 @@ struct DataConfig {
   std::map<std::string, ComponentConfig> components;
   std::optional<config::Path> cache_dir;  ///< absent: tokens are kept in memory
   bool auto_build_caches = true;
-  std::string on_bad_record = "fail";  ///< fail, skip
-  std::optional<bool> enforce_bos;     ///< absent: as the tokenizer itself does
+  data::OnBadRecord on_bad_record = data::OnBadRecord::kFail;
+  std::optional<bool> enforce_bos;  ///< absent: as the tokenizer itself does
   bool enforce_eos = true;
   bool block_cross_document_attention = true;
   bool reset_positions = false;
   bool shuffle = true;
-  std::string permutation_type = "feistel";  ///< feistel, linear
+  data::PermutationType permutation_type = data::PermutationType::kFeistel;
   std::optional<int64_t> era_length;
   std::optional<BlockShuffleConfig> block_shuffle;
   std::map<std::string, double> train_weights;
   std::vector<WeightStageConfig> train_weight_stages;
-  std::string stop_strategy = "restart";  ///< restart, first_exhausted, all_exhausted
+  data::StopStrategy stop_strategy = data::StopStrategy::kRestart;
   int64_t mixture_block_size = 2048;
   std::map<std::string, int64_t> max_train_batches;
   std::map<std::string, int64_t> num_validation_sequences;

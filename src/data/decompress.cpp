@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
-#include "data/http.h"
+#include "net/http.h"
 
 namespace levanter::data {
 namespace {
@@ -35,7 +35,7 @@ constexpr size_t kLargestPiece = size_t{1} << 30;  // zlib counts in 32 bits
 class PackedInput final : public ByteReader {
  public:
   explicit PackedInput(const std::string& path) : buffer_(kPackedBytes) {
-    if (is_url(path))
+    if (net::is_url(path))
       http_.emplace(path);
     else
       file_.emplace(path);
@@ -74,7 +74,7 @@ class PackedInput final : public ByteReader {
   size_t read_raw(std::span<char> out) { return http_ ? http_->read(out) : file_->read(out); }
 
   std::optional<SequentialFile> file_;
-  std::optional<HttpStream> http_;
+  std::optional<net::HttpStream> http_;
   std::vector<char> buffer_;
   size_t begin_ = 0, end_ = 0;
   int64_t read_ = 0;

@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
-#include "data/http.h"
+#include "net/http.h"
 #include "data/pipes.h"
 
 namespace levanter::data {
@@ -237,7 +237,7 @@ std::vector<std::string> expand_globs(std::string_view pattern, std::string_view
     throw Error(ErrorKind::kData, cat(key, " has a pattern with too many braces"))
         .at(cat(whole.substr(0, 60), "..."))
         .allowed(cat("at most ", kMaxBraces));
-  if (is_url(whole)) {
+  if (net::is_url(whole)) {
     Alternatives addresses;
     expand_braces(whole, 0, key, addresses);
     if (whole.find('*') != std::string::npos)

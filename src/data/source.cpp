@@ -11,7 +11,7 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "data/file_kind.h"
-#include "data/http.h"
+#include "net/http.h"
 #include "data/json_mend.h"
 #include "data/pipes.h"
 #include "text/utf8.h"
@@ -22,7 +22,7 @@ namespace {
 
 /// A path or web address without what stands behind its suffix: a query, and how it is packed.
 std::string_view plain_name(std::string_view path) {
-  if (is_url(path)) path = path.substr(0, path.find_first_of("?#"));
+  if (net::is_url(path)) path = path.substr(0, path.find_first_of("?#"));
   for (const std::string_view packed : {".gz", ".gzip", ".zst", ".zstd"}) {
     if (!has_suffix(path, packed)) continue;
     path.remove_suffix(packed.size());

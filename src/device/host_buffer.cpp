@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "base/strings.h"
 
 namespace levanter {
@@ -54,8 +55,7 @@ std::unique_ptr<Buffer> allocate_host(int64_t bytes, int threads) {
   const bool large = bytes >= kHugePage;
   const int64_t unit = large ? kHugePage : kPage;
   // Huge pages need an aligned start, so a large piece is mapped with room to align in.
-  const int64_t mapped =
-      std::max<int64_t>(1, (bytes + unit - 1) / unit) * unit + (large ? unit : 0);
+  const int64_t mapped = std::max<int64_t>(1, ceil_div(bytes, unit)) * unit + (large ? unit : 0);
   void* mapping = mmap(nullptr, static_cast<size_t>(mapped), PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED)

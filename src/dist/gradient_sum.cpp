@@ -4,12 +4,11 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/integers.h"
 
 namespace levanter::dist {
 
 namespace {
-
-int64_t shard_size(int64_t elements, int64_t ranks) { return (elements + ranks - 1) / ranks; }
 
 int64_t count_subtrees(int64_t ranks, int64_t groups) {
   size_t count = 0;
@@ -26,7 +25,7 @@ GradientSum::GradientSum(Communicator& communicator, const Backend& backend, int
       backend_(backend),
       groups_(groups),
       elements_(elements),
-      shard_elements_(shard_size(elements, communicator.size())) {
+      shard_elements_(ceil_div(elements, communicator.size())) {
   const int64_t ranks = communicator.size();
   for (int64_t r = 0; r < ranks; ++r)
     subtrees_.push_back(maximal_subtrees(groups, groups_of_rank(groups, ranks, r)));
@@ -39,7 +38,7 @@ int64_t GradientSum::staging_bytes(int64_t ranks, int64_t groups, int64_t elemen
   if (ranks == 1) return 0;
   // One piece for each subtree of every rank; what this rank sends is packed beside.
   const int64_t own = groups_of_rank(groups, ranks, 0).size();  // at most so many subtrees
-  return (count_subtrees(ranks, groups) + own * ranks) * shard_size(elements, ranks) * 4;
+  return (count_subtrees(ranks, groups) + own * ranks) * ceil_div(elements, ranks) * 4;
 }
 
 GroupRange GradientSum::shard(int64_t rank) const {

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "infer/packing.h"
 #include "passes/passes.h"
 #include "runtime/executable.h"
@@ -113,7 +114,7 @@ InferenceModel::InferenceModel(const ModelSpec& spec, int64_t vocab_size, int64_
   int64_t elements = 0;
   for (const nn::Param& param : impl_->params) {
     impl_->offsets.push_back(elements);
-    elements += (param.type.elements() + kAlignment - 1) / kAlignment * kAlignment;
+    elements += round_up(param.type.elements(), kAlignment);
   }
   impl_->memory = backend.allocate(elements * static_cast<int64_t>(sizeof(float)));
   const auto count = static_cast<size_t>(batch * spec.config.max_seq_len);

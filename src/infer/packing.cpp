@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "base/strings.h"
 #include "passes/passes.h"
 
@@ -24,7 +25,7 @@ Packing::Packing(const std::vector<nn::Param>& params,
     if (!read.contains(packed_name(params[i].path))) continue;
     packed_.push_back({i, params[i].path, params[i].type, bytes_});
     const int64_t size = params[i].type.elements() * size_of(DType::bf16);
-    bytes_ += (size + kAlignment - 1) / kAlignment * kAlignment;
+    bytes_ += round_up(size, kAlignment);
   }
 }
 

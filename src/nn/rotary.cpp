@@ -11,7 +11,10 @@ Rotary::Rotary(NamedArray positions, const RotaryFrequencies& frequencies) {
       literal(graph, "head_dim", frequencies.inverse, graph.real());
   cos = map(Map::kCos, angle);
   sin = map(Map::kSin, angle);
-  if (frequencies.scale != 1) cos = cos * frequencies.scale, sin = sin * frequencies.scale;
+  if (frequencies.scale != 1) {
+    cos = cos * frequencies.scale;
+    sin = sin * frequencies.scale;
+  }
 }
 
 NamedArray Rotary::operator()(NamedArray x) const {

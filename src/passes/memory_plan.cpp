@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/integers.h"
+
 namespace levanter {
 
 namespace {
 
-int64_t aligned(int64_t bytes) {
-  return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
-}
+int64_t aligned(int64_t bytes) { return round_up(bytes, kArenaAlignment); }
 
 /// A buffer that has its address.
 struct Placed {

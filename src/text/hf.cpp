@@ -226,10 +226,12 @@ void HfTokenizer::add_named_tokens() {
 
 void HfTokenizer::make_model(const TokenizerFile& file) {
   const Value& options = file.model;
-  // Files of old versions name no type.
   std::string type = options.text_or("type", "");
-  if (type.empty())
-    type = !file.merges.empty() ? "BPE" : !file.scores.empty() ? "Unigram" : "WordPiece";
+  if (type.empty()) {  // in files of old versions
+    type = "WordPiece";
+    if (!file.scores.empty()) type = "Unigram";
+    if (!file.merges.empty()) type = "BPE";
+  }
   if (type == "BPE") return make_bpe(file);
   if (type == "Unigram") {
     const int64_t id = options.integer("unk_id", -1);

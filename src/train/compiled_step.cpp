@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/integers.h"
 #include "dist/gradient_sum.h"
 #include "passes/passes.h"
 
@@ -11,7 +12,7 @@ namespace {
 
 constexpr int64_t kAlignment = 16;  // elements of f32: 64 bytes
 
-int64_t aligned(int64_t elements) { return (elements + kAlignment - 1) / kAlignment * kAlignment; }
+int64_t aligned(int64_t elements) { return round_up(elements, kAlignment); }
 
 /// Of the results of a function of gradients.
 FlatLayout lay_out(const Function& gradients, size_t params) {

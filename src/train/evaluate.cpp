@@ -18,7 +18,9 @@ namespace {
 struct Sums {
   double nats = 0, tokens = 0, bytes = 0;
   Sums& operator+=(const Sums& other) {
-    nats += other.nats, tokens += other.tokens, bytes += other.bytes;
+    nats += other.nats;
+    tokens += other.tokens;
+    bytes += other.bytes;
     return *this;
   }
   double loss() const { return nats / tokens; }
@@ -121,7 +123,10 @@ void add_parents(const std::vector<Component>& components, const std::vector<std
     const auto below = [&](const std::string& tag) { return tag.starts_with(parent + "/"); };
     double macro = 0, count = 0;
     for (const auto& [tag, sums] : by_tag)
-      if (below(tag)) macro += sums.loss(), ++count;
+      if (below(tag)) {
+        macro += sums.loss();
+        ++count;
+      }
     metrics.emplace_back(cat("eval/", parent, "/micro_loss"), total(components, below).loss());
     metrics.emplace_back(cat("eval/", parent, "/macro_loss"), macro / count);
   }

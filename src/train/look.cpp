@@ -10,7 +10,7 @@
 #include "base/strings.h"
 #include "config/value.h"
 #include "data/globs.h"
-#include "data/http.h"
+#include "net/http.h"
 #include "data/pipes.h"
 #include "data/source.h"
 #include "train/checkpoint_load.h"
@@ -96,7 +96,7 @@ class Look final {
                             const FormatConfig& config, data::Format* format) {
     bool first = true;
     for (const std::string& file : data::expand_globs(pattern, key)) {
-      if (data::is_pipe(file) || data::is_url(file)) continue;
+      if (data::is_pipe(file) || net::is_url(file)) continue;
       if (::access(file.c_str(), R_OK) != 0)
         throw Error(ErrorKind::kData, cat(key, " names a file that can't be read"))
             .at(file)
@@ -144,9 +144,9 @@ class Look final {
 
   void look_at_start() {
     const StartFrom& start = config_.start_from;
-    if (start.kind == "none" || !start.path) return;
+    if (start.kind == StartKind::kNone || !start.path) return;
     const std::string& folder = start.path->resolved;
-    if (start.kind == "checkpoint") {
+    if (start.kind == StartKind::kCheckpoint) {
       attempt("start_from.path", [&] { open_checkpoint(folder); });
       return;
     }

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/files.h"
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/stop.h"
 #include "base/strings.h"
@@ -44,7 +45,7 @@ struct Prepared {
 
 /// What all ranks of a run share.
 struct Run {
-  const TrainConfig& config;
+  TrainConfig config;
   const RunOptions& options;
   std::unique_ptr<data::TextData> data = nullptr;
   int64_t vocab = 0;
@@ -128,11 +129,11 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
     return;
   }
   const StartFrom& start = run.config.start_from;
-  if (start.kind == "none") {
+  if (start.kind == StartKind::kNone) {
     messages.push_back(cat("starting anew with seed ", run.config.trainer.seed));
     return;
   }
-  if (start.kind == "hf") {
+  if (start.kind == StartKind::kHf) {
     run.hf_folder = start.path->resolved;
     messages.push_back(cat("starting from ", run.hf_folder, " (model)"));
     if (std::string line = changed_since_export(run.hf_folder); !line.empty())
@@ -142,7 +143,7 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
   FoundCheckpoint other = open_checkpoint(start.path->resolved);
   for (const std::string& problem : other.problems) messages.push_back(problem);
   run.from = std::move(other.checkpoint);
-  run.restore_optimizer = start.what == "all";
+  run.restore_optimizer = start.what == StartPart::kAll;
   if (run.restore_optimizer) run.start_step = run.first_step = run.from->step();
   if (run.start_step >= run.config.trainer.num_train_steps)
     throw run.config
@@ -151,7 +152,8 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
                    ", and the run would end at ", run.config.trainer.num_train_steps))
         .hint(
             "raise trainer.num_train_steps, or take the model alone: start_from.what = \"model\"");
-  messages.push_back(cat("starting from ", run.from->folder(), " (", start.what, ")"));
+  messages.push_back(
+      cat("starting from ", run.from->folder(), " (", config::word_of(start.what), ")"));
 }
 
 /// A resumed run goes on with the data that it was begun with.
@@ -230,6 +232,17 @@ void read_texts(Run& run, std::shared_ptr<const text::Tokenizer> tokenizer) {
   if (run.vocab != vocab) run.prepared.reset();
 }
 
+/// Reads the texts and makes steps of the run's epochs; says how many.
+std::string count_epochs(Run& run) {
+  TrainerConfig& trainer = run.config.trainer;
+  read_texts(run, open_tokenizer(run.config));
+  trainer.num_train_steps = steps_of_epochs(run.config, *run.data);
+  const std::string epochs = format_number(*trainer.num_train_epochs);
+  trainer.num_train_epochs.reset();
+  return cat("trainer.num_train_epochs = ", epochs, " is ",
+             count_of(trainer.num_train_steps, "step"));
+}
+
 /// One rank: its backend, its state, its part of every batch.
 class Rank {
  public:
@@ -297,7 +310,8 @@ class Rank {
       throw run_.config
           .error(ErrorKind::kConfig, "trainer.num_train_steps",
                  cat("the data end after ", format_count(length / t.train_batch_size),
-                     " steps (data.stop_strategy = ", quote(run_.config.data.stop_strategy),
+                     " steps (data.stop_strategy = ",
+                     quote(config::word_of(run_.config.data.stop_strategy)),
                      "), before trainer.num_train_steps = ", format_count(t.num_train_steps)))
           .allowed(cat("at most ", length / t.train_batch_size))
           .hint("data.stop_strategy = \"restart\" begins components anew");
@@ -403,7 +417,7 @@ void log_counts(const HookContext& c) {
   }
   const int64_t batch = c.config.trainer.train_batch_size;
   put("epoch_rows", rows);
-  put("epoch_steps", (rows + batch - 1) / batch);
+  put("epoch_steps", ceil_div(rows, batch));
 }
 
 TrackerContext tracker_context(const Run& run, const RunFolder& folder, double best_loss) {
@@ -619,7 +633,9 @@ Outcome make_up(const TrainConfig& config) {
 
 }  // namespace
 
-Outcome train(const TrainConfig& config, const RunOptions& options) {
+Outcome train(const TrainConfig& given, const RunOptions& options) {
+  Run run{.config = given, .options = options};
+  const TrainConfig& config = run.config;
   require_data(config, true);
   if (!config.not_trained.empty())
     throw config
@@ -629,6 +645,8 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
         .hint("remove them from its config.json to train without them");
   require_precision(config,
                     *device::make_backend(options.eager ? "reference" : config.trainer.device, 1));
+  std::vector<std::string> messages;
+  if (config.trainer.num_train_epochs) messages.push_back(count_epochs(run));
   if (is_finished(config.run_folder(), config.trainer.num_train_steps)) {
     const auto last = find_latest(join_path(config.run_folder(), "checkpoints")).checkpoint;
     if (last && last->step() >= config.trainer.num_train_steps) {
@@ -638,14 +656,13 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
     }
     // Damaged since: what the previous good checkpoint leaves to do is done again.
   }
-  Run run{.config = config, .options = options};
   run.root = key_from_seed(static_cast<uint64_t>(config.trainer.seed));
   // A new run's texts are read before its folder is made: a mistake in them leaves no trace.
-  if (config.start_from.kind == "none" && !path_exists(config.run_folder()))
+  if (!run.data && config.start_from.kind == StartKind::kNone && !path_exists(config.run_folder()))
     read_texts(run, open_tokenizer(config));
   std::optional<RunFolder> opened(std::in_place, config.run_folder());
   RunFolder& folder = *opened;
-  std::vector<std::string> messages = folder.messages();
+  for (const std::string& message : folder.messages()) messages.push_back(message);
   choose_start(run, folder, messages);
   if (run.start_step > config.trainer.num_train_steps)
     return Outcome::kAlreadyFinished;  // and more
@@ -656,7 +673,8 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
       throw config.error(ErrorKind::kConfig, "data.tokenizer",
                          cat("data.tokenizer is ", config.data.tokenizer.type,
                              ", but the checkpoint was trained with ", saved->name()));
-    read_texts(run, std::move(saved));
+    if (!run.data || run.data->tokenizer()->identity() != saved->identity())
+      read_texts(run, std::move(saved));
     if (run.resumes) check_data(run, messages);
   } else if (!run.data) {
     read_texts(run, open_tokenizer(config));

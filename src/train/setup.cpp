@@ -3,8 +3,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/files.h"
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/strings.h"
 #include "data/loader.h"
@@ -17,23 +19,20 @@ namespace {
 data::RowSpec row_spec(const DataConfig& config, const ComponentConfig& component) {
   data::RowSpec spec;
   spec.borders = {!config.block_cross_document_attention, config.reset_positions};
-  if (component.pack == "no") return spec;
+  if (component.pack == data::Packing::kNo) return spec;
   data::PackOptions pack;
-  if (component.pack == "best_fit") pack.order = data::PackOrder::kBestFit;
-  pack.alone = component.pack == "alone";
+  if (component.pack == data::Packing::kBestFit) pack.order = data::PackOrder::kBestFit;
+  pack.alone = component.pack == data::Packing::kAlone;
   pack.crosses = spec.borders.crosses;
   pack.reset_positions = config.reset_positions;
-  pack.too_long = component.too_long == "keep_head"   ? data::TooLong::kKeepHead
-                  : component.too_long == "keep_tail" ? data::TooLong::kKeepTail
-                  : component.too_long == "drop"      ? data::TooLong::kDrop
-                                                      : data::TooLong::kRefuse;
+  pack.too_long = component.too_long;
   spec.pack = pack;
   return spec;
 }
 
 data::ShuffleSpec shuffle_spec(const DataConfig& config) {
   data::ShuffleSpec spec;
-  if (config.permutation_type == "linear") spec.permutation = data::PermutationType::kLinear;
+  spec.permutation = config.permutation_type;
   if (!config.shuffle) {
     spec.reach = data::ShuffleReach::kNone;
   } else if (config.era_length) {
@@ -52,9 +51,7 @@ std::optional<data::MixtureSpec> mixture_spec(const TrainConfig& config) {
   if (data.train_weights.empty() && data.train_weight_stages.empty()) return std::nullopt;
   data::MixtureSpec spec;
   spec.block_size = data.mixture_block_size;
-  spec.stop = data.stop_strategy == "first_exhausted" ? data::StopStrategy::kFirstExhausted
-              : data.stop_strategy == "all_exhausted" ? data::StopStrategy::kAllExhausted
-                                                      : data::StopStrategy::kRestart;
+  spec.stop = data.stop_strategy;
   if (data.train_weight_stages.empty()) spec.stages = {{0, data.train_weights}};
   for (const WeightStageConfig& stage : data.train_weight_stages)
     spec.stages.push_back({stage.step * config.trainer.train_batch_size, stage.weights});
@@ -90,7 +87,7 @@ data::TextDataOptions data_options(const TrainConfig& config) {
   options.enforce_eos = config.data.enforce_eos;
   if (config.data.cache_dir) options.cache_dir = config.data.cache_dir->resolved;
   options.memory_bytes = memory_limit();
-  if (config.data.on_bad_record == "skip") options.on_bad_record = data::OnBadRecord::kSkip;
+  options.on_bad_record = config.data.on_bad_record;
   options.build_caches = config.data.auto_build_caches;
   options.threads = static_cast<int>(config.trainer.threads.value_or(available_threads()));
   return options;
@@ -120,6 +117,14 @@ std::shared_ptr<const text::Tokenizer> open_tokenizer(const TrainConfig& config)
 std::shared_ptr<const text::Tokenizer> find_tokenizer(const TrainConfig& config) {
   require_data(config);
   return data::make_tokenizer(components_of(config), data_options(config));
+}
+
+int64_t steps_of_epochs(const TrainConfig& config, const data::TextData& data) {
+  constexpr double kRounding = 1e-9;  // of the product: 0.1 epochs of 100 rows are 10 rows
+  const auto rows = static_cast<double>(data.training(training_options(config, {})).epoch_length);
+  const double batches = *config.trainer.num_train_epochs * rows /
+                         static_cast<double>(config.trainer.train_batch_size);
+  return std::max<int64_t>(1, std::llround(std::ceil(batches * (1 - kRounding))));
 }
 
 data::TrainingOptions training_options(const TrainConfig& config, Key key) {
@@ -207,7 +212,7 @@ MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config) {
   data::LoaderOptions loading;
   loading.seq_len = config.model->max_seq_len;
   loading.batch_size = config.trainer.train_batch_size;
-  loading.rows = (config.trainer.train_batch_size + ranks - 1) / ranks;
+  loading.rows = ceil_div(config.trainer.train_batch_size, ranks);
   loading.prefetch = config.data.prefetch;
   return {.persistent = step.persistent_bytes() * ranks,
           .arena = step.arena_bytes() * ranks,
@@ -231,7 +236,11 @@ int64_t limit_in(const std::string& path) {
 }
 
 /// The least of two limits of which -1 is none.
-int64_t least(int64_t a, int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); }
+int64_t least(int64_t a, int64_t b) {
+  if (a < 0) return b;
+  if (b < 0) return a;
+  return std::min(a, b);
+}
 
 /// The least limit of the group `path` and of those around it, below `mount`.
 int64_t group_limit(const std::string& mount, std::string path, const char* file) {

@@ -28,6 +28,10 @@ std::shared_ptr<const text::Tokenizer> open_tokenizer(const TrainConfig& config)
 /// The same, but from the texts where it must be: they are read, and nothing is tokenised.
 std::shared_ptr<const text::Tokenizer> find_tokenizer(const TrainConfig& config);
 
+/// The steps of trainer.num_train_epochs, which is set: as many batches as hold the rows of so many
+/// epochs, rounded up; at least 1.
+int64_t steps_of_epochs(const TrainConfig& config, const data::TextData& data);
+
 /// What the data of a run's training are made of; `key` is that of the data.
 data::TrainingOptions training_options(const TrainConfig& config, Key key);
 

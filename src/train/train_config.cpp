@@ -140,6 +140,18 @@ std::optional<Error> take_hf_model(config::Value& root, TrainConfig& config,
   }
 }
 
+/// A run has one length. A command's overrides say it anew; a file that says both is at fault.
+void settle_length(TrainConfig& config, config::Problems& problems) {
+  const std::string_view steps = "trainer.num_train_steps", epochs = "trainer.num_train_epochs";
+  if (!config.trainer.num_train_epochs || !config.sources.has(steps)) return;
+  const bool steps_in_file = config.sources.find(steps).line > 0;
+  const bool epochs_in_file = config.sources.find(epochs).line > 0;
+  if (epochs_in_file && !steps_in_file) config.trainer.num_train_epochs.reset();
+  if (epochs_in_file == steps_in_file)
+    problems.add(epochs, cat(epochs, " and ", steps, " both say how long the run is"), {steps})
+        .hint("remove one of them");
+}
+
 /// Binds a document to a config; the reader is given the problems to report to.
 template <class Read>
 TrainConfig load(const std::string& file, Inspector* inspector, Read read) {
@@ -151,6 +163,7 @@ TrainConfig load(const std::string& file, Inspector* inspector, Read read) {
   problems.raise(subject);  // a file that cannot be read leaves nothing else to check
   const std::optional<Error> no_model = take_hf_model(root, config, problems);
   bind(root, config::type_of<TrainConfig>(), &config, config.sources, problems);
+  settle_length(config, problems);
   if (inspector) inspector->inspect(config, problems);
   if (no_model && problems.count() == 1) throw *no_model;
   problems.raise(subject);
@@ -175,11 +188,13 @@ TrainConfig parse_train_config(std::string_view text, const std::string& name,
 
 std::string print_config(const TrainConfig& config) {
   config::Value root = config::to_value(config::type_of<TrainConfig>(), &config);
+  auto& members = root.find("trainer")->value.members;
+  if (config.trainer.num_train_epochs)
+    std::erase_if(members, [](const auto& member) { return member.key == "num_train_steps"; });
   if (!config.trainer.id) {  // the file that it would follow from is another one from here on
     config::Value id;
     id.kind = config::Value::Kind::kString;
     id.text = config.run_id();
-    auto& members = root.find("trainer")->value.members;
     const auto after = std::find_if(members.begin(), members.end(),
                                     [](const auto& member) { return member.key == "device"; });
     members.insert(after, {"id", {}, std::move(id)});

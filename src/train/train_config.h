@@ -40,6 +40,7 @@ struct TrainerConfig {
   int64_t seed = 0;
   std::string mp = "f32";
   int64_t num_train_steps = 400000;
+  std::optional<double> num_train_epochs;  ///< in place of steps, until the data are read
   int64_t train_batch_size = 512;
   std::optional<int64_t> microbatch_size;  ///< absent: TrainConfig::microbatch_size decides
   std::optional<int64_t> gradient_groups;  ///< absent: TrainConfig::gradient_groups decides
@@ -68,11 +69,17 @@ struct TrainerConfig {
   std::string precision() const;
 };
 
+enum class StartKind { kNone, kCheckpoint, kHf };
+std::span<const config::Word<StartKind>> words_of(StartKind);
+
+enum class StartPart { kAll, kModel };
+std::span<const config::Word<StartPart>> words_of(StartPart);
+
 /// What a run starts from when it has no checkpoint of its own.
 struct StartFrom {
-  std::string kind = "none";         ///< none, checkpoint, hf
+  StartKind kind = StartKind::kNone;
   std::optional<config::Path> path;  ///< of a checkpoint or a Hugging Face folder
-  std::string what = "all";          ///< all, model
+  StartPart what = StartPart::kAll;
 
   void fields(config::Fields& f);
   void validate(config::Problems& p) const;

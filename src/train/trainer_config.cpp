@@ -59,6 +59,13 @@ void TrainerConfig::fields(config::Fields& f) {
       .at_most(1e12)
       .unit("steps")
       .may_change();
+  f("num_train_epochs", num_train_epochs,
+    "instead of num_train_steps: how often the rows of all training data are seen, rounded up to "
+    "whole steps")
+      .above(0)
+      .at_most(1e6)
+      .unit("epochs")
+      .may_change();
   f("train_batch_size", train_batch_size, "sequences of one optimizer step")
       .at_least(1)
       .at_most(1e7)
@@ -172,7 +179,10 @@ std::optional<Policy> parse_policy(std::string_view text) {
     if (role != "p" && role != "c" && role != "o") return std::nullopt;
     if (seen.find(role[0]) != std::string::npos) return std::nullopt;
     seen += role;
-    (role == "p" ? policy.params : role == "c" ? policy.compute : policy.output) = trim(sides[1]);
+    const std::string_view format = trim(sides[1]);
+    if (role == "p") policy.params = format;
+    if (role == "c") policy.compute = format;
+    if (role == "o") policy.output = format;
   }
   return policy;
 }
@@ -241,9 +251,20 @@ void TrainerConfig::validate(config::Problems& p) const {
         .allowed("letters, digits, '.', '_' and '-', not beginning with '.'");
 }
 
+std::span<const config::Word<StartKind>> words_of(StartKind) {
+  static constexpr config::Word<StartKind> kWords[] = {
+      {StartKind::kNone, "none"}, {StartKind::kCheckpoint, "checkpoint"}, {StartKind::kHf, "hf"}};
+  return kWords;
+}
+
+std::span<const config::Word<StartPart>> words_of(StartPart) {
+  static constexpr config::Word<StartPart> kWords[] = {{StartPart::kAll, "all"},
+                                                       {StartPart::kModel, "model"}};
+  return kWords;
+}
+
 void StartFrom::fields(config::Fields& f) {
   f("kind", kind, "nothing, a checkpoint of another run, or a Hugging Face folder's weights")
-      .one_of({"none", "checkpoint", "hf"})
       .may_change();
   f("path", path,
     "the checkpoint: a step's folder, a run's for its latest, or a Hugging Face folder")
@@ -251,22 +272,23 @@ void StartFrom::fields(config::Fields& f) {
   f("what", what,
     "the whole state with its step, or the parameters of the model alone, which is all that a "
     "Hugging Face folder has")
-      .one_of({"all", "model"})
       .may_change();
 }
 
 void StartFrom::validate(config::Problems& p) const {
-  if (kind != "none" && !path)
-    p.add("kind", cat(p.name("kind"), " = ", quote(kind), " needs ", p.name("path")), {"path"})
-        .hint(kind == "hf" ? "write path = \"DIR\", a folder with config.json"
-                           : "write path = \"logs/RUN\", or the folder of one step");
-  if (kind != "none") return;
+  if (kind != StartKind::kNone && !path)
+    p.add("kind",
+          cat(p.name("kind"), " = ", quote(config::word_of(kind)), " needs ", p.name("path")),
+          {"path"})
+        .hint(kind == StartKind::kHf ? "write path = \"DIR\", a folder with config.json"
+                                     : "write path = \"logs/RUN\", or the folder of one step");
+  if (kind != StartKind::kNone) return;
   const auto unread = [&](const char* key) {
     p.add(key, cat(p.name(key), " is not read with ", p.name("kind"), " = \"none\""), {"kind"})
         .hint(cat("write ", p.name("kind"), " = \"checkpoint\" or \"hf\", or remove the key"));
   };
   if (path) unread("path");
-  if (what != "all") unread("what");
+  if (what != StartPart::kAll) unread("what");
 }
 
 void TrainConfig::fields(config::Fields& f) {
@@ -302,7 +324,7 @@ void TrainConfig::fields(config::Fields& f) {
   f.dropped("hf_upload", "remove it: nothing is sent over a network");
   f.dropped("data_seed", "trainer.seed draws the order of the data too; it has no seed of its own");
   f.dropped("epoch",
-            "trainer.num_train_steps alone says where a run ends; the data begin anew as "
+            "write trainer.num_train_epochs, or trainer.num_train_steps: the data begin anew as "
             "often as it takes");
   f.dropped({"eval_harness", "eval_harness_steps"},
             "remove it: validation is the loss on data.components");

@@ -48,6 +48,7 @@ void wait_long() {
 TEST_CASE("without work to save a signal ends the program at once with 75", "[base]") {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU})
     CHECK(end_of_child([&] {
+            ::signal(signal, SIG_DFL);  // nohup ignores SIGHUP for the tests too
             watch_for_stops();
             ::kill(::getpid(), signal);
             wait_long();

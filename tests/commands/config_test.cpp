@@ -140,7 +140,7 @@ TEST_CASE("a missing folder of a model hides no other fault", "[commands]") {
 [data.components.a]
 train = "none.txt"
 [trainer]
-num_train_epochs = 3
+max_steps = 3
 )");
   const Ended ended = run({"config", "check", "hf.toml"});
   CHECK(ended.code == 2);

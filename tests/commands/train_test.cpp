@@ -25,6 +25,56 @@ size_t count(const std::string& text, const std::string& part) {
 
 }  // namespace
 
+TEST_CASE("epochs become steps once the data are read", "[commands]") {
+  const SmallRun run;
+  const std::vector<std::string> epochs = {"--trainer.num_train_epochs=1.5"};
+  const Ended ended = run.train(epochs);
+  INFO(ended.err);
+  REQUIRE(ended.code == 0);
+  const nlohmann::json summary = read_json(run / "logs/run/summary.json");
+  const int64_t rows = summary["dataset/epoch_rows"], steps = summary["global_step"];
+  CHECK(rows > 100);
+  CHECK(steps == (3 * rows + 7) / 8);  // batches of 4 rows, the last one begun
+  CHECK(ended.err.find(cat("trainer.num_train_epochs = 1.5 is ", steps, " steps")) !=
+        std::string::npos);
+  const std::string saved = read_file(run / "logs/run/config.toml");
+  CHECK(saved.find(cat("num_train_steps = ", steps, "\n")) != std::string::npos);
+  CHECK(saved.find("num_train_epochs = \"none\"\n") != std::string::npos);
+  CHECK(run.train(epochs).err.find("nothing was changed") != std::string::npos);
+
+  // The same run by its steps, and one that is begun, stopped by its length and made longer.
+  const std::string hash = summary["params_hash"];
+  REQUIRE(run.train({"--trainer.id=steps", cat("--trainer.num_train_steps=", steps)}).code == 0);
+  CHECK(read_json(run / "logs/steps/summary.json")["params_hash"] == hash);
+  REQUIRE(run.train({"--trainer.num_train_epochs=2"}).code == 0);
+  CHECK(read_json(run / "logs/run/summary.json")["global_step"] == (2 * rows + 3) / 4);
+}
+
+TEST_CASE("a run is as long as its steps say or its epochs", "[commands]") {
+  const SmallRun run;
+  const std::string file = read_file(run / "run.toml");
+  const size_t at = file.find("num_train_steps");
+  write_file_atomic(run / "both.toml",
+                    file.substr(0, at) + "num_train_epochs = 3\n" + file.substr(at));
+  const Ended both = run({"config", "check", "both.toml"});
+  CHECK(both.code == 2);
+  CHECK(both.err.find("trainer.num_train_epochs and trainer.num_train_steps both say") !=
+        std::string::npos);
+  // A command's word counts for more than the file's.
+  std::string only = file;
+  only.replace(at, std::string("num_train_steps = 20").size(), "num_train_epochs = 3");
+  write_file_atomic(run / "only.toml", only);
+  CHECK(run({"config", "check", "only.toml"}).out.find("3 epochs of 4 sequences") !=
+        std::string::npos);
+  CHECK(run({"config", "check", "only.toml", "--trainer.num_train_steps=7"}).out.find("7 steps") !=
+        std::string::npos);
+  const std::string printed = run({"config", "print", "only.toml"}).out;
+  CHECK(printed.find("num_train_steps") == std::string::npos);
+  write_file_atomic(run / "printed.toml", printed);
+  CHECK(run({"config", "print", "printed.toml"}).out == printed);
+  CHECK(run({"config", "check", "run.toml", "--trainer.num_train_epochs=0"}).code == 2);
+}
+
 TEST_CASE("a run leaves its config, metrics, summary, events and checkpoints", "[commands]") {
   const SmallRun run;
   const Ended ended = run.train();

@@ -72,12 +72,13 @@ TEST_CASE("a folder gives weights and tokenizer too, where the config says nothi
     return text.substr(at, text.find('\n', at) - at);
   };
   const TrainConfig plain = load(folder, "", data);
-  CHECK(plain.start_from.kind == "hf");
+  CHECK(plain.start_from.kind == StartKind::kHf);
   CHECK(plain.start_from.path->resolved == absolute_path(folder.path()));
   CHECK(plain.data.tokenizer.type == "hf");
   CHECK_THAT(tokenizer(plain), Contains(absolute_path(folder.path())));
   // What the config says stays, and what it leaves out of a table is filled in.
-  CHECK(load(folder, "", cat(data, "[start_from]\nkind = \"none\"\n")).start_from.kind == "none");
+  CHECK(load(folder, "", cat(data, "[start_from]\nkind = \"none\"\n")).start_from.kind ==
+        StartKind::kNone);
   CHECK(load(folder, "", cat("[data]\ntokenizer = \"char\"\n", data)).data.tokenizer.type ==
         "char");
   const TrainConfig other = load(folder, "",

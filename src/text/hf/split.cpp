@@ -17,9 +17,9 @@ KnownPattern known_pattern(std::string_view expression) {
   }
   if (!expression.ends_with(kRest)) return KnownPattern::kNone;
   expression.remove_suffix(kRest.size());
-  return expression == R"(\p{N})"        ? KnownPattern::kOneDigit
-         : expression == R"(\p{N}{1,3})" ? KnownPattern::kThreeDigits
-                                         : KnownPattern::kNone;
+  if (expression == R"(\p{N})") return KnownPattern::kOneDigit;
+  if (expression == R"(\p{N}{1,3})") return KnownPattern::kThreeDigits;
+  return KnownPattern::kNone;
 }
 
 }  // namespace levanter::text::hf

@@ -162,8 +162,9 @@ class Lexer final {
         std::string_view("+-*/%~()[]{}<>=.:|,;").find(op[0]) == std::string_view::npos)
       fail(cat(quote(std::string(characters_of(from(at_).substr(0, 4))[0])),
                " is not part of the template language"));
-    if (op == "(" || op == "[" || op == "{")
-      brackets += op[0] == '(' ? ')' : op[0] == '[' ? ']' : '}';
+    if (op == "(") brackets += ')';
+    if (op == "[") brackets += ']';
+    if (op == "{") brackets += '}';
     if (op == ")" || op == "]" || op == "}") {
       if (brackets.empty()) fail(cat(quote(op), " closes nothing"));
       if (brackets.back() != op[0])

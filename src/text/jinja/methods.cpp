@@ -115,7 +115,8 @@ Value is_alphanumeric(const Call& c) {
 
 Value is_ascii(const Call& c) {
   const std::string& s = c.self.as_string();
-  return Value::boolean(std::all_of(s.begin(), s.end(), [](char byte) { return byte >= 0; }));
+  const auto is_ascii_byte = [](char byte) { return static_cast<unsigned char>(byte) < 0x80; };
+  return Value::boolean(std::all_of(s.begin(), s.end(), is_ascii_byte));
 }
 
 constexpr std::string_view kNone = "this method()", kWidth = "this method(width, fillchar)",

@@ -35,12 +35,12 @@ class Printer final {
     if (value.is(Kind::kString)) {
       write_string(value.as_string());
     } else if (value.is_sequence()) {
-      const bool square = json_ || value.is(Kind::kList);
-      write_items(square ? '[' : '(', value.items(),
-                  square                      ? "]"
-                  : value.items().size() == 1 ? ",)"
-                                              : ")",
-                  level, [&](const Value& item) { write(item, level + 1); });
+      const auto write_one = [&](const Value& item) { write(item, level + 1); };
+      const std::string_view tuple_end = value.items().size() == 1 ? ",)" : ")";
+      if (json_ || value.is(Kind::kList))
+        write_items('[', value.items(), "]", level, write_one);
+      else
+        write_items('(', value.items(), tuple_end, level, write_one);
     } else if (value.is(Kind::kDict)) {
       write_dict(value.as_dict(), level);
     } else if (json_) {
@@ -106,13 +106,17 @@ class Printer final {
       fail("tojson can't write an undefined value: ", value.why_undefined());
     if (!value.is_number() && !value.is(Kind::kNone))
       fail("tojson can't write a value of type ", type_name(value));
-    const std::string text = to_text(value);
-    constexpr std::string_view kWords[][2] = {{"None", "null"},    {"True", "true"},
-                                              {"False", "false"},  {"nan", "NaN"},
-                                              {"inf", "Infinity"}, {"-inf", "-Infinity"}};
-    for (const auto& [python, json] : kWords)
-      if (text == python) return void(out_ += json);
-    out_ += text;
+    if (value.is(Kind::kNone)) {
+      out_ += "null";
+    } else if (value.is(Kind::kBool)) {
+      out_ += value.as_bool() ? "true" : "false";
+    } else if (!value.is(Kind::kFloat) || std::isfinite(value.as_real())) {
+      out_ += to_text(value);
+    } else if (std::isnan(value.as_real())) {
+      out_ += "NaN";
+    } else {
+      out_ += value.as_real() > 0 ? "Infinity" : "-Infinity";
+    }
   }
 
   void write_escape(const char* format, uint32_t unit) {

@@ -1,5 +1,5 @@
 // Web addresses as sources, from a server of the test's own: streams, redirections, faults.
-#include "data/http.h"
+#include "net/http.h"
 
 #include <catch2/catch.hpp>
 
@@ -14,6 +14,7 @@
 
 using namespace levanter;
 using namespace levanter::data;
+using namespace levanter::net;
 using namespace levanter::testing;
 using Catch::Matchers::Contains;
 
@@ -34,7 +35,7 @@ std::string fault(ErrorKind kind, const std::string& url) {
 
 }  // namespace
 
-TEST_CASE("a file at a web address is read as a stream, unpacked like any other", "[data]") {
+TEST_CASE("a file at a web address is read as a stream, unpacked like any other", "[net]") {
   if (absent()) return;
   std::string lines;
   for (int i = 0; i < 50000; ++i) lines += cat("{\"text\": \"line ", i, "\"}\n");
@@ -57,7 +58,7 @@ TEST_CASE("a file at a web address is read as a stream, unpacked like any other"
   CHECK(all == lines);
 }
 
-TEST_CASE("what a server does not give is an error with the address", "[data]") {
+TEST_CASE("what a server does not give is an error with the address", "[net]") {
   if (absent()) return;
   std::string gone;
   {
@@ -73,7 +74,7 @@ TEST_CASE("what a server does not give is an error with the address", "[data]") 
   CHECK_THAT(fault(ErrorKind::kIo, "http://"), Contains("can't be read"));
 }
 
-TEST_CASE("web addresses have braces and no stars, and a config keeps them as they are", "[data]") {
+TEST_CASE("web addresses have braces and no stars, and a config keeps them as they are", "[net]") {
   CHECK(expand_globs("https://a.b/x-{00..02}.gz", "train") ==
         std::vector<std::string>{"https://a.b/x-00.gz", "https://a.b/x-01.gz",
                                  "https://a.b/x-02.gz"});

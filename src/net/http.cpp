@@ -1,7 +1,7 @@
 // Files at web addresses, read as streams through libcurl where it is installed. The library is
 // opened at run time: linking it would cost every start milliseconds. Names and numbers below are
 // those of its stable interface (https://curl.se/libcurl/c/).
-#include "data/http.h"
+#include "net/http.h"
 
 #include <dlfcn.h>
 
@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 
-namespace levanter::data {
+namespace levanter::net {
 namespace {
 
 enum EasyOption : int {
@@ -192,4 +192,4 @@ size_t HttpStream::read(std::span<char> out) {
   return count;
 }
 
-}  // namespace levanter::data
+}  // namespace levanter::net

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace levanter::data {
+namespace levanter::net {
 
 /// Whether a path is a web address: it begins with http:// or https://.
 bool is_url(std::string_view path);
@@ -35,4 +35,4 @@ class HttpStream final {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace levanter::data
+}  // namespace levanter::net
