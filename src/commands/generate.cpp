@@ -50,7 +50,7 @@ constexpr Option kOptions[] = {
      "with --json: the logarithm of each new token's probability, before any filter"},
 };
 
-/// All of the standard input, when it is a file or a pipe.
+/// All of the standard input, when it is a file or a pipe, without a byte order mark.
 std::string read_stdin() {
   struct stat info {};
   if (fstat(STDIN_FILENO, &info) != 0 || !(S_ISREG(info.st_mode) || S_ISFIFO(info.st_mode)))
@@ -58,7 +58,7 @@ std::string read_stdin() {
   std::string text;
   char buffer[4096];
   for (size_t n; (n = std::fread(buffer, 1, sizeof buffer, stdin)) > 0;) text.append(buffer, n);
-  return text;
+  return std::string(without_mark(text, 1));
 }
 
 infer::GenerateOptions options_of(const Arguments& a, const text::Tokenizer& tokenizer) {

@@ -52,6 +52,8 @@ TEST_CASE("the prompt may be the standard input, or none", "[commands]") {
   const Trained trained;
   const std::string text = trained.text({"--prompt", "cat", "--max-new-tokens", "9"});
   CHECK(trained.text({"--max-new-tokens", "9"}, {.input = "cat"}) == text);
+  CHECK(trained.text({"--max-new-tokens", "9"}, {.input = "\xEF\xBB\xBF"
+                                                          "cat"}) == text);
   CHECK(trained.text({"--max-new-tokens", "9"}).size() == 9 + 1);
   CHECK(trained.text({"--max-new-tokens", "9"}, {.closed_stream = 0}).size() == 9 + 1);
   CHECK(trained.text({"--prompt", "", "--max-new-tokens", "9"}, {.input = "cat"}) ==
