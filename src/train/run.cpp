@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
@@ -48,9 +49,9 @@ struct Run {
   const RunOptions& options;
   std::unique_ptr<data::TextData> data = nullptr;
   int64_t vocab = 0;
-  std::optional<Checkpoint> from = {};  ///< what the state is read from
-  bool resumes = false;                 ///< `from` is the run's own
-  std::string hf_folder = {};           ///< or where the model is read from
+  std::optional<Checkpoint> from = {};                    ///< what the state is read from
+  bool resumes = false;                                   ///< `from` is the run's own
+  std::unique_ptr<const compat::HfWeights> hf = nullptr;  ///< or where the model is read from
   std::optional<Prepared> prepared = {};
   bool restore_optimizer = true;
   int64_t start_step = 0;
@@ -133,10 +134,9 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
     return;
   }
   if (start.kind == "hf") {
-    run.hf_folder = start.path->resolved;
-    messages.push_back(cat("starting from ", run.hf_folder, " (model)"));
-    if (std::string line = changed_since_export(run.hf_folder); !line.empty())
-      messages.push_back(std::move(line));
+    run.hf = std::make_unique<const compat::HfWeights>(start.path->resolved);
+    messages.push_back(cat("starting from ", run.hf->folder(), " (model)"));
+    if (std::string line = run.hf->changed(); !line.empty()) messages.push_back(std::move(line));
     return;
   }
   FoundCheckpoint other = open_checkpoint(start.path->resolved);
@@ -178,8 +178,7 @@ void check_numerics(const Run& run, const Backend& backend, std::vector<std::str
 
 void restore(const Run& run, Engine& engine) {
   engine.initialise(fold_in(run.root, "init"));
-  if (!run.hf_folder.empty())
-    load_hf(run.hf_folder, model_spec(run.config), run.vocab, engine.model_targets());
+  if (run.hf) load_hf(*run.hf, model_spec(run.config), run.vocab, engine.model_targets());
   if (!run.from) return;
   for (const TensorTarget& target : engine.model_targets()) run.from->load(target);
   if (run.restore_optimizer)
@@ -647,6 +646,9 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
   RunFolder& folder = *opened;
   std::vector<std::string> messages = folder.messages();
   choose_start(run, folder, messages);
+  if (!run.from)
+    if (std::string line = changed_tokenizer(config, run.hf ? run.hf->folder() : ""); !line.empty())
+      messages.push_back(std::move(line));
   if (run.start_step > config.trainer.num_train_steps)
     return Outcome::kAlreadyFinished;  // and more
   if (run.from) {
@@ -661,7 +663,7 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
   } else if (!run.data) {
     read_texts(run, open_tokenizer(config));
   }
-  if (!run.hf_folder.empty()) check_hf(run.hf_folder, model_spec(config), run.vocab);
+  if (run.hf) check_hf(*run.hf, model_spec(config), run.vocab);
   const std::string unwritten = write_config(folder, config);
   if (!unwritten.empty())
     messages.push_back(cat(unwritten, "; the run goes on, every checkpoint has its own"));
