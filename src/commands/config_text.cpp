@@ -1,3 +1,4 @@
+// What `levanter config check | print | describe` print.
 #include "commands/config_text.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// What of a JSON record goes into its answer, and what is said of those that have none.
 #include "commands/json_records.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Opens a checkpoint or a Hugging Face folder for evaluation and generation.
 #include "commands/loaded_model.h"
 
 #include <algorithm>

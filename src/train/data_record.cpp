@@ -1,3 +1,4 @@
+// Writes what a run's data were into its checkpoints, and compares it later.
 #include "train/data_record.h"
 
 #include <map>

@@ -1,3 +1,4 @@
+// Validation losses by component and tag, summed in an order that is always the same.
 #include "train/evaluate.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Looks whether what a config names is there and is what it should be.
 #include "train/look.h"
 
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// A training run from its config to its last checkpoint.
 #include "train/run.h"
 
 #include <atomic>

@@ -1,3 +1,4 @@
+// From a config to what a run is made of: the data, the vocabulary, the limits of memory.
 #include "train/setup.h"
 
 #include <unistd.h>

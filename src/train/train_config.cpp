@@ -1,3 +1,4 @@
+// Reads the whole configuration of a run, checks it, prints it and compares two of them.
 #include "train/train_config.h"
 
 #include <algorithm>
