@@ -1,3 +1,4 @@
+// Attention to the keys of a cache, as two products of few rows with the softmax between them.
 #include "kernels/cpu/cached_attention.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// Flattens a space of named axes: axes that all operands walk with one stride become one loop.
 #include "kernels/cpu/loop.h"
 
 namespace levanter::cpu {

@@ -1,3 +1,4 @@
+// Products too large for one call of oneDNN, cut into parts whose sums are chains over k.
 #include "kernels/cpu/product_parts.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Interned axis names, sets of named axes, and how they are looked up, compared and printed.
 #include "axes/axes.h"
 
 #include <deque>

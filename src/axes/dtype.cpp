@@ -1,3 +1,4 @@
+// The element types by their names.
 #include "axes/dtype.h"
 
 #include <array>

@@ -1,3 +1,4 @@
+// How an Error's four parts become one text, and what a failed check of our own throws.
 #include "base/error.h"
 
 #include <utility>

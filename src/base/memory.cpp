@@ -1,3 +1,4 @@
+// How much memory this process may still map, by its limits, and errors that say so.
 #include "base/memory.h"
 
 #include <execinfo.h>

@@ -1,3 +1,4 @@
+// Building and measuring text: split, the nearest name, numbers as people read them.
 #include "base/strings.h"
 
 #include <algorithm>

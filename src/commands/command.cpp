@@ -1,3 +1,4 @@
+// The values of a command's options, printing, and texts as JSON.
 #include "commands/command.h"
 
 #include <algorithm>

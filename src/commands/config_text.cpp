@@ -1,3 +1,4 @@
+// What `levanter config check | print | describe` print.
 #include "commands/config_text.h"
 
 #include <algorithm>
@@ -5,13 +6,27 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "compat/hf_folder.h"
 #include "config/describe.h"
+#include "train/hf_start.h"
 #include "train/look.h"
 #include "train/train_config.h"
 
 namespace levanter::commands {
 
 namespace {
+
+/// What is no fault of a sound config, and should be known all the same: of the folders it names.
+std::vector<std::string> notes_of(const TrainConfig& config, Looks looks) {
+  std::vector<std::string> notes;
+  if (looks == Looks::kNo) return notes;
+  const StartFrom& start = config.start_from;
+  const std::string folder = start.kind == "hf" && start.path ? start.path->resolved : "";
+  if (!folder.empty()) notes.push_back(compat::changed_since_export(folder));
+  notes.push_back(train::changed_tokenizer(config, folder));
+  std::erase(notes, "");
+  return notes;
+}
 
 /// Looks, if it is to, and keeps what was found.
 class Checker final : public Inspector {
@@ -56,6 +71,7 @@ std::string config_check_json(const std::string& path, std::span<const std::stri
     report["train_batch_size"] = config.trainer.train_batch_size;
     report["max_seq_len"] = config.model->max_seq_len;
     report["microbatch_size"] = config.microbatch_size();
+    if (const auto notes = notes_of(config, looks); !notes.empty()) report["notes"] = notes;
   } catch (const Error& error) {
     report["ok"] = false;
     report["count"] = std::max<size_t>(checker.count, 1);
@@ -78,10 +94,13 @@ std::string config_check(const std::string& path, std::span<const std::string> o
                                  ? cat(format_number(*trainer.num_train_epochs),
                                        *trainer.num_train_epochs == 1 ? " epoch" : " epochs")
                                  : count_of(trainer.num_train_steps, "step");
-  return cat(path.empty() ? "the defaults" : path, ": ", config.model.type, ", ", length, " of ",
-             format_count(config.trainer.train_batch_size), " sequences of ",
-             format_count(config.model->max_seq_len), " tokens, in microbatches of ",
-             format_count(config.microbatch_size()), "\n");
+  std::string text =
+      cat(path.empty() ? "the defaults" : path, ": ", config.model.type, ", ", length, " of ",
+          format_count(config.trainer.train_batch_size), " sequences of ",
+          format_count(config.model->max_seq_len), " tokens, in microbatches of ",
+          format_count(config.microbatch_size()), "\n");
+  for (const std::string& note : notes_of(config, looks)) text += note + "\n";
+  return text;
 }
 
 std::string config_print(const std::string& path, std::span<const std::string> overrides) {

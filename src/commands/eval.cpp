@@ -11,6 +11,7 @@
 #include "data/json_fields.h"
 #include "data/source.h"
 #include "infer/scoring.h"
+#include "train/data_record.h"
 #include "train/evaluate.h"
 #include "train/setup.h"
 
@@ -87,8 +88,10 @@ class DocumentScores {
               .allowed("{\"text\": \"...\"}");
         text = fields_.string("text");
       }
-      documents_.push_back(
-          {m_.tokenizer->add_special(m_.tokenizer->encode({text, record.origin()}))});
+      std::vector<int32_t> ids =
+          m_.tokenizer->add_special(m_.tokenizer->encode({text, record.origin()}));
+      require_rows(m_, ids, record.origin());
+      documents_.push_back({std::move(ids)});
       answer.bytes = text.size();
       tokens = static_cast<int64_t>(documents_.back().ids.size());
     } catch (const Error& error) {
@@ -138,10 +141,15 @@ int run(const Arguments& a) {
     return 0;
   }
   const auto data = train::load_data(m.config, m.tokenizer, {}, train::DataPart::kHeldOut);
+  if (const std::string changes = train::changed_data(m.extra_json, *data);
+      !changes.empty() && !a.values.contains("config"))
+    std::fprintf(stderr, "the data are not those that the run was trained with: %s\n",
+                 changes.c_str());
   train::EvaluationOptions options;
   options.batch = m.rows;
   options.seq_len = m.config.model->max_seq_len;
   options.progress = evaluation_progress();
+  options.vocab_size = m.vocab_size;
   if (m.config.trainer.max_eval_batches)
     options.max_rows = *m.config.trainer.max_eval_batches * m.config.trainer.train_batch_size;
   const Metrics metrics = train::evaluate(

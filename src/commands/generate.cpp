@@ -43,14 +43,15 @@ constexpr Option kOptions[] = {
     {"chat", "", "the prompt is what a user says: the model's chat template is put around it"},
     {"chat-template", "FILE", "with --chat: another template, such as for a model that has none"},
     {"json", "",
-     "read {\"prompt\": ...} lines (with --chat also {\"messages\": [...]}), print "
+     "read {\"prompt\": ...} lines (with --chat also {\"messages\": [...]} and "
+     "{\"chat_template_kwargs\": {...}}), print "
      "{\"prompt_ids\", "
      "\"ids\", \"text\"} lines"},
     {"logprobs", "",
      "with --json: the logarithm of each new token's probability, before any filter"},
 };
 
-/// All of the standard input, when it is a file or a pipe.
+/// All of the standard input, when it is a file or a pipe, without a byte order mark.
 std::string read_stdin() {
   struct stat info {};
   if (fstat(STDIN_FILENO, &info) != 0 || !(S_ISREG(info.st_mode) || S_ISFIFO(info.st_mode)))
@@ -58,7 +59,7 @@ std::string read_stdin() {
   std::string text;
   char buffer[4096];
   for (size_t n; (n = std::fread(buffer, 1, sizeof buffer, stdin)) > 0;) text.append(buffer, n);
-  return text;
+  return std::string(without_mark(text, 1));
 }
 
 infer::GenerateOptions options_of(const Arguments& a, const text::Tokenizer& tokenizer) {
@@ -133,28 +134,37 @@ class Generator {
     if (a.has("chat")) chat_.emplace(chat_writer(*m.tokenizer, file));
   }
 
-  std::vector<int32_t> prompt_ids(const std::string& prompt, const std::string& place) const {
+  /// `variables` of the chat template: a JSON object, "" for none.
+  std::vector<int32_t> prompt_ids(const std::string& prompt, const std::string& place,
+                                  const std::string& variables = "") const {
     std::vector<int32_t> ids;
     if (chat_)
       ids = chat_
                 ->write({place, cat(R"([{"role":"user","content":)", text_json(prompt), "}]"), "",
-                         "", true})
+                         variables, true})
                 .tokens;
     else
       ids = m_.tokenizer->add_special(m_.tokenizer->encode({prompt, place}));
-    return ids.empty() ? beginning(*m_.tokenizer) : ids;
+    if (ids.empty()) ids = beginning(*m_.tokenizer);
+    require_rows(m_, ids, place);
+    return ids;
   }
 
   /// Of a record of JSON.
   std::vector<int32_t> request_ids(const data::JsonFields& request,
                                    const std::string& place) const {
     const bool chat = request.has("messages");
-    if (chat_ && chat)
-      return chat_
-          ->write({place, request.messages("messages"), request.optional_list("tools"), "", true})
-          .tokens;
+    const std::string variables = chat_ ? request.optional_object("chat_template_kwargs") : "";
+    if (chat_ && chat) {
+      std::vector<int32_t> ids = chat_
+                                     ->write({place, request.messages("messages"),
+                                              request.optional_list("tools"), variables, true})
+                                     .tokens;
+      require_rows(m_, ids, place);
+      return ids.empty() ? beginning(*m_.tokenizer) : ids;
+    }
     if (request.has("prompt"))
-      return prompt_ids(std::string(request.string("prompt")), "the prompt");
+      return prompt_ids(std::string(request.string("prompt")), place, variables);
     throw Error(ErrorKind::kData, chat_ ? "a line is no object with a \"prompt\" or \"messages\""
                                         : "a line is no object with a \"prompt\"")
         .at(place)

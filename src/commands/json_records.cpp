@@ -1,3 +1,4 @@
+// What of a JSON record goes into its answer, and what is said of those that have none.
 #include "commands/json_records.h"
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 
 #include "base/strings.h"
 #include "commands/command.h"
+#include "text/utf8.h"
 
 namespace levanter::commands {
 
@@ -60,7 +62,9 @@ std::string other_members(std::string_view record, std::initializer_list<std::st
     if (std::find(own.begin(), own.end(), name) == own.end())
       members += cat(key, ": ", on_one_line(record.substr(begin, at - begin)), ", ");
   }
-  return members;
+  std::string mended;
+  text::append_mended_utf8(mended, members);
+  return mended;
 }
 
 void note_replaced(int64_t count) {

@@ -16,7 +16,8 @@ namespace levanter::commands {
 std::string_view without_mark(std::string_view line, int64_t number);
 
 /// The members of an object of JSON that was read before, to the byte as they stand there, but for
-/// those that an answer has itself: `"id": 7, "meta": {"a": 1}, `, ready to stand before others.
+/// what is no UTF-8, which becomes U+FFFD, and for those that an answer has itself: `"id": 7,
+/// "meta": {"a": 1}, `, ready to stand before others.
 std::string other_members(std::string_view record, std::initializer_list<std::string_view> own);
 
 /// Says on the standard error how many pieces of text were replaced, where any was.

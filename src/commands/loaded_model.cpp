@@ -1,3 +1,4 @@
+// Opens a checkpoint or a Hugging Face folder for evaluation and generation.
 #include "commands/loaded_model.h"
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include "device/backends.h"
 #include "compat/hf_folder.h"
 #include "train/checkpoint_load.h"
+#include "train/evaluate.h"
 #include "train/hf_start.h"
 #include "train/setup.h"
 
@@ -31,14 +33,23 @@ namespace {
       .hint(cat("the checkpoint is of another model: ", list));
 }
 
+/// The rows of the model's embedding. A tokenizer may have more tokens: those that occur are looked
+/// at one by one.
+int64_t vocab_size_of(const LoadedModel& loaded) {
+  const text::Tokenizer* tokenizer = loaded.tokenizer.get();
+  const std::optional<int64_t> known = train::known_vocab_size(loaded.config, tokenizer);
+  return known ? *known : train::vocab_size(loaded.config, tokenizer);
+}
+
 void make_model(LoadedModel& loaded, int64_t rows) {
+  loaded.vocab_size = vocab_size_of(loaded);
   loaded.rows = rows > 0 ? rows : loaded.config.microbatch_size();
   loaded.backend = device::make_backend(
       loaded.config.trainer.device, static_cast<int>(loaded.config.trainer.threads.value_or(0)));
   train::require_precision(loaded.config, *loaded.backend);
   loaded.model = std::make_unique<infer::InferenceModel>(
-      train::model_spec(loaded.config), train::vocab_size(loaded.config, loaded.tokenizer.get()),
-      loaded.rows, *loaded.backend, loaded.config.trainer.compute());
+      train::model_spec(loaded.config), loaded.vocab_size, loaded.rows, *loaded.backend,
+      loaded.config.trainer.compute());
 }
 
 std::vector<TensorTarget> targets_of(LoadedModel& loaded) {
@@ -120,12 +131,16 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
     take_tokenizer(loaded);
   }
   const infer::ModelSpec spec = train::model_spec(loaded.config);
-  const int64_t vocab = train::vocab_size(loaded.config, loaded.tokenizer.get());
-  train::check_hf(folder, spec, vocab);
-  if (std::string line = train::changed_since_export(folder); !line.empty())
+  const int64_t vocab = vocab_size_of(loaded);
+  const compat::HfWeights weights(folder);
+  train::check_hf(weights, spec, vocab);
+  if (std::string line = weights.changed(); !line.empty())
     loaded.problems.push_back(std::move(line));
+  if (!loaded.tokenizer)
+    if (std::string line = train::changed_tokenizer(loaded.config, folder); !line.empty())
+      loaded.problems.push_back(std::move(line));
   make_model(loaded, rows);
-  train::load_hf(folder, spec, vocab, targets_of(loaded));
+  train::load_hf(weights, spec, vocab, targets_of(loaded));
   return loaded;
 }
 
@@ -140,6 +155,7 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
   LoadedModel loaded;
   loaded.folder = good.folder();
   loaded.step = good.step();
+  loaded.extra_json = good.manifest().extra_json;
   loaded.problems = std::move(found.problems);
   const std::string saved_file = join_path(good.folder(), "config.toml");
   if (config_file.empty()) {
@@ -158,6 +174,11 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
   }
   require_finite(loaded);
   return loaded;
+}
+
+void require_rows(const LoadedModel& model, std::span<const int32_t> ids,
+                  const std::string& place) {
+  train::require_rows(ids, model.vocab_size, *model.tokenizer, place);
 }
 
 }  // namespace levanter::commands

@@ -17,6 +17,8 @@ struct LoadedModel {
   TrainConfig config;
   std::string folder;  ///< step-N, or the Hugging Face folder
   int64_t step = 0;
+  int64_t vocab_size = 0;             ///< rows of its embedding
+  std::string extra_json;             ///< of a checkpoint's manifest
   int64_t rows = 1;                   ///< that token_losses takes at a time
   std::vector<std::string> problems;  ///< bad checkpoints passed over, and what a config says amiss
   std::shared_ptr<const text::Tokenizer> tokenizer;  ///< none: that of a config's data
@@ -31,5 +33,9 @@ struct LoadedModel {
 /// parameter that is not finite; as open_checkpoint and compat::HfWeights
 LoadedModel load_model(const std::string& checkpoint, const std::string& config_file,
                        std::span<const std::string> overrides, int64_t rows = 0);
+
+/// Throws where a text has a token that the model has no row for, as tokens may that were added to
+/// a tokenizer and not to its model. error  kData naming the token, at `place`
+void require_rows(const LoadedModel& model, std::span<const int32_t> ids, const std::string& place);
 
 }  // namespace levanter::commands

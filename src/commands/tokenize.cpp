@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <exception>
 #include <vector>
 
 #include "base/error.h"
@@ -14,6 +15,7 @@
 #include "base/threads.h"
 #include "commands/command.h"
 #include "commands/json_records.h"
+#include "compat/hf_folder.h"
 #include "data/json_fields.h"
 #include "text/json_lines.h"
 #include "text/tokenizer.h"
@@ -101,8 +103,12 @@ class Answerer final {
     const auto answer = [&](size_t i, int worker) {
       const int64_t number = first_line_ + static_cast<int64_t>(i);
       const std::string_view line = without_mark(lines[i], number);
-      if (!trim(line).empty())
+      if (trim(line).empty()) return;
+      try {
         answers[i] = answer_one(line, number, readers_[static_cast<size_t>(worker)], is_long(i));
+      } catch (const Error&) {
+        answers[i].failure = std::current_exception();
+      }
     };
     pool_.parallel_for(static_cast<int64_t>(lines.size()), [&](int64_t i, int worker) {
       if (!is_long(static_cast<size_t>(i))) answer(static_cast<size_t>(i), worker);
@@ -111,13 +117,17 @@ class Answerer final {
       if (is_long(i)) answer(i, 0);
     first_line_ += static_cast<int64_t>(lines.size());
     std::string out;
+    std::exception_ptr failure;  // of the first bad line; those before it are answered
     for (const Answer& answer : answers) {
+      failure = answer.failure;
+      if (failure) break;
       out += answer.line;
       totals_.documents += answer.totals.documents;
       totals_.bytes += answer.totals.bytes;
       totals_.tokens += answer.totals.tokens;
     }
     if (!out.empty()) print(out);
+    if (failure) std::rethrow_exception(failure);
   }
 
   const Totals& totals() const { return totals_; }
@@ -132,6 +142,7 @@ class Answerer final {
   struct Answer {
     std::string line;
     Totals totals;
+    std::exception_ptr failure = {};
   };
 
   Answer answer_one(std::string_view line, int64_t number, data::JsonFields& reader,
@@ -179,7 +190,13 @@ int run(const Arguments& a) {
     throw Error(ErrorKind::kConfig, "tokens are added to a text, and --decode reads ids")
         .at("--add-special-tokens")
         .hint("--skip-special-tokens leaves them out of the texts");
-  const auto tokenizer = text::open_tokenizer(a.text("tokenizer"));
+  const std::string path = a.text("tokenizer");
+  const auto tokenizer = text::open_tokenizer(path);
+  if (path_exists(path)) {
+    const std::string folder = is_directory(path) ? path : parent_path(path);
+    if (const std::string line = compat::changed_since_export(folder); !line.empty())
+      std::fprintf(stderr, "%s\n", line.c_str());
+  }
   const auto threads = static_cast<int>(a.integer("threads", available_threads(), 1, 1024));
   Answerer answerer(*tokenizer, a, threads);
   const auto start = std::chrono::steady_clock::now();

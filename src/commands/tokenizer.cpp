@@ -3,11 +3,13 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "commands/command.h"
+#include "commands/json_records.h"
 #include "data/json_fields.h"
 #include "data/source.h"
 #include "text/hf/tokenizer_file.h"
 #include "text/tokenizer.h"
 #include "text/train_bpe.h"
+#include "text/utf8.h"
 
 namespace levanter::commands {
 
@@ -22,20 +24,21 @@ constexpr Option kOptions[] = {
     {"eos", "TOKEN", "the token that ends a document, such as <|endoftext|>; its id is 0"},
 };
 
-/// The text of a file, or the texts of its records.
-void read_texts(const std::string& file, std::vector<std::string>& texts) {
+/// Adds the text of a file, or the texts of its records, read as those of a run are.
+/// returns how many pieces that are no UTF-8 became U+FFFD
+int64_t read_texts(const std::string& file, std::vector<std::string>& texts) {
   data::RecordReader reader(file);
-  data::JsonFields fields(data::BrokenText::kRefuse);
+  data::JsonFields fields;
+  int64_t replaced = 0;
   while (const std::optional<data::Record> record = reader.next()) {
     if (reader.form() != data::RecordForm::kText) {
       fields.parse(*record);
       texts.emplace_back(fields.string("text"));
       continue;
     }
-    const std::string& content = texts.emplace_back(record->content);
-    if (const size_t bad = text::hf::first_invalid_utf8(content); bad < content.size())
-      text::throw_not_utf8({content, file}, bad);
+    replaced += text::append_mended_utf8(texts.emplace_back(), record->content);
   }
+  return replaced + fields.replaced();
 }
 
 int train(const Arguments& a) {
@@ -47,7 +50,9 @@ int train(const Arguments& a) {
   options.min_frequency = a.integer("min-frequency", 2, 1, int64_t{1} << 40);
   if (a.values.contains("eos")) options.specials.push_back(a.text("eos"));
   std::vector<std::string> texts;
-  for (size_t i = 1; i < a.words.size(); ++i) read_texts(a.words[i], texts);
+  int64_t replaced = 0;
+  for (size_t i = 1; i < a.words.size(); ++i) replaced += read_texts(a.words[i], texts);
+  note_replaced(replaced);
   const text::TrainedBpe trained = text::train_bpe(texts, options);
   const std::string out = a.text("out");
   make_directories(out);

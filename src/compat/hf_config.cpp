@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/files.h"
 #include "base/strings.h"
 
@@ -80,6 +81,7 @@ HfConfig::HfConfig(std::string path) : impl_(std::make_unique<Impl>()) {
     throw Error(ErrorKind::kCheckpoint, "the folder's config.json is no file").at(impl_->path);
   const std::string text = read_file(impl_->path);
   impl_->json = json_depth(text) > kMaxDepth ? Json() : Json::parse(text, nullptr, false);
+  if (!impl_->json.is_object()) refuse_stand_in(ErrorKind::kCheckpoint, text, impl_->path);
   if (!impl_->json.is_object())
     throw Error(ErrorKind::kCheckpoint, "the file is no JSON object, or one that nests too deeply")
         .at(impl_->path)

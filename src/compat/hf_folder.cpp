@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/stop.h"
@@ -59,6 +60,7 @@ bool is_there(const std::string& path) {
 std::map<std::string, std::string> read_index(const std::string& index) {
   const std::string text = read_file(index);
   const Json json = json_depth(text) > 8 ? Json() : Json::parse(text, nullptr, false);
+  if (json.is_discarded()) refuse_stand_in(ErrorKind::kCheckpoint, text, index);
   const auto map = json.is_object() ? json.find("weight_map") : json.end();
   if (!json.is_object() || map == json.end() || !map->is_object())
     throw Error(ErrorKind::kCheckpoint, "the index has no \"weight_map\"")
@@ -209,22 +211,30 @@ void HfWeights::check() const {
   });
 }
 
-std::vector<std::string> HfWeights::changed_files() const {
-  std::vector<std::string> changed;
+std::string HfWeights::changed() const {
+  std::vector<std::string> files;
   for (const safetensors::File& file : files_) {
     for (const auto& [key, xxh3] : file.metadata()) {
       if (!key.starts_with(kFileKey) || key.find('/') != key.npos) continue;
       const std::string name = key.substr(kFileKey.size()), path = join_path(folder_, name);
-      if (!is_there(path) || hex64(xxh3_64(read_file(path))) != xxh3) changed.push_back(name);
+      if (!is_there(path) || hex64(xxh3_64(read_file(path))) != xxh3) files.push_back(name);
     }
   }
-  return changed;
+  return files.empty() ? "" : cat(folder_, ": ", join(files, ", "), " changed since the export");
 }
 
-void load_weights(const std::string& folder, std::span<const HfTarget> targets) {
-  const HfWeights weights(folder);
-  const std::vector<const Tensor*> found = weights.match(targets);
-  weights.check();
+std::string changed_since_export(const std::string& folder) {
+  try {
+    if (path_exists(join_path(folder, kOneFile)) || path_exists(join_path(folder, kIndex)))
+      return HfWeights(folder).changed();
+  } catch (const Error&) {  // whoever reads the weights will say so
+  }
+  return "";
+}
+
+void HfWeights::load(std::span<const HfTarget> targets) const {
+  const std::vector<const Tensor*> found = match(targets);
+  check();
   struct Piece {
     size_t tensor;
     int64_t first;
@@ -239,7 +249,7 @@ void load_weights(const std::string& folder, std::span<const HfTarget> targets) 
     const int64_t elements = std::min(kPiece, found[i]->size() - first);
     const std::span<float> room(targets[i].data + first, static_cast<size_t>(elements));
     to_f32(*found[i], room, first);
-    require_finite(room, found[i]->name, folder);
+    require_finite(room, found[i]->name, folder_);
   });
   for (size_t i = 0; i < targets.size(); ++i)
     if (targets[i].fewer_rows > 0) grow(targets[i], found[i]->shape[0]);

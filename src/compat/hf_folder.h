@@ -37,9 +37,15 @@ class HfWeights final {
   /// Compares every tensor with its checksum, where its file has one, on all threads.
   /// error  kCheckpoint naming file and tensor
   void check() const;
-  /// The folder's other files that are missing or other than when the weights were exported, where
-  /// these say how the files were.
-  std::vector<std::string> changed_files() const;
+  /// Reads all tensors into place, converted to f32, on all threads. Nothing is written unless all
+  /// fit and have the checksums that their files name.
+  /// error  as match and check; kCheckpoint naming a tensor that is not finite
+  void load(std::span<const HfTarget> targets) const;
+  /// What people should know of a folder that this program exported and in which somebody, or a
+  /// disk, changed or removed a file beside the weights: "DIR: tokenizer.json changed since the
+  /// export"; "" for others.
+  std::string changed() const;
+  const std::string& folder() const { return folder_; }
 
  private:
   void open_shards(const std::string& index);
@@ -49,9 +55,9 @@ class HfWeights final {
   std::map<std::string, const safetensors::Tensor*> tensors_;
 };
 
-/// Reads all of a folder's tensors into place, converted to f32, on all threads. Nothing is written
-/// unless all fit and have the checksums that their files name; errors as HfWeights.
-void load_weights(const std::string& folder, std::span<const HfTarget> targets);
+/// HfWeights::changed of a folder that is read for its tokenizer: "" too where it holds no weights,
+/// or damaged ones.
+std::string changed_since_export(const std::string& folder);
 
 /// A tensor to be written.
 struct HfTensor {

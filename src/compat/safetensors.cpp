@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/hash.h"
 #include "base/strings.h"
 
@@ -47,6 +48,17 @@ int64_t product(std::span<const int64_t> shape) {
   throw Error(ErrorKind::kCheckpoint, cat("bad safetensors file: ", fault))
       .at(path)
       .hint("the file is damaged, incomplete, or of another format");
+}
+
+/// Refuses a file whose beginning is that of another kind, where its own makes no sense.
+void refuse_other_kinds(const std::string& path, const InputFile& file) {
+  std::string text(static_cast<size_t>(std::min<int64_t>(file.size(), 512)), '\0');
+  file.read(0, std::as_writable_bytes(std::span(text)));
+  refuse_stand_in(ErrorKind::kCheckpoint, text, path);
+  if (text.starts_with("PK\x03\x04"))
+    throw Error(ErrorKind::kCheckpoint, "the file is a zip archive, as PyTorch saves weights")
+        .at(path)
+        .hint("load it in Python and write it with safetensors.torch.save_file");
 }
 
 /// Looks for a name that stands twice on the upper level of JSON. The library's parse with a
@@ -279,9 +291,12 @@ int64_t Tensor::size() const { return product(shape); }
 
 File::File(const std::string& path) : path_(path) {
   const auto file = std::make_shared<const InputFile>(path);
-  if (file->size() < kLengthBytes) damaged(path, "it is shorter than 8 bytes");
   uint64_t length = 0;
-  file->read(0, std::as_writable_bytes(std::span(&length, 1)));
+  if (file->size() >= kLengthBytes) file->read(0, std::as_writable_bytes(std::span(&length, 1)));
+  if (length > static_cast<uint64_t>(std::max<int64_t>(file->size() - kLengthBytes, 0)) ||
+      file->size() < kLengthBytes)
+    refuse_other_kinds(path, *file);
+  if (file->size() < kLengthBytes) damaged(path, "it is shorter than 8 bytes");
   if (length > static_cast<uint64_t>(file->size() - kLengthBytes))
     damaged(path, cat("its header of ", length, " bytes is longer than the file"));
   if (length > kMaxHeaderBytes)

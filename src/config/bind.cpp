@@ -1,3 +1,4 @@
+// Fills config structs from values in one descent, reporting every fault on the way.
 #include "config/bind.h"
 
 #include <algorithm>

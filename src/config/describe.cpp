@@ -1,3 +1,4 @@
+// Every key of a configuration as help, as one key's explanation and as a page of the docs.
 #include "config/describe.h"
 
 #include <algorithm>

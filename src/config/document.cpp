@@ -1,3 +1,4 @@
+// Reads a config file, its includes and the overrides into one tree of values.
 #include "config/document.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// From config structs back to text: TOML, and one line a key for comparing.
 #include "config/print.h"
 
 #include <utility>

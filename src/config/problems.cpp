@@ -1,3 +1,4 @@
+// Collects the faults of a configuration, each with its place, and throws them as one error.
 #include "config/problems.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Checks one scalar against its field's kind and bounds, and sets it.
 #include "config/slot.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Reads TOML 1.0 (https://toml.io), by toml++, into values that know their places.
 #include "config/toml.h"
 
 #include <algorithm>

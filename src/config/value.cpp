@@ -1,3 +1,4 @@
+// Configuration values: members by name, merging, and how a value is written.
 #include "config/value.h"
 
 #include <algorithm>

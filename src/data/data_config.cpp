@@ -1,3 +1,4 @@
+// The keys of [data] and of its components, with their bounds and what does not go together.
 #include "data/data_config.h"
 
 #include "base/strings.h"

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/files.h"
 #include "base/strings.h"
 #include "data/file_kind.h"
@@ -148,12 +149,14 @@ void RecordReader::need_room(size_t used) {
       .hint("cut it into several records, or check that the file has line ends");
 }
 
-/// Refuses files that hold no text; waits for no more than a line of a pipe.
+/// Refuses files that hold no text, and leaves out a byte order mark; waits for no more than a line
+/// of a pipe.
 void RecordReader::look_at_kind() {
   constexpr size_t kEnough = 512;
   while (window().size() < kEnough && window().find('\n') == window().npos && fill()) {
   }
-  refuse_foreign(window(), plain_name(file_));
+  refuse_foreign(window(), file_, plain_name(file_));
+  if (window().starts_with(kByteOrderMark)) begin_ += kByteOrderMark.size();  // no part of a text
 }
 
 RecordForm RecordReader::form_of(const std::string& path) {
@@ -188,8 +191,7 @@ RecordForm RecordReader::guess_form() {
   constexpr size_t kNone = std::string_view::npos;
   size_t first = 0, second = 0, end = 0;  // bytes that are not blank, the end of the first's line
   do {
-    first = window().starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
-    first = window().find_first_not_of(kBlanks, first);
+    first = window().find_first_not_of(kBlanks);
     second = first == kNone ? kNone : window().find_first_not_of(kBlanks, first + 1);
     end = first == kNone ? kNone : window().find('\n', first);
   } while ((second == kNone || end == kNone) && end_ < kFirstCapacity && fill());
@@ -222,8 +224,6 @@ std::optional<Record> RecordReader::next_line(bool blank_too) {
     Record record = take(size + (found != nullptr ? 1 : 0), found != nullptr ? 1 : 0);
     if (found != nullptr) record.content.remove_suffix(1);
     if (record.content.ends_with('\r')) record.content.remove_suffix(1);
-    if (record.line == 1 && !blank_too && record.content.starts_with(kByteOrderMark))
-      record.content.remove_prefix(kByteOrderMark.size());
     if (blank_too || record.content.find_first_not_of(kBlanks) != std::string_view::npos)
       return record;
   }
@@ -270,9 +270,6 @@ Record RecordReader::take_value() {
 
 std::optional<Record> RecordReader::next_value() {
   if (place_ == Place::kStart) {
-    while (end_ - begin_ < kByteOrderMark.size() && fill()) {
-    }
-    if (window().starts_with(kByteOrderMark)) begin_ += kByteOrderMark.size();
     if (!skip_blanks()) return std::nullopt;
     place_ = Place::kBetweenObjects;
     if (window()[0] == '[') {

@@ -40,7 +40,8 @@ struct Record {
   std::string origin() const;
 };
 
-/// Reads the records of one file in order. Holds one record and at most 1 MiB more in memory.
+/// Reads the records of one file in order, without the byte order mark that it may begin with.
+/// Holds one record and at most 1 MiB more in memory.
 class RecordReader final {
  public:
   /// error  kIo when the system can't open the file; kData when it is of a kind that holds no text

@@ -1,3 +1,4 @@
+// Makes the backend that trainer.device names.
 #include "device/backends.h"
 
 #include "base/error.h"

@@ -1,3 +1,4 @@
+// Memory of the host: zero-filled, in huge pages where the system has them, touched in parallel.
 #include "device/host_buffer.h"
 
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+// Finds a communicator by its name, and asks all ranks whether any says yes.
 #include "dist/communicator.h"
 
 #include <algorithm>

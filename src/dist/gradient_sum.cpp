@@ -1,3 +1,4 @@
+// The sum of all groups' gradients over all ranks, in the order of the fixed tree.
 #include "dist/gradient_sum.h"
 
 #include <algorithm>

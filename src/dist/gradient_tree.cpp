@@ -1,3 +1,4 @@
+// The fixed tree in which gradients are summed: its shares, subtrees and moves.
 #include "dist/gradient_tree.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Adds nodes to the traced program, each checked by its op's type rule.
 #include "graph/graph.h"
 
 #include "base/error.h"

@@ -1,3 +1,4 @@
+// Texts continued token by token: rows that begin, grow and make room for the next text.
 #include "infer/generation.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Compiles a model's functions for evaluation and decoding, and runs them over one memory.
 #include "infer/inference.h"
 
 #include <algorithm>

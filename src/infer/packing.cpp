@@ -1,3 +1,4 @@
+// The packed forms of parameters that compiled functions read: which, where, and what makes them.
 #include "infer/packing.h"
 
 #include <map>

@@ -1,3 +1,4 @@
+// From logits to the next token: penalty, temperature and filters, then greedy or a draw.
 #include "infer/sampling.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The log-probabilities of long documents, in windows that overlap.
 #include "infer/scoring.h"
 
 #include <algorithm>

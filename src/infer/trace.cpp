@@ -1,3 +1,4 @@
+// Traces a model's functions for evaluation and decoding, and counts what a token costs.
 #include "infer/trace.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// The keys of GPT-2 (Radford et al. 2019), their bounds, and their names in a config.json.
 #include "models/gpt2_config.h"
 
 #include "base/strings.h"

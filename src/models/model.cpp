@@ -1,3 +1,4 @@
+// What attention sees of a batch, the families by name, and a model's config.json in and out.
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"

@@ -1,3 +1,4 @@
+// The keys that every model has, and their bounds.
 #include "models/model_config.h"
 
 #include "models/model.h"

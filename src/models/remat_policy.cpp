@@ -1,3 +1,4 @@
+// Reads what gradient_checkpointing says: the values that blocks keep for the backward pass.
 #include "models/remat_policy.h"
 
 #include <algorithm>

@@ -213,6 +213,12 @@ void scaling_keys(compat::HfConfig& hf, RopeConfig& rope, Window window) {
   }
 }
 
+/// Whether YaRN's borders are whole numbers; null for other types.
+bool* truncate_of(RopeConfig& rope) {
+  auto* yarn = dynamic_cast<YarnRope*>(&rope);
+  return yarn ? &yarn->truncate : nullptr;
+}
+
 void read_scaling(compat::HfConfig& hf, config::Choice<RopeConfig>& rope, Window window) {
   double theta = rope->theta;
   hf("rope_theta", theta, theta);
@@ -225,7 +231,7 @@ void read_scaling(compat::HfConfig& hf, config::Choice<RopeConfig>& rope, Window
     rope.type = entry.name;
     rope.value = entry.make();
   }
-  if (rope.type != type) hf.refuse("rope_type", known);
+  if (rope.type != type) hf.refuse(hf.has("rope_type") ? "rope_type" : "type", known);
   rope->theta = theta;
   scaling_keys(hf, *rope, window);
   hf.neutral("partial_rotary_factor", "1", "a part of a head is rotated");
@@ -244,6 +250,7 @@ void write_rope(compat::HfConfig& hf, config::Choice<RopeConfig>& rope,
   if (!local_theta) return;
   // What Transformers 5 takes for one kind of layer from the older keys it does not give the other.
   hf.object("rope_parameters", [&](compat::HfConfig& kinds) {
+    if (bool* truncate = truncate_of(*rope); truncate && !*truncate) kinds("truncate", *truncate);
     kinds.object("full_attention", all);
     kinds.object("sliding_attention", [&](compat::HfConfig& local) {
       std::string type = "default";
@@ -268,6 +275,7 @@ void rope_keys(compat::HfConfig& hf, config::Choice<RopeConfig>& rope,
     hf.ignore({"rope_parameters"});
     keys.erase(keys.begin());
   }
+  bool truncate = true;
   for (const char* key : keys)
     hf.object(key, [&](compat::HfConfig& all) {
       if (!all.has("full_attention")) return read_scaling(all, rope, window);
@@ -278,8 +286,11 @@ void rope_keys(compat::HfConfig& hf, config::Choice<RopeConfig>& rope,
         if (local.type != "default") one.refuse("rope_type", "default");
         local_theta = local->theta;
       });
+      all("truncate", truncate, truncate);
       all.finish();
     });
+  // Where kinds of layers differ Transformers looks for it beside their objects, and not inside.
+  if (bool* said = truncate_of(*rope); said && local_theta) *said = truncate;
 }
 
 }  // namespace levanter

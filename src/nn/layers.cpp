@@ -1,3 +1,4 @@
+// The layers that models are built of: their parameters and the graph that they build.
 #include "nn/layers.h"
 
 #include "base/hash.h"

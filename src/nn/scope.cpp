@@ -1,3 +1,4 @@
+// Declares parameters under their paths, and marks nodes with the module that made them.
 #include "nn/scope.h"
 
 #include "base/strings.h"

@@ -1,3 +1,4 @@
+// Adds arguments to a traced program, and makes an empty copy of one for a pass to fill.
 #include "ops/function.h"
 
 #include "ops/ops.h"

@@ -1,3 +1,4 @@
+// Small helpers that gradient rules and decompositions share.
 #include "ops/rules.h"
 
 #include "ops/ops.h"

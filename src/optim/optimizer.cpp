@@ -1,3 +1,4 @@
+// The global norm of the gradients, the factor that clips them, and which parameters decay.
 #include "optim/optimizer.h"
 
 #include <algorithm>

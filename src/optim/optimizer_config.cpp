@@ -1,3 +1,4 @@
+// The keys that every optimizer has: the learning rate's course and the weight decay.
 #include "optim/optimizer_config.h"
 
 #include <cmath>

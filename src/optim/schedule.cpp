@@ -1,3 +1,4 @@
+// The learning rate of every step: where its cycle begins, warms up, stays and decays.
 #include "optim/schedule.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The shapes that a learning rate's decay can take, and their parameters.
 #include "optim/schedule_config.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Places buffers with known lifetimes in one arena, so that it is small.
 #include "passes/memory_plan.h"
 
 #include <algorithm>

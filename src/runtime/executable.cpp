@@ -1,3 +1,4 @@
+// Runs a compiled function: a flat list of steps over one planned arena.
 #include "runtime/executable.h"
 
 #include <algorithm>

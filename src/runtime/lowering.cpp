@@ -1,3 +1,4 @@
+// From a function's nodes to steps over slots of memory, before the slots have addresses.
 #include "runtime/lowering.h"
 
 #include <algorithm>

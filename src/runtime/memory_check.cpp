@@ -1,3 +1,4 @@
+// Poisons memory and maps who wrote each piece of it, for the debug mode.
 #include "runtime/memory_check.h"
 
 #include <algorithm>

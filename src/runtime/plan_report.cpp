@@ -1,3 +1,4 @@
+// Live buffers as people read them: those of equal modules together.
 #include "runtime/plan_report.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// A text that is shown while its ids still come: whole characters, ended before a stop text.
 #include "text/growing_text.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Compiles a run's functions and counts every byte that they need, without allocating any.
 #include "train/compiled_step.h"
 
 #include <algorithm>

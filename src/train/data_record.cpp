@@ -1,3 +1,4 @@
+// Writes what a run's data were into its checkpoints, and compares it later.
 #include "train/data_record.h"
 
 #include <map>
@@ -28,6 +29,23 @@ std::string text_of(const json& split) {
              split.value("xxh3", ""), ")");
 }
 
+/// How the splits of the record differ from the data, "" where they do not; with `all` those too
+/// that only one of the two has.
+std::string differences(std::string_view extra_json, const data::TextData& data, bool all) {
+  const json saved = record_in(extra_json);
+  if (!saved.is_object()) return "";
+  std::map<std::string, std::pair<json, json>> splits;  // was, is
+  for (const auto& [name, split] : saved.items()) splits[name].first = split;
+  for (const auto& [name, digest] : data.digests()) splits[name].second = record_of(digest);
+  std::string list;
+  for (const auto& [name, split] : splits) {
+    const auto& [was, is] = split;
+    if (was == is || (!all && (was.is_null() || is.is_null()))) continue;
+    list += cat(list.empty() ? "" : "; ", name, " was ", text_of(was), " and is ", text_of(is));
+  }
+  return list;
+}
+
 }  // namespace
 
 std::string data_record(const data::TextData& data) {
@@ -38,18 +56,13 @@ std::string data_record(const data::TextData& data) {
 
 bool records_data(std::string_view extra_json) { return record_in(extra_json).is_object(); }
 
+std::string changed_data(std::string_view extra_json, const data::TextData& data) {
+  return differences(extra_json, data, /*all=*/false);
+}
+
 void require_same_data(std::string_view extra_json, const data::TextData& data,
                        const std::string& folder) {
-  const json saved = record_in(extra_json);
-  if (!saved.is_object()) return;
-  std::map<std::string, std::pair<json, json>> splits;  // was, is
-  for (const auto& [name, split] : saved.items()) splits[name].first = split;
-  for (const auto& [name, digest] : data.digests()) splits[name].second = record_of(digest);
-  std::string list;
-  for (const auto& [name, split] : splits)
-    if (split.first != split.second)
-      list += cat(list.empty() ? "" : "; ", name, " was ", text_of(split.first), " and is ",
-                  text_of(split.second));
+  const std::string list = differences(extra_json, data, /*all=*/true);
   if (list.empty()) return;
   throw Error(ErrorKind::kData, cat("the data are not those that the run was trained on: ", list))
       .at(folder)

@@ -1,3 +1,4 @@
+// One rank's state in memory, and the running of its compiled step.
 #include "train/engine.h"
 
 #include <algorithm>

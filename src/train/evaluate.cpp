@@ -1,3 +1,4 @@
+// Validation losses by component and tag, summed in an order that is always the same.
 #include "train/evaluate.h"
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/stop.h"
 #include "base/strings.h"
 #include "data/loader.h"
@@ -53,8 +55,28 @@ class ByteLengths final {
   std::vector<int64_t> inside_, first_;
 };
 
-Sums evaluate_component(const data::TextData& data, const data::ExampleSource& source,
-                        const TokenLosses& token_losses, const EvaluationOptions& options,
+/// require_rows of the rows that count; the place says where the text's token stands.
+void require_rows_of(const data::Batch& batch, const EvaluationOptions& options,
+                     const text::Tokenizer& tokenizer, const std::string& component) {
+  if (options.vocab_size == 0 || tokenizer.vocab_size() <= options.vocab_size) return;
+  const auto n = static_cast<size_t>(options.seq_len);
+  for (size_t begin = 0; begin < static_cast<size_t>(batch.real_rows) * n; begin += n) {
+    const std::span<const int32_t> ids = std::span(batch.targets).subspan(begin, n);
+    const auto bad =
+        std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return id >= options.vocab_size; });
+    if (bad == ids.end() && batch.tokens[begin] < options.vocab_size) continue;
+    const auto before = static_cast<size_t>(bad - ids.begin());
+    const auto shown = std::min<size_t>(before, 20);
+    require_rows(std::span(&batch.tokens[begin], 1), options.vocab_size, tokenizer, component);
+    require_rows(
+        ids, options.vocab_size, tokenizer,
+        cat(component, ", behind ", quote(tokenizer.decode(ids.subspan(before - shown, shown)))));
+  }
+}
+
+Sums evaluate_component(const data::TextData& data, const std::string& name,
+                        const data::ExampleSource& source, const TokenLosses& token_losses,
+                        const EvaluationOptions& options,
                         const std::function<void(int64_t rows)>& done) {
   const ByteLengths byte_lengths(*data.tokenizer());
   data::LoaderOptions loading;
@@ -68,6 +90,7 @@ Sums evaluate_component(const data::TextData& data, const data::ExampleSource& s
   while (!loader.done()) {
     throw_if_stopped();
     const data::Batch& batch = loader.next();
+    require_rows_of(batch, options, *data.tokenizer(), name);
     const std::span<const float> losses =
         token_losses({batch.tokens.data(), batch.targets.data(), batch.segment_ids.data(),
                       batch.positions.data(), nullptr, batch.first_example});
@@ -134,6 +157,21 @@ void add_parents(const std::vector<Component>& components, const std::vector<std
 
 }  // namespace
 
+void require_rows(std::span<const int32_t> ids, int64_t vocab_size,
+                  const text::Tokenizer& tokenizer, const std::string& place) {
+  const auto bad =
+      std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return id >= vocab_size; });
+  if (bad == ids.end()) return;
+  throw Error(ErrorKind::kData,
+              cat("the text has token ", *bad, ", ", quote(tokenizer.decode(std::span(&*bad, 1))),
+                  ", and the model knows ", format_count(vocab_size), " tokens"))
+      .at(place)
+      .allowed(cat("ids from 0 to ", vocab_size - 1))
+      .hint(
+          "the token was added to the tokenizer, and the model never resized for it: leave it out "
+          "of the text, or resize the model and train it");
+}
+
 int64_t evaluation_rows(const data::TextData& data, const EvaluationOptions& options) {
   int64_t rows = 0;
   for (const std::string& name : data.validation_names())
@@ -160,8 +198,8 @@ Metrics evaluate(const data::TextData& data, const TokenLosses& token_losses,
   for (size_t i = 0; i < names.size(); ++i) {
     std::vector<std::string> tags = {names[i]};
     for (const std::string& tag : data.tags(names[i])) tags.push_back(tag);
-    components.push_back(
-        {std::move(tags), evaluate_component(data, sources[i], token_losses, options, done)});
+    components.push_back({std::move(tags), evaluate_component(data, names[i], sources[i],
+                                                              token_losses, options, done)});
     all += components.back().sums;
   }
   if (components.empty()) return {};

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 
 #include "data/text_data.h"
 #include "infer/trace.h"
@@ -19,7 +20,13 @@ struct EvaluationOptions {
   int64_t seq_len = 1;
   int64_t max_rows = -1;                               ///< of each component; -1: all
   std::function<void(double fraction)> progress = {};  ///< hears after each batch how far it is
+  int64_t vocab_size = 0;  ///< tokens that the model knows, where some may be others; 0: all
 };
+
+/// Throws where a text has a token that the model has no row for, as tokens may that were added to
+/// a tokenizer and not to its model. error  kData naming the first such token, at `place`
+void require_rows(std::span<const int32_t> ids, int64_t vocab_size,
+                  const text::Tokenizer& tokenizer, const std::string& place);
 
 /// Rows that an evaluation goes through, of all components.
 int64_t evaluation_rows(const data::TextData& data, const EvaluationOptions& options);
@@ -32,7 +39,8 @@ int64_t evaluation_rows(const data::TextData& data, const EvaluationOptions& opt
 ///         eval/<tag>/loss and eval/<tag>/bpb, and for tags "a/b" eval/a/micro_loss (mean over the
 ///         tokens of all components below a) and eval/a/macro_loss (mean over the tags below a);
 ///         eval/total_time (seconds). Empty when there is no validation text.
-/// error   kSignal, between two microbatches, once the program was asked to stop
+/// error   kSignal, between two microbatches, once the program was asked to stop; as require_rows,
+///         naming the component and how the text goes on to the token
 Metrics evaluate(const data::TextData& data, const TokenLosses& token_losses,
                  const EvaluationOptions& options);
 

@@ -45,7 +45,7 @@ models::HfModel model_of(TrainConfig& config, int64_t vocab_size) {
   return model;
 }
 
-HfSource from_folder(const std::string& folder) {
+HfSource from_folder(const std::string& folder, std::vector<std::string>& problems) {
   TrainConfig config = hf_config(folder);
   const int64_t vocab = *config.model->vocab_size;
   HfSource source{.model = model_of(config, vocab),
@@ -53,6 +53,7 @@ HfSource from_folder(const std::string& folder) {
                   .ids = compat::read_token_ids(folder),
                   .folder = folder};
   const auto weights = std::make_shared<compat::HfWeights>(folder);
+  if (std::string line = weights->changed(); !line.empty()) problems.push_back(std::move(line));
   std::vector<compat::HfTarget> targets;
   for (const nn::Param& param : parameters(source.model))
     targets.push_back({param.path, param.shape});
@@ -169,11 +170,7 @@ HfReport write_into(const std::string& folder, const HfSource& source, const HfO
 }  // namespace
 
 HfSource hf_source(const std::string& checkpoint, std::vector<std::string>& problems) {
-  if (compat::is_hf_folder(checkpoint)) {
-    if (std::string line = changed_since_export(checkpoint); !line.empty())
-      problems.push_back(std::move(line));
-    return from_folder(checkpoint);
-  }
+  if (compat::is_hf_folder(checkpoint)) return from_folder(checkpoint, problems);
   FoundCheckpoint found = open_checkpoint(checkpoint);
   problems = std::move(found.problems);
   const auto good = std::make_shared<const Checkpoint>(std::move(*found.checkpoint));

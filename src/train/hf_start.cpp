@@ -9,6 +9,7 @@
 #include "config/print.h"
 #include "config/slot.h"
 #include "models/model.h"
+#include "text/hf/config.h"
 
 namespace levanter::train {
 namespace {
@@ -131,22 +132,25 @@ std::vector<compat::HfTarget> targets_of(const std::string& folder, const infer:
 }
 }  // namespace
 
-std::string changed_since_export(const std::string& folder) {
-  const std::vector<std::string> changed = compat::HfWeights(folder).changed_files();
-  return changed.empty() ? "" : cat(folder, ": ", join(changed, ", "), " changed since the export");
+std::string changed_tokenizer(const TrainConfig& config, const std::string& known) {
+  const auto* hf = dynamic_cast<const text::hf::HfTokenizerConfig*>(&*config.data.tokenizer);
+  if (!hf) return "";
+  const std::string& path = hf->path.resolved;
+  const std::string folder = is_directory(path) ? path : parent_path(path);
+  return absolute_path(folder) == absolute_path(known) ? "" : compat::changed_since_export(folder);
 }
 
-void check_hf(const std::string& folder, const infer::ModelSpec& model, int64_t vocab_size) {
-  compat::HfWeights(folder).match(targets_of(folder, model, vocab_size));
+void check_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size) {
+  weights.match(targets_of(weights.folder(), model, vocab_size));
 }
 
-void load_hf(const std::string& folder, const infer::ModelSpec& model, int64_t vocab_size,
+void load_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size,
              std::span<const TensorTarget> targets) {
-  std::vector<compat::HfTarget> wanted = targets_of(folder, model, vocab_size);
+  std::vector<compat::HfTarget> wanted = targets_of(weights.folder(), model, vocab_size);
   LEV_CHECK(wanted.size() == targets.size(), "other targets than the model's parameters");
   for (size_t i = 0; i < wanted.size(); ++i)
     wanted[i].data = reinterpret_cast<float*>(targets[i].data);
-  compat::load_weights(folder, wanted);
+  weights.load(wanted);
 }
 
 }  // namespace levanter::train

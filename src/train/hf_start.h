@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "compat/hf_folder.h"
 #include "config/value.h"
 #include "infer/trace.h"
 #include "train/checkpoint_load.h"
@@ -23,17 +24,17 @@ std::vector<std::string> take_hf_model(config::Value& root);
 /// A Hugging Face folder as a config of its model and tokenizer.
 TrainConfig hf_config(const std::string& folder, std::span<const std::string> overrides = {});
 
-/// What people should know of a folder that this program exported and somebody, or a disk, changed;
-/// "" for others.
-std::string changed_since_export(const std::string& folder);
+/// compat::changed_since_export of the folder that data.tokenizer.path names or lies in; "" for
+/// tokenizers of no folder, or of `known`, which was looked at already.
+std::string changed_tokenizer(const TrainConfig& config, const std::string& known = "");
 
-/// Whether the folder holds this model's parameters, before memory is taken for them; errors as
-/// compat::HfWeights.
-void check_hf(const std::string& folder, const infer::ModelSpec& model, int64_t vocab_size);
+/// Whether a folder's weights are this model's parameters, before memory is taken for them; errors
+/// as compat::HfWeights::match.
+void check_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size);
 
-/// Fills a model's parameters, f32, from a Hugging Face folder; errors as compat::load_weights. A
-/// token that the folder does not have gets the mean of all that it has.
-void load_hf(const std::string& folder, const infer::ModelSpec& model, int64_t vocab_size,
+/// Fills a model's parameters, f32, from a Hugging Face folder; errors as compat::HfWeights::load.
+/// A token that the folder does not have gets the mean of all that it has.
+void load_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size,
              std::span<const TensorTarget> targets);
 
 }  // namespace levanter::train

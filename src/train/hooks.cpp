@@ -1,3 +1,4 @@
+// The hooks of a step: its metrics to the trackers, evaluations, Hugging Face folders.
 #include "train/hooks.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// Looks whether what a config names is there and is what it should be.
 #include "train/look.h"
 
 #include <unistd.h>
@@ -63,14 +64,9 @@ class Look final {
     const bool path = config_.sources.has("data.tokenizer.path");
     const std::string key = path ? "data.tokenizer.path" : "data.tokenizer";
     attempt(key, [&] { tokenizer_ = train::open_tokenizer(config_); });
-    const std::optional<int64_t> wanted = config_.model->vocab_size;
-    if (!tokenizer_ || !wanted) return;
-    if (known_vocab_size(config_, tokenizer_.get()) >= tokenizer_->vocab_size()) return;
-    problems_
-        .add("model.vocab_size", cat("model.vocab_size = ", *wanted, " is less than the ",
-                                     tokenizer_->vocab_size(), " tokens of the tokenizer"))
-        .allowed(cat("at least ", tokenizer_->vocab_size()))
-        .hint("leave it out to take the tokenizer's");
+    if (!tokenizer_ || config_.data.tokenizer->vocab_size()) return;  // the config has looked
+    if (const auto small = small_vocabulary(config_, tokenizer_->vocab_size()))
+      problems_.add("model.vocab_size", small->message).allowed(small->allowed).hint(small->hint);
   }
 
   void look_at_component(const std::string& key, const ComponentConfig& component) {
@@ -154,7 +150,7 @@ class Look final {
     attempt("start_from.path", [&] {
       models::read_hf_model(folder);
       if (const auto vocab = known_vocab_size(config_, tokenizer_.get()); vocab && sound)
-        check_hf(folder, model_spec(config_), *vocab);
+        check_hf(compat::HfWeights(folder), model_spec(config_), *vocab);
     });
   }
 

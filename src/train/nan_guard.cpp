@@ -1,3 +1,4 @@
+// Stops an eager run at the first node that makes a NaN.
 #include "train/nan_guard.h"
 
 #include "base/bf16.h"

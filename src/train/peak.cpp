@@ -1,3 +1,4 @@
+// Measures the machine's rate of matrix products, and remembers it in a file.
 #include "train/peak.h"
 
 #include <algorithm>

@@ -1,8 +1,10 @@
+// A training run from its config to its last checkpoint.
 #include "train/run.h"
 
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
@@ -49,9 +51,9 @@ struct Run {
   const RunOptions& options;
   std::unique_ptr<data::TextData> data = nullptr;
   int64_t vocab = 0;
-  std::optional<Checkpoint> from = {};  ///< what the state is read from
-  bool resumes = false;                 ///< `from` is the run's own
-  std::string hf_folder = {};           ///< or where the model is read from
+  std::optional<Checkpoint> from = {};                    ///< what the state is read from
+  bool resumes = false;                                   ///< `from` is the run's own
+  std::unique_ptr<const compat::HfWeights> hf = nullptr;  ///< or where the model is read from
   std::optional<Prepared> prepared = {};
   bool restore_optimizer = true;
   int64_t start_step = 0;
@@ -134,10 +136,9 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
     return;
   }
   if (start.kind == StartKind::kHf) {
-    run.hf_folder = start.path->resolved;
-    messages.push_back(cat("starting from ", run.hf_folder, " (model)"));
-    if (std::string line = changed_since_export(run.hf_folder); !line.empty())
-      messages.push_back(std::move(line));
+    run.hf = std::make_unique<const compat::HfWeights>(start.path->resolved);
+    messages.push_back(cat("starting from ", run.hf->folder(), " (model)"));
+    if (std::string line = run.hf->changed(); !line.empty()) messages.push_back(std::move(line));
     return;
   }
   FoundCheckpoint other = open_checkpoint(start.path->resolved);
@@ -180,8 +181,7 @@ void check_numerics(const Run& run, const Backend& backend, std::vector<std::str
 
 void restore(const Run& run, Engine& engine) {
   engine.initialise(fold_in(run.root, "init"));
-  if (!run.hf_folder.empty())
-    load_hf(run.hf_folder, model_spec(run.config), run.vocab, engine.model_targets());
+  if (run.hf) load_hf(*run.hf, model_spec(run.config), run.vocab, engine.model_targets());
   if (!run.from) return;
   for (const TensorTarget& target : engine.model_targets()) run.from->load(target);
   if (run.restore_optimizer)
@@ -664,6 +664,9 @@ Outcome train(const TrainConfig& given, const RunOptions& options) {
   RunFolder& folder = *opened;
   for (const std::string& message : folder.messages()) messages.push_back(message);
   choose_start(run, folder, messages);
+  if (!run.from)
+    if (std::string line = changed_tokenizer(config, run.hf ? run.hf->folder() : ""); !line.empty())
+      messages.push_back(std::move(line));
   if (run.start_step > config.trainer.num_train_steps)
     return Outcome::kAlreadyFinished;  // and more
   if (run.from) {
@@ -679,7 +682,7 @@ Outcome train(const TrainConfig& given, const RunOptions& options) {
   } else if (!run.data) {
     read_texts(run, open_tokenizer(config));
   }
-  if (!run.hf_folder.empty()) check_hf(run.hf_folder, model_spec(config), run.vocab);
+  if (run.hf) check_hf(*run.hf, model_spec(config), run.vocab);
   const std::string unwritten = write_config(folder, config);
   if (!unwritten.empty())
     messages.push_back(cat(unwritten, "; the run goes on, every checkpoint has its own"));

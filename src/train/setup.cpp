@@ -1,3 +1,4 @@
+// From a config to what a run is made of: the data, the vocabulary, the limits of memory.
 #include "train/setup.h"
 
 #include <unistd.h>
@@ -147,17 +148,28 @@ bool adds_tokens(const TrainConfig& config) {
 }
 }  // namespace
 
+std::optional<SmallVocabulary> small_vocabulary(const TrainConfig& config, int64_t tokens) {
+  const std::optional<int64_t> wanted = config.model->vocab_size;
+  if (!wanted || *wanted >= tokens || adds_tokens(config)) return std::nullopt;
+  const bool of_weights = config.start_from.kind == "hf";
+  return SmallVocabulary{
+      cat("model.vocab_size = ", *wanted, " is less than the ", tokens, " tokens of the tokenizer"),
+      cat("at least ", tokens),
+      of_weights ? cat("set model.vocab_size = ", tokens,
+                       ": tokens that the weights lack begin as the mean of the others")
+                 : "leave it out to take the tokenizer's"};
+}
+
 int64_t vocab_size(const TrainConfig& config, const text::Tokenizer* tokenizer) {
   const std::optional<int64_t> wanted = config.model->vocab_size;
   std::optional<int64_t> known = config.data.tokenizer->vocab_size();
   if (tokenizer) known = tokenizer->vocab_size();
   if (wanted && known && adds_tokens(config)) return std::max(*wanted, *known);
-  if (wanted && known && *wanted < *known)
-    throw Error(ErrorKind::kConfig, cat("model.vocab_size = ", *wanted,
-                                        " is too small for the tokenizer's ", *known, " tokens"))
+  if (const auto small = known ? small_vocabulary(config, *known) : std::nullopt)
+    throw Error(ErrorKind::kConfig, small->message)
         .at(config.where("model.vocab_size"))
-        .allowed(cat("at least ", *known))
-        .hint("leave it out to take the tokenizer's");
+        .allowed(small->allowed)
+        .hint(small->hint);
   if (wanted) return *wanted;
   if (known) return *known;
   throw Error(ErrorKind::kConfig, "the size of the vocabulary is not known without the data")

@@ -38,7 +38,12 @@ data::TrainingOptions training_options(const TrainConfig& config, Key key);
 /// The size of the vocabulary: model.vocab_size, else the tokenizer's (null: what the config alone
 /// says of it). Error kConfig when neither is known, or when model.vocab_size is too small.
 int64_t vocab_size(const TrainConfig& config, const text::Tokenizer* tokenizer);
-/// The same without errors: nothing when it is not known.
+/// Why model.vocab_size is too small for a tokenizer of so many tokens; nothing where it is not.
+struct SmallVocabulary {
+  std::string message, allowed, hint;
+};
+std::optional<SmallVocabulary> small_vocabulary(const TrainConfig& config, int64_t tokens);
+/// The same as vocab_size without errors: nothing when it is not known.
 std::optional<int64_t> known_vocab_size(const TrainConfig& config,
                                         const text::Tokenizer* tokenizer);
 

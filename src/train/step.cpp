@@ -1,3 +1,4 @@
+// Traces a training step: gradients of a microbatch, and the update.
 #include "train/step.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Reads the whole configuration of a run, checks it, prints it and compares two of them.
 #include "train/train_config.h"
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include "config/document.h"
 #include "config/print.h"
 #include "train/hf_start.h"
+#include "train/setup.h"
 
 namespace levanter {
 
@@ -111,13 +113,12 @@ void TrainConfig::validate(config::Problems& p) const {
               " has no form in a Hugging Face folder"),
           {cat("model.", key)})
         .hint("leave hf_save_path out; checkpoints keep such a model");
-  const auto needed = data.tokenizer->vocab_size();
-  if (!data.components.empty() && needed && model->vocab_size && *model->vocab_size < *needed)
-    p.add("model.vocab_size",
-          cat("model.vocab_size = ", *model->vocab_size, " is less than the ", *needed,
-              " tokens of data.tokenizer.type = ", quote(data.tokenizer.type)),
-          {"data.tokenizer"})
-        .allowed(cat("at least ", *needed));
+  const std::optional<int64_t> needed = data.tokenizer->vocab_size();
+  if (data.components.empty() || !needed) return;
+  if (const auto small = train::small_vocabulary(*this, *needed))
+    p.add("model.vocab_size", small->message, {"data.tokenizer"})
+        .allowed(small->allowed)
+        .hint(small->hint);
 }
 
 namespace {

@@ -31,6 +31,18 @@ TEST_CASE("eval gives the losses that the run measured at its end, to the bit", 
   }
 }
 
+TEST_CASE("eval says that the run's own data have changed since", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train().code == 0);
+  write_file_atomic(run / "a.txt", read_file(run / "a.txt") + " the cat");
+  const Ended ended = run({"eval", "--checkpoint", "logs/run", "--json"});
+  CHECK(ended.code == 0);
+  CHECK_THAT(ended.err, Catch::StartsWith("the data are not those that the run was trained with: "
+                                          "words/train was "));
+  CHECK(nlohmann::json::parse(ended.out).contains("eval/loss"));
+  CHECK(run({"eval", "--checkpoint", "logs/run", "--config", "run.toml"}).err == "");
+}
+
 TEST_CASE("eval takes other data, other batches and fewer of them", "[commands]") {
   const SmallRun run;
   REQUIRE(run.train().code == 0);

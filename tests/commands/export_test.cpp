@@ -190,6 +190,34 @@ TEST_CASE("a file that changed since the export is named by what reads the folde
   }
 }
 
+TEST_CASE("a tokenizer that changed since the export is named by what reads it alone",
+          "[commands]") {
+  const SmallRun run;
+  REQUIRE(run({"tokenizer", "train", "a.txt", "--vocab-size", "262", "--out", "tok"}).code == 0);
+  const std::string tok = "--data.tokenizer={type = \"hf\", path = \"tok\"}";
+  const std::string hf = "--data.tokenizer={type = \"hf\", path = \"hf\"}";
+  REQUIRE(run.train({tok}).code == 0);
+  REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "hf"}).code == 0);
+  const std::vector<std::string> readers[] = {
+      {"tokenize", "--tokenizer", "hf"},
+      {"tokenize", "--tokenizer", "hf/tokenizer.json"},
+      {"config", "check", "run.toml", hf},
+      {"config", "check", "run.toml", "--json", hf},
+      {"train", "--config", "run.toml", hf, "--trainer.num_train_steps=1", "--trainer.id=from"}};
+  for (const bool changed : {false, true}) {
+    if (changed)
+      write_file_atomic(run / "hf/tokenizer.json", read_file(run / "hf/tokenizer.json") + " ");
+    for (const std::vector<std::string>& words : readers) {
+      INFO(join(words, " "));
+      remove_tree(run / "logs/from");
+      const Ended ended = run(words);
+      CHECK(ended.code == 0);
+      const std::string told = ended.out + ended.err;
+      CHECK(changed == (told.find("hf: tokenizer.json changed since the export") != told.npos));
+    }
+  }
+}
+
 TEST_CASE("numbers that a type cannot hold are refused by name", "[commands]") {
   const SmallRun run;
   REQUIRE(run.train().code == 0);

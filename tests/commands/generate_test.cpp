@@ -52,6 +52,8 @@ TEST_CASE("the prompt may be the standard input, or none", "[commands]") {
   const Trained trained;
   const std::string text = trained.text({"--prompt", "cat", "--max-new-tokens", "9"});
   CHECK(trained.text({"--max-new-tokens", "9"}, {.input = "cat"}) == text);
+  CHECK(trained.text({"--max-new-tokens", "9"}, {.input = "\xEF\xBB\xBF"
+                                                          "cat"}) == text);
   CHECK(trained.text({"--max-new-tokens", "9"}).size() == 9 + 1);
   CHECK(trained.text({"--max-new-tokens", "9"}, {.closed_stream = 0}).size() == 9 + 1);
   CHECK(trained.text({"--prompt", "", "--max-new-tokens", "9"}, {.input = "cat"}) ==
@@ -122,6 +124,59 @@ TEST_CASE("other keys of a line go into its answer, and a bad line has its error
     CHECK(nlohmann::json::parse(lines[3]).at("text").get<std::string>().size() == 2);
     CHECK(lines[4].starts_with("{\"id\": null, \"error\": \"the character "));
   }
+}
+
+TEST_CASE("an answer is valid UTF-8, whatever the line's other keys hold", "[commands]") {
+  const Trained trained;
+  const std::string input = "{\"id\": \"caf\xE9\", \"prompt\": \"the\"}\n";
+  const Ended ended = trained.generate({"--json", "--max-new-tokens", "2"}, {.input = input});
+  CHECK(ended.code == 0);
+  CHECK(nlohmann::json::parse(ended.out).at("id") == "caf\uFFFD");
+}
+
+TEST_CASE("a tokenizer may have tokens that the model does not know", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run({"tokenizer", "train", "a.txt", "--vocab-size", "262", "--out", "tok"}).code == 0);
+  REQUIRE(run.train({"--data.tokenizer={type = \"hf\", path = \"tok\"}"}).code == 0);
+  REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "hf"}).code == 0);
+  auto tokenizer = nlohmann::json::parse(read_file(run / "hf/tokenizer.json"));
+  auto token = nlohmann::json{{"id", 262}, {"content", "<pad>"}, {"special", true}};
+  for (const char* flag : {"lstrip", "rstrip", "normalized", "single_word"}) token[flag] = false;
+  tokenizer["added_tokens"].push_back(token);
+  write_file_atomic(run / "hf/tokenizer.json", tokenizer.dump());
+  write_file_atomic(run / "lines.jsonl", "{\"text\": \"the\"}\n{\"text\": \"a <pad>\"}\n");
+  const char* kFault = "the text has token 262, \"<pad>\", and the model knows 262 tokens";
+
+  const Ended sound = run({"generate", "--checkpoint", "hf", "--prompt", "the cat"});
+  CHECK(sound.code == 0);
+  CHECK(sound.out.starts_with("the cat"));
+  const Ended batch = run({"generate", "--checkpoint", "hf", "--json", "--batch", "4"},
+                          {.input = "{\"prompt\": \"the\"}\n{\"prompt\": \"<pad>\"}\n"});
+  CHECK(batch.code == 3);
+  CHECK_THAT(batch.err, Catch::Contains(kFault) && Catch::Contains("standard input:2"));
+  CHECK(nlohmann::json::parse(split(batch.out, '\n')[0]).contains("ids"));
+  CHECK(nlohmann::json::parse(split(batch.out, '\n')[1]).at("line") == 2);
+  const Ended scores = run({"eval", "--checkpoint", "hf", "--documents", "lines.jsonl"});
+  CHECK(scores.code == 3);
+  CHECK(nlohmann::json::parse(split(scores.out, '\n')[0]).contains("logprobs"));
+  CHECK_THAT(scores.out, Catch::Contains("\"line\": 2"));
+
+  const std::vector<std::string> losses = {
+      "eval",     "--checkpoint", "hf",
+      "--config", "run.toml",     "--data.tokenizer={type = \"hf\", path = \"hf\"}"};
+  CHECK(run(losses).code == 0);
+  write_file_atomic(run / "a.txt", read_file(run / "a.txt") + " on a <pad> mat");
+  const Ended beyond = run(losses);
+  CHECK(beyond.code == 3);
+  CHECK_THAT(beyond.err, Catch::Contains(kFault) && Catch::Contains("words, behind ") &&
+                             Catch::Contains(" on a "));
+  // A run has to make room for it.
+  const Ended trained =
+      run.train({"--model={type = \"from_hf\", path = \"hf\"}",
+                 "--data.tokenizer={type = \"hf\", path = \"hf\"}", "--trainer.id=more"});
+  CHECK(trained.code == 2);
+  CHECK_THAT(trained.err, Catch::Contains("less than the 263 tokens of the tokenizer") &&
+                              Catch::Contains("set model.vocab_size = 263"));
 }
 
 TEST_CASE("a template that is named writes the chat", "[commands]") {
@@ -292,6 +347,16 @@ TEST_CASE("a chat goes through the model's template", "[commands]") {
   CHECK(ids({"--chat", "--prompt", "hello"}) == plain);
   CHECK(ids({"--chat"}, "{\"prompt\": \"hello\"}") == plain);
   CHECK(ids({"--chat"}, "{\"messages\": [{\"role\": \"user\", \"content\": \"hello\"}]}") == plain);
+  // A line may have more variables for the template.
+  config["chat_template"] = cat(config["chat_template"].get<std::string>(), "{{ mood }}");
+  write_file_atomic(folder / "tokenizer_config.json", config.dump());
+  auto merry = ids({"--prompt", "user: hello assistant:merry"});
+  merry.erase(merry.begin());
+  const std::string mood = ", \"chat_template_kwargs\": {\"mood\": \"merry\"}}";
+  CHECK(ids({"--chat"}, "{\"prompt\": \"hello\"" + mood) == merry);
+  CHECK(ids({"--chat"}, "{\"messages\": [{\"role\": \"user\", \"content\": \"hello\"}]" + mood) ==
+        merry);
+  CHECK(ids({"--chat"}, "{\"prompt\": \"hello\"}") == plain);
 }
 
 TEST_CASE("a text ends where generation_config.json says, else config.json", "[commands]") {

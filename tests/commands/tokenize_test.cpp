@@ -66,6 +66,12 @@ TEST_CASE("tokenize names the line that it can't read", "[commands]") {
   CHECK(other.err ==
         "error: a line is no object with \"text\"\n  at       standard input:1\n"
         "  allowed  {\"text\": \"...\"}\n");
+  CHECK(cut.out == "{\"ids\": [97]}\n");  // what is good before it is answered
+  const Ended unknown =
+      tokenize({"--decode"}, "{\"ids\": [97]}\n{\"ids\": [300]}\n{\"ids\": [98]}\n");
+  CHECK(unknown.code == 3);
+  CHECK(unknown.out == "{\"text\": \"a\"}\n");
+  CHECK_THAT(unknown.err, Catch::Contains("standard input:2"));
   const Ended ids = tokenize({"--decode"}, "{\"ids\": [1, 2.5]}\n");
   CHECK(ids.code == 3);
   CHECK_THAT(ids.err, Catch::Contains("\"ids[1]\" is the number 2.5"));

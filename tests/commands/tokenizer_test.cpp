@@ -64,6 +64,15 @@ TEST_CASE("tokenizer train learns from the texts of records, and from nothing th
   REQUIRE(train("a.txt", "text").code == 0);
   REQUIRE(train("a.jsonl", "records").code == 0);
   CHECK(read_file(folder / "text/merges.txt") == read_file(folder / "records/merges.txt"));
+  // What is no UTF-8 is replaced, as in the texts of a run.
+  write_file_atomic(folder / "b.txt", "\xFF low \xFF low\xEF\xBF\xBD");
+  write_file_atomic(folder / "b.jsonl", "{\"text\": \"\\ud800 low \\udfff low\xEF\xBF\xBD\"}\n");
+  for (const char* file : {"b.txt", "b.jsonl"}) {
+    const Ended broken = train(file, file[2] == 't' ? "text" : "records");
+    CHECK(broken.code == 0);
+    CHECK(broken.err == "U+FFFD stands for 2 pieces of text that is no UTF-8\n");
+  }
+  CHECK(read_file(folder / "text/merges.txt") == read_file(folder / "records/merges.txt"));
   const Ended packed = train("a.txt.xz", "none");
   CHECK(packed.code == 3);
   CHECK_THAT(packed.err, Catch::Contains("packed with xz"));

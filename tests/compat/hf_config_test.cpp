@@ -107,6 +107,20 @@ TEST_CASE("null is no value, a default stands for what is missing", "[compat]") 
   hf.finish();
 }
 
+TEST_CASE("what stands in place of a config.json is told", "[compat]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "config.json";
+  const auto told = [&](std::string_view content) {
+    write_file_atomic(path, content);
+    return fault(path, [](compat::HfConfig&) {});
+  };
+  CHECK_THAT(told("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n"),
+             Contains("a Git LFS pointer") && Contains("git lfs pull"));
+  CHECK_THAT(told("<!DOCTYPE html>"), Contains("a page of HTML"));
+  CHECK_THAT(told(""), Contains("the file is empty"));
+  CHECK_THAT(told("[1]"), Contains("the file is no JSON object"));
+}
+
 TEST_CASE("settings that are unknown or of another kind are refused", "[compat]") {
   const TemporaryFolder folder;
   const std::string path = folder / "config.json";

@@ -39,7 +39,7 @@ struct Folder {
 
   void load() {
     const compat::HfTarget targets[] = {{"model.a", {2}, a}, {"model.b", {2}, b}};
-    compat::load_weights(folder.path(), targets);
+    compat::HfWeights(folder.path()).load(targets);
   }
   std::string fault() {
     return failure_of(ErrorKind::kCheckpoint, [&] { load(); });
@@ -87,6 +87,24 @@ TEST_CASE("weights that do not fit are all named, and nothing is written", "[com
   CHECK_THAT(f.fault(), Contains("\"model.a\" is [3], not [2]") && Contains("[1 3], not [2]"));
   truncate_file(file, 40);
   CHECK_FALSE(f.fault().empty());
+}
+
+TEST_CASE("what stands in place of weights is told", "[compat]") {
+  const char* kPointer = "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n";
+  for (const char* name : {"model.safetensors", "model.safetensors.index.json"}) {
+    Folder f;
+    const auto fault_of = [&](std::string_view content) {
+      write_file_atomic(f.folder / name, content);
+      return f.fault();
+    };
+    CHECK_THAT(fault_of(kPointer),
+               Contains("a Git LFS pointer") && Contains("git lfs pull") && Contains(name));
+    CHECK_THAT(fault_of("<!doctype html><title>404</title>"), Contains("a page of HTML"));
+    CHECK_THAT(fault_of(""), Contains("the file is empty"));
+  }
+  Folder f;
+  write_file_atomic(f.folder / "model.safetensors", "PK\x03\x04 a zip of PyTorch's");
+  CHECK_THAT(f.fault(), Contains("a zip archive, as PyTorch saves"));
 }
 
 TEST_CASE("an index that names no file of the folder is refused", "[compat]") {
@@ -159,7 +177,7 @@ TEST_CASE("weights are read about as quickly as their file", "[.bench]") {
               file.read(at, piece);
             }
           }));
-      load = std::min(load, seconds_of([&] { compat::load_weights(folder.path(), targets); }));
+      load = std::min(load, seconds_of([&] { compat::HfWeights(folder.path()).load(targets); }));
     }
     std::printf("%s: read %.2f GB/s, loaded %.2f GB/s of the file\n",
                 std::string(name_of(element)).c_str(), 1e-9 * static_cast<double>(kBytes) / read,

@@ -65,8 +65,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const compat::HfTarget target{"a.weight", {2, 3}, room.data()};
   expect_checkpoint_error(
       [&] { read_and_store(safetensors::File(folder + "/model.safetensors")); });
-  expect_checkpoint_error([&] { compat::load_weights(folder, {&target, 1}); });
-  expect_checkpoint_error([&] { compat::load_weights(shards, {&target, 1}); });
+  expect_checkpoint_error([&] { compat::HfWeights(folder).load({&target, 1}); });
+  expect_checkpoint_error([&] { compat::HfWeights(shards).load({&target, 1}); });
   expect_checkpoint_error([&] {
     compat::HfConfig config(folder + "/config.json");
     std::optional<int64_t> layers;

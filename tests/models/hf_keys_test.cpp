@@ -164,6 +164,34 @@ TEST_CASE("Llama's attention may have biases where its MLP has none", "[models]"
              Contains("mlp_bias = true is not supported"));
 }
 
+TEST_CASE("where kinds of layers differ, YaRN's truncate stands beside their objects", "[models]") {
+  // As Transformers 5.24 has it: inside the objects, or in the older key, it changes nothing.
+  const json yarn = {{"rope_type", "yarn"},
+                     {"rope_theta", 1e4},
+                     {"factor", 8.0},
+                     {"original_max_position_embeddings", 4}};
+  const json local = {{"rope_type", "default"}, {"rope_theta", 1e4}};
+  const json inside = with(yarn, {{"truncate", false}});
+  const json olmo = small("olmo3");
+  const auto frequencies = [](const json& config) {
+    return decoder(read(config)).rope->frequencies(4, 16).inverse;
+  };
+  const auto kinds = [&](const json& full) {
+    return with(olmo,
+                {{"rope_parameters", {{"full_attention", full}, {"sliding_attention", local}}}});
+  };
+  const std::vector<double> whole = frequencies(kinds(yarn));
+  CHECK(frequencies(kinds(inside)) == whole);
+  json beside = kinds(yarn);
+  beside["rope_parameters"]["truncate"] = false;
+  CHECK(frequencies(beside) != whole);
+  CHECK(frequencies(json::parse(model_text(beside))) == frequencies(beside));
+  json older = with(olmo, {{"rope_theta", 1e4}, {"rope_scaling", inside}});
+  CHECK(frequencies(older) == whole);
+  const json llama = with(small("llama"), {{"rope_scaling", inside}});
+  CHECK(frequencies(llama) == frequencies(beside));
+}
+
 TEST_CASE("what matters in training alone is told apart", "[models]") {
   const json mixtral =
       with(small("mixtral"), {{"router_jitter_noise", 0.1}, {"num_local_experts", 4}});

@@ -151,7 +151,7 @@ TEST_CASE("configs of what is no such model are refused by what differs", "[mode
   CHECK_THAT(fault(cat("{", kLlama2, R"(, "quantization": {"bits": 4, "group_size": 64}})")),
              Contains("the weights are quantised"));
   CHECK_THAT(fault(cat("{", kLlama2, R"(, "rope_scaling": {"type": "longrope"}})")),
-             Contains("rope_scaling.rope_type"));
+             Contains("rope_scaling.type = \"longrope\""));
   CHECK_THAT(fault(R"({"model_type": "qwen2_vl"})"), Contains("\"qwen2_vl\" is not supported"));
   CHECK_THAT(fault(R"({"model_type": "phi3"})"), Contains("\"phi3\" is not supported"));
   CHECK_THAT(fault(R"({"model_type": "qwen3_moe", "mlp_only_layers": [0]})"),

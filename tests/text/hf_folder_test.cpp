@@ -3,11 +3,13 @@
 
 #include "base/files.h"
 #include "base/strings.h"
+#include "support/fault.h"
 #include "support/temporary_folder.h"
 #include "text/hf_support.h"
 
 using namespace levanter;
 using namespace levanter::text;
+using levanter::testing::failure_of;
 using levanter::testing::TemporaryFolder;
 
 namespace {
@@ -49,6 +51,20 @@ TEST_CASE("special tokens that are named without an id get the next free ones", 
   const auto loaded = load_tokenizer(made.tokenizer->serialise(), "saved");
   CHECK(loaded->encode({"a<tool><pad>", "the text"}) == Ids{0, 6, 4});
   CHECK(loaded->serialise() == made.tokenizer->serialise());
+}
+
+TEST_CASE("what stands in place of a tokenizer's file is told", "[text]") {
+  const auto fault_of = [](const char* name, const char* content) {
+    return failure_of(ErrorKind::kData, [&] { const Folder made(Texts{{name, content}}); });
+  };
+  const char* kPointer = "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n";
+  for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
+    CHECK_THAT(fault_of(name, kPointer), Catch::Contains("a Git LFS pointer") &&
+                                             Catch::Contains("git lfs pull") &&
+                                             Catch::Contains(name));
+    CHECK_THAT(fault_of(name, "<html>"), Catch::Contains("a page of HTML"));
+  }
+  CHECK_THAT(fault_of("tokenizer.json", ""), Catch::Contains("the file is empty"));
 }
 
 TEST_CASE("a folder that names nothing new is what it was", "[text]") {

@@ -56,7 +56,7 @@ TEST_CASE("the vocabulary is the config's, else the tokenizer's", "[train]") {
   const TrainConfig small = run.config("c", "num_train_steps = 1\n", "vocab_size = 5\n");
   const std::string error =
       failure_of(ErrorKind::kConfig, [&] { train::vocab_size(small, data->tokenizer().get()); });
-  CHECK_THAT(error, Catch::Contains("model.vocab_size = 5 is too small"));
+  CHECK_THAT(error, Catch::Contains("model.vocab_size = 5 is less than"));
   CHECK_THAT(error, Catch::Contains(cat("at least ", characters)));
   CHECK_THAT(error, Catch::Contains("c.toml:"));
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "base/file_kind.h"
 #include "base/files.h"
 #include "base/strings.h"
 #include "text/chat_template.h"
@@ -249,6 +250,7 @@ void name_special_tokens(const std::vector<std::string>& tokens, Source& source)
 
 std::string read_content(const std::string& path) {
   std::string content = read_file(path);
+  if (!content.empty()) refuse_stand_in(ErrorKind::kData, content, path);
   if (!content.starts_with("\x1F\x8B")) return content;
   const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
   content.clear();

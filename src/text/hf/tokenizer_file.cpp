@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/file_kind.h"
 #include "base/strings.h"
 #include "text/hf/unicode.h"
 
@@ -186,8 +187,10 @@ class Reader final {
 TokenizerFile read_tokenizer_file(std::string_view json, const std::string& origin) {
   dom::parser parser;
   dom::element root;
-  if (const simdjson::error_code error = parser.parse(json.data(), json.size(), true).get(root))
+  if (const simdjson::error_code error = parser.parse(json.data(), json.size(), true).get(root)) {
+    refuse_stand_in(ErrorKind::kData, json, origin);
     throw_broken(origin, cat("the file is no JSON: ", error_message(error)));
+  }
   return Reader(root, origin).read();
 }
 
