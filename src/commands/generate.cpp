@@ -151,7 +151,8 @@ class Generator {
     const bool chat = request.has("messages");
     if (chat_ && chat)
       return chat_
-          ->write({place, request.messages("messages"), request.optional_list("tools"), "", true})
+          ->write({place, data::list_of(request.messages("messages")),
+                   request.optional_list("tools"), "", true})
           .tokens;
     if (request.has("prompt"))
       return prompt_ids(std::string(request.string("prompt")), "the prompt");
