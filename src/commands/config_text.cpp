@@ -71,9 +71,9 @@ std::string config_check(const std::string& path, std::span<const std::string> o
   Checker checker(looks);
   const TrainConfig config = load_train_config(path, overrides, &checker);
   return cat(path.empty() ? "the defaults" : path, ": ", config.model.type, ", ",
-             format_count(config.trainer.num_train_steps), " steps of ",
-             format_count(config.trainer.train_batch_size), " sequences of ",
-             format_count(config.model->max_seq_len), " tokens, in microbatches of ",
+             count_of(config.trainer.num_train_steps, "step"), " of ",
+             count_of(config.trainer.train_batch_size, "sequence"), " of ",
+             count_of(config.model->max_seq_len, "token"), ", in microbatches of ",
              format_count(config.microbatch_size()), "\n");
 }
 
