@@ -134,6 +134,15 @@ Error first_of(const Faults& faults) {
                 join(lines_of(faults, 1), "\n    ")));
 }
 
+/// Moves the documents of each record into one list.
+void gather(std::vector<std::vector<Document>>& made, Encoded& out) {
+  for (std::vector<Document>& documents : made) {
+    out.counts.push_back(std::count_if(documents.begin(), documents.end(),
+                                       [](const Document& d) { return !d.tokens.empty(); }));
+    std::move(documents.begin(), documents.end(), std::back_inserter(out.documents));
+  }
+}
+
 /// `formats`: as make_formats gives them.
 Encoded encode(const RawBatch& batch, std::span<const std::string> files,
                std::span<const std::unique_ptr<Format>> formats, ThreadPool& pool,
@@ -189,11 +198,7 @@ Encoded encode(const RawBatch& batch, std::span<const std::string> files,
   }
   made.resize(static_cast<size_t>(out.records));
   out.replaced = std::accumulate(replaced.begin(), replaced.begin() + out.records, int64_t{0});
-  for (std::vector<Document>& documents : made) {
-    out.counts.push_back(std::count_if(documents.begin(), documents.end(),
-                                       [](const Document& d) { return !d.tokens.empty(); }));
-    std::move(documents.begin(), documents.end(), std::back_inserter(out.documents));
-  }
+  gather(made, out);
   if (!out.failure) out.failure = batch.failure;
   return out;
 }
