@@ -94,11 +94,10 @@ std::string config_check(const std::string& path, std::span<const std::string> o
                                  ? cat(format_number(*trainer.num_train_epochs),
                                        *trainer.num_train_epochs == 1 ? " epoch" : " epochs")
                                  : count_of(trainer.num_train_steps, "step");
-  std::string text =
-      cat(path.empty() ? "the defaults" : path, ": ", config.model.type, ", ", length, " of ",
-          format_count(config.trainer.train_batch_size), " sequences of ",
-          format_count(config.model->max_seq_len), " tokens, in microbatches of ",
-          format_count(config.microbatch_size()), "\n");
+  std::string text = cat(path.empty() ? "the defaults" : path, ": ", config.model.type, ", ",
+                         length, " of ", count_of(config.trainer.train_batch_size, "sequence"),
+                         " of ", count_of(config.model->max_seq_len, "token"),
+                         ", in microbatches of ", format_count(config.microbatch_size()), "\n");
   for (const std::string& note : notes_of(config, looks)) text += note + "\n";
   return text;
 }

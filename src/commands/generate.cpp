@@ -157,7 +157,7 @@ class Generator {
     const std::string variables = chat_ ? request.optional_object("chat_template_kwargs") : "";
     if (chat_ && chat) {
       std::vector<int32_t> ids = chat_
-                                     ->write({place, request.messages("messages"),
+                                     ->write({place, data::list_of(request.messages("messages")),
                                               request.optional_list("tools"), variables, true})
                                      .tokens;
       require_rows(m_, ids, place);

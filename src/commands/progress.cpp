@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "base/strings.h"
+#include "text/utf8.h"
 
 namespace levanter::commands {
 
@@ -47,8 +48,7 @@ class CacheLines final {
           ", ", format_fixed(static_cast<double>(status.now.text_bytes) / 1e6 / status.seconds, 1),
           " MB/s");
     if (status.complete && status.now.replaced > 0)
-      text += cat("; ", format_count(status.now.replaced),
-                  " pieces of text were no UTF-8 and became U+FFFD");
+      text += cat("; ", text::describe_replaced(status.now.replaced));
     if (status.complete && status.now.bad.count > 0) text += cat("; ", status.now.bad.describe());
     line(text, status.complete);
   }

@@ -37,6 +37,28 @@ size_t common_bytes(std::string_view a, std::string_view b) {
   return count;
 }
 
+/// Two pieces that follow each other: ids [before, begin) and [begin, end).
+struct Pieces {
+  size_t before, begin, end;
+};
+
+/// Where the text of ids [0, end) ends in the text of all, of which [0, begin) have `done` bytes.
+size_t end_of_piece(const text::Tokenizer& tokenizer, std::span<const int32_t> ids, Pieces at,
+                    std::string_view whole, size_t done) {
+  // The piece's own text is what it adds to that of the piece before it: time in proportion to
+  // both.
+  const auto text_until = [&](size_t end) {
+    return tokenizer.decode(ids.subspan(at.before, end - at.before));
+  };
+  const std::string both = text_until(at.end);
+  const std::string_view added =
+      std::string_view(both).substr(common_bytes(text_until(at.begin), both));
+  const size_t same = common_bytes(added, whole.substr(done));
+  constexpr size_t kUnfinished = 9;  // bytes of what stands for a character that is not complete
+  if (added.size() - same <= kUnfinished) return done + same;
+  return std::max(done, common_bytes(tokenizer.decode(ids.first(at.end)), whole));
+}
+
 }  // namespace
 
 ShownDocument read_document(const data::TokenStream& stream, int64_t document,
@@ -87,14 +109,14 @@ std::string marked_text(const ShownDocument& document, const text::Tokenizer& to
   const std::span<const int32_t> ids(document.ids);
   const std::string whole = tokenizer.decode(ids);
   std::string text;
-  size_t done = 0;
+  size_t done = 0, before = 0;
   // A token's text depends on those before it, so that pieces are cut from the text of all.
-  for (size_t begin = 0, end = 0; begin < ids.size(); begin = end) {
+  for (size_t begin = 0, end = 0; begin < ids.size(); before = begin, begin = end) {
     const Fate fate = document.fates[begin];
     while (end < ids.size() && document.fates[end] == fate) ++end;
-    const size_t until =
-        end == ids.size() ? whole.size()
-                          : std::max(done, common_bytes(tokenizer.decode(ids.first(end)), whole));
+    const size_t until = end == ids.size()
+                             ? whole.size()
+                             : end_of_piece(tokenizer, ids, {before, begin, end}, whole, done);
     if (until > done) {
       const Mark mark = mark_of(fate, marks);
       text += cat(mark.before, std::string_view(whole).substr(done, until - done), mark.behind);

@@ -64,8 +64,8 @@ int train(const Arguments& a) {
                           ", \"tokenizer_class\": \"PreTrainedTokenizerFast\"}\n"));
   write_file_atomic(join_path(out, "tokenizer.json"),
                     trained.tokenizer_json(options.specials.size()));
-  print(cat(format_count(static_cast<int64_t>(trained.tokens.size())), " tokens, ",
-            format_count(static_cast<int64_t>(trained.merges.size())), " merges -> ", out, "\n"));
+  print(cat(count_of(std::ssize(trained.tokens), "token"), ", ",
+            count_of(std::ssize(trained.merges), "merge"), " -> ", out, "\n"));
   return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "compat/hf_config.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -9,6 +10,7 @@
 #include "base/error.h"
 #include "base/file_kind.h"
 #include "base/files.h"
+#include "base/json_mend.h"
 #include "base/strings.h"
 
 namespace levanter::compat {
@@ -62,9 +64,16 @@ constexpr bool kIsList<std::vector<T>> = true;
 template <class T>
 std::pair<const char*, bool> fits(const Json& value) {
   if constexpr (std::is_same_v<T, int64_t>) return {"a whole number", value.is_number_integer()};
-  if constexpr (std::is_same_v<T, double>) return {"a number", value.is_number()};
+  if constexpr (std::is_same_v<T, double>)
+    return {"a finite number", value.is_number() && std::isfinite(value.get<double>())};
   if constexpr (std::is_same_v<T, bool>) return {"true or false", value.is_boolean()};
   if constexpr (std::is_same_v<T, std::string>) return {"a text", value.is_string()};
+}
+
+/// A value as JSON, where JSON has words for it.
+std::string words_of(const Json& value) {
+  const bool is_odd = value.is_number_float() && !std::isfinite(value.get<double>());
+  return is_odd ? cat(value.get<double>()) : value.dump();
 }
 
 }  // namespace
@@ -80,7 +89,7 @@ HfConfig::HfConfig(std::string path) : impl_(std::make_unique<Impl>()) {
   if (is_directory(impl_->path) || is_stream(impl_->path))
     throw Error(ErrorKind::kCheckpoint, "the folder's config.json is no file").at(impl_->path);
   const std::string text = read_file(impl_->path);
-  impl_->json = json_depth(text) > kMaxDepth ? Json() : Json::parse(text, nullptr, false);
+  impl_->json = json_depth(text) > kMaxDepth ? Json() : parse_in_order_as_python(text);
   if (!impl_->json.is_object()) refuse_stand_in(ErrorKind::kCheckpoint, text, impl_->path);
   if (!impl_->json.is_object())
     throw Error(ErrorKind::kCheckpoint, "the file is no JSON object, or one that nests too deeply")
@@ -123,7 +132,7 @@ void HfConfig::handle(std::string_view key, T& value, const T* otherwise) {
     }
     const auto take = [&]<class E>(const Json& from, E& to) {
       const auto [expected, is_one] = fits<E>(from);
-      if (!is_one) impl_->refuse(key, cat("= ", found->dump(), " is not ", expected), expected);
+      if (!is_one) impl_->refuse(key, cat("= ", words_of(from), " is not ", expected), expected);
       to = from.get<E>();
     };
     if constexpr (kIsList<T>) {

@@ -11,6 +11,7 @@
 #include "base/file_kind.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/json_mend.h"
 #include "base/stop.h"
 #include "base/strings.h"
 #include "base/threads.h"
@@ -59,7 +60,7 @@ bool is_there(const std::string& path) {
 /// The file of each tensor, as the index says.
 std::map<std::string, std::string> read_index(const std::string& index) {
   const std::string text = read_file(index);
-  const Json json = json_depth(text) > 8 ? Json() : Json::parse(text, nullptr, false);
+  const Json json = json_depth(text) > 8 ? Json() : parse_as_python(text);
   if (json.is_discarded()) refuse_stand_in(ErrorKind::kCheckpoint, text, index);
   const auto map = json.is_object() ? json.find("weight_map") : json.end();
   if (!json.is_object() || map == json.end() || !map->is_object())

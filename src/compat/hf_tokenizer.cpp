@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "base/json_mend.h"
 #include "base/strings.h"
 #include "text/hf/source.h"
 
@@ -22,7 +23,7 @@ bool is_listed(std::string_view name) { return kFiles.find(cat(" ", name, " ")) 
 constexpr int kMaxDepth = 64;
 
 Json parse(std::string_view text) {
-  return json_depth(text) > kMaxDepth ? Json() : Json::parse(text, nullptr, false);
+  return json_depth(text) > kMaxDepth ? Json() : parse_in_order_as_python(text);
 }
 
 std::vector<std::string> read_stop_strings(const std::string& path) {

@@ -140,7 +140,7 @@ Tensor parse_tensor(const std::string& path, const std::string& name, const json
     wrong(cat("has offsets ", offsets.dump(), " outside the ", data_bytes, " bytes of data"));
   int64_t bytes = 0;
   if (__builtin_mul_overflow(count, bits, &bytes) || bytes / 8 + (bytes % 8 != 0) != end - begin)
-    wrong(cat("has ", end - begin, " bytes for shape ", record["shape"].dump(), " of ",
+    wrong(cat("has ", count_of(end - begin, "byte"), " for shape ", record["shape"].dump(), " of ",
               dtype.get<std::string>()));
   tensor.begin = begin;
   tensor.bytes = end - begin;

@@ -6,13 +6,13 @@
 #include <optional>
 #include <thread>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "base/file_lock.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/stop.h"
 #include "base/strings.h"
-#include "data/checksum.h"
 #include "net/http.h"
 #include "data/pipes.h"
 #include "data/source.h"
@@ -105,6 +105,8 @@ bool build_cache(const CacheJob& job, const CacheIdentity& identity, const Forma
     status.tokens = writer.progress().tokens;
     status.seconds = seconds();
     status.complete = complete;
+    if (complete) status.now.replaced = writer.progress().replaced;  // also before a restart
+    if (complete) status.now.bad.count = writer.progress().bad;
     if (report) report(status);
   };
   if (writer.finished()) return false;
@@ -112,8 +114,8 @@ bool build_cache(const CacheJob& job, const CacheIdentity& identity, const Forma
   try {
     encode_files(
         job.files, writer.progress().records, format, rules, pool,
-        [&](std::span<const Document> documents, int64_t records, int64_t bad) {
-          writer.append(documents, records, bad);
+        [&](std::span<const Document> documents, const RecordCounts& read) {
+          writer.append(documents, read);
           if (seconds() - committed < kSecondsBetweenCommits) return;
           writer.commit();
           committed = seconds();

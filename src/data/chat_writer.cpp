@@ -38,31 +38,6 @@ std::optional<int64_t> seconds_of(const std::string& date) {
   return static_cast<int64_t>(::timegm(&parts));
 }
 
-/// The messages with the texts of their parts, a line each, in the place of the parts; nothing
-/// where no message has parts.
-std::optional<std::string> join_parts(const ChatRecord& chat) {
-  if (chat.messages.find(R"("content":[)") == std::string::npos) return std::nullopt;
-  bool any = false;
-  auto messages = nlohmann::ordered_json::parse(chat.messages);
-  for (auto& message : messages) {
-    if (!message.is_object() || !message.contains("content") || !message["content"].is_array())
-      continue;
-    std::vector<std::string> texts;
-    for (const auto& part : message["content"]) {
-      const bool is_text = part.is_object() && part.contains("text") && part["text"].is_string();
-      if (!is_text)
-        throw Error(ErrorKind::kData,
-                    cat("a part of a message's content has no text: ", part.dump().substr(0, 60)))
-            .at(chat.origin)
-            .allowed("{\"type\": \"text\", \"text\": \"...\"}");
-      texts.push_back(part["text"]);
-    }
-    message["content"] = join(texts, "\n");
-    any = true;
-  }
-  return any ? std::optional(messages.dump()) : std::nullopt;
-}
-
 }  // namespace
 
 void ChatKeys::fields(config::Fields& f) {
@@ -140,6 +115,30 @@ void ChatWriter::require_marks(const Voice& voice) const {
           "(docs/chat.md), or learn all turns with mask_user_turns = false");
 }
 
+/// Throws the error of messages whose "weight" says something else than what is learned.
+void ChatWriter::require_weights(const ChatRecord& chat) const {
+  if (chat.messages.find(R"("weight":)") == std::string::npos) return;
+  int64_t number = 0;
+  for (const auto& message : nlohmann::ordered_json::parse(chat.messages)) {
+    ++number;
+    const auto weight = message.value("weight", nlohmann::ordered_json());
+    const auto fail = [&](std::string_view what, std::string_view hint) {
+      throw Error(ErrorKind::kData, cat("the weight of message ", number, " (",
+                                        message.value("role", ""), ") is ", weight.dump(), what))
+          .at(chat.origin)
+          .allowed("0 or 1")
+          .hint(std::string(hint));
+    };
+    if (weight.is_null()) continue;
+    if (!weight.is_number() || (weight != 0 && weight != 1)) fail("", "");
+    if (weight == 0 && !masks_)
+      fail(", and all turns are learned", "leave out mask_user_turns = false");
+    if (weight == 1 && masks_ && message.value("role", "") != "assistant")
+      fail(", and the assistant's words alone are learned",
+           "leave the weight out, or learn all turns with mask_user_turns = false");
+  }
+}
+
 const ChatWriter::Voice& ChatWriter::voice_for(const ChatRecord& chat) const {
   if (!chat.tools.empty() && tool_voice_) return *tool_voice_;
   if (voice_) return *voice_;
@@ -160,7 +159,9 @@ text::Rendered ChatWriter::render(const text::ChatTemplate& source, const ChatRe
 Document ChatWriter::write(const ChatRecord& chat) const {
   const Voice& voice = voice_for(chat);
   require_marks(voice);
-  if (auto joined = voice.reads_parts ? std::nullopt : join_parts(chat)) {
+  if (!chat.add_generation_prompt) require_weights(chat);
+  if (auto joined =
+          voice.reads_parts ? std::nullopt : text::join_content_parts(chat.messages, chat.origin)) {
     ChatRecord texts = chat;
     texts.messages = std::move(*joined);
     return write(texts);
@@ -189,8 +190,9 @@ Document ChatWriter::write(const ChatRecord& chat) const {
                                       : "the chat has no turn of the assistant")
       .at(chat.origin)
       .hint(
-          "a chat is learned by its messages of role \"assistant\"; leave this one out, or learn "
-          "all turns with mask_user_turns = false");
+          "a chat is learned by its messages of role \"assistant\" whose weight is not 0; leave "
+          "this "
+          "one out, or learn all turns with mask_user_turns = false");
 }
 
 }  // namespace levanter::data

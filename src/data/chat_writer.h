@@ -45,9 +45,10 @@ class ChatWriter final {
   /// is named. Content that is a list of typed parts is handed to templates that read parts; to
   /// others as their texts, a line each.
   /// The rendered chat's ids, nothing added to them. With mask_user_turns the weight of a token is
-  /// 1 where it holds a part of what a {% generation %} block printed, else 0; without it there are
-  /// no weights.
-  /// error  kData at the record: what the template refuses; no words of an assistant
+  /// 1 where it holds a part of what a {% generation %} block printed of a message whose "weight",
+  /// where it has one, is not 0; else 0. Without it there are no weights.
+  /// error  kData at the record: what the template refuses; no words of an assistant; weights of
+  ///        messages that can't be heeded
   Document write(const ChatRecord& chat) const;
 
  private:
@@ -58,6 +59,7 @@ class ChatWriter final {
   };
   Voice voice_of(std::string_view text, std::string origin) const;
   void require_marks(const Voice& voice) const;
+  void require_weights(const ChatRecord& chat) const;
   const Voice& voice_for(const ChatRecord& chat) const;
   text::Rendered render(const text::ChatTemplate& source, const ChatRecord& chat) const;
 

@@ -6,6 +6,7 @@
 #include <future>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <optional>
 #include <system_error>
 
@@ -101,7 +102,7 @@ class BatchReader final {
 
 /// What a batch became: the documents of all records up to the first that failed.
 struct Encoded {
-  int64_t records = 0;
+  int64_t records = 0, replaced = 0;
   std::vector<Document> documents;
   std::vector<int64_t> counts;  ///< of each record: its documents that have tokens
   BadRecords bad;               ///< that were left out
@@ -133,6 +134,15 @@ Error first_of(const Faults& faults) {
                 join(lines_of(faults, 1), "\n    ")));
 }
 
+/// Moves the documents of each record into one list.
+void gather(std::vector<std::vector<Document>>& made, Encoded& out) {
+  for (std::vector<Document>& documents : made) {
+    out.counts.push_back(std::count_if(documents.begin(), documents.end(),
+                                       [](const Document& d) { return !d.tokens.empty(); }));
+    std::move(documents.begin(), documents.end(), std::back_inserter(out.documents));
+  }
+}
+
 /// `formats`: as make_formats gives them.
 Encoded encode(const RawBatch& batch, std::span<const std::string> files,
                std::span<const std::unique_ptr<Format>> formats, ThreadPool& pool,
@@ -140,6 +150,7 @@ Encoded encode(const RawBatch& batch, std::span<const std::string> files,
   const auto count = static_cast<int64_t>(batch.items.size());
   Encoded out;
   std::vector<std::vector<Document>> made(batch.items.size());
+  std::vector<int64_t> replaced(batch.items.size());
   std::mutex mutex;
   Faults faults;
   out.records = count;
@@ -154,11 +165,13 @@ Encoded encode(const RawBatch& batch, std::span<const std::string> files,
   const auto add = [&](int64_t index, Format& format) {
     const RawBatch::Item& item = batch.items[static_cast<size_t>(index)];
     const std::string_view bytes(batch.bytes);
+    const int64_t before = format.replaced();
     try {
       format.add({{bytes.substr(item.begin, item.end - item.begin),
                    name_of_source(files[item.file]), item.line},
                   item.is_json},
                  made[static_cast<size_t>(index)]);
+      replaced[static_cast<size_t>(index)] = format.replaced() - before;
     } catch (const Error& error) {
       const std::lock_guard lock(mutex);
       made[static_cast<size_t>(index)].clear();
@@ -184,11 +197,8 @@ Encoded encode(const RawBatch& batch, std::span<const std::string> files,
     out.failure = std::make_exception_ptr(first_of(faults));
   }
   made.resize(static_cast<size_t>(out.records));
-  for (std::vector<Document>& documents : made) {
-    out.counts.push_back(std::count_if(documents.begin(), documents.end(),
-                                       [](const Document& d) { return !d.tokens.empty(); }));
-    std::move(documents.begin(), documents.end(), std::back_inserter(out.documents));
-  }
+  out.replaced = std::accumulate(replaced.begin(), replaced.begin() + out.records, int64_t{0});
+  gather(made, out);
   if (!out.failure) out.failure = batch.failure;
   return out;
 }
@@ -225,7 +235,7 @@ EncodeStatus encode_files(std::span<const std::string> files, int64_t first_reco
   for (bool last = false; !last;) {
     const RawBatch batch = reader.next();
     const Encoded encoded = encode(batch, files, formats, pool, on_bad);
-    sink(encoded.documents, encoded.records, encoded.bad.count);
+    sink(encoded.documents, {encoded.records, encoded.bad.count, encoded.replaced});
     status.bad.count += encoded.bad.count;
     for (const std::string& words : encoded.bad.first)
       if (status.bad.first.size() < BadRecords::kNamed) status.bad.first.push_back(words);
@@ -234,8 +244,7 @@ EncodeStatus encode_files(std::span<const std::string> files, int64_t first_reco
     for (const int64_t count : encoded.counts) status.documents += count;
     for (const Document& document : encoded.documents)
       status.tokens += static_cast<int64_t>(document.tokens.size());
-    status.replaced = 0;
-    for (const auto& one : formats) status.replaced += one->replaced();
+    status.replaced += encoded.replaced;
     if (report) report(status);
     if (encoded.failure) std::rethrow_exception(encoded.failure);
     last = batch.last;

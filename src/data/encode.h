@@ -37,10 +37,9 @@ struct EncodeStatus {
   BadRecords bad = {};
 };
 
-/// Takes documents in order, with the number of records that they were made of, and of those among
-/// them that were left out.
+/// Takes documents in order, with the counts of the records that they were made of.
 using DocumentSink =
-    std::function<void(std::span<const Document> documents, int64_t records, int64_t bad)>;
+    std::function<void(std::span<const Document> documents, const RecordCounts& read)>;
 
 /// Turns the records of the files from number `first_record` on into documents.
 ///   on_bad  a damaged file is an error under kSkip too

@@ -26,11 +26,15 @@ Document DocumentRules::answered(std::string_view prompt, std::string_view answe
   DocumentRules before = *this;
   before.enforce_eos = false;
   std::vector<int32_t> asked = before.whole({prompt, origin});
-  // What the tokenizer itself puts behind a text stands behind the answer.
-  if (tokenizer->eos_id() && !asked.empty() && asked.back() == *tokenizer->eos_id())
-    asked.pop_back();
+  const std::optional<int32_t> eos = tokenizer->eos_id();
+  // What the tokenizer itself puts behind a text stands behind the answer; an EOS that the prompt
+  // ends with is the prompt's.
+  const bool ends = eos && tokenizer->add_special({*eos == 0 ? 1 : 0}).back() == *eos;
+  if (ends && !asked.empty()) asked.pop_back();
   Document document;
   document.tokens = whole({cat(prompt, answer), origin});
+  if (enforce_eos && eos && answer.empty() && document.tokens.size() == asked.size())
+    document.tokens.push_back(*eos);
   document.weights.assign(document.tokens.size(), 1.0f);
   const size_t count = std::min(asked.size(), document.tokens.size());
   std::fill_n(document.weights.begin(), count, prompt_weight);

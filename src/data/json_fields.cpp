@@ -2,12 +2,12 @@
 #include "data/json_fields.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <simdjson.h>
 
 #include "base/error.h"
+#include "base/json_fault.h"
+#include "base/json_mend.h"
 #include "base/strings.h"
-#include "data/json_mend.h"
 #include "text/utf8.h"
 
 namespace levanter::data {
@@ -17,10 +17,10 @@ using Element = simdjson::dom::element;
 using simdjson::dom::element_type;
 
 /// The number of a record that was mended, where the value is one; "" where not.
-std::string_view odd_number(Element value) {
+std::string_view odd_digits(Element value) {
   std::string_view text;
-  if (value.get(text) != simdjson::SUCCESS || !text.starts_with(kOddNumber)) return "";
-  return text.substr(kOddNumber.size());
+  const auto odd = value.get(text) == simdjson::SUCCESS ? odd_number(text) : std::nullopt;
+  return odd ? odd->digits : "";
 }
 
 /// The value of the last of the object's keys of that name.
@@ -39,7 +39,7 @@ std::string name_of(Element value) {
     case element_type::OBJECT:
       return "an object";
     case element_type::STRING:
-      return odd_number(value).empty() ? "a string" : cat("the number ", odd_number(value));
+      return odd_digits(value).empty() ? "a string" : cat("the number ", odd_digits(value));
     case element_type::BOOL:
       return bool(value) ? "true" : "false";
     case element_type::NULL_VALUE:
@@ -59,54 +59,16 @@ std::string keys_of(simdjson::dom::object object) {
   return count == 0 ? "nothing" : keys;
 }
 
-/// Where a cut record ends; "" for one that is whole but wrong.
-std::string where_cut(std::string_view text) {
-  std::string open;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      open += c;
-    } else if ((c == '}' || c == ']') && !open.empty()) {
-      open.pop_back();
-    }
-  }
-  if (in_string) return "a string";
-  return open.empty() ? "" : open.back() == '{' ? "an object" : "an array";
-}
-
-std::string excerpt(std::string_view text) {
-  constexpr size_t kMost = 40;
-  if (text.size() <= kMost) return quote(text);
-  size_t from = text.size() - kMost;
-  while ((static_cast<uint8_t>(text[from]) & 0xC0) == 0x80) ++from;
-  return quote(text.substr(from));
-}
-
 constexpr auto kReplaceHint =
     "convert it (iconv -f LATIN1 -t UTF-8), or set invalid_utf8 = \"replace\"";
 
 /// Throws what is wrong with a record that simdjson refused.
 [[noreturn]] void throw_broken(const Record& record, simdjson::error_code code) {
-  if (const std::string where = where_cut(record.content); !where.empty())
+  if (const std::string where = where_json_is_cut(record.content); !where.empty())
     throw Error(ErrorKind::kData, cat("the record is cut: it ends inside ", where))
         .at(record.origin())
-        .hint(cat("it ends with ", excerpt(record.content)));
-  std::string place;
-  try {
-    const auto parsed = nlohmann::json::parse(record.content.begin(), record.content.end());
-  } catch (const nlohmann::json::parse_error& error) {
-    const size_t end = std::min(error.byte, record.content.size());
-    place = cat(" at byte ", error.byte, ", behind ", excerpt(record.content.substr(0, end)));
-  } catch (const nlohmann::json::exception&) {
-    place.clear();  // simdjson's words have to do
-  }
-  std::string words = simdjson::error_message(code);
+        .hint(cat("it ends with ", quote_end(record.content)));
+  std::string place = where_json_breaks(record.content), words = simdjson::error_message(code);
   while (words.ends_with('.')) words.pop_back();
   if (place.empty()) place = cat(": ", words);
   throw Error(ErrorKind::kData, cat("the record is not JSON", place))
@@ -125,7 +87,6 @@ struct JsonFields::Impl {
   simdjson::dom::object root;
   std::string origin;
   std::string mended;  // the record, where it had to be mended
-  bool odd_numbers = false;
   int64_t replaced = 0;
 
   /// Where the search for a path ended: at the value, or at the object `in` that lacks `key`.
@@ -176,7 +137,7 @@ struct JsonFields::Impl {
   template <class T>
   T as(std::string_view key, Element value, std::string_view wanted) const {
     T out;
-    if (value.get(out) != simdjson::SUCCESS || !odd_number(value).empty())
+    if (value.get(out) != simdjson::SUCCESS || !odd_digits(value).empty())
       refuse(key, value, wanted);
     return out;
   }
@@ -212,36 +173,31 @@ struct JsonFields::Impl {
           .at(origin)
           .hint(kReplaceHint);
     mended = std::move(other.text);
-    odd_numbers = other.numbers > 0;
     replaced += other.surrogates;
-  }
-
-  /// A value as JSON text. error where it holds a number that has no other form
-  template <class Json>
-  std::string json(std::string_view key, Json value) const {
-    std::string text = simdjson::minify(value);
-    if (!odd_numbers) return text;
-    const size_t at = text.find(quote(kOddNumber).substr(0, kOddNumber.size()));
-    if (at == text.npos) return text;
-    const size_t begin = text.find(' ', at) + 1;
-    throw Error(ErrorKind::kData, cat(quote(key), " holds the number ",
-                                      text.substr(begin, text.find('"', begin) - begin)))
-        .at(origin)
-        .allowed("numbers of 64 bits");
   }
 
   /// A list or an object that may stand there as its JSON text. `wanted` names it.
   template <class T>
   T structure(std::string_view key, Element value, std::string_view wanted) const {
     std::string_view text;
-    if (value.get(text) != simdjson::SUCCESS || !odd_number(value).empty())
+    if (value.get(text) != simdjson::SUCCESS || !odd_digits(value).empty())
       return as<T>(key, value, wanted);
-    Element parsed;
-    if (inner.parse(text.data(), text.size(), true).get(parsed) != simdjson::SUCCESS)
-      throw Error(ErrorKind::kData, cat(quote(key), " is a text that is no JSON: ", excerpt(text)))
+    const std::optional<Element> parsed = parse_inside(text);
+    if (!parsed)
+      throw Error(ErrorKind::kData,
+                  cat(quote(key), " is a text that is no JSON: ", quote_end(text)))
           .at(origin)
           .allowed(cat(wanted, ", or its JSON text"));
-    return as<T>(key, parsed, wanted);
+    return as<T>(key, *parsed, wanted);
+  }
+  /// What the JSON text in a record says; nothing where it is none. Good until the next call.
+  std::optional<Element> parse_inside(std::string_view text) const {
+    Element parsed;
+    if (inner.parse(text.data(), text.size(), true).get(parsed) == simdjson::SUCCESS) return parsed;
+    const std::string other = mend_json(text).text;
+    const bool is_json =
+        inner.parse(other.data(), other.size(), true).get(parsed) == simdjson::SUCCESS;
+    return is_json ? std::optional(parsed) : std::nullopt;
   }
   /// Whether there is anything but null or a blank text.
   bool is_given(std::string_view key) const {
@@ -251,21 +207,23 @@ struct JsonFields::Impl {
     return value->get(text) != simdjson::SUCCESS || !trim(text).empty();
   }
 
-  std::string message(const std::string& place, Element message, const MessageKeys& keys) const;
+  Message message(const std::string& place, Element message, const MessageKeys& keys) const;
 };
 
 /// A message with its keys and its role renamed.
-std::string JsonFields::Impl::message(const std::string& place, Element message,
-                                      const MessageKeys& keys) const {
+Message JsonFields::Impl::message(const std::string& place, Element message,
+                                  const MessageKeys& keys) const {
   const auto fields = as<simdjson::dom::object>(place, message, "an object");
-  const auto role = find_last(fields, keys.role);
+  const auto role = find_last(fields, keys.role), content = find_last(fields, keys.content);
   if (!role)
     throw Error(ErrorKind::kData,
                 cat(quote(place), " has no ", quote(keys.role), "; it has ", keys_of(fields)))
         .at(origin);
   const auto name =
       std::string(as<std::string_view>(cat(place, ".", keys.role), *role, "a string"));
-  if (keys == MessageKeys{}) return json(place, message);
+  if (content && !odd_digits(*content).empty())
+    refuse(cat(place, ".", keys.content), *content, "a text");
+  if (keys == MessageKeys{}) return {name, simdjson::minify(message)};
   const auto known = keys.roles.find(name);
   const bool is_result = std::any_of(keys.roles.begin(), keys.roles.end(),
                                      [&](const auto& entry) { return entry.second == name; });
@@ -278,14 +236,26 @@ std::string JsonFields::Impl::message(const std::string& place, Element message,
         .allowed(join(names, ", "))
         .hint("name it in the format's roles");
   }
-  std::string text = cat("{\"role\":", quote(known == keys.roles.end() ? name : known->second));
+  const std::string& meaning = known == keys.roles.end() ? name : known->second;
+  std::string text = cat("{\"role\":", quote(meaning));
   for (const auto field : fields) {
     const bool is_content = field.key == keys.content;
     if (field.key == keys.role || field.key == "role") continue;
     if (field.key == "content" && !is_content) continue;
-    text += cat(",", quote(is_content ? "content" : field.key), ":", json(place, field.value));
+    text += cat(",", quote(is_content ? "content" : field.key), ":",
+                std::string(simdjson::minify(field.value)));
   }
-  return text + "}";
+  return {meaning, text + "}"};
+}
+
+Message message_of(std::string_view role, std::string_view content) {
+  return {std::string(role), cat("{\"role\":", quote(role), ",\"content\":", quote(content), "}")};
+}
+
+std::string list_of(std::span<const Message> messages) {
+  std::vector<std::string> texts;
+  for (const Message& message : messages) texts.push_back(message.json);
+  return cat("[", join(texts, ","), "]");
 }
 
 JsonFields::JsonFields(BrokenText broken) : impl_(std::make_unique<Impl>(broken)) {}
@@ -295,7 +265,6 @@ int64_t JsonFields::replaced() const { return impl_->replaced; }
 
 void JsonFields::parse(const Record& record) {
   impl_->origin = record.origin();
-  impl_->odd_numbers = false;
   Element root;
   const auto read = [&](std::string_view text) {
     return impl_->parser.parse(text.data(), text.size(), true).get(root);
@@ -348,7 +317,7 @@ std::vector<double> JsonFields::numbers(std::string_view key) const {
 }
 
 std::string JsonFields::json(std::string_view key) const {
-  return impl_->json(key, impl_->need(key));
+  return simdjson::minify(impl_->need(key));
 }
 
 std::string JsonFields::optional_list(std::string_view key) const {
@@ -357,36 +326,40 @@ std::string JsonFields::optional_list(std::string_view key) const {
   int64_t count = 0;
   for (const Element item : list)
     impl_->as<simdjson::dom::object>(cat(key, "[", count++, "]"), item, "an object");
-  return impl_->json(key, list);
+  return simdjson::minify(list);
 }
 
 std::string JsonFields::optional_object(std::string_view key) const {
   if (!impl_->is_given(key)) return "";
-  return impl_->json(key,
-                     impl_->structure<simdjson::dom::object>(key, impl_->need(key), "an object"));
+  return simdjson::minify(
+      impl_->structure<simdjson::dom::object>(key, impl_->need(key), "an object"));
 }
 
-bool JsonFields::is_list(std::string_view key) const {
+bool JsonFields::is_chat(std::string_view key) const {
   const Element value = impl_->need(key);
   std::string_view text;
-  if (value.get(text) == simdjson::SUCCESS) return trim(text).starts_with("[{");
-  return value.is_array();
+  if (value.is_array()) return true;
+  if (value.get(text) != simdjson::SUCCESS) impl_->refuse(key, value, "a text or messages");
+  const auto parsed = trim(text).starts_with("[") ? impl_->parse_inside(text) : std::nullopt;
+  simdjson::dom::array list;
+  if (!parsed || parsed->get(list) != simdjson::SUCCESS || list.size() == 0) return false;
+  return std::all_of(list.begin(), list.end(), [](Element item) {
+    simdjson::dom::object message;
+    return item.get(message) == simdjson::SUCCESS && find_last(message, "role") &&
+           (find_last(message, "content") || find_last(message, "tool_calls"));
+  });
 }
 
-std::string JsonFields::messages(std::string_view key, const MessageKeys& keys) const {
-  const auto messages =
+std::vector<Message> JsonFields::messages(std::string_view key, const MessageKeys& keys) const {
+  const auto given =
       impl_->structure<simdjson::dom::array>(key, impl_->need(key), "an array of messages");
-  std::string list;
-  int64_t count = 0;
-  for (const Element message : messages) {
-    if (count > 0) list += ",";
-    list += impl_->message(cat(key, "[", count, "]"), message, keys);
-    ++count;
-  }
-  if (count == 0)
+  std::vector<Message> list;
+  for (const Element message : given)
+    list.push_back(impl_->message(cat(key, "[", list.size(), "]"), message, keys));
+  if (list.empty())
     throw Error(ErrorKind::kData, cat(quote(key), " is a chat without a message"))
         .at(impl_->origin);
-  return cat("[", list, "]");
+  return list;
 }
 
 }  // namespace levanter::data

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,8 +28,19 @@ struct MessageKeys {
   bool operator==(const MessageKeys&) const = default;
 };
 
+/// A message of a chat.
+struct Message {
+  std::string role;  ///< as templates call it
+  std::string json;  ///< an object, compact
+};
+/// A message that says a text.
+Message message_of(std::string_view role, std::string_view content);
+/// The messages as a JSON list.
+std::string list_of(std::span<const Message> messages);
+
 /// A record parsed as a JSON object, as Python reads it: of two equal keys the last one counts, and
-/// a number that has no place in 64 bits, such as NaN, is a fault only where it is read. Keys are
+/// a number that has no place in 64 bits, such as NaN, is a fault only where it is read; in JSON
+/// texts it stands as base/json_mend.h says. Keys are
 /// paths with dots: "meta.text" is the key "text" of the object at "meta", unless a key with that
 /// dot in it is there. Every fault is an Error of kind kData at FILE:LINE. One object serves many
 /// records in turn, one thread at a time.
@@ -62,11 +74,12 @@ class JsonFields final {
   std::string optional_list(std::string_view key) const;
   /// The same of an object.
   std::string optional_object(std::string_view key) const;
-  /// Whether the value is a list, or a text that begins as one.
-  bool is_list(std::string_view key) const;
-  /// The list of messages at the key, or in the JSON text there, as JSON text: objects, at least
-  /// one, each with a string "role". Their keys and roles are renamed as `keys` says.
-  std::string messages(std::string_view key, const MessageKeys& keys = {}) const;
+  /// Whether the value is a list, or the JSON text of one of objects with "role" and "content".
+  /// error  for what is neither a list nor a text
+  bool is_chat(std::string_view key) const;
+  /// The messages at the key, or in the JSON text there: objects, at least one, each with a string
+  /// "role". Their keys and roles are renamed as `keys` says.
+  std::vector<Message> messages(std::string_view key, const MessageKeys& keys = {}) const;
 
  private:
   struct Impl;

@@ -128,20 +128,24 @@ PackPlan::PackPlan(const TokenStream& stream, const PackOptions& options) : opti
   for (int64_t d = 0; d < stream.num_documents(); ++d) {
     const int64_t tokens = stream.document_start(d + 1) - stream.document_start(d);
     if (tokens < 2) continue;
-    if (tokens - 1 > options.seq_len && options.too_long == TooLong::kRefuse)
+    const bool is_long = tokens - 1 > options.seq_len;
+    if (is_long && options.too_long == TooLong::kRefuse)
       throw Error(ErrorKind::kData,
-                  cat("document ", d + 1, " has ", format_count(tokens), " tokens, more than the ",
+                  cat("document ", d + 1, " has ", count_of(tokens, "token"), ", more than the ",
                       format_count(options.seq_len + 1), " of a row (the sequence length and one)"))
           .hint("raise model.max_seq_len, or say with too_long which part to keep");
-    if (tokens - 1 > options.seq_len && options.too_long == TooLong::kDrop) {
-      ++dropped_;
+    if (is_long && options.too_long == TooLong::kDrop) {
+      ++counts_.dropped;
       continue;
     }
     const Piece piece = piece_of(stream, d, options);
-    if (learned.in(piece.begin + 1, piece.begin + 1 + piece.positions) > 0)
-      rows.add(d, piece.positions);
-    else
-      ++unlearned_;
+    const int64_t targets = learned.in(piece.begin + 1, piece.begin + 1 + piece.positions);
+    counts_.unlearned += targets == 0;
+    if (targets == 0) continue;
+    counts_.cut += is_long;
+    counts_.tokens += piece.positions + 1;
+    counts_.learned += targets;
+    rows.add(d, piece.positions);
   }
   for (const std::vector<int64_t>& row : rows.rows()) {
     documents_.insert(documents_.end(), row.begin(), row.end());

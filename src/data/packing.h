@@ -56,6 +56,15 @@ class LearnedCount final {
   std::vector<float> weights_;
 };
 
+/// What rows hold of the documents of a stream.
+struct PackCounts {
+  int64_t cut = 0;        ///< longer than a packed row: a part was kept
+  int64_t dropped = 0;    ///< longer than a packed row: left out
+  int64_t unlearned = 0;  ///< left out, as no target is in what is kept of them
+  int64_t tokens = 0;     ///< in rows; with windows those of all documents
+  int64_t learned = 0;    ///< of these, that weigh something as targets
+};
+
 /// The rows of a stream. A document of n tokens takes n - 1 positions: token t is where token t + 1
 /// is the target; one of a single token takes none and is in no row, nor is one of
 /// which no target is left that weighs something.
@@ -65,16 +74,14 @@ class PackPlan final {
   PackPlan(const TokenStream& stream, const PackOptions& options);
 
   int64_t rows() const { return static_cast<int64_t>(ends_.size()); }
-  int64_t dropped() const { return dropped_; }  ///< documents left out as too long
-  /// Documents left out as what is kept of them has no target.
-  int64_t unlearned() const { return unlearned_; }
+  const PackCounts& counts() const { return counts_; }
   /// The documents of a row, in their order in it.
   std::span<const int64_t> documents(int64_t row) const;
   const PackOptions& options() const { return options_; }
 
  private:
   PackOptions options_;
-  int64_t dropped_ = 0, unlearned_ = 0;
+  PackCounts counts_;
   std::vector<int64_t> documents_;  ///< of all rows, one row after the other
   std::vector<int64_t> ends_;       ///< of each row in `documents_`
 };

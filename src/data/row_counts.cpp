@@ -18,34 +18,27 @@ std::string line(const ComponentCounts& c, std::string_view split, const RowCoun
         cat(", ",
             format_fixed(100.0 * static_cast<double>(n.learned) / static_cast<double>(n.tokens), 0),
             " % of ", count_of(n.tokens, "token"), " learned");
-  return cat(text, ", ", count_of(n.rows, "row"));
+  text += cat(", ", count_of(n.rows, "row"));
+  return n.empty_rows > 0 ? cat(text, ", ", format_count(n.empty_rows), " without a target") : text;
 }
 
 }  // namespace
 
 RowCounts count_documents(const TokenStream& stream, const RowSpec& rows, int64_t seq_len) {
   RowCounts n;
-  LearnedCount learned(stream);
   n.documents = stream.num_documents();
-  if (!rows.pack) {
-    n.tokens = stream.size();
-    n.learned = learned.in(std::min<int64_t>(1, n.tokens), n.tokens);  // the first follows none
+  if (rows.pack) {
+    PackOptions pack = *rows.pack;
+    pack.seq_len = seq_len;
+    static_cast<PackCounts&>(n) = PackPlan(stream, pack).counts();
     return n;
   }
-  PackOptions pack = *rows.pack;
-  pack.seq_len = seq_len;
-  for (int64_t d = 0; d < n.documents; ++d) {
-    const int64_t tokens = stream.document_start(d + 1) - stream.document_start(d);
-    const bool is_long = tokens - 1 > seq_len, dropped = is_long && pack.too_long == TooLong::kDrop;
-    n.dropped += dropped;
-    if (dropped || tokens < 2) continue;
-    const Piece piece = piece_of(stream, d, pack);
-    const int64_t targets = learned.in(piece.begin + 1, piece.begin + 1 + piece.positions);
-    n.unlearned += targets == 0;
-    if (targets == 0) continue;
-    n.cut += is_long;
-    n.tokens += piece.positions + 1;
-    n.learned += targets;
+  LearnedCount learned(stream);
+  n.tokens = stream.size();
+  for (int64_t d = 0; d < n.documents; ++d) {  // the first token of all, or of each, follows none
+    const bool follows = d > 0 && rows.borders.crosses;
+    n.learned +=
+        learned.in(stream.document_start(d) + (follows ? 0 : 1), stream.document_start(d + 1));
   }
   return n;
 }

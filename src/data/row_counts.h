@@ -5,19 +5,16 @@
 #include <string>
 #include <vector>
 
+#include "data/token_cache.h"
 #include "data/training_data.h"
 
 namespace levanter::data {
 
-/// What rows hold of the documents of a stream.
-struct RowCounts {
+/// What became of the documents of a stream.
+struct RowCounts : PackCounts {
   int64_t documents = 0;
-  int64_t cut = 0;        ///< longer than a packed row: a part was kept
-  int64_t dropped = 0;    ///< longer than a packed row: left out
-  int64_t tokens = 0;     ///< in rows; with windows those of all documents
-  int64_t learned = 0;    ///< of these, that weigh something as targets
-  int64_t rows = 0;       ///< of an epoch
-  int64_t unlearned = 0;  ///< left out of the rows, as no target is in what is kept of them
+  int64_t rows = 0;        ///< of an epoch
+  int64_t empty_rows = 0;  ///< of these, in the first epoch: windows without a target
 };
 
 /// A component's.
@@ -26,9 +23,11 @@ struct ComponentCounts {
   std::string noun;  ///< what a document is called: "chat"
   bool packed = false, weighted = false;
   RowCounts train, validation;
+  RecordCounts read = {};  ///< for both
 };
 
-/// Everything but the rows of an epoch.
+/// Everything but the rows of an epoch. A target follows a token of its document; where attention
+/// crosses from document to document of a window, of any.
 RowCounts count_documents(const TokenStream& stream, const RowSpec& rows, int64_t seq_len);
 
 /// Lines for people, "chats/train: 178 chats, 96 cut, 61 % of 165,167 tokens learned, 210 rows": of

@@ -10,10 +10,10 @@
 #include "base/error.h"
 #include "base/file_kind.h"
 #include "base/files.h"
+#include "base/json_mend.h"
 #include "base/strings.h"
 #include "data/file_kind.h"
 #include "net/http.h"
-#include "data/json_mend.h"
 #include "data/pipes.h"
 #include "text/utf8.h"
 

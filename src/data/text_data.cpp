@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "data/globs.h"
 #include "data/source.h"
+#include "text/utf8.h"
 
 namespace levanter::data {
 namespace {
@@ -72,7 +73,7 @@ int64_t cut_of(const TextComponent& spec, const TokenStream& stream) {
                                   int64_t tokens, int64_t seq_len, std::string hint) {
   throw Error(ErrorKind::kData,
               cat("the ", split, " text of component ", quote(component.name), " has ",
-                  format_count(tokens), " tokens, less than one window of ",
+                  count_of(tokens, "token"), ", less than one window of ",
                   format_count(seq_len + 1), " (the sequence length and one)"))
       .at(cat("data.components.", component.name))
       .hint(std::move(hint));
@@ -173,7 +174,8 @@ std::shared_ptr<const TokenStream> TextData::tokenise(const TextComponent& spec,
   if (files.empty()) return stream;
   const EncodeStatus status = encode_files(
       files, 0, *spec.format, rules(), pool,
-      [&](std::span<const Document> documents, int64_t, int64_t) {
+      [&](std::span<const Document> documents, const RecordCounts& read) {
+        read_[spec.name] += read;
         for (const Document& d : documents) {
           kept_bytes_ += static_cast<int64_t>(4 * (d.tokens.size() + d.weights.size()));
           stream->append(d.tokens, d.weights);
@@ -184,8 +186,7 @@ std::shared_ptr<const TokenStream> TextData::tokenise(const TextComponent& spec,
   if (status.bad.count > 0)
     notes_.push_back(cat(spec.name, "/", split, ": ", status.bad.describe()));
   if (status.replaced > 0)
-    notes_.push_back(cat(spec.name, "/", split, ": ", format_count(status.replaced),
-                         " pieces of text were no UTF-8 and became U+FFFD"));
+    notes_.push_back(cat(spec.name, "/", split, ": ", text::describe_replaced(status.replaced)));
   digests_.push_back({cat(spec.name, "/", split), stream->digest(pool)});
   return stream;
 }
@@ -216,7 +217,9 @@ std::shared_ptr<const TokenStream> TextData::open(const TextComponent& spec,
   for (const std::string& file : files)
     if (is_pipe(file) && !is_standard_input(file) && !made)
       notes_.push_back(cat(job.name, " comes from its token cache, not from the pipe ", file));
-  auto [stream, digest, bad] = open_cache(job.folder, identity, pool);
+  auto [stream, digest, read] = open_cache(job.folder, identity, pool);
+  const int64_t bad = read.bad;
+  read_[spec.name] += read;
   if (bad > 0 && options_.on_bad_record == OnBadRecord::kFail)
     throw Error(ErrorKind::kData, cat("the token cache was made without ", count_of(bad, "record"),
                                       " that ", bad == 1 ? "was" : "were", " bad"))
@@ -227,6 +230,9 @@ std::shared_ptr<const TokenStream> TextData::open(const TextComponent& spec,
   if (bad > 0 && !made)
     notes_.push_back(
         cat(job.name, ": ", count_of(bad, "bad record"), " left out when the cache was made"));
+  if (read.replaced > 0 && !made)
+    notes_.push_back(
+        cat(job.name, ": ", text::describe_replaced(read.replaced), " when the cache was made"));
   digests_.push_back({job.name, std::move(digest)});
   return stream;
 }
@@ -386,9 +392,11 @@ std::vector<ComponentCounts> TextData::counts(const TrainingOptions& options) co
                       {},        {}};
     c.train = count_documents(*streams.train, spec.rows, options.seq_len);
     c.train.rows = training_row_count(streams, options);
+    c.train.empty_rows = empty_training_rows(streams, options);
     c.validation = count_documents(*streams.validation, spec.rows, options.seq_len);
     if (streams.validation->size() > 0)
       c.validation.rows = validation_rows(streams, options.seq_len).epoch_length;
+    if (const auto read = read_.find(spec.name); read != read_.end()) c.read = read->second;
     all.push_back(std::move(c));
   }
   return all;

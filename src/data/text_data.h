@@ -1,6 +1,7 @@
 // The texts of a run as tokens, and the datasets for training and validation on them.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -128,7 +129,8 @@ class TextData final {
   std::vector<Component> components_;
   std::vector<SplitDigest> digests_;
   std::vector<std::string> notes_;
-  int64_t kept_bytes_ = 0;  ///< of tokens in memory
+  std::map<std::string, RecordCounts> read_;  ///< by component
+  int64_t kept_bytes_ = 0;                    ///< of tokens in memory
   /// While the texts are read, where the tokenizer is made of the standard input too.
   std::unique_ptr<StandardInputCopy> input_;
 };

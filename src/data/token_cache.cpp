@@ -9,11 +9,11 @@
 #include <cerrno>
 #include <map>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/strings.h"
-#include "data/checksum.h"
 
 namespace levanter::data {
 namespace {
@@ -75,6 +75,7 @@ std::string text_of(const Ledger& ledger) {
                {"tokens", ledger.done.tokens},
                {"records", ledger.done.records},
                {"bad_records", ledger.done.bad},
+               {"replaced", ledger.done.replaced},
                {"files", files}});
   object[kSeal] = seal_of(object);
   return object.dump(1) + "\n";
@@ -98,8 +99,10 @@ Ledger read_ledger(const std::string& path) {
            fact.size() > 2 ? fact.at(2).get<std::string>() : std::string()});
     ledger.identity.vocab_size = object.at("vocab_size").get<int64_t>();
     ledger.identity.weighted = object.at("weighted").get<bool>();
-    ledger.done = {object.at("documents").get<int64_t>(), object.at("tokens").get<int64_t>(),
-                   object.at("records").get<int64_t>(), object.value("bad_records", int64_t{0})};
+    ledger.done = {{object.at("records").get<int64_t>(), object.value("bad_records", int64_t{0}),
+                    object.value("replaced", int64_t{0})},
+                   object.at("documents").get<int64_t>(),
+                   object.at("tokens").get<int64_t>()};
     for (const auto& [name, file] : object.at("files").items())
       ledger.files[name] = {file.at("bytes").get<int64_t>(),
                             file.at("xxh3").get<std::vector<std::string>>()};
@@ -266,7 +269,14 @@ bool CacheWriter::finished() const { return impl_->finished; }
 const CacheProgress& CacheWriter::progress() const { return impl_->done; }
 const std::string& CacheWriter::note() const { return impl_->note; }
 
-void CacheWriter::append(std::span<const Document> documents, int64_t records, int64_t bad) {
+RecordCounts& RecordCounts::operator+=(const RecordCounts& more) {
+  records += more.records;
+  bad += more.bad;
+  replaced += more.replaced;
+  return *this;
+}
+
+void CacheWriter::append(std::span<const Document> documents, const RecordCounts& read) {
   LEV_CHECK(!impl_->finished, "a complete cache can't grow");
   impl_->torn = true;
   for (const Document& document : documents) {
@@ -275,8 +285,7 @@ void CacheWriter::append(std::span<const Document> documents, int64_t records, i
               "a cache's documents all have weights or none has");
     if (!document.tokens.empty()) impl_->add(document);
   }
-  impl_->done.records += records;
-  impl_->done.bad += bad;
+  impl_->done += read;
   impl_->torn = false;
 }
 
@@ -308,7 +317,8 @@ InputFile open_array(const std::string& path, const Ledger::File& file, int64_t 
   InputFile opened(path);
   const int64_t bytes = count * element_bytes;
   if (file.bytes != bytes || opened.size() != bytes)
-    throw_damaged(path, cat("it has ", opened.size(), " bytes and should have ", bytes));
+    throw_damaged(path, cat("it has ", count_of(opened.size(), "byte"), " and should have ",
+                            format_count(bytes)));
   if (checksums(opened, pool) != file.xxh3) throw_damaged(path, "its checksum is wrong");
   return opened;
 }
@@ -338,7 +348,7 @@ OpenedCache open_cache(const std::string& folder, const CacheIdentity& identity,
   const auto open = [&](const char* name, int64_t count, int64_t element_bytes) {
     return open_array(join_path(folder, name), ledger.files[name], count, element_bytes, pool);
   };
-  const auto [documents, tokens, records, bad] = ledger.done;
+  const int64_t documents = ledger.done.documents, tokens = ledger.done.tokens;
   const int64_t id_bytes = token_bytes(identity.vocab_size);
   const char* const ids = tokens_file(identity.vocab_size);
   auto files = std::make_shared<TokenFiles>(TokenFiles{open(ids, tokens, id_bytes), id_bytes == 2});
@@ -352,7 +362,7 @@ OpenedCache open_cache(const std::string& folder, const CacheIdentity& identity,
   return {std::make_shared<TokenStream>(arrays, files),
           digest_of(documents, tokens, ledger.files[ids].xxh3, ledger.files[kStarts].xxh3,
                     identity.weighted ? ledger.files[kWeights].xxh3 : std::vector<std::string>()),
-          bad};
+          ledger.done};
 }
 
 bool has_cache(const std::string& folder) { return path_exists(join_path(folder, kLedger)); }

@@ -38,11 +38,18 @@ struct CacheIdentity {
   bool operator==(const CacheIdentity&) const = default;
 };
 
+/// Records that were read from sources, those without tokens too.
+struct RecordCounts {
+  int64_t records = 0;
+  int64_t bad = 0;       ///< of these, left out as they were no documents
+  int64_t replaced = 0;  ///< pieces of the text of the others that were no UTF-8
+
+  RecordCounts& operator+=(const RecordCounts& more);
+};
+
 /// How far a cache has come: what is on disk for good, and where to go on.
-struct CacheProgress {
+struct CacheProgress : RecordCounts {
   int64_t documents = 0, tokens = 0;
-  int64_t records = 0;  ///< read from the sources, those without tokens too
-  int64_t bad = 0;      ///< of these, left out as they were no documents
 };
 
 /// Writes a cache into a folder. What `commit` returned from survives a kill at any moment; what
@@ -70,9 +77,8 @@ class CacheWriter final {
   const CacheProgress& progress() const;
   /// What people should know of what was found there; "" for nothing.
   const std::string& note() const;
-  /// Adds what `records` more records gave, `bad` of them nothing; documents without tokens leave
-  /// no trace.
-  void append(std::span<const Document> documents, int64_t records, int64_t bad = 0);
+  /// Adds what more records gave; documents without tokens leave no trace.
+  void append(std::span<const Document> documents, const RecordCounts& read);
   /// Makes all that was added durable; nothing after an `append` that failed.
   void commit();
   /// Commits, takes checksums and completes the cache.
@@ -87,7 +93,7 @@ class CacheWriter final {
 struct OpenedCache {
   std::shared_ptr<const TokenStream> stream;
   Digest digest;
-  int64_t bad_records = 0;  ///< left out when it was made
+  RecordCounts read = {};  ///< when it was made
 };
 
 /// Opens a complete cache after checking all its checksums.

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strings.h"
-#include "data/checksum.h"
 #include "data/combinators.h"
 
 namespace levanter::data {

@@ -62,14 +62,18 @@ class Rows final {
       return take(packs_ ? packed_loss_tokens(stream_, packs_) : window_loss_tokens(stream_, plan),
                   count_);
   }
+  /// The key of its epochs in a mixture.
+  Key own_key(const TrainingOptions& options) const {
+    return fold_in(fold_in(options.key, "component"), name_);
+  }
   /// All epochs of this component alone, shuffled.
   template <class T>
   DatasetPtr<T> endless(const TrainingOptions& options) const {
-    const Key own = fold_in(fold_in(options.key, "component"), name_);
-    return epochs<T>(count_, [rows = *this, spec = options.shuffle, own](int64_t epoch) {
-      const Key key = epoch_key(own, epoch);
-      return shuffle(rows.in_order<T>(key), spec, fold_in(key, "shuffle"));
-    });
+    return epochs<T>(count_,
+                     [rows = *this, spec = options.shuffle, own = own_key(options)](int64_t epoch) {
+                       const Key key = epoch_key(own, epoch);
+                       return shuffle(rows.in_order<T>(key), spec, fold_in(key, "shuffle"));
+                     });
   }
 
  private:
@@ -163,6 +167,16 @@ ExampleSource training_rows(std::span<const ComponentStreams> components,
 
 int64_t training_row_count(const ComponentStreams& component, const TrainingOptions& options) {
   return Rows(component, options).count();
+}
+
+int64_t empty_training_rows(const ComponentStreams& component, const TrainingOptions& options) {
+  if (component.rows.pack || !component.train->weighted()) return 0;
+  const Rows rows(component, options);
+  const Key own = options.mixture ? rows.own_key(options) : options.key;
+  const SyncDataset<double> loss_tokens(rows.in_order<double>(epoch_key(own, 0)));
+  int64_t empty = 0;
+  for (int64_t row = 0; row < rows.count(); ++row) empty += loss_tokens[row] == 0;
+  return empty;
 }
 
 ExampleSource validation_rows(const ComponentStreams& component, int64_t seq_len) {

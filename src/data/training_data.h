@@ -67,6 +67,9 @@ ExampleSource training_rows(std::span<const ComponentStreams> components,
 
 /// The rows of one component that training_rows takes in an epoch.
 int64_t training_row_count(const ComponentStreams& component, const TrainingOptions& options);
+/// Of these, in the first epoch, those in which nothing is learned: windows without a target that
+/// weighs something. They cost a row each and their loss is 0.
+int64_t empty_training_rows(const ComponentStreams& component, const TrainingOptions& options);
 
 /// The rows of validation: windows that make each token but the first a target once, or packs.
 ExampleSource validation_rows(const ComponentStreams& component, int64_t seq_len);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json_mend.h"
 #include "base/strings.h"
 #include "text/jinja/builtins.h"
 
@@ -21,6 +22,21 @@ using jinja::Value;
       .at(fault.line > 0 ? cat(origin, ":", fault.line) : origin)
       .allowed(fault.allowed)
       .hint(fault.hint);
+}
+
+/// Throws the fault of a text in which a whole number of more than 64 bits is printed.
+void require_numbers(std::string_view text) {
+  const std::string_view words = kOddNumber.substr(1);  // JSON and repr escape what is before them
+  for (size_t at = text.find(words); at != text.npos; at = text.find(words, at + 1)) {
+    const std::string_view before = text.substr(0, at);
+    if (!before.ends_with(kOddNumber[0]) && !before.ends_with("\\u0001") &&
+        !before.ends_with("\\x01"))
+      continue;
+    const size_t begin = at + words.size();
+    const size_t end = std::min(text.size(), text.find_first_not_of("-0123456789", begin));
+    throw jinja::Fault{cat("the template prints the number ", text.substr(begin, end - begin)),
+                       "whole numbers of 64 bits"};
+  }
 }
 
 bool holds_generation(const jinja::Block& block) {
@@ -47,7 +63,10 @@ struct ChatTemplate::Impl {
       Dict variables = read.as_dict();
       if (const Value* messages = variables.find("messages"))
         variables.set(Value::string("messages"), see(*messages));
-      return jinja::Evaluator(variables, now_seconds, variables_json.size()).run(block);
+      Rendered rendered =
+          jinja::Evaluator(variables, now_seconds, variables_json.size()).run(block);
+      require_numbers(rendered.text);
+      return rendered;
     } catch (const jinja::Fault& fault) {
       rethrow(fault, origin);
     }
@@ -103,6 +122,30 @@ Value as_templates_see(const Value& messages) {
 
 }  // namespace
 
+std::optional<std::string> join_content_parts(std::string_view messages_json,
+                                              const std::string& origin) {
+  if (messages_json.find(R"("content":[)") == std::string::npos) return std::nullopt;
+  bool any = false;
+  auto messages = nlohmann::ordered_json::parse(messages_json);
+  for (auto& message : messages) {
+    if (!message.is_object() || !message.contains("content") || !message["content"].is_array())
+      continue;
+    std::vector<std::string> texts;
+    for (const auto& part : message["content"]) {
+      const bool is_text = part.is_object() && part.contains("text") && part["text"].is_string();
+      if (!is_text)
+        throw Error(ErrorKind::kData,
+                    cat("a part of a message's content has no text: ", part.dump().substr(0, 60)))
+            .at(origin)
+            .allowed("{\"type\": \"text\", \"text\": \"...\"}");
+      texts.push_back(part["text"]);
+    }
+    message["content"] = join(texts, "\n");
+    any = true;
+  }
+  return any ? std::optional(messages.dump()) : std::nullopt;
+}
+
 Rendered render_chat(const ChatTemplate& chat_template, const ChatInput& input) {
   const auto text_or = [](std::string_view text, std::string_view other) {
     return text.empty() ? other : text;
@@ -126,7 +169,7 @@ Rendered render_chat(const ChatTemplate& chat_template, const ChatInput& input) 
 
 std::map<std::string, std::string> find_chat_templates(std::string_view tokenizer_config,
                                                        std::string_view origin) {
-  const nlohmann::json config = nlohmann::json::parse(tokenizer_config, nullptr, false);
+  const nlohmann::json config = parse_as_python(tokenizer_config);
   if (!config.is_object())
     throw Error(ErrorKind::kData, "the tokenizer's config is not a JSON object")
         .at(std::string(origin));

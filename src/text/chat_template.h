@@ -19,7 +19,8 @@ struct ChatInput;
 /// A rendered template.
 struct Rendered {
   std::string text;
-  /// What its {% generation %} blocks printed, in order: the assistant's own words.
+  /// What its {% generation %} blocks printed, in order: the assistant's own words, but for those
+  /// of a message whose "weight" is 0.
   std::vector<ByteSpan> generation;
 };
 
@@ -63,6 +64,12 @@ struct ChatInput {
 /// as `thinking` and `reasoning_content`, under whichever of `reasoning_content`, `thinking`,
 /// `reasoning` it came.
 Rendered render_chat(const ChatTemplate& chat_template, const ChatInput& input);
+
+/// A JSON list of messages, content that is a list of parts replaced by the texts of the parts, a
+/// line each; nothing where no message has parts.
+/// error  kData at `origin` for a part that has no text
+std::optional<std::string> join_content_parts(std::string_view messages_json,
+                                              const std::string& origin);
 
 /// The templates that the JSON text of a tokenizer_config.json holds, by name: its `chat_template`
 /// as "default" where that is a text, else its list. error kData when it is of another form

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_mend.h"
 #include "base/strings.h"
 #include "text/hf/source.h"
 #include "text/utf8.h"
@@ -76,7 +77,7 @@ std::map<std::string, std::string> Tokenizer::special_tokens() const {
 }
 
 std::optional<std::string> json_string(std::string_view json, std::string_view key) {
-  const nlohmann::json object = nlohmann::json::parse(json, nullptr, false);
+  const nlohmann::json object = parse_as_python(json);
   if (!object.is_object()) return std::nullopt;
   const auto value = object.find(key);
   if (value == object.end() || !value->is_string()) return std::nullopt;

@@ -142,4 +142,9 @@ std::string place_in_text(std::string_view text, std::string_view origin, size_t
   return cat(origin, ": byte ", offset, " (line ", lines + 1, ")");
 }
 
+std::string describe_replaced(int64_t pieces) {
+  return cat(count_of(pieces, "piece"), " of text ", pieces == 1 ? "was" : "were",
+             " no UTF-8 and became U+FFFD");
+}
+
 }  // namespace levanter::text

@@ -37,4 +37,7 @@ std::string describe_scalar(uint32_t scalar);
 ///   origin  names the text, such as a path
 std::string place_in_text(std::string_view text, std::string_view origin, size_t offset);
 
+/// "2 pieces of text were no UTF-8 and became U+FFFD".
+std::string describe_replaced(int64_t pieces);
+
 }  // namespace levanter::text

@@ -24,7 +24,7 @@ json record_of(const data::Digest& digest) {
 
 std::string text_of(const json& split) {
   if (!split.is_object()) return "absent";
-  return cat(format_count(split.value("tokens", int64_t{0})), " tokens in ",
+  return cat(count_of(split.value("tokens", int64_t{0}), "token"), " in ",
              count_of(split.value("documents", int64_t{0}), "document"), " (xxh3 ",
              split.value("xxh3", ""), ")");
 }

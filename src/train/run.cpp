@@ -308,11 +308,11 @@ class Rank {
     const TrainerConfig& t = run_.config.trainer;
     if (length != data::kEndless && length / t.train_batch_size < t.num_train_steps)
       throw run_.config
-          .error(ErrorKind::kConfig, "trainer.num_train_steps",
-                 cat("the data end after ", format_count(length / t.train_batch_size),
-                     " steps (data.stop_strategy = ",
-                     quote(config::word_of(run_.config.data.stop_strategy)),
-                     "), before trainer.num_train_steps = ", format_count(t.num_train_steps)))
+          .error(
+              ErrorKind::kConfig, "trainer.num_train_steps",
+              cat("the data end after ", count_of(length / t.train_batch_size, "step"),
+                  " (data.stop_strategy = ", quote(config::word_of(run_.config.data.stop_strategy)),
+                  "), before trainer.num_train_steps = ", format_count(t.num_train_steps)))
           .allowed(cat("at most ", length / t.train_batch_size))
           .hint("data.stop_strategy = \"restart\" begins components anew");
     return source;
@@ -396,14 +396,14 @@ bool owes_evaluation(const Run& run, const nlohmann::json& extra) {
   return extra.contains("evaluated_step") && extra["evaluated_step"] != run.start_step;
 }
 
-/// What became of the texts, as lines for people and in the summary.
-void log_counts(const HookContext& c) {
+/// What became of the texts, as lines for people and in the summary; `key` is the data's.
+void log_counts(const HookContext& c, Key key) {
   int64_t rows = 0;
   const auto put = [&](const std::string& key, int64_t count) {
     c.summary.set(cat("dataset/", key), static_cast<double>(count));
   };
   for (const std::string& note : c.data.notes()) c.tracker.message(note);
-  for (const data::ComponentCounts& counts : c.data.counts(training_options(c.config, {}))) {
+  for (const data::ComponentCounts& counts : c.data.counts(training_options(c.config, key))) {
     for (const std::string& line : data::describe(counts)) c.tracker.message(line);
     const data::RowCounts& train = counts.train;
     rows += train.rows;
@@ -414,6 +414,9 @@ void log_counts(const HookContext& c) {
     put(cat(counts.name, "/tokens"), train.tokens);
     put(cat(counts.name, "/learned_tokens"), train.learned);
     put(cat(counts.name, "/epoch_rows"), train.rows);
+    put(cat(counts.name, "/empty_rows"), train.empty_rows);
+    put(cat(counts.name, "/bad_records"), counts.read.bad);
+    put(cat(counts.name, "/replaced_texts"), counts.read.replaced);
   }
   const int64_t batch = c.config.trainer.train_batch_size;
   put("epoch_rows", rows);
@@ -445,7 +448,7 @@ void introduce(const HookContext& c, const Run& run, const std::vector<std::stri
   const RunFacts facts{c.engine.step().parameter_count(), run.vocab, c.data.train_tokens(),
                        c.data.validation_tokens(), c.epoch_length};
   for (const std::string& line : introduction(run.config, facts)) c.tracker.message(line);
-  log_counts(c);
+  log_counts(c, fold_in(run.root, "data"));
 }
 
 std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_evaluation,

@@ -151,7 +151,7 @@ bool adds_tokens(const TrainConfig& config) {
 std::optional<SmallVocabulary> small_vocabulary(const TrainConfig& config, int64_t tokens) {
   const std::optional<int64_t> wanted = config.model->vocab_size;
   if (!wanted || *wanted >= tokens || adds_tokens(config)) return std::nullopt;
-  const bool of_weights = config.start_from.kind == "hf";
+  const bool of_weights = config.start_from.kind == StartKind::kHf;
   return SmallVocabulary{
       cat("model.vocab_size = ", *wanted, " is less than the ", tokens, " tokens of the tokenizer"),
       cat("at least ", tokens),

@@ -45,3 +45,20 @@ TEST_CASE("text is marked by what becomes of it", "[commands]") {
   CHECK(tokens_text(head, made).starts_with("[97 \"a\"]  [115 \"s\"]"));
   CHECK(tokens_text(head, made).ends_with("121 \"y\"  101 \"e\"  {115 \"s\"}"));
 }
+
+TEST_CASE("many pieces are marked as quickly as they are long", "[commands]") {
+  // As many changes as tokens, a character of two bytes torn by each second of them.
+  const MadeTokenizer made;
+  constexpr size_t kCount = 40'000;
+  ShownDocument document;
+  std::string wanted;
+  for (size_t i = 0; i < kCount; ++i) {
+    document.ids.insert(document.ids.end(), {'a', 0xc3, 0xa9});
+    for (const Fate fate : {Fate::kLearned, Fate::kNotLearned, Fate::kLearned})
+      document.fates.push_back(fate);
+    wanted += "a\u00e9";
+  }
+  document.weights.resize(document.ids.size());
+  CHECK(marked_text(document, made, Marks::kNone) == wanted);
+  CHECK(marked_text(document, made, Marks::kPlain).starts_with("a"));
+}

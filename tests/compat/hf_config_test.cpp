@@ -149,3 +149,18 @@ TEST_CASE("settings that are unknown or of another kind are refused", "[compat]"
   write_file_atomic(path, "[1");
   CHECK_THAT(fault(path, [](auto&) {}), Contains("no JSON object"));
 }
+
+TEST_CASE("a config is read as Python reads it, and a number that is used must be finite",
+          "[compat]") {
+  const TemporaryFolder folder;
+  double eps = 0;
+  const auto read = [&](std::string_view text) {
+    write_file_atomic(folder / "config.json", text);
+    compat::HfConfig hf(folder / "config.json");
+    hf("eps", eps, 1e-6);
+  };
+  read(R"({"router_jitter": NaN, "most": [Infinity, 1e999], "eps": 0.5})");
+  CHECK(eps == 0.5);
+  CHECK_THAT(failure_of(ErrorKind::kCheckpoint, [&] { read(R"({"eps": NaN})"); }),
+             Contains("eps = nan is not a finite number"));
+}

@@ -31,7 +31,7 @@ std::vector<Document> encoded(const std::vector<std::string>& files, int64_t fir
   ThreadPool pool(threads);
   std::vector<Document> all;
   encode_files(files, first, *default_format(), {.tokenizer = &made}, pool,
-               [&](std::span<const Document> documents, int64_t, int64_t) {
+               [&](std::span<const Document> documents, const RecordCounts&) {
                  all.insert(all.end(), documents.begin(), documents.end());
                });
   return all;
@@ -161,7 +161,7 @@ TEST_CASE("a cache that another makes is waited for, and taken over when that on
       documents = status.documents;
       const Document one{{1, 2, 3}, {}};
       if (++waits == 2) {
-        writer->append(std::span(&one, 1), 1);
+        writer->append(std::span(&one, 1), {.records = 1});
         writer->commit();
       }
       if (waits < 4) return;
@@ -195,9 +195,9 @@ TEST_CASE("bad records are left out, counted, and the first twenty named", "[dat
     int64_t documents = 0, bad = 0;
     const EncodeStatus status = encode_files(
         files, 0, *default_format(), {.tokenizer = &made}, pool,
-        [&](std::span<const Document> some, int64_t, int64_t more) {
+        [&](std::span<const Document> some, const RecordCounts& read) {
           documents += std::ssize(some);
-          bad += more;
+          bad += read.bad;
         },
         {}, on_bad);
     CHECK(documents == 5);
@@ -226,10 +226,12 @@ TEST_CASE("a cache that was made without bad records says so to a run that wants
   ThreadPool pool(2);
   const auto format = default_format();
   const CacheJob job{"c/train", folder / "cache", {folder / "a.jsonl"}};
-  write_file_atomic(folder / "a.jsonl", lines(3) + "{\"text\": \"cut");
+  write_file_atomic(folder / "a.jsonl", lines(3) + "{\"text\": \"\\ud83d\"}\n{\"text\": \"cut");
   const CacheIdentity identity = cache_identity(job, *format, rules, pool);
   CHECK(build_cache(job, identity, *format, rules, pool, {}, OnBadRecord::kSkip));
   const OpenedCache opened = open_cache(job.folder, identity, pool);
-  CHECK(opened.bad_records == 1);
-  CHECK(opened.stream->num_documents() == 3);
+  CHECK(opened.read.records == 5);
+  CHECK(opened.read.bad == 1);
+  CHECK(opened.read.replaced == 1);  // which a run that finds the cache made tells of too
+  CHECK(opened.stream->num_documents() == 4);
 }

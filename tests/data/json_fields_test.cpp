@@ -39,7 +39,7 @@ TEST_CASE("fields are found by key, by dotted path and by a key with a dot", "[d
   CHECK(fields.string("a.b") == "dotted");
   CHECK(fields.integers("ids", 0, 3) == std::vector<int64_t>{1, 2, 3});
   CHECK(fields.numbers("w") == std::vector<double>{0, 0.5, 1});
-  CHECK(fields.messages("messages") == R"([{"role":"user","content":"x"}])");
+  CHECK(list_of(fields.messages("messages")) == R"([{"role":"user","content":"x"}])");
   CHECK(fields.json("w") == "[0,0.5,1.0]");
   CHECK(fields.has("id"));
   CHECK_FALSE(fields.has("meta.n"));
@@ -129,7 +129,8 @@ TEST_CASE("numbers without a place in 64 bits are faults only where they are rea
   CHECK_THAT(of([&] { fields.string("score"); }), Catch::Contains("is the number NaN"));
   CHECK_THAT(of([&] { fields.numbers("more"); }),
              Catch::Contains("\"more[0]\" is the number -Infinity"));
-  CHECK_THAT(of([&] { fields.messages("messages"); }), Catch::Contains("holds the number NaN"));
+  CHECK_THAT(of([&] { fields.messages("messages"); }),
+             Catch::Contains("\"messages[0].content\" is the number NaN, not a text"));
 }
 
 TEST_CASE("of two equal keys the last one counts", "[data]") {
@@ -172,7 +173,7 @@ TEST_CASE("lists and objects may be given as their JSON texts", "[data]") {
   CHECK(fields.optional_list("text") == R"([{"a":1}])");
   for (const char* key : {"blank", "null", "missing"}) CHECK(fields.optional_list(key).empty());
   CHECK(fields.optional_object("object") == R"({"k":2})");
-  CHECK(fields.messages("chat") == R"([{"role":"user","content":"hi"}])");
+  CHECK(list_of(fields.messages("chat")) == R"([{"role":"user","content":"hi"}])");
   CHECK(failure_of(ErrorKind::kData, [&] { fields.optional_list("words"); }) ==
         "error: \"words\" is a text that is no JSON: \"so it goes\"\n  at       a.jsonl:4\n"
         "  allowed  a list, or its JSON text");
@@ -186,10 +187,35 @@ TEST_CASE("the keys and roles of messages are renamed", "[data]") {
       {R"({"c": [{"from": "human", "value": "hi", "n": 1}, {"value": "yo", "from": "bot"}]})",
        "a.jsonl", 1});
   MessageKeys keys{"from", "value", {{"human", "user"}, {"bot", "assistant"}}};
-  CHECK(fields.messages("c", keys) ==
+  CHECK(list_of(fields.messages("c", keys)) ==
         R"([{"role":"user","content":"hi","n":1},{"role":"assistant","content":"yo"}])");
   keys.roles.erase("bot");
   CHECK(failure_of(ErrorKind::kData, [&] { fields.messages("c", keys); }) ==
         "error: \"c[1].from\" is \"bot\", which is no role that is known\n  at       a.jsonl:1\n"
         "  allowed  human\n  hint     name it in the format's roles");
+}
+
+TEST_CASE("JSON texts inside a record are read as Python reads them", "[data]") {
+  JsonFields fields;
+  fields.parse(
+      {R"({"tools": "[{\"most\": NaN}]", "chat": [{"role": "user", "content": "x", "n": 1e999}],
+                    "text": "[{\"role\": \"user\", \"content\": \"x\", \"id\": 123456789012345678901}]"})",
+       "a.jsonl", 4});
+  CHECK(fields.optional_list("tools") == R"([{"most":"\u0001number NaN"}])");
+  CHECK(list_of(fields.messages("chat")) ==
+        R"([{"role":"user","content":"x","n":"\u0001number 1e999"}])");
+  CHECK(fields.messages("text")[0].role == "user");
+}
+
+TEST_CASE("a text is a chat only where it is one", "[data]") {
+  JsonFields fields;
+  fields.parse({R"({"list": [], "chat": "[{\"role\": \"user\", \"content\": \"hi\"}]",
+                    "code": "[{ x for x in y }]", "data": "[{\"role\": \"admin\"}]", "empty": "[]",
+                    "text": "so", "null": null})",
+                "a.jsonl", 4});
+  CHECK(fields.is_chat("list"));
+  CHECK(fields.is_chat("chat"));
+  for (const char* key : {"code", "data", "empty", "text"}) CHECK_FALSE(fields.is_chat(key));
+  CHECK(failure_of(ErrorKind::kData, [&] { fields.is_chat("null"); }) ==
+        "error: \"null\" is null, not a text or messages\n  at       a.jsonl:4");
 }

@@ -109,7 +109,7 @@ TEST_CASE("a document that is too long is cut, dropped or refused, as was said",
   CHECK(row(TooLong::kKeepTail, 1).targets.back() == 111);
   CHECK(row(TooLong::kDrop, 1).tokens.front() == 200);
   const PackPlan dropping(*stream, {.seq_len = 8, .too_long = TooLong::kDrop});
-  CHECK(dropping.dropped() == 1);
+  CHECK(dropping.counts().dropped == 1);
   const std::string fault =
       failure_of(ErrorKind::kData, [&] { PackPlan(*stream, {.seq_len = 8}); });
   CHECK(fault.find("document 2 has 12 tokens") != std::string::npos);
@@ -128,11 +128,11 @@ TEST_CASE("a document whose targets are all cut off is in no row, and counted", 
   add(12, 8);
   PackOptions options{.seq_len = 8, .too_long = TooLong::kKeepHead};
   const PackPlan head(*stream, options);
-  CHECK(head.unlearned() == 2);
+  CHECK(head.counts().unlearned == 2);
   CHECK(head.rows() == 2);
   CHECK(head.documents(1)[0] == 3);
   options.too_long = TooLong::kKeepTail;
-  CHECK(PackPlan(*stream, options).unlearned() == 1);
+  CHECK(PackPlan(*stream, options).counts().unlearned == 1);
 }
 
 TEST_CASE("where attention crosses borders a packed row is one segment", "[data]") {

@@ -79,14 +79,17 @@ TEST_CASE("documents are counted by what their rows hold of them", "[data]") {
 }
 
 TEST_CASE("counts are told in a line where there is something to tell", "[data]") {
-  ComponentCounts c{"chats", "chat", true, true, {178, 96, 0, 165'167, 100'683, 210}, {}};
+  ComponentCounts c{"chats", "chat", true, true, {{96, 0, 0, 165'167, 100'683}, 178, 210}, {}};
   using Lines = std::vector<std::string>;
   CHECK(describe(c) ==
         Lines{"chats/train: 178 chats, 96 cut, 61 % of 165,167 tokens learned, 210 rows"});
-  c.validation = {20, 0, 3, 100, 50, 1};
+  c.validation = {{0, 3, 0, 100, 50}, 20, 1};
   CHECK(describe(c).at(1) ==
         "chats/validation: 20 chats, 3 dropped, 50 % of 100 tokens learned, 1 row");
-  CHECK(describe({"text", "document", false, false, {1, 0, 0, 1000, 1000, 15}, {}}) == Lines{});
+  c.train.empty_rows = 12;
+  CHECK(describe(c).at(0).ends_with("learned, 210 rows, 12 without a target"));
+  CHECK(describe({"text", "document", false, false, {{0, 0, 0, 1000, 1000}, 1, 15}, {}}) ==
+        Lines{});
 }
 
 TEST_CASE("a run says what was cut and how much is learned", "[data]") {
@@ -159,4 +162,39 @@ TEST_CASE("a document that does not fit a row is named by part, file and line", 
         cat("error: a document to validate on has more tokens than a row of 17 (the sequence "
             "length and one); it has 40\n  at       <folder>/t.jsonl:5\n",
             kHint));
+}
+
+TEST_CASE("windows count as learned what follows a token of its document", "[data]") {
+  auto stream = std::make_shared<TokenStream>(256);
+  for (const size_t length : {4, 5}) stream->append(std::vector<int32_t>(length));
+  CHECK(count_documents(*stream, {}, 4).learned == 3 + 4);
+  CHECK(count_documents(*stream, {.borders = {.crosses = true}}, 4).learned == 3 + 5);
+}
+
+TEST_CASE("a run says in how many windows there is nothing to learn, and what it did not read",
+          "[data]") {
+  const SmallRun run;
+  write_file_atomic(run / "windows.toml",
+                    "include = [\"run.toml\"]\n[data]\ntokenizer = \"bytes\"\n"
+                    "on_bad_record = \"skip\"\ncache_dir = \"cache\"\n"
+                    "[data.components.words]\nformat.type = \"supervised\"\n"
+                    "train = [\"t.jsonl\"]\nvalidation = [\"v.jsonl\"]\n"
+                    "validation_fraction = \"none\"\n[trainer]\nnum_train_steps = 2\n");
+  // Windows of 16 targets: of 100 bytes of a prompt, whole ones are left without any.
+  write_file_atomic(run / "t.jsonl",
+                    cat("{\"prompt\": \"", std::string(100, 'p'),
+                        "\", \"response\": \"rr\\ud83d\"}\n{\"prompt\": 1}\n", records({40, 40})));
+  write_file_atomic(run / "v.jsonl", records({40}));
+  for (int start = 0; start < 2; ++start) {  // the second finds the cache
+    const std::string id = cat("try", start);
+    const Ended ended = run({"train", "--config", "windows.toml", cat("--trainer.id=", id)});
+    INFO(ended.err);
+    REQUIRE(ended.code == 0);
+    CHECK_THAT(ended.err, Catch::Contains(" without a target"));
+    CHECK_THAT(ended.err, Catch::Contains("1 piece of text was no UTF-8 and became U+FFFD"));
+    const auto summary = nlohmann::json::parse(read_file(run / cat("logs/", id, "/summary.json")));
+    CHECK(summary.at("dataset/words/empty_rows") >= 4);
+    CHECK(summary.at("dataset/words/bad_records") == 1);
+    CHECK(summary.at("dataset/words/replaced_texts") == 1);
+  }
 }

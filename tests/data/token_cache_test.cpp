@@ -49,7 +49,7 @@ void write(CacheWriter& writer, int64_t end, int64_t every, int64_t vocab_size =
            bool weighted = false) {
   while (writer.progress().records < end) {
     const Document made = document(writer.progress().records, vocab_size, weighted);
-    writer.append(std::span(&made, 1), 1);
+    writer.append(std::span(&made, 1), {.records = 1});
     if (writer.progress().records % every == 0) writer.commit();
   }
 }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file_kind.h"
+#include "base/json_mend.h"
 #include "base/strings.h"
 
 namespace levanter::text::hf {
@@ -52,7 +53,7 @@ Value tree_of(const Json& json, std::string place) {
 Value parse_json(std::string_view json, const std::string& origin) {
   constexpr int kMaxDepth = 1000;
   const bool deep = json_depth(json) > kMaxDepth;
-  const Json root = deep ? Json() : Json::parse(json, nullptr, false);
+  const Json root = deep ? Json() : parse_in_order_as_python(json);
   if (!deep && root.is_discarded()) refuse_stand_in(ErrorKind::kData, json, origin);
   if (deep || root.is_discarded())
     throw Error(ErrorKind::kData, deep ? "the JSON nests too deeply" : "the file is no JSON")

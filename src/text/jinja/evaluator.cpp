@@ -1,6 +1,8 @@
 // Running a template's tree: scopes, loops, macros, and the limits that end a hostile one.
 #include "text/jinja/evaluator.h"
 
+#include <algorithm>
+
 #include "text/jinja/builtins.h"
 
 namespace levanter::text::jinja {
@@ -254,7 +256,26 @@ void Evaluator::generation(const Statement& statement) {
   const Changed<ScopePtr> inner = inside(scope_);
   if (execute(statement.body) != Flow::kOn)
     throw Fault{"a loop can't be left from inside {% generation %}", "", "", statement.line};
-  output_.generation.push_back({begin, output_.text.size()});
+  if (is_learned()) output_.generation.push_back({begin, output_.text.size()});
+}
+
+bool Evaluator::is_learned() {
+  const Value* const messages = variables_.find("messages");
+  if (messages == nullptr || !messages->is_sequence()) return true;
+  const List& all = messages->items();
+  const auto is_silent = [](const Value& message) {
+    const Value* const weight =
+        message.is(Kind::kDict) ? message.as_dict().find("weight") : nullptr;
+    return weight != nullptr && weight->is_number() && weight->as_real() == 0;
+  };
+  if (std::none_of(all.begin(), all.end(), is_silent)) return true;
+  for (auto loop = loops_.rbegin(); loop != loops_.rend(); ++loop) {
+    const Value& item = (*(*loop)->items)[(*loop)->index];
+    if (std::any_of(all.begin(), all.end(), [&](const Value& one) { return one.same_as(item); }))
+      return !is_silent(item);
+  }
+  throw Fault{"one of the messages has weight 0, and the template does not tell which it writes",
+              "", "write the messages in a loop over them: {% for message in messages %}"};
 }
 
 Evaluator::Flow Evaluator::loop(const Statement& statement) {
@@ -277,6 +298,7 @@ Evaluator::Flow Evaluator::loop(const Statement& statement) {
   }
   auto state = std::make_shared<LoopState>();
   state->items = items;
+  loops_.push_back(state);
   Flow flow = Flow::kOn;
   for (size_t i = 0; i < items->size() && flow != Flow::kBreak; ++i) {
     state->index = i;
@@ -285,6 +307,7 @@ Evaluator::Flow Evaluator::loop(const Statement& statement) {
     assign(*statement.target, (*items)[i]);
     flow = execute(statement.body);
   }
+  loops_.pop_back();
   return Flow::kOn;
 }
 
@@ -301,8 +324,9 @@ void Evaluator::assign(const Expression& target, const Value& value) {
   }
   const List items = iterate(value);
   if (items.size() != target.parts.size())
-    throw Fault{cat(items.size(), " values can't be set to ", target.parts.size(), " names"), "",
-                "", target.line};
+    throw Fault{cat(levanter::count_of(std::ssize(items), "value"), " can't be set to ",
+                    levanter::count_of(std::ssize(target.parts), "name")),
+                "", "", target.line};
   for (size_t i = 0; i < items.size(); ++i) assign(*target.parts[i], items[i]);
 }
 
@@ -338,7 +362,8 @@ Value Evaluator::call_macro(const Statement& statement, const ScopePtr& scope,
   const auto& parameters = statement.parameters;
   const std::string title = cat("the macro ", quote(statement.text));
   if (arguments.positional.size() > parameters.size())
-    fail(title, " takes ", parameters.size(), " arguments, not ", arguments.positional.size());
+    fail(title, " takes ", levanter::count_of(std::ssize(parameters), "argument"), ", not ",
+         arguments.positional.size());
   for (const auto& given : arguments.named) {
     if (given.first == "caller") {
       set(given.first, given.second);

@@ -21,6 +21,7 @@ class Evaluator final {
  public:
   /// `now_seconds` is what strftime_now sees, seconds since 1970; nothing for the clock. A long
   /// chat may take more steps.
+  /// What {% generation %} blocks print of a message in `messages` whose "weight" is 0 is not told.
   Evaluator(const Dict& variables, std::optional<int64_t> now_seconds, size_t chat_bytes);
   ~Evaluator();
   Evaluator(const Evaluator&) = delete;
@@ -63,6 +64,8 @@ class Evaluator final {
   Flow loop(const Statement& statement);
   void assign(const Expression& target, const Value& value);
   void generation(const Statement& statement);
+  /// Whether the message that is being written is not one of weight 0.
+  bool is_learned();
   /// The text that the block prints, in a scope of its own.
   std::string capture(const Block& block);
   /// That text as a value, filtered by the statement's value where it has one.
@@ -79,6 +82,7 @@ class Evaluator final {
   std::vector<std::shared_ptr<Dict>> namespaces_;
   Rendered output_;
   std::string* out_;
+  std::vector<std::shared_ptr<LoopState>> loops_;  ///< those that run, the innermost last
   int depth_ = 0, captures_ = 0;
 };
 

@@ -98,8 +98,8 @@ Call::Call(Evaluator& evaluator, const Value& self, const Arguments& given, std:
   if (!list_.empty()) parameters_ = split_at(list_, ", ", -1, false);
   if (!parameters_.empty() && parameters_.back() == "...") return;
   if (given.positional.size() > parameters_.size())
-    fail(what(), " takes at most ", parameters_.size(), " arguments, not ",
-         given.positional.size());
+    fail(what(), " takes at most ", levanter::count_of(std::ssize(parameters_), "argument"),
+         ", not ", given.positional.size());
   for (const auto& [name, value] : given.named)
     if (std::find(parameters_.begin(), parameters_.end(), name) == parameters_.end())
       throw Fault{cat(what(), " has no argument ", quote(name)),

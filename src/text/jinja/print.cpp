@@ -6,6 +6,7 @@
 
 #include <simdjson.h>
 
+#include "base/json_mend.h"
 #include "text/jinja/builtins.h"
 #include "text/jinja/strings.h"
 
@@ -165,11 +166,14 @@ Value convert(simdjson::dom::element element) {
     case element_type::INT64:
       return Value::integer(int64_t(element));
     case element_type::UINT64:
-      fail("the number ", uint64_t(element), " is too large for a template");
+      return Value::string(cat(kOddNumber, uint64_t(element)));
     case element_type::DOUBLE:
       return Value::real(double(element));
-    case element_type::STRING:
+    case element_type::STRING: {
+      const auto odd = odd_number(std::string_view(element));
+      if (odd && !odd->is_whole) return Value::real(odd->value);
       return Value::string(std::string_view(element));
+    }
     case element_type::ARRAY: {
       List items;
       for (const auto item : simdjson::dom::array(element)) items.push_back(convert(item));

@@ -174,3 +174,88 @@ TEST_CASE("a word names the shape of the records", "[data]") {
                              "content_field = \"what\"\nroles = { me = \"user\" }"));
   CHECK(text_of(named, R"({"turns": [{"who": "me", "what": "q"}]})") == "uq");
 }
+
+TEST_CASE("messages of weight 0 are read and not learned", "[data]") {
+  ChatCase chat(kTemplate);
+  const auto record = [](std::string_view first, std::string_view second) {
+    return cat(R"({"messages": [{"role": "user", "content": "q", "weight": 0},
+                   {"role": "assistant", "content": "ab")",
+               first,
+               R"(}, {"role": "user", "content": "r"}, {"role": "assistant", "content": "c")",
+               second, "}]}");
+  };
+  constexpr char kZero[] = R"(, "weight": 0)", kOne[] = R"(, "weight": 1)";
+  const Ids ids{'u', 'q', 'a', 'a', 'b', ';', 'u', 'r', 'a', 'c', ';'};
+  CHECK(chat.made->document(record(kZero, kOne)).tokens == ids);
+  CHECK(chat.made->document(record(kZero, kOne)).weights ==
+        Weights{0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1});
+  CHECK(chat.made->document(record(kOne, kZero)).weights ==
+        Weights{0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0});
+  CHECK(chat.made->document(record("", R"(, "weight": null)")).weights ==
+        Weights{0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1});
+  CHECK_THAT(chat.fault(record(kZero, kZero)), Catch::Contains("whose weight is not 0"));
+  CHECK(chat.fault(record(R"(, "weight": 0.5)", "")) ==
+        "error: the weight of message 2 (assistant) is 0.5\n  at       f.jsonl:5\n"
+        "  allowed  0 or 1");
+  for (const char* other : {"true", "\"0\"", "2", "-1", "NaN", "[0]"})
+    CHECK_THAT(chat.fault(record(cat(", \"weight\": ", other), "")),
+               Catch::Contains("the weight of message 2"));
+  CHECK_THAT(
+      chat.fault(R"({"messages": [{"role": "user", "content": "q", "weight": 1},
+                                         {"role": "assistant", "content": "a"}]})"),
+      Catch::Contains("the weight of message 1 (user) is 1, and the assistant's words alone"));
+  CHECK_THAT(ChatCase(kTemplate, kAll).fault(record(kZero, "")),
+             Catch::Contains("is 0, and all turns are learned"));
+}
+
+TEST_CASE("a weight is heeded in any loop over messages, and refused where there is none",
+          "[data]") {
+  constexpr char kRecord[] = R"({"messages": [{"role": "user", "content": "q"},
+      {"role": "assistant", "content": "a", "tool_calls": [{"n": "b"}], "weight": 0},
+      {"role": "assistant", "content": "c", "tool_calls": [{"n": "d"}]}]})";
+  ChatCase sliced(
+      "{% set first = messages[0] %}{% for m in messages[1:] %}{% generation %}{{ m.content }}"
+      "{% endgeneration %}{% for t in m.tool_calls %}{% generation %}{{ t.n }}{% endgeneration %}"
+      "{% endfor %}{% endfor %}");
+  CHECK(sliced.made->document(kRecord).weights == Weights{0, 0, 1, 1});
+  ChatCase counted(
+      "{% for i in range(1, 3) %}{% generation %}{{ messages[i].content }}{% endgeneration %}"
+      "{% endfor %}");
+  CHECK_THAT(counted.fault(kRecord),
+             Catch::Contains("has weight 0, and the template does not tell which it writes") &&
+                 Catch::Contains("f.jsonl:5"));
+}
+
+TEST_CASE("numbers that only Python reads end a chat only where they are printed", "[data]") {
+  ChatCase plain(kPlain, kAll);
+  const auto record = [](std::string_view more) {
+    return cat(R"({"messages": [{"role": "user", "content": "q", "n": )", more,
+               R"(}], "tools": [{"most": )", more, "}]}");
+  };
+  ChatCase printing("{{ messages[0].n }} {{ tools | tojson }}", kAll);
+  constexpr char kLong[] = "123456789012345678901234567890";
+  for (const char* number : {"NaN", "-Infinity", "1e999", kLong, "18446744073709551615"})
+    CHECK(text_of(plain, record(number)) == "uq");
+  CHECK(text_of(printing, record("NaN")) == "nan [{\"most\": NaN}]");
+  CHECK(text_of(printing, record("-1e999")) == "-inf [{\"most\": -Infinity}]");
+  for (const char* source : {"{{ messages[0].n }}", "{{ tools | tojson }}", "{{ tools }}"})
+    CHECK_THAT(ChatCase(source, kAll).fault(record(kLong)),
+               Catch::Contains(cat("the template prints the number ", kLong)) &&
+                   Catch::Contains("f.jsonl:5"));
+}
+
+TEST_CASE("a key that is set wins over the preset's, also one set to the plain name", "[data]") {
+  ChatCase chat(kPlain, cat(kAll,
+                            "\npreset = \"sharegpt\"\nmessages_field = \"messages\"\n"
+                            "role_field = \"role\"\ncontent_field = \"content\""));
+  CHECK(text_of(chat, R"({"conversations": 1, "messages": [{"from": 1, "role": "human",
+                          "content": "q", "value": "other"}]})") == "uq");
+  CHECK_THROWS_WITH(ChatCase(kPlain, cat(kAll, "\npreset = \"alpaca\"\nrole_field = \"role\"")),
+                    Catch::Contains("reads no list of messages"));
+}
+
+TEST_CASE("of a system field and a system turn the turn is kept", "[data]") {
+  ChatCase chat(kPlain, cat(kAll, "\npreset = \"sharegpt\""));
+  CHECK(text_of(chat, R"({"system": "field", "conversations": [{"from": "system", "value": "turn"},
+                          {"from": "human", "value": "q"}]})") == "sturnuq");
+}

@@ -34,3 +34,28 @@ TEST_CASE("ids outside the vocabulary and weights that do not fit are refused", 
           std::string::npos);
   }
 }
+
+TEST_CASE("labels say what is learned, and are not passed over", "[data]") {
+  const MadeTokenizer tokenizer;
+  MadeFormat plain("type = \"prebuilt\"", {.tokenizer = &tokenizer});
+  MadeFormat labelled("type = \"prebuilt\"\nlabels_key = \"labels\"", {.tokenizer = &tokenizer});
+  CHECK(labelled.config->weighted());
+  constexpr char kRecord[] = R"({"input_ids": [1, 2, 3], "labels": [-100, 2, 3]})";
+  CHECK(labelled.document(kRecord).weights == std::vector<float>{0, 1, 1});
+  const auto fault = [](MadeFormat& format, std::string_view record) {
+    return failure_of(ErrorKind::kData, [&] { format.documents(record, 9); });
+  };
+  CHECK(fault(plain, kRecord) ==
+        "error: the record has \"labels\", by which some ids are no targets, and the config does "
+        "not name it\n  at       f.jsonl:9\n  hint     set labels_key = \"labels\"");
+  CHECK_THAT(fault(plain, R"({"input_ids": [1, 2], "attention_mask": [1, 0]})"),
+             Catch::Contains("loss_weights_key = \"attention_mask\""));
+  CHECK_THAT(fault(labelled, R"({"input_ids": [1, 2], "labels": [1, 3]})"),
+             Catch::Contains("\"labels[1]\" is 3, and the id there is 2"));
+  CHECK_THAT(fault(labelled, R"({"input_ids": [1, 2], "labels": [1]})"),
+             Catch::Contains("2 ids and 1 label\n"));
+  // Those by which all are learned, and words that mean something else, are no matter.
+  CHECK(plain.document(R"({"input_ids": [1, 2], "labels": [1, 2], "attention_mask": [1, 1]})")
+            .weights.empty());
+  CHECK(plain.document(R"({"input_ids": [1], "labels": "good"})").weights.empty());
+}

@@ -137,3 +137,56 @@ TEST_CASE("a record that lacks an answer is refused, also one that is not learne
           format.documents(kChats, 4);
         }).find("there is no chat template") != std::string::npos);
 }
+
+TEST_CASE("a prompt that is a text goes behind the system's turn", "[data]") {
+  Letters letters("");
+  CHECK(letters.text(R"({"prompt": "Hi", "rejected": [], "chosen": [
+      {"content": "Be brief", "role": "system"}, {"role": "assistant", "content": "Good"}]})") ==
+        "sBe briefuHiaGood");
+  CHECK(letters.text(R"({"prompt": "Hi", "rejected": [], "chosen": [
+      {"role": "system", "content": "Be brief"}, {"role": "user", "content": "Hi"},
+      {"content": "Good", "role": "assistant"}]})") == "sBe briefuHiaGood");
+}
+
+TEST_CASE("an answer that is code beginning as a list is a text", "[data]") {
+  const MadeTokenizer made;
+  MadeFormat format("type = \"preference\"", {.tokenizer = &made});
+  CHECK(format.document(R"({"prompt": "a", "chosen": "[{x}]", "rejected": "b"})").tokens ==
+        Ids{'a', '[', '{', 'x', '}', ']', 257});
+}
+
+TEST_CASE("what people say behind the answer of a dialogue is not learned", "[data]") {
+  const MadeTokenizer made;
+  MadeFormat format("type = \"preference\"\npreset = \"hh\"", {.tokenizer = &made});
+  const std::string text = made.decode(
+      format.document(R"({"chosen": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c", "rejected": ""})")
+          .tokens,
+      text::Special::kSkip);
+  CHECK(text == "\n\nHuman: a\n\nAssistant: b");
+  CHECK_THROWS_WITH(MadeFormat("type = \"preference\"\npreset = \"hh\"\nprompt_field = \"prompt\"",
+                               {.tokenizer = &made}),
+                    Catch::Contains("is not read with preset = \"hh\""));
+}
+
+TEST_CASE("a pair of the wrong shape is refused for its shape", "[data]") {
+  const MadeTokenizer made;  // which has no chat template
+  MadeFormat format("type = \"preference\"", {.tokenizer = &made});
+  MadeFormat hh("type = \"preference\"\npreset = \"hh\"", {.tokenizer = &made});
+  const auto fault = [](MadeFormat& of, std::string_view record) {
+    return failure_of(ErrorKind::kData, [&] { of.documents(record, 3); });
+  };
+  for (const char* rejected : {"null", "1", "{\"role\": \"user\"}"})
+    CHECK_THAT(fault(format, cat(R"({"prompt": "a", "chosen": "b", "rejected": )", rejected, "}")),
+               Catch::Contains("\"rejected\" is ") &&
+                   Catch::Contains(", not a text or messages\n  at       f.jsonl:3"));
+  CHECK_THAT(fault(format, R"({"chosen": [], "rejected": "b"})"),
+             Catch::Contains("a chat without a message\n  at       f.jsonl:3"));
+  CHECK_THAT(fault(format, R"({"chosen": ["b"], "rejected": "b"})"),
+             Catch::Contains("\"chosen[0]\" is a string"));
+  CHECK_THAT(fault(format, kChats),
+             Catch::Contains("no chat template") && Catch::Contains("\n  at       f.jsonl:3"));
+  CHECK_THAT(fault(hh, kChats), Catch::Contains("is a list of messages, not a dialogue"));
+  CHECK_THAT(fault(format, R"({"rejected": [], "chosen": [{"role": "assistant", "content": "a",
+                               "weight": 0}]})"),
+             Catch::Contains("\"chosen\" has a message of weight 0"));
+}

@@ -71,3 +71,26 @@ TEST_CASE("a record without an answer is refused with its place", "[data]") {
   CHECK(fault.find("f.jsonl:12") != std::string::npos);
   CHECK(fault.find("\"response\"") != std::string::npos);
 }
+
+TEST_CASE("an EOS that the prompt ends with is not learned", "[data]") {
+  const auto tokenizer = text::load_tokenizer(
+      R"({"type":"hf","eos_id":2,"added":[],"tokenizer":{"model":{"type":"BPE","vocab":
+          {"a":0,"b":1,"</s>":2},"merges":[]},
+          "added_tokens":[{"id":2,"content":"</s>","special":true}]}})",
+      "tokenizer.json");
+  REQUIRE(tokenizer->eos_id() == 2);
+  MadeFormat format(kSupervised, {.tokenizer = tokenizer.get()});
+  Document d = format.document(R"({"prompt": "a</s>", "response": "b"})");
+  CHECK(d.tokens == Ids{0, 2, 1, 2});
+  CHECK(d.weights == std::vector<float>{0, 0, 1, 1});
+  d = format.document(R"({"prompt": "a</s>", "response": ""})");  // the answer ends at once
+  CHECK(d.tokens == Ids{0, 2, 2});
+  CHECK(d.weights == std::vector<float>{0, 0, 1});
+}
+
+TEST_CASE("keys that a preset names itself can't be named", "[data]") {
+  const MadeTokenizer made;
+  CHECK_THROWS_WITH(MadeFormat(cat(kSupervised, "\npreset = \"alpaca\"\ninput_field = \"prompt\""),
+                               {.tokenizer = &made}),
+                    Catch::Contains("names the keys itself"));
+}

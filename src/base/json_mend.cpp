@@ -1,13 +1,14 @@
-// Records that are JSON to Python but not to the standard: NaN, numbers of any length, halves of
+// Texts that are JSON to Python but not to the standard: NaN, numbers of any length, halves of
 // surrogate pairs.
-#include "data/json_mend.h"
+#include "base/json_mend.h"
 
 #include <charconv>
-#include <optional>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "base/strings.h"
 
-namespace levanter::data {
+namespace levanter {
 namespace {
 
 /// The code of \uXXXX at the beginning of a text.
@@ -73,10 +74,15 @@ class Mender final {
     size_t size = 1;
     while (size < rest_.size() && in_word(rest_[size])) ++size;
     const std::string_view found = rest_.substr(0, size);
-    if (!is_odd_number(found)) return copy(size);
+    if (!is_odd_number(found) || is_key(size)) return copy(size);
     out_.text += quote(cat(kOddNumber, found));
     ++out_.numbers;
     rest_.remove_prefix(size);
+  }
+  /// Whether a word of that size stands where a key has to: no number is one.
+  bool is_key(size_t size) const {
+    const size_t next = rest_.find_first_not_of(" \t\r\n", size);
+    return next != rest_.npos && rest_[next] == ':';
   }
   /// A character, an escape or a pair of surrogates.
   void string_piece() {
@@ -102,4 +108,41 @@ class Mender final {
 
 MendedJson mend_json(std::string_view json) { return Mender(json).run(); }
 
-}  // namespace levanter::data
+std::optional<OddNumber> odd_number(std::string_view text) {
+  if (!text.starts_with(kOddNumber)) return std::nullopt;
+  const std::string_view digits = text.substr(kOddNumber.size());
+  return OddNumber{digits, std::strtod(std::string(digits).c_str(), nullptr),
+                   digits.find_first_not_of("-0123456789") == digits.npos};
+}
+
+namespace {
+
+/// Puts doubles into the place of odd numbers.
+template <class Json>
+void restore_numbers(Json& value) {
+  if (value.is_structured()) {
+    for (Json& item : value) restore_numbers(item);
+  } else if (value.is_string()) {
+    const auto odd = odd_number(value.template get_ref<const std::string&>());
+    if (odd) value = odd->value;
+  }
+}
+
+template <class Json>
+Json parse_python(std::string_view text) {
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_discarded()) return json;  // which takes long whole numbers as doubles itself
+  MendedJson mended = mend_json(text);
+  json = Json::parse(mended.text, nullptr, false);
+  restore_numbers(json);
+  return json;
+}
+
+}  // namespace
+
+nlohmann::json parse_as_python(std::string_view json) { return parse_python<nlohmann::json>(json); }
+nlohmann::ordered_json parse_in_order_as_python(std::string_view json) {
+  return parse_python<nlohmann::ordered_json>(json);
+}
+
+}  // namespace levanter

@@ -10,7 +10,7 @@
 #include "base/files.h"
 #include "base/threads.h"
 
-namespace levanter::data {
+namespace levanter {
 
 /// Bytes of a block.
 inline constexpr int64_t kChecksumBlock = int64_t{1} << 26;
@@ -23,4 +23,4 @@ std::vector<std::string> checksums(const InputFile& file, ThreadPool& pool);
 /// One checksum of all blocks.
 std::string checksum_of(std::span<const std::string> blocks);
 
-}  // namespace levanter::data
+}  // namespace levanter

@@ -1,12 +1,12 @@
 // Checksums of long arrays and whole files.
-#include "data/checksum.h"
+#include "base/checksum.h"
 
 #include <algorithm>
 
 #include "base/hash.h"
 #include "base/strings.h"
 
-namespace levanter::data {
+namespace levanter {
 namespace {
 
 constexpr size_t kPiece = size_t{1} << 20;  ///< read at a time: what stays in a processor's cache
@@ -49,4 +49,4 @@ std::string checksum_of(std::span<const std::string> blocks) {
   return blocks.size() == 1 ? blocks[0] : hex64(xxh3_64(join(blocks, " ")));
 }
 
-}  // namespace levanter::data
+}  // namespace levanter
