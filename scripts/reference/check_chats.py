@@ -97,7 +97,7 @@ def ours(levanter, place, template, chats, masked):
     with open(os.path.join(place, "run.toml"), "w") as file:
         file.write(f'''[model]
 type = "gpt2"
-max_seq_len = 16384
+max_seq_len = 1048576
 hidden_dim = 8
 num_layers = 1
 num_heads = 1
