@@ -149,7 +149,7 @@ void DecoderConfig::gemma_keys(compat::HfConfig& hf) {
   hf("attention_bias", attention_bias, false);
   hf.require("use_bidirectional_attention", false);
   if (hf.writes()) hf.named("hidden_activation", activation_function, "", kHfActivations);
-  hf.ignore({"hidden_act"});
+  hf.ignore({"hidden_act", "hidden_activation"});  // the one that is not the family's own
 }
 
 void DecoderConfig::cap_keys(compat::HfConfig& hf) {
@@ -167,8 +167,8 @@ void DecoderConfig::hf_keys(compat::HfConfig& hf) {
   if (hf.writes()) num_kv_heads = kv_heads(), head_dim = head_size();
   hf("num_key_value_heads", num_kv_heads, {});
   hf("head_dim", head_dim, {});
-  const char* key = hf.has("hidden_activation") ? "hidden_activation" : activation_key;
-  hf.named(hf.writes() ? "hidden_act" : key, activation_function, "silu", kHfActivations);
+  hf.named(hf.writes() ? "hidden_act" : activation_key, activation_function, "silu",
+           kHfActivations);
   hf("rms_norm_eps", layer_norm_epsilon);
   hf("tie_word_embeddings", tie_word_embeddings, tie_word_embeddings);
   hf("initializer_range", initializer_range, 0.02);

@@ -19,7 +19,7 @@ struct GemmaConfig final : DecoderConfig {
     gemma_keys(hf);
     // The first files say "gelu" for what was in truth the approximation.
     std::string said;
-    if (!hf.writes() && !hf.has("hidden_activation")) hf("hidden_act", said, "");
+    if (!hf.writes()) hf("hidden_act", said, "");
     if (said == "gelu") activation_function = "gelu_new";
   }
 };

@@ -24,10 +24,15 @@ struct Gemma3Config final : DecoderConfig {
     cap_fields(f);
     local_rope_field(f);
   }
+  std::string without_hf_form() const override {
+    return attn_soft_cap ? "attn_logit_softcapping" : DecoderConfig::without_hf_form();
+  }
   void hf_keys(compat::HfConfig& hf) override {
     DecoderConfig::hf_keys(hf);
     gemma_keys(hf);
     cap_keys(hf);
+    // Transformers' class has the key and does not read it.
+    if (!hf.writes()) attn_soft_cap.reset();
     hf("sliding_window", sliding_window, 4096);
     if (!hf.writes()) hf("sliding_window_pattern", sliding_window_pattern, 6);
     layer_type_keys(hf);

@@ -109,6 +109,7 @@ constexpr NeutralKey kNeutral[] = {
     {"quantization_config", "{}", "the weights are quantised"},
     {"residual_multiplier", "1", "what blocks add is scaled"},
     {"rope_interleaved", "false", "neighbours are rotated, not halves"},
+    {"shared_expert_intermediate_size", "0", "an expert that every token goes through"},
     {"scale_attn_weights", "true", "scores that are not divided by the root of head_dim"},
     {"sliding_window", "null", "queries see so many keys"},
     {"tie_encoder_decoder", "false", "an encoder"},

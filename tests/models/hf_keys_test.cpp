@@ -66,6 +66,7 @@ TEST_CASE("keys that change nothing are taken, and are as if they were not there
       {{"layer_types", {"full_attention", "full_attention"}}, {"no_rope_layers", {1, 1}}},
       {{"rope_interleaved", false}, {"is_llama_config", true}, {"partial_rotary_factor", 1.0}},
       {{"attention_bias", false}, {"mlp_bias", false}, {"qk_norm", false}, {"pruned_heads", {}}},
+      {{"shared_expert_intermediate_size", 0}},
       {{"id2label", {{"0", "LABEL_0"}}}, {"num_labels", 1}, {"classifier_dropout", 0.1}},
       {{"hidden_act", "silu"}, {"rms_norm_eps", 1e-6}, {"rope_theta", 10000}},
   };
@@ -96,6 +97,10 @@ TEST_CASE("a key that changes the model is refused with what it would change", "
              Contains("layer_types = [\"full_attention\",\"chunked_attention\"] (layers"));
   CHECK_THAT(fault({{"partial_rotary_factor", 0.5}}), Contains("a part of a head is rotated"));
   CHECK_THAT(fault({{"residual_multiplier", 0.2}}), Contains("what blocks add is scaled"));
+  CHECK_THAT(fault({{"hidden_activation", "gelu"}}),
+             Contains("not supported: hidden_activation = \"gelu\""));
+  CHECK_THAT(fault({{"shared_expert_intermediate_size", 64}}),
+             Contains("an expert that every token goes through"));
   CHECK_THAT(fault({{"some_new_key", 1}, {"other", nullptr}}),
              Contains("not supported: some_new_key = 1\n"));
 }
@@ -145,9 +150,25 @@ TEST_CASE("GELU by the names that mean the same, in Gemma's first files too", "[
         "gelu_new");
   CHECK(activation("gemma", {{"hidden_act", "gelu_pytorch_tanh"}}) == "gelu_new");
   CHECK(activation("gemma2", {{"hidden_act", "silu"}}) == "gelu_new");  // nobody reads it there
+  // Gemma 1 reads hidden_act alone, the others hidden_activation alone.
+  CHECK(activation("gemma", {{"hidden_act", "gelu"}, {"hidden_activation", "silu"}}) == "gelu_new");
+  CHECK(activation("gemma", {{"hidden_act", "silu"}, {"hidden_activation", "gelu"}}) == "silu");
+  CHECK(activation("gemma", {{"hidden_activation", "gelu"}}) == "gelu_new");
+  CHECK(activation("gemma3_text", {{"hidden_activation", "gelu"}}) == "gelu");
   CHECK(activation("llama", {{"hidden_act", "gelu"}}) == "gelu");
   for (const char* name : {"gelu_fast", "gelu_new", "gelu_accurate", "gelu_python_tanh"})
     CHECK(activation("llama", {{"hidden_act", name}}) == "gelu_new");
+}
+
+TEST_CASE("Gemma 3 has no cap of attention's scores in a Hugging Face folder", "[models]") {
+  const json capped = with(small("gemma3_text"),
+                           {{"attn_logit_softcapping", 2.0}, {"final_logit_softcapping", 3.0}});
+  const models::HfModel model = read(capped);
+  CHECK_FALSE(decoder(model).attn_soft_cap);
+  CHECK(decoder(model).logit_soft_cap == 3);
+  CHECK(decoder(model).without_hf_form().empty());
+  decoder(model).attn_soft_cap = 2;
+  CHECK(decoder(model).without_hf_form() == "attn_logit_softcapping");
 }
 
 TEST_CASE("Llama's attention may have biases where its MLP has none", "[models]") {
