@@ -209,16 +209,38 @@ struct Field {
   bool is_free = false;
   bool is_web = false;
 
-  Field& at_least(double bound) { return low = bound, low_open = false, *this; }
-  Field& above(double bound) { return low = bound, low_open = true, *this; }
-  Field& at_most(double bound) { return high = bound, high_open = false, *this; }
-  Field& below(double bound) { return high = bound, high_open = true, *this; }
-  Field& unit(const char* name) { return unit_name = name, *this; }
+  Field& at_least(double bound) {
+    low = bound;
+    low_open = false;
+    return *this;
+  }
+  Field& above(double bound) {
+    low = bound;
+    low_open = true;
+    return *this;
+  }
+  Field& at_most(double bound) {
+    high = bound;
+    high_open = false;
+    return *this;
+  }
+  Field& below(double bound) {
+    high = bound;
+    high_open = true;
+    return *this;
+  }
+  Field& unit(const char* name) {
+    unit_name = name;
+    return *this;
+  }
   Field& one_of(std::initializer_list<const char*> allowed) {
     words.assign(allowed.begin(), allowed.end());
     return *this;
   }
-  Field& one_of(std::vector<std::string> allowed) { return words = std::move(allowed), *this; }
+  Field& one_of(std::vector<std::string> allowed) {
+    words = std::move(allowed);
+    return *this;
+  }
   /// What a string looks like where words alone cannot say it, "save(name, ...)"; the struct's
   /// `validate` checks it.
   Field& written_as(std::vector<std::string> forms) {
@@ -226,14 +248,26 @@ struct Field {
     return one_of(std::move(forms));
   }
   /// The key must be there: it has no default.
-  Field& required() { return is_required = true, *this; }
+  Field& required() {
+    is_required = true;
+    return *this;
+  }
   /// The key must be there, or `key` of the same table.
-  Field& required_unless(const char* key) { return otherwise = key, required(); }
+  Field& required_unless(const char* key) {
+    otherwise = key;
+    return required();
+  }
   /// A path that may be a web address instead.
-  Field& web() { return is_web = true, *this; }
+  Field& web() {
+    is_web = true;
+    return *this;
+  }
   /// A resumed run may use another value than the checkpoint's: the result's bits do not depend on
   /// it, or the user is free to change his mind.
-  Field& may_change() { return is_free = true, *this; }
+  Field& may_change() {
+    is_free = true;
+    return *this;
+  }
 };
 
 /// A key that people bring from Levanter or elsewhere and that we do not have, with what to write

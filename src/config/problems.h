@@ -40,8 +40,14 @@ class Sources final {
 /// One fault, to be completed by its reporter.
 class Fault final {
  public:
-  Fault& allowed(std::string values) { return allowed_ = std::move(values), *this; }
-  Fault& hint(std::string advice) { return hint_ = std::move(advice), *this; }
+  Fault& allowed(std::string values) {
+    allowed_ = std::move(values);
+    return *this;
+  }
+  Fault& hint(std::string advice) {
+    hint_ = std::move(advice);
+    return *this;
+  }
   /// The fault as an Error of its own.
   Error error() const;
   const std::string& message() const { return message_; }
