@@ -4,8 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Top to bottom; on one line of docs/architecture.md the left one stands above the right one.
-layers="base net config axes graph ops device passes runtime kernels dist nn optim text data
-  trackers compat models infer train commands main"
+layers="base json net config axes graph ops device passes runtime kernels dist nn optim text data
+  trackers compat models infer checkpoint train commands main"
 
 find src kernels -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.inc' -o -name '*.cu' \
   -o -name '*.cuh' \) | LC_ALL=C sort | xargs -r -d '\n' awk -v layers="$layers" '

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "kernels/cpu/gemm.h"
-#include "ops/attention.h"
+#include "ops/composite/attention.h"
 
 namespace levanter::cpu {
 

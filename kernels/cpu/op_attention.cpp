@@ -5,7 +5,7 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/cached_attention.h"
 #include "kernels/cpu/kernel.h"
-#include "ops/attention.h"
+#include "ops/composite/attention.h"
 #include "ops/ops.h"
 
 namespace levanter::cpu {

@@ -10,13 +10,13 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "commands/command.h"
-#include "data/loader.h"
+#include "data/rows/loader.h"
 #include "device/backends.h"
-#include "ops/fused.h"
+#include "ops/composite/fused.h"
 #include "ops/ops.h"
-#include "train/engine.h"
+#include "train/engine/engine.h"
 #include "trackers/tracker.h"
-#include "train/peak.h"
+#include "train/engine/peak.h"
 #include "train/setup.h"
 
 namespace levanter::commands {

@@ -8,9 +8,9 @@
 #include "base/strings.h"
 #include "compat/hf_folder.h"
 #include "config/describe.h"
-#include "train/hf_start.h"
+#include "train/hf/start.h"
 #include "train/look.h"
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 namespace levanter::commands {
 

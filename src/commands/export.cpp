@@ -3,7 +3,7 @@
 
 #include "base/strings.h"
 #include "commands/command.h"
-#include "train/hf_export.h"
+#include "train/hf/export.h"
 
 namespace levanter::commands {
 

@@ -13,7 +13,7 @@
 #include "commands/json_records.h"
 #include "commands/loaded_model.h"
 #include "data/chat_writer.h"
-#include "data/json_fields.h"
+#include "data/files/json_fields.h"
 #include "infer/generation.h"
 #include "text/growing_text.h"
 

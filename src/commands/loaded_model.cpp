@@ -9,9 +9,9 @@
 #include "base/strings.h"
 #include "device/backends.h"
 #include "compat/hf_folder.h"
-#include "train/checkpoint_load.h"
+#include "checkpoint/load.h"
 #include "train/evaluate.h"
-#include "train/hf_start.h"
+#include "train/hf/start.h"
 #include "train/setup.h"
 
 namespace levanter::commands {

@@ -9,7 +9,7 @@
 #include "device/backend.h"
 #include "infer/inference.h"
 #include "text/tokenizer.h"
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 namespace levanter::commands {
 

@@ -7,7 +7,7 @@
 #include "commands/command.h"
 #include "device/backends.h"
 #include "runtime/plan_report.h"
-#include "train/peak.h"
+#include "train/engine/peak.h"
 #include "train/setup.h"
 
 namespace levanter::commands {

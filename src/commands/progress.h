@@ -3,7 +3,7 @@
 
 #include <functional>
 
-#include "data/cache_build.h"
+#include "data/cache/cache_build.h"
 
 namespace levanter::commands {
 

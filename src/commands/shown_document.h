@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "data/packing.h"
-#include "data/training_data.h"
+#include "data/rows/packing.h"
+#include "data/rows/training_data.h"
 #include "text/tokenizer.h"
 
 namespace levanter::commands {

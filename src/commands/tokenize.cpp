@@ -16,7 +16,7 @@
 #include "commands/command.h"
 #include "commands/json_records.h"
 #include "compat/hf_folder.h"
-#include "data/json_fields.h"
+#include "data/files/json_fields.h"
 #include "text/json_lines.h"
 #include "text/tokenizer.h"
 

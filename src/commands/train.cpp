@@ -7,7 +7,7 @@
 #include "base/strings.h"
 #include "commands/progress.h"
 #include "commands/command.h"
-#include "train/checkpoint_folder.h"
+#include "checkpoint/folder.h"
 #include "train/run.h"
 
 namespace levanter::commands {

@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "commands/command.h"
-#include "train/checkpoint_load.h"
+#include "checkpoint/load.h"
 
 namespace levanter::commands {
 

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/file_kind.h"
 #include "base/files.h"
-#include "base/json_mend.h"
+#include "json/mend.h"
 #include "base/strings.h"
 
 namespace levanter::compat {

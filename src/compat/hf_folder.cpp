@@ -11,7 +11,7 @@
 #include "base/file_kind.h"
 #include "base/files.h"
 #include "base/hash.h"
-#include "base/json_mend.h"
+#include "json/mend.h"
 #include "base/stop.h"
 #include "base/strings.h"
 #include "base/threads.h"

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
-#include "base/json_mend.h"
+#include "json/mend.h"
 #include "base/strings.h"
 #include "text/hf/source.h"
 

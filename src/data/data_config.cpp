@@ -3,7 +3,7 @@
 
 #include "base/strings.h"
 #include "config/problems.h"
-#include "data/pipes.h"
+#include "data/files/pipes.h"
 
 namespace levanter::data {
 

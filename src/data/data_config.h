@@ -11,9 +11,9 @@
 #include "config/fields.h"
 #include "data/encode.h"
 #include "data/format.h"
-#include "data/mixture.h"
-#include "data/packing.h"
-#include "data/permutation.h"
+#include "data/rows/mixture.h"
+#include "data/rows/packing.h"
+#include "data/rows/permutation.h"
 #include "text/tokenizer_config.h"
 
 namespace levanter::data {

@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/threads.h"
-#include "data/pipes.h"
+#include "data/files/pipes.h"
 
 namespace levanter::data {
 namespace {

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
-#include "data/json_fields.h"
+#include "data/files/json_fields.h"
 
 namespace levanter::data {
 

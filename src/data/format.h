@@ -10,8 +10,8 @@
 
 #include "base/threads.h"
 #include "config/fields.h"
-#include "data/source.h"
-#include "data/token_cache.h"
+#include "data/files/source.h"
+#include "data/cache/token_cache.h"
 #include "text/tokenizer.h"
 
 namespace levanter::data {

@@ -7,8 +7,8 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/files.h"
-#include "data/globs.h"
-#include "data/source.h"
+#include "data/files/globs.h"
+#include "data/files/source.h"
 #include "text/utf8.h"
 
 namespace levanter::data {

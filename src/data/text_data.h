@@ -9,11 +9,11 @@
 #include <vector>
 
 #include "base/random.h"
-#include "data/example.h"
-#include "data/cache_build.h"
-#include "data/pipes.h"
-#include "data/row_counts.h"
-#include "data/training_data.h"
+#include "data/rows/example.h"
+#include "data/cache/cache_build.h"
+#include "data/files/pipes.h"
+#include "data/rows/row_counts.h"
+#include "data/rows/training_data.h"
 #include "text/tokenizer.h"
 
 namespace levanter::data {

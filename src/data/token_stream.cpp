@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strings.h"
-#include "data/combinators.h"
+#include "data/rows/combinators.h"
 
 namespace levanter::data {
 namespace {

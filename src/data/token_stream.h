@@ -12,7 +12,7 @@
 #include "base/files.h"
 #include "base/random.h"
 #include "base/threads.h"
-#include "data/example.h"
+#include "data/rows/example.h"
 
 namespace levanter::data {
 

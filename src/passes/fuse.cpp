@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "device/backend.h"
-#include "ops/fused.h"
+#include "ops/composite/fused.h"
 #include "ops/ops.h"
 #include "passes/passes.h"
 

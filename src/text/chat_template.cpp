@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/json_mend.h"
+#include "json/mend.h"
 #include "base/strings.h"
 #include "text/jinja/builtins.h"
 

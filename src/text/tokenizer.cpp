@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/json_mend.h"
+#include "json/mend.h"
 #include "base/strings.h"
 #include "text/hf/source.h"
 #include "text/utf8.h"

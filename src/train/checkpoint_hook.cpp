@@ -7,7 +7,7 @@
 #include "base/hash.h"
 #include "base/strings.h"
 #include "train/checkpoint_policy.h"
-#include "train/checkpoint_writer.h"
+#include "checkpoint/writer.h"
 #include "train/data_record.h"
 #include "train/hooks.h"
 #include "train/setup.h"

@@ -1,7 +1,7 @@
 // When to save, and for how long.
 #include "train/checkpoint_policy.h"
 
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 namespace levanter {
 

@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/stop.h"
 #include "base/strings.h"
-#include "data/loader.h"
+#include "data/rows/loader.h"
 
 namespace levanter::train {
 

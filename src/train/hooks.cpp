@@ -5,7 +5,7 @@
 
 #include "base/strings.h"
 #include "train/evaluate.h"
-#include "train/peak.h"
+#include "train/engine/peak.h"
 #include "train/setup.h"
 
 namespace levanter::train {

@@ -8,11 +8,11 @@
 
 #include "data/text_data.h"
 #include "trackers/tracker.h"
-#include "train/checkpoint_load.h"
-#include "train/engine.h"
-#include "train/hf_folders.h"
+#include "checkpoint/load.h"
+#include "train/engine/engine.h"
+#include "train/hf/folders.h"
 #include "train/run_folder.h"
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 namespace levanter::train {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "train/checkpoint_load.h"
-#include "train/train_config.h"
+#include "checkpoint/load.h"
+#include "train/config/train_config.h"
 
 namespace levanter::train {
 

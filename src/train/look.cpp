@@ -10,12 +10,12 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "config/value.h"
-#include "data/globs.h"
+#include "data/files/globs.h"
 #include "net/http.h"
-#include "data/pipes.h"
-#include "data/source.h"
-#include "train/checkpoint_load.h"
-#include "train/hf_start.h"
+#include "data/files/pipes.h"
+#include "data/files/source.h"
+#include "checkpoint/load.h"
+#include "train/hf/start.h"
 #include "train/setup.h"
 
 namespace levanter::train {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "config/problems.h"
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 namespace levanter::train {
 

@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "data/cache_build.h"
-#include "train/train_config.h"
+#include "data/cache/cache_build.h"
+#include "train/config/train_config.h"
 
 namespace levanter::train {
 

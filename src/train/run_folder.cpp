@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
-#include "train/checkpoint_folder.h"
-#include "train/checkpoint_manifest.h"
+#include "checkpoint/folder.h"
+#include "checkpoint/manifest.h"
 
 namespace levanter {
 

@@ -10,7 +10,7 @@
 #include "base/integers.h"
 #include "base/memory.h"
 #include "base/strings.h"
-#include "data/loader.h"
+#include "data/rows/loader.h"
 #include "text/hf/config.h"
 
 namespace levanter::train {

@@ -7,8 +7,8 @@
 #include <string>
 
 #include "data/text_data.h"
-#include "train/compiled_step.h"
-#include "train/train_config.h"
+#include "train/engine/compiled_step.h"
+#include "train/config/train_config.h"
 
 namespace levanter::train {
 

@@ -10,7 +10,7 @@
 #include "base/strings.h"
 #include "support/fault.h"
 #include "support/program.h"
-#include "train/checkpoint_folder.h"
+#include "checkpoint/folder.h"
 
 using namespace levanter;
 using namespace levanter::testing;

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 using namespace levanter;
 using namespace levanter::config;

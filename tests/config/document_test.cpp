@@ -7,7 +7,7 @@
 
 #include "base/files.h"
 #include "support/temporary_folder.h"
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 using namespace levanter;
 using testing::TemporaryFolder;

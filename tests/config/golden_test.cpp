@@ -7,7 +7,7 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "support/golden.h"
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 using namespace levanter;
 

@@ -10,7 +10,7 @@
 #include "base/strings.h"
 #include "config/describe.h"
 #include "support/fault.h"
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 using namespace levanter;
 using levanter::testing::failure_of;

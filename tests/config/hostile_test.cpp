@@ -6,10 +6,10 @@
 
 #include "base/files.h"
 #include "base/strings.h"
-#include "data/globs.h"
+#include "data/files/globs.h"
 #include "support/fault.h"
 #include "support/temporary_folder.h"
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 using namespace levanter;
 using levanter::testing::failure_of;

@@ -8,7 +8,7 @@
 
 #include "base/strings.h"
 #include "config/toml.h"
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 using namespace levanter;
 using namespace levanter::config;

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "data/cache_build.h"
+#include "data/cache/cache_build.h"
 #include "support/fault.h"
 #include "support/made_tokenizer.h"
 #include "support/temporary_folder.h"

@@ -9,8 +9,8 @@
 #include <string>
 
 #include "base/error.h"
-#include "data/json_fields.h"
-#include "data/source.h"
+#include "data/files/json_fields.h"
+#include "data/files/source.h"
 #include "text/utf8.h"
 
 using namespace levanter;

@@ -3,7 +3,7 @@
 
 #include "base/random.h"
 #include "infer/inference.h"
-#include "models/gpt2_config.h"
+#include "models/families/gpt2_config.h"
 
 namespace levanter::testing {
 

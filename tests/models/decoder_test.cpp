@@ -9,7 +9,7 @@
 #include "base/strings.h"
 #include "support/fault.h"
 #include "support/program.h"
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 using namespace levanter;
 using namespace levanter::testing;

@@ -7,7 +7,7 @@
 #include "passes/passes.h"
 #include "support/checks.h"
 #include "support/temporary_folder.h"
-#include "train/step.h"
+#include "train/engine/step.h"
 
 using namespace levanter;
 using namespace levanter::testing;

@@ -12,7 +12,7 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "models/decoder_config.h"
-#include "models/gpt2_config.h"
+#include "models/families/gpt2_config.h"
 #include "models/model.h"
 #include "optim/adam_config.h"
 #include "support/evaluate.h"

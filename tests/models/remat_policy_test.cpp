@@ -3,9 +3,9 @@
 
 #include <catch2/catch.hpp>
 
-#include "models/gpt2_config.h"
+#include "models/families/gpt2_config.h"
 #include "support/checks.h"
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 using namespace levanter;
 using namespace levanter::testing;

@@ -5,8 +5,8 @@
 
 #include "base/files.h"
 #include "base/strings.h"
-#include "data/globs.h"
-#include "data/source.h"
+#include "data/files/globs.h"
+#include "data/files/source.h"
 #include "support/compress.h"
 #include "support/fault.h"
 #include "support/program.h"

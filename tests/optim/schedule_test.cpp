@@ -9,7 +9,7 @@
 
 #include "base/strings.h"
 #include "optim/adam_config.h"
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 using namespace levanter;
 

@@ -6,7 +6,7 @@
 #include "support/golden.h"
 #include "support/random_function.h"
 #include "support/training.h"
-#include "train/step.h"
+#include "train/engine/step.h"
 
 using namespace levanter;
 using namespace levanter::testing;

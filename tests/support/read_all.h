@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "data/decompress.h"
+#include "data/files/decompress.h"
 
 namespace levanter::testing {
 

@@ -8,7 +8,7 @@
 #include "base/random.h"
 #include "base/strings.h"
 #include "support/temporary_folder.h"
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 namespace levanter::testing {
 

@@ -8,7 +8,7 @@
 #include "compat/safetensors.h"
 #include "device/backend.h"
 #include "infer/trace.h"
-#include "train/engine.h"
+#include "train/engine/engine.h"
 
 namespace levanter::testing {
 

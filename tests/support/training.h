@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "dist/gradient_sum.h"
-#include "models/gpt2_config.h"
+#include "models/families/gpt2_config.h"
 #include "optim/adam_config.h"
 #include "support/evaluate.h"
-#include "train/engine.h"
+#include "train/engine/engine.h"
 
 namespace levanter::testing {
 

@@ -3,7 +3,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "train/train_config.h"
+#include "train/config/train_config.h"
 
 using namespace levanter;
 

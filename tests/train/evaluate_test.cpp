@@ -11,7 +11,7 @@
 #include "support/evaluate.h"
 #include "support/instruction_set.h"
 #include "support/tiny_run.h"
-#include "train/engine.h"
+#include "train/engine/engine.h"
 #include "train/setup.h"
 
 using namespace levanter;

@@ -14,8 +14,8 @@
 #include "support/program.h"
 #include "support/tiny_run.h"
 #include "text/tokenizer.h"
-#include "train/checkpoint_folder.h"
-#include "train/checkpoint_load.h"
+#include "checkpoint/folder.h"
+#include "checkpoint/load.h"
 #include "train/run_folder.h"
 
 using namespace levanter;

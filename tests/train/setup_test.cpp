@@ -5,7 +5,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "data/loader.h"
+#include "data/rows/loader.h"
 #include "support/evaluate.h"
 #include "support/fault.h"
 #include "support/forwarding_backend.h"

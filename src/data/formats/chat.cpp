@@ -2,7 +2,7 @@
 #include "base/strings.h"
 #include "config/problems.h"
 #include "data/chat_writer.h"
-#include "data/json_fields.h"
+#include "data/files/json_fields.h"
 
 namespace levanter::data::formats {
 namespace {

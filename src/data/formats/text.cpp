@@ -2,7 +2,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "data/format.h"
-#include "data/json_fields.h"
+#include "data/files/json_fields.h"
 #include "text/utf8.h"
 
 namespace levanter::data::formats {

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file_kind.h"
-#include "base/json_mend.h"
+#include "json/mend.h"
 #include "base/strings.h"
 
 namespace levanter::text::hf {

@@ -6,7 +6,7 @@
 
 #include <simdjson.h>
 
-#include "base/json_mend.h"
+#include "json/mend.h"
 #include "text/jinja/builtins.h"
 #include "text/jinja/strings.h"
 

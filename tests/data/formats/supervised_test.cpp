@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "data/format.h"
-#include "data/packing.h"
+#include "data/rows/packing.h"
 #include "support/fault.h"
 #include "support/formats.h"
 #include "support/made_tokenizer.h"

@@ -1,0 +1,162 @@
+// The one way that checkpoints are written.
+#include "checkpoint/save.h"
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <utility>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/strings.h"
+#include "checkpoint/folder.h"
+#include "checkpoint/manifest.h"
+
+namespace levanter {
+
+namespace {
+
+/// Room asked for beyond the tensors' files: manifest, texts, the file system's own blocks.
+constexpr int64_t kSpareDiskBytes = int64_t{1} << 20;
+
+void check_free_space(const std::string& folder, int64_t needed) {
+  const int64_t free = free_disk_bytes(folder);
+  if (free >= needed) return;
+  throw Error(ErrorKind::kIo, cat("cannot save a checkpoint: it needs ", format_bytes(needed),
+                                  " and the disk has ", format_bytes(free), " left"))
+      .at(folder)
+      .hint("free space on that disk; the former checkpoints are untouched");
+}
+
+void write_text(const std::string& folder, std::string_view name, std::string_view text,
+                Manifest& manifest) {
+  write_file_atomic(join_path(folder, name), text);
+  const auto bytes = static_cast<int64_t>(text.size());
+  manifest.files[std::string(name)] = {bytes, bytes, xxh3_64(text)};
+}
+
+/// Writes one safetensors file; `next` is the plan's piece to go on with.
+void write_tensors(const std::string& folder, const SavePlan::File& plan, PieceSource& source,
+                   size_t& next, Manifest& manifest) {
+  AtomicFile file(join_path(folder, plan.name));
+  file.write(plan.layout.header);
+  manifest.files[plan.name] = {plan.layout.file_bytes,
+                               static_cast<int64_t>(plan.layout.header.size()),
+                               xxh3_64(plan.layout.header)};
+  Hasher hasher(Hasher::Width::k64);
+  for (size_t i = 0; i < plan.tensors.size(); ++i) {
+    const TensorView& tensor = plan.tensors[i];
+    hasher.reset();
+    for (int64_t left = tensor.bytes(); left > 0; ++next) {
+      const std::span<const std::byte> piece = source.take(next);
+      hasher.update(piece);
+      file.write(piece);
+      left -= static_cast<int64_t>(piece.size());
+      source.release(next);
+    }
+    SliceRecord slice{plan.name,      plan.layout.slots[i].begin,
+                      tensor.bytes(), std::vector<int64_t>(tensor.shape.size(), 0),
+                      tensor.shape,   hasher.value64()};
+    manifest.tensors[tensor.path] = {tensor.dtype, tensor.shape, {std::move(slice)}};
+  }
+  LEV_CHECK(file.size() == plan.layout.file_bytes,
+            "a checkpoint file has another size than planned");
+  file.commit();
+}
+
+/// Moves what somebody keeps beside a checkpoint's files into the folder that replaces theirs.
+void move_foreign(const std::string& from, const std::string& to) {
+  for (const std::string& name : list_directory(from))
+    if (const std::string path = join_path(from, name); !is_checkpoint_file(path))
+      rename_path(path, join_path(to, name));
+}
+
+int64_t write_files(const std::string& target, const SavePlan& plan, PieceSource& source) {
+  const CheckpointContents& contents = plan.contents;
+  Manifest manifest;
+  manifest.step = contents.step;
+  manifest.permanent = contents.permanent;
+  manifest.config_hash = contents.config_hash;
+  manifest.numerics = contents.numerics;
+  if (!contents.extra_json.empty()) manifest.extra_json = contents.extra_json;
+  size_t next = 0;
+  for (const SavePlan::File& file : plan.files) write_tensors(target, file, source, next, manifest);
+  write_text(target, kConfigFile, contents.config_toml, manifest);
+  write_text(target, kTokenizerFile, contents.tokenizer, manifest);
+  const std::string text = manifest.text();
+  Manifest::parse(text, target);  // a manifest that cannot be read back must not commit
+  write_file_atomic(join_path(target, kManifestFile), text);
+  auto bytes = static_cast<int64_t>(text.size());
+  for (const auto& [name, file] : manifest.files) bytes += file.bytes;
+  return bytes;
+}
+
+}  // namespace
+
+SavePlan::SavePlan(CheckpointContents given) : contents(std::move(given)) {
+  const std::pair<std::string_view, std::span<const TensorView>> groups[] = {
+      {kModelFile, contents.model}, {kOptimizerFile, contents.optimizer}};
+  std::vector<std::string> paths;
+  for (const auto& [name, tensors] : groups) {
+    std::vector<safetensors::Entry> entries;
+    for (const TensorView& tensor : tensors) {
+      entries.push_back({tensor.path, safetensors::element_of(tensor.dtype), tensor.shape});
+      paths.push_back(tensor.path);
+    }
+    File file{std::string(name), {}, safetensors::layout(entries)};
+    for (const safetensors::Layout::Slot& slot : file.layout.slots) {
+      const TensorView& tensor = tensors[slot.entry];
+      file.tensors.push_back(tensor);
+      std::span<const std::byte> rest(tensor.data, static_cast<size_t>(tensor.bytes()));
+      for (; !rest.empty(); rest = rest.subspan(pieces.back().size()))
+        pieces.push_back(rest.first(std::min(rest.size(), kPieceBytes)));
+    }
+    tensor_file_bytes += file.layout.file_bytes;
+    files.push_back(std::move(file));
+  }
+  std::sort(paths.begin(), paths.end());
+  const auto twice = std::adjacent_find(paths.begin(), paths.end());
+  LEV_CHECK(twice == paths.end(), cat("tensor ", *twice, " is in model and optimizer"));
+  contents.model = contents.optimizer = {};  // the views were copied
+}
+
+SaveReport write_checkpoint(const std::string& folder, const SavePlan& plan, PieceSource& source) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::string final_path = step_folder(folder, plan.contents.step);
+  make_directories(folder);
+  check_free_space(folder, plan.tensor_file_bytes + kSpareDiskBytes);
+  const bool replaces = path_exists(join_path(final_path, kManifestFile));
+  const std::string target = replaces ? temporary_name(final_path) : final_path;
+  SaveReport report{plan.contents.step, plan.contents.permanent, final_path, 0, 0, ""};
+  try {
+    remove_checkpoint(target);
+    make_directories(target);
+    sync_directory(folder);
+    report.bytes = write_files(target, plan, source);
+    if (replaces) exchange_paths(target, final_path);
+    sync_directory(folder);
+  } catch (...) {
+    const std::exception_ptr failure = std::current_exception();
+    try {
+      remove_checkpoint(target);
+    } catch (const Error&) {
+      // What cannot be removed now has no manifest, and the next start removes it.
+    }
+    std::rethrow_exception(failure);
+  }
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  try {
+    if (replaces) {
+      move_foreign(target, final_path);
+      remove_checkpoint(target);
+    }
+    report.problem =
+        join(remove_temporaries(folder, {plan.contents.step, plan.contents.keep_step}), "; ");
+  } catch (const Error& error) {
+    report.problem = error.message();
+  }
+  return report;
+}
+
+}  // namespace levanter

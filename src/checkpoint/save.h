@@ -1,0 +1,49 @@
+// The one way that checkpoints are written, whether the tensors are live or staged copies.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "compat/safetensors.h"
+#include "checkpoint/checkpoint.h"
+
+namespace levanter {
+
+/// A save made ready: the order of all bytes is fixed before the first is written.
+struct SavePlan {
+  /// A safetensors file and its tensors in the order of the file.
+  struct File {
+    std::string name;
+    std::vector<TensorView> tensors;
+    safetensors::Layout layout;
+  };
+
+  explicit SavePlan(CheckpointContents contents);
+
+  CheckpointContents contents;
+  std::vector<File> files;
+  /// Every tensor's bytes in the order in which they are written, cut into pieces of at most
+  /// kPieceBytes; a piece belongs to one tensor.
+  std::vector<std::span<const std::byte>> pieces;
+  /// Bytes of the files, the manifest and the texts not included.
+  int64_t tensor_file_bytes = 0;
+
+  static constexpr size_t kPieceBytes = size_t{1} << 20;
+};
+
+/// Hands out the pieces of a plan, in order.
+class PieceSource {
+ public:
+  virtual ~PieceSource() = default;
+  /// The content of piece `index`; it holds until `release`.
+  virtual std::span<const std::byte> take(size_t index) = 0;
+  virtual void release(size_t index) = 0;
+};
+
+/// Writes <folder>/step-N as save_checkpoint says, with the tensors' bytes from `source`.
+SaveReport write_checkpoint(const std::string& folder, const SavePlan& plan, PieceSource& source);
+
+}  // namespace levanter

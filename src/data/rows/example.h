@@ -1,0 +1,47 @@
+// What a model learns from in one row of a batch.
+#pragma once
+
+#include <cstdint>
+#include <numeric>
+#include <vector>
+
+#include "data/rows/dataset.h"
+
+namespace levanter::data {
+
+/// The segment of positions that hold no token.
+inline constexpr int32_t kPaddingSegment = -1;
+
+/// One row; every field is [position]. The model never shifts: targets[t] is what it is to say
+/// after tokens[0..t].
+struct Example {
+  Example() = default;
+  /// So many positions of padding, counted from 0.
+  explicit Example(size_t length)
+      : tokens(length),
+        targets(length),
+        loss_weight(length),
+        segment_ids(length, kPaddingSegment),
+        positions(length) {
+    std::iota(positions.begin(), positions.end(), 0);
+  }
+
+  std::vector<int32_t> tokens;
+  std::vector<int32_t> targets;
+  std::vector<float> loss_weight;  ///< how much targets[t] counts; 0 where there is none
+  std::vector<int32_t>
+      segment_ids;  ///< attention stays among equal ones; kPaddingSegment in padding
+  std::vector<int32_t> positions;
+};
+
+/// Examples, and beside each the sum of its loss weights, known without making the example.
+struct ExampleSource {
+  DatasetPtr<Example> examples;
+  DatasetPtr<double> loss_tokens;
+  /// Examples in all, or in one epoch where `examples` is endless.
+  int64_t epoch_length = 0;
+  /// True when every position of every example that isn't padding is in segment 0.
+  bool one_segment = true;
+};
+
+}  // namespace levanter::data

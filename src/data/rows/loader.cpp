@@ -1,0 +1,185 @@
+// The loader: batches of one rank in order, prepared ahead in a background thread.
+#include "data/rows/loader.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <numeric>
+#include <thread>
+
+#include "base/error.h"
+#include "base/threads.h"
+
+namespace levanter::data {
+
+namespace {
+
+constexpr int64_t kBytesPerPosition = 5 * 4;
+
+template <class T>
+void copy_row(const std::vector<T>& from, std::vector<T>& to, int64_t row, int64_t seq_len) {
+  LEV_CHECK(static_cast<int64_t>(from.size()) == seq_len,
+            "an example is not as long as the sequence");
+  std::copy(from.begin(), from.end(), to.begin() + static_cast<ptrdiff_t>(row * seq_len));
+}
+
+void set_example(Batch& batch, int64_t row, int64_t seq_len, const Example& example) {
+  copy_row(example.tokens, batch.tokens, row, seq_len);
+  copy_row(example.targets, batch.targets, row, seq_len);
+  copy_row(example.loss_weight, batch.loss_weight, row, seq_len);
+  copy_row(example.segment_ids, batch.segment_ids, row, seq_len);
+  copy_row(example.positions, batch.positions, row, seq_len);
+}
+
+}  // namespace
+
+int64_t loader_bytes(const LoaderOptions& options) {
+  return (options.prefetch + 1) * options.rows * options.seq_len * kBytesPerPosition;
+}
+
+int64_t num_steps(int64_t num_examples, int64_t batch_size) {
+  return num_examples == kEndless ? kEndless : (num_examples + batch_size - 1) / batch_size;
+}
+
+struct Loader::Impl {
+  Impl(ExampleSource source, const LoaderOptions& given)
+      : source(std::move(source)),
+        options(given),
+        padding(static_cast<size_t>(std::max<int64_t>(given.seq_len, 0))) {
+    LEV_CHECK(options.seq_len >= 1 && options.batch_size >= 1 && options.prefetch >= 1,
+              "the loader's sizes are at least 1");
+    LEV_CHECK(options.first_row >= 0 && options.rows >= 0 &&
+                  options.first_row + options.rows <= options.batch_size,
+              "a rank's rows are inside the global batch");
+    num_examples = this->source.examples->length().get();
+    options.end_step = std::min(options.end_step, num_steps(num_examples, options.batch_size));
+    next_step = made_until = options.first_step;
+    const auto size = static_cast<size_t>(options.rows * options.seq_len);
+    slots.resize(static_cast<size_t>(options.prefetch + 1));
+    for (Batch& slot : slots) {
+      slot.tokens.resize(size);
+      slot.targets.resize(size);
+      slot.loss_weight.resize(size);
+      slot.segment_ids.resize(size);
+      slot.positions.resize(size);
+    }
+    thread = start_thread([this] { produce(); });
+  }
+
+  ~Impl() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    changed.notify_all();
+    thread.join();
+  }
+
+  Batch& slot(int64_t step) { return slots[static_cast<size_t>(step) % slots.size()]; }
+
+  /// The loop of the background thread. The slot of the batch last handed out is never written:
+  /// that of step s is free again when step s + 1 has been asked for.
+  void produce() {
+    for (int64_t step = options.first_step; step < options.end_step; ++step) {
+      {
+        std::unique_lock lock(mutex);
+        changed.wait(lock, [&] { return stopping || step < next_step + options.prefetch; });
+        if (stopping) return;
+      }
+      std::exception_ptr thrown;
+      try {
+        fill(slot(step), step);
+      } catch (...) {
+        thrown = std::current_exception();
+      }
+      {
+        const std::lock_guard lock(mutex);
+        error = thrown;
+        if (thrown == nullptr) made_until = step + 1;
+      }
+      changed.notify_all();
+      if (thrown != nullptr) return;
+    }
+  }
+
+  /// Adds the loss weights of other ranks' rows, which aren't made here, row by row: any division
+  /// into ranks gives the same bits.
+  double add_others(double loss_tokens, std::span<const int64_t> others) const {
+    if (others.empty()) return loss_tokens;
+    const std::vector<double> weights = source.loss_tokens->get_batch(others).get();
+    return std::accumulate(weights.begin(), weights.end(), loss_tokens);
+  }
+
+  void fill(Batch& batch, int64_t step) {
+    const int64_t begin = step * options.batch_size;
+    const int64_t end = std::min(begin + options.batch_size, num_examples);
+    indices.resize(static_cast<size_t>(end - begin));
+    std::iota(indices.begin(), indices.end(), begin);
+    const int64_t mine = std::clamp<int64_t>(end - begin - options.first_row, 0, options.rows);
+    const int64_t first = std::min(options.first_row, end - begin);
+    auto examples = source.examples->get_batch(
+        std::span(indices).subspan(static_cast<size_t>(first), static_cast<size_t>(mine)));
+    double loss_tokens = add_others(0, std::span(indices).first(static_cast<size_t>(first)));
+    const std::vector<Example> rows = examples.get();
+    for (const Example& row : rows)
+      loss_tokens += std::accumulate(row.loss_weight.begin(), row.loss_weight.end(), 0.0);
+    loss_tokens =
+        add_others(loss_tokens, std::span(indices).subspan(static_cast<size_t>(first + mine)));
+
+    batch.step = step;
+    batch.first_example = begin + options.first_row;
+    batch.rows = options.rows;
+    batch.real_rows = mine;
+    batch.loss_tokens = loss_tokens;
+    for (int64_t row = 0; row < options.rows; ++row)
+      set_example(batch, row, options.seq_len,
+                  row < mine ? rows[static_cast<size_t>(row)] : padding);
+  }
+
+  const Batch& take() {
+    std::unique_lock lock(mutex);
+    LEV_CHECK(next_step < options.end_step, "the loader has no step left");
+    const auto there = [&] { return made_until > next_step || error != nullptr; };
+    if (!there()) {
+      const auto begin = std::chrono::steady_clock::now();
+      changed.wait(lock, there);
+      waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    }
+    if (made_until <= next_step) std::rethrow_exception(error);
+    Batch& batch = slot(next_step++);
+    lock.unlock();
+    changed.notify_all();
+    return batch;
+  }
+
+  ExampleSource source;
+  LoaderOptions options;
+  const Example padding;
+  int64_t num_examples = 0;
+  std::vector<Batch> slots;
+  std::vector<int64_t> indices;  // of the thread alone
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  int64_t next_step = 0;   // the step that `take` gives next
+  int64_t made_until = 0;  // steps before this one are in their slots
+  std::exception_ptr error;
+  bool stopping = false;
+  double waited = 0;
+  std::thread thread;
+};
+
+Loader::Loader(ExampleSource source, const LoaderOptions& options)
+    : impl_(std::make_unique<Impl>(std::move(source), options)) {}
+
+Loader::~Loader() = default;
+
+bool Loader::done() const { return impl_->next_step >= impl_->options.end_step; }
+
+const Batch& Loader::next() { return impl_->take(); }
+
+double Loader::seconds_waited() const { return impl_->waited; }
+
+}  // namespace levanter::data

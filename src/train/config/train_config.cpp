@@ -1,0 +1,262 @@
+// Reads the whole configuration of a run, checks it, prints it and compares two of them.
+#include "train/config/train_config.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/files.h"
+#include "base/strings.h"
+#include "config/bind.h"
+#include "config/document.h"
+#include "config/print.h"
+#include "train/hf/start.h"
+#include "train/setup.h"
+
+namespace levanter {
+
+namespace {
+
+constexpr int64_t kDefaultGroups = 8;
+
+/// Every divisor of n, smallest first.
+std::string divisors(int64_t n) {
+  std::vector<std::string> small, large;
+  for (int64_t d = 1; d * d <= n; ++d) {
+    if (n % d != 0) continue;
+    small.push_back(cat(d));
+    if (d * d != n) large.push_back(cat(n / d));
+  }
+  small.insert(small.end(), large.rbegin(), large.rend());
+  return join(small, ", ");
+}
+
+}  // namespace
+
+int64_t TrainConfig::microbatch_size() const {
+  if (trainer.microbatch_size) return *trainer.microbatch_size;
+  const int64_t limit = std::max<int64_t>(1, kMicrobatchTokens / model->max_seq_len);
+  int64_t size = std::min(limit, trainer.train_batch_size);
+  while (trainer.train_batch_size % size != 0) --size;
+  return size;
+}
+
+int64_t TrainConfig::gradient_groups() const {
+  return trainer.gradient_groups.value_or(std::min(num_microbatches(), kDefaultGroups));
+}
+
+Schedule TrainConfig::schedule() const {
+  return {*optimizer,
+          {.num_train_steps = trainer.num_train_steps,
+           .train_batch_size = trainer.train_batch_size,
+           .max_seq_len = model->max_seq_len}};
+}
+
+std::string TrainConfig::run_id() const {
+  if (trainer.id) return *trainer.id;
+  return file.empty() ? "run" : file_stem(file);
+}
+
+std::string TrainConfig::run_folder() const {
+  return join_path(trainer.log_dir.resolved, run_id());
+}
+
+Error TrainConfig::error(ErrorKind kind, std::string_view key, std::string message) const {
+  return Error(kind, std::move(message)).at(where(key));
+}
+
+namespace {
+
+/// Faults sizes that do not cut a batch into microbatches, groups and ranks.
+void check_batch(const TrainConfig& config, config::Problems& p) {
+  const TrainerConfig& trainer = config.trainer;
+  const int64_t batch = trainer.train_batch_size;
+  if (trainer.microbatch_size && batch % *trainer.microbatch_size != 0) {
+    p.add("trainer.microbatch_size",
+          cat("trainer.microbatch_size = ", *trainer.microbatch_size,
+              " does not divide trainer.train_batch_size = ", batch),
+          {"trainer.train_batch_size"})
+        .allowed(divisors(batch))
+        .hint("without the key a size is chosen that does");
+    return;  // what follows counts microbatches
+  }
+  const int64_t groups = config.gradient_groups();
+  if (groups > config.num_microbatches()) {
+    p.add("trainer.gradient_groups",
+          cat("trainer.gradient_groups = ", groups, " is more than the ", config.num_microbatches(),
+              " microbatches of a step"),
+          {"trainer.train_batch_size", "trainer.microbatch_size", "model.max_seq_len"})
+        .allowed(cat("1 to ", config.num_microbatches()))
+        .hint("a smaller trainer.microbatch_size gives more microbatches");
+  } else if (trainer.ranks > groups) {
+    p.add(
+         "trainer.ranks",
+         cat("trainer.ranks = ", trainer.ranks, " is more than trainer.gradient_groups = ", groups),
+         {"trainer.train_batch_size", "trainer.microbatch_size", "trainer.gradient_groups",
+          "model.max_seq_len"})
+        .allowed(cat("1 to ", groups))
+        .hint(
+            "a rank owns whole groups of microbatches; a smaller trainer.microbatch_size gives "
+            "more");
+  }
+}
+
+}  // namespace
+
+void TrainConfig::validate(config::Problems& p) const {
+  check_batch(*this, p);
+  if (!hf_save_path && hf_save_dtype)
+    p.add("hf_save_dtype", "hf_save_dtype is not read without hf_save_path", {"hf_save_path"})
+        .hint("write hf_save_path = \"DIR\", or remove the key");
+  if (const std::string key = model->without_hf_form(); hf_save_path && !key.empty())
+    p.add("hf_save_path",
+          cat("model.", key, " of model.type = ", quote(model.type),
+              " has no form in a Hugging Face folder"),
+          {cat("model.", key)})
+        .hint("leave hf_save_path out; checkpoints keep such a model");
+  const std::optional<int64_t> needed = data.tokenizer->vocab_size();
+  if (data.components.empty() || !needed) return;
+  if (const auto small = train::small_vocabulary(*this, *needed))
+    p.add("model.vocab_size", small->message, {"data.tokenizer"})
+        .allowed(small->allowed)
+        .hint(small->hint);
+}
+
+namespace {
+
+/// As train::take_hf_model. A folder that is none is a fault of the key, and all else in the config
+/// is looked at without its model.
+std::optional<Error> take_hf_model(config::Value& root, TrainConfig& config,
+                                   config::Problems& problems) {
+  try {
+    config.not_trained = train::take_hf_model(root);
+    return std::nullopt;
+  } catch (const Error& error) {
+    config::Value::Member* model = root.find("model");
+    const config::Value::Member* path = model->value.find("path");
+    const std::string place = error.at().empty() ? "" : cat(": ", error.at());
+    problems.refuse("model", path ? path->value.at : model->key_at, cat(error.message(), place))
+        .hint(error.hint());
+    model->value = {};
+    return error;
+  }
+}
+
+/// A run has one length. A command's overrides say it anew; a file that says both is at fault.
+void settle_length(TrainConfig& config, config::Problems& problems) {
+  const std::string_view steps = "trainer.num_train_steps", epochs = "trainer.num_train_epochs";
+  if (!config.trainer.num_train_epochs || !config.sources.has(steps)) return;
+  const bool steps_in_file = config.sources.find(steps).line > 0;
+  const bool epochs_in_file = config.sources.find(epochs).line > 0;
+  if (epochs_in_file && !steps_in_file) config.trainer.num_train_epochs.reset();
+  if (epochs_in_file == steps_in_file)
+    problems.add(epochs, cat(epochs, " and ", steps, " both say how long the run is"), {steps})
+        .hint("remove one of them");
+}
+
+/// Binds a document to a config; the reader is given the problems to report to.
+template <class Read>
+TrainConfig load(const std::string& file, Inspector* inspector, Read read) {
+  TrainConfig config;
+  config.file = file;
+  config::Problems problems(config.sources);
+  const std::string subject = file.empty() ? "the overrides" : file;
+  config::Value root = read(problems);
+  problems.raise(subject);  // a file that cannot be read leaves nothing else to check
+  const std::optional<Error> no_model = take_hf_model(root, config, problems);
+  bind(root, config::type_of<TrainConfig>(), &config, config.sources, problems);
+  settle_length(config, problems);
+  if (inspector) inspector->inspect(config, problems);
+  if (no_model && problems.count() == 1) throw *no_model;
+  problems.raise(subject);
+  return config;
+}
+
+}  // namespace
+
+TrainConfig load_train_config(const std::string& path, std::span<const std::string> overrides,
+                              Inspector* inspector) {
+  return load(path, inspector, [&](config::Problems& problems) {
+    return config::load_document(path, overrides, problems);
+  });
+}
+
+TrainConfig parse_train_config(std::string_view text, const std::string& name,
+                               std::span<const std::string> overrides) {
+  return load(name, nullptr, [&](config::Problems& problems) {
+    return config::parse_document(text, name, overrides, problems);
+  });
+}
+
+std::string print_config(const TrainConfig& config) {
+  config::Value root = config::to_value(config::type_of<TrainConfig>(), &config);
+  auto& members = root.find("trainer")->value.members;
+  if (config.trainer.num_train_epochs)
+    std::erase_if(members, [](const auto& member) { return member.key == "num_train_steps"; });
+  if (!config.trainer.id) {  // the file that it would follow from is another one from here on
+    config::Value id;
+    id.kind = config::Value::Kind::kString;
+    id.text = config.run_id();
+    const auto after = std::find_if(members.begin(), members.end(),
+                                    [](const auto& member) { return member.key == "device"; });
+    members.insert(after, {"id", {}, std::move(id)});
+  }
+  return config::print_document(root);
+}
+
+std::string canonical_text(const TrainConfig& config) {
+  std::string out;
+  for (const config::Entry& entry : config::flatten(config::type_of<TrainConfig>(), &config))
+    out += cat(entry.key, " = ", entry.text, "\n");
+  return out;
+}
+
+namespace {
+
+/// The entries that differ; with `fixed_only` those that a resumed run must keep.
+std::vector<Difference> compare(const TrainConfig& saved, const TrainConfig& now, bool fixed_only) {
+  const auto a = config::flatten(config::type_of<TrainConfig>(), &saved);
+  const auto b = config::flatten(config::type_of<TrainConfig>(), &now);
+  const auto find = [](const std::vector<config::Entry>& entries, const std::string& key) {
+    const auto found = std::find_if(entries.begin(), entries.end(),
+                                    [&](const config::Entry& e) { return e.key == key; });
+    return found == entries.end() ? nullptr : &*found;
+  };
+  std::vector<Difference> out;
+  for (const config::Entry& entry : a) {
+    if (fixed_only && entry.may_change) continue;
+    const config::Entry* other = find(b, entry.key);
+    const std::string text = other ? other->text : "none";
+    if (text != entry.text) out.push_back({entry.key, entry.text, text});
+  }
+  for (const config::Entry& entry : b)
+    if (!(fixed_only && entry.may_change) && !find(a, entry.key))
+      out.push_back({entry.key, "none", entry.text});
+  return out;
+}
+
+}  // namespace
+
+std::vector<Difference> differences(const TrainConfig& saved, const TrainConfig& now) {
+  return compare(saved, now, false);
+}
+
+std::vector<Difference> resume_differences(const TrainConfig& saved, const TrainConfig& now) {
+  std::vector<Difference> out = compare(saved, now, true);
+  const auto derived = [&](const char* key, int64_t a, int64_t b) {
+    if (a != b) out.push_back({key, cat(a), cat(b)});
+  };
+  if (saved.trainer.compute() != now.trainer.compute())
+    out.push_back({"trainer.mp", saved.trainer.precision(), now.trainer.precision()});
+  derived("trainer.microbatch_size", saved.microbatch_size(), now.microbatch_size());
+  derived("trainer.gradient_groups", saved.gradient_groups(), now.gradient_groups());
+  return out;
+}
+
+void require_data(const TrainConfig& config, bool to_train) {
+  for (const auto& [name, component] : config.data.components)
+    if (!to_train || !component.train.empty()) return;
+  throw config.error(ErrorKind::kConfig, "data.components", "the config names no text to train on")
+      .hint("add [data.components.NAME] with train = [\"file.txt\"]");
+}
+
+}  // namespace levanter

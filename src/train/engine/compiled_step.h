@@ -1,0 +1,107 @@
+// The compiled functions of a run and every byte that they need, known without allocating any.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/executable.h"
+#include "dist/gradient_tree.h"
+#include "infer/packing.h"
+#include "train/engine/step.h"
+
+namespace levanter::train {
+
+/// What a step is compiled for on one rank.
+struct StepOptions {
+  ModelSpec model;
+  StepShape shape;
+  const optim::OptimizerEntry& optimizer;
+  const OptimizerConfig& optimizer_config;
+  int64_t microbatches = 1;  ///< of the global batch, U
+  int64_t groups = 1;        ///< in which they are summed, G
+  int64_t ranks = 1, rank = 0;
+  double z_loss = 0;     ///< weight in the loss of the squared logsumexp of a token's logits
+  bool optimise = true;  ///< false: node by node as traced (--eager)
+  bool fuse = true;      ///< of what is optimised; no bit depends on it
+  bool debug = false;    ///< every run checks its memory: see runtime/memory_check.h
+  std::optional<uint64_t> schedule_seed = {};  ///< draws the order of the steps
+};
+
+/// What a flat array holds after the parameters: the loss, or a measure of the model.
+struct Reported {
+  std::string name;
+  int64_t elements = 1;
+};
+
+/// Places in a flat array of f32: the parameters, then the loss and the model's measures, one after
+/// the other, each from a multiple of 64 bytes.
+struct FlatLayout {
+  std::vector<int64_t> offsets;    ///< in elements, one a parameter, then one a report
+  std::vector<Reported> reported;  ///< the first is the loss
+  int64_t elements = 0;
+  int64_t offset_of(size_t report) const {
+    return offsets[offsets.size() - reported.size() + report];
+  }
+  int64_t bytes() const { return elements * 4; }
+};
+
+/// One line of the memory plan.
+struct MemoryLine {
+  std::string what;
+  int64_t bytes = 0;
+};
+
+class CompiledStep {
+ public:
+  CompiledStep(StepOptions options, const Backend& backend)
+      : CompiledStep(options, backend, nullptr) {}
+  /// The same from a step that differs at most in its microbatch, their number and grouping and in
+  /// what is computed again: its functions that are as wanted are taken and not compiled anew.
+  CompiledStep(StepOptions options, const Backend& backend, CompiledStep&& former)
+      : CompiledStep(options, backend, &former) {}
+
+  StepOptions options;
+  std::vector<nn::Param> params;
+  FlatLayout layout;
+  dist::TreeSchedule tree;
+  dist::GroupRange groups;                   ///< this rank's
+  Executable gradients;                      ///< a group's first microbatch
+  std::optional<Executable> gradients_next;  ///< the others, when a group has more than one
+  Executable update;
+  Executable evaluation;
+  infer::Packing packing;          ///< of the weights that the functions read packed
+  std::optional<Executable> pack;  ///< absent: nothing is packed
+
+  /// Flat gradient arrays: the one being accumulated and the stack of partial sums.
+  int64_t gradient_buffers() const { return options.groups == 1 ? 1 : 1 + tree.depth; }
+  /// Room for the scalars of a step: four and the optimizer's own.
+  static constexpr int64_t kScalars = 64;
+  /// Arrays of one microbatch and the scalars of a step.
+  int64_t input_bytes() const;
+  /// What lives from step to step, line by line: parameters and their packed forms, state,
+  /// gradients, inputs, constants.
+  std::vector<MemoryLine> persistent() const;
+  int64_t persistent_bytes() const;
+  int64_t arena_bytes() const;
+  int64_t workspace_bytes() const;
+  /// Bytes of parameters and optimizer state: what a checkpoint holds.
+  int64_t state_bytes() const;
+  int64_t parameter_count() const;
+  /// Of one token, forward and backward.
+  double flops_per_token() const;
+
+ private:
+  CompiledStep(const StepOptions& options, const Backend& backend, CompiledStep* former)
+      : CompiledStep(
+            options, backend, former,
+            trace_gradients(options.model, options.shape, Accumulate::kFirst, options.z_loss)) {}
+  CompiledStep(const StepOptions& options, const Backend& backend, CompiledStep* former,
+               Function first);
+};
+
+/// Copies of live state that a save may stage before an update: see CheckpointWriter.
+int64_t staging_bytes(int64_t state_bytes);
+
+}  // namespace levanter::train

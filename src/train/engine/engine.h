@@ -1,0 +1,72 @@
+// One rank's state in memory and the running of its compiled step.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/random.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/load.h"
+#include "train/engine/compiled_step.h"
+
+namespace levanter::train {
+
+/// What one update reports.
+struct UpdateReport {
+  float loss = 0, grad_norm = 0;
+  bool proceeded = false;
+};
+
+class Engine final {
+ public:
+  /// Allocates exactly what `step` says and binds the functions to it. The backend must outlive
+  /// this.
+  Engine(CompiledStep step, const Backend& backend);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  /// Draws the initial parameters: element i of a parameter from its path's own key. Zeroes the
+  /// optimizer's state.
+  void initialise(Key key);
+
+  /// The state as checkpoints see it; the memory is this engine's. Packed parameters are made anew
+  /// from it before the first run after initialise, model_targets or an update.
+  std::vector<TensorView> model_tensors() const;
+  std::vector<TensorView> optimizer_tensors() const;
+  std::vector<TensorTarget> model_targets();
+  std::vector<TensorTarget> optimizer_targets();
+
+  /// The global batch's 1 / loss tokens and the key that this step's dropout derives from.
+  void begin_step(double loss_tokens, Key dropout_key);
+  /// Gradients of one microbatch; the microbatches of this rank come in order.
+  void run_microbatch(const Rows& rows);
+  /// The flat sums of this rank's maximal subtrees (gradients and reports), in order, after the
+  /// last microbatch. Each has step().layout.elements.
+  std::span<float* const> subtree_sums();
+  /// Where the sum over all groups must be when update runs.
+  float* total();
+  const CompiledStep& step() const;
+  /// The update with gradients from total().
+  UpdateReport run_update(double lr, std::span<const double> scalars);
+  /// The model's measures of the global batch, by metric: see models::Measure.
+  std::vector<std::pair<std::string, double>> measures() const;
+
+  /// Token losses of a microbatch of rows, [batch, position]; good until the next call.
+  std::span<const float> run_evaluation(const Rows& rows);
+
+  /// Watches every later run, when not null.
+  void observe(StepObserver* observer);
+  /// Bytes that this engine holds: the sum that the plan names.
+  int64_t allocated_bytes() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace levanter::train

@@ -1,0 +1,117 @@
+// Traces a training step: gradients of a microbatch, and the update.
+#include "train/engine/step.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "passes/passes.h"
+
+namespace levanter::train {
+
+namespace {
+
+/// The loss, and one result a measure: those of one name added. What a microbatch has on average
+/// counts by its share of the global batch's loss tokens.
+std::vector<std::pair<std::string, NamedArray>> report_of(
+    NamedArray loss, const std::vector<models::Measure>& measures, NamedArray share) {
+  std::vector<std::pair<std::string, NamedArray>> report = {{"loss", loss}};
+  for (const models::Measure& m : measures) {
+    const NamedArray value = m.value * broadcast(share, m.value.axes());
+    const auto named = std::find_if(report.begin(), report.end(),
+                                    [&](const auto& one) { return one.first == m.name; });
+    if (named == report.end())
+      report.emplace_back(m.name, value);
+    else
+      named->second = named->second + value;
+  }
+  return report;
+}
+
+}  // namespace
+
+Function trace_gradients(const ModelSpec& spec, const StepShape& s, Accumulate mode,
+                         double z_loss) {
+  infer::Tracing t(mode == Accumulate::kFirst ? "gradients" : "gradients_added", spec, s);
+  Function& f = t.function;
+  models::LmBatch batch;
+  batch.tokens = f.argument("tokens", infer::token_type(s));
+  const NamedArray targets = f.argument("targets", infer::token_type(s));
+  batch.segment_ids = f.argument("segment_ids", infer::token_type(s));
+  batch.positions = f.argument("positions", infer::token_type(s));
+  const NamedArray weight = f.argument("loss_weight", {s.real, infer::token_type(s).axes});
+  batch.dropout_keys = f.argument("dropout_keys", {DType::u32, {infer::batch_axis(s), key_word()}});
+  const NamedArray inverse_tokens = f.argument("inverse_tokens", {s.real, {}});
+  std::vector<models::Measure> measures;
+  batch.measures = &measures;
+
+  const NamedArray h = t.model->hidden(batch);
+  const LinearXentOptions options{.z_loss = z_loss, .soft_cap = t.model->logit_soft_cap()};
+  const NamedArray loss =
+      linear_xent(h, pack(t.model->head()), targets, weight * inverse_tokens, options).loss;
+  const NamedArray share =
+      measures.empty() ? NamedArray() : sum(weight, weight.axes()) * inverse_tokens;
+  NamedArray objective = loss;
+  for (const models::Measure& m : measures)
+    if (m.coefficient != 0) objective = objective + m.value * share * m.coefficient;
+  std::vector<NamedArray> values;
+  for (const nn::Param& param : t.params) values.push_back(param.value);
+  std::vector<std::pair<std::string, NamedArray>> results;
+  for (const NamedArray gradient : backprop(objective, values))
+    results.emplace_back(t.params[results.size()].path, gradient);
+  Origin origin = f.graph.origin();
+  origin.phase = Phase::kBackward;
+  const OriginScope scope(f.graph, origin, false);
+  for (auto& reported : report_of(loss, measures, share)) results.push_back(std::move(reported));
+  for (const auto& [name, value] : results) {
+    if (mode == Accumulate::kFirst) {
+      f.result(name, value);
+    } else {
+      const NamedArray so_far = f.argument(name, value.type());
+      f.result(name, so_far + value, static_cast<int>(f.arguments.size()) - 1);
+    }
+  }
+  return std::move(t.function);
+}
+
+Function trace_update(const ModelSpec& spec, const StepShape& s,
+                      const optim::OptimizerEntry& optimizer, const OptimizerConfig& config) {
+  infer::Tracing t("update", spec, s);
+  Function& f = t.function;
+  Origin origin = f.graph.origin();
+  origin.phase = Phase::kUpdate;
+  const OriginScope scope(f.graph, origin, false);
+  std::vector<optim::Before> before;
+  std::vector<NamedArray> grads;
+  for (const nn::Param& param : t.params) {
+    grads.push_back(f.argument("grad of " + param.path, param.type));
+    before.push_back({param.value, grads.back(), {}});
+  }
+  const int first_state = static_cast<int>(f.arguments.size());
+  for (size_t i = 0; i < t.params.size(); ++i)
+    for (const std::string_view state : optimizer.state_names)
+      before[i].state.push_back(
+          f.argument(t.params[i].path + "." + std::string(state), t.params[i].type));
+  const Type scalar{s.real, {}};
+  const NamedArray loss = f.argument("loss", scalar);
+  optim::StepScalars step;
+  step.lr = f.argument("lr", scalar);
+  for (const std::string_view name : optimizer.scalar_names)
+    step.own.push_back(f.argument(std::string(name), scalar));
+  step.grad_norm = optim::global_norm(grads);
+  step.proceed = map(Map::kAnd, map(Map::kIsFinite, loss), map(Map::kIsFinite, step.grad_norm));
+
+  const std::vector<optim::After> after = optimizer.update(config, t.params, before, step);
+  for (size_t i = 0; i < after.size(); ++i)
+    f.result(t.params[i].path, after[i].param, static_cast<int>(i));
+  int state = first_state;
+  for (const optim::After& a : after)
+    for (const NamedArray& value : a.state) {
+      f.result(f.arguments[static_cast<size_t>(state)].name, value, state);
+      ++state;
+    }
+  f.result("grad_norm", step.grad_norm);
+  f.result("proceed", step.proceed);
+  return std::move(t.function);
+}
+
+}  // namespace levanter::train

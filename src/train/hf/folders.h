@@ -1,0 +1,52 @@
+// The Hugging Face folders that a run leaves: <hf_save_path>/<trainer.id>/step-N.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "train/hf/export.h"
+#include "train/config/train_config.h"
+
+namespace levanter::train {
+
+/// Folders are due every hf_save_steps steps and after the last. One that cannot be written ends
+/// nothing: it is made later from the checkpoint of its step, where there is one.
+class HfFolders final {
+ public:
+  using Say = std::function<void(std::string_view)>;
+
+  /// The config has an hf_save_path and outlives this; `say` hears of what is written, and why not.
+  HfFolders(const TrainConfig& config, Say say);
+
+  bool due(int64_t step) const;
+  /// Writes the folder of a step of which `source` is the model.
+  void write(int64_t step, const HfSource& source);
+
+  /// The steps up to `last` whose folders are due and missing, and whose checkpoints are there.
+  std::vector<int64_t> missing(const std::string& checkpoints, int64_t last) const;
+  /// Makes these folders, and removes what killed processes left of some.
+  void make_missing(const std::string& checkpoints, int64_t last);
+
+  /// Says how many folders could not be written; an Error of kind kIo when that of the last step is
+  /// among them.
+  void account() const;
+
+ private:
+  std::string folder(int64_t step) const;
+
+  const TrainConfig& config_;
+  Say say_;
+  std::string path_;
+  HfOptions options_;
+  void sweep();
+  void failed(int64_t step, const Error& error);
+
+  std::map<int64_t, std::string> failed_;  ///< why each of these steps has no folder
+  bool failing_ = false;                   ///< the one tried last failed, which has been said
+};
+
+}  // namespace levanter::train

@@ -1,0 +1,146 @@
+// Packing: every token once, no document torn, segments and weights where they belong.
+#include "data/rows/packing.h"
+
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "support/fault.h"
+
+using namespace levanter;
+using namespace levanter::data;
+using namespace levanter::testing;
+
+namespace {
+
+/// Documents of these lengths; token t of document d is 100 d + t, weights are 1 / 2 / 3 in turn.
+std::shared_ptr<const TokenStream> stream_of(const std::vector<int64_t>& lengths) {
+  auto stream = std::make_shared<TokenStream>(1 << 20);
+  int32_t d = 0;
+  for (const int64_t length : lengths) {
+    std::vector<int32_t> ids(static_cast<size_t>(length));
+    std::iota(ids.begin(), ids.end(), 100 * d++);
+    std::vector<float> weights;
+    for (size_t t = 0; t < ids.size(); ++t) weights.push_back(static_cast<float>(1 + t % 3));
+    stream->append(ids, weights);
+  }
+  return stream;
+}
+
+std::vector<int64_t> random_lengths(uint64_t seed, int64_t count, uint64_t most) {
+  std::vector<int64_t> lengths;
+  for (int64_t i = 0; i < count; ++i)
+    lengths.push_back(1 + static_cast<int64_t>(
+                              random_below(key_from_seed(seed), static_cast<uint64_t>(i), most)));
+  return lengths;
+}
+
+}  // namespace
+
+TEST_CASE("packing keeps every token once, with its target and weight", "[data]") {
+  for (const PackOrder order : {PackOrder::kGreedy, PackOrder::kBestFit})
+    for (const bool reset : {false, true}) {
+      const std::vector<int64_t> lengths = random_lengths(1, 300, 33);
+      const auto stream = stream_of(lengths);
+      const PackOptions options{.seq_len = 32, .order = order, .reset_positions = reset};
+      const auto plan = std::make_shared<PackPlan>(*stream, options);
+      const SyncDataset<Example> rows(packed(stream, plan));
+      const SyncDataset<double> sums(packed_loss_tokens(stream, plan));
+      std::map<int32_t, int> tokens;
+      for (int64_t r = 0; r < rows.size(); ++r) {
+        const Example e = rows[r];
+        double weight = 0;
+        for (size_t t = 0; t < 32; ++t) {
+          weight += static_cast<double>(e.loss_weight[t]);
+          if (e.segment_ids[t] == kPaddingSegment) {
+            CHECK(e.loss_weight[t] == 0);
+            continue;
+          }
+          ++tokens[e.tokens[t]];
+          CHECK(e.targets[t] == e.tokens[t] + 1);
+          CHECK(e.loss_weight[t] == static_cast<float>(1 + (e.tokens[t] % 100 + 1) % 3));
+          CHECK(e.positions[t] == (reset ? e.tokens[t] % 100 : static_cast<int32_t>(t)));
+          if (t > 0 && e.segment_ids[t] == e.segment_ids[t - 1])
+            CHECK(e.tokens[t] == e.tokens[t - 1] + 1);
+          else if (t > 0)
+            CHECK(e.segment_ids[t] == e.segment_ids[t - 1] + 1);
+        }
+        CHECK(sums[r] == weight);
+      }
+      size_t wanted = 0;
+      for (size_t d = 0; d < lengths.size(); ++d)
+        for (int64_t t = 0; t + 1 < lengths[d]; ++t, ++wanted)
+          REQUIRE(tokens[static_cast<int32_t>(100 * static_cast<int64_t>(d) + t)] == 1);
+      CHECK(tokens.size() == wanted);
+    }
+}
+
+TEST_CASE("greedy packing keeps the order, best fit leaves less room", "[data]") {
+  const auto stream = stream_of(random_lengths(2, 400, 33));
+  const PackPlan greedy(*stream, {.seq_len = 32});
+  const PackPlan best(*stream, {.seq_len = 32, .order = PackOrder::kBestFit});
+  int64_t last = -1;
+  for (int64_t r = 0; r < greedy.rows(); ++r)
+    for (const int64_t d : greedy.documents(r)) {
+      CHECK(d > last);
+      last = d;
+    }
+  CHECK(best.rows() < greedy.rows());
+  const PackPlan alone(*stream, {.seq_len = 32, .alone = true});
+  for (int64_t r = 0; r < alone.rows(); ++r) CHECK(alone.documents(r).size() == 1);
+  const PackPlan few(*stream, {.seq_len = 32, .most_segments = 2});
+  for (int64_t r = 0; r < few.rows(); ++r) CHECK(few.documents(r).size() <= 2);
+}
+
+TEST_CASE("a document that is too long is cut, dropped or refused, as was said", "[data]") {
+  const auto stream = stream_of({5, 12, 5});
+  const auto row = [&](TooLong too_long, int64_t r) {
+    const auto plan = std::make_shared<PackPlan>(
+        *stream, PackOptions{.seq_len = 8, .too_long = too_long, .alone = true});
+    return SyncDataset<Example>(packed(stream, plan))[r];
+  };
+  CHECK(row(TooLong::kKeepHead, 1).tokens.front() == 100);
+  CHECK(row(TooLong::kKeepHead, 1).targets.back() == 108);
+  CHECK(row(TooLong::kKeepTail, 1).tokens.front() == 103);
+  CHECK(row(TooLong::kKeepTail, 1).targets.back() == 111);
+  CHECK(row(TooLong::kDrop, 1).tokens.front() == 200);
+  const PackPlan dropping(*stream, {.seq_len = 8, .too_long = TooLong::kDrop});
+  CHECK(dropping.counts().dropped == 1);
+  const std::string fault =
+      failure_of(ErrorKind::kData, [&] { PackPlan(*stream, {.seq_len = 8}); });
+  CHECK(fault.find("document 2 has 12 tokens") != std::string::npos);
+}
+
+TEST_CASE("a document whose targets are all cut off is in no row, and counted", "[data]") {
+  auto stream = std::make_shared<TokenStream>(256);
+  const auto add = [&](size_t length, size_t learned_from) {
+    std::vector<float> weights(length, 1.0f);
+    std::fill_n(weights.begin(), std::min(learned_from, length), 0.0f);
+    stream->append(std::vector<int32_t>(length, 7), weights);
+  };
+  add(4, 2);
+  add(12, 10);  // cut to 9 tokens, none of which is learned
+  add(3, 3);
+  add(12, 8);
+  PackOptions options{.seq_len = 8, .too_long = TooLong::kKeepHead};
+  const PackPlan head(*stream, options);
+  CHECK(head.counts().unlearned == 2);
+  CHECK(head.rows() == 2);
+  CHECK(head.documents(1)[0] == 3);
+  options.too_long = TooLong::kKeepTail;
+  CHECK(PackPlan(*stream, options).counts().unlearned == 1);
+}
+
+TEST_CASE("where attention crosses borders a packed row is one segment", "[data]") {
+  const auto stream = stream_of({4, 5});
+  const PackOptions options{.seq_len = 8, .crosses = true, .reset_positions = false};
+  const auto plan = std::make_shared<PackPlan>(*stream, options);
+  const Example row = SyncDataset<Example>(packed(stream, plan))[0];
+  CHECK(row.segment_ids == std::vector<int32_t>{0, 0, 0, 0, 0, 0, 0, kPaddingSegment});
+  CHECK(row.targets[2] == 3);
+  CHECK(row.tokens[3] == 100);
+}

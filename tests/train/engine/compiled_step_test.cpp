@@ -1,0 +1,131 @@
+// What a step will need, known before any memory is taken.
+#include "train/engine/compiled_step.h"
+
+#include <catch2/catch.hpp>
+
+#include "dist/gradient_sum.h"
+#include "support/training.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+
+namespace {
+
+constexpr int64_t kCacheLine = 64;
+
+int64_t line(const train::CompiledStep& step, const std::string& what) {
+  for (const train::MemoryLine& l : step.persistent())
+    if (l.what == what) return l.bytes;
+  return -1;
+}
+
+}  // namespace
+
+TEST_CASE("parameters lie one after the other, each from a multiple of 64 bytes", "[train]") {
+  const AdamConfig adam;
+  const Gpt2Config model = tiny_model();
+  const train::CompiledStep step = compile_step(model, adam, {2, 1, 1}, *make_backend("reference"));
+  const train::FlatLayout& layout = step.layout;
+  REQUIRE(layout.offsets.size() == step.params.size() + 1);
+  int64_t count = 0;
+  for (size_t i = 0; i < step.params.size(); ++i) {
+    CHECK(layout.offsets[i] * 4 % kCacheLine == 0);
+    const int64_t end = layout.offsets[i] + step.params[i].type.elements();
+    CHECK(end <= layout.offsets[i + 1]);
+    CHECK(layout.offsets[i + 1] - end < kCacheLine / 4);
+    count += step.params[i].type.elements();
+  }
+  CHECK(layout.offsets.back() < layout.elements);
+  CHECK(layout.bytes() == 4 * layout.elements);
+  CHECK(step.parameter_count() == count);
+  // wte 11 x 16, wpe 8 x 16, two blocks, the last norm.
+  const int64_t block = 2 * 32 + 16 * 48 + 48 + 16 * 16 + 16 + 16 * 64 + 64 + 64 * 16 + 16;
+  CHECK(count == 11 * 16 + 8 * 16 + 2 * block + 32);
+}
+
+TEST_CASE("the plan lists what lives from step to step", "[train]") {
+  const AdamConfig adam;
+  const Gpt2Config model = tiny_model();
+  for (const StepPlan& plan : {StepPlan{2, 1, 1}, StepPlan{2, 6, 6}, StepPlan{1, 12, 5, 3}}) {
+    const train::CompiledStep step = compile_step(model, adam, plan, *make_backend("cpu", 2));
+    const int64_t flat = step.layout.bytes();
+    CHECK(line(step, "parameters") == flat);
+    CHECK(line(step, "optimizer exp_avg") == flat);
+    CHECK(line(step, "optimizer exp_avg_sq") == flat);
+    CHECK(line(step, "gradients") == flat * step.gradient_buffers());
+    CHECK(line(step, "gradient exchange") ==
+          (plan.ranks == 1
+               ? -1
+               : dist::GradientSum::staging_bytes(plan.ranks, plan.groups, step.layout.elements)));
+    CHECK(line(step, "inputs") == step.input_bytes());
+    CHECK(line(step, "constants") >= 0);
+    int64_t total = 0;
+    for (const train::MemoryLine& l : step.persistent()) total += l.bytes;
+    CHECK(step.persistent_bytes() == total);
+    CHECK(step.state_bytes() == 3 * flat);
+    CHECK(step.arena_bytes() >= step.gradients.arena_bytes());
+    CHECK(step.arena_bytes() >= step.gradients.arena_lower_bound());
+    CHECK(step.workspace_bytes() >= step.evaluation.workspace_bytes());
+  }
+}
+
+TEST_CASE("one group needs one gradient array, several need a stack beside it", "[train]") {
+  const AdamConfig adam;
+  const Gpt2Config model = tiny_model();
+  const auto backend = make_backend("reference");
+  const auto compiled = [&](const StepPlan& plan, int64_t rank = 0) {
+    return compile_step(model, adam, plan, *backend, rank);
+  };
+  CHECK(compiled({1, 5, 1}).gradient_buffers() == 1);
+  CHECK(compiled({1, 5, 2}).gradient_buffers() == 3);
+  CHECK(compiled({1, 8, 8}).gradient_buffers() == 5);
+  // The function that adds exists only where a group of this rank has a second microbatch.
+  CHECK_FALSE(compiled({1, 5, 5}).gradients_next.has_value());
+  CHECK(compiled({1, 5, 1}).gradients_next.has_value());
+  CHECK(compiled({1, 5, 4, 4}, 0).gradients_next.has_value());
+  CHECK_FALSE(compiled({1, 5, 4, 4}, 1).gradients_next.has_value());
+}
+
+TEST_CASE("keeping less for the backward pass takes no more memory", "[train]") {
+  const AdamConfig adam;
+  Gpt2Config model = tiny_model();
+  model.num_layers = 32;
+  std::vector<int64_t> bytes;
+  for (const char* policy : {"none", "save_dots", "full", "nested(6)"}) {
+    model.gradient_checkpointing = policy;
+    bytes.push_back(
+        compile_step(model, adam, {4, 1, 1}, *make_backend("cpu", 1)).gradients.arena_bytes());
+  }
+  for (size_t i = 1; i < bytes.size(); ++i) CHECK(bytes[i] < bytes[i - 1]);
+}
+
+TEST_CASE("saving all names takes more than saving none, and less than everything", "[train]") {
+  const AdamConfig adam;
+  Gpt2Config model = tiny_model();
+  model.num_layers = 12;
+  const auto bytes = [&](const char* policy) {
+    model.gradient_checkpointing = policy;
+    return compile_step(model, adam, {4, 1, 1}, *make_backend("cpu", 1)).gradients.arena_bytes();
+  };
+  const int64_t named = bytes("save(qkv, attn, attn_out, mlp_up, mlp_act, mlp_down)");
+  CHECK(bytes("full") < bytes("save(attn)"));
+  CHECK(bytes("save(attn)") < named);
+  CHECK(named < bytes("none"));
+}
+
+TEST_CASE("a token's arithmetic is six for each weight it meets, and attention's", "[train]") {
+  const AdamConfig adam;
+  const Gpt2Config model = tiny_model();
+  const train::CompiledStep step = compile_step(model, adam, {2, 1, 1}, *make_backend("reference"));
+  double met = 0;
+  for (const nn::Param& param : step.params)
+    if (param.path != "transformer.wpe.weight" && param.path != "wpe.weight")
+      met += static_cast<double>(param.type.elements());
+  CHECK(step.flops_per_token() == 6 * met + 12 * 8 * 2 * 16);
+}
+
+TEST_CASE("a save stages the whole state, up to 256 MiB", "[train]") {
+  CHECK(train::staging_bytes(0) == 0);
+  CHECK(train::staging_bytes(1000) == 1000);
+  CHECK(train::staging_bytes(int64_t{1} << 40) == int64_t{256} << 20);
+}
