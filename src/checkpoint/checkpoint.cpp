@@ -8,22 +8,24 @@
 #include "base/hash.h"
 #include "base/strings.h"
 #include "checkpoint/save.h"
+#include "device/transfer.h"
 
 namespace levanter {
 
 namespace {
 
-constexpr size_t kRoundedAtOnce = 4096;
+constexpr size_t kHashedAtOnce = size_t{1} << 16;  // elements
 
 /// The tensors' own memory: nothing changes it during a save that the caller waits for.
 class LivePieces final : public PieceSource {
  public:
   explicit LivePieces(const SavePlan& plan) : plan_(plan) {}
-  std::span<const std::byte> take(size_t index) override { return plan_.pieces[index]; }
+  std::span<const std::byte> take(size_t index) override { return plan_.pieces[index].read(room_); }
   void release(size_t) override {}
 
  private:
   const SavePlan& plan_;
+  std::vector<std::byte> room_;
 };
 
 }  // namespace
@@ -51,18 +53,28 @@ std::string params_hash(std::span<const TensorView> parameters) {
 }
 
 void hash_parameter(Hasher& hasher, const TensorView& parameter) {
+  const bool is_wide = parameter.dtype == DType::f64;
+  LEV_CHECK(is_wide || parameter.dtype == DType::f32,
+            cat("parameter ", parameter.path, " is not floating"));
   const auto count = static_cast<size_t>(parameter.elements());
-  if (parameter.dtype == DType::f32) return hasher.update({parameter.data, count * sizeof(float)});
-  LEV_CHECK(parameter.dtype == DType::f64, cat("parameter ", parameter.path, " is not floating"));
-  float rounded[kRoundedAtOnce];
-  for (size_t i = 0; i < count;) {
-    size_t n = 0;
-    for (; n < kRoundedAtOnce && i < count; ++n, ++i) {
-      double value;
-      std::memcpy(&value, parameter.data + i * sizeof value, sizeof value);
-      rounded[n] = static_cast<float>(value);
+  const auto element = static_cast<size_t>(size_of(parameter.dtype));
+  std::vector<std::byte> room;
+  std::vector<float> rounded;
+  for (size_t i = 0; i < count; i += kHashedAtOnce) {
+    const size_t n = std::min(kHashedAtOnce, count - i);
+    const std::span<const std::byte> bytes =
+        read_bytes(*parameter.memory, parameter.data + i * element, n * element, room);
+    if (!is_wide) {
+      hasher.update(bytes);
+      continue;
     }
-    hasher.update(std::as_bytes(std::span(rounded, n)));
+    rounded.resize(n);
+    for (size_t k = 0; k < n; ++k) {
+      double value;
+      std::memcpy(&value, bytes.data() + k * sizeof value, sizeof value);
+      rounded[k] = static_cast<float>(value);
+    }
+    hasher.update(std::as_bytes(std::span(rounded)));
   }
 }
 

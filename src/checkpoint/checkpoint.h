@@ -14,6 +14,7 @@
 
 #include "axes/dtype.h"
 #include "base/hash.h"
+#include "device/memory.h"
 
 namespace levanter {
 
@@ -23,6 +24,7 @@ struct TensorView {
   DType dtype = DType::f32;
   std::vector<int64_t> shape;
   const std::byte* data = nullptr;
+  const Memory* memory = &host_memory();  ///< what `data` is an address of
 
   int64_t elements() const;
   int64_t bytes() const { return elements() * size_of(dtype); }

@@ -14,6 +14,7 @@
 #include "base/strings.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/folder.h"
+#include "device/transfer.h"
 
 namespace levanter {
 
@@ -295,6 +296,8 @@ void Checkpoint::load_tensor(std::string_view path, std::span<std::byte> destina
   }
 }
 
+int64_t TensorTarget::bytes() const { return TensorView{path, dtype, shape}.bytes(); }
+
 void Checkpoint::load(const TensorTarget& target) const {
   const TensorRecord& record = tensor(target.path);
   if (record.dtype != target.dtype || record.shape != target.shape)
@@ -303,7 +306,9 @@ void Checkpoint::load(const TensorTarget& target) const {
                     " in the checkpoint, but ", shape_text(target.dtype, target.shape), " here"))
         .at(folder_)
         .hint("the model or its precision differs from the checkpoint's config.toml");
-  load_tensor(target.path, {target.data, static_cast<size_t>(record.bytes())});
+  HostWrite place(*target.memory, target.data, static_cast<size_t>(record.bytes()));
+  load_tensor(target.path, place.bytes());
+  place.done();
 }
 
 std::string Checkpoint::params_hash() const {

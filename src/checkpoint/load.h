@@ -14,6 +14,7 @@
 
 #include "base/files.h"
 #include "checkpoint/manifest.h"
+#include "device/memory.h"
 
 namespace levanter {
 
@@ -23,6 +24,9 @@ struct TensorTarget {
   DType dtype = DType::f32;
   std::vector<int64_t> shape;
   std::byte* data = nullptr;
+  const Memory* memory = &host_memory();  ///< what `data` is an address of
+
+  int64_t bytes() const;
 };
 
 /// A checkpoint whose every byte was checked when it was opened. Its files stay open: it can be

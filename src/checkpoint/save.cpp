@@ -12,6 +12,7 @@
 #include "base/strings.h"
 #include "checkpoint/folder.h"
 #include "checkpoint/manifest.h"
+#include "device/transfer.h"
 
 namespace levanter {
 
@@ -94,6 +95,10 @@ int64_t write_files(const std::string& target, const SavePlan& plan, PieceSource
 
 }  // namespace
 
+std::span<const std::byte> SavePlan::Piece::read(std::vector<std::byte>& room) const {
+  return read_bytes(*memory, data, size, room);
+}
+
 SavePlan::SavePlan(CheckpointContents given) : contents(std::move(given)) {
   const std::pair<std::string_view, std::span<const TensorView>> groups[] = {
       {kModelFile, contents.model}, {kOptimizerFile, contents.optimizer}};
@@ -108,9 +113,9 @@ SavePlan::SavePlan(CheckpointContents given) : contents(std::move(given)) {
     for (const safetensors::Layout::Slot& slot : file.layout.slots) {
       const TensorView& tensor = tensors[slot.entry];
       file.tensors.push_back(tensor);
-      std::span<const std::byte> rest(tensor.data, static_cast<size_t>(tensor.bytes()));
-      for (; !rest.empty(); rest = rest.subspan(pieces.back().size()))
-        pieces.push_back(rest.first(std::min(rest.size(), kPieceBytes)));
+      const auto bytes = static_cast<size_t>(tensor.bytes());
+      for (size_t at = 0; at < bytes; at += kPieceBytes)
+        pieces.push_back({tensor.memory, tensor.data + at, std::min(bytes - at, kPieceBytes)});
     }
     tensor_file_bytes += file.layout.file_bytes;
     files.push_back(std::move(file));

@@ -21,13 +21,22 @@ struct SavePlan {
     safetensors::Layout layout;
   };
 
+  /// Bytes of one tensor, where they lie.
+  struct Piece {
+    const Memory* memory = nullptr;
+    const std::byte* data = nullptr;
+    size_t size = 0;
+    /// The bytes, in `room` where the host cannot read them in place.
+    std::span<const std::byte> read(std::vector<std::byte>& room) const;
+  };
+
   explicit SavePlan(CheckpointContents contents);
 
   CheckpointContents contents;
   std::vector<File> files;
   /// Every tensor's bytes in the order in which they are written, cut into pieces of at most
   /// kPieceBytes; a piece belongs to one tensor.
-  std::vector<std::span<const std::byte>> pieces;
+  std::vector<Piece> pieces;
   /// Bytes of the files, the manifest and the texts not included.
   int64_t tensor_file_bytes = 0;
 

@@ -5,7 +5,6 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <cstring>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -32,7 +31,7 @@ class SharedPieces final : public PieceSource {
  public:
   SharedPieces(const SavePlan& plan, std::span<std::byte> staging)
       : plan_(plan), staging_(staging), left_(plan.pieces.size() + 1, 0) {
-    for (size_t i = plan.pieces.size(); i-- > 0;) left_[i] = left_[i + 1] + plan.pieces[i].size();
+    for (size_t i = plan.pieces.size(); i-- > 0;) left_[i] = left_[i + 1] + plan.pieces[i].size;
     whole_ = plan.contents.permanent && left_[0] <= staging.size();
   }
 
@@ -49,8 +48,9 @@ class SharedPieces final : public PieceSource {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return !copying_; });
     reading_ = true;
-    if (index < staged_from_) return plan_.pieces[index];
-    return staging_.subspan(left_[staged_from_] - left_[index], plan_.pieces[index].size());
+    const SavePlan::Piece& piece = plan_.pieces[index];
+    if (index < staged_from_) return piece.read(room_);
+    return staging_.subspan(left_[staged_from_] - left_[index], piece.size);
   }
 
   void release(size_t index) override {
@@ -79,9 +79,11 @@ class SharedPieces final : public PieceSource {
     copying_ = true;
     const size_t from = whole_ ? 0 : first();
     lock.unlock();
-    std::byte* to = staging_.data();
-    for (size_t i = from; i < plan_.pieces.size(); to += plan_.pieces[i++].size())
-      std::memcpy(to, plan_.pieces[i].data(), plan_.pieces[i].size());
+    size_t at = 0;
+    for (const SavePlan::Piece& piece : std::span(plan_.pieces).subspan(from)) {
+      piece.memory->download(staging_.subspan(at, piece.size), piece.data);
+      at += piece.size;
+    }
     lock.lock();
     changed_.wait(lock, [&] { return ended_ || !reading_; });
     staged_from_ = from;
@@ -92,7 +94,8 @@ class SharedPieces final : public PieceSource {
  private:
   const SavePlan& plan_;
   std::span<std::byte> staging_;
-  std::vector<size_t> left_;  // bytes from each piece to the end
+  std::vector<std::byte> room_;  // of the piece being read, where it must be brought to the host
+  std::vector<size_t> left_;     // bytes from each piece to the end
   std::mutex mutex_;
   std::condition_variable changed_;
   size_t next_ = 0;                               // the first piece not yet written

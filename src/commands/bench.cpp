@@ -312,6 +312,7 @@ double memory_rate(const Backend& backend) {
     const double start = now_seconds();
     backend.add(reinterpret_cast<float*>(a->data()), reinterpret_cast<const float*>(b->data()),
                 kElements);
+    backend.synchronize();
     best = std::min(best, now_seconds() - start);
   }
   return 3.0 * kElements * 4 / best;

@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "device/backends.h"
+#include "device/transfer.h"
 #include "compat/hf_folder.h"
 #include "checkpoint/load.h"
 #include "train/evaluate.h"
@@ -55,8 +56,8 @@ void make_model(LoadedModel& loaded, int64_t rows) {
 std::vector<TensorTarget> targets_of(LoadedModel& loaded) {
   std::vector<TensorTarget> targets;
   for (const infer::ParamSlot& slot : loaded.model->slots())
-    targets.push_back(
-        {slot.param->path, DType::f32, slot.param->shape, reinterpret_cast<std::byte*>(slot.data)});
+    targets.push_back({slot.param->path, DType::f32, slot.param->shape,
+                       reinterpret_cast<std::byte*>(slot.data), slot.memory});
   return targets;
 }
 
@@ -88,8 +89,12 @@ void take_model(LoadedModel& loaded, TrainConfig own, const std::string& whose) 
 
 /// error  naming the first parameter of a checkpoint that is not finite
 void require_finite(const LoadedModel& loaded) {
+  std::vector<std::byte> room;
   for (const infer::ParamSlot& slot : loaded.model->slots()) {
-    const std::span<const float> values(slot.data, size_t(slot.param->type.elements()));
+    const auto count = static_cast<size_t>(slot.param->type.elements());
+    const auto* first = reinterpret_cast<const std::byte*>(slot.data);
+    const auto bytes = read_bytes(*slot.memory, first, count * sizeof(float), room);
+    const std::span<const float> values(reinterpret_cast<const float*>(bytes.data()), count);
     if (std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); }))
       continue;
     throw Error(ErrorKind::kCheckpoint,

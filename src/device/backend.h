@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "device/memory.h"
 #include "graph/graph.h"
 
 namespace levanter {
@@ -31,8 +32,8 @@ struct KernelRequest {
 class Kernel {
  public:
   virtual ~Kernel() = default;
-  /// Reads the inputs and writes every element of the outputs. `workspace` has workspace_bytes().
-  /// Allocates nothing.
+  /// Reads the inputs and writes every element of the outputs, or enqueues that on the device: all
+  /// addresses are the device's. `workspace` has workspace_bytes(). Allocates nothing.
   virtual void run(const void* const* inputs, void* const* outputs, void* workspace) const = 0;
   virtual int64_t workspace_bytes() const { return 0; }
   /// Whether `output` may lie exactly over `input` (both contiguous and of one size).
@@ -42,17 +43,17 @@ class Kernel {
   }
 };
 
-/// Memory of a device, freed with the object; zero-filled.
+/// A piece of a device's memory, freed with the object; zero-filled.
 class Buffer {
  public:
   virtual ~Buffer() = default;
+  /// An address of the device: see Memory.
   virtual std::byte* data() const = 0;
   virtual int64_t bytes() const = 0;
 };
 
-class Backend {
+class Backend : public Memory {
  public:
-  virtual ~Backend() = default;
   virtual std::string name() const = 0;
   /// Whether `lower` has a kernel for the node; composites without one are decomposed.
   virtual bool supports(const Node& node, std::span<const Type> inputs) const = 0;
@@ -69,7 +70,7 @@ class Backend {
   /// Whether products of bf16 factors are computed here, and not only imitated.
   virtual bool multiplies_bf16() const { return true; }
   virtual int threads() const { return 1; }
-  /// to[i] += from[i]: one rounding an element, in any order.
+  /// to[i] += from[i], on the device: one rounding an element, in any order.
   virtual void add(float* to, const float* from, int64_t n) const {
     for (int64_t i = 0; i < n; ++i) to[i] += from[i];
   }

@@ -2,7 +2,6 @@
 #include "dist/gradient_sum.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/error.h"
 #include "base/integers.h"
@@ -10,6 +9,11 @@
 namespace levanter::dist {
 
 namespace {
+
+constexpr int64_t kElementBytes = sizeof(float);
+
+std::byte* bytes(float* p) { return reinterpret_cast<std::byte*>(p); }
+const std::byte* bytes(const float* p) { return reinterpret_cast<const std::byte*>(p); }
 
 int64_t count_subtrees(int64_t ranks, int64_t groups) {
   size_t count = 0;
@@ -53,7 +57,7 @@ void GradientSum::run(std::span<float* const> partials, float* total) {
     // One rank's maximal subtree is the whole tree.
     LEV_CHECK(partials.size() == 1, "one rank has one subtree");
     if (partials[0] != total)
-      std::memcpy(total, partials[0], static_cast<size_t>(elements_) * sizeof(float));
+      backend_.copy(bytes(total), bytes(partials[0]), elements_ * kElementBytes);
     return;
   }
   // Pack: for each destination its shard of each of this rank's partial sums.
@@ -63,7 +67,7 @@ void GradientSum::run(std::span<float* const> partials, float* total) {
     const GroupRange range = shard(d);
     send_[static_cast<size_t>(d)] = {reinterpret_cast<std::byte*>(packed), 0};
     for (const float* partial : partials) {
-      std::memcpy(packed, partial + range.begin, static_cast<size_t>(range.size()) * 4);
+      backend_.copy(bytes(packed), bytes(partial + range.begin), range.size() * kElementBytes);
       packed += range.size();
       send_[static_cast<size_t>(d)].bytes += static_cast<size_t>(range.size()) * 4;
     }
@@ -76,7 +80,7 @@ void GradientSum::run(std::span<float* const> partials, float* total) {
                                         static_cast<size_t>(count * own.size()) * 4};
     at += count * own.size();
   }
-  communicator_.exchange(send_, receive_);
+  exchange();
   const float* sum = add_up({0, groups_});
   // Every rank's shard to everybody.
   for (int64_t r = 0; r < ranks; ++r) {
@@ -86,7 +90,32 @@ void GradientSum::run(std::span<float* const> partials, float* total) {
     receive_[static_cast<size_t>(r)] = {reinterpret_cast<std::byte*>(total + range.begin),
                                         static_cast<size_t>(range.size()) * 4};
   }
-  communicator_.exchange(send_, receive_);
+  exchange();
+}
+
+/// Exchanges send_ and receive_, which lie in the device's memory.
+void GradientSum::exchange() {
+  if (backend_.is_host()) return communicator_.exchange(send_, receive_);
+  size_t total = 0;
+  for (const Sent& sent : send_) total += sent.bytes;
+  for (const Received& received : receive_) total += received.bytes;
+  host_.resize(total);
+  std::byte* at = host_.data();
+  std::vector<Sent> send = send_;
+  std::vector<Received> receive = receive_;
+  for (Sent& sent : send) {
+    if (sent.bytes > 0) backend_.download({at, sent.bytes}, sent.data);
+    sent.data = at;
+    at += sent.bytes;
+  }
+  for (Received& received : receive) {
+    received.data = at;
+    at += received.bytes;
+  }
+  communicator_.exchange(send, receive);
+  for (size_t i = 0; i < receive.size(); ++i)
+    if (receive[i].bytes > 0)
+      backend_.upload(receive_[i].data, {receive[i].data, receive[i].bytes});
 }
 
 /// The sum of this rank's shard over the groups of `node`, in the memory of its leftmost piece.

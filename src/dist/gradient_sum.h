@@ -25,6 +25,7 @@ class GradientSum final {
   static int64_t staging_bytes(int64_t ranks, int64_t groups, int64_t elements);
 
  private:
+  void exchange();
   float* add_up(GroupRange node);
   GroupRange shard(int64_t rank) const;
 
@@ -35,6 +36,7 @@ class GradientSum final {
   std::unique_ptr<Buffer> staging_;                ///< this shard of every partial, by group
   std::vector<Sent> send_;
   std::vector<Received> receive_;
+  std::vector<std::byte> host_;  ///< what is exchanged, where the device's memory is not the host's
 };
 
 }  // namespace levanter::dist

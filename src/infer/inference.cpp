@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/integers.h"
+#include "device/transfer.h"
 #include "infer/packing.h"
 #include "passes/passes.h"
 #include "runtime/executable.h"
@@ -17,11 +18,6 @@ constexpr int64_t kAlignment = 16;  // elements of f32: 64 bytes
 /// Tokens of a prompt that are read at a time: the least for which products run at their full
 /// speed.
 constexpr int64_t kPiece = 64;
-
-template <class T>
-std::byte* bytes(std::vector<T>& v) {
-  return reinterpret_cast<std::byte*>(v.data());
-}
 }  // namespace
 
 struct InferenceModel::Impl {
@@ -44,9 +40,13 @@ struct InferenceModel::Impl {
     std::unique_ptr<Buffer> memory;  ///< of the caches: one after the other, row by row
     std::vector<int64_t> row_bytes;  ///< of each cache
     std::vector<int64_t> lengths;    ///< of the rows' texts
-    std::vector<int32_t> tokens, positions, last;
-    std::vector<float> logits;
+    SharedArray<int32_t> tokens, positions, last;
+    SharedArray<float> logits;
     std::optional<Compiled> text, step;  ///< a piece of one row; a token of every row
+
+    void upload() {
+      for (SharedArray<int32_t>* array : {&tokens, &positions, &last}) array->upload();
+    }
   };
 
   Compiled prepare(Function function, bool few_rows) {
@@ -100,9 +100,8 @@ struct InferenceModel::Impl {
   std::vector<nn::Param> params;
   std::vector<int64_t> offsets;
   std::unique_ptr<Buffer> memory;
-  std::vector<int32_t> tokens, targets, segment_ids, positions;
-  std::vector<int32_t> last = {0};
-  std::vector<float> losses, logits;
+  SharedArray<int32_t> tokens, targets, segment_ids, positions, last;
+  SharedArray<float> losses, logits;
   std::optional<Compiled> evaluation, next;
   Packing packing;
   std::unique_ptr<Buffer> packed;
@@ -120,9 +119,10 @@ InferenceModel::InferenceModel(const ModelSpec& spec, int64_t vocab_size, int64_
   impl_->memory = backend.allocate(elements * static_cast<int64_t>(sizeof(float)));
   const auto count = static_cast<size_t>(batch * spec.config.max_seq_len);
   for (auto* array : {&impl_->tokens, &impl_->targets, &impl_->segment_ids, &impl_->positions})
-    array->resize(count);
-  impl_->losses.resize(count);
-  impl_->logits.resize(static_cast<size_t>(vocab_size));
+    *array = SharedArray<int32_t>(backend, count);
+  impl_->last = SharedArray<int32_t>(backend, 1);
+  impl_->losses = SharedArray<float>(backend, count);
+  impl_->logits = SharedArray<float>(backend, static_cast<size_t>(vocab_size));
 }
 
 InferenceModel::~InferenceModel() = default;
@@ -131,45 +131,53 @@ std::vector<ParamSlot> InferenceModel::slots() {
   std::vector<ParamSlot> slots;
   for (size_t i = 0; i < impl_->params.size(); ++i)
     slots.push_back(
-        {&impl_->params[i], reinterpret_cast<float*>(impl_->memory->data()) + impl_->offsets[i]});
+        {&impl_->params[i], reinterpret_cast<float*>(impl_->parameter(i)), &impl_->backend});
   return slots;
 }
 
 std::span<const float> InferenceModel::token_losses(const Rows& rows) {
   Impl& m = *impl_;
   if (!m.evaluation) {
-    std::byte* const inputs[] = {bytes(m.tokens), bytes(m.targets), bytes(m.segment_ids),
-                                 bytes(m.positions)};
-    m.evaluation.emplace(m.prepare(trace_evaluation(m.spec, m.shape), inputs, bytes(m.losses)));
+    std::byte* const inputs[] = {m.tokens.device(), m.targets.device(), m.segment_ids.device(),
+                                 m.positions.device()};
+    m.evaluation.emplace(m.prepare(trace_evaluation(m.spec, m.shape), inputs, m.losses.device()));
   }
-  std::copy_n(rows.tokens, m.tokens.size(), m.tokens.begin());
-  std::copy_n(rows.targets, m.targets.size(), m.targets.begin());
-  std::copy_n(rows.segment_ids, m.segment_ids.size(), m.segment_ids.begin());
-  std::copy_n(rows.positions, m.positions.size(), m.positions.begin());
+  const std::pair<SharedArray<int32_t>*, const int32_t*> arrays[] = {
+      {&m.tokens, rows.tokens},
+      {&m.targets, rows.targets},
+      {&m.segment_ids, rows.segment_ids},
+      {&m.positions, rows.positions}};
+  for (const auto& [array, values] : arrays) {
+    std::copy_n(values, array->host().size(), array->host().begin());
+    array->upload();
+  }
   m.evaluation->executable.run();
-  return m.losses;
+  m.losses.download();
+  return m.losses.host();
 }
 
 std::span<const float> InferenceModel::next_logits(std::span<const int32_t> tokens) {
   Impl& m = *impl_;
   LEV_CHECK(!tokens.empty(), "there is nothing to continue");
   if (!m.next) {
-    std::byte* const inputs[] = {bytes(m.tokens), bytes(m.segment_ids), bytes(m.positions),
-                                 bytes(m.last)};
+    std::byte* const inputs[] = {m.tokens.device(), m.segment_ids.device(), m.positions.device(),
+                                 m.last.device()};
     StepShape one = m.shape;
     one.batch = 1;
-    m.next.emplace(m.prepare(trace_next_logits(m.spec, one), inputs, bytes(m.logits)));
+    m.next.emplace(m.prepare(trace_next_logits(m.spec, one), inputs, m.logits.device()));
   }
   const auto window = static_cast<size_t>(m.shape.position);
   tokens = tokens.last(std::min(window, tokens.size()));
   for (size_t t = 0; t < window; ++t) {
-    m.tokens[t] = t < tokens.size() ? tokens[t] : 0;  // what follows is masked by causality
-    m.segment_ids[t] = 0;
-    m.positions[t] = static_cast<int32_t>(t);
+    m.tokens.host()[t] = t < tokens.size() ? tokens[t] : 0;  // what follows is masked by causality
+    m.segment_ids.host()[t] = 0;
+    m.positions.host()[t] = static_cast<int32_t>(t);
   }
-  m.last[0] = static_cast<int32_t>(tokens.size()) - 1;
+  m.last.host()[0] = static_cast<int32_t>(tokens.size()) - 1;
+  for (auto* array : {&m.tokens, &m.segment_ids, &m.positions, &m.last}) array->upload();
   m.next->executable.run();
-  return m.logits;
+  m.logits.download();
+  return m.logits.host();
 }
 
 int64_t InferenceModel::max_seq_len() const { return impl_->shape.position; }
@@ -177,14 +185,15 @@ int64_t InferenceModel::max_seq_len() const { return impl_->shape.position; }
 /// Gives a decoding function its memory, the caches from row `row` on.
 void InferenceModel::Impl::bind_decoding(Compiled& c, int64_t row) {
   Decoding& d = *decoding;
-  std::vector<std::byte*> inputs = {bytes(d.tokens), bytes(d.positions), bytes(d.last)}, results;
+  std::vector<std::byte*> inputs = {d.tokens.device(), d.positions.device(), d.last.device()},
+                          results;
   std::byte* cache = d.memory->data();
   for (const int64_t size : d.row_bytes) {
     inputs.push_back(cache + row * size);
     results.push_back(nullptr);  // it stays where it is
     cache += d.rows * size;
   }
-  results.push_back(bytes(d.logits));
+  results.push_back(d.logits.device());
   bind(c, inputs, results);
 }
 
@@ -211,10 +220,10 @@ void InferenceModel::begin_decoding(int64_t rows, int64_t longest) {
   }
   d.memory = m.backend.allocate(total);
   const auto slots = static_cast<size_t>(std::max(rows, d.piece));
-  for (auto* array : {&d.tokens, &d.positions}) array->resize(slots);
-  d.last.resize(static_cast<size_t>(rows));
+  for (auto* array : {&d.tokens, &d.positions}) *array = SharedArray<int32_t>(m.backend, slots);
+  d.last = SharedArray<int32_t>(m.backend, static_cast<size_t>(rows));
   d.lengths.resize(static_cast<size_t>(rows));
-  d.logits.resize(static_cast<size_t>(rows * m.shape.vocab_size));
+  d.logits = SharedArray<float>(m.backend, static_cast<size_t>(rows * m.shape.vocab_size));
   d.text.emplace(m.prepare(std::move(text), true));
   d.step.emplace(m.prepare(trace_decode(m.spec, step, room), true));
   m.bind_decoding(*d.step, 0);
@@ -230,14 +239,16 @@ std::span<const float> InferenceModel::decode_text(int64_t row, std::span<const 
     const int64_t count = std::min(d.piece, length - begin);
     for (int64_t i = 0; i < d.piece; ++i) {
       const auto at = static_cast<size_t>(i);
-      d.tokens[at] = i < count ? tokens[static_cast<size_t>(begin) + at] : 0;
-      d.positions[at] = i < count ? static_cast<int32_t>(begin + i) : -1;
+      d.tokens.host()[at] = i < count ? tokens[static_cast<size_t>(begin) + at] : 0;
+      d.positions.host()[at] = i < count ? static_cast<int32_t>(begin + i) : -1;
     }
-    d.last[0] = static_cast<int32_t>(count) - 1;
+    d.last.host()[0] = static_cast<int32_t>(count) - 1;
+    d.upload();
     d.text->executable.run();
   }
   d.lengths[static_cast<size_t>(row)] = length;
-  return std::span(d.logits).first(static_cast<size_t>(m.shape.vocab_size));
+  d.logits.download();
+  return d.logits.host().first(static_cast<size_t>(m.shape.vocab_size));
 }
 
 std::span<const float> InferenceModel::decode_next(std::span<const int32_t> tokens) {
@@ -247,12 +258,14 @@ std::span<const float> InferenceModel::decode_next(std::span<const int32_t> toke
   for (size_t row = 0; row < tokens.size(); ++row) {
     const bool idle = tokens[row] < 0;
     LEV_CHECK(idle || d.lengths[row] < d.room, "a text has no room for a token");
-    d.tokens[row] = idle ? 0 : tokens[row];
-    d.positions[row] = idle ? -1 : static_cast<int32_t>(d.lengths[row]++);
-    d.last[row] = 0;
+    d.tokens.host()[row] = idle ? 0 : tokens[row];
+    d.positions.host()[row] = idle ? -1 : static_cast<int32_t>(d.lengths[row]++);
+    d.last.host()[row] = 0;
   }
+  d.upload();
   d.step->executable.run();
-  return d.logits;
+  d.logits.download();
+  return d.logits.host();
 }
 
 }  // namespace levanter::infer

@@ -15,6 +15,7 @@ namespace levanter::infer {
 struct ParamSlot {
   const nn::Param* param = nullptr;
   float* data = nullptr;
+  const Memory* memory = &host_memory();  ///< what `data` is an address of
 };
 
 class InferenceModel final {

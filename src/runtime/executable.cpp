@@ -19,6 +19,8 @@ struct Executable::Impl {
   std::vector<int64_t> offsets;  ///< arena offset of each slot
   int64_t workspace_bytes = 0;
   std::vector<double> constant_memory;  ///< 8 bytes a constant, whatever its type
+  const Backend* backend = nullptr;
+  std::unique_ptr<Buffer> device_constants;  ///< the same where kernels cannot read the host's
   struct Pointers {
     std::vector<const void*> inputs;
     std::vector<void*> outputs;
@@ -35,7 +37,20 @@ struct Executable::Impl {
   }
   void plan_slots(const CompileOptions& options);
   void write_constants();
+  std::byte* constants();
 };
+
+/// Where kernels find the constants.
+std::byte* Executable::Impl::constants() {
+  auto* const own = reinterpret_cast<std::byte*>(constant_memory.data());
+  if (backend->is_host() || constant_memory.empty()) return own;
+  if (!device_constants) {
+    const std::span<const std::byte> bytes(own, constant_memory.size() * sizeof(double));
+    device_constants = backend->allocate(static_cast<int64_t>(bytes.size()));
+    backend->upload(device_constants->data(), bytes);
+  }
+  return device_constants->data();
+}
 
 void Executable::Impl::plan_slots(const CompileOptions& options) {
   std::vector<Lifetime> lifetimes;
@@ -169,6 +184,7 @@ void Executable::bind(std::byte* arena, std::byte* workspace, std::span<std::byt
                       std::span<std::byte* const> results) {
   LEV_CHECK(arguments.size() == this->arguments().size(), cat(name(), ": wrong arguments"));
   LEV_CHECK(results.size() == this->results().size(), cat(name(), ": wrong results"));
+  std::byte* const constants = impl_->constants();
   const auto base = [&](int slot_index) -> std::byte* {
     const int root = impl_->root(slot_index);
     const Slot& slot = impl_->lowered.slots[static_cast<size_t>(root)];
@@ -181,7 +197,7 @@ void Executable::bind(std::byte* arena, std::byte* workspace, std::span<std::byt
       case Slot::Kind::kResult:
         return results[index];
       case Slot::Kind::kConstant:
-        return reinterpret_cast<std::byte*>(&impl_->constant_memory[index]);
+        return constants + index * sizeof(double);
     }
     return nullptr;
   };
@@ -221,6 +237,7 @@ void Executable::run(StepObserver* observer) const {
 Executable compile(Function function, const Backend& backend, const CompileOptions& options) {
   auto impl = std::make_unique<Executable::Impl>();
   impl->function = std::move(function);
+  impl->backend = &backend;
   impl->lowered = lower(impl->function, backend, options.few_rows);
   impl->plan_slots(options);
   impl->write_constants();

@@ -85,7 +85,8 @@ class Executable final {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Lowers an optimised function (`passes/passes.h`) to steps and plans its memory.
+/// Lowers an optimised function (`passes/passes.h`) to steps and plans its memory. The backend must
+/// outlive it.
 Executable compile(Function function, const Backend& backend, const CompileOptions& options = {});
 
 }  // namespace levanter

@@ -214,8 +214,16 @@ int threads(const TrainConfig& config) {
              : 0;
 }
 
-Prepared prepare(const TrainConfig& config, bool eager, int64_t vocab, int64_t rank) {
-  auto backend = device::make_backend(eager ? "reference" : config.trainer.device, threads(config));
+Prepared prepare(const TrainConfig& config, const RunOptions& options, int64_t vocab,
+                 int64_t rank) {
+  const bool eager = options.eager;
+  auto backend = options.make_backend(eager ? "reference" : config.trainer.device, threads(config));
+  if (config.trainer.debug && !backend->is_host())
+    throw config
+        .error(ErrorKind::kConfig, "trainer.debug",
+               cat("trainer.debug reads the device's memory, which the host cannot do on ",
+                   backend->name()))
+        .hint("remove the key, or train on trainer.device = \"cpu\"");
   CompiledStep step(step_options(config, vocab, rank, !eager), *backend);
   if (rank == 0) check_memory(config, step);
   return {std::move(backend), std::move(step)};
@@ -226,7 +234,7 @@ Prepared prepare(const TrainConfig& config, bool eager, int64_t vocab, int64_t r
 void read_texts(Run& run, std::shared_ptr<const text::Tokenizer> tokenizer) {
   const std::optional<int64_t> vocab =
       tokenizer ? vocab_size(run.config, tokenizer.get()) : known_vocab_size(run.config, nullptr);
-  if (vocab) run.prepared.emplace(prepare(run.config, run.options.eager, *vocab, 0));
+  if (vocab) run.prepared.emplace(prepare(run.config, run.options, *vocab, 0));
   run.data = load_data(run.config, std::move(tokenizer), run.options.cache_report);
   run.vocab = vocab_size(run.config, run.data->tokenizer().get());
   if (run.vocab != vocab) run.prepared.reset();
@@ -296,7 +304,7 @@ class Rank {
   static Prepared prepared(Run& run, const dist::Communicator& communicator) {
     Prepared made = communicator.rank() == 0 && run.prepared
                         ? std::move(*run.prepared)
-                        : prepare(run.config, run.options.eager, run.vocab, communicator.rank());
+                        : prepare(run.config, run.options, run.vocab, communicator.rank());
     if (communicator.rank() == 0) run.need = memory_total(made.step, run.config).needed();
     return made;
   }
@@ -647,7 +655,7 @@ Outcome train(const TrainConfig& given, const RunOptions& options) {
                    join(config.not_trained, ", ")))
         .hint("remove them from its config.json to train without them");
   require_precision(config,
-                    *device::make_backend(options.eager ? "reference" : config.trainer.device, 1));
+                    *options.make_backend(options.eager ? "reference" : config.trainer.device, 1));
   std::vector<std::string> messages;
   if (config.trainer.num_train_epochs) messages.push_back(count_epochs(run));
   if (is_finished(config.run_folder(), config.trainer.num_train_steps)) {

@@ -1,9 +1,12 @@
 // A training run from its config to its last checkpoint.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <string_view>
 
 #include "data/cache/cache_build.h"
+#include "device/backends.h"
 #include "train/config/train_config.h"
 
 namespace levanter::train {
@@ -11,6 +14,9 @@ namespace levanter::train {
 struct RunOptions {
   /// Node by node as traced, on the reference backend, stopping at the first NaN.
   bool eager = false;
+  /// What makes the backends.
+  std::unique_ptr<Backend> (*make_backend)(std::string_view name,
+                                           int threads) = device::make_backend;
   /// Hears of token caches that are made.
   data::CacheReport cache_report = {};
 };

@@ -22,8 +22,10 @@ inline Gpt2Config small_config() {
 inline void draw_parameters(infer::InferenceModel& model) {
   for (const infer::ParamSlot& slot : model.slots()) {
     const Key key = fold_in(key_from_seed(5), slot.param->path);
-    for (int64_t i = 0; i < slot.param->type.elements(); ++i)
-      slot.data[i] = static_cast<float>(uniform(key, static_cast<uint64_t>(i), -0.5, 0.5));
+    std::vector<float> values(static_cast<size_t>(slot.param->type.elements()));
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = static_cast<float>(uniform(key, i, -0.5, 0.5));
+    slot.memory->upload(reinterpret_cast<std::byte*>(slot.data), std::as_bytes(std::span(values)));
   }
 }
 

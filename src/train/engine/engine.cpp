@@ -6,26 +6,61 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "base/strings.h"
 #include "base/threads.h"
+#include "device/transfer.h"
 
 namespace levanter::train {
 
 namespace {
 
-/// Hands out pieces of a buffer, each from a multiple of 64 bytes.
-class Carver {
+/// What goes to the device with a microbatch or a step and what comes back, one piece after the
+/// other, each from a multiple of 64 bytes.
+class Inputs {
  public:
-  explicit Carver(std::byte* at) : at_(at) {}
-  template <class T>
-  T* take(int64_t count) {
-    T* piece = reinterpret_cast<T*>(at_);
-    at_ += (count * static_cast<int64_t>(sizeof(T)) + 63) / 64 * 64;
-    return piece;
+  Inputs() = default;
+  Inputs(const Backend& backend, std::byte* memory, const CompiledStep& step)
+      : image_(backend, memory, step.input_bytes()) {
+    const int64_t count = step.options.shape.batch * step.options.shape.position;
+    for (int64_t* place : {&tokens, &targets, &segment_ids, &positions, &loss_weight})
+      *place = take(4 * count);
+    dropout_keys = take(4 * 2 * step.options.shape.batch);
+    scalars = take(4 * CompiledStep::kScalars);
+    token_loss = take(4 * count);
   }
 
+  // Places, in bytes. What the host writes comes first, what it reads last.
+  int64_t tokens = 0, targets = 0, segment_ids = 0, positions = 0, loss_weight = 0;
+  int64_t dropout_keys = 0;  ///< [batch, 2]
+  int64_t scalars = 0;       ///< 1 / loss tokens, the learning rate, the optimizer's own
+  int64_t token_loss = 0;    ///< [batch, position]
+  int64_t inverse_tokens() const { return scalars; }
+  int64_t lr() const { return scalars + 4; }
+  int64_t own_scalar(size_t i) const { return scalars + 8 + 4 * static_cast<int64_t>(i); }
+  int64_t grad_norm() const { return token_loss - 8; }  // at the end of the scalars' room
+  int64_t proceed() const { return token_loss - 4; }
+
+  std::byte* device(int64_t place) const { return image_.device() + place; }
+  template <class T>
+  T* host(int64_t place) {
+    return reinterpret_cast<T*>(image_.host() + place);
+  }
+
+  void upload_batch() { image_.upload(0, lr()); }
+  void upload_scalars() { image_.upload(lr(), grad_norm()); }
+  void download_update() { image_.download(grad_norm(), token_loss); }
+  void download_losses() { image_.download(token_loss, end_); }
+
  private:
-  std::byte* at_;
+  int64_t take(int64_t bytes) {
+    const int64_t place = end_;
+    end_ += round_up(bytes, 64);
+    return place;
+  }
+
+  Mirror image_;
+  int64_t end_ = 0;
 };
 
 std::byte* bytes(void* p) { return static_cast<std::byte*>(p); }
@@ -44,21 +79,11 @@ struct Engine::Impl {
   std::byte* packed = nullptr;    ///< the packed forms of parameters
   bool packed_is_fresh = false;
   std::byte *arena = nullptr, *workspace = nullptr;
-  // The inputs.
-  int32_t *tokens = nullptr, *targets = nullptr, *segment_ids = nullptr, *positions = nullptr;
-  float *loss_weight = nullptr, *token_loss = nullptr, *scalars = nullptr;
-  uint32_t* dropout_keys = nullptr;
+  Inputs inputs;
   StepObserver* observer = nullptr;
   Key dropout_key;
   int64_t microbatch = 0;  ///< of this rank, in this step
   int64_t height = 0;      ///< of the stack
-
-  // Scalars by place; the optimizer's own come last.
-  float* inverse_tokens() { return scalars; }
-  float* lr() { return scalars + 1; }
-  float* grad_norm() { return scalars + 2; }
-  float* proceed() { return scalars + 3; }
-  float* own_scalars() { return scalars + 4; }
 
   std::byte* allocate(int64_t size) {
     buffers.push_back(backend.allocate(size));
@@ -72,6 +97,11 @@ struct Engine::Impl {
   void load(const Rows& rows);
   void refresh_packed();
   float* total() { return step.options.groups == 1 ? gradients[0] : gradients[1]; }
+  std::vector<TensorTarget> model_targets() const;
+  std::vector<TensorTarget> optimizer_targets() const;
+  /// What the functions report of the global batch: the loss, then the measures.
+  std::span<const float> reports();
+  std::vector<std::byte> report_room = {};
 };
 
 void Engine::Impl::allocate_all() {
@@ -82,16 +112,7 @@ void Engine::Impl::allocate_all() {
   for (int64_t i = 0; i < step.gradient_buffers(); ++i)
     gradients.push_back(reinterpret_cast<float*>(allocate(flat)));
   if (step.pack) packed = allocate(step.packing.bytes());
-  Carver carve(allocate(step.input_bytes()));
-  const int64_t tokens_count = step.options.shape.batch * step.options.shape.position;
-  tokens = carve.take<int32_t>(tokens_count);
-  targets = carve.take<int32_t>(tokens_count);
-  segment_ids = carve.take<int32_t>(tokens_count);
-  positions = carve.take<int32_t>(tokens_count);
-  loss_weight = carve.take<float>(tokens_count);
-  token_loss = carve.take<float>(tokens_count);
-  dropout_keys = carve.take<uint32_t>(2 * step.options.shape.batch);
-  scalars = carve.take<float>(CompiledStep::kScalars);
+  inputs = Inputs(backend, allocate(step.input_bytes()), step);
   arena = allocate(step.arena_bytes());
   workspace = allocate(step.workspace_bytes());
 }
@@ -106,8 +127,10 @@ std::vector<std::byte*> Engine::Impl::tensors(float* flat, bool with_reports) co
 void Engine::Impl::bind_gradients(Executable& executable, bool added) {
   std::vector<std::byte*> arguments = tensors(params, false);
   arguments.insert(arguments.end(),
-                   {bytes(tokens), bytes(targets), bytes(segment_ids), bytes(positions),
-                    bytes(loss_weight), bytes(dropout_keys), bytes(inverse_tokens())});
+                   {inputs.device(inputs.tokens), inputs.device(inputs.targets),
+                    inputs.device(inputs.segment_ids), inputs.device(inputs.positions),
+                    inputs.device(inputs.loss_weight), inputs.device(inputs.dropout_keys),
+                    inputs.device(inputs.inverse_tokens())});
   const std::vector<std::byte*> sums = tensors(gradients[0], true);
   if (added) arguments.insert(arguments.end(), sums.begin(), sums.end());
   step.packing.append_arguments(executable, packed, arguments);
@@ -129,17 +152,18 @@ void Engine::Impl::bind_all() {
       results.push_back(arguments.back());
     }
   arguments.push_back(bytes(total() + step.layout.offset_of(0)));
-  arguments.push_back(bytes(lr()));
+  arguments.push_back(inputs.device(inputs.lr()));
   for (size_t i = 0; i < step.options.optimizer.scalar_names.size(); ++i)
-    arguments.push_back(bytes(own_scalars() + i));
-  append(results, {bytes(grad_norm()), bytes(proceed())});
+    arguments.push_back(inputs.device(inputs.own_scalar(i)));
+  append(results, {inputs.device(inputs.grad_norm()), inputs.device(inputs.proceed())});
   step.update.bind(arena, workspace, arguments, results);
 
-  std::vector<std::byte*> inputs = tensors(params, false);
-  append(inputs, {bytes(tokens), bytes(targets), bytes(segment_ids), bytes(positions)});
-  step.packing.append_arguments(step.evaluation, packed, inputs);
-  const std::vector<std::byte*> losses = {bytes(token_loss)};
-  step.evaluation.bind(arena, workspace, inputs, losses);
+  std::vector<std::byte*> read = tensors(params, false);
+  append(read, {inputs.device(inputs.tokens), inputs.device(inputs.targets),
+                inputs.device(inputs.segment_ids), inputs.device(inputs.positions)});
+  step.packing.append_arguments(step.evaluation, packed, read);
+  const std::vector<std::byte*> losses = {inputs.device(inputs.token_loss)};
+  step.evaluation.bind(arena, workspace, read, losses);
   if (!step.pack) return;
   std::vector<std::byte*> masters;
   for (const size_t i : step.packing.params())
@@ -149,11 +173,12 @@ void Engine::Impl::bind_all() {
 
 void Engine::Impl::load(const Rows& rows) {
   const auto count = static_cast<size_t>(step.options.shape.batch * step.options.shape.position);
-  std::memcpy(tokens, rows.tokens, count * 4);
-  std::memcpy(targets, rows.targets, count * 4);
-  std::memcpy(segment_ids, rows.segment_ids, count * 4);
-  std::memcpy(positions, rows.positions, count * 4);
-  if (rows.loss_weight) std::memcpy(loss_weight, rows.loss_weight, count * 4);
+  std::memcpy(inputs.host<int32_t>(inputs.tokens), rows.tokens, count * 4);
+  std::memcpy(inputs.host<int32_t>(inputs.targets), rows.targets, count * 4);
+  std::memcpy(inputs.host<int32_t>(inputs.segment_ids), rows.segment_ids, count * 4);
+  std::memcpy(inputs.host<int32_t>(inputs.positions), rows.positions, count * 4);
+  if (rows.loss_weight)
+    std::memcpy(inputs.host<float>(inputs.loss_weight), rows.loss_weight, count * 4);
 }
 
 /// Packs the parameters if they may have changed since they were packed.
@@ -182,13 +207,19 @@ struct Piece {
   Key key = {};
 };
 
-void begin(const Piece& piece) {
-  const std::span<float> values(piece.to + piece.first, static_cast<size_t>(piece.count));
+void begin(const Piece& piece, const Memory& memory) {
+  const auto count = static_cast<size_t>(piece.count);
+  HostWrite place(memory, bytes(piece.to + piece.first), count * sizeof(float));
+  const std::span<float> values(reinterpret_cast<float*>(place.bytes().data()), count);
   const auto mean = static_cast<float>(piece.init.mean);
   const auto stddev = static_cast<float>(piece.init.stddev);
-  if (piece.init.stddev <= 0) return std::fill(values.begin(), values.end(), mean);
-  fill_normal(piece.key, static_cast<uint64_t>(piece.first), values);
-  for (float& x : values) x = mean + stddev * x;
+  if (piece.init.stddev <= 0) {
+    std::fill(values.begin(), values.end(), mean);
+  } else {
+    fill_normal(piece.key, static_cast<uint64_t>(piece.first), values);
+    for (float& x : values) x = mean + stddev * x;
+  }
+  place.done();
 }
 
 }  // namespace
@@ -208,52 +239,55 @@ void Engine::initialise(Key key) {
   }
   for (float* state : impl_->states)
     cut({state, 0, impl_->step.layout.elements, nn::Init::zeros()});
-  ThreadPool pool(impl_->backend.threads());
+  const Backend& backend = impl_->backend;
+  ThreadPool pool(backend.threads());
   pool.parallel_for(static_cast<int64_t>(pieces.size()),
-                    [&](int64_t i, int) { begin(pieces[static_cast<size_t>(i)]); });
+                    [&](int64_t i, int) { begin(pieces[static_cast<size_t>(i)], backend); });
+}
+
+std::vector<TensorTarget> Engine::Impl::model_targets() const {
+  std::vector<TensorTarget> targets;
+  for (size_t i = 0; i < step.params.size(); ++i)
+    targets.push_back({step.params[i].path, DType::f32, step.params[i].shape,
+                       bytes(params + step.layout.offsets[i]), &backend});
+  return targets;
+}
+
+std::vector<TensorTarget> Engine::Impl::optimizer_targets() const {
+  std::vector<TensorTarget> targets;
+  const auto names = step.options.optimizer.state_names;
+  for (size_t i = 0; i < step.params.size(); ++i)
+    for (size_t s = 0; s < names.size(); ++s)
+      targets.push_back({cat("optimizer.", names[s], ".", step.params[i].path), DType::f32,
+                         step.params[i].shape, bytes(states[s] + step.layout.offsets[i]),
+                         &backend});
+  return targets;
 }
 
 std::vector<TensorTarget> Engine::model_targets() {
   impl_->packed_is_fresh = false;
-  std::vector<TensorTarget> targets;
-  for (size_t i = 0; i < impl_->step.params.size(); ++i)
-    targets.push_back({impl_->step.params[i].path, DType::f32, impl_->step.params[i].shape,
-                       bytes(impl_->params + impl_->step.layout.offsets[i])});
-  return targets;
+  return impl_->model_targets();
 }
-
-std::vector<TensorTarget> Engine::optimizer_targets() {
-  std::vector<TensorTarget> targets;
-  const auto names = impl_->step.options.optimizer.state_names;
-  for (size_t i = 0; i < impl_->step.params.size(); ++i)
-    for (size_t s = 0; s < names.size(); ++s)
-      targets.push_back({cat("optimizer.", names[s], ".", impl_->step.params[i].path), DType::f32,
-                         impl_->step.params[i].shape,
-                         bytes(impl_->states[s] + impl_->step.layout.offsets[i])});
-  return targets;
-}
+std::vector<TensorTarget> Engine::optimizer_targets() { return impl_->optimizer_targets(); }
 
 namespace {
 std::vector<TensorView> views(const std::vector<TensorTarget>& targets) {
   std::vector<TensorView> views;
-  for (const TensorTarget& t : targets) views.push_back({t.path, t.dtype, t.shape, t.data});
+  for (const TensorTarget& t : targets)
+    views.push_back({t.path, t.dtype, t.shape, t.data, t.memory});
   return views;
 }
 }  // namespace
 
-std::vector<TensorView> Engine::model_tensors() const {
-  std::vector<TensorView> views;
-  for (size_t i = 0; i < impl_->step.params.size(); ++i)
-    views.push_back({impl_->step.params[i].path, DType::f32, impl_->step.params[i].shape,
-                     bytes(impl_->params + impl_->step.layout.offsets[i])});
-  return views;
-}
+std::vector<TensorView> Engine::model_tensors() const { return views(impl_->model_targets()); }
 std::vector<TensorView> Engine::optimizer_tensors() const {
-  return views(const_cast<Engine*>(this)->optimizer_targets());
+  return views(impl_->optimizer_targets());
 }
 
 void Engine::begin_step(double loss_tokens, Key dropout_key) {
-  *impl_->inverse_tokens() = loss_tokens > 0 ? static_cast<float>(1 / loss_tokens) : 0;
+  Inputs& inputs = impl_->inputs;
+  *inputs.host<float>(inputs.inverse_tokens()) =
+      loss_tokens > 0 ? static_cast<float>(1 / loss_tokens) : 0;
   impl_->dropout_key = dropout_key;
   impl_->microbatch = 0;
   impl_->height = 0;
@@ -264,13 +298,15 @@ void Engine::run_microbatch(const Rows& rows) {
   const StepOptions& o = m.step.options;
   m.load(rows);
   m.refresh_packed();
+  auto* const dropout_keys = m.inputs.host<uint32_t>(m.inputs.dropout_keys);
   for (int64_t row = 0; row < o.shape.batch; ++row) {
     const auto example = static_cast<uint64_t>(rows.first_example + row);
     const Key key = fold_in(fold_in(m.dropout_key, static_cast<uint32_t>(example >> 32)),
                             static_cast<uint32_t>(example));
-    m.dropout_keys[2 * row] = key.hi;
-    m.dropout_keys[2 * row + 1] = key.lo;
+    dropout_keys[2 * row] = key.hi;
+    dropout_keys[2 * row + 1] = key.lo;
   }
+  m.inputs.upload_batch();
   // Which group this microbatch belongs to, and whether it is the group's first and last.
   const int64_t index =
       m.microbatch++ +
@@ -284,8 +320,8 @@ void Engine::run_microbatch(const Rows& rows) {
   for (const dist::TreeMove move :
        m.step.tree.after_group[static_cast<size_t>(group - m.step.groups.begin)]) {
     if (move == dist::TreeMove::kPush) {
-      std::memcpy(m.gradients[static_cast<size_t>(1 + m.height++)], m.gradients[0],
-                  static_cast<size_t>(elements) * sizeof(float));
+      m.backend.copy(bytes(m.gradients[static_cast<size_t>(1 + m.height++)]), bytes(m.gradients[0]),
+                     m.step.layout.bytes());
     } else {
       --m.height;
       m.backend.add(m.gradients[static_cast<size_t>(m.height)],
@@ -303,37 +339,54 @@ std::span<float* const> Engine::subtree_sums() {
 float* Engine::total() { return impl_->total(); }
 const CompiledStep& Engine::step() const { return impl_->step; }
 
+std::span<const float> Engine::Impl::reports() {
+  const float* const first = total() + step.layout.offset_of(0);
+  const auto count = static_cast<size_t>(step.layout.elements - step.layout.offset_of(0));
+  const auto room =
+      read_bytes(backend, reinterpret_cast<const std::byte*>(first), count * 4, report_room);
+  return {reinterpret_cast<const float*>(room.data()), count};
+}
+
 UpdateReport Engine::run_update(double lr, std::span<const double> scalars) {
-  *impl_->lr() = static_cast<float>(lr);
+  Inputs& inputs = impl_->inputs;
+  *inputs.host<float>(inputs.lr()) = static_cast<float>(lr);
   for (size_t i = 0; i < scalars.size(); ++i)
-    impl_->own_scalars()[i] = static_cast<float>(scalars[i]);
+    *inputs.host<float>(inputs.own_scalar(i)) = static_cast<float>(scalars[i]);
+  inputs.upload_scalars();
   impl_->step.update.run(impl_->observer);
   impl_->packed_is_fresh = false;
-  return {impl_->total()[impl_->step.layout.offset_of(0)], *impl_->grad_norm(),
-          *impl_->proceed() != 0};
+  inputs.download_update();
+  return {impl_->reports()[0], *inputs.host<float>(inputs.grad_norm()),
+          *inputs.host<float>(inputs.proceed()) != 0};
 }
 
 std::vector<std::pair<std::string, double>> Engine::measures() const {
   std::vector<std::pair<std::string, double>> out;
   const FlatLayout& layout = impl_->step.layout;
+  const std::span<const float> reports = impl_->reports();
   for (size_t i = 1; i < layout.reported.size(); ++i) {
     const auto& [name, elements] = layout.reported[i];
     const size_t place = name.find("{}");
     for (int64_t at = 0; at < elements; ++at) {
       std::string one = name;
       if (place != std::string::npos) one.replace(place, 2, std::to_string(at));
-      out.emplace_back(std::move(one), impl_->total()[layout.offset_of(i) + at]);
+      out.emplace_back(
+          std::move(one),
+          reports[static_cast<size_t>(layout.offset_of(i) - layout.offset_of(0) + at)]);
     }
   }
   return out;
 }
 
 std::span<const float> Engine::run_evaluation(const Rows& rows) {
+  Inputs& inputs = impl_->inputs;
   impl_->load(rows);
+  inputs.upload_batch();
   impl_->refresh_packed();
   impl_->step.evaluation.run(impl_->observer);
+  inputs.download_losses();
   const StepShape& shape = impl_->step.options.shape;
-  return {impl_->token_loss, static_cast<size_t>(shape.batch * shape.position)};
+  return {inputs.host<float>(inputs.token_loss), static_cast<size_t>(shape.batch * shape.position)};
 }
 
 void Engine::observe(StepObserver* observer) { impl_->observer = observer; }

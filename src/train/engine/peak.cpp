@@ -12,6 +12,7 @@
 #include "base/strings.h"
 #include "ops/ops.h"
 #include "passes/passes.h"
+#include "device/transfer.h"
 #include "runtime/executable.h"
 
 namespace levanter::train {
@@ -23,14 +24,17 @@ double now_seconds() {
 }
 
 /// Writes small integers, which are exact in every type.
-void fill(std::byte* to, DType dtype, int64_t count) {
+void fill(const Backend& backend, std::byte* to, DType dtype, int64_t count) {
+  HostWrite place(backend, to, static_cast<size_t>(count * size_of(dtype)));
+  std::byte* const at = place.bytes().data();
   for (int64_t i = 0; i < count; ++i) {
     const auto value = static_cast<float>(i % 7 - 3);
     if (dtype == DType::bf16)
-      reinterpret_cast<Bf16*>(to)[i] = value;
+      reinterpret_cast<Bf16*>(at)[i] = value;
     else
-      reinterpret_cast<float*>(to)[i] = value;
+      reinterpret_cast<float*>(at)[i] = value;
   }
+  place.done();
 }
 
 /// The best GFLOP/s of one product's runs in about `seconds`, of at least two.
@@ -46,17 +50,19 @@ double product_rate(const Backend& backend, DType dtype, const ProductSize& size
   const auto out = backend.allocate(size.m * size.n * 4);
   const auto arena = backend.allocate(e.arena_bytes());
   const auto workspace = backend.allocate(e.workspace_bytes());
-  fill(left->data(), dtype, size.m * size.k);
-  fill(right->data(), dtype, size.k * size.n);
+  fill(backend, left->data(), dtype, size.m * size.k);
+  fill(backend, right->data(), dtype, size.k * size.n);
   std::byte* const arguments[] = {left->data(), right->data()};
   std::byte* const results[] = {out->data()};
   e.bind(arena->data(), workspace->data(), arguments, results);
   e.run();
+  backend.synchronize();
   double best = 1e30;
   const double end = now_seconds() + seconds;
   do {
     const double start = now_seconds();
     e.run();
+    backend.synchronize();
     best = std::min(best, now_seconds() - start);
   } while (now_seconds() < end);
   return size.flops() / best / 1e9;

@@ -195,9 +195,13 @@ HfSource hf_source(std::string_view config_text, std::shared_ptr<const text::Tok
       from_config(parse_train_config(config_text, "config.toml"), std::move(tokenizer));
   for (const TensorView& tensor : tensors)
     source.tensors.push_back(
-        {{tensor.path, Element::f32, tensor.shape}, [tensor](std::vector<float>&) {
-           return std::span<const float>(reinterpret_cast<const float*>(tensor.data),
-                                         static_cast<size_t>(tensor.elements()));
+        {{tensor.path, Element::f32, tensor.shape}, [tensor](std::vector<float>& room) {
+           const auto count = static_cast<size_t>(tensor.elements());
+           if (tensor.memory->is_host())
+             return std::span<const float>(reinterpret_cast<const float*>(tensor.data), count);
+           room.resize(count);
+           tensor.memory->download(std::as_writable_bytes(std::span(room)), tensor.data);
+           return std::span<const float>(room);
          }});
   return source;
 }

@@ -8,6 +8,7 @@
 #include "config/document.h"
 #include "config/print.h"
 #include "config/slot.h"
+#include "device/transfer.h"
 #include "models/model.h"
 #include "text/hf/config.h"
 
@@ -148,9 +149,14 @@ void load_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, in
              std::span<const TensorTarget> targets) {
   std::vector<compat::HfTarget> wanted = targets_of(weights.folder(), model, vocab_size);
   LEV_CHECK(wanted.size() == targets.size(), "other targets than the model's parameters");
-  for (size_t i = 0; i < wanted.size(); ++i)
-    wanted[i].data = reinterpret_cast<float*>(targets[i].data);
+  std::vector<HostWrite> places;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const TensorTarget& target = targets[i];
+    places.emplace_back(*target.memory, target.data, static_cast<size_t>(target.bytes()));
+    wanted[i].data = reinterpret_cast<float*>(places.back().bytes().data());
+  }
   weights.load(wanted);
+  for (HostWrite& place : places) place.done();
 }
 
 }  // namespace levanter::train
