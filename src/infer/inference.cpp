@@ -38,8 +38,8 @@ struct InferenceModel::Impl {
   struct Decoding {
     int64_t rows = 0, piece = 0, room = 0;
     std::unique_ptr<Buffer> memory;  ///< of the caches: one after the other, row by row
-    std::vector<int64_t> row_bytes;  ///< of each cache
-    std::vector<int64_t> lengths;    ///< of the rows' texts
+    std::vector<std::pair<std::string, int64_t>> caches;  ///< names, and bytes of a row
+    std::vector<int64_t> lengths;                         ///< of the rows' texts
     SharedArray<int32_t> tokens, positions, last;
     SharedArray<float> logits;
     std::optional<Compiled> text, step;  ///< a piece of one row; a token of every row
@@ -56,21 +56,22 @@ struct InferenceModel::Impl {
     return c;
   }
 
-  Compiled prepare(Function function, std::span<std::byte* const> inputs, std::byte* result) {
+  Compiled prepare(Function function, Addresses arrays) {
     Compiled c = prepare(std::move(function), false);
-    bind(c, inputs, {result});
+    bind(c, std::move(arrays));
     return c;
   }
 
-  /// Gives a function its memory: parameters, then `inputs`.
-  void bind(Compiled& c, std::span<std::byte* const> inputs,
-            const std::vector<std::byte*>& results) {
-    std::vector<std::byte*> arguments;
-    for (size_t i = 0; i < params.size(); ++i) arguments.push_back(parameter(i));
-    arguments.insert(arguments.end(), inputs.begin(), inputs.end());
+  /// Gives a function its memory: `arrays` and the parameters.
+  void bind(Compiled& c, Addresses arrays) {
     pack(c.executable);
-    packing.append_arguments(c.executable, packed ? packed->data() : nullptr, arguments);
-    c.executable.bind(c.arena->data(), c.workspace->data(), arguments, results);
+    add_parameters(arrays);
+    if (packed) packing.add_places(packed->data(), arrays);
+    c.executable.bind_by_name(c.arena->data(), c.workspace->data(), arrays, arrays);
+  }
+
+  void add_parameters(Addresses& addresses) const {
+    for (size_t i = 0; i < params.size(); ++i) addresses[params[i].path] = parameter(i);
   }
 
   std::byte* parameter(size_t i) const {
@@ -86,9 +87,10 @@ struct InferenceModel::Impl {
     Executable e = compile(optimise(packing.function(), backend), backend);
     const auto arena = backend.allocate(e.arena_bytes());
     const auto workspace = backend.allocate(e.workspace_bytes());
-    std::vector<std::byte*> masters;
-    for (const size_t i : packing.params()) masters.push_back(parameter(i));
-    e.bind(arena->data(), workspace->data(), masters, packing.places(packed->data()));
+    Addresses addresses;
+    add_parameters(addresses);
+    packing.add_places(packed->data(), addresses);
+    e.bind_by_name(arena->data(), workspace->data(), addresses, addresses);
     e.run();
   }
 
@@ -138,9 +140,12 @@ std::vector<ParamSlot> InferenceModel::slots() {
 std::span<const float> InferenceModel::token_losses(const Rows& rows) {
   Impl& m = *impl_;
   if (!m.evaluation) {
-    std::byte* const inputs[] = {m.tokens.device(), m.targets.device(), m.segment_ids.device(),
-                                 m.positions.device()};
-    m.evaluation.emplace(m.prepare(trace_evaluation(m.spec, m.shape), inputs, m.losses.device()));
+    m.evaluation.emplace(
+        m.prepare(trace_evaluation(m.spec, m.shape), {{"tokens", m.tokens.device()},
+                                                      {"targets", m.targets.device()},
+                                                      {"segment_ids", m.segment_ids.device()},
+                                                      {"positions", m.positions.device()},
+                                                      {"token_loss", m.losses.device()}}));
   }
   const std::pair<SharedArray<int32_t>*, const int32_t*> arrays[] = {
       {&m.tokens, rows.tokens},
@@ -160,11 +165,14 @@ std::span<const float> InferenceModel::next_logits(std::span<const int32_t> toke
   Impl& m = *impl_;
   LEV_CHECK(!tokens.empty(), "there is nothing to continue");
   if (!m.next) {
-    std::byte* const inputs[] = {m.tokens.device(), m.segment_ids.device(), m.positions.device(),
-                                 m.last.device()};
     StepShape one = m.shape;
     one.batch = 1;
-    m.next.emplace(m.prepare(trace_next_logits(m.spec, one), inputs, m.logits.device()));
+    m.next.emplace(
+        m.prepare(trace_next_logits(m.spec, one), {{"tokens", m.tokens.device()},
+                                                   {"segment_ids", m.segment_ids.device()},
+                                                   {"positions", m.positions.device()},
+                                                   {"last", m.last.device()},
+                                                   {"logits", m.logits.device()}}));
   }
   const auto window = static_cast<size_t>(m.shape.position);
   tokens = tokens.last(std::min(window, tokens.size()));
@@ -185,16 +193,16 @@ int64_t InferenceModel::max_seq_len() const { return impl_->shape.position; }
 /// Gives a decoding function its memory, the caches from row `row` on.
 void InferenceModel::Impl::bind_decoding(Compiled& c, int64_t row) {
   Decoding& d = *decoding;
-  std::vector<std::byte*> inputs = {d.tokens.device(), d.positions.device(), d.last.device()},
-                          results;
+  Addresses arrays = {{"tokens", d.tokens.device()},
+                      {"positions", d.positions.device()},
+                      {"last", d.last.device()},
+                      {"logits", d.logits.device()}};
   std::byte* cache = d.memory->data();
-  for (const int64_t size : d.row_bytes) {
-    inputs.push_back(cache + row * size);
-    results.push_back(nullptr);  // it stays where it is
+  for (const auto& [name, size] : d.caches) {
+    arrays[name] = cache + row * size;
     cache += d.rows * size;
   }
-  results.push_back(d.logits.device());
-  bind(c, inputs, results);
+  bind(c, std::move(arrays));
 }
 
 void InferenceModel::begin_decoding(int64_t rows, int64_t longest) {
@@ -215,8 +223,8 @@ void InferenceModel::begin_decoding(int64_t rows, int64_t longest) {
   Function text = trace_decode(m.spec, piece, room);
   int64_t total = 0;
   for (size_t i = m.params.size() + 3; i < text.arguments.size(); ++i) {
-    d.row_bytes.push_back(text.arguments[i].type.bytes());
-    total += d.row_bytes.back() * rows;
+    d.caches.emplace_back(text.arguments[i].name, text.arguments[i].type.bytes());
+    total += d.caches.back().second * rows;
   }
   d.memory = m.backend.allocate(total);
   const auto slots = static_cast<size_t>(std::max(rows, d.piece));

@@ -1,13 +1,10 @@
 // The packed forms of parameters that compiled functions read: which, where, and what makes them.
 #include "infer/packing.h"
 
-#include <map>
 #include <set>
 #include <string_view>
 
-#include "base/error.h"
 #include "base/integers.h"
-#include "base/strings.h"
 #include "passes/passes.h"
 
 namespace levanter::infer {
@@ -45,22 +42,8 @@ Function Packing::function() const {
   return f;
 }
 
-std::vector<std::byte*> Packing::places(std::byte* memory) const {
-  std::vector<std::byte*> places;
-  for (const Packed& p : packed_) places.push_back(memory + p.offset);
-  return places;
-}
-
-void Packing::append_arguments(const Executable& reader, std::byte* memory,
-                               std::vector<std::byte*>& arguments) const {
-  std::map<std::string, int64_t> offsets;
-  for (const Packed& p : packed_) offsets[packed_name(p.path)] = p.offset;
-  for (size_t i = arguments.size(); i < reader.arguments().size(); ++i) {
-    const std::string& name = reader.arguments()[i].name;
-    const auto found = offsets.find(name);
-    LEV_CHECK(found != offsets.end(), cat(name, " is not packed"));
-    arguments.push_back(memory + found->second);
-  }
+void Packing::add_places(std::byte* memory, Addresses& addresses) const {
+  for (const Packed& p : packed_) addresses[packed_name(p.path)] = memory + p.offset;
 }
 
 }  // namespace levanter::infer

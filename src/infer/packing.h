@@ -27,11 +27,8 @@ class Packing {
   ///   arguments  the parameters of params()
   ///   results    their packed forms
   Function function() const;
-  /// Where function()'s results are in `memory`, which has bytes().
-  std::vector<std::byte*> places(std::byte* memory) const;
-  /// Completes the reader's arguments, of which those before the packed parameters are there.
-  void append_arguments(const Executable& reader, std::byte* memory,
-                        std::vector<std::byte*>& arguments) const;
+  /// Says where the packed forms are in `memory`, which has bytes().
+  void add_places(std::byte* memory, Addresses& addresses) const;
 
  private:
   struct Packed {

@@ -216,6 +216,20 @@ void Executable::bind(std::byte* arena, std::byte* workspace, std::span<std::byt
   impl_->bound = true;
 }
 
+void Executable::bind_by_name(std::byte* arena, std::byte* workspace, const Addresses& arguments,
+                              const Addresses& results) {
+  const auto find = [&](const Addresses& addresses, const std::string& wanted) {
+    const auto found = addresses.find(wanted);
+    LEV_CHECK(found != addresses.end(), cat(name(), ": there is no ", wanted));
+    return found->second;
+  };
+  std::vector<std::byte*> in, out;
+  for (const Argument& argument : this->arguments()) in.push_back(find(arguments, argument.name));
+  for (const Result& result : this->results())
+    out.push_back(result.donated >= 0 ? nullptr : find(results, result.name));
+  bind(arena, workspace, in, out);
+}
+
 void Executable::run(StepObserver* observer) const {
   LEV_CHECK(impl_->bound, cat(name(), " has no memory yet"));
   const Graph& graph = impl_->function.graph;

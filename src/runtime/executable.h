@@ -44,6 +44,9 @@ struct CompileOptions {
   MemoryPlan (*plan)(std::span<const Lifetime>) = plan_memory;
 };
 
+/// Where arrays lie, by their names.
+using Addresses = std::map<std::string, std::byte*, std::less<>>;
+
 class Executable final {
  public:
   Executable(Executable&&) noexcept;
@@ -75,6 +78,9 @@ class Executable final {
   /// Gives every buffer its address: one pointer an argument, one a result (ignored where donated).
   void bind(std::byte* arena, std::byte* workspace, std::span<std::byte* const> arguments,
             std::span<std::byte* const> results);
+  /// The same by name: `arguments` and `results` hold those of this function, and may hold others.
+  void bind_by_name(std::byte* arena, std::byte* workspace, const Addresses& arguments,
+                    const Addresses& results);
   /// Runs all steps. Allocates nothing.
   void run(StepObserver* observer = nullptr) const;
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <string>
 
 #include "base/error.h"
@@ -28,6 +29,19 @@ class Inputs {
     dropout_keys = take(4 * 2 * step.options.shape.batch);
     scalars = take(4 * CompiledStep::kScalars);
     token_loss = take(4 * count);
+    names_ = {{"tokens", tokens},
+              {"targets", targets},
+              {"segment_ids", segment_ids},
+              {"positions", positions},
+              {"loss_weight", loss_weight},
+              {"dropout_keys", dropout_keys},
+              {"inverse_tokens", inverse_tokens()},
+              {"lr", lr()},
+              {"grad_norm", grad_norm()},
+              {"proceed", proceed()},
+              {"token_loss", token_loss}};
+    const auto own = step.options.optimizer.scalar_names;
+    for (size_t i = 0; i < own.size(); ++i) names_[std::string(own[i])] = own_scalar(i);
   }
 
   // Places, in bytes. What the host writes comes first, what it reads last.
@@ -41,7 +55,9 @@ class Inputs {
   int64_t grad_norm() const { return token_loss - 8; }  // at the end of the scalars' room
   int64_t proceed() const { return token_loss - 4; }
 
-  std::byte* device(int64_t place) const { return image_.device() + place; }
+  void add_places(Addresses& addresses) const {
+    for (const auto& [name, place] : names_) addresses[name] = image_.device() + place;
+  }
   template <class T>
   T* host(int64_t place) {
     return reinterpret_cast<T*>(image_.host() + place);
@@ -61,6 +77,7 @@ class Inputs {
 
   Mirror image_;
   int64_t end_ = 0;
+  std::map<std::string, int64_t> names_;
 };
 
 std::byte* bytes(void* p) { return static_cast<std::byte*>(p); }
@@ -92,8 +109,6 @@ struct Engine::Impl {
 
   void allocate_all();
   void bind_all();
-  void bind_gradients(Executable& executable, bool added);
-  std::vector<std::byte*> tensors(float* flat, bool with_reports) const;
   void load(const Rows& rows);
   void refresh_packed();
   float* total() { return step.options.groups == 1 ? gradients[0] : gradients[1]; }
@@ -117,58 +132,30 @@ void Engine::Impl::allocate_all() {
   workspace = allocate(step.workspace_bytes());
 }
 
-std::vector<std::byte*> Engine::Impl::tensors(float* flat, bool with_reports) const {
-  std::vector<std::byte*> pointers;
-  const size_t count = with_reports ? step.layout.offsets.size() : step.params.size();
-  for (size_t i = 0; i < count; ++i) pointers.push_back(bytes(flat + step.layout.offsets[i]));
-  return pointers;
-}
-
-void Engine::Impl::bind_gradients(Executable& executable, bool added) {
-  std::vector<std::byte*> arguments = tensors(params, false);
-  arguments.insert(arguments.end(),
-                   {inputs.device(inputs.tokens), inputs.device(inputs.targets),
-                    inputs.device(inputs.segment_ids), inputs.device(inputs.positions),
-                    inputs.device(inputs.loss_weight), inputs.device(inputs.dropout_keys),
-                    inputs.device(inputs.inverse_tokens())});
-  const std::vector<std::byte*> sums = tensors(gradients[0], true);
-  if (added) arguments.insert(arguments.end(), sums.begin(), sums.end());
-  step.packing.append_arguments(executable, packed, arguments);
-  executable.bind(arena, workspace, arguments, sums);
-}
-
 void Engine::Impl::bind_all() {
-  bind_gradients(step.gradients, false);
-  if (step.gradients_next) bind_gradients(*step.gradients_next, true);
+  Addresses memory, microbatch;  // of everything, and of what a microbatch's results are
+  inputs.add_places(memory);
+  step.packing.add_places(packed, memory);
+  const auto names = step.options.optimizer.state_names;
+  for (size_t i = 0; i < step.params.size(); ++i) {
+    const std::string& path = step.params[i].path;
+    const int64_t offset = step.layout.offsets[i];
+    memory[path] = bytes(params + offset);
+    memory[grad_name(path)] = bytes(total() + offset);
+    for (size_t k = 0; k < names.size(); ++k)
+      memory[state_name(path, names[k])] = bytes(states[k] + offset);
+    microbatch[path] = bytes(gradients[0] + offset);
+  }
+  for (size_t i = 0; i < step.layout.reported.size(); ++i)
+    microbatch[step.layout.reported[i].name] = bytes(gradients[0] + step.layout.offset_of(i));
+  for (const auto& [name, address] : microbatch) memory[sum_name(name)] = address;
+  memory["loss"] = bytes(total() + step.layout.offset_of(0));
 
-  std::vector<std::byte*> arguments = tensors(params, false), results = arguments;
-  const auto append = [](std::vector<std::byte*>& to, const std::vector<std::byte*>& from) {
-    to.insert(to.end(), from.begin(), from.end());
-  };
-  append(arguments, tensors(total(), false));
-  for (size_t i = 0; i < step.params.size(); ++i)
-    for (float* state : states) {
-      arguments.push_back(bytes(state + step.layout.offsets[i]));
-      results.push_back(arguments.back());
-    }
-  arguments.push_back(bytes(total() + step.layout.offset_of(0)));
-  arguments.push_back(inputs.device(inputs.lr()));
-  for (size_t i = 0; i < step.options.optimizer.scalar_names.size(); ++i)
-    arguments.push_back(inputs.device(inputs.own_scalar(i)));
-  append(results, {inputs.device(inputs.grad_norm()), inputs.device(inputs.proceed())});
-  step.update.bind(arena, workspace, arguments, results);
-
-  std::vector<std::byte*> read = tensors(params, false);
-  append(read, {inputs.device(inputs.tokens), inputs.device(inputs.targets),
-                inputs.device(inputs.segment_ids), inputs.device(inputs.positions)});
-  step.packing.append_arguments(step.evaluation, packed, read);
-  const std::vector<std::byte*> losses = {inputs.device(inputs.token_loss)};
-  step.evaluation.bind(arena, workspace, read, losses);
-  if (!step.pack) return;
-  std::vector<std::byte*> masters;
-  for (const size_t i : step.packing.params())
-    masters.push_back(bytes(params + step.layout.offsets[i]));
-  step.pack->bind(arena, workspace, masters, step.packing.places(packed));
+  step.gradients.bind_by_name(arena, workspace, memory, microbatch);
+  if (step.gradients_next) step.gradients_next->bind_by_name(arena, workspace, memory, microbatch);
+  step.update.bind_by_name(arena, workspace, memory, memory);
+  step.evaluation.bind_by_name(arena, workspace, memory, memory);
+  if (step.pack) step.pack->bind_by_name(arena, workspace, memory, memory);
 }
 
 void Engine::Impl::load(const Rows& rows) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/strings.h"
 #include "passes/passes.h"
 
 namespace levanter::train {
@@ -28,6 +29,12 @@ std::vector<std::pair<std::string, NamedArray>> report_of(
 }
 
 }  // namespace
+
+std::string sum_name(std::string_view name) { return cat("sum of ", name); }
+std::string grad_name(std::string_view path) { return cat("grad of ", path); }
+std::string state_name(std::string_view path, std::string_view state) {
+  return cat(path, ".", state);
+}
 
 Function trace_gradients(const ModelSpec& spec, const StepShape& s, Accumulate mode,
                          double z_loss) {
@@ -66,7 +73,7 @@ Function trace_gradients(const ModelSpec& spec, const StepShape& s, Accumulate m
     if (mode == Accumulate::kFirst) {
       f.result(name, value);
     } else {
-      const NamedArray so_far = f.argument(name, value.type());
+      const NamedArray so_far = f.argument(sum_name(name), value.type());
       f.result(name, so_far + value, static_cast<int>(f.arguments.size()) - 1);
     }
   }
@@ -83,14 +90,13 @@ Function trace_update(const ModelSpec& spec, const StepShape& s,
   std::vector<optim::Before> before;
   std::vector<NamedArray> grads;
   for (const nn::Param& param : t.params) {
-    grads.push_back(f.argument("grad of " + param.path, param.type));
+    grads.push_back(f.argument(grad_name(param.path), param.type));
     before.push_back({param.value, grads.back(), {}});
   }
   const int first_state = static_cast<int>(f.arguments.size());
   for (size_t i = 0; i < t.params.size(); ++i)
     for (const std::string_view state : optimizer.state_names)
-      before[i].state.push_back(
-          f.argument(t.params[i].path + "." + std::string(state), t.params[i].type));
+      before[i].state.push_back(f.argument(state_name(t.params[i].path, state), t.params[i].type));
   const Type scalar{s.real, {}};
   const NamedArray loss = f.argument("loss", scalar);
   optim::StepScalars step;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <string_view>
 
 #include "infer/trace.h"
 #include "optim/optimizer.h"
@@ -15,22 +17,28 @@ using infer::StepShape;
 /// Whether a microbatch's gradients begin the accumulators or are added to them.
 enum class Accumulate { kFirst, kNext };
 
+/// Names of the functions' arguments.
+std::string sum_name(std::string_view result);
+std::string grad_name(std::string_view path);
+std::string state_name(std::string_view path, std::string_view state);
+
 /// Loss and gradients of one microbatch.
 ///   arguments  parameters; tokens targets segment_ids positions i32 [batch, position];
 ///              loss_weight [batch, position]; dropout_keys u32 [batch, key_word];
 ///              inverse_tokens, 1 over the loss tokens of the global batch;
-///              with kNext the accumulators, one a result
+///              with kNext the accumulators, sum_name of each result
 ///   results    one gradient a parameter, in its axes; the loss: the sum over the microbatch of
 ///              loss_weight * (token loss + z_loss logsumexp(logits)^2) * inverse_tokens; the
 ///              model's measures by name, each times the microbatch's share of the loss tokens;
 ///              with kNext added to the accumulators
-/// The gradients are those of the loss and of the measures times their coefficients.
+/// The gradients are those of the loss and of the measures times their coefficients. A gradient is
+/// called as its parameter is, by its path.
 Function trace_gradients(const ModelSpec& model, const StepShape& shape, Accumulate mode,
                          double z_loss = 0);
 
 /// The update of all parameters.
-///   arguments  parameters; gradients; state arrays (of the first parameter, of the second, ...);
-///              loss; lr; the optimizer's own scalars
+///   arguments  parameters; gradients, grad_name of each; state arrays, state_name of each; loss;
+///              lr; the optimizer's own scalars
 ///   results    parameters and state (donated, in the same order), grad_norm, proceed
 /// `proceed` is 1 when loss and norm are finite; when it is 0 no bit of the state changes.
 Function trace_update(const ModelSpec& model, const StepShape& shape,
