@@ -222,7 +222,7 @@ TEST_CASE("a weight is heeded in any loop over messages, and refused where there
       "{% for i in range(1, 3) %}{% generation %}{{ messages[i].content }}{% endgeneration %}"
       "{% endfor %}");
   CHECK_THAT(counted.fault(kRecord),
-             Catch::Contains("has weight 0, and the template does not tell which it writes") &&
+             Catch::Contains("is not learned, and the template does not tell which it writes") &&
                  Catch::Contains("f.jsonl:5"));
 }
 
