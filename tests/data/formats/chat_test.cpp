@@ -200,6 +200,19 @@ TEST_CASE("a turn of sharegpt that calls functions is the assistant's, with its 
                Catch::Contains("\"conversations[1]\" calls no function\n  at       f.jsonl:5"));
 }
 
+TEST_CASE("a variable that the call itself gives is refused by its name", "[data]") {
+  ChatCase chat(kTemplate);
+  for (const char* name : {"messages", "tools", "add_generation_prompt", "chat_template"})
+    CHECK_THAT(
+        chat.fault(cat(R"({"messages": [{"role": "assistant", "content": "a"}],
+                              "chat_template_kwargs": {"mood": "!", ")",
+                       name, R"(": []}})")),
+        Catch::StartsWith(cat("error: the variables for the template have one named \"", name,
+                              "\", which the call itself gives\n  at       f.jsonl:5")));
+  CHECK(text_of(chat, R"({"messages": [{"role": "assistant", "content": "a"}],
+                      "chat_template_kwargs": {"mood": "!", "bos_token": "B"}})") == "Baa;!");
+}
+
 TEST_CASE("messages of weight 0 are read and not learned", "[data]") {
   ChatCase chat(kTemplate);
   const auto record = [](std::string_view first, std::string_view second) {
