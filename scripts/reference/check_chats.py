@@ -79,8 +79,7 @@ def theirs(tokenizer, template, chat, number, reads_parts):
 
 
 # What Transformers' call takes by name can't be a variable of a record's, so it comes by another name.
-BY_OTHER_NAMES = """{% set add_generation_prompt = generates | default(false) %}\
-{% set documents = given_documents | default(none) %}
+BY_OTHER_NAMES = """{% set add_generation_prompt = generates | default(false) %}
 """
 
 
@@ -88,8 +87,6 @@ def record_of(chat, number):
     variables = dict(chat.get("variables", {}), case_number=number)
     if "add_generation_prompt" in chat:
         variables["generates"] = chat["add_generation_prompt"]
-    if "documents" in variables:
-        variables["given_documents"] = variables.pop("documents")
     record = {"messages": chat["messages"], "chat_template_kwargs": variables}
     return {**record, "tools": chat["tools"]} if "tools" in chat else record
 

@@ -44,12 +44,22 @@ std::optional<int64_t> seconds_of(const std::string& date) {
 /// apply_chat_template or of its call of the template, which refuses a second one.
 void require_own_names(const ChatRecord& chat) {
   if (chat.extra.empty()) return;
-  constexpr std::string_view kTaken[] = {
-      "messages",      "tools",       "documents",        "add_generation_prompt",
-      "conversation",  "tokenize",    "conversations",    "continue_final_message",
-      "chat_template", "max_length",  "tokenizer_kwargs", "return_assistant_tokens_mask",
-      "padding",       "return_dict", "return_tensors",   "sanitize_control_tokens",
-      "truncation"};
+  constexpr std::string_view kTaken[] = {"messages",
+                                         "tools",
+                                         "add_generation_prompt",
+                                         "conversation",
+                                         "tokenize",
+                                         "conversations",
+                                         "continue_final_message",
+                                         "chat_template",
+                                         "max_length",
+                                         "tokenizer_kwargs",
+                                         "return_assistant_tokens_mask",
+                                         "padding",
+                                         "return_dict",
+                                         "return_tensors",
+                                         "sanitize_control_tokens",
+                                         "truncation"};
   const auto given = nlohmann::json::parse(chat.extra, nullptr, false);
   for (const auto& item : given.items())
     if (std::find(std::begin(kTaken), std::end(kTaken), item.key()) != std::end(kTaken))

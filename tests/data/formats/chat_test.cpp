@@ -202,8 +202,7 @@ TEST_CASE("a turn of sharegpt that calls functions is the assistant's, with its 
 
 TEST_CASE("a variable that the call itself gives is refused by its name", "[data]") {
   ChatCase chat(kTemplate);
-  for (const char* name :
-       {"messages", "tools", "documents", "add_generation_prompt", "chat_template"})
+  for (const char* name : {"messages", "tools", "add_generation_prompt", "chat_template"})
     CHECK_THAT(
         chat.fault(cat(R"({"messages": [{"role": "assistant", "content": "a"}],
                               "chat_template_kwargs": {"mood": "!", ")",
