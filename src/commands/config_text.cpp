@@ -21,7 +21,7 @@ std::vector<std::string> notes_of(const TrainConfig& config, Looks looks) {
   std::vector<std::string> notes;
   if (looks == Looks::kNo) return notes;
   const StartFrom& start = config.start_from;
-  const std::string folder = start.kind == "hf" && start.path ? start.path->resolved : "";
+  const std::string folder = start.kind == StartKind::kHf && start.path ? start.path->resolved : "";
   if (!folder.empty()) notes.push_back(compat::changed_since_export(folder));
   notes.push_back(train::changed_tokenizer(config, folder));
   std::erase(notes, "");
