@@ -78,10 +78,15 @@ def theirs(tokenizer, template, chat, number, reads_parts):
     return text, made["input_ids"], made.get("assistant_masks")
 
 
+# What Transformers' call takes by name can't be a variable of a record's, so it comes by another name.
+BY_OTHER_NAMES = """{% set add_generation_prompt = generates | default(false) %}
+"""
+
+
 def record_of(chat, number):
     variables = dict(chat.get("variables", {}), case_number=number)
     if "add_generation_prompt" in chat:
-        variables["add_generation_prompt"] = chat["add_generation_prompt"]
+        variables["generates"] = chat["add_generation_prompt"]
     record = {"messages": chat["messages"], "chat_template_kwargs": variables}
     return {**record, "tools": chat["tools"]} if "tools" in chat else record
 
@@ -90,7 +95,7 @@ def ours(levanter, place, template, chats, masked):
     """Text, ids and mask by levanter, by the conversation's number; those that it refuses are missing."""
     path = os.path.join(place, "t.jinja")
     with open(path, "w", newline="") as file:
-        file.write(template)
+        file.write(BY_OTHER_NAMES + template)
     with open(os.path.join(place, "chats.jsonl"), "w") as file:
         for number, chat in enumerate(chats):
             file.write(json.dumps(record_of(chat, number)) + "\n")

@@ -88,6 +88,10 @@ TEMPLATES = [
     "{% macro m(x) %}{{ x }}{% endmacro %}{{ m('a') | upper }}{{ m('a') ~ 'b' }}{{ m('q') | length }}", "{% filter upper %}abc {{ s }}{% endfilter %}", "{% filter replace('a', 'b') | upper %}aaa{% endfilter %}", "{% with a = 1, b = 2 %}{{ a + b }}{% endwith %}{{ a }}", "{% with %}{% set q = 1 %}{{ q }}{% endwith %}[{{ q }}]",
     "a{% generation %}b é{{ n }}{% endgeneration %}c{% for i in l %}{% generation %}{{ i }}{% endgeneration %},{% endfor %}", "{% generation %}\nx\n{% endgeneration %}\ny", "é{% generation %}{% set z = 1 %}世{{ z }}{% endgeneration %}[{{ z }}]",
     "{{ n }}{{- n -}} {{ n }}", "{{ 1 if n else 2, 3 }}", "{{ (1, 2)[1] }}", "{{ l[n - 6] }}", "{{ s | replace('o', '0') | upper | length + 1 }}", "{{ 'a' if n is odd else 'b' }}", "{{ [1, 2,] }}{{ (1,) }}{{ {'a': 1,} }}", "{{ d.items }}" if False else "{{ d['b'] }}",
+    "{{ 'straße ﬁx ŉ ǰ ΐ ᾳ ᾲ ᾶ ᾈ ǆ և İ' | upper }}", "{{ 'İI STRASSE ẞ ᾈ ǅ' | lower }}", "{{ 'ΟΔΟΣ ΑΣ. Σ ΣΑ ΑΣΑ Α\u0301Σ\u0301 ΑΣ’Α ΑΣ-Α 1Σ'.lower() }}", "{{ 'ΑΣ ΟΔΟΣ ß ﬁx ŉ ᾲ ᾶ ǆ İΣ' | title }}", "{{ 'ΑΣ ΟΔΟΣ ßA ﬁx ŉ ΐ ᾳ ᾲ ᾶ ᾷ ǆ ⓐB ⅰX'.title() }}",
+    "{{ 'ßAΣ' | capitalize }}{{ 'ﬃX'.capitalize() }}{{ 'ǆ' | capitalize }}{{ 'ΑΣ'.capitalize() }}{{ 'Σ'.capitalize() }}", "{{ 'ßΣς ﬁ ᾳ İ'.casefold() }}", "{{ 'ΑΣ' | sort }}{{ ['ΑΣ', 'ας', 'ασ'] | unique | list }}", "{{ 'ŉ'.islower() }}{{ 'ß'.isupper() }}{{ 'ẞ'.isupper() }}",
+    "{{ tab | tojson(ensure_ascii=true) }}{{ tab | tojson }}", "{{ '++5' | int }}",
+    "{{ dict(**d) }}{{ dict(z=1, **d) }}{{ dict(d, **{'b': 5}) }}{{ namespace(**{'q': 4}).q }}", "{% macro m(a, b='B') %}{{ a }}{{ b }}{% endmacro %}{{ m(**{'b': 1, 'a': 2}) }}{{ m(5, **{}) }}{{ l | sort(**{'reverse': true}) }}",
     "{{ n.foo }}|{{ none.foo }}|{{ s.foo }}|{{ l.foo }}", "{{ true }}{{ True }}{{ none }}{{ None }}{{ false }}", "{{ 5 // 2 ~ 'x' }}", "{{ -1 | abs }}", "{{ (-1) | abs }}", "{{ 'x' is string and 1 is number }}", "{{ 1.0 }}{{ 1.50 }}{{ 1e100 }}{{ 123456789.123 }}{{ 0.0001 }}{{ 0.00001 }}",
     "{{ d | items | map('first') | join(',') }}", "{{ ['a', 'b'] | map('upper') | list }}", "{{ {'b': 1}.items() | list }}", "{{ x }}{{ x | int }}{{ n | float }}{{ (n / 2) | round | int }}", "{{ 'é世' | length }}{{ '😀a'[0] }}{{ '😀a'[1:] }}",
     # In the manner of the models' own templates.
@@ -105,7 +109,7 @@ FAILURES = [
     "{{ missing.x }}", "{{ missing[0] }}", "{{ missing() }}", "{{ missing + 1 }}", "{{ 'a' + 1 }}", "{{ 1 + 'a' }}", "{{ none + 'a' }}", "{{ 1 / 0 }}", "{{ 1 % 0 }}", "{{ 1 < 'a' }}", "{{ missing < 1 }}", "{{ 1 in 5 }}", "{{ 1 in 'a' }}", "{% for x in 5 %}{% endfor %}", "{% for x in none %}{% endfor %}",
     "{{ 5 | length }}", "{{ none | length }}", "{{ missing | tojson }}", "{{ l.append(1) }}", "{{ d.update({}) }}", "{{ raise_exception('no') }}", "{{ range(1000000) | length }}", "{% for a, b in l %}{% endfor %}", "{% set a, b = [1] %}", "{% set d.x = 1 %}", "{{ s() }}", "{{ 5() }}", "{{ s.index('zzz') }}", "{{ 'a'.split('') }}", "{{ -s }}",
     "{% macro m(a) %}{% endmacro %}{{ m(1, 2) }}", "{% macro m(a) %}{% endmacro %}{{ m(z=2) }}", "{{ l[::0] }}", "{{ '%d' % 'x' }}", "{{ '{}'.format() }}", "{{ s | nofilter }}", "{{ s is notest }}", "{% if %}{% endif %}", "{% if 1 %}", "{% endif %}", "{% for x %}{% endfor %}", "{{ 1 + }}", "{{ (1 }}", "{{ 'a }}", "{{", "{% unknown %}", "{{ a b }}", "{% break %}", "{# x",
-    "{{ s.join(l) }}", "{{ words | sort | first | nofilter }}", "{{ [1, 'a'] | sort }}", "{{ 1 ~ }}", "{{ @ }}", "{{ {l: 1} }}", "{{ 'x' | round }}", "{{ l | join(', ', attribute=missing.y) }}", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+    "{{ dict(**l) }}", "{{ dict(b=1, **d) }}", "{{ dict(**missing) }}", "{{ dict(**{1: 2}) }}", "{{ s.join(l) }}", "{{ words | sort | first | nofilter }}", "{{ [1, 'a'] | sort }}", "{{ 1 ~ }}", "{{ @ }}", "{{ {l: 1} }}", "{{ 'x' | round }}", "{{ l | join(', ', attribute=missing.y) }}", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
 ]
 
 

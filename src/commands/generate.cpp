@@ -12,6 +12,8 @@
 #include "commands/command.h"
 #include "commands/json_records.h"
 #include "commands/loaded_model.h"
+#include "compat/hf_folder.h"
+#include "compat/hf_generation.h"
 #include "data/chat_writer.h"
 #include "data/files/json_fields.h"
 #include "infer/generation.h"
@@ -273,9 +275,18 @@ class Generator {
   std::optional<data::ChatWriter> chat_;
 };
 
+/// Tells what else a Hugging Face folder wants done as it generates, and what is not done.
+void note_settings(const Arguments& a, LoadedModel& m) {
+  if (!compat::is_hf_folder(m.folder)) return;
+  std::string line = compat::unapplied_settings(
+      m.folder, a.values.contains("repetition-penalty") ? "repetition_penalty" : "");
+  if (!line.empty()) m.problems.push_back(std::move(line));
+}
+
 int run(const Arguments& a) {
   LoadedModel m = load_model(a.text("checkpoint"), "", a.overrides);
   Generator generator(m, a);
+  note_settings(a, m);
   for (const std::string& problem : m.problems) std::fprintf(stderr, "%s\n", problem.c_str());
   if (a.has("json") && !a.values.contains("prompt")) {
     generator.answer_lines();

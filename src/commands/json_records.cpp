@@ -2,11 +2,13 @@
 #include "commands/json_records.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
 #include "commands/command.h"
+#include "text/hf/decoder.h"
 #include "text/utf8.h"
 
 namespace levanter::commands {
@@ -65,6 +67,20 @@ std::string other_members(std::string_view record, std::initializer_list<std::st
   std::string mended;
   text::append_mended_utf8(mended, members);
   return mended;
+}
+
+void append_ids_line(std::string& out, std::span<const int32_t> ids) {
+  out += "{\"ids\": [";
+  char digits[16];
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (i > 0) out += ", ";
+    out.append(digits, std::to_chars(digits, digits + sizeof digits, ids[i]).ptr);
+  }
+  out += "]}\n";
+}
+
+void append_text_line(std::string& out, const std::string& text) {
+  out += cat("{\"text\": ", quote(text::hf::replace_invalid_utf8(text)), "}\n");
 }
 
 void note_replaced(int64_t count) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <exception>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,11 @@ std::string_view without_mark(std::string_view line, int64_t number);
 /// what is no UTF-8, which becomes U+FFFD, and for those that an answer has itself: `"id": 7,
 /// "meta": {"a": 1}, `, ready to stand before others.
 std::string other_members(std::string_view record, std::initializer_list<std::string_view> own);
+
+/// Appends {"ids": [1, 2]} and the line's end.
+void append_ids_line(std::string& out, std::span<const int32_t> ids);
+/// Appends {"text": "..."} and the line's end; U+FFFD stands for what is not UTF-8.
+void append_text_line(std::string& out, const std::string& text);
 
 /// Says on the standard error how many pieces of text were replaced, where any was.
 void note_replaced(int64_t count);

@@ -17,7 +17,6 @@
 #include "commands/json_records.h"
 #include "compat/hf_folder.h"
 #include "data/files/json_fields.h"
-#include "text/json_lines.h"
 #include "text/tokenizer.h"
 
 namespace levanter::commands {
@@ -163,13 +162,13 @@ class Answerer final {
           reader.integers(key, 0, std::max<int64_t>(tokenizer_.vocab_size() - 1, 0));
       ids.assign(read.begin(), read.end());
       text = tokenizer_.decode(ids, special_);
-      if (!count_) text::append_text_line(answer.line, text);
+      if (!count_) append_text_line(answer.line, text);
     } else {
       text = reader.string(key);
       ids = on_all_threads ? tokenizer_.encode_long({text, place}, pool_)
                            : tokenizer_.encode({text, place});
       if (add_special_) ids = tokenizer_.add_special(std::move(ids));
-      if (!count_) text::append_ids_line(answer.line, ids);
+      if (!count_) append_ids_line(answer.line, ids);
     }
     answer.totals = {1, static_cast<int64_t>(text.size()), static_cast<int64_t>(ids.size())};
     return answer;

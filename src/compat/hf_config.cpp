@@ -107,6 +107,10 @@ bool HfConfig::has(std::string_view key) const {
 }
 void HfConfig::defaults(std::string_view json) { impl_->defaults = Json::parse(json); }
 
+void HfConfig::assume(std::string_view key, std::string_view value) {
+  impl_->json[std::string(key)] = Json::parse(value);
+}
+
 template <class T>
 void HfConfig::handle(std::string_view key, T& value, const T* otherwise) {
   if (impl_->writes) {

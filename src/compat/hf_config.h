@@ -37,6 +37,9 @@ class HfConfig final {
   /// What keys that are missing are, a JSON object: they are read as if the file had them.
   void defaults(std::string_view json);
 
+  /// Lets the file say this, a JSON text, whatever it says.
+  void assume(std::string_view key, std::string_view value);
+
   /// A setting that must be there, or that is `otherwise` where the key is missing, or is null. T
   /// is int64_t, double, bool, std::string, a vector of int64_t or std::string, or an optional of
   /// one of these, which null leaves empty.

@@ -24,6 +24,7 @@ using safetensors::Tensor;
 namespace {
 
 constexpr char kOneFile[] = "model.safetensors", kIndex[] = "model.safetensors.index.json";
+constexpr std::string_view kHead = "lm_head.weight";
 constexpr std::string_view kFileKey = "xxh3 of file ";
 constexpr int64_t kPiece = int64_t{1} << 20;  // elements that a thread converts at a time
 
@@ -79,11 +80,29 @@ std::map<std::string, std::string> read_index(const std::string& index) {
 }
 
 /// What a folder may hold beside the parameters: buffers that old versions of Transformers saved,
-/// and a tied head, which is the embedding once more.
+/// and a tied head, which is the embedding once more (see HfWeights::has_own_head).
 bool is_extra(std::string_view name) {
   const bool in_gpt2 = name.starts_with("h.") || name.find(".h.") != name.npos;
   return (in_gpt2 && (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias"))) ||
-         name.ends_with(".rotary_emb.inv_freq") || name == "lm_head.weight";
+         name.ends_with(".rotary_emb.inv_freq") || name == kHead;
+}
+
+bool is_embedding(std::string_view name) {
+  return name.ends_with("embed_tokens.weight") || name.ends_with("wte.weight");
+}
+
+/// Whether two tensors hold the same numbers.
+bool are_equal(const Tensor& a, const Tensor& b) {
+  if (a.shape != b.shape || !is_float(a.element) || !is_float(b.element)) return false;
+  std::vector<float> x, y;
+  for (int64_t first = 0; first < a.size(); first += kPiece) {
+    x.resize(static_cast<size_t>(std::min(kPiece, a.size() - first)));
+    y.resize(x.size());
+    to_f32(a, x, first);
+    to_f32(b, y, first);
+    if (x != y) return false;
+  }
+  return true;
 }
 
 bool fits(const HfTarget& target, const std::vector<int64_t>& shape) {
@@ -166,14 +185,28 @@ void HfWeights::open_shards(const std::string& index) {
                 "the files are of different models or incomplete; fetch the folder again");
 }
 
+bool HfWeights::has_own_head() const {
+  const auto head = tensors_.find(std::string(kHead));
+  const auto embedding = std::find_if(tensors_.begin(), tensors_.end(), [](const auto& tensor) {
+    return is_embedding(tensor.first);
+  });
+  return head != tensors_.end() && embedding != tensors_.end() &&
+         !are_equal(*head->second, *embedding->second);
+}
+
 std::vector<const Tensor*> HfWeights::match(std::span<const HfTarget> targets) const {
   auto tensors = tensors_;
   Faults faults{.most = 3};
   std::vector<const Tensor*> found;
   std::vector<std::string> missing, left;
+  const bool is_tied = std::none_of(targets.begin(), targets.end(),
+                                    [](const HfTarget& target) { return target.name == kHead; });
   for (const HfTarget& target : targets) {
     auto at = tensors.find(target.name);
     if (at == tensors.end()) at = tensors.find(target.name.substr(target.name.find('.') + 1));
+    // One name for both is enough.
+    if (at == tensors.end() && is_tied && is_embedding(target.name))
+      at = tensors.find(std::string(kHead));
     found.push_back(at == tensors.end() ? nullptr : at->second);
     if (at == tensors.end()) {
       missing.push_back(target.name);
@@ -194,7 +227,11 @@ std::vector<const Tensor*> HfWeights::match(std::span<const HfTarget> targets) c
         cat(quote(name), " is missing", near.empty() ? "" : cat(" (nearest: ", quote(near), ")")));
   }
   for (const std::string& name : left)
-    if (!is_extra(name)) faults.add(cat(quote(name), " is not wanted"));
+    if (name == kHead && has_own_head())
+      faults.add(cat(quote(name),
+                     " is not the embedding, which model.tie_word_embeddings = true makes of it"));
+    else if (!is_extra(name))
+      faults.add(cat(quote(name), " is not wanted"));
   faults.finish("the weights do not fit the model", folder_,
                 "config.json and the weights are of different models, or files are missing");
   return found;
@@ -222,6 +259,15 @@ std::string HfWeights::changed() const {
     }
   }
   return files.empty() ? "" : cat(folder_, ": ", join(files, ", "), " changed since the export");
+}
+
+bool has_own_head(const std::string& folder) {
+  try {
+    if (path_exists(join_path(folder, kOneFile)) || path_exists(join_path(folder, kIndex)))
+      return HfWeights(folder).has_own_head();
+  } catch (const Error&) {  // whoever reads the weights will say so
+  }
+  return false;
 }
 
 std::string changed_since_export(const std::string& folder) {

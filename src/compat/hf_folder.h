@@ -30,7 +30,7 @@ class HfWeights final {
   explicit HfWeights(std::string folder);
 
   /// The tensor of each target. A name may lack its first part, as in folders of a bare
-  /// "GPT2Model".
+  /// "GPT2Model", and a tied embedding may be there as the head alone.
   /// error  kCheckpoint naming every tensor that is missing (with the nearest name), has another
   ///        shape or no floating elements, and those that no target wants
   std::vector<const safetensors::Tensor*> match(std::span<const HfTarget> targets) const;
@@ -45,6 +45,9 @@ class HfWeights final {
   /// disk, changed or removed a file beside the weights: "DIR: tokenizer.json changed since the
   /// export"; "" for others.
   std::string changed() const;
+  /// Whether the folder has an output layer that is not its embedding: the model is then untied,
+  /// whatever its config.json says, as in Transformers.
+  bool has_own_head() const;
   const std::string& folder() const { return folder_; }
 
  private:
@@ -54,6 +57,10 @@ class HfWeights final {
   std::vector<safetensors::File> files_;
   std::map<std::string, const safetensors::Tensor*> tensors_;
 };
+
+/// HfWeights::has_own_head of a folder that is read for its config: false too where it holds no
+/// weights, or damaged ones.
+bool has_own_head(const std::string& folder);
 
 /// HfWeights::changed of a folder that is read for its tokenizer: "" too where it holds no weights,
 /// or damaged ones.

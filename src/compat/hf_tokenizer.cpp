@@ -1,12 +1,15 @@
 // The tokenizer of a model as Hugging Face keeps it.
 #include "compat/hf_tokenizer.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
 #include "json/mend.h"
 #include "base/strings.h"
+#include "compat/hf_generation.h"
 #include "text/hf/source.h"
+#include "text/hf/tokenizer_file.h"
 
 namespace levanter::compat {
 
@@ -26,16 +29,6 @@ Json parse(std::string_view text) {
   return json_depth(text) > kMaxDepth ? Json() : parse_in_order_as_python(text);
 }
 
-std::vector<std::string> read_stop_strings(const std::string& path) {
-  if (!path_exists(path)) return {};
-  const Json config = parse(read_file(path));
-  const Json said = config.is_object() ? config.value("stop_strings", Json()) : Json();
-  std::vector<std::string> texts;
-  for (const Json& text : said.is_array() ? said : Json::array({said}))
-    if (text.is_string() && !text.get<std::string>().empty()) texts.push_back(text);
-  return texts;
-}
-
 }  // namespace
 
 HfTokenIds read_token_ids(const std::string& folder) {
@@ -52,7 +45,25 @@ HfTokenIds read_token_ids(const std::string& folder) {
     return found.empty() ? std::nullopt : std::optional(found[0]);
   };
   return {first("bos_token_id"), first("pad_token_id"), ids("eos_token_id"),
-          read_stop_strings(join_path(folder, "generation_config.json"))};
+          read_stop_strings(folder)};
+}
+
+void end_at_tokens(HfTokenIds& ids, const text::Tokenizer& tokenizer) {
+  const auto source = text::hf::parse_source(tokenizer.serialise());
+  if (!source || ids.stop_strings.empty()) return;
+  const text::hf::TokenizerFile file = text::hf::read_tokenizer_file(source->json, source->origin);
+  std::vector<text::hf::AddedToken> tokens =
+      text::hf::read_added_tokens(text::hf::parse_json(source->more_added, source->origin),
+                                  file.vocabulary, file.vocabulary.size());
+  tokens.insert(tokens.begin(), file.added.begin(), file.added.end());
+  std::erase_if(ids.stop_strings, [&](const std::string& stop) {
+    const auto token = std::find_if(tokens.begin(), tokens.end(),
+                                    [&](const auto& added) { return added.content == stop; });
+    if (token == tokens.end()) return false;
+    if (std::find(ids.eos.begin(), ids.eos.end(), token->id) == ids.eos.end())
+      ids.eos.push_back(token->id);
+    return true;
+  });
 }
 
 void write_token_ids(HfConfig& hf, HfTokenIds ids) {

@@ -22,6 +22,11 @@ struct HfTokenIds {
 /// What a folder says: ids in its config.json, stop texts in its generation_config.json.
 HfTokenIds read_token_ids(const std::string& folder);
 
+/// Takes for ends those of the stop texts that are a token of the tokenizer, special or added: an
+/// id ends a text in every program, while Transformers heeds stop texts only where it is also
+/// handed the tokenizer.
+void end_at_tokens(HfTokenIds& ids, const text::Tokenizer& tokenizer);
+
 /// Writes the ids as keys of either file.
 void write_token_ids(HfConfig& hf, HfTokenIds ids);
 

@@ -3,6 +3,8 @@
 
 #include <time.h>
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -36,6 +38,35 @@ std::optional<int64_t> seconds_of(const std::string& date) {
   const char* end = ::strptime(date.c_str(), "%Y-%m-%d", &parts);
   if (end == nullptr || *end != '\0') return std::nullopt;
   return static_cast<int64_t>(::timegm(&parts));
+}
+
+/// Throws where the chat's further variables have the name of an argument of Transformers'
+/// apply_chat_template or of its call of the template, which refuses a second one.
+void require_own_names(const ChatRecord& chat) {
+  if (chat.extra.empty()) return;
+  constexpr std::string_view kTaken[] = {"messages",
+                                         "tools",
+                                         "add_generation_prompt",
+                                         "conversation",
+                                         "tokenize",
+                                         "conversations",
+                                         "continue_final_message",
+                                         "chat_template",
+                                         "max_length",
+                                         "tokenizer_kwargs",
+                                         "return_assistant_tokens_mask",
+                                         "padding",
+                                         "return_dict",
+                                         "return_tensors",
+                                         "sanitize_control_tokens",
+                                         "truncation"};
+  const auto given = nlohmann::json::parse(chat.extra, nullptr, false);
+  for (const auto& item : given.items())
+    if (std::find(std::begin(kTaken), std::end(kTaken), item.key()) != std::end(kTaken))
+      throw Error(ErrorKind::kData, cat("the variables for the template have one named ",
+                                        quote(item.key()), ", which the call itself gives"))
+          .at(chat.origin)
+          .hint("leave it out; the record's messages and tools stand at keys of their own");
 }
 
 }  // namespace
@@ -159,6 +190,7 @@ text::Rendered ChatWriter::render(const text::ChatTemplate& source, const ChatRe
 Document ChatWriter::write(const ChatRecord& chat) const {
   const Voice& voice = voice_for(chat);
   require_marks(voice);
+  require_own_names(chat);
   if (!chat.add_generation_prompt) require_weights(chat);
   if (auto joined =
           voice.reads_parts ? std::nullopt : text::join_content_parts(chat.messages, chat.origin)) {

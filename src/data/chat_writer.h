@@ -48,7 +48,7 @@ class ChatWriter final {
   /// 1 where it holds a part of what a {% generation %} block printed of a message whose "weight",
   /// where it has one, is not 0; else 0. Without it there are no weights.
   /// error  kData at the record: what the template refuses; no words of an assistant; weights of
-  ///        messages that can't be heeded
+  ///        messages that can't be heeded; further variables of a name that the call itself gives
   Document write(const ChatRecord& chat) const;
 
  private:

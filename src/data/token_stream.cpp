@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "base/checksum.h"
+#include "data/cache/checksum.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strings.h"

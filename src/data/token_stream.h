@@ -25,7 +25,7 @@ struct Digest {
   bool operator==(const Digest&) const = default;
 };
 
-/// The digest of arrays with these checksums, block by block (base/checksum.h).
+/// The digest of arrays with these checksums, block by block (data/cache/checksum.h).
 Digest digest_of(int64_t documents, int64_t tokens, std::span<const std::string> ids,
                  std::span<const std::string> starts, std::span<const std::string> weights);
 

@@ -122,9 +122,11 @@ struct Mlp {
   Mlp(const nn::Scope& s, const DecoderConfig& c)
       : scope(s),
         activation(activation_of(c)),
-        gate(s / "gate_proj", {Sizes(c).embed}, {Sizes(c).mlp}, linear(c, c.use_bias)),
-        up(s / "up_proj", {Sizes(c).embed}, {Sizes(c).mlp}, linear(c, c.use_bias)),
-        down(s / "down_proj", {Sizes(c).mlp}, {Sizes(c).embed}, linear(c, c.use_bias)) {}
+        gate(s / "gate_proj", {Sizes(c).embed}, {Sizes(c).mlp},
+             linear(c, c.use_bias || c.mlp_bias)),
+        up(s / "up_proj", {Sizes(c).embed}, {Sizes(c).mlp}, linear(c, c.use_bias || c.mlp_bias)),
+        down(s / "down_proj", {Sizes(c).mlp}, {Sizes(c).embed},
+             linear(c, c.use_bias || c.mlp_bias)) {}
 
   NamedArray operator()(NamedArray x) const {
     const OriginScope at = scope.enter();

@@ -56,7 +56,8 @@ bool DecoderConfig::has_rope(int64_t layer) const {
 
 std::string DecoderConfig::without_hf_form() const {
   if (hybrid_norm) return "hybrid_norm";
-  return rope->partial_rotary_factor == 1 ? "" : "rope.partial_rotary_factor";
+  if (rope->partial_rotary_factor != 1) return "rope.partial_rotary_factor";
+  return rope->has_hf_form(max_seq_len) ? "" : "rope.original_max_position_embeddings";
 }
 
 void DecoderConfig::window_fields(config::Fields& f, bool with_pattern) {
@@ -78,14 +79,16 @@ void DecoderConfig::attention_bias_field(config::Fields& f) {
 void DecoderConfig::bias_fields(config::Fields& f) {
   f("use_bias", use_bias, "whether linear layers have biases");
   attention_bias_field(f);
+  f("mlp_bias", mlp_bias, "whether the linear layers of the MLP have biases");
 }
 
 void DecoderConfig::bias_keys(compat::HfConfig& hf) {
-  bool in_attention = use_bias || attention_bias;
+  bool in_attention = use_bias || attention_bias, in_mlp = use_bias || mlp_bias;
   hf("attention_bias", in_attention, false);
-  hf("mlp_bias", use_bias, false);
-  attention_bias = in_attention && !use_bias;
-  if (use_bias && !in_attention) hf.refuse("mlp_bias", "false where attention_bias is");
+  hf("mlp_bias", in_mlp, false);
+  use_bias = in_attention && in_mlp;
+  attention_bias = in_attention && !in_mlp;
+  mlp_bias = in_mlp && !in_attention;
 }
 
 void DecoderConfig::cap_fields(config::Fields& f) {
@@ -173,7 +176,7 @@ void DecoderConfig::hf_keys(compat::HfConfig& hf) {
   hf("tie_word_embeddings", tie_word_embeddings, tie_word_embeddings);
   hf("initializer_range", initializer_range, 0.02);
   hf("attention_dropout", attn_pdrop, 0.0);
-  rope_keys(hf, rope, local_rope_theta, max_seq_len);
+  rope_keys(hf, rope, local_rope_theta, local_theta_key, max_seq_len);
 }
 
 void DecoderConfig::layer_type_keys(compat::HfConfig& hf) {

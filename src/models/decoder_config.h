@@ -34,6 +34,7 @@ struct DecoderConfig : ModelConfig {
   // What has a key in some families only; see the functions at the end.
   bool use_bias = false;                         ///< biases in all linear layers
   bool attention_bias = false;                   ///< biases in those of attention
+  bool mlp_bias = false;                         ///< biases in those of the MLP
   std::optional<int64_t> sliding_window;         ///< keys that a query of a local layer sees
   int64_t sliding_window_pattern = 0;            ///< every so many layers is global; 0: none is
   int64_t max_window_layers = 0;                 ///< so many first layers are global
@@ -55,6 +56,7 @@ struct DecoderConfig : ModelConfig {
   bool norm_plus_one = false;      ///< norms multiply by 1 + weight
   bool scaled_embedding = false;   ///< embeddings times sqrt(hidden_dim)
   const char* activation_key = "hidden_act";  ///< of a config.json
+  const char* local_theta_key = nullptr;      ///< of one, for local_rope_theta
   /// A family with experts calls their tensors BLOCK.gate.weight and
   /// BLOCK.experts.N.{gate, up, down}.weight.
   struct ExpertNames {
@@ -84,7 +86,7 @@ struct DecoderConfig : ModelConfig {
  protected:
   void window_fields(config::Fields& f, bool with_pattern);
   void attention_bias_field(config::Fields& f);
-  /// Llama's biases, in attention, or there and in the MLP.
+  /// Llama's biases, in attention, in the MLP, or in both.
   void bias_fields(config::Fields& f);
   void bias_keys(compat::HfConfig& hf);
   void cap_fields(config::Fields& f);

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
+#include "compat/hf_folder.h"
 #include "models/hf_keys.h"
 #include "models/model.h"
 
@@ -55,6 +56,7 @@ HfModel read_hf_model(const std::string& folder) {
       if (std::optional<int64_t> layers; hf.has(key))
         if (hf(key, layers); layers && (*layers < 1 || *layers > 10000))
           hf.refuse(key, "from 1 to 10000");
+    if (compat::has_own_head(folder)) hf.assume("tie_word_embeddings", "false");
     HfModel model{family, {}, {}};
     model.config.reset(dynamic_cast<ModelConfig*>(family->make_config().release()));
     model.config->hf_keys(hf);

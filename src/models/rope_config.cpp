@@ -6,7 +6,6 @@
 #include <cmath>
 #include <numbers>
 #include <optional>
-#include <vector>
 
 #include "base/strings.h"
 #include "config/problems.h"
@@ -25,6 +24,12 @@ struct StretchedRope : RopeConfig {
       "positions that the model was first trained with")
         .at_least(1);
   }
+  void original_key(compat::HfConfig& hf, const HfWindow& window) {
+    constexpr char kKey[] = "original_max_position_embeddings";
+    hf(kKey, original_max_position_embeddings, window.original.value_or(window.positions));
+    if (window.original && original_max_position_embeddings != *window.original)
+      hf.refuse(kKey, cat(*window.original, ", as outside"));
+  }
 };
 
 /// Positions divided by a factor.
@@ -33,6 +38,7 @@ struct LinearRope final : StretchedRope {
     RopeConfig::fields(f);
     f("factor", factor, "what positions are divided by").at_least(1);
   }
+  void hf_keys(compat::HfConfig& hf, const HfWindow&) override { hf("factor", factor); }
   nn::RotaryFrequencies frequencies(int64_t head_dim, int64_t max_seq_len) const override {
     nn::RotaryFrequencies out = RopeConfig::frequencies(head_dim, max_seq_len);
     for (double& inverse : out.inverse) inverse /= factor;
@@ -46,6 +52,16 @@ struct DynamicRope final : StretchedRope {
     RopeConfig::fields(f);
     f("factor", factor, "how much longer windows may get").at_least(1);
     original_field(f);
+  }
+  // Transformers takes "max_position_embeddings" for the original window, and passes over the key
+  // of that name.
+  void hf_keys(compat::HfConfig& hf, const HfWindow& window) override {
+    hf("factor", factor);
+    hf.ignore({"original_max_position_embeddings"});
+    if (!hf.writes()) original_max_position_embeddings = window.positions;
+  }
+  bool has_hf_form(int64_t positions) const override {
+    return original_max_position_embeddings >= positions;
   }
   nn::RotaryFrequencies frequencies(int64_t head_dim, int64_t max_seq_len) const override {
     RopeConfig base = *this;
@@ -71,6 +87,12 @@ struct Llama3Rope final : StretchedRope {
       "waves that turn more than so many times in the original window are kept")
         .above(0);
     original_field(f);
+  }
+  void hf_keys(compat::HfConfig& hf, const HfWindow& window) override {
+    hf("factor", factor);
+    hf("low_freq_factor", low_freq_factor);
+    hf("high_freq_factor", high_freq_factor);
+    original_key(hf, window);
   }
   void validate(config::Problems& p) const override {
     if (high_freq_factor <= low_freq_factor)
@@ -110,6 +132,17 @@ struct YarnRope final : StretchedRope {
     f("mscale_all_dim", mscale_all_dim, "see attention_factor").at_least(0);
     f("truncate", truncate,
       "whether the waves between kept and stretched ones begin and end at whole numbers");
+  }
+  void hf_keys(compat::HfConfig& hf, const HfWindow& window) override {
+    hf("factor", factor);
+    hf("beta_fast", beta_fast, 32.0);
+    hf("beta_slow", beta_slow, 1.0);
+    original_key(hf, window);
+    hf("attention_factor", attention_factor, {});
+    // Files leave these out where they say nothing.
+    if (!hf.writes() || mscale) hf("mscale", mscale, {});
+    if (!hf.writes() || mscale_all_dim) hf("mscale_all_dim", mscale_all_dim, {});
+    if (!hf.writes() || !truncate) hf("truncate", truncate, true);
   }
   nn::RotaryFrequencies frequencies(int64_t head_dim, int64_t max_seq_len) const override {
     nn::RotaryFrequencies out = RopeConfig::frequencies(head_dim, max_seq_len);
@@ -175,51 +208,13 @@ std::span<const config::ChoiceEntry> RopeConfig::choices() {
 
 namespace {
 
-/// The positions that a model was first trained with, where its rotary type does not say.
-struct Window {
-  int64_t positions = 0;
-  bool is_said = false;  ///< beside the type, which must agree
-};
-
-void original_key(compat::HfConfig& hf, int64_t& original, Window window) {
-  hf("original_max_position_embeddings", original, window.positions);
-  if (window.is_said && original != window.positions)
-    hf.refuse("original_max_position_embeddings", cat(window.positions, ", as outside"));
-}
-
-/// A setting that files leave out where it says nothing.
-void optional_key(compat::HfConfig& hf, std::string_view key, std::optional<double>& value) {
-  const bool always = key == "attention_factor";
-  if (!hf.writes() || always || value) hf(key, value, {});
-}
-
-/// The settings of a rotary type by its fields, all but those of every type.
-void scaling_keys(compat::HfConfig& hf, RopeConfig& rope, Window window) {
-  config::Fields fields;
-  rope.fields(fields);
-  for (const config::Field& field : fields.list()) {
-    const std::string_view key = field.key;
-    if (key == "theta" || key == "partial_rotary_factor") continue;
-    if (field.type->kind == config::Kind::kInteger)
-      original_key(hf, *static_cast<int64_t*>(field.value), window);
-    else if (key.ends_with("factor") && field.type->kind == config::Kind::kNumber)
-      hf(key, *static_cast<double*>(field.value));
-    else if (field.type->kind == config::Kind::kNumber)
-      hf(key, *static_cast<double*>(field.value), *static_cast<double*>(field.value));
-    else if (field.type->kind != config::Kind::kBool)
-      optional_key(hf, key, *static_cast<std::optional<double>*>(field.value));
-    else if (bool& flag = *static_cast<bool*>(field.value); !hf.writes() || !flag)
-      hf(key, flag, true);
-  }
-}
-
 /// Whether YaRN's borders are whole numbers; null for other types.
 bool* truncate_of(RopeConfig& rope) {
   auto* yarn = dynamic_cast<YarnRope*>(&rope);
   return yarn ? &yarn->truncate : nullptr;
 }
 
-void read_scaling(compat::HfConfig& hf, config::Choice<RopeConfig>& rope, Window window) {
+void read_scaling(compat::HfConfig& hf, config::Choice<RopeConfig>& rope, const HfWindow& window) {
   double theta = rope->theta;
   hf("rope_theta", theta, theta);
   std::string type = "default", known;
@@ -233,10 +228,39 @@ void read_scaling(compat::HfConfig& hf, config::Choice<RopeConfig>& rope, Window
   }
   if (rope.type != type) hf.refuse(hf.has("rope_type") ? "rope_type" : "type", known);
   rope->theta = theta;
-  scaling_keys(hf, *rope, window);
+  rope->hf_keys(hf, window);
   hf.neutral("partial_rotary_factor", "1", "a part of a head is rotated");
   hf.ignore({"finetuned"});  // in the files of YaRN's authors
   hf.finish();
+}
+
+/// Reads a family's whose layers turn by their kind. As in Transformers the older key, which knows
+/// of no kinds, lies over what the newer one says of global layers.
+void read_kinds(compat::HfConfig& hf, config::Choice<RopeConfig>& rope, double& local_theta,
+                const HfWindow& window) {
+  bool truncate = true;
+  if (hf.has("rope_parameters"))
+    hf.object("rope_parameters", [&](compat::HfConfig& kinds) {
+      if (!kinds.has("full_attention") && !kinds.has("sliding_attention"))
+        hf.refuse("rope_parameters",
+                  "an object for each kind of layers, full_attention and sliding_attention");
+      kinds.object("full_attention",
+                   [&](compat::HfConfig& one) { read_scaling(one, rope, window); });
+      kinds.object("sliding_attention", [&](compat::HfConfig& one) {
+        config::Choice<RopeConfig> local;
+        local->theta = local_theta;
+        read_scaling(one, local, window);
+        if (local.type != "default") one.refuse("rope_type", "default");
+        local_theta = local->theta;
+      });
+      kinds("truncate", truncate, truncate);
+      kinds.finish();
+    });
+  if (hf.has("rope_scaling"))
+    hf.object("rope_scaling", [&](compat::HfConfig& older) { read_scaling(older, rope, window); });
+  hf.ignore({"rope_parameters", "rope_scaling"});
+  // Where kinds of layers differ Transformers looks for it beside their objects, and not inside.
+  if (bool* said = truncate_of(*rope)) *said = truncate;
 }
 
 void write_rope(compat::HfConfig& hf, config::Choice<RopeConfig>& rope,
@@ -244,7 +268,7 @@ void write_rope(compat::HfConfig& hf, config::Choice<RopeConfig>& rope,
   const auto all = [&](compat::HfConfig& scaling) {
     scaling("rope_type", rope.type);
     scaling("rope_theta", rope->theta);
-    scaling_keys(scaling, *rope, {});
+    rope->hf_keys(scaling, {});
   };
   if (rope.type != "default") hf.object("rope_scaling", all);
   if (!local_theta) return;
@@ -263,34 +287,18 @@ void write_rope(compat::HfConfig& hf, config::Choice<RopeConfig>& rope,
 }  // namespace
 
 void rope_keys(compat::HfConfig& hf, config::Choice<RopeConfig>& rope,
-               std::optional<double>& local_theta, int64_t positions) {
+               std::optional<double>& local_theta, const char* local_key, int64_t positions) {
   hf("rope_theta", rope->theta, rope->theta);
-  if (local_theta) hf("rope_local_base_freq", *local_theta, *local_theta);
+  if (local_theta && local_key) hf(local_key, *local_theta, *local_theta);
   if (hf.writes()) return write_rope(hf, rope, local_theta);
-  Window window{positions, hf.has("original_max_position_embeddings")};
-  if (window.is_said) hf("original_max_position_embeddings", window.positions);
-  // The older key stands for the newer one, or lies over it, as in Transformers.
-  std::vector<const char*> keys = {"rope_parameters", "rope_scaling"};
-  if (!local_theta && hf.has("rope_scaling")) {
-    hf.ignore({"rope_parameters"});
-    keys.erase(keys.begin());
-  }
-  bool truncate = true;
-  for (const char* key : keys)
-    hf.object(key, [&](compat::HfConfig& all) {
-      if (!all.has("full_attention")) return read_scaling(all, rope, window);
-      all.object("full_attention", [&](compat::HfConfig& one) { read_scaling(one, rope, window); });
-      all.object("sliding_attention", [&](compat::HfConfig& one) {
-        config::Choice<RopeConfig> local;
-        read_scaling(one, local, window);
-        if (local.type != "default") one.refuse("rope_type", "default");
-        local_theta = local->theta;
-      });
-      all("truncate", truncate, truncate);
-      all.finish();
-    });
-  // Where kinds of layers differ Transformers looks for it beside their objects, and not inside.
-  if (bool* said = truncate_of(*rope); said && local_theta) *said = truncate;
+  HfWindow window{positions, {}};
+  if (hf.has("original_max_position_embeddings"))
+    hf("original_max_position_embeddings", window.original);
+  if (local_theta) return read_kinds(hf, rope, *local_theta, window);
+  // The older key lies over the newer one, as in Transformers.
+  const char* key = hf.has("rope_scaling") ? "rope_scaling" : "rope_parameters";
+  hf.object(key, [&](compat::HfConfig& all) { read_scaling(all, rope, window); });
+  hf.ignore({"rope_parameters", "rope_scaling"});
 }
 
 }  // namespace levanter

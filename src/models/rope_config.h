@@ -11,6 +11,13 @@
 
 namespace levanter {
 
+/// The positions that a config.json says a model was trained with, beside its rotary type.
+struct HfWindow {
+  int64_t positions = 0;  ///< "max_position_embeddings"
+  std::optional<int64_t>
+      original;  ///< "original_max_position_embeddings", which a type must repeat
+};
+
 /// Base of the configs that a model's `rope` chooses.
 struct RopeConfig : config::Choosable {
   double theta = 10000;
@@ -22,17 +29,22 @@ struct RopeConfig : config::Choosable {
   /// For so many numbers of a head that turn (even) and windows of so many positions.
   virtual nn::RotaryFrequencies frequencies(int64_t head_dim, int64_t max_seq_len) const;
 
+  /// The type's settings in a config.json, all but those of every type.
+  virtual void hf_keys(compat::HfConfig&, const HfWindow&) {}
+  /// Whether a config.json of windows of so many positions can say all that the type says.
+  virtual bool has_hf_form(int64_t) const { return true; }
+
   static std::span<const config::ChoiceEntry> choices();
   static constexpr const char* kDefaultChoice = "default";
 };
 
 /// The rotary type in a config.json: "rope_theta" and "rope_scaling", which are written, or
 /// "rope_parameters", which newer files have instead. Where layers differ by whether they are local
-/// these hold one object for each kind, older files the base of the local ones under
-/// "rope_local_base_freq"; `local_theta` has a value in families where they do.
+/// "rope_parameters" holds one object for each kind; `local_theta` has a value in families where
+/// they do. local_key  of the base of local layers in older files, null in families that have none
 /// positions  that the model was trained with: what a type stretches where the file does not say,
 ///            there or as "original_max_position_embeddings" beside it
 void rope_keys(compat::HfConfig& hf, config::Choice<RopeConfig>& rope,
-               std::optional<double>& local_theta, int64_t positions);
+               std::optional<double>& local_theta, const char* local_key, int64_t positions);
 
 }  // namespace levanter

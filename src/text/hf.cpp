@@ -1,6 +1,7 @@
 // Tokenizer "hf": what a Hugging Face tokenizer.json (or its older files) describes, id for id.
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "base/error.h"
@@ -97,7 +98,7 @@ class HfTokenizer final : public Tokenizer {
   struct Segment;
 
   void add_tokens(std::vector<AddedToken> added);
-  void add_named_tokens();
+  void add_listed_tokens(const std::string& json, bool keep_known);
   bool finds_blank() const;
   void make_model(const TokenizerFile& file);
   void make_bpe(const TokenizerFile& file);
@@ -174,9 +175,8 @@ HfTokenizer::HfTokenizer(Source source, TokenizerFile file)
   make_model(file);
   roles_.assign(static_cast<size_t>(vocabulary_.size()), Role::kModel);
   add_tokens(std::move(file.added));
-  add_tokens(
-      read_added_tokens(parse_json(source_.more_added, source_.origin), vocabulary_, vocab_size()));
-  add_named_tokens();
+  add_listed_tokens(std::exchange(source_.more_added, "[]"), true);
+  add_listed_tokens(source_.named_special, false);
   if (decoder_.only_bytes()) {
     std::string bytes;
     for (int32_t id = 0; id < vocab_size(); ++id) {
@@ -201,25 +201,31 @@ bool HfTokenizer::finds_blank() const {
   return bytes == 2;
 }
 
-/// Special tokens that were named without an id get the next free ones, unless the model has them.
-void HfTokenizer::add_named_tokens() {
-  Value named = parse_json(source_.named_special, source_.origin);
-  std::vector<std::string> known;
-  for (const auto& [id, added] : added_) known.push_back(added.content);
-  std::erase_if(named.items, [&](const Value& token) {
-    const std::string& content = token.text("content");
-    const bool is_known = std::find(known.begin(), known.end(), content) != known.end();
-    if (!is_known) known.push_back(content);
-    return is_known || content.empty();
-  });
-  const std::vector<AddedToken> added = read_added_tokens(named, vocabulary_, vocab_size());
-  std::string& list = source_.more_added;
+/// Adds the tokens of a JSON list to those that are saved. One without an id has that of the token
+/// it is already, else the next free one.
+void HfTokenizer::add_listed_tokens(const std::string& json, bool keep_known) {
+  Value list = parse_json(json, source_.origin);
+  std::map<std::string, int32_t> known;
+  for (const auto& [id, added] : added_) known.emplace(added.content, id);
+  std::set<std::string> seen = {""};
+  std::erase_if(list.items,
+                [&](const Value& token) { return !seen.insert(token.text("content")).second; });
+  for (Value& token : list.items) {
+    const auto id = known.find(token.text("content"));
+    if (id == known.end() || !token["id"].is_null()) continue;
+    token.keys.emplace_back("id");
+    token.items.emplace_back().kind = Value::Kind::kNumber;
+    token.items.back().number = id->second;
+  }
+  const std::vector<AddedToken> added = read_added_tokens(list, vocabulary_, vocab_size());
+  std::string& saved = source_.more_added;
   for (const AddedToken& token : added) {
-    list.pop_back();
-    list += cat(list == "[" ? "" : ",", "{\"id\":", token.id, ",\"content\":", quote(token.content),
-                ",\"single_word\":", token.single_word, ",\"lstrip\":", token.lstrip,
-                ",\"rstrip\":", token.rstrip, ",\"normalized\":", token.normalized,
-                ",\"special\":true}]");
+    if (!keep_known && known.contains(token.content)) continue;
+    saved.pop_back();
+    saved += cat(saved == "[" ? "" : ",", "{\"id\":", token.id,
+                 ",\"content\":", quote(token.content), ",\"single_word\":", token.single_word,
+                 ",\"lstrip\":", token.lstrip, ",\"rstrip\":", token.rstrip,
+                 ",\"normalized\":", token.normalized, ",\"special\":", token.special, "}]");
   }
   add_tokens(added);
 }

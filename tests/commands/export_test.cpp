@@ -390,7 +390,7 @@ TEST_CASE("a run with a Hugging Face tokenizer exports it with the ids that end 
                     R"({"eos_token": "<s>", "chat_template": "{{ messages }}"})");
   write_file_atomic(run / "tok/generation_config.json", R"({"eos_token_id": [6, 7, -1, 1e99]})");
   const Ended ended = run.train({"--data.tokenizer={type=\"hf\", path=\"tok\"}",
-                                 "--hf_save_path=hf", "--stop_strings=[\"User:\"]"});
+                                 "--hf_save_path=hf", "--stop_strings=[\"User:\", \"x\"]"});
   INFO(ended.err);
   REQUIRE(ended.code == 0);
   REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "x"}).code == 0);
@@ -400,7 +400,37 @@ TEST_CASE("a run with a Hugging Face tokenizer exports it with the ids that end 
   CHECK(read_json(run / "x/tokenizer_config.json")["eos_token"] == "<s>");
   CHECK(read_json(run / "x/generation_config.json")["eos_token_id"] == json({6, 7}));
   CHECK(read_json(run / "x/config.json")["eos_token_id"] == json({6, 7}));
-  CHECK(read_json(run / "x/generation_config.json")["stop_strings"] == json({"User:"}));
+  CHECK(read_json(run / "x/generation_config.json")["stop_strings"] == json({"User:", "x"}));
+}
+
+TEST_CASE("a stop text that is a token of the tokenizer is exported as a further end",
+          "[commands]") {
+  const SmallRun run;
+  make_directories(run / "tok");
+  write_file_atomic(run / "tok/tokenizer.json", R"({"added_tokens": [
+    {"id": 6, "content": "<s>", "special": true, "normalized": false}],
+    "model": {"type": "WordLevel", "unk_token": "x", "vocab": {"x": 0, "the": 1, "cat": 2}},
+    "pre_tokenizer": {"type": "Whitespace"}})");
+  write_file_atomic(run / "tok/tokenizer_config.json", R"({"eos_token": "<s>"})");
+  const auto exported = [&](const std::string& stops) {
+    REQUIRE(run.train({"--data.tokenizer={type=\"hf\", path=\"tok\", add_tokens=[\"<|im_end|>\"]}",
+                       "--trainer.num_train_steps=1", "--trainer.id=" + stops.substr(0, 1),
+                       "--stop_strings=[" + stops.substr(1) + "]"})
+                .code == 0);
+    REQUIRE(
+        run({"export", "--checkpoint", "logs/" + stops.substr(0, 1), "--out", "x", "--overwrite"})
+            .code == 0);
+    CHECK(read_json(run / "x/generation_config.json")["eos_token_id"] ==
+          read_json(run / "x/config.json")["eos_token_id"]);
+    return read_json(run / "x/generation_config.json");
+  };
+  // Transformers heeds stop texts only where it is handed the tokenizer too; ids always.
+  const json both = exported("a\"<|im_end|>\", \"the\", \"<s>\"");
+  CHECK(both["eos_token_id"] == json({6, 7}));
+  CHECK(both["stop_strings"] == json({"the"}));
+  const json token = exported("b\"<|im_end|>\"");
+  CHECK(token["eos_token_id"] == json({6, 7}));
+  CHECK_FALSE(token.contains("stop_strings"));
 }
 
 TEST_CASE("an export of a run keeps what only other programs heed", "[commands]") {

@@ -390,3 +390,46 @@ TEST_CASE("a text ends where generation_config.json says, else config.json", "[c
   CHECK(ending_at(cat("[2, ", all[5], "]")) == std::vector(all.begin(), all.begin() + 5));
   CHECK(ending_at(cat(all[3])) == std::vector(all.begin(), all.begin() + 3));
 }
+
+TEST_CASE("settings of generation that are not applied are named once", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run({"tokenizer", "train", "a.txt", "--vocab-size", "262", "--out", "tok"}).code == 0);
+  REQUIRE(run.train({"--data.tokenizer={type = \"hf\", path = \"tok\"}"}).code == 0);
+  REQUIRE(run({"export", "--checkpoint", "logs/run", "--out", "hf"}).code == 0);
+  const auto told = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"generate", "--checkpoint", "hf", "--prompt",
+                                      "the",      "--samples",    "2",  "--max-new-tokens",
+                                      "2"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Ended ended = run(words);
+    CHECK(ended.code == 0);
+    return ended.err;
+  };
+  const auto write = [&](const char* name, const nlohmann::json& settings) {
+    const std::string file = run / cat("hf/", name);
+    auto config = nlohmann::json::object();
+    if (path_exists(file)) config = nlohmann::json::parse(read_file(file));
+    config.update(settings);
+    write_file_atomic(file, config.dump());
+  };
+  write("config.json", {{"no_repeat_ngram_size", 3}});  // where files of old have it
+  CHECK_THAT(told({}),
+             Catch::Contains("config.json: not applied here: no_repeat_ngram_size = 3\n"));
+  write("generation_config.json", {{"repetition_penalty", 1.0},
+                                   {"suppress_tokens", nullptr},
+                                   {"bad_words_ids", nlohmann::json::array()},
+                                   {"min_length", 0},
+                                   {"do_sample", true},
+                                   {"temperature", 0.6}});
+  CHECK(told({}).find("not applied") == std::string::npos);
+  write("generation_config.json", {{"repetition_penalty", 1.5},
+                                   {"min_new_tokens", 4},
+                                   {"suppress_tokens", {3}},
+                                   {"forced_eos_token_id", 2}});
+  CHECK_THAT(
+      told({}),
+      Catch::Contains("generation_config.json: not applied here: forced_eos_token_id = 2, "
+                      "min_new_tokens = 4, repetition_penalty = 1.5, suppress_tokens = [3]\n"));
+  CHECK_THAT(told({"--repetition-penalty", "1.5"}),
+             Catch::Contains("min_new_tokens = 4, suppress_tokens = [3]\n"));
+}

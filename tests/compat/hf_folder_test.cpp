@@ -71,6 +71,42 @@ TEST_CASE("weights are read from one file, or from the shards of an index", "[co
   CHECK(many.b[0] == 7);
 }
 
+TEST_CASE("a head that is not the embedding is not dropped, and alone it is the embedding",
+          "[compat]") {
+  const TemporaryFolder folder;
+  const auto write = [&](const std::vector<std::string>& names, float head) {
+    std::vector<std::vector<float>> data;
+    std::vector<safetensors::WriteTensor> tensors;
+    for (const std::string& name : names) data.push_back({1, name == "lm_head.weight" ? head : 2});
+    for (size_t i = 0; i < names.size(); ++i)
+      tensors.push_back(
+          {{names[i], safetensors::Element::f32, {2}}, std::as_bytes(std::span(data[i]))});
+    safetensors::write_file(folder / "model.safetensors", tensors);
+    return compat::has_own_head(folder.path());
+  };
+  float embedding[2] = {}, head[2] = {};
+  const compat::HfTarget tied[] = {{"model.embed_tokens.weight", {2}, embedding}};
+  const auto load = [&](std::span<const compat::HfTarget> targets) {
+    compat::HfWeights(folder.path()).load(targets);
+  };
+  CHECK_FALSE(compat::has_own_head(folder.path()));  // there are no weights
+  for (const char* name : {"model.embed_tokens.weight", "embed_tokens.weight"}) {
+    CHECK_FALSE(write({name, "lm_head.weight"}, 2));
+    load(tied);
+    CHECK(write({name, "lm_head.weight"}, 3));
+    CHECK_THAT(failure_of(ErrorKind::kCheckpoint, [&] { load(tied); }),
+               Contains("\"lm_head.weight\" is not the embedding") &&
+                   Contains("model.tie_word_embeddings"));
+    const compat::HfTarget untied[] = {tied[0], {"lm_head.weight", {2}, head}};
+    load(untied);
+    CHECK(embedding[1] == 2);
+    CHECK(head[1] == 3);
+  }
+  CHECK_FALSE(write({"lm_head.weight"}, 5));
+  load(tied);
+  CHECK(embedding[1] == 5);
+}
+
 TEST_CASE("weights that do not fit are all named, and nothing is written", "[compat]") {
   Folder f;
   CHECK_THAT(f.fault(), Contains("the folder holds no weights"));

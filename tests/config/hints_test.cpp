@@ -134,8 +134,6 @@ TEST_CASE("names of Hugging Face and nanoGPT are explained wherever they stand",
   for (const char* table : {"", "[model]\n", "[trainer]\n", "[optimizer]\n", "[data]\n"}) {
     explains(cat(table, "hidden_size = 64\n"), "model.hidden_dim");
     explains(cat(table, "num_hidden_layers = 2\n"), "model.num_layers");
-    if (table != std::string_view("[trainer]\n"))
-      explains(cat(table, "num_train_epochs = 3\n"), "trainer.num_train_epochs");
     explains(cat(table, "warmup_ratio = 0.1\n"), "optimizer.warmup");
     explains(cat(table, "lr_scheduler_type = \"cosine\"\n"), "optimizer.lr_schedule");
     explains(cat(table, "gradient_accumulation_steps = 4\n"), "trainer.microbatch_size");

@@ -7,9 +7,11 @@
 
 #include "base/files.h"
 #include "base/strings.h"
+#include "compat/safetensors.h"
 #include "models/decoder_config.h"
 #include "models/model.h"
 #include "support/fault.h"
+#include "support/safetensors_file.h"
 #include "support/temporary_folder.h"
 
 using namespace levanter;
@@ -171,18 +173,101 @@ TEST_CASE("Gemma 3 has no cap of attention's scores in a Hugging Face folder", "
   CHECK(decoder(model).without_hf_form() == "attn_logit_softcapping");
 }
 
-TEST_CASE("Llama's attention may have biases where its MLP has none", "[models]") {
+TEST_CASE("a folder whose head is not its embedding is of an untied model", "[models]") {
+  for (const char* type : {"llama", "gemma"})
+    for (const float last : {2.0F, 3.0F}) {
+      const TemporaryFolder folder;
+      write_file_atomic(folder / "config.json",
+                        with(small(type), {{"tie_word_embeddings", true}}).dump());
+      const float embedding[] = {1, 2}, head[] = {1, last};
+      const safetensors::WriteTensor tensors[] = {
+          {{"lm_head.weight", safetensors::Element::f32, {2}}, std::as_bytes(std::span(head))},
+          {{"model.embed_tokens.weight", safetensors::Element::f32, {2}},
+           std::as_bytes(std::span(embedding))}};
+      safetensors::write_file(folder / "model.safetensors", tensors);
+      CHECK(decoder(models::read_hf_model(folder.path())).tie_word_embeddings == (last == 2));
+    }
+}
+
+TEST_CASE("a dynamic base grows from max_position_embeddings alone", "[models]") {
+  // Transformers passes over the type's original_max_position_embeddings.
+  const json dynamic = {{"rope_type", "dynamic"}, {"factor", 2.0}};
+  const json said = with(dynamic, {{"original_max_position_embeddings", 8}});
+  const auto frequencies = [](const json& rope) {
+    return decoder(read(with(small("llama"), {{"rope_scaling", rope}}))).rope->frequencies(4, 16);
+  };
+  CHECK(frequencies(said).inverse == frequencies(dynamic).inverse);
+  CHECK(frequencies(said).inverse == frequencies({{"rope_type", "default"}}).inverse);
+  const models::HfModel model = read(with(small("llama"), {{"rope_scaling", said}}));
+  CHECK(decoder(model).without_hf_form().empty());
+  decoder(model).max_seq_len = 32;  // of which 16 are the original ones: no config.json says that
+  CHECK(decoder(model).without_hf_form() == "rope.original_max_position_embeddings");
+}
+
+TEST_CASE("families whose layers turn by their kind are read as in Transformers", "[models]") {
+  const json yarn = {{"rope_type", "yarn"}, {"factor", 4.0}, {"rope_theta", 1e5}};
+  for (const char* type : {"gemma3_text", "olmo3"})
+    CHECK_THAT(failure_of(ErrorKind::kCheckpoint,
+                          [&] {
+                            read(with(small(type), {{"rope_parameters", yarn}}));
+                          }),
+               Contains("rope_parameters = {") && Contains("full_attention and sliding_attention"));
+  const auto thetas = [](const char* type, const json& more) {
+    const models::HfModel model = read(with(small(type), more));
+    return std::pair(decoder(model).rope->theta, decoder(model).local_rope_theta.value());
+  };
+  const json kind = {{"rope_type", "default"}};
+  const json kinds = {{"full_attention", kind}, {"sliding_attention", kind}};
+  const json older = {{"rope_theta", 100.0}, {"rope_local_base_freq", 50.0}};
+  CHECK(thetas("gemma3_text", with(older, {{"rope_parameters", kinds}})) == std::pair(100.0, 50.0));
+  CHECK(thetas("gemma3_text", {{"rope_parameters",
+                                {{"sliding_attention", with(kind, {{"rope_theta", 70.0}})}}}}) ==
+        std::pair(1e6, 70.0));
+  CHECK(thetas("olmo3", older) == std::pair(100.0, 100.0));
+}
+
+TEST_CASE("what a rotary type says in a config.json comes back", "[models]") {
+  const json types[] = {{{"rope_type", "linear"}, {"factor", 3.0}},
+                        {{"rope_type", "dynamic"}, {"factor", 3.0}},
+                        {{"rope_type", "llama3"},
+                         {"factor", 3.0},
+                         {"low_freq_factor", 2.0},
+                         {"high_freq_factor", 5.0},
+                         {"original_max_position_embeddings", 8}},
+                        {{"rope_type", "yarn"},
+                         {"factor", 3.0},
+                         {"beta_fast", 16.0},
+                         {"beta_slow", 2.0},
+                         {"original_max_position_embeddings", 8},
+                         {"attention_factor", 1.5},
+                         {"mscale", 0.5},
+                         {"mscale_all_dim", 0.25},
+                         {"truncate", false}}};
+  for (const json& type : types) {
+    const json whole = with(type, {{"rope_theta", 100.0}});
+    const json text = json::parse(model_text(with(small("llama"), {{"rope_scaling", whole}})));
+    CHECK(text["rope_scaling"] == whole);
+    for (const auto& [key, value] : type.items()) {
+      if (!key.ends_with("factor") || key == "attention_factor") continue;
+      json less = whole;
+      less.erase(key);
+      CHECK_THAT(failure_of(ErrorKind::kCheckpoint,
+                            [&] {
+                              read(with(small("llama"), {{"rope_scaling", less}}));
+                            }),
+                 Contains("rope_scaling." + key + " is missing"));
+    }
+  }
+}
+
+TEST_CASE("Llama's attention and its MLP may have biases, each without the other", "[models]") {
   const auto read_back = [](const json& more) {
     const json text = json::parse(model_text(with(small("llama"), more)));
     return std::pair<bool, bool>(text["attention_bias"], text["mlp_bias"]);
   };
   CHECK(read_back({{"attention_bias", true}}) == std::pair(true, false));
   CHECK(read_back({{"attention_bias", true}, {"mlp_bias", true}}) == std::pair(true, true));
-  CHECK_THAT(failure_of(ErrorKind::kCheckpoint,
-                        [&] {
-                          read_back({{"mlp_bias", true}});
-                        }),
-             Contains("mlp_bias = true is not supported"));
+  CHECK(read_back({{"mlp_bias", true}}) == std::pair(false, true));
 }
 
 TEST_CASE("where kinds of layers differ, YaRN's truncate stands beside their objects", "[models]") {

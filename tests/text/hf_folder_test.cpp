@@ -139,3 +139,76 @@ TEST_CASE("the blank that a tokenizer puts before a text is none of its bytes", 
   CHECK(made.tokenizer->first_byte_length(2) == 1);
   CHECK(made.tokenizer->byte_length(2) == 2);
 }
+
+TEST_CASE("ids of listed tokens give their order, and the next free ones are theirs", "[text]") {
+  // As in Transformers 5.24: beyond a gap, and where the id is another token's.
+  for (const char* list : {R"({"9": {"content": "<new>"}, "7": {"content": "<eos>"}})",
+                           R"({"3": {"content": "<eos>"}, "4": {"content": "<new>"}})"}) {
+    const Folder made({{"tokenizer.json", kModel},
+                       {"tokenizer_config.json",
+                        cat(R"({"eos_token": "<eos>", "added_tokens_decoder": )", list, "}")}});
+    CHECK(made.tokenizer->vocab_size() == 6);
+    CHECK(made.ids("a<new><s><eos>") == Ids{0, 5, 3, 4});
+    CHECK(made.tokenizer->eos_id() == 4);
+    CHECK(made.tokenizer->decode(Ids{4, 5}, Special::kSkip) == "<new>");
+    const auto loaded = load_tokenizer(made.tokenizer->serialise(), "saved");
+    CHECK(loaded->encode({"a<new><s><eos>", "the text"}) == Ids{0, 5, 3, 4});
+    CHECK(loaded->serialise() == made.tokenizer->serialise());
+  }
+  const Folder older({{"tokenizer.json", kModel},
+                      {"added_tokens.json", R"({"<new>": 9, "<s>": 3, "<other>": 6})"}});
+  CHECK(older.ids("<new><s><other>") == Ids{5, 3, 4});
+}
+
+TEST_CASE("the classes of Transformers that heed add_prefix_space have it", "[text]") {
+  const auto ids = [](const char* tokenizer, const std::string& config, const char* text) {
+    return Folder({{"tokenizer.json", tokenizer}, {"tokenizer_config.json", config}}).ids(text);
+  };
+  const auto config = [](const char* name, const char* space) {
+    return cat(R"({"tokenizer_class": ")", name, R"(", "add_prefix_space": )", space, "}");
+  };
+  constexpr char kBytes[] = R"({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
+    "decoder": {"type": "ByteLevel"},
+    "model": {"type": "BPE", "vocab": {"a": 0, "\u0120": 1}, "merges": []}})";
+  for (const char* name : {"GPT2Tokenizer", "GPT2TokenizerFast"}) {
+    CHECK(ids(kBytes, config(name, "true"), "a a") == Ids{1, 0, 1, 0});
+    CHECK(ids(kBytes, config(name, "false"), "a a") == Ids{0, 1, 0});
+    CHECK(ids(kBytes, config(name, "null"), "a a") == Ids{0, 1, 0});
+  }
+  CHECK(ids(kBytes, config("PreTrainedTokenizerFast", "true"), "a a") == Ids{0, 1, 0});
+  constexpr char kPieces[] = R"({"normalizer": {"type": "Sequence", "normalizers": [
+      {"type": "Prepend", "prepend": "▁"},
+      {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+    "decoder": {"type": "Sequence", "decoders": [
+      {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "Fuse"},
+      {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+    "model": {"type": "BPE", "vocab": {"a": 0, "▁": 1}, "merges": []}})";
+  CHECK(ids(kPieces, config("LlamaTokenizer", "true"), "a a") == Ids{1, 0, 1, 0});
+  CHECK(ids(kPieces, config("LlamaTokenizerFast", "false"), "a a") == Ids{0, 1, 0});
+  const Folder bare(
+      {{"tokenizer.json", kPieces}, {"tokenizer_config.json", config("LlamaTokenizer", "false")}});
+  CHECK(bare.tokenizer->decode(Ids{1, 0}) == " a");
+}
+
+TEST_CASE("a tokenizer that splits its special tokens is refused", "[text]") {
+  const auto made = [](const char* split) {
+    return Folder({{"tokenizer.json", kModel},
+                   {"tokenizer_config.json", cat(R"({"split_special_tokens": )", split, "}")}})
+        .ids("<s>");
+  };
+  CHECK(made("false") == Ids{3});
+  CHECK_THAT(failure_of(ErrorKind::kData, [&] { made("true"); }),
+             Catch::Contains("split_special_tokens = true is not supported") &&
+                 Catch::Contains("tokenizer_config.json"));
+}
+
+TEST_CASE("an end of texts that is a text is refused", "[text]") {
+  for (const char* end : {R"("3")", R"([0, "3"])"})
+    for (const char* file : {"generation_config.json", "config.json"})
+      CHECK_THAT(failure_of(ErrorKind::kData,
+                            [&] {
+                              const Folder made({{"tokenizer.json", kModel},
+                                                 {file, cat(R"({"eos_token_id": )", end, "}")}});
+                            }),
+                 Catch::Contains("\"eos_token_id\"") && Catch::Contains(file));
+}

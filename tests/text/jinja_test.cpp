@@ -62,8 +62,10 @@ TEST_CASE("what is not supported is refused with its line and construct", "[text
                  Catch::Contains("did you mean \"upper\""));
   CHECK_THAT(error("{{ x is strng }}"), Catch::StartsWith("error: there is no test \"strng\"") &&
                                             Catch::Contains("did you mean \"string\""));
-  CHECK(error("{{ f(*a) }}") ==
-        "error: arguments by * or ** are not supported\n  at       t.jinja:1");
+  CHECK(error("{{ f(*a) }}") == "error: arguments by * are not supported\n  at       t.jinja:1");
+  CHECK_THAT(error("{{ dict(a=1, **{'a': 2}) }}"), Catch::Contains("can't give the argument a:"));
+  CHECK_THAT(error("{{ dict(**[1]) }}"),
+             Catch::Contains("** needs a dict, not a value of type list"));
 }
 
 TEST_CASE("a template that is broken is refused where it begins to be", "[text]") {

@@ -6,7 +6,7 @@
 #include <optional>
 #include <thread>
 
-#include "base/checksum.h"
+#include "data/cache/checksum.h"
 #include "base/error.h"
 #include "base/file_lock.h"
 #include "base/files.h"

@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <map>
 
-#include "base/checksum.h"
+#include "data/cache/checksum.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"

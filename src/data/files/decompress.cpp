@@ -123,10 +123,16 @@ class GzipReader final : public Unpacker {
   }
 
  private:
+  /// Zeros may follow a member, then another one; nothing else.
   void end_member() {
+    while (input_->need(1) && input_->ahead().starts_with('\0')) input_->take(1);
+    ended_ = !input_->need(1);
+    if (ended_) return;
     input_->need(kGzipMagic.size());
-    ended_ = !input_->ahead().starts_with(kGzipMagic);  // what else follows is padding
-    if (!ended_) inflateReset(&stream_);
+    if (!input_->ahead().starts_with(kGzipMagic))
+      throw_damaged(input_->name(), "gzip",
+                    cat("something else follows its data at byte ", input_->bytes_taken()));
+    inflateReset(&stream_);
   }
 
   z_stream stream_{};

@@ -150,7 +150,10 @@ struct JsonFields::Impl {
     std::vector<T> out;
     for (const Element value : array(key, cat("an array of ", wanted, "s"))) {
       T number = 0;
-      if (value.get(number) != simdjson::SUCCESS)
+      bool flag = false;
+      if (std::is_same_v<T, double> && value.get(flag) == simdjson::SUCCESS)
+        number = flag ? 1 : 0;
+      else if (value.get(number) != simdjson::SUCCESS)
         refuse(cat(key, "[", out.size(), "]"), value, cat("a ", wanted));
       check(number, out.size());
       out.push_back(number);
@@ -182,7 +185,7 @@ struct JsonFields::Impl {
     std::string_view text;
     if (value.get(text) != simdjson::SUCCESS || !odd_digits(value).empty())
       return as<T>(key, value, wanted);
-    const std::optional<Element> parsed = parse_inside(text);
+    const std::optional<Element> parsed = parse_inside(text, inner);
     if (!parsed)
       throw Error(ErrorKind::kData,
                   cat(quote(key), " is a text that is no JSON: ", quote_end(text)))
@@ -190,13 +193,14 @@ struct JsonFields::Impl {
           .allowed(cat(wanted, ", or its JSON text"));
     return as<T>(key, *parsed, wanted);
   }
-  /// What the JSON text in a record says; nothing where it is none. Good until the next call.
-  std::optional<Element> parse_inside(std::string_view text) const {
+  /// What the JSON text in a record says; nothing where it is none. Good until that parser's next
+  /// text.
+  static std::optional<Element> parse_inside(std::string_view text, simdjson::dom::parser& with) {
     Element parsed;
-    if (inner.parse(text.data(), text.size(), true).get(parsed) == simdjson::SUCCESS) return parsed;
+    if (with.parse(text.data(), text.size(), true).get(parsed) == simdjson::SUCCESS) return parsed;
     const std::string other = mend_json(text).text;
     const bool is_json =
-        inner.parse(other.data(), other.size(), true).get(parsed) == simdjson::SUCCESS;
+        with.parse(other.data(), other.size(), true).get(parsed) == simdjson::SUCCESS;
     return is_json ? std::optional(parsed) : std::nullopt;
   }
   /// Whether there is anything but null or a blank text.
@@ -208,7 +212,35 @@ struct JsonFields::Impl {
   }
 
   Message message(const std::string& place, Element message, const MessageKeys& keys) const;
+  Message calls(const std::string& place, std::optional<Element> content) const;
 };
+
+/// The assistant's message that calls functions, from its content as MessageKeys::calls has it.
+Message JsonFields::Impl::calls(const std::string& place, std::optional<Element> content) const {
+  simdjson::dom::parser parser;
+  std::string_view text;
+  if (content && content->get(text) == simdjson::SUCCESS) content = parse_inside(text, parser);
+  std::vector<Element> given;
+  if (content && content->is_array())
+    for (const Element one : simdjson::dom::array(*content)) given.push_back(one);
+  else if (content)
+    given.push_back(*content);
+  std::vector<std::string> calls;
+  for (const Element one : given) {
+    simdjson::dom::object call;
+    if (one.get(call) != simdjson::SUCCESS) break;
+    const auto name = find_last(call, "name"), arguments = find_last(call, "arguments");
+    if (!name || !name->is_string() || !arguments) break;
+    calls.push_back(cat(R"({"type":"function","function":{"name":)",
+                        std::string(simdjson::minify(*name)), R"(,"arguments":)",
+                        std::string(simdjson::minify(*arguments)), "}}"));
+  }
+  if (calls.empty() || calls.size() < given.size())
+    throw Error(ErrorKind::kData, cat(quote(place), " calls no function"))
+        .at(origin)
+        .allowed(R"({"name": ..., "arguments": ...}, a list of these, or the JSON text of either)");
+  return {"assistant", cat(R"({"role":"assistant","tool_calls":[)", join(calls, ","), "]}")};
+}
 
 /// A message with its keys and its role renamed.
 Message JsonFields::Impl::message(const std::string& place, Element message,
@@ -224,6 +256,7 @@ Message JsonFields::Impl::message(const std::string& place, Element message,
   if (content && !odd_digits(*content).empty())
     refuse(cat(place, ".", keys.content), *content, "a text");
   if (keys == MessageKeys{}) return {name, simdjson::minify(message)};
+  if (name == keys.calls) return calls(place, content);
   const auto known = keys.roles.find(name);
   const bool is_result = std::any_of(keys.roles.begin(), keys.roles.end(),
                                      [&](const auto& entry) { return entry.second == name; });
@@ -340,7 +373,8 @@ bool JsonFields::is_chat(std::string_view key) const {
   std::string_view text;
   if (value.is_array()) return true;
   if (value.get(text) != simdjson::SUCCESS) impl_->refuse(key, value, "a text or messages");
-  const auto parsed = trim(text).starts_with("[") ? impl_->parse_inside(text) : std::nullopt;
+  const auto parsed =
+      trim(text).starts_with("[") ? Impl::parse_inside(text, impl_->inner) : std::nullopt;
   simdjson::dom::array list;
   if (!parsed || parsed->get(list) != simdjson::SUCCESS || list.size() == 0) return false;
   return std::all_of(list.begin(), list.end(), [](Element item) {

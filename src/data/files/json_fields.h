@@ -24,6 +24,9 @@ enum class BrokenText {
 struct MessageKeys {
   std::string role = "role", content = "content";
   std::map<std::string, std::string> roles = {};  ///< a role's word to what templates call it
+  /// The word of the role whose content is calls of functions: {"name": ..., "arguments": ...}, a
+  /// list of these, or the JSON text of either; "" for none.
+  std::string calls = "";
 
   bool operator==(const MessageKeys&) const = default;
 };
@@ -65,7 +68,7 @@ class JsonFields final {
   std::optional<std::string_view> optional_string(std::string_view key) const;
   /// The array of whole numbers at the key, each from `low` to `high`.
   std::vector<int64_t> integers(std::string_view key, int64_t low, int64_t high) const;
-  /// The array of numbers at the key.
+  /// The array of numbers at the key; true is 1 and false 0.
   std::vector<double> numbers(std::string_view key) const;
   /// The value at the key as JSON text.
   std::string json(std::string_view key) const;

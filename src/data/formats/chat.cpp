@@ -85,10 +85,13 @@ struct ChatConfig final : FormatConfig {
                  content_field.value_or(sharegpt ? "value" : "content"), roles},
                 system_field};
     if (!system_field && (sharegpt || preset == "alpaca")) shape.system = "system";
-    if (sharegpt && roles.empty())
-      shape.message.roles = {{"human", "user"},     {"gpt", "assistant"},  {"chatgpt", "assistant"},
-                             {"bing", "assistant"}, {"bard", "assistant"}, {"observation", "tool"},
-                             {"system", "system"}};
+    if (sharegpt && roles.empty()) {
+      shape.message.calls = "function_call";
+      shape.message.roles = {{"human", "user"},        {"gpt", "assistant"},
+                             {"chatgpt", "assistant"}, {"bing", "assistant"},
+                             {"bard", "assistant"},    {"function_call", "assistant"},
+                             {"observation", "tool"},  {"system", "system"}};
+    }
     return shape;
   }
   static std::vector<Message> alpaca_messages(const JsonFields& fields) {

@@ -1,6 +1,8 @@
 // Format "preference": two answers to one prompt, of which people chose one.
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "base/strings.h"
 #include "config/problems.h"
@@ -24,7 +26,7 @@ struct PreferenceConfig final : FormatConfig {
         .one_of({"ultrafeedback", "hh"});
     f("prompt_field", prompt_field,
       "the key of what both answers follow, where a record has it: a text, or messages; by default "
-      "prompt");
+      "prompt; without it what both answers begin with is the prompt");
     f("chosen_field", chosen_field,
       "the key of the better answer: a text, or messages, perhaps the prompt's among them");
     f("rejected_field", rejected_field, "the key of the other answer");
@@ -42,9 +44,9 @@ struct PreferenceConfig final : FormatConfig {
   bool weighted() const override { return keys.mask_user_turns; }
   std::optional<std::string> chat_template() const override { return keys.named_template(); }
   std::string facts(const DocumentRules& rules) const override {
-    return cat("preference, last answer alone, ", preset ? cat(*preset, " ") : "", prompt_key(),
-               " -> ", chosen_field, " over ", rejected_field, " as one text, ", learn,
-               " learned, ", keys.facts(*rules.tokenizer));
+    return cat("preference, answers behind their prompt, ", preset ? cat(*preset, " ") : "",
+               prompt_key(), " -> ", chosen_field, " over ", rejected_field, " as one text, ",
+               learn, " learned, ", keys.facts(*rules.tokenizer));
   }
   std::unique_ptr<Format> make(const DocumentRules& rules) const override {
     // The writer is made at the first chat.
@@ -63,18 +65,11 @@ struct PreferenceConfig final : FormatConfig {
             const ChatRecord record = config.chat_record(fields, *field, origin);
             if (!writer) writer = config.make_writer(rules, origin);
             documents.push_back(writer->write(record));
-            keep_last_answer(documents.back().weights);
           }
         });
   }
 
  private:
-  /// Of the assistant's turns all but the last belong to the prompt.
-  static void keep_last_answer(std::vector<float>& weights) {
-    const auto is_zero = [](float weight) { return weight == 0; };
-    const auto end = std::find_if_not(weights.rbegin(), weights.rend(), is_zero);
-    std::fill(std::find_if(end, weights.rend(), is_zero), weights.rend(), 0.0f);
-  }
   std::string prompt_key() const { return prompt_field.value_or("prompt"); }
   /// Where there is no template to write messages by, the record that has them is named.
   std::shared_ptr<const ChatWriter> make_writer(const DocumentRules& rules,
@@ -89,13 +84,30 @@ struct PreferenceConfig final : FormatConfig {
                          const std::string& origin, const DocumentRules& rules) const {
     std::string_view answer = fields.string(field);
     std::string_view prompt;
-    if (preset == "hh")
+    if (preset == "hh") {
       prompt = take_dialogue(answer, field, origin);
-    else
-      prompt = fields.optional_string(prompt_key()).value_or("");
+    } else if (fields.has(prompt_key())) {
+      prompt = fields.string(prompt_key());
+    } else {
+      prompt = common_prompt(fields.string(chosen_field), fields.string(rejected_field));
+      answer.remove_prefix(prompt.size());
+    }
     Document document = rules.answered(prompt, answer, origin, 0);
     if (!weighted()) document.weights.clear();
     return document;
+  }
+  /// The prompt that two texts hold: what both begin with, less a blank at its end, and never the
+  /// whole of one. As TRL's extract_prompt.
+  static std::string_view common_prompt(std::string_view chosen, std::string_view rejected) {
+    const size_t shorter = std::min(chosen.size(), rejected.size());
+    const auto* const differ =
+        std::mismatch(chosen.begin(), chosen.begin() + shorter, rejected.begin()).first;
+    auto end = static_cast<size_t>(differ - chosen.begin());
+    const bool differs = end < shorter;
+    if (!differs && end > 0) --end;
+    while (end > 0 && (static_cast<uint8_t>(chosen[end]) & 0xC0) == 0x80) --end;  // inside of one
+    if (differs && end > 0 && chosen[end - 1] == ' ') --end;
+    return chosen.substr(0, end);
   }
   /// What stands before the assistant's last turn of a dialogue, which becomes that turn alone:
   /// what people say after it is no answer.
@@ -115,18 +127,40 @@ struct PreferenceConfig final : FormatConfig {
   }
   ChatRecord chat_record(const JsonFields& fields, const std::string& field,
                          const std::string& origin) const {
-    ChatRecord record{origin, list_of(messages(fields, field)), fields.optional_list("tools")};
+    std::vector<Message> told = messages(fields, field);
     if (preset == "hh")
       throw Error(ErrorKind::kData, cat(quote(field), " is a list of messages, not a dialogue"))
           .at(origin)
           .allowed("\"\\n\\nHuman: ...\\n\\nAssistant: ...\"")
           .hint("leave out preset = \"hh\"");
-    if (record.messages.find(R"("weight":0)") != std::string::npos)  // compact, as no text has it
-      throw Error(ErrorKind::kData, cat(quote(field), " has a message of weight 0"))
-          .at(origin)
-          .hint(
-              "of an answer's messages the last of the assistant's is learned; leave out weights");
-    return record;
+    for (const Message& message : told)
+      if (message.json.find(R"("weight":0)") != std::string::npos)  // compact, as no text has it
+        throw Error(ErrorKind::kData, cat(quote(field), " has a message of weight 0"))
+            .at(origin)
+            .hint(
+                "of the messages behind the prompt the assistant's are learned; leave out weights");
+    const size_t prompt = weighted() ? prompt_size(fields) : 0;
+    for (size_t i = 0; i < prompt; ++i)
+      if (told[i].role == "assistant")
+        told[i].json.insert(told[i].json.size() - 1, R"(,"weight":0)");
+    return {origin, list_of(told), fields.optional_list("tools")};
+  }
+  /// How many of an answer's messages are the prompt: those that are given as such, else those that
+  /// both answers begin with, but never all of one. As TRL's extract_prompt.
+  size_t prompt_size(const JsonFields& fields) const {
+    if (fields.has(prompt_key()) && fields.is_chat(prompt_key()))
+      return fields.messages(prompt_key()).size();
+    const std::vector<Message> chosen = messages(fields, chosen_field);
+    const std::vector<Message> rejected = messages(fields, rejected_field);
+    const size_t most = std::min(chosen.size(), rejected.size()) - 1;
+    size_t count = 0;
+    while (count < most && is_same(chosen[count], rejected[count])) ++count;
+    return count;
+  }
+  /// Whether two messages are equal, in whatever order their keys stand.
+  static bool is_same(const Message& a, const Message& b) {
+    return a.json == b.json || nlohmann::json::parse(a.json, nullptr, false) ==
+                                   nlohmann::json::parse(b.json, nullptr, false);
   }
   /// The messages of the prompt and of an answer as one list. A prompt that is a text beside them
   /// is told a second time by lists in which a user speaks before the assistant does.
@@ -135,9 +169,8 @@ struct PreferenceConfig final : FormatConfig {
     if (!fields.has(prompt_key())) return answer;
     if (fields.is_chat(prompt_key())) {
       std::vector<Message> prompt = fields.messages(prompt_key());
-      const auto same = [](const Message& a, const Message& b) { return a.json == b.json; };
       if (answer.size() > prompt.size() &&
-          std::equal(prompt.begin(), prompt.end(), answer.begin(), same))
+          std::equal(prompt.begin(), prompt.end(), answer.begin(), is_same))
         return answer;  // which holds the prompt already
       prompt.insert(prompt.end(), answer.begin(), answer.end());
       return prompt;

@@ -9,6 +9,7 @@ struct Gemma3Config final : DecoderConfig {
   Gemma3Config() {
     be_gemma();
     activation_key = "hidden_activation";
+    local_theta_key = "rope_local_base_freq";
     norm_after = true;
     qk_norm = QkNorm::kHead;
     sliding_window = 1024;

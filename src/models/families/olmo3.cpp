@@ -26,8 +26,8 @@ struct Olmo3Config final : DecoderConfig {
     hf("sliding_window", sliding_window, 4096);
     layer_type_keys(hf);
     // Files from before Transformers 5 have one base for all layers.
-    const bool one = !hf.has("rope_parameters") && !hf.has("rope_local_base_freq");
-    if (!hf.writes() && one) local_rope_theta = rope->theta;
+    if (!hf.writes() && !hf.has("rope_parameters")) local_rope_theta = rope->theta;
+    hf.ignore({"rope_local_base_freq"});  // Transformers' class has no such key
   }
 };
 

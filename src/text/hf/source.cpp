@@ -9,6 +9,7 @@
 #include "base/file_kind.h"
 #include "base/files.h"
 #include "base/strings.h"
+#include "json/patch.h"
 #include "text/chat_template.h"
 #include "text/hf/json.h"
 
@@ -100,13 +101,16 @@ std::map<std::string, std::string> values_of(const Value& object,
 
 /// The ids that end a text: generation_config.json's, else those of the model's config.json.
 std::vector<int32_t> end_ids_of(const Companions& files) {
-  for (const Value* file : {&files.generation, &files.model})
-    if (std::vector<int32_t> ids = token_ids((*file)["eos_token_id"]); !ids.empty()) return ids;
+  for (const Value* file : {&files.generation, &files.model}) {
+    const Value& said = (*file)["eos_token_id"];
+    std::vector<Value> all = said.items;
+    all.push_back(said);
+    for (const Value& id : all)
+      if (id.kind == Value::Kind::kString)
+        file->throw_wrong("eos_token_id", "an id, or a list of ids");
+    if (std::vector<int32_t> ids = token_ids(said); !ids.empty()) return ids;
+  }
   return {};  // the tokenizer's own
-}
-
-std::string flag_json(const Value& token, std::string_view key) {
-  return cat(",\"", key, "\":", token.flag(key, false));
 }
 
 /// A special token that a folder names: "pad_token", or "" for one without a key.
@@ -147,46 +151,47 @@ std::vector<NamedToken> special_tokens_of(const Companions& files) {
   return tokens;
 }
 
-std::string token_json(const NamedToken& named) {
+std::string token_json(const NamedToken& named, bool normalized, bool special) {
   std::string flags;
-  for (const char* key : {"single_word", "lstrip", "rstrip", "normalized"})
-    flags += flag_json(*named.token, key);
-  return cat("{\"content\":", quote(named.name), flags, ",\"special\":true}");
+  for (const char* key : {"single_word", "lstrip", "rstrip"})
+    flags += cat(",\"", key, "\":", named.token->flag(key, false));
+  return cat("{\"content\":", quote(named.name), flags,
+             ",\"normalized\":", named.token->flag("normalized", normalized),
+             ",\"special\":", special, "}");
 }
 
-/// The tokens of tokenizer_config.json, else those of added_tokens.json.
-std::string added_json(const Companions& files, const std::vector<NamedToken>& special) {
-  std::string list;
-  const auto add = [&](std::string_view token) { list += cat(list.empty() ? "" : ",", token); };
-  const Value& by_id = files.config["added_tokens_decoder"];
-  for (size_t i = 0; i < by_id.keys.size(); ++i) {
-    const Value& token = by_id.items[i];
-    add(cat("{\"id\":", by_id.keys[i], ",\"content\":", quote(token.text("content")),
-            flag_json(token, "single_word"), flag_json(token, "lstrip"), flag_json(token, "rstrip"),
-            flag_json(token, "normalized"), flag_json(token, "special"), "}"));
+/// The tokens of tokenizer_config.json, else those of added_tokens.json, in the order of their ids.
+/// As in Transformers the ids say no more: a token that is new gets the next free one.
+std::map<int32_t, std::string> added_by_id(const Companions& files,
+                                           const std::vector<NamedToken>& special) {
+  std::map<int32_t, std::string> by_id;
+  const bool legacy = is_legacy(files);
+  const Value& list = legacy ? files.added : files.config["added_tokens_decoder"];
+  for (size_t i = 0; i < list.keys.size(); ++i) {
+    const Value& token = list.items[i];
+    const std::string& name = legacy ? list.keys[i] : token.text("content");
+    const auto id = token_id(legacy ? token : parse_json(list.keys[i], list.place));
+    if (!id) list.throw_wrong(list.keys[i], "a token's id");
+    const bool is_special = token.flag("special", false) ||
+                            std::any_of(special.begin(), special.end(),
+                                        [&](const NamedToken& one) { return one.name == name; });
+    by_id[*id] = token_json({"", name, &token}, legacy && !is_special, is_special);
   }
-  if (!is_legacy(files)) return cat("[", list, "]");
-  for (size_t i = 0; i < files.added.keys.size(); ++i) {
-    const std::string& name = files.added.keys[i];
-    const auto id = token_id(files.added.items[i]);
-    if (!id) files.added.throw_wrong(name, "a token's id");
-    const bool is_special =
-        std::any_of(special.begin(), special.end(),
-                    [&](const NamedToken& token) { return token.name == name; });
-    add(cat("{\"id\":", *id, ",\"content\":", quote(name), ",\"normalized\":", !is_special,
-            ",\"special\":", is_special, "}"));
-  }
-  return cat("[", list, "]");
+  return by_id;
 }
 
 /// Tells what chat templates see, and which tokens may have to get an id.
-void take_special_tokens(const std::vector<NamedToken>& tokens, Source& source) {
-  std::string list;
-  for (const NamedToken& token : tokens) {
+void take_tokens(const Companions& files, Source& source) {
+  const std::vector<NamedToken> special = special_tokens_of(files);
+  std::string added, named;
+  for (const auto& [id, token] : added_by_id(files, special))
+    added += cat(added.empty() ? "" : ",", token);
+  for (const NamedToken& token : special) {
     if (!token.key.empty()) source.special_tokens[token.key] = token.name;
-    list += cat(list.empty() ? "" : ",", token_json(token));
+    named += cat(named.empty() ? "" : ",", token_json(token, false, true));
   }
-  source.named_special = cat("[", list, "]");
+  source.more_added = cat("[", added, "]");
+  source.named_special = cat("[", named, "]");
 }
 
 /// A tokenizer.json of GPT-2's form around a vocabulary and its merges.
@@ -202,6 +207,22 @@ std::string byte_level_json(const std::string& vocab, const std::string& merges,
   return cat(R"({"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":)", space,
              R"(},"decoder":{"type":"ByteLevel"},"model":{"type":"BPE","vocab":)", vocab,
              R"(,"merges":[)", list, "]}}");
+}
+
+/// What "add_prefix_space" makes of tokenizer.json in those classes of Transformers that heed it: a
+/// patch, "" for none.
+std::string prefix_space_patch(const Companions& files, bool byte_level) {
+  const Value& said = files.config["add_prefix_space"];
+  const std::string name = files.config.text_or("tokenizer_class", "");
+  const std::string type = files.model.text_or("model_type", "");
+  const bool own_class = type == "olmo2" || type == "olmo3" || type == "qwen2";  // whatever is said
+  if (said.kind != Value::Kind::kBool || own_class) return "";
+  if (name.starts_with("GPT2Tokenizer") && byte_level)
+    return cat(R"({"pre_tokenizer":{"add_prefix_space":)", said.boolean, "}}");
+  if (!name.starts_with("LlamaTokenizer") || byte_level || said.boolean) return "";
+  return R"({"normalizer":null,"pre_tokenizer":{"type":"Metaspace","replacement":"▁",
+    "add_prefix_space":null,"prepend_scheme":"never","split":false},"decoder":{"type":"Sequence","decoders":[{"type":
+    "Replace","pattern":{"String":"▁"},"content":" "},{"type":"ByteFallback"},{"type":"Fuse"}]}})";
 }
 
 /// The chat templates of a folder: files of their own, as newer ones have them, or in the config.
@@ -296,9 +317,14 @@ Source read_source(const std::string& path) {
   } else {
     throw_nothing(path);
   }
-  const std::vector<NamedToken> special = special_tokens_of(files);
-  source.more_added = added_json(files, special);
-  take_special_tokens(special, source);
+  if (files.config.flag("split_special_tokens", false))
+    throw Error(ErrorKind::kData, "split_special_tokens = true is not supported")
+        .at(join_path(folder, "tokenizer_config.json"))
+        .allowed("false: a special token that stands in a text is one token");
+  const bool byte_level = source.json.find("\"ByteLevel\"") != std::string::npos;
+  if (const std::string patch = prefix_space_patch(files, byte_level); !patch.empty())
+    source.json = patch_json(source.json, patch);
+  take_tokens(files, source);
   find_end_token(files, "bos_token", source.bos, source.bos_id);
   find_end_token(files, "eos_token", source.eos, source.eos_id);
   source.end_ids = end_ids_of(files);

@@ -18,7 +18,8 @@ std::unique_ptr<const Tokenizer> open(const std::string& path);
 struct Source {
   std::string json;    ///< the text of a tokenizer.json
   std::string origin;  ///< names it in errors
-  /// JSON list of added tokens that the folder's other files name, in the form of tokenizer.json's.
+  /// JSON list of added tokens that the folder's other files list, in the form of tokenizer.json's;
+  /// those that have no id yet get one when the tokenizer is made.
   std::string more_added = "[]";
   /// The tokens that begin and end a document, by name or else by id.
   std::optional<std::string> bos, eos;

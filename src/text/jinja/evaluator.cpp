@@ -160,8 +160,19 @@ Arguments Evaluator::arguments_of(const Expression& expression) {
   Arguments arguments;
   for (size_t i = 1; i < expression.parts.size(); ++i)
     arguments.positional.push_back(evaluate(*expression.parts[i]));
-  for (const auto& [name, value] : expression.named)
-    arguments.named.emplace_back(name, evaluate(*value));
+  for (const auto& [name, expressed] : expression.named) {
+    const Value value = evaluate(*expressed);
+    if (name != "**")
+      arguments.named.emplace_back(name, value);
+    else if (!value.is(Kind::kDict))
+      fail("** needs a dict, not a value of type ", type_name(value));
+    else
+      for (const auto& [key, item] : value.as_dict().entries) {
+        if (!key.is(Kind::kString) || arguments.find(arguments.positional.size(), key.as_string()))
+          fail("** can't give the argument ", to_text(key), ": it is given, or its name is no str");
+        arguments.named.emplace_back(key.as_string(), item);
+      }
+  }
   return arguments;
 }
 
@@ -274,7 +285,7 @@ bool Evaluator::is_learned() {
     if (std::any_of(all.begin(), all.end(), [&](const Value& one) { return one.same_as(item); }))
       return !is_silent(item);
   }
-  throw Fault{"one of the messages has weight 0, and the template does not tell which it writes",
+  throw Fault{"one of the messages is not learned, and the template does not tell which it writes",
               "", "write the messages in a loop over them: {% for message in messages %}"};
 }
 

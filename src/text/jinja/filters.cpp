@@ -122,7 +122,6 @@ Value to_whole(const Call& c) {
     int64_t value = 0;
     if (base >= 2 && base <= 36 && read_number(text, value, static_cast<int>(base)))
       return Value::integer(value);
-    if (text.starts_with('+')) text.remove_prefix(1);
     if (!read_number(text, real)) return other;
   } else if (c.self.is(Kind::kFloat)) {
     real = c.self.as_real();

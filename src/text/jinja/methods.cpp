@@ -114,9 +114,7 @@ Value is_alphanumeric(const Call& c) {
 }
 
 Value is_ascii(const Call& c) {
-  const std::string& s = c.self.as_string();
-  const auto is_ascii_byte = [](char byte) { return static_cast<unsigned char>(byte) < 0x80; };
-  return Value::boolean(std::all_of(s.begin(), s.end(), is_ascii_byte));
+  return Value::boolean(character_count(c.self.as_string()) == std::ssize(c.self.as_string()));
 }
 
 constexpr std::string_view kNone = "this method()", kWidth = "this method(width, fillchar)",
@@ -124,6 +122,7 @@ constexpr std::string_view kNone = "this method()", kWidth = "this method(width,
 
 constexpr Builtin<Value> kStringMethods[] = {
     {{"capitalize"}, kNone, changed<capitalize>},
+    {{"casefold"}, kNone, changed<fold_case>},
     {{"center"}, kWidth, justify<0>},
     {{"count"},
      "count(sub)",
@@ -148,7 +147,7 @@ constexpr Builtin<Value> kStringMethods[] = {
                          [&](const Value& item) { return c.as_text(item); });
      }},
     {{"ljust"}, kWidth, justify<-1>},
-    {{"lower", "casefold"}, kNone, changed<to_lower>},
+    {{"lower"}, kNone, changed<to_lower>},
     {{"lstrip"}, "strip(chars)", strip_method<Side::kLeft>},
     {{"partition"}, "partition(sep)", partition<false>},
     {{"removeprefix"}, "removeprefix(prefix, ...)", remove_affix<false>},

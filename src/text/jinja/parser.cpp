@@ -461,10 +461,12 @@ class Parser final {
   void parse_arguments(Expression& out) {
     need_op("(");
     each_part(")", [&] {
-      if (is_op("*") || is_op("**")) fail("arguments by * or ** are not supported");
-      if (is(TokenKind::kName) && ahead().kind == TokenKind::kOperator && ahead().text == "=") {
-        std::string name = need_name();
-        ++at_;
+      if (is_op("*")) fail("arguments by * are not supported");
+      const bool all = skip_op("**");  // of a dict
+      if (all ||
+          (is(TokenKind::kName) && ahead().kind == TokenKind::kOperator && ahead().text == "=")) {
+        std::string name = all ? "**" : need_name();
+        if (!all) ++at_;
         ExpressionPtr value = parse_expression();
         out.depth = std::max(out.depth, value->depth + 1);
         out.named.emplace_back(std::move(name), std::move(value));

@@ -135,7 +135,7 @@ class Printer final {
       const size_t found = c < 0x80 ? plain.find(static_cast<char>(c)) : plain.npos;
       if (found != plain.npos) {
         out_ += {'\\', names[found]};
-      } else if (json_ ? c >= 0x20 && (c < 0x80 || !style_.ascii)
+      } else if (json_ ? c >= 0x20 && (c < 0x7F || !style_.ascii)
                        : is_kind(c, CharacterKind::kPrintable)) {
         out_ += bytes;
       } else if (json_ && c >= 0x10000) {

@@ -5,6 +5,7 @@
 
 #include <utf8proc.h>
 
+#include "base/letter_case.h"
 #include "text/jinja/value.h"
 
 namespace levanter::text::jinja {
@@ -16,23 +17,29 @@ bool is_blank(uint32_t c) {
          c == 0x205F || c == 0x3000;
 }
 
-bool is_cased(uint32_t scalar) {
-  return is_kind(scalar, CharacterKind::kUpper) || is_kind(scalar, CharacterKind::kLower);
+void append_in_case(std::string& out, uint32_t scalar, LetterCase to) {
+  for (const char32_t one : in_case(scalar, to)) append_scalar(out, one);
 }
 
-/// The text in lower case where it is inside of a word, else in upper case; is_inside(scalar) says
-/// whether what follows that character is.
+/// The text in lower case where it is inside of a word, else as capitals; is_inside(scalar) says
+/// whether what follows that character is. The sigma that ends a word is 'ς'.
 template <class IsInside>
-std::string change_case(std::string_view text, bool inside, IsInside&& is_inside) {
+std::string change_case(std::string_view text, bool inside, LetterCase capitals,
+                        IsInside&& is_inside) {
   std::string out;
+  bool after_letter = false;
+  size_t sigma = text.npos;  // where one is that ends its word so far
   each_character(text, [&](uint32_t scalar, std::string_view) {
-    const auto point = static_cast<utf8proc_int32_t>(scalar);
-    if (scalar == 0xDF && !inside) {
-      out += "SS";
+    const bool counts = !is_case_ignorable(scalar), cased = is_cased(scalar);
+    if (counts && cased && sigma != text.npos) out.replace(sigma, 2, "\u03C3");
+    if (counts) sigma = text.npos;
+    if (inside && scalar == 0x3A3 && after_letter) {
+      sigma = out.size();
+      out += "\u03C2";
     } else {
-      append_scalar(
-          out, static_cast<uint32_t>(inside ? utf8proc_tolower(point) : utf8proc_toupper(point)));
+      append_in_case(out, scalar, inside ? LetterCase::kLower : capitals);
     }
+    if (counts) after_letter = cased && (inside || capitals == LetterCase::kTitle);
     inside = is_inside(scalar);
   });
   return out;
@@ -96,17 +103,26 @@ std::string_view strip(std::string_view text, std::string_view characters, Side 
 }
 
 std::string to_upper(std::string_view text) {
-  return change_case(text, false, [](uint32_t) { return false; });
+  return change_case(text, false, LetterCase::kUpper, [](uint32_t) { return false; });
 }
 std::string to_lower(std::string_view text) {
-  return change_case(text, true, [](uint32_t) { return true; });
+  return change_case(text, true, LetterCase::kTitle, [](uint32_t) { return true; });
+}
+std::string fold_case(std::string_view text) {
+  std::string out;
+  each_character(text, [&](uint32_t scalar, std::string_view) {
+    append_in_case(out, scalar, LetterCase::kFolded);
+  });
+  return out;
 }
 std::string capitalize(std::string_view text) {
-  return change_case(text, false, [](uint32_t) { return true; });
+  return change_case(text, false, LetterCase::kTitle, [](uint32_t) { return true; });
 }
-std::string title_letters(std::string_view text) { return change_case(text, false, is_cased); }
+std::string title_letters(std::string_view text) {
+  return change_case(text, false, LetterCase::kTitle, is_cased);
+}
 std::string title_words(std::string_view text) {
-  return change_case(text, false, [](uint32_t c) {
+  return change_case(text, false, LetterCase::kUpper, [](uint32_t c) {
     return !is_blank(c) && c != '-' && c != '(' && c != '{' && c != '[' && c != '<';
   });
 }
@@ -130,8 +146,6 @@ bool is_kind(uint32_t scalar, CharacterKind kind) {
   if (kind == CharacterKind::kLetter) return letter;
   if (kind == CharacterKind::kDecimal) return c == UTF8PROC_CATEGORY_ND;
   if (kind == CharacterKind::kBlank) return is_blank(scalar);
-  if (kind == CharacterKind::kUpper) return c == UTF8PROC_CATEGORY_LU || c == UTF8PROC_CATEGORY_LT;
-  if (kind == CharacterKind::kLower) return c == UTF8PROC_CATEGORY_LL;
   if (kind == CharacterKind::kWord)
     return letter || scalar == '_' || (c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO);
   return scalar == ' ' || (c != UTF8PROC_CATEGORY_CN && c < UTF8PROC_CATEGORY_ZS);  // kPrintable

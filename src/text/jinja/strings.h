@@ -48,6 +48,8 @@ std::string_view strip(std::string_view text, std::string_view characters, Side 
 
 std::string to_upper(std::string_view text);
 std::string to_lower(std::string_view text);
+/// As str.casefold().
+std::string fold_case(std::string_view text);
 /// The first character in upper case, the others in lower.
 std::string capitalize(std::string_view text);
 /// As str.title(): the first letter after what is no letter.
@@ -59,7 +61,7 @@ std::string swap_case(std::string_view text);
 bool is_upper(std::string_view text);
 bool is_lower(std::string_view text);
 
-enum class CharacterKind { kLetter, kDecimal, kBlank, kUpper, kLower, kWord, kPrintable };
+enum class CharacterKind { kLetter, kDecimal, kBlank, kWord, kPrintable };
 bool is_kind(uint32_t scalar, CharacterKind kind);
 /// Whether the text has a character and all are of that kind.
 bool all_of_kind(std::string_view text, CharacterKind kind);

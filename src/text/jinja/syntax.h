@@ -59,9 +59,9 @@ struct Expression {
   std::string name;
   Value constant;
   std::vector<ExpressionPtr> parts;
-  std::vector<std::string> names;  ///< operators of kCompare
-  std::vector<std::pair<std::string, ExpressionPtr>> named;
-  int depth = 1;  ///< levels of the tree from here
+  std::vector<std::string> names;                            ///< operators of kCompare
+  std::vector<std::pair<std::string, ExpressionPtr>> named;  ///< "**" for all of a dict
+  int depth = 1;                                             ///< levels of the tree from here
 };
 
 struct Statement;

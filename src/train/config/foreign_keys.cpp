@@ -48,7 +48,6 @@ constexpr ForeignKey kForeign[] = {
     {"output_dir", kFolder},
     {"run_name", "write trainer.id"},
     {"report_to", "write trainer.tracker"},
-    {"num_train_epochs", "write trainer.num_train_epochs"},
     {"max_steps", kSteps},
     {"per_device_train_batch_size", kBatch},
     {"per_device_eval_batch_size", "evaluation computes trainer.microbatch_size sequences at once"},

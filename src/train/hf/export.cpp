@@ -82,6 +82,7 @@ HfSource from_config(TrainConfig config, std::shared_ptr<const text::Tokenizer> 
                   .tokenizer = std::move(tokenizer)};
   for (const int32_t id : source.tokenizer->end_ids()) source.ids.eos.push_back(id);
   source.ids.stop_strings = std::move(stop_strings);
+  compat::end_at_tokens(source.ids, *source.tokenizer);
   return source;
 }
 

@@ -77,9 +77,32 @@ TEST_CASE("a zstd file cut at any place, flipped or followed by other bytes is r
     CHECK(error() == cat("error: the zstd file is damaged: it ends too early\n  at       ", path,
                          "\n  hint     fetch or compress it again; zstd -t tests a file"));
   }
+  for (const char* behind : {"\n", "mor"}) {
+    write_file_atomic(path, packed + behind);
+    CHECK_THAT(error(), Catch::StartsWith("error: the zstd file is damaged: "));
+  }
   write_file_atomic(path, packed + "more");
   CHECK(error() == cat("error: the zstd file is damaged: unknown frame descriptor\n  at       ",
                        path, "\n  hint     fetch or compress it again; zstd -t tests a file"));
+}
+
+TEST_CASE("behind a gzip file's data stand zeros and further data alone", "[data]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "a.gz";
+  const std::string packed = gzip("one"), zeros(5, '\0');
+  for (const std::string& good :
+       {packed + zeros, packed + zeros + packed, packed + packed + zeros}) {
+    write_file_atomic(path, good);
+    CHECK(read_all(path, 1 << 16) == (good.size() > packed.size() + 5 ? "oneone" : "one"));
+  }
+  for (const std::string& behind : {std::string("more"), std::string("\n"), std::string("\x1F"),
+                                    zeros + "more", std::string("\x1F\x8C more")}) {
+    write_file_atomic(path, packed + behind);
+    CHECK(failure_of(ErrorKind::kData, [&] { read_all(path, 1 << 16); }) ==
+          cat("error: the gzip file is damaged: something else follows its data at byte ",
+              packed.size() + (behind[0] == '\0' ? 5 : 0), "\n  at       ", path,
+              "\n  hint     fetch or compress it again; gzip -t tests a file"));
+  }
 }
 
 TEST_CASE("a file that can not be opened is named", "[data]") {

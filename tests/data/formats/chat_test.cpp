@@ -175,6 +175,44 @@ TEST_CASE("a word names the shape of the records", "[data]") {
   CHECK(text_of(named, R"({"turns": [{"who": "me", "what": "q"}]})") == "uq");
 }
 
+TEST_CASE("a turn of sharegpt that calls functions is the assistant's, with its calls", "[data]") {
+  ChatCase chat(
+      "{% for m in messages %}{{ m.role[0] }}{% if m.tool_calls %}{% generation %}"
+      "{% for c in m.tool_calls %}{{ c.function.name }}{{ c.function.arguments | tojson }}"
+      "{% endfor %}{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}",
+      "preset = \"sharegpt\"");
+  const auto record = [](std::string_view said) {
+    return cat(R"({"conversations": [{"from": "human", "value": "q"}, {"from": "function_call",
+               "value": )",
+               said, R"(}, {"from": "observation", "value": "r"},
+               {"from": "tool", "value": "s"}]})");
+  };
+  const Document d =
+      chat.made->document(record(R"("{\"name\": \"f\", \"arguments\": {\"b\": 1}}")"));
+  CHECK(made_tokenizer().decode(d.tokens, text::Special::kSkip) == "uqaf{\"b\": 1}trts");
+  CHECK(d.weights == Weights{0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0});
+  CHECK(text_of(chat,
+                record(R"([{"name": "f", "arguments": {}}, {"name": "g", "arguments": {}}])")) ==
+        "uqaf{}g{}trts");
+  for (const char* said : {R"("look it up")", "[]", R"({"name": "f"})", "null",
+                           R"([{"name": "f", "arguments": {}}, 1])"})
+    CHECK_THAT(chat.fault(record(said)),
+               Catch::Contains("\"conversations[1]\" calls no function\n  at       f.jsonl:5"));
+}
+
+TEST_CASE("a variable that the call itself gives is refused by its name", "[data]") {
+  ChatCase chat(kTemplate);
+  for (const char* name : {"messages", "tools", "add_generation_prompt", "chat_template"})
+    CHECK_THAT(
+        chat.fault(cat(R"({"messages": [{"role": "assistant", "content": "a"}],
+                              "chat_template_kwargs": {"mood": "!", ")",
+                       name, R"(": []}})")),
+        Catch::StartsWith(cat("error: the variables for the template have one named \"", name,
+                              "\", which the call itself gives\n  at       f.jsonl:5")));
+  CHECK(text_of(chat, R"({"messages": [{"role": "assistant", "content": "a"}],
+                      "chat_template_kwargs": {"mood": "!", "bos_token": "B"}})") == "Baa;!");
+}
+
 TEST_CASE("messages of weight 0 are read and not learned", "[data]") {
   ChatCase chat(kTemplate);
   const auto record = [](std::string_view first, std::string_view second) {
@@ -222,7 +260,7 @@ TEST_CASE("a weight is heeded in any loop over messages, and refused where there
       "{% for i in range(1, 3) %}{% generation %}{{ messages[i].content }}{% endgeneration %}"
       "{% endfor %}");
   CHECK_THAT(counted.fault(kRecord),
-             Catch::Contains("has weight 0, and the template does not tell which it writes") &&
+             Catch::Contains("is not learned, and the template does not tell which it writes") &&
                  Catch::Contains("f.jsonl:5"));
 }
 

@@ -20,6 +20,8 @@ TEST_CASE("ids and weights are taken as they stand", "[data]") {
   CHECK(plain.document(kRecord).tokens == std::vector<int32_t>{1, 257});
   CHECK(plain.document(kRecord).weights.empty());
   CHECK(weighted.document(kRecord).weights == std::vector<float>{0.5f, 2});
+  CHECK(weighted.document(R"({"input_ids": [1, 2, 3], "w": [true, false, 1]})").weights ==
+        std::vector<float>{1, 0, 1});
 }
 
 TEST_CASE("ids outside the vocabulary and weights that do not fit are refused", "[data]") {
@@ -50,6 +52,9 @@ TEST_CASE("labels say what is learned, and are not passed over", "[data]") {
         "not name it\n  at       f.jsonl:9\n  hint     set labels_key = \"labels\"");
   CHECK_THAT(fault(plain, R"({"input_ids": [1, 2], "attention_mask": [1, 0]})"),
              Catch::Contains("loss_weights_key = \"attention_mask\""));
+  CHECK_THAT(fault(plain, R"({"input_ids": [1, 2], "loss_mask": [true, false]})"),
+             Catch::Contains("loss_weights_key = \"loss_mask\""));
+  CHECK(plain.document(R"({"input_ids": [1, 2], "loss_mask": [true, true]})").weights.empty());
   CHECK_THAT(fault(labelled, R"({"input_ids": [1, 2], "labels": [1, 3]})"),
              Catch::Contains("\"labels[1]\" is 3, and the id there is 2"));
   CHECK_THAT(fault(labelled, R"({"input_ids": [1, 2], "labels": [1]})"),

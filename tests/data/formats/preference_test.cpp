@@ -58,7 +58,8 @@ TEST_CASE("answers that are messages follow the prompt's messages", "[data]") {
   CHECK(pair[1].tokens == Ids{'u', 'q', 'a', 'n'});
 }
 
-TEST_CASE("of a preference's chat the last answer alone is learned, and tools are seen", "[data]") {
+TEST_CASE("of a preference's chat what follows the prompt is learned, and tools are seen",
+          "[data]") {
   const TemporaryFolder folder;
   write_file_atomic(folder / "t.jinja",
                     "{{ tools | length if tools else '' }}{% for m in messages %}"
@@ -70,14 +71,84 @@ TEST_CASE("of a preference's chat the last answer alone is learned, and tools ar
   constexpr char kTurns[] = R"([{"role": "user", "content": "q"},
       {"role": "assistant", "content": "a"}, {"role": "user", "content": "r"})";
   constexpr char kAnswer[] = R"({"role": "assistant", "content": "yz"}])";
-  const Document whole = format.document(cat(R"({"chosen": )", kTurns, ", ", kAnswer,
-                                             R"(, "rejected": [], "tools": [{"name": "t"}]})"));
+  constexpr char kOther[] = R"({"role": "assistant", "content": "no"}])";
+  const Document whole =
+      format.document(cat(R"({"chosen": )", kTurns, ", ", kAnswer, R"(, "rejected": )", kTurns,
+                          ", ", kOther, R"(, "tools": [{"name": "t"}]})"));
   CHECK(whole.tokens == Ids{'1', 'q', 'a', 'r', 'y', 'z'});
   CHECK(whole.weights == Weights{0, 0, 0, 0, 1, 1});
   // A prompt that the answer repeats is told once.
   const Document told = format.document(cat(R"({"prompt": )", kTurns, R"(], "chosen": )", kTurns,
                                             ", ", kAnswer, R"(, "rejected": []})"));
   CHECK(told.tokens == Ids{'q', 'a', 'r', 'y', 'z'});
+  CHECK(told.weights == Weights{0, 0, 0, 1, 1});
+}
+
+TEST_CASE("answers that hold their prompt begin where they differ", "[data]") {
+  const TemporaryFolder folder;
+  write_file_atomic(
+      folder / "t.jinja",
+      "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% else %}"
+      "{% generation %}{{ m.content[0] }}{% endgeneration %}-"
+      "{% generation %}{{ m.content[1:] }}{% endgeneration %}{% endif %}{% endfor %}");
+  const MadeTokenizer made;
+  MadeFormat format(
+      cat("type = \"preference\"\nlearn = \"both\"\nchat_template = \"", folder / "t.jinja", "\""),
+      {.tokenizer = &made});
+  // A letter that is a capital is the assistant's.
+  const auto list = [](std::string_view turns) {
+    std::vector<std::string> messages;
+    for (const char turn : turns)
+      messages.push_back(cat(R"({"role": ")", turn < 'a' ? "assistant" : "user",
+                             R"(", "content": ")", turn, turn, R"("})"));
+    return cat("[", join(messages, ", "), "]");
+  };
+  const auto pair = [&](std::string_view chosen, std::string_view rejected) {
+    return format.documents(
+        cat(R"({"chosen": )", list(chosen), R"(, "rejected": )", list(rejected), "}"));
+  };
+  const auto learned = [](const Document& document) {
+    std::string text;
+    for (size_t i = 0; i < document.tokens.size(); ++i)
+      if (document.weights[i] > 0) text += static_cast<char>(document.tokens[i]);
+    return text;
+  };
+  CHECK(learned(pair("pX", "pY")[0]) == "XX");  // in two blocks
+  CHECK(learned(pair("pX", "pY")[1]) == "YY");
+  CHECK(learned(pair("pXqC", "pY")[0]) == "XXCC");
+  CHECK(learned(pair("pXqC", "pXqD")[0]) == "CC");
+  CHECK(learned(pair("pXqC", "pX")[0]) == "XXCC");  // of the shorter one the last is no prompt
+  CHECK(learned(pair("pXqC", "pXqC")[1]) == "CC");
+  CHECK(learned(pair("sXqC", "tXqD")[0]) == "XXCC");
+  // The order of keys is no matter.
+  CHECK(learned(format.documents(cat(R"({"chosen": )", list("pXqC"), R"(, "rejected": [
+      {"content": "pp", "role": "user"}, {"content": "XX", "role": "assistant"},
+      {"content": "z", "role": "user"}, {"content": "DD", "role": "assistant"}]})"))[0]) == "CC");
+  // A prompt that is given is all of the prompt.
+  CHECK(learned(format.documents(cat(R"({"prompt": )", list("p"), R"(, "chosen": )", list("XqC"),
+                                     R"(, "rejected": )", list("XqD"), "}"))[0]) == "XXCC");
+}
+
+TEST_CASE("texts that hold their prompt begin where they differ, blank and all", "[data]") {
+  const MadeTokenizer made;
+  MadeFormat format("type = \"preference\"\nlearn = \"both\"", {.tokenizer = &made});
+  const auto learned = [&](std::string_view chosen, std::string_view rejected) {
+    std::string text;
+    for (const Document& document : format.documents(
+             cat(R"({"chosen": ")", chosen, R"(", "rejected": ")", rejected, R"("})"))) {
+      for (size_t i = 0; i + 1 < document.tokens.size(); ++i)  // less EOS
+        if (document.weights[i] > 0) text += static_cast<char>(document.tokens[i]);
+      text += "|";
+    }
+    return text;
+  };
+  CHECK(learned("The sky is blue.", "The sky is green.") == " blue.| green.|");
+  CHECK(learned("The sky is blue.", "The sky is black.") == "ue.|ack.|");
+  CHECK(learned("ab", "abcd") == "b|bcd|");
+  CHECK(learned("ab", "ab") == "b|b|");
+  CHECK(learned("a ", "b") == "a |b|");
+  CHECK(learned("a\u00e9", "a\u00e8") == "\u00e9|\u00e8|");  // which share their first byte
+  CHECK(learned("", "b") == "|b|");
 }
 
 namespace {

@@ -97,7 +97,7 @@ TEST_CASE("settings of a folder that are not implemented are refused by name", "
   };
   CHECK_THAT(fault(R"(, "sliding_window": 4)"), Contains("sliding_window = 4"));
   CHECK_THAT(fault(R"(, "hidden_act": "mish")"), Contains("hidden_act") && Contains("silu"));
-  CHECK_THAT(fault(R"(, "mlp_bias": true)"), Contains("mlp_bias = true is not supported"));
+  CHECK_THAT(fault(R"(, "clip_qkv": 8.0)"), Contains("clip_qkv = 8.0"));
   CHECK_THAT(fault(R"(, "rope_scaling": {"type": "longrope"})"),
              Contains("rope_scaling.type = \"longrope\" is not supported") && Contains("yarn"));
   CHECK_THAT(fault(R"(, "rope_scaling": {"rope_type": "linear", "factor": 2, "mscale": 1})"),

@@ -1,5 +1,5 @@
 // Checksums of long arrays and whole files.
-#include "base/checksum.h"
+#include "data/cache/checksum.h"
 
 #include <algorithm>
 
