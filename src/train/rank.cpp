@@ -1,0 +1,135 @@
+// One rank of a run: its backend, its state, its part of every batch, and the loop over the steps.
+#include "train/rank.h"
+
+#include <chrono>
+#include <utility>
+
+#include "base/stop.h"
+#include "base/strings.h"
+#include "train/setup.h"
+
+namespace levanter::train {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// What the rank computes with; rank 0's may have been made before.
+Prepared prepared(Run& run, const dist::Communicator& communicator) {
+  Prepared made = communicator.rank() == 0 && run.prepared
+                      ? std::move(*run.prepared)
+                      : prepare(run.config, run.options, run.vocab, communicator.rank());
+  if (communicator.rank() == 0) run.need = memory_total(made.step, run.config).needed();
+  return made;
+}
+
+}  // namespace
+
+Rank::Rank(Run& run, dist::Communicator& communicator)
+    : Rank(run, communicator, prepared(run, communicator)) {}
+
+Rank::Rank(Run& run, dist::Communicator& communicator, Prepared made)
+    : run_(run),
+      communicator_(communicator),
+      backend_(std::move(made.backend)),
+      engine_(std::move(made.step), *backend_),
+      sum_(communicator, *backend_, engine_.step().options.groups, engine_.step().layout.elements),
+      schedule_(run.config.schedule()),
+      optimizer_(optim::entry(run.config.optimizer.type)),
+      scalars_(optimizer_.scalar_names.size()) {
+  if (run.options.eager) engine_.observe(&nan_guard_);
+  restore(run, engine_);
+}
+
+int64_t Rank::run(std::span<const std::unique_ptr<Hook>> hooks) {
+  const int64_t last = run_.config.trainer.num_train_steps;
+  data::Loader loader(training_source(), loading());
+  double hook_time = 0;
+  for (int64_t step = run_.start_step; step < last; ++step) {
+    StepInfo info;
+    info.step = step + 1;
+    info.last = info.step == last;
+    info.hook_time = hook_time;
+    const double waited = loader.seconds_waited();
+    const data::Batch& batch = loader.next();
+    info.loading_time = loader.seconds_waited() - waited;
+    auto start = Clock::now();
+    if (!one_step(step, batch, hooks, info)) {
+      for (const auto& hook : hooks) hook->stopped(step);
+      return step;
+    }
+    info.duration = seconds_since(start);
+    if (!info.report.proceeded && run_.config.trainer.crash_on_nan) stop_at_nan(info);
+    start = Clock::now();
+    for (const auto& hook : hooks) hook->after_step(info);
+    hook_time = seconds_since(start);
+  }
+  return last;
+}
+
+data::ExampleSource Rank::training_source() const {
+  data::ExampleSource source =
+      run_.data->training(training_options(run_.config, fold_in(run_.root, "data")));
+  const int64_t length = source.examples->length().get();
+  const TrainerConfig& t = run_.config.trainer;
+  if (length != data::kEndless && length / t.train_batch_size < t.num_train_steps)
+    throw run_.config
+        .error(
+            ErrorKind::kConfig, "trainer.num_train_steps",
+            cat("the data end after ", count_of(length / t.train_batch_size, "step"),
+                " (data.stop_strategy = ", quote(config::word_of(run_.config.data.stop_strategy)),
+                "), before trainer.num_train_steps = ", format_count(t.num_train_steps)))
+        .allowed(cat("at most ", length / t.train_batch_size))
+        .hint("data.stop_strategy = \"restart\" begins components anew");
+  return source;
+}
+
+data::LoaderOptions Rank::loading() const {
+  const StepOptions& o = engine_.step().options;
+  const dist::GroupRange groups = engine_.step().groups;
+  const int64_t begin = dist::microbatches_of_group(o.microbatches, o.groups, groups.begin).begin;
+  const int64_t end = dist::microbatches_of_group(o.microbatches, o.groups, groups.end - 1).end;
+  data::LoaderOptions loading;
+  loading.seq_len = o.shape.position;
+  loading.batch_size = run_.config.trainer.train_batch_size;
+  loading.first_row = begin * o.shape.batch;
+  loading.rows = (end - begin) * o.shape.batch;
+  loading.first_step = run_.start_step;
+  loading.end_step = run_.config.trainer.num_train_steps;
+  loading.prefetch = run_.config.data.prefetch;
+  return loading;
+}
+
+bool Rank::one_step(int64_t step, const data::Batch& batch,
+                    std::span<const std::unique_ptr<Hook>> hooks, StepInfo& info) {
+  const StepShape& shape = engine_.step().options.shape;
+  const Key dropout = fold_in(run_.root, "dropout");
+  engine_.begin_step(batch.loss_tokens, fold_in(dropout, static_cast<uint32_t>(step)));
+  for (int64_t row = 0; row < batch.rows && !stop_requested(); row += shape.batch) {
+    const auto at = static_cast<size_t>(row * shape.position);
+    engine_.run_microbatch({batch.tokens.data() + at, batch.targets.data() + at,
+                            batch.segment_ids.data() + at, batch.positions.data() + at,
+                            batch.loss_weight.data() + at, batch.first_example + row});
+  }
+  if (dist::any(communicator_, stop_requested())) return false;
+  sum_.run(engine_.subtree_sums(), engine_.total());
+  for (const auto& hook : hooks) hook->before_update();
+  info.lr = schedule_.at(step);
+  optimizer_.scalars(*run_.config.optimizer, step, scalars_);
+  info.report = engine_.run_update(info.lr, scalars_);
+  return true;
+}
+
+void Rank::stop_at_nan(const StepInfo& info) const {
+  throw Error(ErrorKind::kGuard,
+              cat("step ", info.step, " has loss ", info.report.loss, " and gradient norm ",
+                  info.report.grad_norm, "; the step was not taken"))
+      .at(run_.config.where("trainer.crash_on_nan"))
+      .hint("run with --eager to see where it begins; trainer.crash_on_nan = false skips the step");
+}
+
+}  // namespace levanter::train

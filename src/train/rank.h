@@ -1,0 +1,51 @@
+// One rank of a run: its backend, its state, its part of every batch, and the loop over the steps.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "data/rows/loader.h"
+#include "dist/communicator.h"
+#include "dist/gradient_sum.h"
+#include "train/engine/nan_guard.h"
+#include "train/hooks.h"
+#include "train/start.h"
+
+namespace levanter::train {
+
+class Rank final {
+ public:
+  /// Its engine holds the state that the run begins with. The run and the communicator outlive it.
+  Rank(Run& run, dist::Communicator& communicator);
+
+  Engine& engine() { return engine_; }
+  const Backend& backend() const { return *backend_; }
+
+  /// Steps until the end or until asked to stop; the steps done. Collective.
+  /// error  kGuard at a step that is not finite, with trainer.crash_on_nan
+  int64_t run(std::span<const std::unique_ptr<Hook>> hooks);
+
+ private:
+  Rank(Run& run, dist::Communicator& communicator, Prepared made);
+  data::ExampleSource training_source() const;
+  /// This rank's rows: those of its groups' microbatches.
+  data::LoaderOptions loading() const;
+  /// False when asked to stop before the state was changed; then no rank has changed its own.
+  bool one_step(int64_t step, const data::Batch& batch,
+                std::span<const std::unique_ptr<Hook>> hooks, StepInfo& info);
+  [[noreturn]] void stop_at_nan(const StepInfo& info) const;
+
+  Run& run_;
+  dist::Communicator& communicator_;
+  std::unique_ptr<Backend> backend_;
+  Engine engine_;
+  dist::GradientSum sum_;
+  Schedule schedule_;
+  const optim::OptimizerEntry& optimizer_;
+  std::vector<double> scalars_;
+  NanGuard nan_guard_;
+};
+
+}  // namespace levanter::train
