@@ -123,13 +123,13 @@ TEST_CASE("the functions name their arguments, and donate what they replace", "[
     expected.emplace_back(name);
   CHECK(names(train::trace_gradients(spec_of(model), kShape, Accumulate::kFirst).arguments) ==
         expected);
-  expected.insert(expected.end(), paths.begin(), paths.end());
-  expected.emplace_back("loss");
+  for (const std::string& path : paths) expected.push_back(train::sum_name(path));
+  expected.push_back(train::sum_name("loss"));
   const Function next = train::trace_gradients(spec_of(model), kShape, Accumulate::kNext);
   CHECK(names(next.arguments) == expected);
   for (size_t i = 0; i < next.results.size(); ++i) {
     const auto donated = static_cast<size_t>(next.results[i].donated);
-    CHECK(next.arguments[donated].name == next.results[i].name);
+    CHECK(next.arguments[donated].name == train::sum_name(next.results[i].name));
     CHECK(donated == paths.size() + 7 + i);
   }
 
