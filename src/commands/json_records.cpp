@@ -8,33 +8,13 @@
 
 #include "base/strings.h"
 #include "commands/command.h"
+#include "json/members.h"
 #include "text/hf/decoder.h"
 #include "text/utf8.h"
 
 namespace levanter::commands {
 
 namespace {
-
-/// Where the value or string ends that begins at `at` of a JSON text that is whole; the comma or
-/// brace behind a number or word.
-size_t end_of_value(std::string_view text, size_t at) {
-  int depth = 0;
-  bool in_string = false;
-  for (; at < text.size(); ++at) {
-    const char c = text[at];
-    if (in_string) {
-      if (c == '\\') ++at;
-      if (c == '"') in_string = false;
-      if (c != '"' || depth > 0) continue;
-      return at + 1;
-    }
-    if (c == '"') in_string = true;
-    if (c == '{' || c == '[') ++depth;
-    if (depth == 0 && (c == ',' || c == '}')) return at;
-    if ((c == '}' || c == ']') && --depth == 0) return at + 1;
-  }
-  return at;
-}
 
 /// A value on one line: line ends stand between its tokens alone.
 std::string on_one_line(std::string_view value) {
@@ -54,15 +34,10 @@ std::string_view without_mark(std::string_view line, int64_t number) {
 
 std::string other_members(std::string_view record, std::initializer_list<std::string_view> own) {
   std::string members;
-  size_t at = record.find('{') + 1;
-  while ((at = record.find_first_of("\"}", at)) < record.size() && record[at] == '"') {
-    const size_t key_end = end_of_value(record, at);
-    const std::string_view key = record.substr(at, key_end - at);
-    const size_t begin = record.find_first_not_of(" \t\r\n:", key_end);
-    at = end_of_value(record, begin);
+  for (const auto& [key, value] : members_of(record)) {
     const auto name = nlohmann::json::parse(key, nullptr, false);  // one that is broken is no own
     if (std::find(own.begin(), own.end(), name) == own.end())
-      members += cat(key, ": ", on_one_line(record.substr(begin, at - begin)), ", ");
+      members += cat(key, ": ", on_one_line(value), ", ");
   }
   std::string mended;
   text::append_mended_utf8(mended, members);
