@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/strings.h"
+#include "json/mend.h"
 
 namespace levanter::data {
 namespace {
@@ -146,6 +147,17 @@ void ChatWriter::require_marks(const Voice& voice) const {
           "(docs/chat.md), or learn all turns with mask_user_turns = false");
 }
 
+namespace {
+
+/// A value as its file has it.
+std::string shown(const nlohmann::ordered_json& value) {
+  const auto odd = value.is_string() ? odd_number(value.get_ref<const std::string&>())
+                                     : std::optional<OddNumber>();
+  return odd ? std::string(odd->digits) : value.dump();
+}
+
+}  // namespace
+
 /// Throws the error of messages whose "weight" says something else than what is learned.
 void ChatWriter::require_weights(const ChatRecord& chat) const {
   if (chat.messages.find(R"("weight":)") == std::string::npos) return;
@@ -155,7 +167,7 @@ void ChatWriter::require_weights(const ChatRecord& chat) const {
     const auto weight = message.value("weight", nlohmann::ordered_json());
     const auto fail = [&](std::string_view what, std::string_view hint) {
       throw Error(ErrorKind::kData, cat("the weight of message ", number, " (",
-                                        message.value("role", ""), ") is ", weight.dump(), what))
+                                        message.value("role", ""), ") is ", shown(weight), what))
           .at(chat.origin)
           .allowed("0 or 1")
           .hint(std::string(hint));

@@ -33,7 +33,7 @@ std::string quote_end(std::string_view text) {
   constexpr size_t kMost = 40;
   if (text.size() <= kMost) return quote(text);
   size_t from = text.size() - kMost;
-  while ((static_cast<uint8_t>(text[from]) & 0xC0) == 0x80) ++from;
+  while (from < text.size() && (static_cast<uint8_t>(text[from]) & 0xC0) == 0x80) ++from;
   return quote(text.substr(from));
 }
 

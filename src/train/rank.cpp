@@ -79,10 +79,10 @@ data::ExampleSource Rank::training_source() const {
   if (length != data::kEndless && length / t.train_batch_size < t.num_train_steps)
     throw run_.config
         .error(
-            ErrorKind::kConfig, "trainer.num_train_steps",
+            ErrorKind::kConfig, run_.length_key,
             cat("the data end after ", count_of(length / t.train_batch_size, "step"),
                 " (data.stop_strategy = ", quote(config::word_of(run_.config.data.stop_strategy)),
-                "), before trainer.num_train_steps = ", format_count(t.num_train_steps)))
+                "), before the run's ", count_of(t.num_train_steps, "step")))
         .allowed(cat("at most ", length / t.train_batch_size))
         .hint("data.stop_strategy = \"restart\" begins components anew");
   return source;

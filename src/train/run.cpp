@@ -230,6 +230,7 @@ Outcome run_ranks(Run& run, RunFolder& folder, std::vector<std::string> messages
     }
   };
   std::vector<std::thread> others;
+  others.reserve(ends.size());
   try {
     for (size_t r = 1; r < ends.size(); ++r)
       others.push_back(start_thread([&body, r] { body(r); }, static_cast<int>(r) - 1));

@@ -52,6 +52,17 @@ void check_memory(const TrainConfig& config, const CompiledStep& step) {
       .hint("levanter plan lists what takes it and which microbatch would fit");
 }
 
+/// What the run's texts are read with: the tokenizer of the checkpoint that it goes on from, else
+/// the config's.
+std::shared_ptr<const text::Tokenizer> first_tokenizer(const TrainConfig& config) {
+  FoundCheckpoint found = find_latest(join_path(config.run_folder(), "checkpoints"));
+  if (!found.checkpoint && config.start_from.kind == StartKind::kCheckpoint)
+    found = open_checkpoint(config.start_from.path->resolved);
+  if (!found.checkpoint) return open_tokenizer(config);
+  return text::load_tokenizer(found.checkpoint->tokenizer(),
+                              join_path(found.checkpoint->folder(), "tokenizer.json"));
+}
+
 /// Of the backend of one rank.
 int threads(const TrainConfig& config) {
   if (config.trainer.threads) return static_cast<int>(*config.trainer.threads);
@@ -120,11 +131,11 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
   if (run.restore_optimizer) run.start_step = run.first_step = run.from->step();
   if (run.start_step >= run.config.trainer.num_train_steps)
     throw run.config
-        .error(ErrorKind::kConfig, "trainer.num_train_steps",
+        .error(ErrorKind::kConfig, run.length_key,
                cat("start_from names a checkpoint of step ", run.start_step,
                    ", and the run would end at ", run.config.trainer.num_train_steps))
-        .hint(
-            "raise trainer.num_train_steps, or take the model alone: start_from.what = \"model\"");
+        .hint(cat("raise ", run.length_key,
+                  ", or take the model alone: start_from.what = \"model\""));
   messages.push_back(
       cat("starting from ", run.from->folder(), " (", config::word_of(start.what), ")"));
 }
@@ -185,8 +196,9 @@ void read_texts(Run& run, std::shared_ptr<const text::Tokenizer> tokenizer) {
 
 std::string count_epochs(Run& run) {
   TrainerConfig& trainer = run.config.trainer;
-  read_texts(run, open_tokenizer(run.config));
+  read_texts(run, first_tokenizer(run.config));
   trainer.num_train_steps = steps_of_epochs(run.config, *run.data);
+  run.length_key = "trainer.num_train_epochs";
   const std::string epochs = format_number(*trainer.num_train_epochs);
   trainer.num_train_epochs.reset();
   return cat("trainer.num_train_epochs = ", epochs, " is ",

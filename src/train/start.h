@@ -34,6 +34,8 @@ struct Run {
   std::optional<Checkpoint> from = {};                    ///< what the state is read from
   bool resumes = false;                                   ///< `from` is the run's own
   std::unique_ptr<const compat::HfWeights> hf = nullptr;  ///< or where the model is read from
+  /// The key that says how long the run is.
+  std::string length_key = "trainer.num_train_steps";
   std::optional<Prepared> prepared = {};
   bool restore_optimizer = true;
   int64_t start_step = 0;

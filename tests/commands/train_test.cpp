@@ -50,6 +50,31 @@ TEST_CASE("epochs become steps once the data are read", "[commands]") {
   CHECK(read_json(run / "logs/run/summary.json")["global_step"] == (2 * rows + 3) / 4);
 }
 
+TEST_CASE("epochs are counted by the tokenizer that the run reads with", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train({"--trainer.id=letters"}).code == 0);
+  // Another text's letters: the checkpoint's tokenizer is taken, and its windows count.
+  const std::vector<std::string> words = {
+      "--trainer.num_train_epochs=1", "--trainer.id=on", "--start_from.kind=checkpoint",
+      "--start_from.path=logs/letters", "--start_from.what=model"};
+  REQUIRE(run.train(words).code == 0);
+  const nlohmann::json summary = read_json(run / "logs/on/summary.json");
+  CHECK(summary["global_step"] == summary["dataset/epoch_steps"]);
+  // Fewer epochs than the other run has steps.
+  std::vector<std::string> all = words;
+  all.back() = "--start_from.what=all";
+  all[0] = "--trainer.num_train_epochs=0.001";
+  all[1] = "--trainer.id=past";
+  const Ended past = run.train(all);
+  CHECK(past.code == 2);
+  CHECK(past.err.find("raise trainer.num_train_epochs") != std::string::npos);
+  CHECK(past.err.find("--trainer.num_train_epochs=0.001") != std::string::npos);
+  const Ended ends = run({"config", "check", "run.toml", "--trainer.num_train_epochs=1",
+                          "--data.stop_strategy=first_exhausted"});
+  CHECK(ends.code == 2);
+  CHECK(ends.err.find("says where they end") != std::string::npos);
+}
+
 TEST_CASE("a run is as long as its steps say or its epochs", "[commands]") {
   const SmallRun run;
   const std::string file = read_file(run / "run.toml");

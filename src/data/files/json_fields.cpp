@@ -255,9 +255,20 @@ Message JsonFields::Impl::message(const std::string& place, Element message,
       std::string(as<std::string_view>(cat(place, ".", keys.role), *role, "a string"));
   if (content && !odd_digits(*content).empty())
     refuse(cat(place, ".", keys.content), *content, "a text");
+  const auto known = keys.roles.find(name);
+  const bool is_assistant =
+      known == keys.roles.end() ? name == "assistant" : known->second == "assistant";
+  constexpr std::string_view kSaying[] = {"tool_calls",        "function_call", "refusal",
+                                          "reasoning_content", "reasoning",     "thinking"};
+  if (is_assistant && !content &&
+      std::none_of(std::begin(kSaying), std::end(kSaying),
+                   [&](std::string_view key) { return find_last(fields, key).has_value(); }))
+    throw Error(ErrorKind::kData, cat(quote(place), " says nothing: it has no ",
+                                      quote(keys.content), ", but ", keys_of(fields)))
+        .at(origin)
+        .hint("name the key in the format's content_field");
   if (keys == MessageKeys{}) return {name, simdjson::minify(message)};
   if (name == keys.calls) return calls(place, content);
-  const auto known = keys.roles.find(name);
   const bool is_result = std::any_of(keys.roles.begin(), keys.roles.end(),
                                      [&](const auto& entry) { return entry.second == name; });
   if (known == keys.roles.end() && !keys.roles.empty() && !is_result) {

@@ -134,7 +134,7 @@ struct PreferenceConfig final : FormatConfig {
           .allowed("\"\\n\\nHuman: ...\\n\\nAssistant: ...\"")
           .hint("leave out preset = \"hh\"");
     for (const Message& message : told)
-      if (message.json.find(R"("weight":0)") != std::string::npos)  // compact, as no text has it
+      if (is_left_out(message))
         throw Error(ErrorKind::kData, cat(quote(field), " has a message of weight 0"))
             .at(origin)
             .hint(
@@ -144,6 +144,12 @@ struct PreferenceConfig final : FormatConfig {
       if (told[i].role == "assistant")
         told[i].json.insert(told[i].json.size() - 1, R"(,"weight":0)");
     return {origin, list_of(told), fields.optional_list("tools")};
+  }
+  /// Whether a message says that it is not to be learned.
+  static bool is_left_out(const Message& message) {
+    if (message.json.find("\"weight\"") == std::string::npos) return false;
+    const auto object = nlohmann::json::parse(message.json, nullptr, false);
+    return object.is_object() && object.value("weight", nlohmann::json()) == 0;
   }
   /// How many of an answer's messages are the prompt: those that are given as such, else those that
   /// both answers begin with, but never all of one. As TRL's extract_prompt.

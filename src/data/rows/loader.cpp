@@ -2,6 +2,7 @@
 #include "data/rows/loader.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -10,6 +11,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/stop.h"
 #include "base/threads.h"
 
 namespace levanter::data {
@@ -17,6 +19,7 @@ namespace levanter::data {
 namespace {
 
 constexpr int64_t kBytesPerPosition = 5 * 4;
+constexpr int64_t kRowsAtOnce = 1024;  // that are made between two looks for a stop
 
 template <class T>
 void copy_row(const std::vector<T>& from, std::vector<T>& to, int64_t row, int64_t seq_len) {
@@ -112,6 +115,7 @@ struct Loader::Impl {
     return std::accumulate(weights.begin(), weights.end(), loss_tokens);
   }
 
+  /// Makes a batch; one that nobody will train on, for a stop was asked for, is left as it is.
   void fill(Batch& batch, int64_t step) {
     const int64_t begin = step * options.batch_size;
     const int64_t end = std::min(begin + options.batch_size, num_examples);
@@ -119,23 +123,28 @@ struct Loader::Impl {
     std::iota(indices.begin(), indices.end(), begin);
     const int64_t mine = std::clamp<int64_t>(end - begin - options.first_row, 0, options.rows);
     const int64_t first = std::min(options.first_row, end - begin);
-    auto examples = source.examples->get_batch(
-        std::span(indices).subspan(static_cast<size_t>(first), static_cast<size_t>(mine)));
     double loss_tokens = add_others(0, std::span(indices).first(static_cast<size_t>(first)));
-    const std::vector<Example> rows = examples.get();
-    for (const Example& row : rows)
-      loss_tokens += std::accumulate(row.loss_weight.begin(), row.loss_weight.end(), 0.0);
-    loss_tokens =
-        add_others(loss_tokens, std::span(indices).subspan(static_cast<size_t>(first + mine)));
-
+    for (int64_t row = 0; row < mine && !stopping && !stop_requested(); row += kRowsAtOnce) {
+      const int64_t count = std::min(kRowsAtOnce, mine - row);
+      const std::vector<Example> rows =
+          source.examples
+              ->get_batch(std::span(indices).subspan(static_cast<size_t>(first + row),
+                                                     static_cast<size_t>(count)))
+              .get();
+      for (int64_t i = 0; i < count; ++i) {
+        const Example& example = rows[static_cast<size_t>(i)];
+        loss_tokens += std::accumulate(example.loss_weight.begin(), example.loss_weight.end(), 0.0);
+        set_example(batch, row + i, options.seq_len, example);
+      }
+    }
+    for (int64_t row = mine; row < options.rows; ++row)
+      set_example(batch, row, options.seq_len, padding);
     batch.step = step;
     batch.first_example = begin + options.first_row;
     batch.rows = options.rows;
     batch.real_rows = mine;
-    batch.loss_tokens = loss_tokens;
-    for (int64_t row = 0; row < options.rows; ++row)
-      set_example(batch, row, options.seq_len,
-                  row < mine ? rows[static_cast<size_t>(row)] : padding);
+    batch.loss_tokens =
+        add_others(loss_tokens, std::span(indices).subspan(static_cast<size_t>(first + mine)));
   }
 
   const Batch& take() {
@@ -166,7 +175,7 @@ struct Loader::Impl {
   int64_t next_step = 0;   // the step that `take` gives next
   int64_t made_until = 0;  // steps before this one are in their slots
   std::exception_ptr error;
-  bool stopping = false;
+  std::atomic<bool> stopping = false;
   double waited = 0;
   std::thread thread;
 };

@@ -108,10 +108,13 @@ void Value::throw_unknown(std::string_view what, std::string_view known) const {
 }
 
 void Value::throw_wrong(std::string_view key, std::string_view expected) const {
+  const std::string_view file = place.ends_with(": ")  // the whole of it
+                                    ? std::string_view(place).substr(0, place.size() - 2)
+                                    : place;
   throw Error(ErrorKind::kData, cat(quote(key),
                                     " of the tokenizer file is missing or of the wrong "
                                     "form"))
-      .at(place)
+      .at(std::string(file))
       .allowed(std::string(expected));
 }
 

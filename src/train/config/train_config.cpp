@@ -143,14 +143,24 @@ std::optional<Error> take_hf_model(config::Value& root, TrainConfig& config,
 
 /// A run has one length. A command's overrides say it anew; a file that says both is at fault.
 void settle_length(TrainConfig& config, config::Problems& problems) {
+  std::optional<double>& wanted = config.trainer.num_train_epochs;
   const std::string_view steps = "trainer.num_train_steps", epochs = "trainer.num_train_epochs";
-  if (!config.trainer.num_train_epochs || !config.sources.has(steps)) return;
-  const bool steps_in_file = config.sources.find(steps).line > 0;
-  const bool epochs_in_file = config.sources.find(epochs).line > 0;
-  if (epochs_in_file && !steps_in_file) config.trainer.num_train_epochs.reset();
-  if (epochs_in_file == steps_in_file)
-    problems.add(epochs, cat(epochs, " and ", steps, " both say how long the run is"), {steps})
-        .hint("remove one of them");
+  if (wanted && config.sources.has(steps)) {
+    const bool steps_in_file = config.sources.find(steps).line > 0;
+    const bool epochs_in_file = config.sources.find(epochs).line > 0;
+    if (epochs_in_file && !steps_in_file) wanted.reset();
+    if (epochs_in_file == steps_in_file)
+      problems.add(epochs, cat(epochs, " and ", steps, " both say how long the run is"), {steps})
+          .hint("remove one of them");
+  }
+  const data::StopStrategy stop = config.data.stop_strategy;
+  if (wanted && stop != data::StopStrategy::kRestart)
+    problems
+        .add(epochs,
+             cat(epochs, " counts all data, and data.stop_strategy = ",
+                 quote(config::word_of(stop)), " says where they end"),
+             {"data.stop_strategy"})
+        .hint(cat("remove one of them, or write ", steps));
 }
 
 /// Binds a document to a config; the reader is given the problems to report to.

@@ -292,6 +292,22 @@ TEST_CASE("a key that is set wins over the preset's, also one set to the plain n
                     Catch::Contains("reads no list of messages"));
 }
 
+TEST_CASE("an assistant's message that says nothing is refused", "[data]") {
+  ChatCase openai(kPlain, kAll);
+  ChatCase sharegpt(kPlain, cat(kAll, "\npreset = \"sharegpt\""));
+  ChatCase renamed(kPlain, cat(kAll, "\npreset = \"sharegpt\"\nrole_field = \"role\""));
+  const auto fault = [](ChatCase& chat, std::string_view record) {
+    const std::string said = chat.fault(record);
+    INFO(said);
+    CHECK(said.find("says nothing: it has no") != std::string::npos);
+  };
+  fault(openai,
+        R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "text": "b"}]})");
+  fault(sharegpt, R"({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt"}]})");
+  fault(renamed, R"({"conversations": [{"role": "user", "value": "q"},
+                                       {"role": "assistant", "content": "b"}]})");
+}
+
 TEST_CASE("of a system field and a system turn the turn is kept", "[data]") {
   ChatCase chat(kPlain, cat(kAll, "\npreset = \"sharegpt\""));
   CHECK(text_of(chat, R"({"system": "field", "conversations": [{"from": "system", "value": "turn"},

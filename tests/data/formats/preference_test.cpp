@@ -260,4 +260,9 @@ TEST_CASE("a pair of the wrong shape is refused for its shape", "[data]") {
   CHECK_THAT(fault(format, R"({"rejected": [], "chosen": [{"role": "assistant", "content": "a",
                                "weight": 0}]})"),
              Catch::Contains("\"chosen\" has a message of weight 0"));
+  // Another object's weight is not the message's.
+  CHECK_THAT(fault(format, R"({"rejected": [{"role": "assistant", "content": "b"}],
+                               "chosen": [{"role": "assistant", "content": "a",
+                               "x": {"weight": 0}}]})"),
+             Catch::Contains("no chat template"));
 }
