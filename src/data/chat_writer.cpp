@@ -147,17 +147,6 @@ void ChatWriter::require_marks(const Voice& voice) const {
           "(docs/chat.md), or learn all turns with mask_user_turns = false");
 }
 
-namespace {
-
-/// A value as its file has it.
-std::string shown(const nlohmann::ordered_json& value) {
-  const auto odd = value.is_string() ? odd_number(value.get_ref<const std::string&>())
-                                     : std::optional<OddNumber>();
-  return odd ? std::string(odd->digits) : value.dump();
-}
-
-}  // namespace
-
 /// Throws the error of messages whose "weight" says something else than what is learned.
 void ChatWriter::require_weights(const ChatRecord& chat) const {
   if (chat.messages.find(R"("weight":)") == std::string::npos) return;
@@ -166,8 +155,9 @@ void ChatWriter::require_weights(const ChatRecord& chat) const {
     ++number;
     const auto weight = message.value("weight", nlohmann::ordered_json());
     const auto fail = [&](std::string_view what, std::string_view hint) {
-      throw Error(ErrorKind::kData, cat("the weight of message ", number, " (",
-                                        message.value("role", ""), ") is ", shown(weight), what))
+      throw Error(ErrorKind::kData,
+                  cat("the weight of message ", number, " (", message.value("role", ""), ") is ",
+                      as_written(weight), what))
           .at(chat.origin)
           .allowed("0 or 1")
           .hint(std::string(hint));

@@ -141,6 +141,12 @@ Json parse_python(std::string_view text) {
 }  // namespace
 
 nlohmann::json parse_as_python(std::string_view json) { return parse_python<nlohmann::json>(json); }
+std::string as_written(const nlohmann::ordered_json& value) {
+  const auto odd = value.is_string() ? odd_number(value.get_ref<const std::string&>())
+                                     : std::optional<OddNumber>();
+  return odd ? std::string(odd->digits) : value.dump();
+}
+
 nlohmann::ordered_json parse_in_order_as_python(std::string_view json) {
   return parse_python<nlohmann::ordered_json>(json);
 }

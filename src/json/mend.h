@@ -34,6 +34,9 @@ struct OddNumber {
 /// The number that a string of a mended text stands for; nothing for any other string.
 std::optional<OddNumber> odd_number(std::string_view text);
 
+/// A value of a mended text, with an odd number as it was written.
+std::string as_written(const nlohmann::ordered_json& value);
+
 /// A JSON text as Python reads it, with odd numbers as doubles; what is no JSON to Python either is
 /// discarded.
 nlohmann::json parse_as_python(std::string_view json);

@@ -258,11 +258,9 @@ Message JsonFields::Impl::message(const std::string& place, Element message,
   const auto known = keys.roles.find(name);
   const bool is_assistant =
       known == keys.roles.end() ? name == "assistant" : known->second == "assistant";
-  constexpr std::string_view kSaying[] = {"tool_calls",        "function_call", "refusal",
-                                          "reasoning_content", "reasoning",     "thinking"};
-  if (is_assistant && !content &&
-      std::none_of(std::begin(kSaying), std::end(kSaying),
-                   [&](std::string_view key) { return find_last(fields, key).has_value(); }))
+  const auto has = [&](std::string_view key) { return find_last(fields, key).has_value(); };
+  if (is_assistant && !content && !has("tool_calls") && !has("function_call") && !has("refusal") &&
+      !has("reasoning_content") && !has("reasoning") && !has("thinking"))
     throw Error(ErrorKind::kData, cat(quote(place), " says nothing: it has no ",
                                       quote(keys.content), ", but ", keys_of(fields)))
         .at(origin)

@@ -147,9 +147,7 @@ struct PreferenceConfig final : FormatConfig {
   }
   /// Whether a message says that it is not to be learned.
   static bool is_left_out(const Message& message) {
-    if (message.json.find("\"weight\"") == std::string::npos) return false;
-    const auto object = nlohmann::json::parse(message.json, nullptr, false);
-    return object.is_object() && object.value("weight", nlohmann::json()) == 0;
+    return nlohmann::json::parse(message.json).value("weight", nlohmann::json()) == 0;
   }
   /// How many of an answer's messages are the prompt: those that are given as such, else those that
   /// both answers begin with, but never all of one. As TRL's extract_prompt.
