@@ -3,7 +3,7 @@
 // A checkpoint is a folder step-N with config.toml, tokenizer.json, model.safetensors,
 // optimizer.safetensors and manifest.json. The manifest comes last and makes the folder complete:
 // each file is written under a temporary name, made durable and renamed before it. See
-// train/checkpoint_manifest.h for what it says and train/checkpoint_load.h for reading.
+// checkpoint/manifest.h for what it says and checkpoint/load.h for reading.
 #pragma once
 
 #include <cstddef>

@@ -88,8 +88,8 @@ Sums evaluate_component(const data::TextData& data, const std::string& name,
   Sums sums;
   int64_t rows_left = options.max_rows;
   while (!loader.done()) {
-    throw_if_stopped();
     const data::Batch& batch = loader.next();
+    throw_if_stopped();  // which leaves a batch unmade
     require_rows_of(batch, options, *data.tokenizer(), name);
     const std::span<const float> losses =
         token_losses({batch.tokens.data(), batch.targets.data(), batch.segment_ids.data(),

@@ -150,6 +150,7 @@ void load_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, in
   std::vector<compat::HfTarget> wanted = targets_of(weights.folder(), model, vocab_size);
   LEV_CHECK(wanted.size() == targets.size(), "other targets than the model's parameters");
   std::vector<HostWrite> places;
+  places.reserve(wanted.size());
   for (size_t i = 0; i < wanted.size(); ++i) {
     const TensorTarget& target = targets[i];
     places.emplace_back(*target.memory, target.data, static_cast<size_t>(target.bytes()));
