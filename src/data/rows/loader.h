@@ -62,6 +62,7 @@ class Loader final {
   /// The batch of the next step, good until the next call.
   /// error  whatever the source threw when it was asked for this batch, in this and every later
   /// call
+  /// After a stop was asked for (base/stop.h) a batch may be unmade: look before it is used.
   const Batch& next();
   /// Seconds that calls of next have waited so far.
   double seconds_waited() const;
