@@ -172,15 +172,13 @@ class StepBench {
         engine_(train::CompiledStep(train::step_options(config, vocab_, 0), backend), backend),
         schedule_(config.schedule()) {
     const auto count = static_cast<size_t>(config.microbatch_size() * config.model->max_seq_len);
-    tokens_.resize(count);
-    targets_.resize(count);
-    positions_.resize(count);
-    segments_.assign(count, 0);
-    weight_.assign(count, 1);
+    rows_ = data::Example(count);
+    rows_.segment_ids.assign(count, 0);
+    rows_.loss_weight.assign(count, 1);
     for (size_t i = 0; i < count; ++i) {
-      tokens_[i] = random_id(i);
-      targets_[i] = random_id(i + 1);
-      positions_[i] = static_cast<int32_t>(i % static_cast<size_t>(config.model->max_seq_len));
+      rows_.tokens[i] = random_id(i);
+      rows_.targets[i] = random_id(i + 1);
+      rows_.positions[i] = static_cast<int32_t>(i % static_cast<size_t>(config.model->max_seq_len));
     }
     engine_.initialise(key_from_seed(0));
     scalars_.resize(engine_.step().options.optimizer.scalar_names.size());
@@ -196,8 +194,7 @@ class StepBench {
     const double start = now_seconds();
     engine_.begin_step(tokens(), key_from_seed(static_cast<uint64_t>(step_)));
     for (int64_t m = 0; m < o.microbatches; ++m)
-      engine_.run_microbatch({tokens_.data(), targets_.data(), segments_.data(), positions_.data(),
-                              weight_.data(), m * o.shape.batch});
+      engine_.run_microbatch({rows_, 0, m * o.shape.batch});
     if (engine_.subtree_sums()[0] != engine_.total())
       throw Error(ErrorKind::kInternal, "one rank's sum is not the total");
     o.optimizer.scalars(*config_.optimizer, step_, scalars_);
@@ -215,8 +212,7 @@ class StepBench {
   int64_t vocab_;
   train::Engine engine_;
   Schedule schedule_;
-  std::vector<int32_t> tokens_, targets_, segments_, positions_;
-  std::vector<float> weight_;
+  data::Example rows_;
   std::vector<double> scalars_;
   int64_t step_ = 0;
 };

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/integers.h"
 #include "device/transfer.h"
+#include "infer/batch_layout.h"
 #include "infer/packing.h"
 #include "passes/passes.h"
 #include "runtime/executable.h"
@@ -30,8 +31,16 @@ struct InferenceModel::Impl {
   /// A compiled function with the memory that it runs in.
   struct Compiled {
     explicit Compiled(Executable e) : executable(std::move(e)) {}
+    /// Runs it on rows, where it has arrays for them.
+    void run(const Rows& rows) {
+      layout.load(rows, Key(), batch.host().data());
+      batch.upload();
+      executable.run();
+    }
     Executable executable;
     std::unique_ptr<Buffer> arena, workspace;
+    BatchLayout layout;
+    SharedArray<std::byte> batch;
   };
 
   /// Texts that grow by a token at a time.
@@ -56,8 +65,12 @@ struct InferenceModel::Impl {
     return c;
   }
 
+  /// A function of rows: `arrays` are its others.
   Compiled prepare(Function function, Addresses arrays) {
     Compiled c = prepare(std::move(function), false);
+    c.layout = BatchLayout({&c.executable});
+    c.batch = SharedArray<std::byte>(backend, static_cast<size_t>(c.layout.bytes()));
+    c.layout.add_places(c.batch.device(), arrays);
     bind(c, std::move(arrays));
     return c;
   }
@@ -102,7 +115,7 @@ struct InferenceModel::Impl {
   std::vector<nn::Param> params;
   std::vector<int64_t> offsets;
   std::unique_ptr<Buffer> memory;
-  SharedArray<int32_t> tokens, targets, segment_ids, positions, last;
+  SharedArray<int32_t> last;
   SharedArray<float> losses, logits;
   std::optional<Compiled> evaluation, next;
   Packing packing;
@@ -120,8 +133,6 @@ InferenceModel::InferenceModel(const ModelSpec& spec, int64_t vocab_size, int64_
   }
   impl_->memory = backend.allocate(elements * static_cast<int64_t>(sizeof(float)));
   const auto count = static_cast<size_t>(batch * spec.config.max_seq_len);
-  for (auto* array : {&impl_->tokens, &impl_->targets, &impl_->segment_ids, &impl_->positions})
-    *array = SharedArray<int32_t>(backend, count);
   impl_->last = SharedArray<int32_t>(backend, 1);
   impl_->losses = SharedArray<float>(backend, count);
   impl_->logits = SharedArray<float>(backend, static_cast<size_t>(vocab_size));
@@ -139,24 +150,10 @@ std::vector<ParamSlot> InferenceModel::slots() {
 
 std::span<const float> InferenceModel::token_losses(const Rows& rows) {
   Impl& m = *impl_;
-  if (!m.evaluation) {
+  if (!m.evaluation)
     m.evaluation.emplace(
-        m.prepare(trace_evaluation(m.spec, m.shape), {{"tokens", m.tokens.device()},
-                                                      {"targets", m.targets.device()},
-                                                      {"segment_ids", m.segment_ids.device()},
-                                                      {"positions", m.positions.device()},
-                                                      {"token_loss", m.losses.device()}}));
-  }
-  const std::pair<SharedArray<int32_t>*, const int32_t*> arrays[] = {
-      {&m.tokens, rows.tokens},
-      {&m.targets, rows.targets},
-      {&m.segment_ids, rows.segment_ids},
-      {&m.positions, rows.positions}};
-  for (const auto& [array, values] : arrays) {
-    std::copy_n(values, array->host().size(), array->host().begin());
-    array->upload();
-  }
-  m.evaluation->executable.run();
+        m.prepare(trace_evaluation(m.spec, m.shape), {{"token_loss", m.losses.device()}}));
+  m.evaluation->run(rows);
   m.losses.download();
   return m.losses.host();
 }
@@ -167,23 +164,17 @@ std::span<const float> InferenceModel::next_logits(std::span<const int32_t> toke
   if (!m.next) {
     StepShape one = m.shape;
     one.batch = 1;
-    m.next.emplace(
-        m.prepare(trace_next_logits(m.spec, one), {{"tokens", m.tokens.device()},
-                                                   {"segment_ids", m.segment_ids.device()},
-                                                   {"positions", m.positions.device()},
-                                                   {"last", m.last.device()},
-                                                   {"logits", m.logits.device()}}));
+    m.next.emplace(m.prepare(trace_next_logits(m.spec, one),
+                             {{"last", m.last.device()}, {"logits", m.logits.device()}}));
   }
   const auto window = static_cast<size_t>(m.shape.position);
   tokens = tokens.last(std::min(window, tokens.size()));
-  for (size_t t = 0; t < window; ++t) {
-    m.tokens.host()[t] = t < tokens.size() ? tokens[t] : 0;  // what follows is masked by causality
-    m.segment_ids.host()[t] = 0;
-    m.positions.host()[t] = static_cast<int32_t>(t);
-  }
+  data::Example row(window);
+  std::copy(tokens.begin(), tokens.end(), row.tokens.begin());
+  std::fill(row.segment_ids.begin(), row.segment_ids.end(), 0);  // causality masks what follows
   m.last.host()[0] = static_cast<int32_t>(tokens.size()) - 1;
-  for (auto* array : {&m.tokens, &m.segment_ids, &m.positions, &m.last}) array->upload();
-  m.next->executable.run();
+  m.last.upload();
+  m.next->run({row});
   m.logits.download();
   return m.logits.host();
 }

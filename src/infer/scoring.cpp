@@ -27,30 +27,17 @@ std::vector<Window> windows_of(std::span<Document> documents, int64_t length, in
   return windows;
 }
 
-/// The arrays of a microbatch; what no window fills is a segment of its own.
-struct Batch {
-  Batch(int64_t rows, int64_t length)
-      : length(length),
-        tokens(static_cast<size_t>(rows * length), 0),
-        targets(tokens),
-        segments(tokens.size(), -1),
-        positions(tokens) {}
-
-  void put(int64_t row, const Window& w) {
-    const int32_t* ids = w.document->ids.data();
-    const auto at = static_cast<size_t>(row * length);
-    for (int64_t t = 0; t < w.end - w.begin; ++t) {
-      const size_t i = at + static_cast<size_t>(t);
-      tokens[i] = ids[w.begin + t - 1];
-      targets[i] = ids[w.begin + t];
-      segments[i] = 0;
-      positions[i] = static_cast<int32_t>(t);
-    }
+/// Writes a window to a row.
+void put(data::Example& batch, int64_t row, int64_t length, const Window& w) {
+  const int32_t* ids = w.document->ids.data();
+  for (int64_t t = 0; t < w.end - w.begin; ++t) {
+    const auto i = static_cast<size_t>(row * length + t);
+    batch.tokens[i] = ids[w.begin + t - 1];
+    batch.targets[i] = ids[w.begin + t];
+    batch.segment_ids[i] = 0;
+    batch.positions[i] = static_cast<int32_t>(t);
   }
-
-  int64_t length;
-  std::vector<int32_t> tokens, targets, segments, positions;
-};
+}
 
 }  // namespace
 
@@ -60,11 +47,11 @@ void score(InferenceModel& model, std::span<Document> documents, int64_t rows, i
   for (size_t done = 0; done < windows.size(); done += static_cast<size_t>(rows)) {
     const auto some = std::span(windows).subspan(
         done, std::min(static_cast<size_t>(rows), windows.size() - done));
-    Batch batch(rows, length);
-    for (size_t row = 0; row < some.size(); ++row) batch.put(static_cast<int64_t>(row), some[row]);
-    const std::span<const float> losses =
-        model.token_losses({batch.tokens.data(), batch.targets.data(), batch.segments.data(),
-                            batch.positions.data(), nullptr, 0});
+    data::Example batch(static_cast<size_t>(rows * length));  // the rest is padding
+    std::fill(batch.positions.begin(), batch.positions.end(), 0);
+    for (size_t row = 0; row < some.size(); ++row)
+      put(batch, static_cast<int64_t>(row), length, some[row]);
+    const std::span<const float> losses = model.token_losses({batch});
     for (size_t row = 0; row < some.size(); ++row) {
       const Window& w = some[row];
       const float* const of_row = losses.data() + static_cast<int64_t>(row) * length - w.begin;

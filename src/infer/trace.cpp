@@ -11,7 +11,8 @@ Type token_type(const StepShape& s) { return {DType::i32, {batch_axis(s), positi
 
 Tracing::Tracing(std::string name, const ModelSpec& spec, const StepShape& s)
     : function(std::move(name), Graph(s.real, s.compute.value_or(s.real))),
-      model(spec.family.build(nn::Scope(function, params), spec.config, s.vocab_size)) {}
+      model(spec.family.build(nn::Scope(function, params), spec.config, s.vocab_size)),
+      inputs(function, batch_axis(s), position_axis(s)) {}
 
 NamedArray logits_of(const models::LanguageModel& model, NamedArray h) {
   const NamedArray head = pack(model.head());
@@ -26,10 +27,10 @@ Function trace_evaluation(const ModelSpec& spec, const StepShape& s) {
   Tracing t("evaluation", spec, s);
   Function& f = t.function;
   models::LmBatch batch;
-  batch.tokens = f.argument("tokens", token_type(s));
-  const NamedArray targets = f.argument("targets", token_type(s));
-  batch.segment_ids = f.argument("segment_ids", token_type(s));
-  batch.positions = f.argument("positions", token_type(s));
+  batch.tokens = t.inputs("tokens");
+  const NamedArray targets = t.inputs("targets");
+  batch.segment_ids = t.inputs("segment_ids");
+  batch.positions = t.inputs("positions");
   const NamedArray h = t.model->hidden(batch);
   const NamedArray scale = broadcast(constant(f.graph, 0, s.real),
                                      token_type(s).axes);  // only token losses are asked for
@@ -42,9 +43,9 @@ Function trace_next_logits(const ModelSpec& spec, const StepShape& s) {
   Tracing t("next_logits", spec, s);
   Function& f = t.function;
   models::LmBatch batch;
-  batch.tokens = f.argument("tokens", token_type(s));
-  batch.segment_ids = f.argument("segment_ids", token_type(s));
-  batch.positions = f.argument("positions", token_type(s));
+  batch.tokens = t.inputs("tokens");
+  batch.segment_ids = t.inputs("segment_ids");
+  batch.positions = t.inputs("positions");
   const NamedArray last = f.argument("last", {DType::i32, {batch_axis(s)}});
   const NamedArray h = gather(t.model->hidden(batch), "position", last);
   f.result("logits", logits_of(*t.model, h));
@@ -56,8 +57,8 @@ Function trace_decode(const ModelSpec& spec, const StepShape& s, int64_t room) {
   Function& f = t.function;
   models::DecodingCache cache{f, room, spec.config.max_seq_len};
   models::LmBatch batch;
-  batch.tokens = f.argument("tokens", token_type(s));
-  batch.positions = f.argument("positions", token_type(s));
+  batch.tokens = t.inputs("tokens");
+  batch.positions = t.inputs("positions");
   const NamedArray last = f.argument("last", {DType::i32, {batch_axis(s)}});
   batch.cache = &cache;
   const NamedArray h = gather(t.model->hidden(batch), "position", last);

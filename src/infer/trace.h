@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "data/rows/example.h"
+#include "models/batch_inputs.h"
 #include "models/model.h"
 #include "nn/scope.h"
 #include "ops/function.h"
@@ -33,11 +35,11 @@ struct ModelSpec {
   const ModelConfig& config;
 };
 
-/// Rows of a microbatch, [batch, position] each.
+/// Rows of a microbatch: `arrays` from row `first` on.
 struct Rows {
-  const int32_t *tokens = nullptr, *targets = nullptr, *segment_ids = nullptr, *positions = nullptr;
-  const float* loss_weight = nullptr;
-  int64_t first_example = 0;  ///< global index of row 0: what its dropout keys derive from
+  const data::Example& arrays;
+  int64_t first = 0;
+  int64_t first_example = 0;  ///< global index of that row: what its dropout keys derive from
 };
 
 /// A function being traced, the model's parameters declared as its first arguments.
@@ -48,6 +50,7 @@ struct Tracing {
   Function function;
   std::vector<nn::Param> params;
   std::unique_ptr<models::LanguageModel> model;
+  models::BatchInputs inputs;  ///< arguments of the function from the first that is asked for on
 };
 
 /// The head's logits, [..., vocab], of a final hidden state.

@@ -91,9 +91,7 @@ Sums evaluate_component(const data::TextData& data, const std::string& name,
     const data::Batch& batch = loader.next();
     throw_if_stopped();  // which leaves a batch unmade
     require_rows_of(batch, options, *data.tokenizer(), name);
-    const std::span<const float> losses =
-        token_losses({batch.tokens.data(), batch.targets.data(), batch.segment_ids.data(),
-                      batch.positions.data(), nullptr, batch.first_example});
+    const std::span<const float> losses = token_losses({batch, 0, batch.first_example});
     for (int64_t row = 0; row < batch.real_rows; ++row) {
       if (options.max_rows >= 0 && rows_left-- <= 0) break;
       float nats = 0;

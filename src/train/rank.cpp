@@ -109,12 +109,8 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   const StepShape& shape = engine_.step().options.shape;
   const Key dropout = fold_in(run_.root, "dropout");
   engine_.begin_step(batch.loss_tokens, fold_in(dropout, static_cast<uint32_t>(step)));
-  for (int64_t row = 0; row < batch.rows && !stop_requested(); row += shape.batch) {
-    const auto at = static_cast<size_t>(row * shape.position);
-    engine_.run_microbatch({batch.tokens.data() + at, batch.targets.data() + at,
-                            batch.segment_ids.data() + at, batch.positions.data() + at,
-                            batch.loss_weight.data() + at, batch.first_example + row});
-  }
+  for (int64_t row = 0; row < batch.rows && !stop_requested(); row += shape.batch)
+    engine_.run_microbatch({batch, row, batch.first_example + row});
   if (dist::any(communicator_, stop_requested())) return false;
   sum_.run(engine_.subtree_sums(), engine_.total());
   for (const auto& hook : hooks) hook->before_update();

@@ -129,15 +129,16 @@ TEST_CASE("a distant device scores and continues texts with the cpu's bits", "[d
   const auto same = [](std::span<const float> a, std::span<const float> b) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end());
   };
-  std::vector<int32_t> tokens, targets, segments(16), positions;
+  data::Example rows(16);
   for (int32_t i = 0; i < 16; ++i) {
-    tokens.push_back(i * 7 % kSmallVocab);
-    targets.push_back(i * 3 % kSmallVocab);
-    positions.push_back(i % 8);
+    const auto at = static_cast<size_t>(i);
+    rows.tokens[at] = i * 7 % kSmallVocab;
+    rows.targets[at] = i * 3 % kSmallVocab;
+    rows.segment_ids[at] = 0;
+    rows.positions[at] = i % 8;
   }
-  const infer::Rows rows{tokens.data(), targets.data(), segments.data(), positions.data()};
-  CHECK(same(here.token_losses(rows), far.token_losses(rows)));
-  const std::span<const int32_t> text(tokens.data(), 5);
+  CHECK(same(here.token_losses({rows}), far.token_losses({rows})));
+  const std::span<const int32_t> text(rows.tokens.data(), 5);
   CHECK(same(here.next_logits(text), far.next_logits(text)));
   for (infer::InferenceModel* model : {&here, &far}) model->begin_decoding(2, 8);
   for (const int64_t row : {0, 1})

@@ -49,15 +49,13 @@ TEST_CASE("a token's loss is minus its log probability after the tokens before i
   const std::vector<int32_t> stream = random_tokens(kBatch * length + 1);
   const std::vector<int32_t> tokens(stream.begin(), stream.end() - 1);
   const std::vector<int32_t> targets(stream.begin() + 1, stream.end());
-  std::vector<int32_t> segments(count, 0), positions(count);
+  data::Example rows(count);
+  rows.tokens = tokens;
+  rows.targets = targets;
+  std::fill(rows.segment_ids.begin(), rows.segment_ids.end(), 0);
   for (size_t i = 0; i < count; ++i)
-    positions[i] = static_cast<int32_t>(i % static_cast<size_t>(length));
-  infer::Rows rows;
-  rows.tokens = tokens.data();
-  rows.targets = targets.data();
-  rows.segment_ids = segments.data();
-  rows.positions = positions.data();
-  const std::span<const float> view = small.model.token_losses(rows);
+    rows.positions[i] = static_cast<int32_t>(i % static_cast<size_t>(length));
+  const std::span<const float> view = small.model.token_losses({rows});
   const std::vector<float> losses(view.begin(), view.end());
   REQUIRE(losses.size() == count);
   for (size_t i = 0; i < count; ++i) {

@@ -18,13 +18,13 @@ void TokenRows::add(const std::vector<int32_t>& ids, const std::vector<int32_t>&
     tokens.push_back(ids[t]);
     targets.push_back(next[t]);
     positions.push_back(static_cast<int32_t>(t));
-    segments.push_back(0);
-    weight.push_back(weights[t]);
+    segment_ids.push_back(0);
+    loss_weight.push_back(weights[t]);
   }
 }
 
 double TokenRows::total_weight() const {
-  return std::accumulate(weight.begin(), weight.end(), 0.0);
+  return std::accumulate(loss_weight.begin(), loss_weight.end(), 0.0);
 }
 
 TrainedModel::TrainedModel(const models::ModelEntry& family, const ModelConfig& config,
@@ -63,7 +63,7 @@ std::vector<double> TrainedModel::losses(const Backend& backend, const TokenRows
   std::vector<double> all;
   for (int64_t first = 0; first < rows.count(); first += batch) {
     std::vector<Array> inputs = weights_of_model;
-    for (const auto* field : {&rows.tokens, &rows.targets, &rows.segments, &rows.positions}) {
+    for (const auto* field : {&rows.tokens, &rows.targets, &rows.segment_ids, &rows.positions}) {
       std::vector<double> piece(static_cast<size_t>(batch * rows.length));
       for (size_t i = 0; i < piece.size(); ++i)
         piece[i] =
@@ -86,13 +86,13 @@ std::vector<double> TrainedModel::logits(const Backend& backend, const TokenRows
     inputs.push_back({param.type, {values.begin(), values.end()}});
   }
   const Axes ids{{"batch", rows.count()}, {"position", rows.length}};
-  for (const auto* field : {&rows.tokens, &rows.segments, &rows.positions})
+  for (const auto* field : {&rows.tokens, &rows.segment_ids, &rows.positions})
     inputs.push_back({{DType::i32, ids}, {field->begin(), field->end()}});
   infer::Tracing t("logits", spec, shape);
   models::LmBatch batch;
-  batch.tokens = t.function.argument("tokens", infer::token_type(shape));
-  batch.segment_ids = t.function.argument("segment_ids", infer::token_type(shape));
-  batch.positions = t.function.argument("positions", infer::token_type(shape));
+  batch.tokens = t.inputs("tokens");
+  batch.segment_ids = t.inputs("segment_ids");
+  batch.positions = t.inputs("positions");
   t.function.result("logits", infer::logits_of(*t.model, t.model->hidden(batch)));
   return run(optimise(t.function, backend), inputs, backend)[0].values;
 }
@@ -100,12 +100,8 @@ std::vector<double> TrainedModel::logits(const Backend& backend, const TokenRows
 void run_gradients(train::Engine& engine, const TokenRows& rows) {
   const auto& options = engine.step().options;
   engine.begin_step(rows.total_weight(), key_from_seed(1));
-  for (int64_t m = 0; m < options.microbatches; ++m) {
-    const int64_t at = m * options.shape.batch * rows.length;
-    engine.run_microbatch({rows.tokens.data() + at, rows.targets.data() + at,
-                           rows.segments.data() + at, rows.positions.data() + at,
-                           rows.weight.data() + at, 0});
-  }
+  for (int64_t m = 0; m < options.microbatches; ++m)
+    engine.run_microbatch({rows, m * options.shape.batch, 0});
 }
 
 double loss_of(train::Engine& engine) { return engine.total()[engine.step().layout.offset_of(0)]; }

@@ -13,10 +13,8 @@
 namespace levanter::testing {
 
 /// Rows of equal length in one segment each.
-struct TokenRows {
+struct TokenRows : data::Example {
   int64_t length = 0;
-  std::vector<int32_t> tokens, targets, segments, positions;
-  std::vector<float> weight;
 
   /// Appends a row; `weights` as long as the others.
   void add(const std::vector<int32_t>& ids, const std::vector<int32_t>& next,

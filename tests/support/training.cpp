@@ -73,11 +73,7 @@ MadeUpRows::MadeUpRows(int64_t step, int64_t first, int64_t count) : first_examp
   }
 }
 
-train::Rows MadeUpRows::from(int64_t row) const {
-  const auto at = static_cast<size_t>(row * kPositions);
-  return {tokens.data() + at,    targets.data() + at,     segment_ids.data() + at,
-          positions.data() + at, loss_weight.data() + at, first_example + row};
-}
+train::Rows MadeUpRows::from(int64_t row) const { return {*this, row, first_example + row}; }
 
 double MadeUpRows::loss_tokens() const {
   double total = 0;

@@ -34,7 +34,7 @@ train::CompiledStep compile_step(const Gpt2Config& model, const AdamConfig& adam
                                  const StepPlan& plan, const Backend& backend, int64_t rank = 0);
 
 /// Rows of made-up tokens: a pure function of the step and the row.
-struct MadeUpRows {
+struct MadeUpRows : data::Example {
   /// Rows [first, first + count) of the global batch of `step`; about a quarter of the targets
   /// weigh nothing, in a different number a row.
   MadeUpRows(int64_t step, int64_t first, int64_t count);
@@ -43,8 +43,6 @@ struct MadeUpRows {
   double loss_tokens() const;
 
   int64_t first_example;
-  std::vector<int32_t> tokens, targets, segment_ids, positions;
-  std::vector<float> loss_weight;
 };
 
 /// What training ends with.

@@ -34,7 +34,7 @@ struct Model {
     return [this, batch](const infer::Rows& rows) -> std::span<const float> {
       memory.resize(static_cast<size_t>(batch * kPositions));
       for (size_t i = 0; i < memory.size(); ++i)
-        memory[i] = loss_of(rows.tokens[i], rows.targets[i]);
+        memory[i] = loss_of(rows.arrays.tokens[i], rows.arrays.targets[i]);
       rows_seen += batch;
       return memory;
     };

@@ -1,4 +1,4 @@
-// What a model learns from in one row of a batch.
+// What a model learns from in a row of a batch: the one list of the arrays of examples.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@ namespace levanter::data {
 /// The segment of positions that hold no token.
 inline constexpr int32_t kPaddingSegment = -1;
 
-/// One row; every field is [position]. The model never shifts: targets[t] is what it is to say
-/// after tokens[0..t].
+/// One row, every field [position]; or several, one after the other, every field [row, position].
+/// The model never shifts: targets[t] is what it is to say after tokens[0..t].
 struct Example {
   Example() = default;
   /// So many positions of padding, counted from 0.
@@ -33,6 +33,19 @@ struct Example {
       segment_ids;  ///< attention stays among equal ones; kPaddingSegment in padding
   std::vector<int32_t> positions;
 };
+
+/// Calls f(name, field) with each field, by its name among the arguments of traced functions; there
+/// it is i32, or of the graph's real type, [batch, position]. Loader, tracing and the memory of a
+/// step go by this list: a new array is a field above, a line here, and who fills and who asks for
+/// it.
+template <class F>
+void for_each_array(F f) {
+  f("tokens", &Example::tokens);
+  f("targets", &Example::targets);
+  f("loss_weight", &Example::loss_weight);
+  f("segment_ids", &Example::segment_ids);
+  f("positions", &Example::positions);
+}
 
 /// Examples, and beside each the sum of its loss weights, known without making the example.
 struct ExampleSource {

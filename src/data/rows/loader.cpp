@@ -18,28 +18,22 @@ namespace levanter::data {
 
 namespace {
 
-constexpr int64_t kBytesPerPosition = 5 * 4;
 constexpr int64_t kRowsAtOnce = 1024;  // that are made between two looks for a stop
 
-template <class T>
-void copy_row(const std::vector<T>& from, std::vector<T>& to, int64_t row, int64_t seq_len) {
-  LEV_CHECK(static_cast<int64_t>(from.size()) == seq_len,
-            "an example is not as long as the sequence");
-  std::copy(from.begin(), from.end(), to.begin() + static_cast<ptrdiff_t>(row * seq_len));
-}
-
 void set_example(Batch& batch, int64_t row, int64_t seq_len, const Example& example) {
-  copy_row(example.tokens, batch.tokens, row, seq_len);
-  copy_row(example.targets, batch.targets, row, seq_len);
-  copy_row(example.loss_weight, batch.loss_weight, row, seq_len);
-  copy_row(example.segment_ids, batch.segment_ids, row, seq_len);
-  copy_row(example.positions, batch.positions, row, seq_len);
+  for_each_array([&](const char*, auto field) {
+    const auto& from = example.*field;
+    LEV_CHECK(std::ssize(from) == seq_len, "an example is not as long as the sequence");
+    std::copy(from.begin(), from.end(), (batch.*field).begin() + row * seq_len);
+  });
 }
 
 }  // namespace
 
 int64_t loader_bytes(const LoaderOptions& options) {
-  return (options.prefetch + 1) * options.rows * options.seq_len * kBytesPerPosition;
+  int64_t each = 0;  // bytes of a position
+  for_each_array([&]<class T>(const char*, std::vector<T> Example::*) { each += sizeof(T); });
+  return (options.prefetch + 1) * options.rows * options.seq_len * each;
 }
 
 int64_t num_steps(int64_t num_examples, int64_t batch_size) {
@@ -60,14 +54,7 @@ struct Loader::Impl {
     options.end_step = std::min(options.end_step, num_steps(num_examples, options.batch_size));
     next_step = made_until = options.first_step;
     const auto size = static_cast<size_t>(options.rows * options.seq_len);
-    slots.resize(static_cast<size_t>(options.prefetch + 1));
-    for (Batch& slot : slots) {
-      slot.tokens.resize(size);
-      slot.targets.resize(size);
-      slot.loss_weight.resize(size);
-      slot.segment_ids.resize(size);
-      slot.positions.resize(size);
-    }
+    slots.assign(static_cast<size_t>(options.prefetch + 1), {Example(size)});
     thread = start_thread([this] { produce(); });
   }
 

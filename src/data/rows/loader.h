@@ -10,8 +10,8 @@
 
 namespace levanter::data {
 
-/// One rank's rows of a global batch. Arrays are [row, position], rows * seq_len long.
-struct Batch {
+/// One rank's rows of a global batch.
+struct Batch : Example {
   int64_t step = 0;
   /// Global index of the example in row 0; row r holds first_example + r.
   int64_t first_example = 0;
@@ -20,9 +20,6 @@ struct Batch {
   int64_t real_rows = 0;
   /// The sum of the loss weights over the global batch, all ranks.
   double loss_tokens = 0;
-  std::vector<int32_t> tokens, targets;
-  std::vector<float> loss_weight;
-  std::vector<int32_t> segment_ids, positions;
 };
 
 struct LoaderOptions {

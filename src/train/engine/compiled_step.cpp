@@ -61,15 +61,16 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
   if (accumulates(o, groups))
     gradients_next.emplace(make(
         hoist_packs(trace_gradients(o.model, o.shape, Accumulate::kNext, o.z_loss)), o, backend));
-  packing = infer::Packing(params,
-                           {&gradients, gradients_next ? &*gradients_next : nullptr, &evaluation});
+  const std::initializer_list<const Executable*> readers = {
+      &gradients, gradients_next ? &*gradients_next : nullptr, &evaluation};
+  batch = infer::BatchLayout(readers);
+  packing = infer::Packing(params, readers);
   if (!packing.empty()) pack.emplace(make(packing.function(), o, backend));
 }
 
 int64_t CompiledStep::input_bytes() const {
-  const int64_t tokens = options.shape.batch * options.shape.position;
-  // tokens, targets, segments, positions, weights and evaluation's losses; keys; scalars.
-  return (6 * aligned(tokens) + aligned(2 * options.shape.batch) + aligned(kScalars)) * 4;
+  const int64_t losses = options.shape.batch * options.shape.position;
+  return batch.bytes() + (aligned(kScalars) + aligned(losses)) * 4;
 }
 
 int64_t CompiledStep::state_bytes() const {

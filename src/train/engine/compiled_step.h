@@ -8,6 +8,7 @@
 
 #include "runtime/executable.h"
 #include "dist/gradient_tree.h"
+#include "infer/batch_layout.h"
 #include "infer/packing.h"
 #include "train/engine/step.h"
 
@@ -71,6 +72,7 @@ class CompiledStep {
   std::optional<Executable> gradients_next;  ///< the others, when a group has more than one
   Executable update;
   Executable evaluation;
+  infer::BatchLayout batch;        ///< the arrays of a microbatch that the functions read
   infer::Packing packing;          ///< of the weights that the functions read packed
   std::optional<Executable> pack;  ///< absent: nothing is packed
 
@@ -78,7 +80,7 @@ class CompiledStep {
   int64_t gradient_buffers() const { return options.groups == 1 ? 1 : 1 + tree.depth; }
   /// Room for the scalars of a step: four and the optimizer's own.
   static constexpr int64_t kScalars = 64;
-  /// Arrays of one microbatch and the scalars of a step.
+  /// Arrays of one microbatch, the scalars of a step, and the losses of evaluation's tokens.
   int64_t input_bytes() const;
   /// What lives from step to step, line by line: parameters and their packed forms, state,
   /// gradients, inputs, constants.

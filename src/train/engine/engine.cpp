@@ -2,8 +2,6 @@
 #include "train/engine/engine.h"
 
 #include <algorithm>
-#include <cstring>
-#include <map>
 #include <string>
 
 #include "base/error.h"
@@ -23,41 +21,31 @@ class Inputs {
   Inputs() = default;
   Inputs(const Backend& backend, std::byte* memory, const CompiledStep& step)
       : image_(backend, memory, step.input_bytes()) {
-    const int64_t count = step.options.shape.batch * step.options.shape.position;
-    for (int64_t* place : {&tokens, &targets, &segment_ids, &positions, &loss_weight})
-      *place = take(4 * count);
-    dropout_keys = take(4 * 2 * step.options.shape.batch);
-    scalars = take(4 * CompiledStep::kScalars);
-    token_loss = take(4 * count);
-    names_ = {{"tokens", tokens},
-              {"targets", targets},
-              {"segment_ids", segment_ids},
-              {"positions", positions},
-              {"loss_weight", loss_weight},
-              {"dropout_keys", dropout_keys},
-              {"inverse_tokens", inverse_tokens()},
-              {"lr", lr()},
-              {"grad_norm", grad_norm()},
-              {"proceed", proceed()},
-              {"token_loss", token_loss}};
+    step.batch.add_places(memory, places_);
+    scalars_ = step.batch.bytes();
+    losses_ = scalars_ + round_up(4 * CompiledStep::kScalars, 64);
+    end_ = step.input_bytes();
+    const std::pair<const char*, int64_t> named[] = {{"inverse_tokens", inverse_tokens()},
+                                                     {"lr", lr()},
+                                                     {"grad_norm", grad_norm()},
+                                                     {"proceed", proceed()},
+                                                     {"token_loss", token_loss()}};
+    for (const auto& [name, place] : named) places_[name] = memory + place;
     const auto own = step.options.optimizer.scalar_names;
-    for (size_t i = 0; i < own.size(); ++i) names_[std::string(own[i])] = own_scalar(i);
+    for (size_t i = 0; i < own.size(); ++i) places_[std::string(own[i])] = memory + own_scalar(i);
   }
 
-  // Places, in bytes. What the host writes comes first, what it reads last.
-  int64_t tokens = 0, targets = 0, segment_ids = 0, positions = 0, loss_weight = 0;
-  int64_t dropout_keys = 0;  ///< [batch, 2]
-  int64_t scalars = 0;       ///< 1 / loss tokens, the learning rate, the optimizer's own
-  int64_t token_loss = 0;    ///< [batch, position]
-  int64_t inverse_tokens() const { return scalars; }
-  int64_t lr() const { return scalars + 4; }
-  int64_t own_scalar(size_t i) const { return scalars + 8 + 4 * static_cast<int64_t>(i); }
-  int64_t grad_norm() const { return token_loss - 8; }  // at the end of the scalars' room
-  int64_t proceed() const { return token_loss - 4; }
+  // Places, in bytes: what the host writes comes first, what it reads last. The arrays of a
+  // microbatch are before all of these.
+  int64_t inverse_tokens() const { return scalars_; }
+  int64_t lr() const { return scalars_ + 4; }
+  int64_t own_scalar(size_t i) const { return scalars_ + 8 + 4 * static_cast<int64_t>(i); }
+  int64_t grad_norm() const { return losses_ - 8; }  // at the end of the scalars' room
+  int64_t proceed() const { return losses_ - 4; }
+  int64_t token_loss() const { return losses_; }  ///< [batch, position]
 
-  void add_places(Addresses& addresses) const {
-    for (const auto& [name, place] : names_) addresses[name] = image_.device() + place;
-  }
+  void add_places(Addresses& addresses) const { addresses.insert(places_.begin(), places_.end()); }
+  std::byte* image() { return image_.host(); }
   template <class T>
   T* host(int64_t place) {
     return reinterpret_cast<T*>(image_.host() + place);
@@ -65,19 +53,14 @@ class Inputs {
 
   void upload_batch() { image_.upload(0, lr()); }
   void upload_scalars() { image_.upload(lr(), grad_norm()); }
-  void download_update() { image_.download(grad_norm(), token_loss); }
-  void download_losses() { image_.download(token_loss, end_); }
+  void download_update() { image_.download(grad_norm(), losses_); }
+  void download_losses() { image_.download(losses_, end_); }
 
  private:
-  int64_t take(int64_t bytes) {
-    const int64_t place = end_;
-    end_ += round_up(bytes, 64);
-    return place;
-  }
-
   Mirror image_;
-  int64_t end_ = 0;
-  std::map<std::string, int64_t> names_;
+  int64_t scalars_ = 0;  ///< 1 / loss tokens, the learning rate, the optimizer's own
+  int64_t losses_ = 0, end_ = 0;
+  Addresses places_;
 };
 
 std::byte* bytes(void* p) { return static_cast<std::byte*>(p); }
@@ -109,6 +92,7 @@ struct Engine::Impl {
 
   void allocate_all();
   void bind_all();
+  /// Sends the arrays of a microbatch to the device.
   void load(const Rows& rows);
   void refresh_packed();
   float* total() { return step.options.groups == 1 ? gradients[0] : gradients[1]; }
@@ -159,13 +143,8 @@ void Engine::Impl::bind_all() {
 }
 
 void Engine::Impl::load(const Rows& rows) {
-  const auto count = static_cast<size_t>(step.options.shape.batch * step.options.shape.position);
-  std::memcpy(inputs.host<int32_t>(inputs.tokens), rows.tokens, count * 4);
-  std::memcpy(inputs.host<int32_t>(inputs.targets), rows.targets, count * 4);
-  std::memcpy(inputs.host<int32_t>(inputs.segment_ids), rows.segment_ids, count * 4);
-  std::memcpy(inputs.host<int32_t>(inputs.positions), rows.positions, count * 4);
-  if (rows.loss_weight)
-    std::memcpy(inputs.host<float>(inputs.loss_weight), rows.loss_weight, count * 4);
+  step.batch.load(rows, dropout_key, inputs.image());
+  inputs.upload_batch();
 }
 
 /// Packs the parameters if they may have changed since they were packed.
@@ -285,15 +264,6 @@ void Engine::run_microbatch(const Rows& rows) {
   const StepOptions& o = m.step.options;
   m.load(rows);
   m.refresh_packed();
-  auto* const dropout_keys = m.inputs.host<uint32_t>(m.inputs.dropout_keys);
-  for (int64_t row = 0; row < o.shape.batch; ++row) {
-    const auto example = static_cast<uint64_t>(rows.first_example + row);
-    const Key key = fold_in(fold_in(m.dropout_key, static_cast<uint32_t>(example >> 32)),
-                            static_cast<uint32_t>(example));
-    dropout_keys[2 * row] = key.hi;
-    dropout_keys[2 * row + 1] = key.lo;
-  }
-  m.inputs.upload_batch();
   // Which group this microbatch belongs to, and whether it is the group's first and last.
   const int64_t index =
       m.microbatch++ +
@@ -368,12 +338,12 @@ std::vector<std::pair<std::string, double>> Engine::measures() const {
 std::span<const float> Engine::run_evaluation(const Rows& rows) {
   Inputs& inputs = impl_->inputs;
   impl_->load(rows);
-  inputs.upload_batch();
   impl_->refresh_packed();
   impl_->step.evaluation.run(impl_->observer);
   inputs.download_losses();
   const StepShape& shape = impl_->step.options.shape;
-  return {inputs.host<float>(inputs.token_loss), static_cast<size_t>(shape.batch * shape.position)};
+  return {inputs.host<float>(inputs.token_loss()),
+          static_cast<size_t>(shape.batch * shape.position)};
 }
 
 void Engine::observe(StepObserver* observer) { impl_->observer = observer; }

@@ -41,13 +41,13 @@ Function trace_gradients(const ModelSpec& spec, const StepShape& s, Accumulate m
   infer::Tracing t(mode == Accumulate::kFirst ? "gradients" : "gradients_added", spec, s);
   Function& f = t.function;
   models::LmBatch batch;
-  batch.tokens = f.argument("tokens", infer::token_type(s));
-  const NamedArray targets = f.argument("targets", infer::token_type(s));
-  batch.segment_ids = f.argument("segment_ids", infer::token_type(s));
-  batch.positions = f.argument("positions", infer::token_type(s));
-  const NamedArray weight = f.argument("loss_weight", {s.real, infer::token_type(s).axes});
-  batch.dropout_keys = f.argument("dropout_keys", {DType::u32, {infer::batch_axis(s), key_word()}});
-  const NamedArray inverse_tokens = f.argument("inverse_tokens", {s.real, {}});
+  batch.tokens = t.inputs("tokens");
+  const NamedArray targets = t.inputs("targets");
+  batch.segment_ids = t.inputs("segment_ids");
+  batch.positions = t.inputs("positions");
+  const NamedArray weight = t.inputs("loss_weight");
+  batch.dropout_keys = t.inputs(models::kDropoutKeys);
+  const NamedArray inverse_tokens = t.inputs(models::kInverseTokens);
   std::vector<models::Measure> measures;
   batch.measures = &measures;
 

@@ -1,0 +1,39 @@
+// The arrays of a microbatch as arguments of a function being traced.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "ops/function.h"
+#include "ops/ops.h"
+
+namespace levanter::models {
+
+/// What the host computes for a microbatch besides the arrays of its examples, by the names of the
+/// arguments: a key for each row, u32 [batch, key_word], the step's folded with the index of the
+/// row's example; and 1 over the loss tokens of the global batch, a scalar.
+inline constexpr std::string_view kDropoutKeys = "dropout_keys";
+inline constexpr std::string_view kInverseTokens = "inverse_tokens";
+
+/// Makes an argument of each array that is asked for, when it first is: what nobody asks for is
+/// neither sent to the device nor held there.
+class BatchInputs final {
+ public:
+  /// The function outlives this.
+  BatchInputs(Function& function, Axis batch, Axis position)
+      : function_(&function), batch_(batch), position_(position) {}
+
+  /// The array called `name`: of an example (data/rows/example.h), kDropoutKeys or kInverseTokens.
+  NamedArray operator()(std::string_view name);
+
+ private:
+  Type type_of(std::string_view name) const;
+
+  Function* function_;
+  Axis batch_, position_;
+  std::map<std::string, NamedArray, std::less<>> made_;
+};
+
+}  // namespace levanter::models
