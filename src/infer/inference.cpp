@@ -152,7 +152,8 @@ std::span<const float> InferenceModel::token_losses(const Rows& rows) {
   Impl& m = *impl_;
   if (!m.evaluation)
     m.evaluation.emplace(
-        m.prepare(trace_evaluation(m.spec, m.shape), {{"token_loss", m.losses.device()}}));
+        m.prepare(trace_evaluation(m.spec, m.shape, *models::objectives::make("language_model")),
+                  {{"token_loss", m.losses.device()}}));
   m.evaluation->run(rows);
   m.losses.download();
   return m.losses.host();

@@ -23,29 +23,17 @@ NamedArray logits_of(const models::LanguageModel& model, NamedArray h) {
   return cap > 0 ? tanh(logits / cap) * cap : logits;
 }
 
-Function trace_evaluation(const ModelSpec& spec, const StepShape& s) {
+Function trace_evaluation(const ModelSpec& spec, const StepShape& s,
+                          const models::Objective& objective) {
   Tracing t("evaluation", spec, s);
-  Function& f = t.function;
-  models::LmBatch batch;
-  batch.tokens = t.inputs("tokens");
-  const NamedArray targets = t.inputs("targets");
-  batch.segment_ids = t.inputs("segment_ids");
-  batch.positions = t.inputs("positions");
-  const NamedArray h = t.model->hidden(batch);
-  const NamedArray scale = broadcast(constant(f.graph, 0, s.real),
-                                     token_type(s).axes);  // only token losses are asked for
-  const LinearXentOptions options{.soft_cap = t.model->logit_soft_cap()};
-  f.result("token_loss", linear_xent(h, pack(t.model->head()), targets, scale, options).token_loss);
+  t.function.result("token_loss", objective.token_losses(*t.model, t.inputs));
   return std::move(t.function);
 }
 
 Function trace_next_logits(const ModelSpec& spec, const StepShape& s) {
   Tracing t("next_logits", spec, s);
   Function& f = t.function;
-  models::LmBatch batch;
-  batch.tokens = t.inputs("tokens");
-  batch.segment_ids = t.inputs("segment_ids");
-  batch.positions = t.inputs("positions");
+  const models::LmBatch batch = models::batch_of(t.inputs);
   const NamedArray last = f.argument("last", {DType::i32, {batch_axis(s)}});
   const NamedArray h = gather(t.model->hidden(batch), "position", last);
   f.result("logits", logits_of(*t.model, h));

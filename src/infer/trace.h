@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "data/rows/example.h"
-#include "models/batch_inputs.h"
 #include "models/model.h"
+#include "models/objective.h"
 #include "nn/scope.h"
 #include "ops/function.h"
 
@@ -57,9 +57,10 @@ struct Tracing {
 NamedArray logits_of(const models::LanguageModel& model, NamedArray hidden);
 
 /// Losses without gradients or dropout.
-///   arguments  parameters; tokens targets segment_ids positions
+///   arguments  parameters; what the objective asks for
 ///   results    token_loss [batch, position]
-Function trace_evaluation(const ModelSpec& model, const StepShape& shape);
+Function trace_evaluation(const ModelSpec& model, const StepShape& shape,
+                          const models::Objective& objective);
 
 /// The next token's logits.
 ///   arguments  parameters; tokens segment_ids positions; last i32 [batch], each row's last index

@@ -202,7 +202,7 @@ StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t 
           .groups = config.gradient_groups(),
           .ranks = config.trainer.ranks,
           .rank = rank,
-          .z_loss = config.z_loss_weight,
+          .objective = models::objectives::make("language_model", {.z_loss = config.z_loss_weight}),
           .optimise = optimise,
           .debug = config.trainer.debug,
           .schedule_seed = config.trainer.schedule_seed};

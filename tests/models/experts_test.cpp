@@ -33,9 +33,9 @@ struct Mixture {
     auto& config = dynamic_cast<DecoderConfig&>(*model.config);
     config.lbl_coef = lbl;
     config.rzl_coef = rzl;
-    function.emplace(train::trace_gradients({*model.family, *model.config},
-                                            {kBatch, kLength, kVocabulary, DType::f64},
-                                            train::Accumulate::kFirst));
+    function.emplace(train::trace_gradients(
+        {*model.family, *model.config}, {kBatch, kLength, kVocabulary, DType::f64},
+        *models::objectives::make("language_model"), train::Accumulate::kFirst));
     for (const Argument& argument : function->arguments)
       inputs.push_back(made_up(argument.name, argument.type));
   }

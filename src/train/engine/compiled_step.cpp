@@ -56,11 +56,13 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
                            backend)),
       evaluation(former && former->options.shape.batch == o.shape.batch
                      ? std::move(former->evaluation)
-                     : make(hoist_packs(infer::trace_evaluation(o.model, o.shape)), o, backend)) {
+                     : make(hoist_packs(infer::trace_evaluation(o.model, o.shape, *o.objective)), o,
+                            backend)) {
   tree = dist::schedule_tree(o.groups, groups);
   if (accumulates(o, groups))
-    gradients_next.emplace(make(
-        hoist_packs(trace_gradients(o.model, o.shape, Accumulate::kNext, o.z_loss)), o, backend));
+    gradients_next.emplace(
+        make(hoist_packs(trace_gradients(o.model, o.shape, *o.objective, Accumulate::kNext)), o,
+             backend));
   const std::initializer_list<const Executable*> readers = {
       &gradients, gradients_next ? &*gradients_next : nullptr, &evaluation};
   batch = infer::BatchLayout(readers);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,7 +24,7 @@ struct StepOptions {
   int64_t microbatches = 1;  ///< of the global batch, U
   int64_t groups = 1;        ///< in which they are summed, G
   int64_t ranks = 1, rank = 0;
-  double z_loss = 0;     ///< weight in the loss of the squared logsumexp of a token's logits
+  std::shared_ptr<const models::Objective> objective = models::objectives::make("language_model");
   bool optimise = true;  ///< false: node by node as traced (--eager)
   bool fuse = true;      ///< of what is optimised; no bit depends on it
   bool debug = false;    ///< every run checks its memory: see runtime/memory_check.h
@@ -98,7 +99,8 @@ class CompiledStep {
   CompiledStep(const StepOptions& options, const Backend& backend, CompiledStep* former)
       : CompiledStep(
             options, backend, former,
-            trace_gradients(options.model, options.shape, Accumulate::kFirst, options.z_loss)) {}
+            trace_gradients(options.model, options.shape, *options.objective, Accumulate::kFirst)) {
+  }
   CompiledStep(const StepOptions& options, const Backend& backend, CompiledStep* former,
                Function first);
 };

@@ -11,6 +11,12 @@ namespace levanter::train {
 
 namespace {
 
+/// What the microbatch has of the global batch's loss tokens, from 0 to 1.
+NamedArray share_of(models::BatchInputs& inputs) {
+  const NamedArray weight = inputs("loss_weight");
+  return sum(weight, weight.axes()) * inputs(models::kInverseTokens);
+}
+
 /// The loss, and one result a measure: those of one name added. What a microbatch has on average
 /// counts by its share of the global batch's loss tokens.
 std::vector<std::pair<std::string, NamedArray>> report_of(
@@ -36,34 +42,19 @@ std::string state_name(std::string_view path, std::string_view state) {
   return cat(path, ".", state);
 }
 
-Function trace_gradients(const ModelSpec& spec, const StepShape& s, Accumulate mode,
-                         double z_loss) {
+Function trace_gradients(const ModelSpec& spec, const StepShape& s,
+                         const models::Objective& objective, Accumulate mode) {
   infer::Tracing t(mode == Accumulate::kFirst ? "gradients" : "gradients_added", spec, s);
   Function& f = t.function;
-  models::LmBatch batch;
-  batch.tokens = t.inputs("tokens");
-  const NamedArray targets = t.inputs("targets");
-  batch.segment_ids = t.inputs("segment_ids");
-  batch.positions = t.inputs("positions");
-  const NamedArray weight = t.inputs("loss_weight");
-  batch.dropout_keys = t.inputs(models::kDropoutKeys);
-  const NamedArray inverse_tokens = t.inputs(models::kInverseTokens);
-  std::vector<models::Measure> measures;
-  batch.measures = &measures;
-
-  const NamedArray h = t.model->hidden(batch);
-  const LinearXentOptions options{.z_loss = z_loss, .soft_cap = t.model->logit_soft_cap()};
-  const NamedArray loss =
-      linear_xent(h, pack(t.model->head()), targets, weight * inverse_tokens, options).loss;
-  const NamedArray share =
-      measures.empty() ? NamedArray() : sum(weight, weight.axes()) * inverse_tokens;
-  NamedArray objective = loss;
+  const auto [loss, measures] = objective.loss(*t.model, t.inputs);
+  const NamedArray share = measures.empty() ? NamedArray() : share_of(t.inputs);
+  NamedArray total = loss;
   for (const models::Measure& m : measures)
-    if (m.coefficient != 0) objective = objective + m.value * share * m.coefficient;
+    if (m.coefficient != 0) total = total + m.value * share * m.coefficient;
   std::vector<NamedArray> values;
   for (const nn::Param& param : t.params) values.push_back(param.value);
   std::vector<std::pair<std::string, NamedArray>> results;
-  for (const NamedArray gradient : backprop(objective, values))
+  for (const NamedArray gradient : backprop(total, values))
     results.emplace_back(t.params[results.size()].path, gradient);
   Origin origin = f.graph.origin();
   origin.phase = Phase::kBackward;

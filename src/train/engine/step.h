@@ -23,18 +23,15 @@ std::string grad_name(std::string_view path);
 std::string state_name(std::string_view path, std::string_view state);
 
 /// Loss and gradients of one microbatch.
-///   arguments  parameters; tokens targets segment_ids positions i32 [batch, position];
-///              loss_weight [batch, position]; dropout_keys u32 [batch, key_word];
-///              inverse_tokens, 1 over the loss tokens of the global batch;
-///              with kNext the accumulators, sum_name of each result
-///   results    one gradient a parameter, in its axes; the loss: the sum over the microbatch of
-///              loss_weight * (token loss + z_loss logsumexp(logits)^2) * inverse_tokens; the
-///              model's measures by name, each times the microbatch's share of the loss tokens;
-///              with kNext added to the accumulators
+///   arguments  parameters; what the objective asks for; with kNext the accumulators, sum_name of
+///              each result
+///   results    one gradient a parameter, in its axes; the objective's loss; its measures by name,
+///              each times the microbatch's share of the loss tokens; with kNext added to the
+///              accumulators
 /// The gradients are those of the loss and of the measures times their coefficients. A gradient is
 /// called as its parameter is, by its path.
-Function trace_gradients(const ModelSpec& model, const StepShape& shape, Accumulate mode,
-                         double z_loss = 0);
+Function trace_gradients(const ModelSpec& model, const StepShape& shape,
+                         const models::Objective& objective, Accumulate mode);
 
 /// The update of all parameters.
 ///   arguments  parameters; gradients, grad_name of each; state arrays, state_name of each; loss;

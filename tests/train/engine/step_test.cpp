@@ -37,11 +37,15 @@ std::vector<Array> arguments(const Gpt2Config& model, double inverse_tokens) {
   return inputs;
 }
 
+Function gradients_of(const Gpt2Config& model, Accumulate mode, double z_loss = 0) {
+  const auto objective = models::objectives::make("language_model", {.z_loss = z_loss});
+  return train::trace_gradients(spec_of(model), kShape, *objective, mode);
+}
+
 std::vector<Array> run_gradients(const Gpt2Config& model, Accumulate mode,
                                  const std::vector<Array>& inputs) {
   const auto backend = make_backend("reference");
-  return testing::run(optimise(train::trace_gradients(spec_of(model), kShape, mode), *backend),
-                      inputs, *backend);
+  return testing::run(optimise(gradients_of(model, mode), *backend), inputs, *backend);
 }
 
 std::vector<std::string> names(const std::vector<Argument>& arguments) {
@@ -121,11 +125,10 @@ TEST_CASE("the functions name their arguments, and donate what they replace", "[
   for (const char* name : {"tokens", "targets", "segment_ids", "positions", "loss_weight",
                            "dropout_keys", "inverse_tokens"})
     expected.emplace_back(name);
-  CHECK(names(train::trace_gradients(spec_of(model), kShape, Accumulate::kFirst).arguments) ==
-        expected);
+  CHECK(names(gradients_of(model, Accumulate::kFirst).arguments) == expected);
   for (const std::string& path : paths) expected.push_back(train::sum_name(path));
   expected.push_back(train::sum_name("loss"));
-  const Function next = train::trace_gradients(spec_of(model), kShape, Accumulate::kNext);
+  const Function next = gradients_of(model, Accumulate::kNext);
   CHECK(names(next.arguments) == expected);
   for (size_t i = 0; i < next.results.size(); ++i) {
     const auto donated = static_cast<size_t>(next.results[i].donated);
@@ -154,10 +157,8 @@ TEST_CASE("the weight of z-loss adds its share to loss and gradients, and none c
   const std::vector<Array> inputs = arguments(model, 1.0 / 7);
   const auto backend = make_backend("reference");
   const auto gradients = [&](double z_loss) {
-    return testing::run(
-        optimise(train::trace_gradients(spec_of(model), kShape, Accumulate::kFirst, z_loss),
-                 *backend),
-        inputs, *backend);
+    return testing::run(optimise(gradients_of(model, Accumulate::kFirst, z_loss), *backend), inputs,
+                        *backend);
   };
   const std::vector<Array> plain = run_gradients(model, Accumulate::kFirst, inputs);
   const std::vector<Array> none = gradients(0), one = gradients(1), two = gradients(2);

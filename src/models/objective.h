@@ -1,0 +1,56 @@
+// What a model is trained for: the loss of a microbatch, and what is reported beside it.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "models/batch_inputs.h"
+#include "models/model.h"
+
+namespace levanter::models {
+
+/// A microbatch's part of the loss of the global batch, as values of the graph.
+struct Loss {
+  NamedArray value;  ///< a scalar
+  /// What else is reported, by metric, and may count in the loss: the model's and the objective's.
+  std::vector<Measure> measures = {};
+};
+
+/// Builds losses of a model's output. The arrays of the microbatch that it wants are those that it
+/// asks `inputs` for: these, and no others, become arguments of the function being traced.
+class Objective {
+ public:
+  virtual ~Objective() = default;
+  /// The loss of a microbatch in training. Over the microbatches of a global batch losses are
+  /// added, so that a mean over its loss tokens is a sum times kInverseTokens.
+  virtual Loss loss(const LanguageModel& model, BatchInputs& inputs) const = 0;
+  /// The loss of each token, [batch, position], without dropout or weights: what evaluation adds.
+  virtual NamedArray token_losses(const LanguageModel& model, BatchInputs& inputs) const = 0;
+};
+
+/// What a run's configuration says of its objective.
+struct ObjectiveOptions {
+  double z_loss = 0;  ///< weight in the loss of the squared logsumexp of a token's logits
+};
+
+/// One objective: src/models/objectives/<name>.cpp defines `<name>_entry`.
+struct ObjectiveEntry {
+  const char* name;
+  const char* summary;
+  std::unique_ptr<const Objective> (*make)(const ObjectiveOptions& options);
+};
+
+namespace objectives {
+
+std::span<const ObjectiveEntry* const> entries();
+/// The objective called `name`, which must be one of the list of parts.
+std::unique_ptr<const Objective> make(std::string_view name, const ObjectiveOptions& options = {});
+
+}  // namespace objectives
+
+/// The tokens, segments and positions of a microbatch; nothing is dropped.
+LmBatch batch_of(BatchInputs& inputs);
+
+}  // namespace levanter::models
