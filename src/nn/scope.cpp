@@ -26,12 +26,24 @@ Scope Scope::operator/(std::string_view name) const {
   return child;
 }
 
+Scope Scope::frozen() const {
+  Scope same = *this;
+  same.trainable_ = false;
+  return same;
+}
+
+Scope Scope::in_group(std::string_view name) const {
+  Scope same = *this;
+  same.group_ = name;
+  return same;
+}
+
 NamedArray Scope::param(std::string_view name, const Axes& axes, std::vector<int64_t> shape,
                         Init init, Role role) const {
   const std::string path = cat(path_, ".", name);
   const Type type{graph().real(), axes};
   const NamedArray value = function_->argument(path, type);
-  params_->push_back({path, type, std::move(shape), init, role, value});
+  params_->push_back({path, type, std::move(shape), init, role, value, trainable_, group_});
   return value;
 }
 

@@ -24,7 +24,7 @@ struct Init {
   static Init normal(double stddev) { return {0, stddev}; }
 };
 
-/// A trained array. In files its path is its name and `shape` its shape: the axes, some of them
+/// An array of a model. In files its path is its name and `shape` its shape: the axes, some of them
 /// merged, in the same order, so that the bytes are the same.
 struct Param {
   std::string path;
@@ -32,7 +32,9 @@ struct Param {
   std::vector<int64_t> shape;
   Init init;
   Role role = Role::kWeight;
-  NamedArray value;  ///< the argument of the function being traced
+  NamedArray value;        ///< the argument of the function being traced
+  bool trainable = true;   ///< false: it has no gradient and no optimizer state, and never moves
+  std::string group = {};  ///< what optimizers may tell parameters apart by, beside their role
 };
 
 /// A place in the tree of modules of a function being traced. Constructors declare parameters
@@ -43,6 +45,11 @@ class Scope {
 
   /// The scope of a child: "transformer" / "h" is "transformer.h".
   Scope operator/(std::string_view name) const;
+
+  /// The same place, whose parameters and those below it are not trained.
+  Scope frozen() const;
+  /// The same place, whose parameters and those below it are of this group.
+  Scope in_group(std::string_view name) const;
 
   /// Declares the parameter `path`.`name`, an argument of the function.
   NamedArray param(std::string_view name, const Axes& axes, std::vector<int64_t> shape, Init init,
@@ -60,6 +67,8 @@ class Scope {
   Function* function_;
   std::vector<Param>* params_;
   std::string path_;
+  bool trainable_ = true;
+  std::string group_;
 };
 
 }  // namespace levanter::nn

@@ -1,4 +1,4 @@
-// AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) with global-norm clipping; decay by role.
+// AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); decay by role.
 #include <cmath>
 
 #include "optim/adam_config.h"
@@ -8,8 +8,11 @@ namespace levanter::optim {
 
 namespace {
 
-constexpr std::string_view kStates[] = {"exp_avg", "exp_avg_sq"};
 constexpr std::string_view kScalars[] = {"correction1", "correction2"};
+
+std::vector<StateArray> state(const OptimizerConfig&, const nn::Param& param) {
+  return {like(param, "exp_avg"), like(param, "exp_avg_sq")};
+}
 
 void scalars(const OptimizerConfig& config, int64_t step, std::span<double> values) {
   const auto& adam = dynamic_cast<const AdamConfig&>(config);
@@ -21,9 +24,7 @@ void scalars(const OptimizerConfig& config, int64_t step, std::span<double> valu
 std::vector<After> update(const OptimizerConfig& config, std::span<const nn::Param> params,
                           std::span<const Before> before, const StepScalars& step) {
   const auto& adam = dynamic_cast<const AdamConfig&>(config);
-  const NamedArray scale = adam.max_grad_norm ? clip_factor(step.grad_norm, *adam.max_grad_norm)
-                                              : constant(step.lr.graph(), 1, step.lr.dtype());
-  const AdamwScalars common{step.lr, scale, step.own[0], step.own[1], step.proceed};
+  const AdamwScalars common{step.lr, step.clip, step.own[0], step.own[1], step.proceed};
   std::vector<After> after;
   for (size_t i = 0; i < params.size(); ++i) {
     const double decay = decays(config, params[i].role) ? config.weight_decay : 0;
@@ -42,7 +43,7 @@ const OptimizerEntry adam_entry = {
     .name = "adam",
     .summary = "AdamW: Adam with decoupled weight decay (Loshchilov & Hutter 2019)",
     .make_config = config::make_choice<AdamConfig>,
-    .state_names = kStates,
+    .state = state,
     .scalar_names = kScalars,
     .scalars = scalars,
     .update = update};

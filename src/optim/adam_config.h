@@ -1,8 +1,6 @@
 // Configuration of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), with Levanter's defaults.
 #pragma once
 
-#include <optional>
-
 #include "optim/optimizer_config.h"
 
 namespace levanter {
@@ -11,16 +9,12 @@ struct AdamConfig final : OptimizerConfig {
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
-  std::optional<double> max_grad_norm = 1.0;  ///< absent: no clipping
 
-  void fields(config::Fields& f) override {
-    OptimizerConfig::fields(f);
+ private:
+  void own_fields(config::Fields& f) override {
     f("beta1", beta1, "decay of the running mean of the gradient").at_least(0).below(1);
     f("beta2", beta2, "decay of the running mean of its square").at_least(0).below(1);
     f("epsilon", epsilon, "added to the root of the running mean of the square").above(0);
-    f("max_grad_norm", max_grad_norm,
-      "the gradient of all parameters together is scaled down to this norm; \"none\" does not clip")
-        .above(0);
     f.dropped("nesterov", "AdamW without Nesterov's momentum is what there is");
     f.dropped({"update_rms_clipping", "clip_update_norm"},
               "updates are not clipped; max_grad_norm clips the gradient");

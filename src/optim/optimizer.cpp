@@ -14,6 +14,10 @@ const OptimizerEntry& entry(std::string_view name) {
   throw Error(ErrorKind::kInternal, cat("there is no optimizer ", quote(name)));
 }
 
+StateArray like(const nn::Param& param, std::string_view name) {
+  return {std::string(name), param.type, param.shape};
+}
+
 NamedArray global_norm(std::span<const NamedArray> grads) {
   NamedArray total;
   for (const NamedArray& g : grads) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -15,7 +16,7 @@ namespace levanter::optim {
 /// One parameter in the update function, before the step.
 struct Before {
   NamedArray param, grad;
-  std::vector<NamedArray> state;  ///< one array of the parameter's type for each state name
+  std::vector<NamedArray> state;  ///< the arrays that the optimizer's `state` says
 };
 
 /// The same after the step.
@@ -28,22 +29,31 @@ struct After {
 struct StepScalars {
   NamedArray lr;
   NamedArray proceed;           ///< 1 to update; 0 leaves every bit of parameters and state
-  NamedArray grad_norm;         ///< of all gradients together
+  NamedArray clip;              ///< what scales all gradients down to max_grad_norm; at most 1
   std::vector<NamedArray> own;  ///< the optimizer's own, in the order of scalar_names
 };
+
+/// An array that is kept for a parameter, zeros at first.
+struct StateArray {
+  std::string name;  ///< "exp_avg": those of one name lie together
+  Type type;
+  std::vector<int64_t> shape;  ///< in files
+};
+/// State as the parameter is.
+StateArray like(const nn::Param& param, std::string_view name);
 
 /// One optimizer: src/optim/<name>.cpp defines `<name>_entry`.
 struct OptimizerEntry {
   const char* name;
   const char* summary;
   std::unique_ptr<config::Choosable> (*make_config)();
-  /// What is kept for each parameter, zeros at first: "exp_avg", ...
-  std::span<const std::string_view> state_names;
+  /// What is kept for a parameter.
+  std::vector<StateArray> (*state)(const OptimizerConfig& config, const nn::Param& param);
   /// Host-computed scalars that the update takes besides the learning rate.
   std::span<const std::string_view> scalar_names;
   /// Their values at update number `step`, from 0.
   void (*scalars)(const OptimizerConfig& config, int64_t step, std::span<double> values);
-  /// Appends the update of every parameter.
+  /// Appends the update of every parameter that is trained, in its order.
   std::vector<After> (*update)(const OptimizerConfig& config, std::span<const nn::Param> params,
                                std::span<const Before> before, const StepScalars& scalars);
 };

@@ -42,6 +42,10 @@ void OptimizerConfig::fields(config::Fields& f) {
   f.dropped("haps", "write cycles = [...]");
   f.dropped({"weight_decay_modules", "default_weight_decay_mask"},
             "write decay_roles = [...], the roles of parameters");
+  own_fields(f);
+  f("max_grad_norm", max_grad_norm,
+    "the gradient of all parameters together is scaled down to this norm; \"none\" does not clip")
+      .above(0);
 }
 
 namespace {

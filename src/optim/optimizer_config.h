@@ -27,14 +27,18 @@ struct OptimizerConfig : config::Choosable {
   config::OneOrMany<int64_t> cycles;       ///< one: how many; a list: where they end; or empty
   config::Choice<LrSchedule> lr_schedule;
   std::vector<std::string> decay_roles = {"weight"};  ///< weight, bias, norm, embedding
+  std::optional<double> max_grad_norm = 1.0;          ///< absent: no clipping
 
-  /// The keys above; an optimizer's own `fields` calls it first.
-  void fields(config::Fields& f) override;
+  /// The keys above, the optimizer's own before the last.
+  void fields(config::Fields& f) final;
   void validate(config::Problems& p) const override;
 
   /// The optimizers that a config can name.
   static std::span<const config::ChoiceEntry> choices();
   static constexpr const char* kDefaultChoice = "adam";
+
+ private:
+  virtual void own_fields(config::Fields& f) = 0;
 };
 
 }  // namespace levanter

@@ -15,15 +15,48 @@ constexpr int64_t kAlignment = 16;  // elements of f32: 64 bytes
 
 int64_t aligned(int64_t elements) { return round_up(elements, kAlignment); }
 
-/// Of the results of a function of gradients.
-FlatLayout lay_out(const Function& gradients, size_t params) {
+/// Of the parameters and the results of a function of gradients.
+FlatLayout lay_out(const Function& gradients, const std::vector<nn::Param>& params) {
   FlatLayout layout;
-  for (const Result& result : gradients.results) {
-    const int64_t elements = gradients.graph.type(result.value).elements();
-    if (layout.offsets.size() >= params) layout.reported.push_back({result.name, elements});
-    layout.offsets.push_back(layout.elements);
-    layout.elements += aligned(elements);
+  int64_t end = 0;
+  const auto take = [&end](int64_t elements) {
+    const int64_t offset = end;
+    end += aligned(elements);
+    return offset;
+  };
+  size_t trained = 0;
+  for (const nn::Param& param : params) {
+    layout.offsets.push_back(param.trainable ? take(param.type.elements()) : 0);
+    trained += param.trainable;
   }
+  for (size_t i = trained; i < gradients.results.size(); ++i) {
+    const Result& report = gradients.results[i];
+    layout.reported.push_back({report.name, gradients.graph.type(report.value).elements()});
+    layout.offsets.push_back(take(layout.reported.back().elements));
+  }
+  layout.elements = end;
+  for (size_t i = 0; i < params.size(); ++i)
+    if (!params[i].trainable) layout.offsets[i] = take(params[i].type.elements());
+  layout.all_elements = end;
+  return layout;
+}
+
+StateLayout lay_out_state(const StepOptions& o, const std::vector<nn::Param>& params,
+                          const FlatLayout& flat) {
+  StateLayout layout;
+  for (size_t i = 0; i < params.size(); ++i) {
+    if (!params[i].trainable) continue;
+    for (optim::StateArray& array : o.optimizer.state(o.optimizer_config, params[i])) {
+      size_t part = 0;
+      while (part < layout.parts.size() && layout.parts[part].name != array.name) ++part;
+      if (part == layout.parts.size()) layout.parts.push_back({array.name});
+      int64_t& end = layout.parts[part].elements;
+      const int64_t elements = array.type.elements();
+      layout.places.push_back({i, std::move(array), part, end});
+      end += aligned(elements);
+    }
+  }
+  for (StateLayout::Part& part : layout.parts) part.elements += flat.elements - flat.offset_of(0);
   return layout;
 }
 
@@ -48,7 +81,8 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
                            Function first)
     : options(o),
       params(infer::trace_params(o.model, o.shape)),
-      layout(lay_out(first, params.size())),
+      layout(lay_out(first, params)),
+      state(lay_out_state(o, params, layout)),
       groups(dist::groups_of_rank(o.groups, o.ranks, o.rank)),
       gradients(make(hoist_packs(std::move(first)), o, backend)),
       update(former ? std::move(former->update)
@@ -76,14 +110,16 @@ int64_t CompiledStep::input_bytes() const {
 }
 
 int64_t CompiledStep::state_bytes() const {
-  return layout.bytes() * (1 + static_cast<int64_t>(options.optimizer.state_names.size()));
+  int64_t total = layout.parameter_bytes();
+  for (const StateLayout::Part& part : state.parts) total += part.bytes();
+  return total;
 }
 
 std::vector<MemoryLine> CompiledStep::persistent() const {
-  std::vector<MemoryLine> lines = {{"parameters", layout.bytes()}};
+  std::vector<MemoryLine> lines = {{"parameters", layout.parameter_bytes()}};
   if (pack) lines.push_back({"packed parameters", packing.bytes()});
-  for (const std::string_view name : options.optimizer.state_names)
-    lines.push_back({"optimizer " + std::string(name), layout.bytes()});
+  for (const StateLayout::Part& part : state.parts)
+    lines.push_back({"optimizer " + part.name, part.bytes()});
   lines.push_back({"gradients", layout.bytes() * gradient_buffers()});
   if (options.ranks > 1)
     lines.push_back({"gradient exchange", dist::GradientSum::staging_bytes(

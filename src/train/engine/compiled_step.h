@@ -37,16 +37,37 @@ struct Reported {
   int64_t elements = 1;
 };
 
-/// Places in a flat array of f32: the parameters, then the loss and the model's measures, one after
-/// the other, each from a multiple of 64 bytes.
+/// Places in a flat array of f32: the parameters that are trained, then the loss and the measures,
+/// one after the other, each from a multiple of 64 bytes. That is an array of gradients; in the
+/// array of the parameters those that are not trained follow.
 struct FlatLayout {
   std::vector<int64_t> offsets;    ///< in elements, one a parameter, then one a report
   std::vector<Reported> reported;  ///< the first is the loss
-  int64_t elements = 0;
+  int64_t elements = 0;            ///< of an array of gradients
+  int64_t all_elements = 0;        ///< of the array of parameters
   int64_t offset_of(size_t report) const {
     return offsets[offsets.size() - reported.size() + report];
   }
   int64_t bytes() const { return elements * 4; }
+  int64_t parameter_bytes() const { return all_elements * 4; }
+};
+
+/// Places of the optimizer's state: what it keeps under one name is one flat array of f32, a
+/// parameter's after another's as in FlatLayout, room for the reports included.
+struct StateLayout {
+  struct Part {
+    std::string name;
+    int64_t elements = 0;
+    int64_t bytes() const { return elements * 4; }
+  };
+  struct Place {
+    size_t param = 0;         ///< its index
+    optim::StateArray array;  ///< of that parameter
+    size_t part = 0;
+    int64_t offset = 0;  ///< in the part, in elements
+  };
+  std::vector<Part> parts;    ///< in the order in which their names are first said
+  std::vector<Place> places;  ///< parameter by parameter
 };
 
 /// One line of the memory plan.
@@ -67,6 +88,7 @@ class CompiledStep {
   StepOptions options;
   std::vector<nn::Param> params;
   FlatLayout layout;
+  StateLayout state;
   dist::TreeSchedule tree;
   dist::GroupRange groups;                   ///< this rank's
   Executable gradients;                      ///< a group's first microbatch

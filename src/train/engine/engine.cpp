@@ -74,7 +74,7 @@ struct Engine::Impl {
   const Backend& backend;
   std::vector<std::unique_ptr<Buffer>> buffers;
   float* params = nullptr;
-  std::vector<float*> states;     ///< one flat array a state name
+  std::vector<float*> states;     ///< one flat array a part of step.state
   std::vector<float*> gradients;  ///< [0] is accumulated into, [1 + i] is the stack
   std::byte* packed = nullptr;    ///< the packed forms of parameters
   bool packed_is_fresh = false;
@@ -95,6 +95,9 @@ struct Engine::Impl {
   /// Sends the arrays of a microbatch to the device.
   void load(const Rows& rows);
   void refresh_packed();
+  std::byte* state(const StateLayout::Place& place) const {
+    return bytes(states[place.part] + place.offset);
+  }
   float* total() { return step.options.groups == 1 ? gradients[0] : gradients[1]; }
   std::vector<TensorTarget> model_targets() const;
   std::vector<TensorTarget> optimizer_targets() const;
@@ -104,12 +107,11 @@ struct Engine::Impl {
 };
 
 void Engine::Impl::allocate_all() {
-  const int64_t flat = step.layout.bytes();
-  params = reinterpret_cast<float*>(allocate(flat));
-  for (size_t i = 0; i < step.options.optimizer.state_names.size(); ++i)
-    states.push_back(reinterpret_cast<float*>(allocate(flat)));
+  params = reinterpret_cast<float*>(allocate(step.layout.parameter_bytes()));
+  for (const StateLayout::Part& part : step.state.parts)
+    states.push_back(reinterpret_cast<float*>(allocate(part.bytes())));
   for (int64_t i = 0; i < step.gradient_buffers(); ++i)
-    gradients.push_back(reinterpret_cast<float*>(allocate(flat)));
+    gradients.push_back(reinterpret_cast<float*>(allocate(step.layout.bytes())));
   if (step.pack) packed = allocate(step.packing.bytes());
   inputs = Inputs(backend, allocate(step.input_bytes()), step);
   arena = allocate(step.arena_bytes());
@@ -120,16 +122,16 @@ void Engine::Impl::bind_all() {
   Addresses memory, microbatch;  // of everything, and of what a microbatch's results are
   inputs.add_places(memory);
   step.packing.add_places(packed, memory);
-  const auto names = step.options.optimizer.state_names;
   for (size_t i = 0; i < step.params.size(); ++i) {
     const std::string& path = step.params[i].path;
     const int64_t offset = step.layout.offsets[i];
     memory[path] = bytes(params + offset);
+    if (!step.params[i].trainable) continue;
     memory[grad_name(path)] = bytes(total() + offset);
-    for (size_t k = 0; k < names.size(); ++k)
-      memory[state_name(path, names[k])] = bytes(states[k] + offset);
     microbatch[path] = bytes(gradients[0] + offset);
   }
+  for (const StateLayout::Place& place : step.state.places)
+    memory[state_name(step.params[place.param].path, place.array.name)] = state(place);
   for (size_t i = 0; i < step.layout.reported.size(); ++i)
     microbatch[step.layout.reported[i].name] = bytes(gradients[0] + step.layout.offset_of(i));
   for (const auto& [name, address] : microbatch) memory[sum_name(name)] = address;
@@ -203,8 +205,8 @@ void Engine::initialise(Key key) {
     cut({impl_->params + impl_->step.layout.offsets[i], 0, param.type.elements(), param.init,
          fold_in(key, param.path)});
   }
-  for (float* state : impl_->states)
-    cut({state, 0, impl_->step.layout.elements, nn::Init::zeros()});
+  for (size_t part = 0; part < impl_->states.size(); ++part)
+    cut({impl_->states[part], 0, impl_->step.state.parts[part].elements, nn::Init::zeros()});
   const Backend& backend = impl_->backend;
   ThreadPool pool(backend.threads());
   pool.parallel_for(static_cast<int64_t>(pieces.size()),
@@ -221,12 +223,9 @@ std::vector<TensorTarget> Engine::Impl::model_targets() const {
 
 std::vector<TensorTarget> Engine::Impl::optimizer_targets() const {
   std::vector<TensorTarget> targets;
-  const auto names = step.options.optimizer.state_names;
-  for (size_t i = 0; i < step.params.size(); ++i)
-    for (size_t s = 0; s < names.size(); ++s)
-      targets.push_back({cat("optimizer.", names[s], ".", step.params[i].path), DType::f32,
-                         step.params[i].shape, bytes(states[s] + step.layout.offsets[i]),
-                         &backend});
+  for (const StateLayout::Place& place : step.state.places)
+    targets.push_back({cat("optimizer.", place.array.name, ".", step.params[place.param].path),
+                       DType::f32, place.array.shape, state(place), &backend});
   return targets;
 }
 

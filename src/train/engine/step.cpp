@@ -2,8 +2,10 @@
 #include "train/engine/step.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
+#include "base/error.h"
 #include "base/strings.h"
 #include "passes/passes.h"
 
@@ -51,11 +53,13 @@ Function trace_gradients(const ModelSpec& spec, const StepShape& s,
   NamedArray total = loss;
   for (const models::Measure& m : measures)
     if (m.coefficient != 0) total = total + m.value * share * m.coefficient;
+  const std::vector<nn::Param> params = trained(t.params);
+  LEV_CHECK(!params.empty(), "no parameter is trained");
   std::vector<NamedArray> values;
-  for (const nn::Param& param : t.params) values.push_back(param.value);
+  for (const nn::Param& param : params) values.push_back(param.value);
   std::vector<std::pair<std::string, NamedArray>> results;
   for (const NamedArray gradient : backprop(total, values))
-    results.emplace_back(t.params[results.size()].path, gradient);
+    results.emplace_back(params[results.size()].path, gradient);
   Origin origin = f.graph.origin();
   origin.phase = Phase::kBackward;
   const OriginScope scope(f.graph, origin, false);
@@ -71,6 +75,13 @@ Function trace_gradients(const ModelSpec& spec, const StepShape& s,
   return std::move(t.function);
 }
 
+std::vector<nn::Param> trained(const std::vector<nn::Param>& params) {
+  std::vector<nn::Param> out;
+  std::copy_if(params.begin(), params.end(), std::back_inserter(out),
+               [](const nn::Param& param) { return param.trainable; });
+  return out;
+}
+
 Function trace_update(const ModelSpec& spec, const StepShape& s,
                       const optim::OptimizerEntry& optimizer, const OptimizerConfig& config) {
   infer::Tracing t("update", spec, s);
@@ -78,35 +89,42 @@ Function trace_update(const ModelSpec& spec, const StepShape& s,
   Origin origin = f.graph.origin();
   origin.phase = Phase::kUpdate;
   const OriginScope scope(f.graph, origin, false);
+  const std::vector<nn::Param> params = trained(t.params);
   std::vector<optim::Before> before;
   std::vector<NamedArray> grads;
-  for (const nn::Param& param : t.params) {
+  for (const nn::Param& param : params) {
     grads.push_back(f.argument(grad_name(param.path), param.type));
     before.push_back({param.value, grads.back(), {}});
   }
   const int first_state = static_cast<int>(f.arguments.size());
-  for (size_t i = 0; i < t.params.size(); ++i)
-    for (const std::string_view state : optimizer.state_names)
-      before[i].state.push_back(f.argument(state_name(t.params[i].path, state), t.params[i].type));
+  for (size_t i = 0; i < params.size(); ++i)
+    for (const optim::StateArray& state : optimizer.state(config, params[i]))
+      before[i].state.push_back(f.argument(state_name(params[i].path, state.name), state.type));
   const Type scalar{s.real, {}};
   const NamedArray loss = f.argument("loss", scalar);
   optim::StepScalars step;
   step.lr = f.argument("lr", scalar);
   for (const std::string_view name : optimizer.scalar_names)
     step.own.push_back(f.argument(std::string(name), scalar));
-  step.grad_norm = optim::global_norm(grads);
-  step.proceed = map(Map::kAnd, map(Map::kIsFinite, loss), map(Map::kIsFinite, step.grad_norm));
+  const NamedArray grad_norm = optim::global_norm(grads);
+  step.proceed = map(Map::kAnd, map(Map::kIsFinite, loss), map(Map::kIsFinite, grad_norm));
+  step.clip = config.max_grad_norm ? optim::clip_factor(grad_norm, *config.max_grad_norm)
+                                   : constant(f.graph, 1, s.real);
 
-  const std::vector<optim::After> after = optimizer.update(config, t.params, before, step);
-  for (size_t i = 0; i < after.size(); ++i)
-    f.result(t.params[i].path, after[i].param, static_cast<int>(i));
+  const std::vector<optim::After> after = optimizer.update(config, params, before, step);
+  auto next = after.begin();
+  for (size_t i = 0; i < t.params.size(); ++i) {
+    if (!t.params[i].trainable) continue;
+    f.result(t.params[i].path, next->param, static_cast<int>(i));
+    ++next;
+  }
   int state = first_state;
   for (const optim::After& a : after)
     for (const NamedArray& value : a.state) {
       f.result(f.arguments[static_cast<size_t>(state)].name, value, state);
       ++state;
     }
-  f.result("grad_norm", step.grad_norm);
+  f.result("grad_norm", grad_norm);
   f.result("proceed", step.proceed);
   return std::move(t.function);
 }

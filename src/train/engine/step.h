@@ -25,7 +25,8 @@ std::string state_name(std::string_view path, std::string_view state);
 /// Loss and gradients of one microbatch.
 ///   arguments  parameters; what the objective asks for; with kNext the accumulators, sum_name of
 ///              each result
-///   results    one gradient a parameter, in its axes; the objective's loss; its measures by name,
+///   results    one gradient a parameter that is trained, in its axes; the objective's loss; its
+///   measures by name,
 ///              each times the microbatch's share of the loss tokens; with kNext added to the
 ///              accumulators
 /// The gradients are those of the loss and of the measures times their coefficients. A gradient is
@@ -33,9 +34,13 @@ std::string state_name(std::string_view path, std::string_view state);
 Function trace_gradients(const ModelSpec& model, const StepShape& shape,
                          const models::Objective& objective, Accumulate mode);
 
-/// The update of all parameters.
-///   arguments  parameters; gradients, grad_name of each; state arrays, state_name of each; loss;
-///              lr; the optimizer's own scalars
+/// The parameters that are trained, in order of declaration.
+std::vector<nn::Param> trained(const std::vector<nn::Param>& params);
+
+/// The update of all parameters that are trained; their gradients are first scaled down together to
+/// the config's max_grad_norm.
+///   arguments  parameters, all of them; gradients, grad_name of each; state arrays, state_name of
+///              each; loss; lr; the optimizer's own scalars
 ///   results    parameters and state (donated, in the same order), grad_norm, proceed
 /// `proceed` is 1 when loss and norm are finite; when it is 0 no bit of the state changes.
 Function trace_update(const ModelSpec& model, const StepShape& shape,
