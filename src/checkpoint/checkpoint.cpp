@@ -30,29 +30,23 @@ class LivePieces final : public PieceSource {
 
 }  // namespace
 
-int64_t TensorView::elements() const {
-  int64_t count = 1;
-  for (const int64_t n : shape) count *= n;
-  return count;
-}
-
 SaveReport save_checkpoint(const std::string& folder, const CheckpointContents& contents) {
   const SavePlan plan(contents);
   LivePieces live(plan);
   return write_checkpoint(folder, plan, live);
 }
 
-std::string params_hash(std::span<const TensorView> parameters) {
-  std::vector<const TensorView*> order;
-  for (const TensorView& tensor : parameters) order.push_back(&tensor);
+std::string params_hash(std::span<const Tensor> parameters) {
+  std::vector<const Tensor*> order;
+  for (const Tensor& tensor : parameters) order.push_back(&tensor);
   std::sort(order.begin(), order.end(),
-            [](const TensorView* a, const TensorView* b) { return a->path < b->path; });
+            [](const Tensor* a, const Tensor* b) { return a->path < b->path; });
   Hasher hasher(Hasher::Width::k128);
-  for (const TensorView* tensor : order) hash_parameter(hasher, *tensor);
+  for (const Tensor* tensor : order) hash_parameter(hasher, *tensor);
   return hasher.hex();
 }
 
-void hash_parameter(Hasher& hasher, const TensorView& parameter) {
+void hash_parameter(Hasher& hasher, const Tensor& parameter) {
   const bool is_wide = parameter.dtype == DType::f64;
   LEV_CHECK(is_wide || parameter.dtype == DType::f32,
             cat("parameter ", parameter.path, " is not floating"));

@@ -14,21 +14,9 @@
 
 #include "axes/dtype.h"
 #include "base/hash.h"
-#include "device/memory.h"
+#include "device/tensor.h"
 
 namespace levanter {
-
-/// A tensor in memory that somebody else owns: C order, unpadded, little-endian.
-struct TensorView {
-  std::string path;  ///< its name, unique over model and optimizer; a parameter's is Hugging Face's
-  DType dtype = DType::f32;
-  std::vector<int64_t> shape;
-  const std::byte* data = nullptr;
-  const Memory* memory = &host_memory();  ///< what `data` is an address of
-
-  int64_t elements() const;
-  int64_t bytes() const { return elements() * size_of(dtype); }
-};
 
 /// All that a save needs. The tensors' memory is borrowed: see the function that takes the contents
 /// for how long.
@@ -39,7 +27,7 @@ struct CheckpointContents {
   std::string numerics;    ///< the numerics signature
   std::string tokenizer;   ///< the tokenizer's own text
   std::string extra_json;  ///< an object of small things (microbatches, groups, seed), or ""
-  std::span<const TensorView> model, optimizer;
+  std::span<const Tensor> model, optimizer;
   bool permanent = true;   ///< else the next save that commits removes it
   int64_t keep_step = -1;  ///< a temporary checkpoint that this save leaves: the best so far
 };
@@ -62,9 +50,9 @@ SaveReport save_checkpoint(const std::string& folder, const CheckpointContents& 
 
 /// xxh3-128 in canonical hexadecimal over the parameters' elements as little-endian f32, parameters
 /// sorted bytewise by path. The tensors must be floating; f64 is rounded to f32.
-std::string params_hash(std::span<const TensorView> parameters);
+std::string params_hash(std::span<const Tensor> parameters);
 
 /// Adds one parameter's elements to such a hash.
-void hash_parameter(Hasher& hasher, const TensorView& parameter);
+void hash_parameter(Hasher& hasher, const Tensor& parameter);
 
 }  // namespace levanter

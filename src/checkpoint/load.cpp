@@ -296,9 +296,7 @@ void Checkpoint::load_tensor(std::string_view path, std::span<std::byte> destina
   }
 }
 
-int64_t TensorTarget::bytes() const { return TensorView{path, dtype, shape}.bytes(); }
-
-void Checkpoint::load(const TensorTarget& target) const {
+void Checkpoint::load(const Tensor& target) const {
   const TensorRecord& record = tensor(target.path);
   if (record.dtype != target.dtype || record.shape != target.shape)
     throw Error(ErrorKind::kCheckpoint,

@@ -14,20 +14,9 @@
 
 #include "base/files.h"
 #include "checkpoint/manifest.h"
-#include "device/memory.h"
+#include "device/tensor.h"
 
 namespace levanter {
-
-/// Where a tensor is read to.
-struct TensorTarget {
-  std::string path;
-  DType dtype = DType::f32;
-  std::vector<int64_t> shape;
-  std::byte* data = nullptr;
-  const Memory* memory = &host_memory();  ///< what `data` is an address of
-
-  int64_t bytes() const;
-};
 
 /// A checkpoint whose every byte was checked when it was opened. Its files stay open: it can be
 /// read after its run has removed it.
@@ -51,7 +40,7 @@ class Checkpoint final {
   /// The size must be the tensor's (LEV_CHECK).
   void load_tensor(std::string_view path, std::span<std::byte> destination) const;
   /// The same after checking dtype and shape: an Error of kind kCheckpoint names both sides.
-  void load(const TensorTarget& target) const;
+  void load(const Tensor& target) const;
   /// Of the model's parameters as stored.
   std::string params_hash() const;
 

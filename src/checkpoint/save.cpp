@@ -47,7 +47,7 @@ void write_tensors(const std::string& folder, const SavePlan::File& plan, PieceS
                                xxh3_64(plan.layout.header)};
   Hasher hasher(Hasher::Width::k64);
   for (size_t i = 0; i < plan.tensors.size(); ++i) {
-    const TensorView& tensor = plan.tensors[i];
+    const Tensor& tensor = plan.tensors[i];
     hasher.reset();
     for (int64_t left = tensor.bytes(); left > 0; ++next) {
       const std::span<const std::byte> piece = source.take(next);
@@ -100,18 +100,18 @@ std::span<const std::byte> SavePlan::Piece::read(std::vector<std::byte>& room) c
 }
 
 SavePlan::SavePlan(CheckpointContents given) : contents(std::move(given)) {
-  const std::pair<std::string_view, std::span<const TensorView>> groups[] = {
+  const std::pair<std::string_view, std::span<const Tensor>> groups[] = {
       {kModelFile, contents.model}, {kOptimizerFile, contents.optimizer}};
   std::vector<std::string> paths;
   for (const auto& [name, tensors] : groups) {
     std::vector<safetensors::Entry> entries;
-    for (const TensorView& tensor : tensors) {
+    for (const Tensor& tensor : tensors) {
       entries.push_back({tensor.path, safetensors::element_of(tensor.dtype), tensor.shape});
       paths.push_back(tensor.path);
     }
     File file{std::string(name), {}, safetensors::layout(entries)};
     for (const safetensors::Layout::Slot& slot : file.layout.slots) {
-      const TensorView& tensor = tensors[slot.entry];
+      const Tensor& tensor = tensors[slot.entry];
       file.tensors.push_back(tensor);
       const auto bytes = static_cast<size_t>(tensor.bytes());
       for (size_t at = 0; at < bytes; at += kPieceBytes)

@@ -17,7 +17,7 @@ struct SavePlan {
   /// A safetensors file and its tensors in the order of the file.
   struct File {
     std::string name;
-    std::vector<TensorView> tensors;
+    std::vector<Tensor> tensors;
     safetensors::Layout layout;
   };
 

@@ -53,14 +53,6 @@ void make_model(LoadedModel& loaded, int64_t rows) {
       loaded.config.trainer.compute());
 }
 
-std::vector<TensorTarget> targets_of(LoadedModel& loaded) {
-  std::vector<TensorTarget> targets;
-  for (const infer::ParamSlot& slot : loaded.model->slots())
-    targets.push_back({slot.param->path, DType::f32, slot.param->shape,
-                       reinterpret_cast<std::byte*>(slot.data), slot.memory});
-  return targets;
-}
-
 /// Keys that do not change what a trained model computes: a config may have its own.
 constexpr std::string_view kFree[] = {"max_seq_len",       "vocab_size",  "gradient_checkpointing",
                                       "initializer_range", "embed_pdrop", "attn_pdrop",
@@ -90,15 +82,15 @@ void take_model(LoadedModel& loaded, TrainConfig own, const std::string& whose) 
 /// error  naming the first parameter of a checkpoint that is not finite
 void require_finite(const LoadedModel& loaded) {
   std::vector<std::byte> room;
-  for (const infer::ParamSlot& slot : loaded.model->slots()) {
-    const auto count = static_cast<size_t>(slot.param->type.elements());
-    const auto* first = reinterpret_cast<const std::byte*>(slot.data);
-    const auto bytes = read_bytes(*slot.memory, first, count * sizeof(float), room);
+  for (const Tensor& tensor : loaded.model->tensors()) {
+    const auto count = static_cast<size_t>(tensor.elements());
+    const auto bytes =
+        read_bytes(*tensor.memory, tensor.data, static_cast<size_t>(tensor.bytes()), room);
     const std::span<const float> values(reinterpret_cast<const float*>(bytes.data()), count);
     if (std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); }))
       continue;
     throw Error(ErrorKind::kCheckpoint,
-                cat("tensor ", quote(slot.param->path), " has numbers that are not finite"))
+                cat("tensor ", quote(tensor.path), " has numbers that are not finite"))
         .at(loaded.folder)
         .hint("the model was ruined before it was saved; take an earlier checkpoint");
   }
@@ -145,7 +137,7 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
     if (std::string line = train::changed_tokenizer(loaded.config, folder); !line.empty())
       loaded.problems.push_back(std::move(line));
   make_model(loaded, rows);
-  train::load_hf(weights, spec, vocab, targets_of(loaded));
+  train::load_hf(weights, spec, vocab, loaded.model->tensors());
   return loaded;
 }
 
@@ -173,7 +165,7 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
       text::load_tokenizer(good.tokenizer(), join_path(good.folder(), "tokenizer.json"));
   make_model(loaded, rows);
   try {
-    for (const TensorTarget& target : targets_of(loaded)) good.load(target);
+    for (const Tensor& target : loaded.model->tensors()) good.load(target);
   } catch (const Error& error) {
     explain(error, good, loaded.config);
   }

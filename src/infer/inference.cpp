@@ -5,17 +5,15 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/integers.h"
 #include "device/transfer.h"
 #include "infer/batch_layout.h"
-#include "infer/packing.h"
+#include "infer/parameter_store.h"
 #include "passes/passes.h"
 #include "runtime/executable.h"
 
 namespace levanter::infer {
 
 namespace {
-constexpr int64_t kAlignment = 16;  // elements of f32: 64 bytes
 /// Tokens of a prompt that are read at a time: the least for which products run at their full
 /// speed.
 constexpr int64_t kPiece = 64;
@@ -26,7 +24,7 @@ struct InferenceModel::Impl {
       : spec(s),
         backend(b),
         shape{batch, s.config.max_seq_len, vocab_size, DType::f32, compute},
-        params(trace_params(s, shape)) {}
+        store(b, trace_params(s, shape)) {}
 
   /// A compiled function with the memory that it runs in.
   struct Compiled {
@@ -78,33 +76,23 @@ struct InferenceModel::Impl {
   /// Gives a function its memory: `arrays` and the parameters.
   void bind(Compiled& c, Addresses arrays) {
     pack(c.executable);
-    add_parameters(arrays);
-    if (packed) packing.add_places(packed->data(), arrays);
+    store.add_places(arrays);
     c.executable.bind_by_name(c.arena->data(), c.workspace->data(), arrays, arrays);
-  }
-
-  void add_parameters(Addresses& addresses) const {
-    for (size_t i = 0; i < params.size(); ++i) addresses[params[i].path] = parameter(i);
-  }
-
-  std::byte* parameter(size_t i) const {
-    return memory->data() + offsets[i] * static_cast<int64_t>(sizeof(float));
   }
 
   /// Packs, once for all, the parameters that functions read packed: all read the same ones.
   void pack(const Executable& reader) {
-    if (packed) return;
-    packing = Packing(params, {&reader});
+    if (store.has_packed()) return;
+    const Packing packing(store.params(), {&reader});
     if (packing.empty()) return;
-    packed = backend.allocate(packing.bytes());
+    store.keep_packed(packing);
     Executable e = compile(optimise(packing.function(), backend), backend);
     const auto arena = backend.allocate(e.arena_bytes());
     const auto workspace = backend.allocate(e.workspace_bytes());
     Addresses addresses;
-    add_parameters(addresses);
-    packing.add_places(packed->data(), addresses);
+    store.add_places(addresses);
     e.bind_by_name(arena->data(), workspace->data(), addresses, addresses);
-    e.run();
+    store.refresh(e);
   }
 
   void bind_decoding(Compiled& c, int64_t row);
@@ -112,26 +100,16 @@ struct InferenceModel::Impl {
   ModelSpec spec;
   const Backend& backend;
   StepShape shape;
-  std::vector<nn::Param> params;
-  std::vector<int64_t> offsets;
-  std::unique_ptr<Buffer> memory;
+  ParameterStore store;
   SharedArray<int32_t> last;
   SharedArray<float> losses, logits;
   std::optional<Compiled> evaluation, next;
-  Packing packing;
-  std::unique_ptr<Buffer> packed;
   std::optional<Decoding> decoding;
 };
 
 InferenceModel::InferenceModel(const ModelSpec& spec, int64_t vocab_size, int64_t batch,
                                const Backend& backend, DType compute)
     : impl_(std::make_unique<Impl>(spec, vocab_size, batch, backend, compute)) {
-  int64_t elements = 0;
-  for (const nn::Param& param : impl_->params) {
-    impl_->offsets.push_back(elements);
-    elements += round_up(param.type.elements(), kAlignment);
-  }
-  impl_->memory = backend.allocate(elements * static_cast<int64_t>(sizeof(float)));
   const auto count = static_cast<size_t>(batch * spec.config.max_seq_len);
   impl_->last = SharedArray<int32_t>(backend, 1);
   impl_->losses = SharedArray<float>(backend, count);
@@ -140,13 +118,7 @@ InferenceModel::InferenceModel(const ModelSpec& spec, int64_t vocab_size, int64_
 
 InferenceModel::~InferenceModel() = default;
 
-std::vector<ParamSlot> InferenceModel::slots() {
-  std::vector<ParamSlot> slots;
-  for (size_t i = 0; i < impl_->params.size(); ++i)
-    slots.push_back(
-        {&impl_->params[i], reinterpret_cast<float*>(impl_->parameter(i)), &impl_->backend});
-  return slots;
-}
+std::vector<Tensor> InferenceModel::tensors() { return impl_->store.tensors(); }
 
 std::span<const float> InferenceModel::token_losses(const Rows& rows) {
   Impl& m = *impl_;
@@ -214,7 +186,7 @@ void InferenceModel::begin_decoding(int64_t rows, int64_t longest) {
   step.position = 1;
   Function text = trace_decode(m.spec, piece, room);
   int64_t total = 0;
-  for (size_t i = m.params.size() + 3; i < text.arguments.size(); ++i) {
+  for (size_t i = m.store.params().size() + 3; i < text.arguments.size(); ++i) {
     d.caches.emplace_back(text.arguments[i].name, text.arguments[i].type.bytes());
     total += d.caches.back().second * rows;
   }

@@ -7,16 +7,10 @@
 #include <vector>
 
 #include "device/backend.h"
+#include "device/tensor.h"
 #include "infer/trace.h"
 
 namespace levanter::infer {
-
-/// One parameter's memory, to be filled before the first use.
-struct ParamSlot {
-  const nn::Param* param = nullptr;
-  float* data = nullptr;
-  const Memory* memory = &host_memory();  ///< what `data` is an address of
-};
 
 class InferenceModel final {
  public:
@@ -28,7 +22,8 @@ class InferenceModel final {
   InferenceModel(const InferenceModel&) = delete;
   InferenceModel& operator=(const InferenceModel&) = delete;
 
-  std::vector<ParamSlot> slots();
+  /// The parameters, to be filled before the first use.
+  std::vector<Tensor> tensors();
   /// Token losses of `batch` rows of max_seq_len tokens; good until the next call.
   std::span<const float> token_losses(const Rows& rows);
   /// Logits of the token after `tokens`, at least one; of more than max_seq_len, the last

@@ -165,7 +165,7 @@ class CheckpointHook final : public Hook {
 
   HookContext c_;
   std::string config_text_;
-  std::vector<TensorView> model_, optimizer_;
+  std::vector<Tensor> model_, optimizer_;
   CheckpointWriter writer_;
   Clock::time_point last_save_;
   BestCheckpoint kept_;  ///< once the save under way has committed, under_way_.kept

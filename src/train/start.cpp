@@ -165,9 +165,9 @@ void restore(const Run& run, Engine& engine) {
   engine.initialise(fold_in(run.root, "init"));
   if (run.hf) load_hf(*run.hf, model_spec(run.config), run.vocab, engine.model_targets());
   if (!run.from) return;
-  for (const TensorTarget& target : engine.model_targets()) run.from->load(target);
+  for (const Tensor& target : engine.model_targets()) run.from->load(target);
   if (run.restore_optimizer)
-    for (const TensorTarget& target : engine.optimizer_targets()) run.from->load(target);
+    for (const Tensor& target : engine.optimizer_tensors()) run.from->load(target);
 }
 
 Prepared prepare(const TrainConfig& config, const RunOptions& options, int64_t vocab,

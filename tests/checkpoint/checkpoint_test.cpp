@@ -31,9 +31,9 @@ using levanter::testing::TemporaryFolder;
 
 namespace {
 
-bool same_tensors(const Checkpoint& checkpoint, const std::vector<TensorView>& tensors) {
+bool same_tensors(const Checkpoint& checkpoint, const std::vector<Tensor>& tensors) {
   bool same = true;
-  for (const TensorView& tensor : tensors) {
+  for (const Tensor& tensor : tensors) {
     std::vector<std::byte> read(static_cast<size_t>(tensor.bytes()));
     checkpoint.load({tensor.path, tensor.dtype, tensor.shape, read.data()});
     same &= read.empty() || std::memcmp(read.data(), tensor.data, read.size()) == 0;
@@ -111,19 +111,19 @@ TEST_CASE("the same state gives the same files", "[train]") {
 }
 
 TEST_CASE("params_hash is that of the f32 bytes in the order of the paths", "[train]") {
-  const float first[] = {1, 2};
-  const double second[] = {0.5, 1e-40};  // rounds to a subnormal f32
-  const auto view = [](std::string path, DType dtype, int64_t n, const void* data) {
-    return TensorView{std::move(path), dtype, {n}, static_cast<const std::byte*>(data)};
+  float first[] = {1, 2};
+  double second[] = {0.5, 1e-40};  // rounds to a subnormal f32
+  const auto view = [](std::string path, DType dtype, int64_t n, void* data) {
+    return Tensor{std::move(path), dtype, {n}, static_cast<std::byte*>(data)};
   };
-  const TensorView a = view("a.10", DType::f32, 2, first), b = view("a.9", DType::f64, 2, second);
+  const Tensor a = view("a.10", DType::f32, 2, first), b = view("a.9", DType::f64, 2, second);
   const float all[] = {1, 2, 0.5f, 1e-40f};
   Hasher expected(Hasher::Width::k128);
   expected.update(std::as_bytes(std::span(all)));
   CHECK(params_hash(std::vector{a, b}) == expected.hex());
   CHECK(params_hash(std::vector{b, a}) == expected.hex());
   // A byte above 127 sorts last, as an unsigned one.
-  const TensorView c = view("a\xc3", DType::f32, 2, first);
+  const Tensor c = view("a\xc3", DType::f32, 2, first);
   CHECK(params_hash(std::vector{c, b}) == params_hash(std::vector{b, c}));
   CHECK(params_hash(std::vector{c, b}) != expected.hex());
 }

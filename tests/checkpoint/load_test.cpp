@@ -233,7 +233,7 @@ TEST_CASE("a tensor that does not fit is an error that names both sides", "[trai
       read_checkpoint(save_checkpoint(folder.path(), state.contents(1)).folder);
   std::vector<float> memory(1000);
   auto* data = reinterpret_cast<std::byte*>(memory.data());
-  const auto failure = [&](const TensorTarget& target) {
+  const auto failure = [&](const Tensor& target) {
     return failure_of(ErrorKind::kCheckpoint, [&] { checkpoint.load(target); });
   };
   CHECK(failure({"ln_f.weight", DType::f32, {12}, data}) == "");

@@ -20,12 +20,12 @@ inline Gpt2Config small_config() {
 
 /// Fills every parameter with numbers in [-0.5, 0.5) of its own.
 inline void draw_parameters(infer::InferenceModel& model) {
-  for (const infer::ParamSlot& slot : model.slots()) {
-    const Key key = fold_in(key_from_seed(5), slot.param->path);
-    std::vector<float> values(static_cast<size_t>(slot.param->type.elements()));
+  for (const Tensor& tensor : model.tensors()) {
+    const Key key = fold_in(key_from_seed(5), tensor.path);
+    std::vector<float> values(static_cast<size_t>(tensor.elements()));
     for (size_t i = 0; i < values.size(); ++i)
       values[i] = static_cast<float>(uniform(key, i, -0.5, 0.5));
-    slot.memory->upload(reinterpret_cast<std::byte*>(slot.data), std::as_bytes(std::span(values)));
+    tensor.memory->upload(tensor.data, std::as_bytes(std::span(values)));
   }
 }
 

@@ -28,8 +28,8 @@ class CheckpointState final {
   void fill(int64_t step) {
     uint32_t place = 0;
     for (auto* group : {&model_, &optimizer_}) {
-      for (TensorView& tensor : *group) {
-        auto* words = reinterpret_cast<uint32_t*>(const_cast<std::byte*>(tensor.data));
+      for (Tensor& tensor : *group) {
+        auto* words = reinterpret_cast<uint32_t*>(tensor.data);
         for (int64_t i = 0; i < tensor.bytes() / 4; ++i)
           words[i] = (static_cast<uint32_t>(step) * 2654435761u + 40503u * ++place) & 0x3fffffff;
       }
@@ -55,8 +55,8 @@ class CheckpointState final {
             .permanent = permanent};
   }
 
-  const std::vector<TensorView>& model() const { return model_; }
-  const std::vector<TensorView>& optimizer() const { return optimizer_; }
+  const std::vector<Tensor>& model() const { return model_; }
+  const std::vector<Tensor>& optimizer() const { return optimizer_; }
   int64_t bytes() const {
     int64_t sum = 0;
     for (const auto& memory : memory_) sum += static_cast<int64_t>(memory.size()) * 8;
@@ -64,16 +64,15 @@ class CheckpointState final {
   }
 
  private:
-  void add(std::vector<TensorView>& group, std::string path, DType dtype,
-           std::vector<int64_t> shape) {
-    TensorView view{std::move(path), dtype, std::move(shape), nullptr};
+  void add(std::vector<Tensor>& group, std::string path, DType dtype, std::vector<int64_t> shape) {
+    Tensor view{std::move(path), dtype, std::move(shape), nullptr};
     memory_.emplace_back(static_cast<size_t>(view.bytes() + 15) / 8);
-    view.data = reinterpret_cast<const std::byte*>(memory_.back().data());
+    view.data = reinterpret_cast<std::byte*>(memory_.back().data());
     group.push_back(std::move(view));
   }
 
   std::vector<std::vector<uint64_t>> memory_;
-  std::vector<TensorView> model_, optimizer_;
+  std::vector<Tensor> model_, optimizer_;
 };
 
 }  // namespace levanter::testing

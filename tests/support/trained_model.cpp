@@ -41,7 +41,7 @@ std::unique_ptr<train::Engine> TrainedModel::engine(const Backend& backend,
                           backend),
       backend);
   engine->initialise(key_from_seed(0));
-  for (const TensorTarget& target : engine->model_targets()) {
+  for (const Tensor& target : engine->model_targets()) {
     INFO(target.path);
     const safetensors::Tensor* tensor = weights.find(target.path);
     REQUIRE(tensor != nullptr);

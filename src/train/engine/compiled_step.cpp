@@ -104,6 +104,10 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
   if (!packing.empty()) pack.emplace(make(packing.function(), o, backend));
 }
 
+infer::ParameterLayout FlatLayout::parameters() const {
+  return {{offsets.begin(), offsets.end() - std::ssize(reported)}, all_elements};
+}
+
 int64_t CompiledStep::input_bytes() const {
   const int64_t losses = options.shape.batch * options.shape.position;
   return batch.bytes() + (aligned(kScalars) + aligned(losses)) * 4;

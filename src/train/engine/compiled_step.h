@@ -11,6 +11,7 @@
 #include "dist/gradient_tree.h"
 #include "infer/batch_layout.h"
 #include "infer/packing.h"
+#include "infer/parameter_store.h"
 #include "train/engine/step.h"
 
 namespace levanter::train {
@@ -50,6 +51,7 @@ struct FlatLayout {
   }
   int64_t bytes() const { return elements * 4; }
   int64_t parameter_bytes() const { return all_elements * 4; }
+  infer::ParameterLayout parameters() const;
 };
 
 /// Places of the optimizer's state: what it keeps under one name is one flat array of f32, a

@@ -9,6 +9,7 @@
 #include "base/strings.h"
 #include "base/threads.h"
 #include "device/transfer.h"
+#include "infer/parameter_store.h"
 
 namespace levanter::train {
 
@@ -68,16 +69,15 @@ std::byte* bytes(void* p) { return static_cast<std::byte*>(p); }
 }  // namespace
 
 struct Engine::Impl {
-  Impl(CompiledStep s, const Backend& b) : step(std::move(s)), backend(b) {}
+  Impl(CompiledStep s, const Backend& b)
+      : step(std::move(s)), backend(b), store(b, step.params, step.layout.parameters()) {}
 
   CompiledStep step;
   const Backend& backend;
   std::vector<std::unique_ptr<Buffer>> buffers;
-  float* params = nullptr;
+  infer::ParameterStore store;
   std::vector<float*> states;     ///< one flat array a part of step.state
   std::vector<float*> gradients;  ///< [0] is accumulated into, [1 + i] is the stack
-  std::byte* packed = nullptr;    ///< the packed forms of parameters
-  bool packed_is_fresh = false;
   std::byte *arena = nullptr, *workspace = nullptr;
   Inputs inputs;
   StepObserver* observer = nullptr;
@@ -99,20 +99,17 @@ struct Engine::Impl {
     return bytes(states[place.part] + place.offset);
   }
   float* total() { return step.options.groups == 1 ? gradients[0] : gradients[1]; }
-  std::vector<TensorTarget> model_targets() const;
-  std::vector<TensorTarget> optimizer_targets() const;
   /// What the functions report of the global batch: the loss, then the measures.
   std::span<const float> reports();
   std::vector<std::byte> report_room = {};
 };
 
 void Engine::Impl::allocate_all() {
-  params = reinterpret_cast<float*>(allocate(step.layout.parameter_bytes()));
   for (const StateLayout::Part& part : step.state.parts)
     states.push_back(reinterpret_cast<float*>(allocate(part.bytes())));
   for (int64_t i = 0; i < step.gradient_buffers(); ++i)
     gradients.push_back(reinterpret_cast<float*>(allocate(step.layout.bytes())));
-  if (step.pack) packed = allocate(step.packing.bytes());
+  if (step.pack) store.keep_packed(step.packing);
   inputs = Inputs(backend, allocate(step.input_bytes()), step);
   arena = allocate(step.arena_bytes());
   workspace = allocate(step.workspace_bytes());
@@ -121,12 +118,11 @@ void Engine::Impl::allocate_all() {
 void Engine::Impl::bind_all() {
   Addresses memory, microbatch;  // of everything, and of what a microbatch's results are
   inputs.add_places(memory);
-  step.packing.add_places(packed, memory);
+  store.add_places(memory);
   for (size_t i = 0; i < step.params.size(); ++i) {
+    if (!step.params[i].trainable) continue;
     const std::string& path = step.params[i].path;
     const int64_t offset = step.layout.offsets[i];
-    memory[path] = bytes(params + offset);
-    if (!step.params[i].trainable) continue;
     memory[grad_name(path)] = bytes(total() + offset);
     microbatch[path] = bytes(gradients[0] + offset);
   }
@@ -151,9 +147,7 @@ void Engine::Impl::load(const Rows& rows) {
 
 /// Packs the parameters if they may have changed since they were packed.
 void Engine::Impl::refresh_packed() {
-  if (packed_is_fresh || !step.pack) return;
-  step.pack->run(observer);
-  packed_is_fresh = true;
+  if (step.pack) store.refresh(*step.pack, observer);
 }
 
 Engine::Engine(CompiledStep step, const Backend& backend)
@@ -193,7 +187,7 @@ void begin(const Piece& piece, const Memory& memory) {
 }  // namespace
 
 void Engine::initialise(Key key) {
-  impl_->packed_is_fresh = false;
+  impl_->store.changed();
   static constexpr int64_t kPiece = 1 << 16;  // what fits a core's own cache
   std::vector<Piece> pieces;
   const auto cut = [&pieces](const Piece& whole) {
@@ -202,7 +196,7 @@ void Engine::initialise(Key key) {
   };
   for (size_t i = 0; i < impl_->step.params.size(); ++i) {
     const nn::Param& param = impl_->step.params[i];
-    cut({impl_->params + impl_->step.layout.offsets[i], 0, param.type.elements(), param.init,
+    cut({reinterpret_cast<float*>(impl_->store.place(i)), 0, param.type.elements(), param.init,
          fold_in(key, param.path)});
   }
   for (size_t part = 0; part < impl_->states.size(); ++part)
@@ -213,40 +207,20 @@ void Engine::initialise(Key key) {
                     [&](int64_t i, int) { begin(pieces[static_cast<size_t>(i)], backend); });
 }
 
-std::vector<TensorTarget> Engine::Impl::model_targets() const {
-  std::vector<TensorTarget> targets;
-  for (size_t i = 0; i < step.params.size(); ++i)
-    targets.push_back({step.params[i].path, DType::f32, step.params[i].shape,
-                       bytes(params + step.layout.offsets[i]), &backend});
-  return targets;
+std::vector<Tensor> Engine::model_tensors() const { return impl_->store.tensors(); }
+
+std::vector<Tensor> Engine::model_targets() {
+  impl_->store.changed();
+  return impl_->store.tensors();
 }
 
-std::vector<TensorTarget> Engine::Impl::optimizer_targets() const {
-  std::vector<TensorTarget> targets;
-  for (const StateLayout::Place& place : step.state.places)
-    targets.push_back({cat("optimizer.", place.array.name, ".", step.params[place.param].path),
-                       DType::f32, place.array.shape, state(place), &backend});
-  return targets;
-}
-
-std::vector<TensorTarget> Engine::model_targets() {
-  impl_->packed_is_fresh = false;
-  return impl_->model_targets();
-}
-std::vector<TensorTarget> Engine::optimizer_targets() { return impl_->optimizer_targets(); }
-
-namespace {
-std::vector<TensorView> views(const std::vector<TensorTarget>& targets) {
-  std::vector<TensorView> views;
-  for (const TensorTarget& t : targets)
-    views.push_back({t.path, t.dtype, t.shape, t.data, t.memory});
-  return views;
-}
-}  // namespace
-
-std::vector<TensorView> Engine::model_tensors() const { return views(impl_->model_targets()); }
-std::vector<TensorView> Engine::optimizer_tensors() const {
-  return views(impl_->optimizer_targets());
+std::vector<Tensor> Engine::optimizer_tensors() const {
+  std::vector<Tensor> tensors;
+  for (const StateLayout::Place& place : impl_->step.state.places)
+    tensors.push_back(
+        {cat("optimizer.", place.array.name, ".", impl_->step.params[place.param].path), DType::f32,
+         place.array.shape, impl_->state(place), &impl_->backend});
+  return tensors;
 }
 
 void Engine::begin_step(double loss_tokens, Key dropout_key) {
@@ -310,7 +284,7 @@ UpdateReport Engine::run_update(double lr, std::span<const double> scalars) {
     *inputs.host<float>(inputs.own_scalar(i)) = static_cast<float>(scalars[i]);
   inputs.upload_scalars();
   impl_->step.update.run(impl_->observer);
-  impl_->packed_is_fresh = false;
+  impl_->store.changed();
   inputs.download_update();
   return {impl_->reports()[0], *inputs.host<float>(inputs.grad_norm()),
           *inputs.host<float>(inputs.proceed()) != 0};
@@ -348,7 +322,7 @@ std::span<const float> Engine::run_evaluation(const Rows& rows) {
 void Engine::observe(StepObserver* observer) { impl_->observer = observer; }
 
 int64_t Engine::allocated_bytes() const {
-  int64_t total = 0;
+  int64_t total = impl_->store.bytes();
   for (const auto& buffer : impl_->buffers) total += buffer->bytes();
   return total;
 }

@@ -35,11 +35,11 @@ class Engine final {
   void initialise(Key key);
 
   /// The state as checkpoints see it; the memory is this engine's. Packed parameters are made anew
-  /// from it before the first run after initialise, model_targets or an update.
-  std::vector<TensorView> model_tensors() const;
-  std::vector<TensorView> optimizer_tensors() const;
-  std::vector<TensorTarget> model_targets();
-  std::vector<TensorTarget> optimizer_targets();
+  /// from it before the first run after initialise, model_targets or an update: who writes to
+  /// parameters takes model_targets.
+  std::vector<Tensor> model_tensors() const;
+  std::vector<Tensor> model_targets();
+  std::vector<Tensor> optimizer_tensors() const;
 
   /// The global batch's 1 / loss tokens and the key that this step's dropout derives from.
   void begin_step(double loss_tokens, Key dropout_key);

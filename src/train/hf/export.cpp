@@ -191,10 +191,10 @@ HfSource hf_source(const std::string& checkpoint, std::vector<std::string>& prob
 }
 
 HfSource hf_source(std::string_view config_text, std::shared_ptr<const text::Tokenizer> tokenizer,
-                   std::span<const TensorView> tensors) {
+                   std::span<const Tensor> tensors) {
   HfSource source =
       from_config(parse_train_config(config_text, "config.toml"), std::move(tokenizer));
-  for (const TensorView& tensor : tensors)
+  for (const Tensor& tensor : tensors)
     source.tensors.push_back(
         {{tensor.path, Element::f32, tensor.shape}, [tensor](std::vector<float>& room) {
            const auto count = static_cast<size_t>(tensor.elements());

@@ -32,7 +32,7 @@ HfSource hf_source(const std::string& checkpoint, std::vector<std::string>& prob
 
 /// A model in memory, which outlives the source. `config` is a resolved one's text.
 HfSource hf_source(std::string_view config, std::shared_ptr<const text::Tokenizer> tokenizer,
-                   std::span<const TensorView> tensors);
+                   std::span<const Tensor> tensors);
 
 struct HfOptions {
   std::optional<safetensors::Element> dtype = {};  ///< absent: what each tensor is kept in

@@ -146,13 +146,13 @@ void check_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, i
 }
 
 void load_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size,
-             std::span<const TensorTarget> targets) {
+             std::span<const Tensor> targets) {
   std::vector<compat::HfTarget> wanted = targets_of(weights.folder(), model, vocab_size);
   LEV_CHECK(wanted.size() == targets.size(), "other targets than the model's parameters");
   std::vector<HostWrite> places;
   places.reserve(wanted.size());
   for (size_t i = 0; i < wanted.size(); ++i) {
-    const TensorTarget& target = targets[i];
+    const Tensor& target = targets[i];
     places.emplace_back(*target.memory, target.data, static_cast<size_t>(target.bytes()));
     wanted[i].data = reinterpret_cast<float*>(places.back().bytes().data());
   }

@@ -35,6 +35,6 @@ void check_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, i
 /// Fills a model's parameters, f32, from a Hugging Face folder; errors as compat::HfWeights::load.
 /// A token that the folder does not have gets the mean of all that it has.
 void load_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size,
-             std::span<const TensorTarget> targets);
+             std::span<const Tensor> targets);
 
 }  // namespace levanter::train

@@ -141,7 +141,7 @@ TEST_CASE("three runs of twenty AdamW steps follow the reference's", "[models]")
       CHECK(std::abs(report.loss - loss) <= kTrainingTolerance * loss);
       CHECK(std::abs(report.grad_norm - norm) <= kNormTolerance * norm);
     }
-    for (const TensorTarget& target : engine->model_targets()) {
+    for (const Tensor& target : engine->model_targets()) {
       double squares = 0;
       const auto* values = reinterpret_cast<const float*>(target.data);
       const int64_t size = std::accumulate(target.shape.begin(), target.shape.end(), int64_t{1},

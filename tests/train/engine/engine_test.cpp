@@ -173,7 +173,7 @@ TEST_CASE("a loss or gradient that is not finite leaves every bit of the state",
     Single run(tiny_model(), {2, 2, 2}, make_backend(device, 2));
     CHECK(run.step(0).proceeded);
     // A poisoned parameter: the loss is NaN from now on.
-    const TensorTarget poisoned = run.engine.model_targets().front();
+    const Tensor poisoned = run.engine.model_targets().front();
     const float nan = NAN;
     std::memcpy(poisoned.data + 4 * run.engine.step().params[0].type.elements() / 2, &nan, 4);
     const std::string before = state_of(run.engine);
@@ -215,7 +215,7 @@ TEST_CASE("initial parameters are drawn from their paths' own keys", "[train]") 
     CHECK(tensors[i].path == params[i].path);
     CHECK(std::memcmp(tensors[i].data, expected.data(), expected.size() * 4) == 0);
   }
-  for (const TensorView& state : run.engine.optimizer_tensors())
+  for (const Tensor& state : run.engine.optimizer_tensors())
     for (int64_t i = 0; i < state.elements(); ++i)
       REQUIRE(reinterpret_cast<const float*>(state.data)[i] == 0);
 }
@@ -228,7 +228,7 @@ TEST_CASE("state read into an engine continues to the bit", "[train]") {
   for (int64_t step = 0; step < 6; ++step) straight.step(step);
   for (int64_t step = 0; step < 3; ++step) before.step(step);
   after.engine.initialise(key_from_seed(99));
-  const auto copy = [](const std::vector<TensorView>& from, const std::vector<TensorTarget>& to) {
+  const auto copy = [](const std::vector<Tensor>& from, const std::vector<Tensor>& to) {
     REQUIRE(from.size() == to.size());
     for (size_t i = 0; i < from.size(); ++i) {
       REQUIRE(from[i].path == to[i].path);
@@ -236,7 +236,7 @@ TEST_CASE("state read into an engine continues to the bit", "[train]") {
     }
   };
   copy(before.engine.model_tensors(), after.engine.model_targets());
-  copy(before.engine.optimizer_tensors(), after.engine.optimizer_targets());
+  copy(before.engine.optimizer_tensors(), after.engine.optimizer_tensors());
   for (int64_t step = 3; step < 6; ++step) after.step(step);
   CHECK(state_of(after.engine) == state_of(straight.engine));
 }

@@ -121,7 +121,7 @@ struct Run {
 
 /// The hash of one parameter.
 std::string hash_of(const train::Engine& engine, std::string_view path) {
-  for (const TensorView& tensor : engine.model_tensors())
+  for (const Tensor& tensor : engine.model_tensors())
     if (tensor.path == path) return params_hash(std::span(&tensor, 1));
   FAIL("no parameter " << path);
   return "";
@@ -188,7 +188,7 @@ TEST_CASE("state of any shape is trained with, saved and gone on with", "[train]
   for (int64_t step = 1; step < 10; ++step) straight.step(step);
   const TemporaryFolder folder;
   const auto model = straight.engine.model_tensors(), state = straight.engine.optimizer_tensors();
-  for (const TensorView& tensor : state) {
+  for (const Tensor& tensor : state) {
     if (!tensor.path.starts_with("optimizer.updates.")) continue;
     CHECK(tensor.shape.empty());
     float updates = 0;
@@ -209,8 +209,8 @@ TEST_CASE("state of any shape is trained with, saved and gone on with", "[train]
   CHECK(saved.tensor("optimizer.row.head.weight").shape == std::vector<int64_t>{kVocab});
 
   Run resumed(true, kRows, config);
-  for (const TensorTarget& target : resumed.engine.model_targets()) saved.load(target);
-  for (const TensorTarget& target : resumed.engine.optimizer_targets()) saved.load(target);
+  for (const Tensor& target : resumed.engine.model_targets()) saved.load(target);
+  for (const Tensor& target : resumed.engine.optimizer_tensors()) saved.load(target);
   float last = 0;
   for (int64_t step = 10; step < 20; ++step) {
     last = straight.step(step).loss;

@@ -1,0 +1,31 @@
+// A tensor in some memory, as checkpoints, exports and hashes see it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "axes/dtype.h"
+#include "device/memory.h"
+
+namespace levanter {
+
+/// A handle to a tensor that somebody else owns: C order, unpadded, little-endian. Who gets one may
+/// read it, or write it where the giver says so.
+struct Tensor {
+  std::string path;  ///< its name, unique over model and optimizer; a parameter's is Hugging Face's
+  DType dtype = DType::f32;
+  std::vector<int64_t> shape;
+  std::byte* data = nullptr;
+  const Memory* memory = &host_memory();  ///< what `data` is an address of
+
+  int64_t elements() const {
+    int64_t count = 1;
+    for (const int64_t n : shape) count *= n;
+    return count;
+  }
+  int64_t bytes() const { return elements() * size_of(dtype); }
+};
+
+}  // namespace levanter

@@ -1,0 +1,58 @@
+// A model's parameters in a device's memory, and the packed forms that compiled functions read.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "device/tensor.h"
+#include "infer/packing.h"
+
+namespace levanter::infer {
+
+/// Where each parameter begins in one array of f32, in elements.
+struct ParameterLayout {
+  std::vector<int64_t> offsets;
+  int64_t elements = 0;
+};
+/// One after the other, each from a multiple of 64 bytes.
+ParameterLayout one_after_the_other(const std::vector<nn::Param>& params);
+
+/// All functions over one model take its parameters from here, for training and inference alike.
+class ParameterStore final {
+ public:
+  /// Zeros. The backend outlives this.
+  ParameterStore(const Backend& backend, std::vector<nn::Param> params, ParameterLayout layout);
+  ParameterStore(const Backend& backend, std::vector<nn::Param> params)
+      : ParameterStore(backend, params, one_after_the_other(params)) {}
+
+  const std::vector<nn::Param>& params() const { return params_; }
+  std::byte* place(size_t param) const;
+  /// The parameters in their order. After writing to them: changed().
+  std::vector<Tensor> tensors() const;
+
+  /// Makes room for packed forms.
+  void keep_packed(Packing packing);
+  bool has_packed() const { return packed_ != nullptr; }
+  /// The packed forms are no longer those of the parameters.
+  void changed() { packed_is_fresh_ = false; }
+  /// Runs `packer`, the packing's function bound to this memory, if they are not.
+  void refresh(const Executable& packer, StepObserver* observer = nullptr);
+
+  /// Says where parameters and packed forms are.
+  void add_places(Addresses& addresses) const;
+  int64_t bytes() const;
+
+ private:
+  const Backend* backend_;
+  std::vector<nn::Param> params_;
+  ParameterLayout layout_;
+  std::unique_ptr<Buffer> memory_;
+  Packing packing_;
+  std::unique_ptr<Buffer> packed_;
+  bool packed_is_fresh_ = false;
+};
+
+}  // namespace levanter::infer
