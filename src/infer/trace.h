@@ -22,6 +22,7 @@ struct StepShape {
   int64_t vocab_size = 1;
   DType real = DType::f32;                      ///< f64 for checks
   std::optional<DType> compute = std::nullopt;  ///< bf16 for mixed precision; absent: `real`
+  models::Segments segments = models::Segments::kSeveral;
 };
 
 Axis batch_axis(const StepShape& shape);

@@ -39,7 +39,7 @@ struct DecodingCache {
 /// The inputs of one microbatch, as values of the graph.
 struct LmBatch {
   NamedArray tokens;        ///< i32 [batch, position]
-  NamedArray segment_ids;   ///< i32 [batch, position]; attention stays inside a segment
+  NamedArray segment_ids;   ///< i32 [batch, position]; attention stays inside; empty: one segment
   NamedArray positions;     ///< i32 [batch, position], from 0 in each window
   NamedArray dropout_keys;  ///< u32 [batch, key_word]; empty: nothing is dropped
   std::vector<Measure>* measures = nullptr;  ///< where a model appends its own; null: not wanted

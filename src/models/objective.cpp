@@ -16,7 +16,7 @@ std::unique_ptr<const Objective> objectives::make(std::string_view name,
 LmBatch batch_of(BatchInputs& inputs) {
   LmBatch batch;
   batch.tokens = inputs("tokens");
-  batch.segment_ids = inputs("segment_ids");
+  batch.segment_ids = inputs.segment_ids();
   batch.positions = inputs("positions");
   return batch;
 }

@@ -191,11 +191,24 @@ ModelSpec model_spec(const TrainConfig& config) {
   return {models::entry(config.model.type), *config.model};
 }
 
+namespace {
+
+/// The documents of a window are of one segment where attention crosses their borders. Packs keep
+/// their segments: what pads them counts in the means that a mixture of experts measures.
+models::Segments segments_of(const DataConfig& config) {
+  for (const auto& [name, component] : config.components)
+    if (component.pack != data::Packing::kNo) return models::Segments::kSeveral;
+  return config.block_cross_document_attention ? models::Segments::kSeveral
+                                               : models::Segments::kOne;
+}
+
+}  // namespace
+
 StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t rank,
                          bool optimise) {
   return {.model = model_spec(config),
           .shape = {config.microbatch_size(), config.model->max_seq_len, vocab_size, DType::f32,
-                    config.trainer.compute()},
+                    config.trainer.compute(), segments_of(config.data)},
           .optimizer = optim::entry(config.optimizer.type),
           .optimizer_config = *config.optimizer,
           .microbatches = config.num_microbatches(),

@@ -41,20 +41,20 @@ Gpt2Config tiny_model_with_dropout() {
 
 train::CompiledStep compile_step(const Gpt2Config& model, const AdamConfig& adam,
                                  const StepPlan& plan, const Backend& backend, int64_t rank) {
-  return train::CompiledStep(
-      {.model = {models::entry("gpt2"), model},
-       .shape = {plan.microbatch, model.max_seq_len, kVocab, DType::f32, plan.compute},
-       .optimizer = optim::entry("adam"),
-       .optimizer_config = adam,
-       .microbatches = plan.microbatches,
-       .groups = plan.groups,
-       .ranks = plan.ranks,
-       .rank = rank,
-       .optimise = plan.optimise,
-       .fuse = plan.fuse,
-       .debug = plan.debug,
-       .schedule_seed = plan.schedule_seed},
-      backend);
+  return train::CompiledStep({.model = {models::entry("gpt2"), model},
+                              .shape = {plan.microbatch, model.max_seq_len, kVocab, DType::f32,
+                                        plan.compute, plan.segments},
+                              .optimizer = optim::entry("adam"),
+                              .optimizer_config = adam,
+                              .microbatches = plan.microbatches,
+                              .groups = plan.groups,
+                              .ranks = plan.ranks,
+                              .rank = rank,
+                              .optimise = plan.optimise,
+                              .fuse = plan.fuse,
+                              .debug = plan.debug,
+                              .schedule_seed = plan.schedule_seed},
+                             backend);
 }
 
 MadeUpRows::MadeUpRows(int64_t step, int64_t first, int64_t count) : first_example(first) {

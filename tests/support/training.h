@@ -27,6 +27,7 @@ struct StepPlan {
   DType compute = DType::f32;
   bool debug = false;
   std::optional<uint64_t> schedule_seed = {};
+  models::Segments segments = models::Segments::kSeveral;
 };
 
 /// The step of one rank; `model` and `adam` must outlive it.

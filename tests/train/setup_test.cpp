@@ -94,6 +94,19 @@ TEST_CASE("a rank's step is what the config cuts out for it", "[train]") {
   CHECK(std::string(options.optimizer.name) == "adam");
 }
 
+TEST_CASE("windows whose documents are not kept apart have no segments, packs always", "[train]") {
+  const TinyRun run;
+  const auto segments = [&](const std::vector<std::string>& overrides) {
+    const TrainConfig config = run.config("a", "num_train_steps = 1\n", "", overrides);
+    return train::step_options(config, 31, 0).shape.segments;
+  };
+  const std::string crossing = "--data.block_cross_document_attention=false";
+  CHECK(segments({}) == models::Segments::kSeveral);
+  CHECK(segments({crossing}) == models::Segments::kOne);
+  CHECK(segments({crossing, "--data.components.made_up.pack=best_fit"}) ==
+        models::Segments::kSeveral);
+}
+
 TEST_CASE("a run needs its ranks' memory, its loaders' and a save's copies", "[train]") {
   const TinyRun run;
   const auto backend = make_backend("cpu", 1);

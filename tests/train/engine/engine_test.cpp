@@ -241,6 +241,43 @@ TEST_CASE("state read into an engine continues to the bit", "[train]") {
   CHECK(state_of(after.engine) == state_of(straight.engine));
 }
 
+TEST_CASE("rows of one segment train to the same bits without segments", "[train]") {
+  const auto train = [](const char* device, const Gpt2Config& model, models::Segments segments) {
+    StepPlan plan{2, 1, 1};
+    plan.segments = segments;
+    Single run(model, plan, make_backend(device, 2));
+    std::vector<float> losses;
+    for (int64_t step = 0; step < kSteps; ++step) {
+      MadeUpRows rows(step, 0, 2);
+      std::fill(rows.segment_ids.begin(), rows.segment_ids.end(), 0);
+      for (size_t t = 5; t < 8; ++t) {  // the first row ends with padding
+        rows.segment_ids[t] = data::kPaddingSegment;
+        rows.loss_weight[t] = 0;
+      }
+      const auto view = run.engine.run_evaluation(rows.from(0));
+      losses.insert(losses.end(), view.begin(), view.begin() + 5);
+      losses.insert(losses.end(), view.begin() + 8, view.end());
+      run.engine.begin_step(rows.loss_tokens(), key_from_seed(3));
+      run.engine.run_microbatch(rows.from(0));
+      const double scalars[] = {0.1, 0.05};
+      losses.push_back(run.engine.run_update(1e-2, scalars).loss);
+    }
+    return std::pair(losses, state_of(run.engine));
+  };
+  for (const char* device : {"cpu", "reference"})
+    for (const Gpt2Config& model : {tiny_model(), tiny_model_with_dropout()})
+      CHECK(train(device, model, models::Segments::kOne) ==
+            train(device, model, models::Segments::kSeveral));
+
+  const AdamConfig adam;
+  const Gpt2Config model = tiny_model();
+  StepPlan plan{2, 1, 1};
+  const auto backend = make_backend("cpu", 1);
+  const int64_t with = compile_step(model, adam, plan, *backend).input_bytes();
+  plan.segments = models::Segments::kOne;
+  CHECK(with - compile_step(model, adam, plan, *backend).input_bytes() == 2 * 8 * 4);
+}
+
 TEST_CASE("evaluation neither drops out nor touches the state", "[train]") {
   Single run(tiny_model_with_dropout(), {2, 2, 2}, make_backend("cpu", 1));
   run.step(0);
