@@ -16,7 +16,7 @@ namespace {
 class CachedAttentionKernel final : public CpuKernel {
  public:
   CachedAttentionKernel(Context& c, const KernelRequest& request)
-      : CpuKernel(c, request), options_(attributes) {
+      : CpuKernel(c, request), options_(AttentionAttributes::of(attributes)) {
     const Axes& q = inputs[0].view.axes;
     batch_ = q.size_of("batch");
     heads_ = q.size_of("kv_head");

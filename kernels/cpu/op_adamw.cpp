@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kernels/cpu/kernel.h"
+#include "ops/composite/attributes.h"
 
 namespace levanter::cpu {
 
@@ -13,7 +14,7 @@ class AdamwKernel final : public CpuKernel {
   using CpuKernel::CpuKernel;
   void run(const void* const* in, void* const* out, void*) const override {
     const auto scalar = [&](size_t i) { return *floats(in[i]); };
-    const auto [beta1, beta2, epsilon, weight_decay] = attributes.reals;
+    const auto [beta1, beta2, epsilon, weight_decay] = AdamwAttributes::of(attributes).options;
     const AdamwConstants constants{scalar(4),
                                    static_cast<float>(beta1),
                                    static_cast<float>(beta2),

@@ -1,6 +1,6 @@
 // GELU and its gradient on vector spans.
 #include "kernels/cpu/region_kernel.h"
-#include "ops/ops.h"
+#include "ops/composite/attributes.h"
 
 namespace levanter::cpu {
 
@@ -11,7 +11,7 @@ class GeluKernel final : public CpuKernel {
   using CpuKernel::CpuKernel;
   void run(const void* const* in, void* const* out, void*) const override {
     const auto op =
-        static_cast<Gelu>(attributes.code) == Gelu::kTanh ? UnaryOp::kGeluTanh : UnaryOp::kGeluErf;
+        GeluAttributes::of(attributes).kind == Gelu::kTanh ? UnaryOp::kGeluTanh : UnaryOp::kGeluErf;
     const auto apply = context.vector.unary[static_cast<size_t>(op)];
     for_spans(context.pool, outputs[0].view.axes.elements(), [&](int64_t begin, int64_t end) {
       apply(floats(out[0]) + begin, floats(in[0]) + begin, end - begin);
@@ -25,8 +25,8 @@ class GeluGradKernel final : public CpuKernel {
  public:
   using CpuKernel::CpuKernel;
   void run(const void* const* in, void* const* out, void*) const override {
-    const auto op = static_cast<Gelu>(attributes.code) == Gelu::kTanh ? BinaryOp::kGeluTanhGrad
-                                                                      : BinaryOp::kGeluErfGrad;
+    const auto op = GeluAttributes::of(attributes).kind == Gelu::kTanh ? BinaryOp::kGeluTanhGrad
+                                                                       : BinaryOp::kGeluErfGrad;
     const auto apply = context.vector.binary[static_cast<size_t>(op)];
     for_spans(context.pool, outputs[0].view.axes.elements(), [&](int64_t begin, int64_t end) {
       apply(floats(out[0]) + begin, floats(in[1]) + begin, 1, floats(in[0]) + begin, 1,

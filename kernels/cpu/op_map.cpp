@@ -5,6 +5,7 @@
 #include "kernels/cpu/loop.h"
 #include "kernels/cpu/map_table.h"
 #include "kernels/cpu/region_kernel.h"
+#include "ops/attributes.h"
 
 namespace levanter::cpu {
 
@@ -55,7 +56,7 @@ class MapKernel final : public CpuKernel {
   }
 
   void apply(float* y, const float* const* x, const int64_t* step, int64_t n) const {
-    const auto opcode = static_cast<Map>(attributes.code);
+    const Map opcode = MapAttributes::of(attributes).opcode;
     if (opcode == Map::kSelect) {
       context.vector.select(y, x[0], step[0], x[1], step[1], x[2], step[2], n);
     } else if (opcode >= Map::kAdd) {

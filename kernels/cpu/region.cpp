@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "base/bf16.h"
 #include "kernels/cpu/map_table.h"
+#include "ops/attributes.h"
+#include "ops/composite/attributes.h"
 
 namespace levanter::cpu {
 
@@ -122,7 +124,8 @@ void Region::add_product(const Body& body, std::span<const ArrayInfo> inputs, bo
     if (!is(node, "dot")) continue;
     KernelRequest request{node, {}, {{DType::f32, View::row_major(space_), {}}}, few_rows};
     for (size_t i = 0; i < 2; ++i) {
-      factors_[i] = static_cast<int>(body.graph.node(node.inputs[i].node).attributes.ints[0]);
+      factors_[i] = static_cast<int>(
+          InputAttributes::of(body.graph.node(node.inputs[i].node).attributes).index);
       request.inputs.push_back(inputs[static_cast<size_t>(factors_[i])]);
     }
     product_ = make_tiled_dot(context_, request);
@@ -158,10 +161,10 @@ void Region::compile(const Body& body) {
     if (is(node, "dot")) {
       slots_.back().input = static_cast<int>(input_views_.size());
     } else if (is(node, "input")) {
-      slots_.back().input = static_cast<int>(node.attributes.ints[0]);
+      slots_.back().input = static_cast<int>(InputAttributes::of(node.attributes).index);
     } else if (is(node, "constant")) {
       slots_.back().constant = true;
-      slots_.back().value = static_cast<float>(node.attributes.reals[0]);
+      slots_.back().value = static_cast<float>(ConstantAttributes::of(node.attributes).value);
       if (node.outputs[0].dtype == DType::bf16) slots_.back().value = Bf16(slots_.back().value);
     } else {
       add_instruction(body, id, slot_of);
@@ -183,7 +186,7 @@ void Region::add_instruction(const Body& body, NodeId id, const std::vector<int>
   const Node& node = body.graph.node(id);
   const bool bf16 = node.outputs[0].dtype == DType::bf16;
   Instruction step;
-  const auto gelu = static_cast<Gelu>(node.attributes.code);
+  const Gelu gelu = GeluAttributes::of(node.attributes).kind;
   const auto output_of = [&](uint32_t output) {
     for (size_t o = 0; o < body.results.size(); ++o)
       if (body.results[o] == Value{id, output}) return static_cast<int>(o);
@@ -195,7 +198,7 @@ void Region::add_instruction(const Body& body, NodeId id, const std::vector<int>
     return static_cast<int>(sum_count_++);
   };
   if (is(node, "map")) {
-    const auto opcode = static_cast<Map>(node.attributes.code);
+    const Map opcode = MapAttributes::of(node.attributes).opcode;
     step.kind = Kind::kSelect;
     if (arity(opcode) == 1) step.kind = Kind::kUnary;
     if (arity(opcode) == 2) step.kind = Kind::kBinary;
@@ -212,15 +215,15 @@ void Region::add_instruction(const Body& body, NodeId id, const std::vector<int>
         static_cast<size_t>(gelu == Gelu::kTanh ? BinaryOp::kGeluTanhGrad : BinaryOp::kGeluErfGrad);
   } else if (is(node, "dropout")) {
     step.kind = Kind::kDropout;
-    step.real = static_cast<float>(1 - node.attributes.reals[0]);
+    step.real = static_cast<float>(1 - DropoutAttributes::of(node.attributes).rate);
   } else if (is(node, "layer_norm")) {
     step.kind = Kind::kNorm;
-    step.centre = node.attributes.ints[1] ? Centre::kNo : Centre::kYes;
-    step.real = static_cast<float>(node.attributes.reals[0]);
+    step.centre = LayerNormAttributes::of(node.attributes).has_mean ? Centre::kYes : Centre::kNo;
+    step.real = static_cast<float>(LayerNormAttributes::of(node.attributes).eps);
     step.extra = {output_of(1), output_of(2)};
   } else if (is(node, "layer_norm_grad")) {
     step.kind = Kind::kNormGrad;
-    step.centre = node.attributes.ints[1] ? Centre::kNo : Centre::kYes;
+    step.centre = LayerNormAttributes::of(node.attributes).has_mean ? Centre::kYes : Centre::kNo;
     step.extra = {add_sum(1), add_sum(2)};
   } else {
     LEV_CHECK(is(node, "reduce"), "an op that no region takes");

@@ -3,7 +3,7 @@
 #include <type_traits>
 
 #include "kernels/reference/walk.h"
-#include "ops/ops.h"
+#include "ops/attributes.h"
 
 namespace levanter::reference {
 
@@ -92,7 +92,7 @@ class MapKernel final : public LoopKernel {
       std::array<const View*, Walk::kMaxOperands> views{};
       for (size_t i = 0; i < n; ++i) views[i] = &inputs[i].view;
       views[n] = &outputs[0].view;
-      const auto opcode = static_cast<Map>(attributes.code);
+      const Map opcode = MapAttributes::of(attributes).opcode;
       Walk(outputs[0].view.axes, std::span(views.data(), n + 1)).each([&](const auto& at) {
         const Wide a = static_cast<const T*>(in[0])[at[0]];
         const Wide b = n > 1 ? Wide{static_cast<const T*>(in[1])[at[1]]} : Wide{0};

@@ -1,7 +1,7 @@
 // Sum, largest or smallest, element by element; sums are kept in f64.
 // A sum of bf16 is f32.
 #include "kernels/reference/walk.h"
-#include "ops/ops.h"
+#include "ops/attributes.h"
 
 #include <type_traits>
 
@@ -21,9 +21,9 @@ class ReduceKernel final : public LoopKernel {
  public:
   using LoopKernel::LoopKernel;
   void run(const void* const* in, void* const* out, void*) const override {
-    const auto kind = static_cast<Reduce>(attributes.code);
+    const auto [kind, over] = ReduceAttributes::of(attributes);
     Walk outer(outputs[0].view.axes, {&inputs[0].view, &outputs[0].view});
-    Walk inner(attributes.axes, {&inputs[0].view});
+    Walk inner(over, {&inputs[0].view});
     with_type(inputs[0].dtype, [&](auto zero) {
       using T = decltype(zero);
       using Wide = std::conditional_t<std::is_integral_v<T>, T, double>;

@@ -1,11 +1,11 @@
-// An array that the caller of the compiled function supplies. ints[0]: its index.
-#include "ops/ops.h"
+// An array that the caller of the compiled function supplies.
+#include "ops/attributes.h"
 
 namespace levanter {
 
 namespace {
 std::vector<Type> infer(const Attributes& a, std::span<const Type>) {
-  return {Type{static_cast<DType>(a.code), a.axes}};
+  return {InputAttributes::of(a).type};
 }
 }  // namespace
 
@@ -16,9 +16,8 @@ const Op input_entry = {
 }  // namespace ops
 
 NamedArray input(Graph& graph, const Type& type, int64_t index, std::source_location where) {
-  Attributes a{.code = static_cast<int32_t>(type.dtype), .axes = type.axes};
-  a.ints[0] = index;
-  return graph.add(ops::input_entry, a, std::vector<Value>{}, where);
+  return graph.add(ops::input_entry, InputAttributes{type, index}.pack(), std::vector<Value>{},
+                   where);
 }
 
 }  // namespace levanter

@@ -4,7 +4,7 @@
 #include <numbers>
 
 #include "base/strings.h"
-#include "ops/ops.h"
+#include "ops/attributes.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -48,10 +48,11 @@ bool takes_integers(Map opcode) {
 }
 
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
-  const Row& row = kRows[static_cast<size_t>(a.code)];
+  const Map opcode = MapAttributes::of(a).opcode;
+  const Row& row = kRows[static_cast<size_t>(opcode)];
   if (static_cast<int>(in.size()) != row.arity)
     type_error(cat(row.name, " takes ", row.arity, " operands"));
-  if (!is_float(in[0].dtype) && !takes_integers(static_cast<Map>(a.code)))
+  if (!is_float(in[0].dtype) && !takes_integers(opcode))
     type_error(cat(row.name, " of ", name_of(in[0].dtype)));
   const Type* largest = &in[0];
   for (const Type& type : in) {
@@ -145,7 +146,7 @@ bool rounds_once(Map opcode) {
 }
 
 void gradient(GradientCall& call) {
-  const auto opcode = static_cast<Map>(call.node.attributes.code);
+  const Map opcode = MapAttributes::of(call.node.attributes).opcode;
   NamedArray g = call.output_cotangents[0], y = call.outputs[0];
   std::vector<NamedArray> in = call.inputs;
   if (!rounds_once(opcode)) {
@@ -183,8 +184,7 @@ namespace {
 template <class... Rest>
 NamedArray apply(Map opcode, const Operand& a, Rest... rest) {
   const NamedArray operands[] = {a.array, rest...};
-  return a.array.graph().add(ops::map_entry, Attributes{.code = static_cast<int32_t>(opcode)},
-                             operands, a.where);
+  return a.array.graph().add(ops::map_entry, MapAttributes{opcode}.pack(), operands, a.where);
 }
 
 NamedArray scalar(const Operand& like, double value) {

@@ -5,7 +5,8 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "ops/ops.h"
+#include "ops/attributes.h"
+#include "ops/composite/attributes.h"
 #include "passes/passes.h"
 
 namespace levanter {
@@ -19,7 +20,7 @@ namespace {
 bool is(const Node& node, std::string_view name) { return node.op->name == name; }
 
 bool is_map(const Node& node, Map opcode) {
-  return is(node, "map") && node.attributes.code == static_cast<int32_t>(opcode);
+  return is(node, "map") && MapAttributes::of(node.attributes).opcode == opcode;
 }
 
 size_t hash_of(const Node& node) {
@@ -73,7 +74,8 @@ class Canonicaliser {
     for (NodeId id = static_cast<NodeId>(nodes.size()); id-- > 0;) {
       if (uses_[id] == 0) continue;
       for (const Value& input : nodes[id].inputs) ++uses_[input.node];
-      if (is(nodes[id], "linear_xent") && nodes[id].attributes.ints[0])
+      if (is(nodes[id], "linear_xent") &&
+          LinearXentAttributes::of(nodes[id].attributes).with_gradients)
         losses_with_gradients_.push_back(id);
     }
   }
@@ -86,13 +88,7 @@ class Canonicaliser {
 
   void visit(NodeId id) {
     Node node = from_.graph.node(id);
-    if (is(node, "linear_xent"))
-      for (const NodeId other : losses_with_gradients_)
-        if (from_.graph.node(other).inputs == node.inputs &&
-            from_.graph.node(other).attributes.reals == node.attributes.reals) {
-          node.attributes = from_.graph.node(other).attributes;
-          node.outputs = from_.graph.node(other).outputs;
-        }
+    if (is(node, "linear_xent")) add_gradients(node);
     for (Value& input : node.inputs) input = mapped(input);
     if (const auto same = identity(node)) {
       map_[id] = *same;
@@ -112,6 +108,18 @@ class Canonicaliser {
     bucket.push_back(map_[id].node);
   }
 
+  /// Lets the loss of an old node be computed as another node does that has its gradients too.
+  void add_gradients(Node& node) const {
+    auto wanted = LinearXentAttributes::of(node.attributes);
+    wanted.with_gradients = true;
+    for (const NodeId id : losses_with_gradients_) {
+      const Node& other = from_.graph.node(id);
+      if (other.inputs != node.inputs || !(other.attributes == wanted.pack())) continue;
+      node.attributes = other.attributes;
+      node.outputs = other.outputs;
+    }
+  }
+
   bool is_parted(const Node& node) const {
     return stage_ == Stage::kLowered && node.origin.phase == Phase::kBackward &&
            to_.graph.region(node.origin.region).remat != Remat::kNone;
@@ -119,13 +127,14 @@ class Canonicaliser {
 
   bool is_one(Value value) const {
     const Node& node = to_.graph.node(value.node);
-    return is(node, "constant") && node.attributes.reals[0] == 1;
+    return is(node, "constant") && ConstantAttributes::of(node.attributes).value == 1;
   }
 
   bool sums_leading_axes(const Node& node) const {
-    if (!is(node, "reduce") || static_cast<Reduce>(node.attributes.code) != Reduce::kSum)
-      return false;
-    const Axes &axes = to_.graph.type(node.inputs[0]).axes, &over = node.attributes.axes;
+    if (!is(node, "reduce")) return false;
+    const auto [kind, over] = ReduceAttributes::of(node.attributes);
+    if (kind != Reduce::kSum) return false;
+    const Axes& axes = to_.graph.type(node.inputs[0]).axes;
     for (size_t i = 0; i < over.size(); ++i)
       if (!over.contains(axes[i].name)) return false;
     return over.size() < axes.size();

@@ -8,7 +8,7 @@
 
 #include "device/backend.h"
 #include "ops/composite/fused.h"
-#include "ops/ops.h"
+#include "ops/attributes.h"
 #include "passes/passes.h"
 
 namespace levanter {
@@ -54,7 +54,7 @@ std::optional<Member> member_of(const Graph& graph, const Node& node) {
     if (!ends_with(in[0].axes, in[1].axes)) return std::nullopt;
     return Member{in[0].axes, in[1].axes, norm_grad};
   }
-  if (is(node, "reduce") && static_cast<Reduce>(node.attributes.code) == Reduce::kSum &&
+  if (is(node, "reduce") && ReduceAttributes::of(node.attributes).kind == Reduce::kSum &&
       !node.attributes.axes.empty() && ends_with(in[0].axes, node.outputs[0].axes) &&
       !ends_with(in[0].axes, node.attributes.axes))
     return Member{in[0].axes, node.outputs[0].axes, true};

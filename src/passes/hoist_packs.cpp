@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "base/strings.h"
+#include "ops/attributes.h"
 #include "passes/passes.h"
 
 namespace levanter {
@@ -19,7 +20,7 @@ Function hoist_packs(const Function& function) {
     if (node.op->name == std::string_view("pack")) {
       const Node& source = nodes[node.inputs[0].node];
       if (source.op->name == std::string_view("input")) {
-        const int64_t index = source.attributes.ints[0];
+        const int64_t index = InputAttributes::of(source.attributes).index;
         const auto [at, fresh] = hoisted.try_emplace(index, 0);
         if (fresh) {
           const OriginScope scope(result.graph, node.origin, true);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "ops/attributes.h"
 
 namespace levanter {
 
@@ -103,15 +104,16 @@ class Lowering {
       outputs = {elided->second};
     } else if (is(node, "input")) {
       const Type& type = node.outputs[0];
-      outputs = {{argument_slot(static_cast<int>(node.attributes.ints[0]), type, id),
-                  {type.dtype, View::row_major(type.axes), {}}}};
+      outputs = {
+          {argument_slot(static_cast<int>(InputAttributes::of(node.attributes).index), type, id),
+           {type.dtype, View::row_major(type.axes), {}}}};
     } else if (is(node, "constant")) {
       const Type& type = node.outputs[0];
-      out_.constants.push_back(node.attributes.reals[0]);
+      out_.constants.push_back(ConstantAttributes::of(node.attributes).value);
       out_.constant_types.push_back(type.dtype);
       outputs = {{new_slot(Slot::Kind::kConstant, static_cast<int>(out_.constants.size()) - 1,
                            type.bytes(), id),
-                  {type.dtype, {}, node.attributes.reals[0]}}};
+                  {type.dtype, {}, ConstantAttributes::of(node.attributes).value}}};
     } else if (node.op->view) {
       const Place source = place(node.inputs[0]);
       for (size_t i = 0; i < node.outputs.size(); ++i) {

@@ -2,7 +2,7 @@
 #include "ops/composite/fused.h"
 
 #include "base/strings.h"
-#include "ops/ops.h"
+#include "ops/attributes.h"
 
 namespace levanter {
 
@@ -23,7 +23,7 @@ std::vector<NamedArray> decompose(Graph& graph, const Node& node, std::span<cons
   };
   for (const Node& member : body.graph.nodes()) {
     if (is(member, "input")) {
-      map.push_back(in[static_cast<size_t>(member.attributes.ints[0])].value());
+      map.push_back(in[static_cast<size_t>(InputAttributes::of(member.attributes).index)].value());
       continue;
     }
     Node copy = member;
@@ -48,7 +48,7 @@ std::string members_of(const Node& fused) {
     if (is(member, "input") || is(member, "constant")) continue;
     const bool map = is(member, "map");
     names += cat(names.empty() ? "" : "+",
-                 map ? name_of(static_cast<Map>(member.attributes.code)) : member.op->name);
+                 map ? name_of(MapAttributes::of(member.attributes).opcode) : member.op->name);
   }
   return names;
 }
