@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/kernel.h"
 #include "ops/composite/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -46,6 +47,6 @@ class AdamwKernel final : public CpuKernel {
 
 extern const CpuKernelEntry adamw_entry;
 const CpuKernelEntry adamw_entry = {
-    {.op = "adamw", .make = make<AdamwKernel>, .packs_inputs = true}};
+    {.op = &ops::adamw_entry, .make = make<AdamwKernel>, .packs_inputs = true}};
 
 }  // namespace levanter::cpu

@@ -6,6 +6,7 @@
 #include "kernels/cpu/cached_attention.h"
 #include "kernels/cpu/kernel.h"
 #include "ops/composite/attention.h"
+#include "ops/entries.h"
 #include "ops/ops.h"
 
 namespace levanter::cpu {
@@ -142,13 +143,13 @@ std::unique_ptr<Kernel> make_attention(Context& context, const KernelRequest& re
 }  // namespace
 
 extern const CpuKernelEntry attention_entry;
-const CpuKernelEntry attention_entry = {{.op = "attention",
+const CpuKernelEntry attention_entry = {{.op = &ops::attention_entry,
                                          .make = make_attention,
                                          .supports = takes,
                                          .packs_inputs = true,
                                          .reads = reads,
                                          .bf16 = true},
-                                        {.op = "attention_grad",
+                                        {.op = &ops::attention_grad_entry,
                                          .make = make<AttentionKernel>,
                                          .supports = takes,
                                          .packs_inputs = true,

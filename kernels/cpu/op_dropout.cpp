@@ -1,6 +1,7 @@
 // Dropout: the mask comes from each row's key and the index inside the row.
 #include "kernels/cpu/region_kernel.h"
 #include "ops/composite/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -30,7 +31,9 @@ class DropoutKernel final : public CpuKernel {
 }  // namespace
 
 extern const CpuKernelEntry dropout_entry;
-const CpuKernelEntry dropout_entry = {
-    {.op = "dropout", .make = make_either<DropoutKernel>, .packs_inputs = true, .bf16 = true}};
+const CpuKernelEntry dropout_entry = {{.op = &ops::dropout_entry,
+                                       .make = make_either<DropoutKernel>,
+                                       .packs_inputs = true,
+                                       .bf16 = true}};
 
 }  // namespace levanter::cpu

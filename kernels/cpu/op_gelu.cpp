@@ -1,6 +1,7 @@
 // GELU and its gradient on vector spans.
 #include "kernels/cpu/region_kernel.h"
 #include "ops/composite/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -40,7 +41,10 @@ class GeluGradKernel final : public CpuKernel {
 
 extern const CpuKernelEntry gelu_entry;
 const CpuKernelEntry gelu_entry = {
-    {.op = "gelu", .make = make_either<GeluKernel>, .packs_inputs = true, .bf16 = true},
-    {.op = "gelu_grad", .make = make_either<GeluGradKernel>, .packs_inputs = true, .bf16 = true}};
+    {.op = &ops::gelu_entry, .make = make_either<GeluKernel>, .packs_inputs = true, .bf16 = true},
+    {.op = &ops::gelu_grad_entry,
+     .make = make_either<GeluGradKernel>,
+     .packs_inputs = true,
+     .bf16 = true}};
 
 }  // namespace levanter::cpu

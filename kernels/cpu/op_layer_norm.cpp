@@ -1,6 +1,7 @@
 // Layer norm over rows, and its gradients: weights in two stages over fixed blocks of rows.
 #include "kernels/cpu/region_kernel.h"
 #include "ops/composite/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -79,12 +80,12 @@ class LayerNormGradKernel final : public CpuKernel {
 }  // namespace
 
 extern const CpuKernelEntry layer_norm_entry;
-const CpuKernelEntry layer_norm_entry = {{.op = "layer_norm",
+const CpuKernelEntry layer_norm_entry = {{.op = &ops::layer_norm_entry,
                                           .make = make_either<LayerNormKernel>,
                                           .supports = rows_last,
                                           .packs_inputs = true,
                                           .bf16 = true},
-                                         {.op = "layer_norm_grad",
+                                         {.op = &ops::layer_norm_grad_entry,
                                           .make = make_either<LayerNormGradKernel>,
                                           .supports = rows_last,
                                           .packs_inputs = true,

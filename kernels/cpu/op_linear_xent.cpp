@@ -2,6 +2,7 @@
 #include "kernels/cpu/kernel.h"
 #include "kernels/cpu/linear_xent.h"
 #include "ops/composite/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -65,7 +66,7 @@ class LinearXentKernel final : public CpuKernel {
 }  // namespace
 
 extern const CpuKernelEntry linear_xent_entry;
-const CpuKernelEntry linear_xent_entry = {{.op = "linear_xent",
+const CpuKernelEntry linear_xent_entry = {{.op = &ops::linear_xent_entry,
                                            .make = make<LinearXentKernel>,
                                            .supports = takes,
                                            .packs_inputs = true,

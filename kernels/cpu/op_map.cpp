@@ -6,6 +6,7 @@
 #include "kernels/cpu/map_table.h"
 #include "kernels/cpu/region_kernel.h"
 #include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -83,6 +84,6 @@ std::unique_ptr<Kernel> make_map(Context& context, const KernelRequest& request)
 }  // namespace
 
 extern const CpuKernelEntry map_entry;
-const CpuKernelEntry map_entry = {{.op = "map", .make = make_map, .bf16 = true}};
+const CpuKernelEntry map_entry = {{.op = &ops::map_entry, .make = make_map, .bf16 = true}};
 
 }  // namespace levanter::cpu

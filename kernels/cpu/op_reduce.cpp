@@ -1,6 +1,7 @@
 // Sums over leading or trailing axes, maxima over trailing ones.
 #include "kernels/cpu/region_kernel.h"
 #include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -80,6 +81,6 @@ std::unique_ptr<Kernel> make_reduce(Context& context, const KernelRequest& reque
 }  // namespace
 
 extern const CpuKernelEntry reduce_entry;
-const CpuKernelEntry reduce_entry = {{.op = "reduce", .make = make_reduce, .bf16 = true}};
+const CpuKernelEntry reduce_entry = {{.op = &ops::reduce_entry, .make = make_reduce, .bf16 = true}};
 
 }  // namespace levanter::cpu

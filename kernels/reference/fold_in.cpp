@@ -2,6 +2,7 @@
 #include "base/random.h"
 #include "kernels/reference/walk.h"
 #include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -28,6 +29,6 @@ class FoldInKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry fold_in_entry;
-const KernelEntry fold_in_entry = {"fold_in", make<FoldInKernel>};
+const KernelEntry fold_in_entry = {&ops::fold_in_entry, make<FoldInKernel>};
 
 }  // namespace levanter::reference

@@ -1,6 +1,7 @@
 // Numbers known when the model is traced.
 #include "kernels/reference/walk.h"
 #include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -23,6 +24,6 @@ class LiteralKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry literal_entry;
-const KernelEntry literal_entry = {"literal", make<LiteralKernel>};
+const KernelEntry literal_entry = {&ops::literal_entry, make<LiteralKernel>};
 
 }  // namespace levanter::reference

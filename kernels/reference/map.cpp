@@ -4,6 +4,7 @@
 
 #include "kernels/reference/walk.h"
 #include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -110,6 +111,6 @@ class MapKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry map_entry;
-const KernelEntry map_entry = {"map", make<MapKernel>};
+const KernelEntry map_entry = {&ops::map_entry, make<MapKernel>};
 
 }  // namespace levanter::reference

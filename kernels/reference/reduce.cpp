@@ -2,6 +2,7 @@
 // A sum of bf16 is f32.
 #include "kernels/reference/walk.h"
 #include "ops/attributes.h"
+#include "ops/entries.h"
 
 #include <type_traits>
 
@@ -47,6 +48,6 @@ class ReduceKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry reduce_entry;
-const KernelEntry reduce_entry = {"reduce", make<ReduceKernel>};
+const KernelEntry reduce_entry = {&ops::reduce_entry, make<ReduceKernel>};
 
 }  // namespace levanter::reference

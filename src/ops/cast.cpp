@@ -1,5 +1,6 @@
 // The same values in another element type.
 #include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -17,7 +18,6 @@ void gradient(GradientCall& call) {
 }  // namespace
 
 namespace ops {
-extern const Op cast_entry;
 const Op cast_entry = {.name = "cast",
                        .summary = "the same values in another element type",
                        .infer = infer,

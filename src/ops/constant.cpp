@@ -1,6 +1,7 @@
 // A scalar known when tracing.
 #include "base/bf16.h"
 #include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -11,7 +12,6 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type>) {
 }  // namespace
 
 namespace ops {
-extern const Op constant_entry;
 const Op constant_entry = {
     .name = "constant", .summary = "a scalar known when tracing", .infer = infer};
 }  // namespace ops

@@ -2,6 +2,7 @@
 // order.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -40,7 +41,6 @@ Cost cost(const Node&, std::span<const Type> in) {
 }  // namespace
 
 namespace ops {
-extern const Op dot_entry;
 const Op dot_entry = {.name = "dot",
                       .summary = "a product summed over shared axes",
                       .infer = infer,

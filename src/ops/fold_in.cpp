@@ -1,6 +1,7 @@
 // Keys folded with a constant (Threefry-2x32, as JAX's fold_in).
 #include "base/strings.h"
 #include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -14,7 +15,6 @@ std::vector<Type> infer(const Attributes&, std::span<const Type> in) {
 }  // namespace
 
 namespace ops {
-extern const Op fold_in_entry;
 const Op fold_in_entry = {
     .name = "fold_in", .summary = "keys folded with a constant", .infer = infer};
 }  // namespace ops

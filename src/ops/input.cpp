@@ -1,5 +1,6 @@
 // An array that the caller of the compiled function supplies.
 #include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -10,7 +11,6 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type>) {
 }  // namespace
 
 namespace ops {
-extern const Op input_entry;
 const Op input_entry = {
     .name = "input", .summary = "an array that the caller supplies", .infer = infer};
 }  // namespace ops

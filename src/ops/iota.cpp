@@ -1,5 +1,6 @@
 // 0, 1, 2, ... along an axis.
 #include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -10,7 +11,6 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type>) {
 }  // namespace
 
 namespace ops {
-extern const Op iota_entry;
 const Op iota_entry = {.name = "iota", .summary = "0, 1, 2, ... along an axis", .infer = infer};
 }  // namespace ops
 

@@ -1,5 +1,6 @@
 // Numbers known when the model is traced.
 #include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -10,7 +11,6 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type>) {
 }  // namespace
 
 namespace ops {
-extern const Op literal_entry;
 const Op literal_entry = {
     .name = "literal", .summary = "known numbers along an axis", .infer = infer};
 }  // namespace ops

@@ -5,6 +5,7 @@
 
 #include "base/strings.h"
 #include "ops/attributes.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -169,7 +170,6 @@ Cost cost(const Node& node, std::span<const Type>) {
 }  // namespace
 
 namespace ops {
-extern const Op map_entry;
 const Op map_entry = {.name = "map",
                       .summary = "elementwise arithmetic, by opcode",
                       .infer = infer,

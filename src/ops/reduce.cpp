@@ -1,6 +1,7 @@
 // Sum, largest or smallest over named axes; of bf16 in f32.
 #include "base/strings.h"
 #include "ops/attributes.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -31,7 +32,6 @@ Cost cost(const Node&, std::span<const Type> in) { return {static_cast<double>(i
 }  // namespace
 
 namespace ops {
-extern const Op reduce_entry;
 const Op reduce_entry = {.name = "reduce",
                          .summary = "sum, largest or smallest over named axes",
                          .infer = infer,

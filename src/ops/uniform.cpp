@@ -1,5 +1,6 @@
 // Random bits as a float in [0, 1): 23 bits of mantissa, exactly as JAX.
 #include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -13,7 +14,6 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
 }  // namespace
 
 namespace ops {
-extern const Op uniform_entry;
 const Op uniform_entry = {
     .name = "uniform", .summary = "random bits as a float in [0, 1)", .infer = infer};
 }  // namespace ops

@@ -2,25 +2,19 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
-#include <string_view>
 #include <unordered_map>
 
 #include "ops/attributes.h"
 #include "ops/composite/attributes.h"
+#include "ops/entries.h"
 #include "passes/passes.h"
 
 namespace levanter {
 
-namespace ops {
-extern const Op dot_add_entry;
-}
-
 namespace {
 
-bool is(const Node& node, std::string_view name) { return node.op->name == name; }
-
 bool is_map(const Node& node, Map opcode) {
-  return is(node, "map") && MapAttributes::of(node.attributes).opcode == opcode;
+  return is(node, ops::map_entry) && MapAttributes::of(node.attributes).opcode == opcode;
 }
 
 size_t hash_of(const Node& node) {
@@ -74,7 +68,7 @@ class Canonicaliser {
     for (NodeId id = static_cast<NodeId>(nodes.size()); id-- > 0;) {
       if (uses_[id] == 0) continue;
       for (const Value& input : nodes[id].inputs) ++uses_[input.node];
-      if (is(nodes[id], "linear_xent") &&
+      if (is(nodes[id], ops::linear_xent_entry) &&
           LinearXentAttributes::of(nodes[id].attributes).with_gradients)
         losses_with_gradients_.push_back(id);
     }
@@ -88,7 +82,7 @@ class Canonicaliser {
 
   void visit(NodeId id) {
     Node node = from_.graph.node(id);
-    if (is(node, "linear_xent")) add_gradients(node);
+    if (is(node, ops::linear_xent_entry)) add_gradients(node);
     for (Value& input : node.inputs) input = mapped(input);
     if (const auto same = identity(node)) {
       map_[id] = *same;
@@ -127,11 +121,11 @@ class Canonicaliser {
 
   bool is_one(Value value) const {
     const Node& node = to_.graph.node(value.node);
-    return is(node, "constant") && ConstantAttributes::of(node.attributes).value == 1;
+    return is(node, ops::constant_entry) && ConstantAttributes::of(node.attributes).value == 1;
   }
 
   bool sums_leading_axes(const Node& node) const {
-    if (!is(node, "reduce")) return false;
+    if (!is(node, ops::reduce_entry)) return false;
     const auto [kind, over] = ReduceAttributes::of(node.attributes);
     if (kind != Reduce::kSum) return false;
     const Axes& axes = to_.graph.type(node.inputs[0]).axes;
@@ -143,7 +137,7 @@ class Canonicaliser {
   /// The bf16 value that `value` is the f32 form of, if it is one.
   std::optional<Value> narrow_form(Value value) const {
     const Node& node = to_.graph.node(value.node);
-    if (!is(node, "cast") || node.outputs[0].dtype != DType::f32) return std::nullopt;
+    if (!is(node, ops::cast_entry) || node.outputs[0].dtype != DType::f32) return std::nullopt;
     if (to_.graph.type(node.inputs[0]).dtype != DType::bf16) return std::nullopt;
     return node.inputs[0];
   }
@@ -153,7 +147,7 @@ class Canonicaliser {
     const bool mul = is_map(node, Map::kMul), div = is_map(node, Map::kDiv);
     if ((mul || div) && is_one(node.inputs[1])) return node.inputs[0];
     if (mul && is_one(node.inputs[0])) return node.inputs[1];
-    if (is(node, "cast") && node.outputs[0].dtype == DType::bf16)
+    if (is(node, ops::cast_entry) && node.outputs[0].dtype == DType::bf16)
       return narrow_form(node.inputs[0]);
     return std::nullopt;
   }
@@ -164,8 +158,8 @@ class Canonicaliser {
     const Value old_product = from_.graph.node(id).inputs[1];
     const Node& acc = to_.graph.node(node.inputs[0].node);
     const Node& product = to_.graph.node(node.inputs[1].node);
-    if (!is(acc, "input") || !is(product, "dot") || uses_[old_product.node] != 1 ||
-        !(acc.outputs[0] == product.outputs[0]))
+    if (!is(acc, ops::input_entry) || !is(product, ops::dot_entry) ||
+        uses_[old_product.node] != 1 || !(acc.outputs[0] == product.outputs[0]))
       return;
     node.op = &ops::dot_add_entry;
     node.attributes = {};

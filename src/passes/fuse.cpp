@@ -3,26 +3,20 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <string_view>
 #include <utility>
 
 #include "device/backend.h"
 #include "ops/composite/fused.h"
+#include "ops/entries.h"
 #include "ops/attributes.h"
 #include "passes/passes.h"
 
 namespace levanter {
 
-namespace ops {
-extern const Op input_entry;
-}
-
 namespace {
 
 // What one kernel can hold in registers that stay in the first-level cache.
 constexpr size_t kMostInputs = 12, kMostOutputs = 6, kMostMembers = 24, kMostValues = 64;
-
-bool is(const Node& node, std::string_view name) { return node.op->name == name; }
 
 /// What a node brings to a region.
 struct Member {
@@ -43,22 +37,25 @@ bool ends_with(const Axes& axes, const Axes& last) {
 std::optional<Member> member_of(const Graph& graph, const Node& node) {
   if (node.inputs.empty()) return std::nullopt;
   const std::vector<Type> in = graph.input_types(node);
-  const bool drops = is(node, "dropout");
+  const bool drops = is(node, ops::dropout_entry);
   for (size_t i = 0; i < in.size(); ++i)
     if (!is_real(in[i].dtype) && !(drops && i == 1)) return std::nullopt;
   if (!is_real(node.outputs[0].dtype) || in[0].elements() == 0) return std::nullopt;
-  if (is(node, "map") || is(node, "cast") || is(node, "gelu") || is(node, "gelu_grad") || drops)
+  if (is(node, ops::map_entry) || is(node, ops::cast_entry) || is(node, ops::gelu_entry) ||
+      is(node, ops::gelu_grad_entry) || drops)
     return Member{node.outputs[0].axes, {}, false};
-  const bool norm = is(node, "layer_norm"), norm_grad = is(node, "layer_norm_grad");
+  const bool norm = is(node, ops::layer_norm_entry),
+             norm_grad = is(node, ops::layer_norm_grad_entry);
   if (norm || norm_grad) {
     if (!ends_with(in[0].axes, in[1].axes)) return std::nullopt;
     return Member{in[0].axes, in[1].axes, norm_grad};
   }
-  if (is(node, "reduce") && ReduceAttributes::of(node.attributes).kind == Reduce::kSum &&
+  if (is(node, ops::reduce_entry) && ReduceAttributes::of(node.attributes).kind == Reduce::kSum &&
       !node.attributes.axes.empty() && ends_with(in[0].axes, node.outputs[0].axes) &&
       !ends_with(in[0].axes, node.attributes.axes))
     return Member{in[0].axes, node.outputs[0].axes, true};
-  if (is(node, "dot") && in[1].elements() > 0 && !in[0].axes.empty() && !in[1].axes.empty())
+  if (is(node, ops::dot_entry) && in[1].elements() > 0 && !in[0].axes.empty() &&
+      !in[1].axes.empty())
     return Member{node.outputs[0].axes, {}, false, true};
   return std::nullopt;
 }
@@ -112,7 +109,7 @@ class Fuser {
     const Unit &first = units_[a], &second = units_[b];
     const Member &left = first.member, &right = second.member;
     // What a product gives goes on; tiles of a product are not the blocks of a sum.
-    if (is(nodes()[user], "dot") || (left.product && right.product)) return;
+    if (is(nodes()[user], ops::dot_entry) || (left.product && right.product)) return;
     if ((left.product || right.product) && (left.sums || right.sums)) return;
     // Nor does what is computed again wait for what it is computed for.
     const Origin &maker = nodes()[value.node].origin, &reader = nodes()[user].origin;
@@ -140,7 +137,7 @@ class Fuser {
     std::vector<Value> inputs;
     for (const NodeId id : unit.nodes)
       for (const Value& input : nodes()[id].inputs)
-        if (!contains(unit, input.node) && !is(nodes()[input.node], "constant") &&
+        if (!contains(unit, input.node) && !is(nodes()[input.node], ops::constant_entry) &&
             std::find(inputs.begin(), inputs.end(), input) == inputs.end())
           inputs.push_back(input);
     return inputs;
@@ -152,7 +149,7 @@ class Fuser {
     for (const NodeId id : unit.nodes) {
       made += nodes()[id].outputs.size();
       for (const Value& input : nodes()[id].inputs)
-        if (is(nodes()[input.node], "constant") &&
+        if (is(nodes()[input.node], ops::constant_entry) &&
             std::find(constants.begin(), constants.end(), input) == constants.end())
           constants.push_back(input);
     }
@@ -181,7 +178,7 @@ class Fuser {
       return false;
     for (const NodeId id : unit.nodes)  // what members make for members is over the whole space
       for (const Value& input : nodes()[id].inputs)
-        if (contains(unit, input.node) && (is(nodes()[id], "dot") || input.output > 0 ||
+        if (contains(unit, input.node) && (is(nodes()[id], ops::dot_entry) || input.output > 0 ||
                                            !(from_.graph.type(input).axes == unit.member.space)))
           return false;
     return true;

@@ -4,6 +4,7 @@
 
 #include "base/strings.h"
 #include "ops/attributes.h"
+#include "ops/entries.h"
 #include "passes/passes.h"
 
 namespace levanter {
@@ -17,9 +18,9 @@ Function hoist_packs(const Function& function) {
   std::map<int64_t, NodeId> hoisted;  // by the index of the argument that is packed
   for (NodeId id = 0; id < nodes.size(); ++id) {
     Node node = nodes[id];
-    if (node.op->name == std::string_view("pack")) {
+    if (is(node, ops::pack_entry)) {
       const Node& source = nodes[node.inputs[0].node];
-      if (source.op->name == std::string_view("input")) {
+      if (is(source, ops::input_entry)) {
         const int64_t index = InputAttributes::of(source.attributes).index;
         const auto [at, fresh] = hoisted.try_emplace(index, 0);
         if (fresh) {

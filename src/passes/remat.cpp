@@ -2,8 +2,8 @@
 // of what the region's policy does not save, placed where they are first needed.
 #include <algorithm>
 #include <map>
-#include <string_view>
 
+#include "ops/entries.h"
 #include "passes/passes.h"
 
 namespace levanter {
@@ -35,11 +35,11 @@ class Rematerialiser {
   /// A cast to fewer bytes of a product, with or without something added: the form of the product
   /// that the backward pass reads, and the smaller one.
   bool rounds_product(const Node& node) const {
-    if (node.op->name != std::string_view("cast")) return false;
+    if (!is(node, ops::cast_entry)) return false;
     const Node& wide = from_.graph.node(node.inputs[0].node);
     if (size_of(node.outputs[0].dtype) >= size_of(wide.outputs[0].dtype)) return false;
     if (wide.op->save_class == SaveClass::kDot) return true;
-    if (wide.op->name != std::string_view("map")) return false;
+    if (!is(wide, ops::map_entry)) return false;
     for (const Value& input : wide.inputs)
       if (from_.graph.node(input.node).op->save_class == SaveClass::kDot) return true;
     return false;

@@ -2,16 +2,16 @@
 // does not wait for the end; or any order, to show that none changes a bit.
 #include <algorithm>
 #include <numeric>
-#include <string_view>
 
 #include "base/random.h"
+#include "ops/entries.h"
 #include "passes/passes.h"
 
 namespace levanter {
 
 namespace {
 
-bool is_argument(const Node& node) { return node.op->name == std::string_view("input"); }
+bool is_argument(const Node& node) { return is(node, ops::input_entry); }
 
 /// By place: a node's place is its own index; one that hurries stands right after its last operand,
 /// and an argument, which costs nothing, at the beginning.

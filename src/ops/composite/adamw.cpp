@@ -2,6 +2,7 @@
 // Operands: param grad m v lr scale correction1 correction2 proceed.
 #include "base/strings.h"
 #include "ops/composite/attributes.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -33,7 +34,6 @@ Cost cost(const Node& node, std::span<const Type>) {
 }  // namespace
 
 namespace ops {
-extern const Op adamw_entry;
 const Op adamw_entry = {.name = "adamw",
                         .summary = "one step of AdamW",
                         .infer = infer,

@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -140,8 +141,6 @@ void gradient(GradientCall& call);
 }  // namespace
 
 namespace ops {
-extern const Op attention_entry;
-extern const Op attention_grad_entry;
 const Op attention_entry = {.name = "attention",
                             .summary = "scaled dot-product attention",
                             .infer = infer,

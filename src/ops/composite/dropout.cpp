@@ -1,6 +1,7 @@
 // Elements zeroed at random, the rest scaled up.
 #include "base/strings.h"
 #include "ops/composite/attributes.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -41,7 +42,6 @@ Cost cost(const Node& node, std::span<const Type>) {
 }  // namespace
 
 namespace ops {
-extern const Op dropout_entry;
 const Op dropout_entry = {.name = "dropout",
                           .summary = "elements zeroed at random, the rest scaled up",
                           .infer = infer,

@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "ops/composite/attributes.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -50,8 +51,6 @@ std::vector<NamedArray> decompose_grad(Graph&, const Node& node, std::span<const
 }  // namespace
 
 namespace ops {
-extern const Op gelu_entry;
-extern const Op gelu_grad_entry;
 const Op gelu_entry = {.name = "gelu",
                        .summary = "Gaussian error linear unit",
                        .infer = infer,

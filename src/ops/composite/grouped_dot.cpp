@@ -3,6 +3,7 @@
 
 #include "base/strings.h"
 #include "ops/composite/attributes.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -87,8 +88,6 @@ void gradient(GradientCall& call);
 }  // namespace
 
 namespace ops {
-extern const Op grouped_dot_entry;
-extern const Op grouped_outer_entry;
 const Op grouped_dot_entry = {.name = "grouped_dot",
                               .summary = "rows multiplied by the weight of their group",
                               .infer = infer,

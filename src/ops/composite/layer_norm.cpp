@@ -2,6 +2,7 @@
 // arXiv:1910.07467), which is the same with a mean of 0.
 #include "base/strings.h"
 #include "ops/composite/attributes.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -60,8 +61,6 @@ void gradient(GradientCall& call);
 }  // namespace
 
 namespace ops {
-extern const Op layer_norm_entry;
-extern const Op layer_norm_grad_entry;
 const Op layer_norm_entry = {.name = "layer_norm",
                              .summary = "layer norm over the weight's axes",
                              .infer = infer,

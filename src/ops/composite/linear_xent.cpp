@@ -3,6 +3,7 @@
 // z_loss: Chowdhery et al. 2022, arXiv:2204.02311.
 #include "base/strings.h"
 #include "ops/composite/attributes.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -67,7 +68,6 @@ void gradient(GradientCall& call);
 }  // namespace
 
 namespace ops {
-extern const Op linear_xent_entry;
 const Op linear_xent_entry = {.name = "linear_xent",
                               .summary = "cross entropy of a linear layer, in chunks",
                               .infer = infer,

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -46,7 +47,6 @@ void gradient(GradientCall& call) {
 }  // namespace
 
 namespace ops {
-extern const Op partition_entry;
 const Op partition_entry = {.name = "partition",
                             .summary = "one axis cut into consecutive parts",
                             .infer = infer,
