@@ -1,6 +1,7 @@
 // The same values in another element type.
 #include "ops/attributes.h"
 #include "ops/entries.h"
+#include "ops/rules.h"
 
 namespace levanter {
 
@@ -21,7 +22,8 @@ namespace ops {
 const Op cast_entry = {.name = "cast",
                        .summary = "the same values in another element type",
                        .infer = infer,
-                       .gradient = gradient};
+                       .gradient = gradient,
+                       .fusion = fuse_elementwise};
 }  // namespace ops
 
 NamedArray cast(Operand x, DType dtype) {

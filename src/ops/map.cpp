@@ -174,7 +174,8 @@ const Op map_entry = {.name = "map",
                       .summary = "elementwise arithmetic, by opcode",
                       .infer = infer,
                       .gradient = gradient,
-                      .cost = cost};
+                      .cost = cost,
+                      .fusion = fuse_elementwise};
 }  // namespace ops
 
 int arity(Map opcode) { return kRows[static_cast<size_t>(opcode)].arity; }

@@ -29,6 +29,15 @@ void gradient(GradientCall& call) {
 
 Cost cost(const Node&, std::span<const Type> in) { return {static_cast<double>(in[0].elements())}; }
 
+/// A sum over leading axes.
+std::optional<Fusion> fusion(const Node& node, std::span<const Type> in) {
+  const auto [kind, over] = ReduceAttributes::of(node.attributes);
+  const Axes &space = in[0].axes, &row = node.outputs[0].axes;
+  if (kind != Reduce::kSum || over.empty() || !ends_with(space, row) || ends_with(space, over))
+    return std::nullopt;
+  return Fusion{.space = space, .row = row, .sums = true};
+}
+
 }  // namespace
 
 namespace ops {
@@ -36,7 +45,8 @@ const Op reduce_entry = {.name = "reduce",
                          .summary = "sum, largest or smallest over named axes",
                          .infer = infer,
                          .gradient = gradient,
-                         .cost = cost};
+                         .cost = cost,
+                         .fusion = fusion};
 }  // namespace ops
 
 NamedArray reduce(Reduce kind, Operand x, const Axes& over) {

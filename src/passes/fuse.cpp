@@ -18,52 +18,21 @@ namespace {
 // What one kernel can hold in registers that stay in the first-level cache.
 constexpr size_t kMostInputs = 12, kMostOutputs = 6, kMostMembers = 24, kMostValues = 64;
 
-/// What a node brings to a region.
-struct Member {
-  Axes space;            ///< that its arithmetic runs over
-  Axes row;              ///< the last axes of it that the node takes together; empty: none
-  bool sums = false;     ///< sums over the other axes
-  bool product = false;  ///< a dot: the first of its region
-};
-
 bool is_real(DType dtype) { return dtype == DType::f32 || dtype == DType::bf16; }
 
-bool ends_with(const Axes& axes, const Axes& last) {
-  if (last.empty() || last.size() > axes.size()) return false;
-  return std::equal(last.begin(), last.end(), axes.end() - last.size());
-}
-
-/// The node as a member, if it can be one.
-std::optional<Member> member_of(const Graph& graph, const Node& node) {
-  if (node.inputs.empty()) return std::nullopt;
+/// What the node brings to a region, if it can be one's.
+std::optional<Fusion> fusion_of(const Graph& graph, const Node& node) {
+  if (!node.op->fusion || node.inputs.empty()) return std::nullopt;
   const std::vector<Type> in = graph.input_types(node);
-  const bool drops = is(node, ops::dropout_entry);
-  for (size_t i = 0; i < in.size(); ++i)
-    if (!is_real(in[i].dtype) && !(drops && i == 1)) return std::nullopt;
-  if (!is_real(node.outputs[0].dtype) || in[0].elements() == 0) return std::nullopt;
-  if (is(node, ops::map_entry) || is(node, ops::cast_entry) || is(node, ops::gelu_entry) ||
-      is(node, ops::gelu_grad_entry) || drops)
-    return Member{node.outputs[0].axes, {}, false};
-  const bool norm = is(node, ops::layer_norm_entry),
-             norm_grad = is(node, ops::layer_norm_grad_entry);
-  if (norm || norm_grad) {
-    if (!ends_with(in[0].axes, in[1].axes)) return std::nullopt;
-    return Member{in[0].axes, in[1].axes, norm_grad};
-  }
-  if (is(node, ops::reduce_entry) && ReduceAttributes::of(node.attributes).kind == Reduce::kSum &&
-      !node.attributes.axes.empty() && ends_with(in[0].axes, node.outputs[0].axes) &&
-      !ends_with(in[0].axes, node.attributes.axes))
-    return Member{in[0].axes, node.outputs[0].axes, true};
-  if (is(node, ops::dot_entry) && in[1].elements() > 0 && !in[0].axes.empty() &&
-      !in[1].axes.empty())
-    return Member{node.outputs[0].axes, {}, false, true};
-  return std::nullopt;
+  if (!is_real(in[0].dtype) || !is_real(node.outputs[0].dtype) || in[0].elements() == 0)
+    return std::nullopt;
+  return node.op->fusion(node, in);
 }
 
 /// Nodes that are to be one: a region, or a node alone.
 struct Unit {
   std::vector<NodeId> nodes;  ///< in order
-  Member member;
+  Fusion fusion;
 };
 
 class Fuser {
@@ -81,10 +50,9 @@ class Fuser {
   Function run() {
     for (NodeId id = 0; id < nodes().size(); ++id) {
       for (const Value& input : nodes()[id].inputs) users_[input.node].push_back(id);
-      const auto member = member_of(from_.graph, nodes()[id]);
+      fusions_.push_back(fusion_of(from_.graph, nodes()[id]));
       unit_of_[id] = place_[id] = id;
-      units_.push_back({{id}, member.value_or(Member{})});
-      joins_.push_back(member.has_value());
+      units_.push_back({{id}, fusions_[id].value_or(Fusion{})});
     }
     for (const Result& result : from_.results) results_.insert(result.value);
     for (NodeId id = 0; id < nodes().size(); ++id)
@@ -105,11 +73,11 @@ class Fuser {
   /// Makes one unit of those of a value's maker and a user of it, if they may be.
   void join(Value value, NodeId user) {
     const uint32_t a = unit_of_[value.node], b = unit_of_[user];
-    if (a == b || !joins_[value.node] || !joins_[user]) return;
+    if (a == b || !fusions_[value.node] || !fusions_[user]) return;
     const Unit &first = units_[a], &second = units_[b];
-    const Member &left = first.member, &right = second.member;
+    const Fusion &left = first.fusion, &right = second.fusion;
     // What a product gives goes on; tiles of a product are not the blocks of a sum.
-    if (is(nodes()[user], ops::dot_entry) || (left.product && right.product)) return;
+    if (fusions_[user]->product || (left.product && right.product)) return;
     if ((left.product || right.product) && (left.sums || right.sums)) return;
     // Nor does what is computed again wait for what it is computed for.
     const Origin &maker = nodes()[value.node].origin, &reader = nodes()[user].origin;
@@ -178,8 +146,8 @@ class Fuser {
       return false;
     for (const NodeId id : unit.nodes)  // what members make for members is over the whole space
       for (const Value& input : nodes()[id].inputs)
-        if (contains(unit, input.node) && (is(nodes()[id], ops::dot_entry) || input.output > 0 ||
-                                           !(from_.graph.type(input).axes == unit.member.space)))
+        if (contains(unit, input.node) && (fusions_[id]->product || input.output > 0 ||
+                                           !(from_.graph.type(input).axes == unit.fusion.space)))
           return false;
     return true;
   }
@@ -310,7 +278,8 @@ class Fuser {
   uint32_t search_ = 0;
   std::vector<std::vector<NodeId>> users_;
   std::set<Value> results_;
-  std::vector<bool> joins_, emitted_;
+  std::vector<std::optional<Fusion>> fusions_;
+  std::vector<bool> emitted_;
   std::vector<Unit> units_;
   std::vector<std::vector<Value>> map_;
 };

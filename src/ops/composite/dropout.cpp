@@ -47,7 +47,8 @@ const Op dropout_entry = {.name = "dropout",
                           .infer = infer,
                           .gradient = gradient,
                           .decompose = decompose,
-                          .cost = cost};
+                          .cost = cost,
+                          .fusion = fuse_elementwise};
 }  // namespace ops
 
 NamedArray dropout(Operand x, NamedArray keys, double rate) {

@@ -56,12 +56,14 @@ const Op gelu_entry = {.name = "gelu",
                        .infer = infer,
                        .gradient = gradient,
                        .decompose = decompose,
-                       .cost = cost};
+                       .cost = cost,
+                       .fusion = fuse_elementwise};
 const Op gelu_grad_entry = {.name = "gelu_grad",
                             .summary = "the cotangent through gelu",
                             .infer = infer,
                             .decompose = decompose_grad,
-                            .cost = cost};
+                            .cost = cost,
+                            .fusion = fuse_elementwise};
 }  // namespace ops
 
 namespace {

@@ -56,6 +56,18 @@ std::vector<NamedArray> decompose_grad(Graph&, const Node& node, std::span<const
   return {dx, sum(dy * normal, rows), sum(dy, rows)};
 }
 
+/// Over rows that the weight's axes make.
+std::optional<Fusion> fusion(const Node&, std::span<const Type> in) {
+  if (!ends_with(in[0].axes, in[1].axes)) return std::nullopt;
+  return Fusion{.space = in[0].axes, .row = in[1].axes};
+}
+
+std::optional<Fusion> fusion_grad(const Node& node, std::span<const Type> in) {
+  std::optional<Fusion> rows = fusion(node, in);
+  if (rows) rows->sums = true;  // the weight's gradients
+  return rows;
+}
+
 void gradient(GradientCall& call);
 
 }  // namespace
@@ -66,12 +78,14 @@ const Op layer_norm_entry = {.name = "layer_norm",
                              .infer = infer,
                              .gradient = gradient,
                              .decompose = decompose,
-                             .cost = cost};
+                             .cost = cost,
+                             .fusion = fusion};
 const Op layer_norm_grad_entry = {.name = "layer_norm_grad",
                                   .summary = "the cotangents through layer norm",
                                   .infer = infer_grad,
                                   .decompose = decompose_grad,
-                                  .cost = cost};
+                                  .cost = cost,
+                                  .fusion = fusion_grad};
 }  // namespace ops
 
 namespace {
