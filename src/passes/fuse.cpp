@@ -8,8 +8,9 @@
 #include "device/backend.h"
 #include "ops/composite/fused.h"
 #include "ops/entries.h"
-#include "ops/attributes.h"
+#include "ops/ops.h"
 #include "passes/passes.h"
+#include "passes/rewriter.h"
 
 namespace levanter {
 
@@ -40,12 +41,11 @@ class Fuser {
   Fuser(const Function& function, const Backend& backend)
       : from_(function),
         backend_(backend),
-        to_(function.empty_copy()),
+        rewriter_(function),
         unit_of_(nodes().size()),
         place_(nodes().size()),
         found_(nodes().size()),
-        users_(nodes().size()),
-        map_(nodes().size()) {}
+        users_(nodes().size()) {}
 
   Function run() {
     for (NodeId id = 0; id < nodes().size(); ++id) {
@@ -61,14 +61,11 @@ class Fuser {
     emitted_.resize(nodes().size());
     for (NodeId id = 0; id < nodes().size(); ++id)
       if (units_[unit_of_[id]].nodes.back() == id) emit(unit_of_[id]);
-    to_.results = from_.results;
-    for (Result& result : to_.results) result.value = mapped(result.value);
-    return std::move(to_);
+    return rewriter_.finish();
   }
 
  private:
   const std::vector<Node>& nodes() const { return from_.graph.nodes(); }
-  Value mapped(Value old) const { return map_[old.node][old.output]; }
 
   /// Makes one unit of those of a value's maker and a user of it, if they may be.
   void join(Value value, NodeId user) {
@@ -201,13 +198,7 @@ class Fuser {
       for (const Value& input : nodes()[id].inputs)
         if (unit_of_[input.node] != index) emit(unit_of_[input.node]);
     if (unit.nodes.size() > 1) return append_fused(unit);
-    for (const NodeId id : unit.nodes) {
-      Node node = nodes()[id];
-      for (Value& input : node.inputs) input = mapped(input);
-      const auto count = static_cast<uint32_t>(node.outputs.size());
-      const NodeId copy = to_.graph.append(std::move(node));
-      for (uint32_t i = 0; i < count; ++i) map_[id].push_back({copy, i});
-    }
+    for (const NodeId id : unit.nodes) rewriter_.keep(id);
   }
 
   /// The region as a node that reads the values of the function it comes from.
@@ -226,11 +217,9 @@ class Fuser {
   void append_fused(const Unit& unit) {
     const std::vector<Value> outputs = outputs_of(unit);
     Node node = fused(unit, outputs);
-    for (Value& input : node.inputs) input = mapped(input);
-    for (const NodeId id : unit.nodes) map_[id].resize(nodes()[id].outputs.size());
-    const NodeId copy = to_.graph.append(std::move(node));
-    for (uint32_t i = 0; i < outputs.size(); ++i)
-      map_[outputs[i].node][outputs[i].output] = {copy, i};
+    for (Value& input : node.inputs) input = rewriter_.mapped(input);
+    const NodeId made = rewriter_.graph().append(std::move(node));
+    for (uint32_t i = 0; i < outputs.size(); ++i) rewriter_.replace(outputs[i], {made, i});
   }
 
   /// Parts the regions that the backend has no kernel for: their nodes keep their places.
@@ -271,7 +260,7 @@ class Fuser {
 
   const Function& from_;
   const Backend& backend_;
-  Function to_;
+  Rewriter rewriter_;
   std::vector<uint32_t> unit_of_;  ///< by node
   std::vector<uint32_t> place_;    ///< of a unit, in an order where each stands after what it reads
   std::vector<uint32_t> found_;    ///< the last search that came to a unit
@@ -281,7 +270,6 @@ class Fuser {
   std::vector<std::optional<Fusion>> fusions_;
   std::vector<bool> emitted_;
   std::vector<Unit> units_;
-  std::vector<std::vector<Value>> map_;
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "ops/entries.h"
 #include "passes/passes.h"
+#include "passes/rewriter.h"
 
 namespace levanter {
 
@@ -66,16 +67,10 @@ std::vector<NodeId> random_order(const Function& function, uint64_t seed) {
 }  // namespace
 
 Function schedule(const Function& function, std::optional<uint64_t> seed) {
-  Function result = function.empty_copy();
-  std::vector<NodeId> moved(function.graph.nodes().size());
-  for (const NodeId id : seed ? random_order(function, *seed) : early_order(function)) {
-    Node node = function.graph.node(id);
-    for (Value& input : node.inputs) input.node = moved[input.node];
-    moved[id] = result.graph.append(std::move(node));
-  }
-  result.results = function.results;
-  for (Result& r : result.results) r.value.node = moved[r.value.node];
-  return result;
+  Rewriter rewriter(function);
+  for (const NodeId id : seed ? random_order(function, *seed) : early_order(function))
+    rewriter.keep(id);
+  return rewriter.finish();
 }
 
 }  // namespace levanter
