@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "base/bf16.h"
-#include "kernels/cpu/map_table.h"
 #include "ops/attributes.h"
 #include "ops/composite/attributes.h"
 #include "ops/entries.h"
@@ -202,8 +201,7 @@ void Region::add_instruction(const Body& body, NodeId id, const std::vector<int>
     step.kind = Kind::kSelect;
     if (arity(opcode) == 1) step.kind = Kind::kUnary;
     if (arity(opcode) == 2) step.kind = Kind::kBinary;
-    if (step.kind == Kind::kUnary) step.index = unary_index(opcode);
-    if (step.kind == Kind::kBinary) step.index = binary_index(opcode);
+    step.index = static_cast<size_t>(opcode);
   } else if (is_cast(node)) {
     LEV_CHECK(bf16, "a cast in a region is to bf16");
     step.index = static_cast<size_t>(UnaryOp::kRoundBf16);

@@ -1,7 +1,6 @@
 // A function made from another one, node by node: what the passes have in common.
 #pragma once
 
-#include <span>
 #include <vector>
 
 #include "ops/function.h"

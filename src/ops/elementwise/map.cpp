@@ -1,5 +1,4 @@
 // Elementwise arithmetic: one node kind with an opcode, so that fusion sees one class of node.
-#include <array>
 #include <cmath>
 #include <numbers>
 
@@ -12,48 +11,11 @@ namespace levanter {
 
 namespace {
 
-struct Row {
-  const char* name;
-  int arity;
-};
-
-// clang-format off
-constexpr std::array<Row, kMapOpcodes> kRows = {{
-    {"neg", 1}, {"abs", 1}, {"exp", 1}, {"log", 1}, {"log1p", 1}, {"sqrt", 1}, {"rsqrt", 1},
-    {"rcp", 1}, {"tanh", 1}, {"sigmoid", 1}, {"erf", 1}, {"sin", 1}, {"cos", 1},
-    {"not", 1}, {"is_finite", 1},
-    {"add", 2}, {"sub", 2}, {"mul", 2}, {"div", 2}, {"max", 2}, {"min", 2}, {"pow", 2},
-    {"less", 2}, {"less_equal", 2}, {"equal", 2}, {"and", 2}, {"or", 2},
-    {"select", 3},
-}};
-// clang-format on
-
-bool takes_integers(Map opcode) {
-  switch (opcode) {
-    case Map::kNot:
-    case Map::kAdd:
-    case Map::kSub:
-    case Map::kMul:
-    case Map::kMax:
-    case Map::kMin:
-    case Map::kLess:
-    case Map::kLessEqual:
-    case Map::kEqual:
-    case Map::kAnd:
-    case Map::kOr:
-    case Map::kSelect:
-      return true;
-    default:
-      return false;
-  }
-}
-
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
-  const Map opcode = MapAttributes::of(a).opcode;
-  const Row& row = kRows[static_cast<size_t>(opcode)];
+  const MapRow& row = row_of(MapAttributes::of(a).opcode);
   if (static_cast<int>(in.size()) != row.arity)
     type_error(cat(row.name, " takes ", row.arity, " operands"));
-  if (!is_float(in[0].dtype) && !takes_integers(opcode))
+  if (!is_float(in[0].dtype) && row.operands == MapRow::Operands::kReals)
     type_error(cat(row.name, " of ", name_of(in[0].dtype)));
   const Type* largest = &in[0];
   for (const Type& type : in) {
@@ -67,98 +29,42 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
   return {*largest};
 }
 
-/// The derivative of a one-operand opcode, times g.
-NamedArray unary_rule(Map opcode, NamedArray g, NamedArray x, NamedArray y) {
-  switch (opcode) {
-    case Map::kNeg:
-      return -g;
-    case Map::kAbs:  // 0 at 0
-      return g * (map(Map::kLess, zero_like(x), x) - map(Map::kLess, x, zero_like(x)));
-    case Map::kExp:
-      return g * y;
-    case Map::kLog:
-      return g / x;
-    case Map::kLog1p:
-      return g / (x + 1.0);
-    case Map::kSqrt:
-      return g / y * 0.5;
-    case Map::kRsqrt:
-      return g * y * y * y * -0.5;
-    case Map::kRcp:
-      return -(g * y * y);
-    case Map::kTanh:
-      return g * (1.0 - y * y);
-    case Map::kSigmoid:
-      return g * y * (1.0 - y);
-    case Map::kErf:
-      return g * exp(-(x * x)) * (2 / std::sqrt(std::numbers::pi));
-    case Map::kSin:
-      return g * map(Map::kCos, x);
-    case Map::kCos:
-      return -(g * map(Map::kSin, x));
-    default:
-      return {};  // logic: flat almost everywhere
-  }
+/// g where the condition is true, or where it is not, and 0 elsewhere.
+NamedArray where(NamedArray condition, NamedArray g) { return select(condition, g, zero_like(g)); }
+NamedArray where_not(NamedArray condition, NamedArray g) {
+  return select(condition, zero_like(g), g);
 }
 
-/// The derivative of a two- or three-operand opcode in operand i, times g.
-NamedArray binary_rule(Map opcode, size_t i, NamedArray g, const std::vector<NamedArray>& in,
-                       NamedArray y) {
+/// The cotangent of operand i, of operands `in`, result y and its cotangent g; empty where the
+/// result is flat in it, almost everywhere.
+NamedArray cotangent(Map opcode, size_t i, NamedArray g, std::span<const NamedArray> in,
+                     NamedArray y) {
+  const NamedArray flat, a = in[0], b = in.size() > 1 ? in[1] : flat;
+  [[maybe_unused]] const NamedArray c = in.size() > 2 ? in[2] : flat;
   switch (opcode) {
-    case Map::kAdd:
-      return g;
-    case Map::kSub:
-      return i == 0 ? g : -g;
-    case Map::kMul:
-      return g * in[1 - i];
-    case Map::kDiv:
-      return i == 0 ? g / in[1] : -(g * y / in[1]);
-    case Map::kMax:
-    case Map::kMin: {  // where both are equal the first operand takes all
-      const NamedArray second =
-          opcode == Map::kMax ? map(Map::kLess, in[0], in[1]) : map(Map::kLess, in[1], in[0]);
-      return i == 0 ? select(second, zero_like(g), g) : select(second, g, zero_like(g));
-    }
-    case Map::kPow:
-      if (i == 0) return g * in[1] * map(Map::kPow, in[0], in[1] - 1.0);
-      return select(map(Map::kEqual, in[0], zero_like(in[0])), zero_like(y), g * y * log(in[0]));
-    case Map::kSelect:
-      if (i == 0) return {};
-      return i == 1 ? select(in[0], g, zero_like(g)) : select(in[0], zero_like(g), g);
-    default:
-      return {};
+#define LEVANTER_MAP_ROW(constant, name, arity, operands, rule, ulp, value, da, db, dc) \
+  case Map::constant:                                                                   \
+    if (i == 0) return da;                                                              \
+    if (i == 1) return db;                                                              \
+    return dc;
+#include "ops/elementwise/rows.inc"
+#undef LEVANTER_MAP_ROW
   }
-}
-
-/// Whether the rule rounds once at most, so that bf16 operands give the same bits as f32 ones.
-bool rounds_once(Map opcode) {
-  switch (opcode) {
-    case Map::kNeg:
-    case Map::kAdd:
-    case Map::kSub:
-    case Map::kMul:
-    case Map::kMax:
-    case Map::kMin:
-    case Map::kSelect:
-      return true;
-    default:
-      return false;
-  }
+  return flat;
 }
 
 void gradient(GradientCall& call) {
   const Map opcode = MapAttributes::of(call.node.attributes).opcode;
   NamedArray g = call.output_cotangents[0], y = call.outputs[0];
   std::vector<NamedArray> in = call.inputs;
-  if (!rounds_once(opcode)) {
+  if (row_of(opcode).rule == MapRow::Rule::kWide) {
     for (NamedArray& x : in) x = widen(x);
     g = widen(g);
     y = widen(y);
   }
   for (size_t i = 0; i < call.inputs.size(); ++i) {
     if (!call.wanted[i]) continue;
-    const NamedArray d =
-        in.size() == 1 ? unary_rule(opcode, g, in[0], y) : binary_rule(opcode, i, g, in, y);
+    const NamedArray d = cotangent(opcode, i, g, in, y);
     if (d) call.input_cotangents[i] = sum_to(d, call.inputs[i].axes());
   }
 }
@@ -177,9 +83,6 @@ const Op map_entry = {.name = "map",
                       .cost = cost,
                       .fusion = fuse_elementwise};
 }  // namespace ops
-
-int arity(Map opcode) { return kRows[static_cast<size_t>(opcode)].arity; }
-const char* name_of(Map opcode) { return kRows[static_cast<size_t>(opcode)].name; }
 
 namespace {
 template <class... Rest>
