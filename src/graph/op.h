@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -18,7 +19,8 @@ class NamedArray;
 struct Node;
 struct GradientCall;
 
-/// The attributes of a node: one small record for every op; each op's file says what it uses.
+/// The attributes of a node: one small record for every op. An op that uses code, ints, reals or
+/// values has a struct that gives them names (ops/attributes.h); nothing else reads or writes them.
 struct Attributes {
   int32_t code = 0;  ///< an opcode or an enum of the op
   AxisName axis{};   ///< the axis that the op is about
@@ -28,6 +30,9 @@ struct Attributes {
   std::shared_ptr<const std::vector<double>> values{};  ///< of a literal; equal when it is the same
   bool operator==(const Attributes&) const = default;
 };
+
+/// The same for equal attributes, but that it tells -0 from 0.
+size_t hash_of(const Attributes& attributes);
 
 /// Arithmetic that one node does; bytes follow from the types.
 struct Cost {

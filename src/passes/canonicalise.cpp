@@ -1,6 +1,5 @@
 // One node for equal nodes, none for unused ones, and a few rewrites that change no bit.
 #include <algorithm>
-#include <cstring>
 #include <optional>
 #include <unordered_map>
 
@@ -21,16 +20,7 @@ bool is_map(const Node& node, Map opcode) {
 size_t hash_of(const Node& node) {
   size_t h = std::hash<const void*>()(node.op);
   const auto mix = [&h](uint64_t x) { h = (h ^ x) * 0x9e3779b97f4a7c15ull; };
-  const Attributes& a = node.attributes;
-  mix(static_cast<uint64_t>(a.code));
-  mix(a.axis.id());
-  for (const Axis& axis : a.axes) mix(axis.name.id() * 31ull + static_cast<uint64_t>(axis.size));
-  for (const int64_t i : a.ints) mix(static_cast<uint64_t>(i));
-  for (const double r : a.reals) {
-    uint64_t bits;
-    std::memcpy(&bits, &r, sizeof bits);
-    mix(bits);
-  }
+  mix(hash_of(node.attributes));
   for (const Value& input : node.inputs) mix(input.node * 7ull + input.output);
   return h;
 }
