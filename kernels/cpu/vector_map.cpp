@@ -70,12 +70,6 @@ void fill_unary(VectorKernels::Unary* by) {
   by[at(Map::kNot)] = unary<[](Floats a) { return truth(a == splat(0.0f)); }>;
   by[at(Map::kIsFinite)] =
       unary<[](Floats a) { return truth(absolute(a) < splat(__builtin_inff())); }>;
-  by[at(Map::kSoftplus)] = unary<[](Floats a) {
-    const Floats e = exp(splat(0.0f) - absolute(a)), u = splat(1.0f) + e;
-    // log(1 + e), the rounding of 1 + e undone
-    const Floats rest = select(u == splat(1.0f), e, log(u) * (e / (u - splat(1.0f))));
-    return larger(a, splat(0.0f)) + rest;
-  }>;
   by[at(UnaryOp::kGeluTanh)] = unary<[](Floats a) { return gelu_tanh(a); }>;
   by[at(UnaryOp::kGeluErf)] = unary<[](Floats a) { return gelu_erf(a); }>;
   by[at(UnaryOp::kRoundBf16)] = unary<[](Floats a) { return from_bits(bf16_bits(a) << 16); }>;
