@@ -26,13 +26,13 @@ namespace {
 const OpKernel* find(std::string_view op) {
   for (const CpuKernelEntry* entry : entries())
     for (const OpKernel* kernel : {&entry->kernel, &entry->second})
-      if (kernel->op == op) return kernel;
+      if (kernel->op && kernel->op->name == op) return kernel;
   return nullptr;
 }
 
 const reference::KernelEntry* find_reference(std::string_view op) {
   for (const reference::KernelEntry* entry : reference::entries())
-    if (entry->op == op) return entry;
+    if (entry->op->name == op) return entry;
   return nullptr;
 }
 

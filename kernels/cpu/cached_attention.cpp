@@ -16,7 +16,7 @@ namespace {
 class CachedAttentionKernel final : public CpuKernel {
  public:
   CachedAttentionKernel(Context& c, const KernelRequest& request)
-      : CpuKernel(c, request), options_(attributes) {
+      : CpuKernel(c, request), options_(AttentionAttributes::of(attributes)) {
     const Axes& q = inputs[0].view.axes;
     batch_ = q.size_of("batch");
     heads_ = q.size_of("kv_head");
@@ -124,13 +124,13 @@ class CachedAttentionKernel final : public CpuKernel {
     const auto cap = static_cast<float>(options_.soft_cap);
     v.scale(s, s, static_cast<float>(options_.scale), n);
     if (cap > 0) {
-      v.binary[static_cast<size_t>(BinaryOp::kDiv)](s, s, 1, &cap, 0, n);
-      v.unary[static_cast<size_t>(UnaryOp::kTanh)](s, s, n);
+      v.binary[static_cast<size_t>(Map::kDiv)](s, s, 1, &cap, 0, n);
+      v.unary[static_cast<size_t>(Map::kTanh)](s, s, n);
       v.scale(s, s, cap, n);
     }
     const float largest = v.max(s, n);
-    v.binary[static_cast<size_t>(BinaryOp::kSub)](s, s, 1, &largest, 0, n);
-    v.unary[static_cast<size_t>(UnaryOp::kExp)](s, s, n);
+    v.binary[static_cast<size_t>(Map::kSub)](s, s, 1, &largest, 0, n);
+    v.unary[static_cast<size_t>(Map::kExp)](s, s, n);
     const float total = v.sum(s, n);
     *lse = largest + std::log(total);
     return 1 / total;

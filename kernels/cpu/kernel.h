@@ -23,7 +23,7 @@ struct Context {
 
 /// A kernel of the CPU backend for one op.
 struct OpKernel {
-  const char* op = "";
+  const Op* op = nullptr;
   /// A primitive's kernel may be null for a request that it does not take: the reference kernel
   /// then serves.
   std::unique_ptr<Kernel> (*make)(Context& context, const KernelRequest& request) = nullptr;

@@ -2,6 +2,8 @@
 #include <cstring>
 
 #include "kernels/cpu/kernel.h"
+#include "ops/composite/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -13,7 +15,7 @@ class AdamwKernel final : public CpuKernel {
   using CpuKernel::CpuKernel;
   void run(const void* const* in, void* const* out, void*) const override {
     const auto scalar = [&](size_t i) { return *floats(in[i]); };
-    const auto [beta1, beta2, epsilon, weight_decay] = attributes.reals;
+    const auto [beta1, beta2, epsilon, weight_decay] = AdamwAttributes::of(attributes).options;
     const AdamwConstants constants{scalar(4),
                                    static_cast<float>(beta1),
                                    static_cast<float>(beta2),
@@ -45,6 +47,6 @@ class AdamwKernel final : public CpuKernel {
 
 extern const CpuKernelEntry adamw_entry;
 const CpuKernelEntry adamw_entry = {
-    {.op = "adamw", .make = make<AdamwKernel>, .packs_inputs = true}};
+    {.op = &ops::adamw_entry, .make = make<AdamwKernel>, .packs_inputs = true}};
 
 }  // namespace levanter::cpu

@@ -6,6 +6,7 @@
 #include "kernels/cpu/cached_attention.h"
 #include "kernels/cpu/kernel.h"
 #include "ops/composite/attention.h"
+#include "ops/entries.h"
 #include "ops/ops.h"
 
 namespace levanter::cpu {
@@ -28,7 +29,7 @@ AttentionView attention_view(const View& view, AxisName position) {
 /// whose head_dim is innermost and whose q_group lies inside kv_head. Segments are those of each
 /// sequence, and so are the keys of dropout.
 bool takes(const Node& node, std::span<const Type> in) {
-  const AttentionAttributes a(node.attributes);
+  const auto a = AttentionAttributes::of(node.attributes);
   const Axes &q = in[0].axes, &k = in[1].axes;
   const bool grouped = q.contains("q_group");
   if (a.has_positions && node.outputs.size() != 2) return false;  // no gradient through a cache
@@ -60,7 +61,7 @@ bool reads(const KernelRequest& request, size_t input) {
 bool writes_strided(const Node& node) { return !node.outputs[0].axes.contains("q_group"); }
 
 AttentionShape shape_of(const Attributes& attributes, const std::vector<ArrayInfo>& in) {
-  const AttentionAttributes a(attributes);
+  const auto a = AttentionAttributes::of(attributes);
   const Axes &q = in[0].view.axes, &k = in[1].view.axes;
   const int64_t kv_heads = k.size_of("kv_head");
   return {.batch = q.size_of("batch"),
@@ -90,7 +91,7 @@ class AttentionKernel final : public CpuKernel {
   }
 
   void run(const void* const* in, void* const* out, void* workspace) const override {
-    const AttentionAttributes a(attributes);
+    const auto a = AttentionAttributes::of(attributes);
     AttentionInput input;
     input.q = in[0];
     input.k = in[1];
@@ -134,7 +135,7 @@ class AttentionKernel final : public CpuKernel {
 };
 
 std::unique_ptr<Kernel> make_attention(Context& context, const KernelRequest& request) {
-  if (AttentionAttributes(request.node.attributes).has_positions)
+  if (AttentionAttributes::of(request.node.attributes).has_positions)
     return make_cached_attention(context, request);
   return make<AttentionKernel>(context, request);
 }
@@ -142,13 +143,13 @@ std::unique_ptr<Kernel> make_attention(Context& context, const KernelRequest& re
 }  // namespace
 
 extern const CpuKernelEntry attention_entry;
-const CpuKernelEntry attention_entry = {{.op = "attention",
+const CpuKernelEntry attention_entry = {{.op = &ops::attention_entry,
                                          .make = make_attention,
                                          .supports = takes,
                                          .packs_inputs = true,
                                          .reads = reads,
                                          .bf16 = true},
-                                        {.op = "attention_grad",
+                                        {.op = &ops::attention_grad_entry,
                                          .make = make<AttentionKernel>,
                                          .supports = takes,
                                          .packs_inputs = true,

@@ -1,5 +1,6 @@
 // Between f32 and bf16: casts, and parameters packed for products.
 #include "kernels/cpu/region_kernel.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -14,7 +15,7 @@ std::unique_ptr<Kernel> make_cast(Context& context, const KernelRequest& request
 }  // namespace
 
 extern const CpuKernelEntry cast_entry;
-const CpuKernelEntry cast_entry = {{.op = "cast", .make = make_cast, .bf16 = true},
-                                   {.op = "pack", .make = make_cast, .bf16 = true}};
+const CpuKernelEntry cast_entry = {{.op = &ops::cast_entry, .make = make_cast, .bf16 = true},
+                                   {.op = &ops::pack_entry, .make = make_cast, .bf16 = true}};
 
 }  // namespace levanter::cpu

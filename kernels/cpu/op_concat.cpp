@@ -1,6 +1,7 @@
 // Parts copied one after the other.
 #include "kernels/cpu/copy.h"
 #include "kernels/cpu/kernel.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -28,6 +29,6 @@ std::unique_ptr<Kernel> make_concat(Context& context, const KernelRequest& reque
 }  // namespace
 
 extern const CpuKernelEntry concat_entry;
-const CpuKernelEntry concat_entry = {{.op = "concat", .make = make_concat, .bf16 = true}};
+const CpuKernelEntry concat_entry = {{.op = &ops::concat_entry, .make = make_concat, .bf16 = true}};
 
 }  // namespace levanter::cpu

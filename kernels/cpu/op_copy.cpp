@@ -4,6 +4,7 @@
 #include "kernels/cpu/copy.h"
 #include "kernels/cpu/kernel.h"
 #include "kernels/cpu/loop.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -54,7 +55,7 @@ std::unique_ptr<Kernel> make_copy(Context& context, const KernelRequest& request
 }  // namespace
 
 extern const CpuKernelEntry copy_entry;
-const CpuKernelEntry copy_entry = {{.op = "copy",
+const CpuKernelEntry copy_entry = {{.op = &ops::copy_entry,
                                     .make = make_copy,
                                     .writes_strided = [](const Node&) { return true; },
                                     .bf16 = true}};

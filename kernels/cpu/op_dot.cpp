@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "kernels/cpu/copy.h"
 #include "kernels/cpu/dot.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -224,7 +225,7 @@ std::unique_ptr<TiledDot> make_tiled_dot(Context& context, const KernelRequest& 
 
 extern const CpuKernelEntry dot_entry;
 const CpuKernelEntry dot_entry = {
-    {.op = "dot", .make = make_dot, .bf16 = true},
-    {.op = "dot_add", .make = make_dot_add, .supports = multiplies, .bf16 = true}};
+    {.op = &ops::dot_entry, .make = make_dot, .bf16 = true},
+    {.op = &ops::dot_add_entry, .make = make_dot_add, .supports = multiplies, .bf16 = true}};
 
 }  // namespace levanter::cpu

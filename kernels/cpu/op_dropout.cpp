@@ -1,5 +1,7 @@
 // Dropout: the mask comes from each row's key and the index inside the row.
 #include "kernels/cpu/region_kernel.h"
+#include "ops/composite/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -14,7 +16,7 @@ class DropoutKernel final : public CpuKernel {
     const int64_t width = inputs[0].view.axes.elements() / rows;
     const int64_t pieces = ceil_div(width, kTaskElements);
     const auto* keys = static_cast<const uint32_t*>(in[1]);
-    const auto keep = static_cast<float>(1 - attributes.reals[0]);
+    const auto keep = static_cast<float>(1 - DropoutAttributes::of(attributes).rate);
     context.pool.parallel_for(rows * pieces, [&](int64_t task, int) {
       const int64_t row = task / pieces, begin = task % pieces * kTaskElements;
       const int64_t at = row * width + begin;
@@ -29,7 +31,9 @@ class DropoutKernel final : public CpuKernel {
 }  // namespace
 
 extern const CpuKernelEntry dropout_entry;
-const CpuKernelEntry dropout_entry = {
-    {.op = "dropout", .make = make_either<DropoutKernel>, .packs_inputs = true, .bf16 = true}};
+const CpuKernelEntry dropout_entry = {{.op = &ops::dropout_entry,
+                                       .make = make_either<DropoutKernel>,
+                                       .packs_inputs = true,
+                                       .bf16 = true}};
 
 }  // namespace levanter::cpu

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/region.h"
+#include "ops/entries.h"
 #include "ops/ops.h"
 
 namespace levanter::cpu {
@@ -35,7 +36,7 @@ bool writes_strided(const Node& node) {
   return std::all_of(
              node.outputs.begin(), node.outputs.end(),
              [&](const Type& type) { return type.axes.size() == node.outputs[0].axes.size(); }) &&
-         node.body->graph.node(node.body->results[0].node).op->name != std::string_view("reduce");
+         !is(node.body->graph.node(node.body->results[0].node), ops::reduce_entry);
 }
 
 }  // namespace
@@ -67,6 +68,6 @@ std::unique_ptr<Kernel> make_region(Context& context, const KernelRequest& reque
 
 extern const CpuKernelEntry fused_entry;
 const CpuKernelEntry fused_entry = {
-    {.op = "fused", .make = make_fused, .writes_strided = writes_strided, .bf16 = true}};
+    {.op = &ops::fused_entry, .make = make_fused, .writes_strided = writes_strided, .bf16 = true}};
 
 }  // namespace levanter::cpu

@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/embedding.h"
 #include "kernels/cpu/kernel.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -75,7 +76,7 @@ std::unique_ptr<Kernel> make_scatter_add(Context& context, const KernelRequest& 
 }  // namespace
 
 extern const CpuKernelEntry gather_entry;
-const CpuKernelEntry gather_entry = {{.op = "gather", .make = make_gather},
-                                     {.op = "scatter_add", .make = make_scatter_add}};
+const CpuKernelEntry gather_entry = {{.op = &ops::gather_entry, .make = make_gather},
+                                     {.op = &ops::scatter_add_entry, .make = make_scatter_add}};
 
 }  // namespace levanter::cpu

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "kernels/cpu/kernel.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -247,12 +248,12 @@ bool takes_outer(const Node& node, std::span<const Type> in) {
 }  // namespace
 
 extern const CpuKernelEntry grouped_dot_entry;
-const CpuKernelEntry grouped_dot_entry = {{.op = "grouped_dot",
+const CpuKernelEntry grouped_dot_entry = {{.op = &ops::grouped_dot_entry,
                                            .make = make<GroupedDotKernel>,
                                            .supports = takes,
                                            .packs_inputs = true,
                                            .bf16 = true},
-                                          {.op = "grouped_outer",
+                                          {.op = &ops::grouped_outer_entry,
                                            .make = make<GroupedOuterKernel>,
                                            .supports = takes_outer,
                                            .packs_inputs = true,

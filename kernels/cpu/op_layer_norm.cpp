@@ -1,5 +1,7 @@
 // Layer norm over rows, and its gradients: weights in two stages over fixed blocks of rows.
 #include "kernels/cpu/region_kernel.h"
+#include "ops/composite/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -13,7 +15,9 @@ bool rows_last(const Node&, std::span<const Type> in) {
   return weight.elements() > 0;
 }
 
-Centre centre_of(const Attributes& a) { return a.ints[1] ? Centre::kNo : Centre::kYes; }
+Centre centre_of(const Attributes& a) {
+  return LayerNormAttributes::of(a).has_mean ? Centre::kYes : Centre::kNo;
+}
 
 class LayerNormKernel final : public CpuKernel {
  public:
@@ -21,12 +25,13 @@ class LayerNormKernel final : public CpuKernel {
   void run(const void* const* in, void* const* out, void*) const override {
     const int64_t width = inputs[1].view.axes.elements();
     const int64_t rows = inputs[0].view.axes.elements() / width;
-    const float* bias = attributes.ints[0] ? floats(in[2]) : nullptr;
+    const auto a = LayerNormAttributes::of(attributes);
+    const float* bias = a.has_bias ? floats(in[2]) : nullptr;
     for_rows(context.pool, rows, width, [&](int64_t first, int64_t count) {
       context.vector.layer_norm(floats(out[0]) + first * width, floats(out[1]) + first,
                                 floats(out[2]) + first, floats(in[0]) + first * width,
-                                floats(in[1]), bias, count, width,
-                                static_cast<float>(attributes.reals[0]), centre_of(attributes));
+                                floats(in[1]), bias, count, width, static_cast<float>(a.eps),
+                                centre_of(attributes));
     });
   }
   bool in_place(size_t output, size_t input) const override { return output == 0 && input == 0; }
@@ -75,12 +80,12 @@ class LayerNormGradKernel final : public CpuKernel {
 }  // namespace
 
 extern const CpuKernelEntry layer_norm_entry;
-const CpuKernelEntry layer_norm_entry = {{.op = "layer_norm",
+const CpuKernelEntry layer_norm_entry = {{.op = &ops::layer_norm_entry,
                                           .make = make_either<LayerNormKernel>,
                                           .supports = rows_last,
                                           .packs_inputs = true,
                                           .bf16 = true},
-                                         {.op = "layer_norm_grad",
+                                         {.op = &ops::layer_norm_grad_entry,
                                           .make = make_either<LayerNormGradKernel>,
                                           .supports = rows_last,
                                           .packs_inputs = true,

@@ -1,6 +1,8 @@
 // The cross entropy of a linear layer, in chunks of tokens.
 #include "kernels/cpu/kernel.h"
 #include "kernels/cpu/linear_xent.h"
+#include "ops/composite/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -18,7 +20,7 @@ class LinearXentKernel final : public CpuKernel {
   LinearXentKernel(Context& c, const KernelRequest& request)
       : CpuKernel(c, request),
         tokens_(inputs[2].view.axes.elements()),
-        gradients_(attributes.ints[0] != 0),
+        gradients_(LinearXentAttributes::of(attributes).with_gradients),
         xent_(c.products, shape(),
               gradients_ ? LinearXent::Mode::kGradients : LinearXent::Mode::kLoss) {}
 
@@ -44,14 +46,15 @@ class LinearXentKernel final : public CpuKernel {
 
  private:
   LinearXentShape shape() const {
+    const LinearXentOptions options = LinearXentAttributes::of(attributes).options;
     const Axes& weight = inputs[1].view.axes;
     return {.tokens = tokens_,
             .embed = weight[1].size,
             .vocab = weight[0].size,
             .h_row = weight[1].size,
             .weight_vocab = weight[1].size,
-            .z_loss = static_cast<float>(attributes.reals[0]),
-            .soft_cap = static_cast<float>(attributes.reals[1]),
+            .z_loss = static_cast<float>(options.z_loss),
+            .soft_cap = static_cast<float>(options.soft_cap),
             .dtype = inputs[0].dtype};
   }
 
@@ -63,7 +66,7 @@ class LinearXentKernel final : public CpuKernel {
 }  // namespace
 
 extern const CpuKernelEntry linear_xent_entry;
-const CpuKernelEntry linear_xent_entry = {{.op = "linear_xent",
+const CpuKernelEntry linear_xent_entry = {{.op = &ops::linear_xent_entry,
                                            .make = make<LinearXentKernel>,
                                            .supports = takes,
                                            .packs_inputs = true,

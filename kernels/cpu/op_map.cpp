@@ -3,8 +3,9 @@
 
 #include "kernels/cpu/kernel.h"
 #include "kernels/cpu/loop.h"
-#include "kernels/cpu/map_table.h"
 #include "kernels/cpu/region_kernel.h"
+#include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -55,15 +56,15 @@ class MapKernel final : public CpuKernel {
   }
 
   void apply(float* y, const float* const* x, const int64_t* step, int64_t n) const {
-    const auto opcode = static_cast<Map>(attributes.code);
-    if (opcode == Map::kSelect) {
+    const auto opcode = static_cast<size_t>(MapAttributes::of(attributes).opcode);
+    if (inputs.size() == 3) {
       context.vector.select(y, x[0], step[0], x[1], step[1], x[2], step[2], n);
-    } else if (opcode >= Map::kAdd) {
-      context.vector.binary[binary_index(opcode)](y, x[0], step[0], x[1], step[1], n);
+    } else if (inputs.size() == 2) {
+      context.vector.binary[opcode](y, x[0], step[0], x[1], step[1], n);
     } else if (step[0] == 1) {
-      context.vector.unary[unary_index(opcode)](y, x[0], n);
+      context.vector.unary[opcode](y, x[0], n);
     } else {  // one value for the whole span
-      context.vector.unary[unary_index(opcode)](y, x[0], 1);
+      context.vector.unary[opcode](y, x[0], 1);
       for (int64_t i = 1; i < n; ++i) y[i] = y[0];
     }
   }
@@ -82,6 +83,6 @@ std::unique_ptr<Kernel> make_map(Context& context, const KernelRequest& request)
 }  // namespace
 
 extern const CpuKernelEntry map_entry;
-const CpuKernelEntry map_entry = {{.op = "map", .make = make_map, .bf16 = true}};
+const CpuKernelEntry map_entry = {{.op = &ops::map_entry, .make = make_map, .bf16 = true}};
 
 }  // namespace levanter::cpu

@@ -1,6 +1,7 @@
 // Sums over leading or trailing axes, maxima over trailing ones.
 #include "kernels/cpu/region_kernel.h"
-#include "ops/ops.h"
+#include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -39,7 +40,7 @@ class ColumnSumKernel final : public CpuKernel {
   ColumnSumKernel(Context& c, const KernelRequest& request)
       : CpuKernel(c, request),
         width_(outputs[0].view.axes.elements()),
-        rows_(attributes.axes.elements()) {}
+        rows_(ReduceAttributes::of(attributes).over.elements()) {}
   int64_t workspace_bytes() const override { return ceil_div(rows_, kBlockRows) * width_ * 4; }
   void run(const void* const* in, void* const* out, void* workspace) const override {
     sum_columns(context, floats(in[0]), rows_, width_, floats(out[0]), floats(workspace));
@@ -53,10 +54,10 @@ class RowReduceKernel final : public CpuKernel {
  public:
   using CpuKernel::CpuKernel;
   void run(const void* const* in, void* const* out, void*) const override {
-    const int64_t width = attributes.axes.elements();
+    const auto [kind, over] = ReduceAttributes::of(attributes);
+    const int64_t width = over.elements();
     const int64_t rows = outputs[0].view.axes.elements();
-    const bool sum = static_cast<Reduce>(attributes.code) == Reduce::kSum;
-    const auto reduce = sum ? context.vector.sum : context.vector.max;
+    const auto reduce = kind == Reduce::kSum ? context.vector.sum : context.vector.max;
     for_rows(context.pool, rows, width, [&](int64_t first, int64_t count) {
       for (int64_t r = first; r < first + count; ++r)
         floats(out[0])[r] = reduce(floats(in[0]) + r * width, width);
@@ -65,12 +66,12 @@ class RowReduceKernel final : public CpuKernel {
 };
 
 std::unique_ptr<Kernel> make_reduce(Context& context, const KernelRequest& request) {
-  const Attributes& a = request.node.attributes;
+  const auto [kind, over] = ReduceAttributes::of(request.node.attributes);
   const ArrayInfo& x = request.inputs[0];
   const bool whole = x.view.is_contiguous() && x.view.axes.elements() > 0;
-  const bool sums = static_cast<Reduce>(a.code) == Reduce::kSum;
-  const bool rows = trails(x.view.axes, a.axes), columns = leads(x.view.axes, a.axes) && !rows;
-  if (!whole || static_cast<Reduce>(a.code) == Reduce::kMin) return nullptr;
+  const bool sums = kind == Reduce::kSum;
+  const bool rows = trails(x.view.axes, over), columns = leads(x.view.axes, over) && !rows;
+  if (!whole || kind == Reduce::kMin) return nullptr;
   if (x.dtype == DType::bf16 && columns && sums) return make_region(context, request);
   if (x.dtype != DType::f32) return nullptr;
   if (rows) return make<RowReduceKernel>(context, request);
@@ -80,6 +81,6 @@ std::unique_ptr<Kernel> make_reduce(Context& context, const KernelRequest& reque
 }  // namespace
 
 extern const CpuKernelEntry reduce_entry;
-const CpuKernelEntry reduce_entry = {{.op = "reduce", .make = make_reduce, .bf16 = true}};
+const CpuKernelEntry reduce_entry = {{.op = &ops::reduce_entry, .make = make_reduce, .bf16 = true}};
 
 }  // namespace levanter::cpu

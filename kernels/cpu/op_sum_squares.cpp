@@ -1,5 +1,6 @@
 // Sums of squares: for each index of the shard axis first, over that axis last.
 #include "kernels/cpu/kernel.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
@@ -65,6 +66,6 @@ class SumSquaresKernel final : public CpuKernel {
 
 extern const CpuKernelEntry sum_squares_entry;
 const CpuKernelEntry sum_squares_entry = {
-    {.op = "sum_squares", .make = make<SumSquaresKernel>, .packs_inputs = true}};
+    {.op = &ops::sum_squares_entry, .make = make<SumSquaresKernel>, .packs_inputs = true}};
 
 }  // namespace levanter::cpu

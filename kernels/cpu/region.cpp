@@ -2,25 +2,25 @@
 #include "kernels/cpu/region.h"
 
 #include <algorithm>
-#include <string_view>
 
 #include "base/error.h"
 #include "base/bf16.h"
-#include "kernels/cpu/map_table.h"
+#include "ops/attributes.h"
+#include "ops/composite/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::cpu {
 
 namespace {
 
-bool is(const Node& node, std::string_view name) { return node.op->name == name; }
-
-bool is_cast(const Node& node) { return is(node, "cast") || is(node, "pack"); }
+bool is_cast(const Node& node) { return is(node, ops::cast_entry) || is(node, ops::pack_entry); }
 
 /// The columns that a node takes together; none for an elementwise one.
 Axes columns_of(const Graph& graph, const Node& node) {
-  if (is(node, "reduce")) return node.outputs[0].axes;
-  if (is(node, "layer_norm") || is(node, "layer_norm_grad")) return graph.type(node.inputs[1]).axes;
-  if (!is(node, "dot")) return {};
+  if (is(node, ops::reduce_entry)) return node.outputs[0].axes;
+  if (is(node, ops::layer_norm_entry) || is(node, ops::layer_norm_grad_entry))
+    return graph.type(node.inputs[1]).axes;
+  if (!is(node, ops::dot_entry)) return {};
   // The columns of the matrix are those of its axes that one factor has, if they come last.
   const Axes& out = node.outputs[0].axes;
   for (const size_t i : {1, 0}) {
@@ -83,10 +83,11 @@ void Region::find_columns(const Body& body, std::span<const ArrayInfo> inputs,
   Axes columns;
   for (const Node& node : body.graph.nodes()) {
     if (node.inputs.empty()) continue;
-    space_ = is(node, "reduce") ? body.graph.type(node.inputs[0]).axes : node.outputs[0].axes;
+    space_ =
+        is(node, ops::reduce_entry) ? body.graph.type(node.inputs[0]).axes : node.outputs[0].axes;
     const Axes own = columns_of(body.graph, node);
-    if (!own.empty() && (columns.empty() || !is(node, "dot"))) columns = own;
-    takes_rows_ |= is(node, "layer_norm") || is(node, "layer_norm_grad");
+    if (!own.empty() && (columns.empty() || !is(node, ops::dot_entry))) columns = own;
+    takes_rows_ |= is(node, ops::layer_norm_entry) || is(node, ops::layer_norm_grad_entry);
   }
   row_axes_ = space_.size() - columns.size();
   if (columns.empty()) {  // as many as lie evenly in every operand
@@ -119,10 +120,11 @@ Region::Operand Region::operand(const ArrayInfo& info) const {
 /// The product as one more operand, a matrix of the whole space.
 void Region::add_product(const Body& body, std::span<const ArrayInfo> inputs, bool few_rows) {
   for (const Node& node : body.graph.nodes()) {
-    if (!is(node, "dot")) continue;
+    if (!is(node, ops::dot_entry)) continue;
     KernelRequest request{node, {}, {{DType::f32, View::row_major(space_), {}}}, few_rows};
     for (size_t i = 0; i < 2; ++i) {
-      factors_[i] = static_cast<int>(body.graph.node(node.inputs[i].node).attributes.ints[0]);
+      factors_[i] = static_cast<int>(
+          InputAttributes::of(body.graph.node(node.inputs[i].node).attributes).index);
       request.inputs.push_back(inputs[static_cast<size_t>(factors_[i])]);
     }
     product_ = make_tiled_dot(context_, request);
@@ -155,13 +157,13 @@ void Region::compile(const Body& body) {
     }
     slot_of[id] = static_cast<int>(slots_.size());
     slots_.emplace_back();
-    if (is(node, "dot")) {
+    if (is(node, ops::dot_entry)) {
       slots_.back().input = static_cast<int>(input_views_.size());
-    } else if (is(node, "input")) {
-      slots_.back().input = static_cast<int>(node.attributes.ints[0]);
-    } else if (is(node, "constant")) {
+    } else if (is(node, ops::input_entry)) {
+      slots_.back().input = static_cast<int>(InputAttributes::of(node.attributes).index);
+    } else if (is(node, ops::constant_entry)) {
       slots_.back().constant = true;
-      slots_.back().value = static_cast<float>(node.attributes.reals[0]);
+      slots_.back().value = static_cast<float>(ConstantAttributes::of(node.attributes).value);
       if (node.outputs[0].dtype == DType::bf16) slots_.back().value = Bf16(slots_.back().value);
     } else {
       add_instruction(body, id, slot_of);
@@ -173,7 +175,7 @@ void Region::compile(const Body& body) {
   LEV_CHECK(slots_.size() <= kValues && outputs_.size() <= kOutputs, "a region is too large");
   for (size_t o = 0; o < outputs_.size(); ++o) {
     const Value result = body.results[o];
-    if (result.output == 0 && !is(nodes[result.node], "reduce"))
+    if (result.output == 0 && !is(nodes[result.node], ops::reduce_entry))
       outputs_[o].slot = use(slot_of[result.node], true);
   }
 }
@@ -183,7 +185,7 @@ void Region::add_instruction(const Body& body, NodeId id, const std::vector<int>
   const Node& node = body.graph.node(id);
   const bool bf16 = node.outputs[0].dtype == DType::bf16;
   Instruction step;
-  const auto gelu = static_cast<Gelu>(node.attributes.code);
+  const Gelu gelu = GeluAttributes::of(node.attributes).kind;
   const auto output_of = [&](uint32_t output) {
     for (size_t o = 0; o < body.results.size(); ++o)
       if (body.results[o] == Value{id, output}) return static_cast<int>(o);
@@ -194,36 +196,35 @@ void Region::add_instruction(const Body& body, NodeId id, const std::vector<int>
       outputs_[static_cast<size_t>(o)].sum = static_cast<int>(sum_count_);
     return static_cast<int>(sum_count_++);
   };
-  if (is(node, "map")) {
-    const auto opcode = static_cast<Map>(node.attributes.code);
+  if (is(node, ops::map_entry)) {
+    const Map opcode = MapAttributes::of(node.attributes).opcode;
     step.kind = Kind::kSelect;
     if (arity(opcode) == 1) step.kind = Kind::kUnary;
     if (arity(opcode) == 2) step.kind = Kind::kBinary;
-    if (step.kind == Kind::kUnary) step.index = unary_index(opcode);
-    if (step.kind == Kind::kBinary) step.index = binary_index(opcode);
+    step.index = static_cast<size_t>(opcode);
   } else if (is_cast(node)) {
     LEV_CHECK(bf16, "a cast in a region is to bf16");
     step.index = static_cast<size_t>(UnaryOp::kRoundBf16);
-  } else if (is(node, "gelu")) {
+  } else if (is(node, ops::gelu_entry)) {
     step.index = static_cast<size_t>(gelu == Gelu::kTanh ? UnaryOp::kGeluTanh : UnaryOp::kGeluErf);
-  } else if (is(node, "gelu_grad")) {
+  } else if (is(node, ops::gelu_grad_entry)) {
     step.kind = Kind::kBinary;
     step.index =
         static_cast<size_t>(gelu == Gelu::kTanh ? BinaryOp::kGeluTanhGrad : BinaryOp::kGeluErfGrad);
-  } else if (is(node, "dropout")) {
+  } else if (is(node, ops::dropout_entry)) {
     step.kind = Kind::kDropout;
-    step.real = static_cast<float>(1 - node.attributes.reals[0]);
-  } else if (is(node, "layer_norm")) {
+    step.real = static_cast<float>(1 - DropoutAttributes::of(node.attributes).rate);
+  } else if (is(node, ops::layer_norm_entry)) {
     step.kind = Kind::kNorm;
-    step.centre = node.attributes.ints[1] ? Centre::kNo : Centre::kYes;
-    step.real = static_cast<float>(node.attributes.reals[0]);
+    step.centre = LayerNormAttributes::of(node.attributes).has_mean ? Centre::kYes : Centre::kNo;
+    step.real = static_cast<float>(LayerNormAttributes::of(node.attributes).eps);
     step.extra = {output_of(1), output_of(2)};
-  } else if (is(node, "layer_norm_grad")) {
+  } else if (is(node, ops::layer_norm_grad_entry)) {
     step.kind = Kind::kNormGrad;
-    step.centre = node.attributes.ints[1] ? Centre::kNo : Centre::kYes;
+    step.centre = LayerNormAttributes::of(node.attributes).has_mean ? Centre::kYes : Centre::kNo;
     step.extra = {add_sum(1), add_sum(2)};
   } else {
-    LEV_CHECK(is(node, "reduce"), "an op that no region takes");
+    LEV_CHECK(is(node, ops::reduce_entry), "an op that no region takes");
     step.kind = Kind::kSum;
     step.extra[0] = add_sum(0);
   }
@@ -234,7 +235,7 @@ void Region::add_instruction(const Body& body, NodeId id, const std::vector<int>
                        (step.kind == Kind::kNormGrad && (i == 2 || i == 3));
     step.in[i] = apart ? slot : use(slot, spans);
   }
-  if (is(node, "gelu_grad")) std::swap(step.in[0], step.in[1]);
+  if (is(node, ops::gelu_grad_entry)) std::swap(step.in[0], step.in[1]);
   program_.push_back(step);
 }
 

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "ops/elementwise/value.h"
+
 namespace levanter::cpu {
 
 namespace v2 {
@@ -18,6 +20,30 @@ void fill_table(VectorKernels& table);
 
 namespace {
 
+template <Map opcode>
+void unary_by_element(float* y, const float* a, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = map_value(opcode, a[i]);
+}
+
+template <Map opcode>
+void binary_by_element(float* y, const float* a, int64_t a_step, const float* b, int64_t b_step,
+                       int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = map_value(opcode, a[i * a_step], b[i * b_step]);
+}
+
+/// Fills the places that opcodes from `code` on have left empty.
+template <size_t code = 0>
+void complete(VectorKernels& table) {
+  if constexpr (code < kMapOpcodes) {
+    constexpr auto opcode = static_cast<Map>(code);
+    if constexpr (arity(opcode) == 1)
+      if (!table.unary[code]) table.unary[code] = unary_by_element<opcode>;
+    if constexpr (arity(opcode) == 2)
+      if (!table.binary[code]) table.binary[code] = binary_by_element<opcode>;
+    complete<code + 1>(table);
+  }
+}
+
 bool has_v3() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
          __builtin_cpu_supports("fma");
@@ -31,7 +57,7 @@ bool has_v4() {
 
 /// The tables that this machine can run, in order.
 struct Tables {
-  VectorKernels kernels[3];
+  VectorKernels kernels[3]{};
   const VectorKernels* runnable[3];
   size_t count = 0;
   const VectorKernels* chosen;
@@ -51,6 +77,7 @@ struct Tables {
   void add(const char* isa, void (*fill)(VectorKernels&)) {
     kernels[count].isa = isa;
     fill(kernels[count]);
+    complete(kernels[count]);
     runnable[count] = &kernels[count];
     ++count;
   }

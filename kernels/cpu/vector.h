@@ -10,55 +10,26 @@
 #include <cstdint>
 #include <span>
 
+#include "ops/elementwise/opcodes.h"
+
 namespace levanter::cpu {
 
-/// Elementwise functions of one operand. Truth is 1 for true and 0 for false, and any other value
-/// but 0 reads as true. Largest errors, in units in the last place, over all finite operands:
-///   exp 1.5, log 1.5, tanh 2.5, sigmoid 3 (0 where the value is below 1e-38), erf 2, log1p, sin
-///   and cos as in the C library; the others are correctly rounded, rsqrt twice (1 / sqrt)
-enum class UnaryOp {
-  kNeg,
-  kAbs,
-  kExp,
-  kLog,
-  kLog1p,
-  kSqrt,
-  kRsqrt,
-  kRcp,
-  kTanh,
-  kSigmoid,
-  kErf,
-  kSin,
-  kCos,
-  kNot,
-  kIsFinite,
-  kCopy,
-  kGeluTanh,
+/// Elementwise functions of one operand beside the opcodes of `map`, whose rows say how exact they
+/// are: sigmoid is 0 where its value is below 1e-38.
+enum class UnaryOp : size_t {
+  kGeluTanh = kMapOpcodes,
   kGeluErf,
   kRoundBf16,  ///< to the nearest bf16, ties to even
 };
-inline constexpr size_t kUnaryOps = 19;
+inline constexpr size_t kUnaryOps = kMapOpcodes + 3;
 
-/// Elementwise functions of two operands. Maximum and minimum are NaN where either operand is; pow
-/// is the C library's. The last two are gelu's gradients from gelu's input:
+/// And of two: gelu's gradients from gelu's input,
 ///   kGeluTanhGrad(dy, x) = dy * d gelu_tanh(x) / dx, kGeluErfGrad alike
-enum class BinaryOp {
-  kAdd,
-  kSub,
-  kMul,
-  kDiv,
-  kMax,
-  kMin,
-  kPow,
-  kLess,
-  kLessEqual,
-  kEqual,
-  kAnd,
-  kOr,
-  kGeluTanhGrad,
+enum class BinaryOp : size_t {
+  kGeluTanhGrad = kMapOpcodes,
   kGeluErfGrad,
 };
-inline constexpr size_t kBinaryOps = 14;
+inline constexpr size_t kBinaryOps = kMapOpcodes + 2;
 
 /// Where the random bits of a span come from: element i takes the Threefry-2x32 block of counter
 /// `counter` + i under `key`, the two words combined by exclusive or, as JAX's partitionable arrays
@@ -126,9 +97,11 @@ struct VectorKernels {
   using Binary = void (*)(float* y, const float* a, int64_t a_step, const float* b, int64_t b_step,
                           int64_t n);
 
-  const char* isa;            ///< "v2", "v3" or "v4" of x86-64
-  Unary unary[kUnaryOps];     ///< by UnaryOp
-  Binary binary[kBinaryOps];  ///< by BinaryOp
+  const char* isa;  ///< "v2", "v3" or "v4" of x86-64
+  /// By Map and UnaryOp, or Map and BinaryOp; null for an opcode of another number of operands.
+  /// One without a vector kernel is computed an element at a time, as its row says.
+  Unary unary[kUnaryOps];
+  Binary binary[kBinaryOps];
   /// y[i] = c[i] is true ? a[i] : b[i]
   void (*select)(float* y, const float* c, int64_t c_step, const float* a, int64_t a_step,
                  const float* b, int64_t b_step, int64_t n);

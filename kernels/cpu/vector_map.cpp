@@ -1,7 +1,4 @@
 // Elementwise kernels, and the table of this instruction set.
-#include <math.h>
-#include <string.h>
-
 #include "kernels/cpu/vector_math.h"
 #include "kernels/cpu/vector_parts.h"
 
@@ -13,132 +10,32 @@ namespace {
 }
 [[gnu::always_inline]] inline Ints is_true(Floats a) { return a != splat(0.0f); }
 
-struct Neg {
-  static Floats of(Floats a) { return from_bits(bits(a) ^ splat(INT32_MIN)); }
-};
-struct Abs {
-  static Floats of(Floats a) { return absolute(a); }
-};
-struct Exp {
-  static Floats of(Floats a) { return exp(a); }
-};
-struct Log {
-  static Floats of(Floats a) { return log(a); }
-};
-struct Sqrt {
-  static Floats of(Floats a) { return root(a); }
-};
-struct Rsqrt {
-  static Floats of(Floats a) { return splat(1.0f) / root(a); }
-};
-struct Rcp {
-  static Floats of(Floats a) { return splat(1.0f) / a; }
-};
-struct Tanh {
-  static Floats of(Floats a) { return tanh(a); }
-};
-struct Sigmoid {
-  static Floats of(Floats a) { return sigmoid(a); }
-};
-struct Erf {
-  static Floats of(Floats a) { return erf(a); }
-};
-struct Not {
-  static Floats of(Floats a) { return truth(a == splat(0.0f)); }
-};
-struct IsFinite {
-  static Floats of(Floats a) { return truth(absolute(a) < splat(__builtin_inff())); }
-};
-struct GeluTanh {
-  static Floats of(Floats a) { return gelu_tanh(a); }
-};
-struct GeluErf {
-  static Floats of(Floats a) { return gelu_erf(a); }
-};
-
-struct RoundBf16 {
-  static Floats of(Floats a) { return from_bits(bf16_bits(a) << 16); }
-};
-
-template <class Op>
+template <auto function>
 void unary(float* y, const float* a, int64_t n) {
   for_vectors(n, [=](int64_t i, int64_t count) {
-    store_up_to(y + i, Op::of(load_up_to(a + i, count)), count);
+    store_up_to(y + i, function(load_up_to(a + i, count)), count);
   });
 }
 
-template <float (*function)(float)>
-void unary_scalar(float* y, const float* a, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) y[i] = function(a[i]);
-}
-
-void copy(float* y, const float* a, int64_t n) {
-  memmove(y, a, sizeof(float) * static_cast<size_t>(n));
-}
-
-struct Add {
-  static Floats of(Floats a, Floats b) { return a + b; }
-};
-struct Sub {
-  static Floats of(Floats a, Floats b) { return a - b; }
-};
-struct Mul {
-  static Floats of(Floats a, Floats b) { return a * b; }
-};
-struct Div {
-  static Floats of(Floats a, Floats b) { return a / b; }
-};
-struct Max {  // larger(a, b) is b where one is NaN, so only a's NaN must be put back
-  static Floats of(Floats a, Floats b) { return select(a != a, a, larger(a, b)); }
-};
-struct Min {
-  static Floats of(Floats a, Floats b) { return select(a != a, a, smaller(a, b)); }
-};
-struct Less {
-  static Floats of(Floats a, Floats b) { return truth(a < b); }
-};
-struct LessEqual {
-  static Floats of(Floats a, Floats b) { return truth(a <= b); }
-};
-struct Equal {
-  static Floats of(Floats a, Floats b) { return truth(a == b); }
-};
-struct And {
-  static Floats of(Floats a, Floats b) { return truth(is_true(a) & is_true(b)); }
-};
-struct Or {
-  static Floats of(Floats a, Floats b) { return truth(is_true(a) | is_true(b)); }
-};
-struct GeluTanhGrad {
-  static Floats of(Floats dy, Floats x) { return dy * gelu_tanh_slope(x); }
-};
-struct GeluErfGrad {
-  static Floats of(Floats dy, Floats x) { return dy * gelu_erf_slope(x); }
-};
-
-template <class Op>
+template <auto function>
 void binary(float* y, const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t n) {
   if (n == 0) return;
   if (a_step != 0 && b_step != 0) {
     for_vectors(n, [=](int64_t i, int64_t count) {
-      store_up_to(y + i, Op::of(load_up_to(a + i, count), load_up_to(b + i, count)), count);
+      store_up_to(y + i, function(load_up_to(a + i, count), load_up_to(b + i, count)), count);
     });
   } else if (a_step != 0) {
     const Floats right = splat(*b);
     for_vectors(n, [=](int64_t i, int64_t count) {
-      store_up_to(y + i, Op::of(load_up_to(a + i, count), right), count);
+      store_up_to(y + i, function(load_up_to(a + i, count), right), count);
     });
   } else {
     const Floats left = splat(*a);
     const Floats same = splat(*b);
     for_vectors(n, [=](int64_t i, int64_t count) {
-      store_up_to(y + i, Op::of(left, b_step != 0 ? load_up_to(b + i, count) : same), count);
+      store_up_to(y + i, function(left, b_step != 0 ? load_up_to(b + i, count) : same), count);
     });
   }
-}
-
-void power(float* y, const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) y[i] = ::powf(a[i * a_step], b[i * b_step]);
 }
 
 void select_spans(float* y, const float* c, int64_t c_step, const float* a, int64_t a_step,
@@ -153,34 +50,55 @@ void select_spans(float* y, const float* c, int64_t c_step, const float* a, int6
   });
 }
 
+/// An opcode's place in a table.
+template <class Opcode>
+constexpr size_t at(Opcode opcode) {
+  return static_cast<size_t>(opcode);
+}
+
+void fill_unary(VectorKernels::Unary* by) {
+  by[at(Map::kNeg)] = unary<[](Floats a) { return from_bits(bits(a) ^ splat(INT32_MIN)); }>;
+  by[at(Map::kAbs)] = unary<[](Floats a) { return absolute(a); }>;
+  by[at(Map::kExp)] = unary<[](Floats a) { return exp(a); }>;
+  by[at(Map::kLog)] = unary<[](Floats a) { return log(a); }>;
+  by[at(Map::kSqrt)] = unary<[](Floats a) { return root(a); }>;
+  by[at(Map::kRsqrt)] = unary<[](Floats a) { return splat(1.0f) / root(a); }>;
+  by[at(Map::kRcp)] = unary<[](Floats a) { return splat(1.0f) / a; }>;
+  by[at(Map::kTanh)] = unary<[](Floats a) { return tanh(a); }>;
+  by[at(Map::kSigmoid)] = unary<[](Floats a) { return sigmoid(a); }>;
+  by[at(Map::kErf)] = unary<[](Floats a) { return erf(a); }>;
+  by[at(Map::kNot)] = unary<[](Floats a) { return truth(a == splat(0.0f)); }>;
+  by[at(Map::kIsFinite)] =
+      unary<[](Floats a) { return truth(absolute(a) < splat(__builtin_inff())); }>;
+  by[at(UnaryOp::kGeluTanh)] = unary<[](Floats a) { return gelu_tanh(a); }>;
+  by[at(UnaryOp::kGeluErf)] = unary<[](Floats a) { return gelu_erf(a); }>;
+  by[at(UnaryOp::kRoundBf16)] = unary<[](Floats a) { return from_bits(bf16_bits(a) << 16); }>;
+}
+
+void fill_binary(VectorKernels::Binary* by) {
+  by[at(Map::kAdd)] = binary<[](Floats a, Floats b) { return a + b; }>;
+  by[at(Map::kSub)] = binary<[](Floats a, Floats b) { return a - b; }>;
+  by[at(Map::kMul)] = binary<[](Floats a, Floats b) { return a * b; }>;
+  by[at(Map::kDiv)] = binary<[](Floats a, Floats b) { return a / b; }>;
+  // larger(a, b) is b where one is NaN, so only a's NaN must be put back.
+  by[at(Map::kMax)] = binary<[](Floats a, Floats b) { return select(a != a, a, larger(a, b)); }>;
+  by[at(Map::kMin)] = binary<[](Floats a, Floats b) { return select(a != a, a, smaller(a, b)); }>;
+  by[at(Map::kLess)] = binary<[](Floats a, Floats b) { return truth(a < b); }>;
+  by[at(Map::kLessEqual)] = binary<[](Floats a, Floats b) { return truth(a <= b); }>;
+  by[at(Map::kEqual)] = binary<[](Floats a, Floats b) { return truth(a == b); }>;
+  by[at(Map::kAnd)] = binary<[](Floats a, Floats b) { return truth(is_true(a) & is_true(b)); }>;
+  by[at(Map::kOr)] = binary<[](Floats a, Floats b) { return truth(is_true(a) | is_true(b)); }>;
+  by[at(BinaryOp::kGeluTanhGrad)] =
+      binary<[](Floats dy, Floats x) { return dy * gelu_tanh_slope(x); }>;
+  by[at(BinaryOp::kGeluErfGrad)] =
+      binary<[](Floats dy, Floats x) { return dy * gelu_erf_slope(x); }>;
+}
+
 }  // namespace
 
 void fill_map(VectorKernels& table) {
-  const VectorKernels::Unary in_order[kUnaryOps] = {unary<Neg>,
-                                                    unary<Abs>,
-                                                    unary<Exp>,
-                                                    unary<Log>,
-                                                    unary_scalar<::log1pf>,
-                                                    unary<Sqrt>,
-                                                    unary<Rsqrt>,
-                                                    unary<Rcp>,
-                                                    unary<Tanh>,
-                                                    unary<Sigmoid>,
-                                                    unary<Erf>,
-                                                    unary_scalar<::sinf>,
-                                                    unary_scalar<::cosf>,
-                                                    unary<Not>,
-                                                    unary<IsFinite>,
-                                                    copy,
-                                                    unary<GeluTanh>,
-                                                    unary<GeluErf>,
-                                                    unary<RoundBf16>};
-  const VectorKernels::Binary pairs_in_order[kBinaryOps] = {
-      binary<Add>, binary<Sub>, binary<Mul>,          binary<Div>,        binary<Max>,
-      binary<Min>, power,       binary<Less>,         binary<LessEqual>,  binary<Equal>,
-      binary<And>, binary<Or>,  binary<GeluTanhGrad>, binary<GeluErfGrad>};
-  memcpy(table.unary, in_order, sizeof in_order);
-  memcpy(table.binary, pairs_in_order, sizeof pairs_in_order);
+  fill_unary(table.unary);
+  fill_binary(table.binary);
   table.select = select_spans;
 }
 

@@ -19,7 +19,7 @@ namespace {
 
 const KernelEntry* find(std::string_view op) {
   for (const KernelEntry* entry : entries())
-    if (entry->op == op) return entry;
+    if (entry->op->name == op) return entry;
   return nullptr;
 }
 

@@ -1,5 +1,6 @@
 // Values converted to another element type.
 #include "kernels/reference/walk.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -24,6 +25,6 @@ class CastKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry cast_entry;
-const KernelEntry cast_entry = {"cast", make<CastKernel>};
+const KernelEntry cast_entry = {&ops::cast_entry, make<CastKernel>};
 
 }  // namespace levanter::reference

@@ -1,5 +1,6 @@
 // Parts copied one after the other.
 #include "kernels/reference/walk.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -29,6 +30,6 @@ class ConcatKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry concat_entry;
-const KernelEntry concat_entry = {"concat", make<ConcatKernel>};
+const KernelEntry concat_entry = {&ops::concat_entry, make<ConcatKernel>};
 
 }  // namespace levanter::reference

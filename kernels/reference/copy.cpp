@@ -1,5 +1,6 @@
 // Values copied from one layout to another.
 #include "kernels/reference/walk.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -22,6 +23,6 @@ class CopyKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry copy_entry;
-const KernelEntry copy_entry = {"copy", make<CopyKernel>};
+const KernelEntry copy_entry = {&ops::copy_entry, make<CopyKernel>};
 
 }  // namespace levanter::reference

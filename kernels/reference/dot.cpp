@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "kernels/reference/walk.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -35,6 +36,6 @@ class DotKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry dot_entry;
-const KernelEntry dot_entry = {"dot", make<DotKernel>};
+const KernelEntry dot_entry = {&ops::dot_entry, make<DotKernel>};
 
 }  // namespace levanter::reference

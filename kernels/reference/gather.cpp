@@ -1,5 +1,6 @@
 // Rows picked by an index, one element at a time.
 #include "kernels/reference/walk.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -29,6 +30,6 @@ class GatherKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry gather_entry;
-const KernelEntry gather_entry = {"gather", make<GatherKernel>};
+const KernelEntry gather_entry = {&ops::gather_entry, make<GatherKernel>};
 
 }  // namespace levanter::reference

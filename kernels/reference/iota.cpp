@@ -1,5 +1,6 @@
 // 0, 1, 2, ... along an axis.
 #include "kernels/reference/walk.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -20,6 +21,6 @@ class IotaKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry iota_entry;
-const KernelEntry iota_entry = {"iota", make<IotaKernel>};
+const KernelEntry iota_entry = {&ops::iota_entry, make<IotaKernel>};
 
 }  // namespace levanter::reference

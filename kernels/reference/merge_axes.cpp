@@ -1,5 +1,6 @@
 // Neighbouring axes as one: a copy, seen over the axes before they merge.
 #include "kernels/reference/walk.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -23,6 +24,6 @@ class MergeKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry merge_axes_entry;
-const KernelEntry merge_axes_entry = {"merge_axes", make<MergeKernel>};
+const KernelEntry merge_axes_entry = {&ops::merge_axes_entry, make<MergeKernel>};
 
 }  // namespace levanter::reference

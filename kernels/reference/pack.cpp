@@ -1,5 +1,6 @@
 // Parameters rounded to bf16.
 #include "kernels/reference/walk.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -20,6 +21,6 @@ class PackKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry pack_entry;
-const KernelEntry pack_entry = {"pack", make<PackKernel>};
+const KernelEntry pack_entry = {&ops::pack_entry, make<PackKernel>};
 
 }  // namespace levanter::reference

@@ -1,6 +1,7 @@
 // 32 random bits an element: the counter is the index inside the key's row.
 #include "base/random.h"
 #include "kernels/reference/walk.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -28,6 +29,6 @@ class RandomBitsKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry random_bits_entry;
-const KernelEntry random_bits_entry = {"random_bits", make<RandomBitsKernel>};
+const KernelEntry random_bits_entry = {&ops::random_bits_entry, make<RandomBitsKernel>};
 
 }  // namespace levanter::reference

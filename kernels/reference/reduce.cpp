@@ -1,7 +1,8 @@
 // Sum, largest or smallest, element by element; sums are kept in f64.
 // A sum of bf16 is f32.
 #include "kernels/reference/walk.h"
-#include "ops/ops.h"
+#include "ops/attributes.h"
+#include "ops/entries.h"
 
 #include <type_traits>
 
@@ -21,9 +22,9 @@ class ReduceKernel final : public LoopKernel {
  public:
   using LoopKernel::LoopKernel;
   void run(const void* const* in, void* const* out, void*) const override {
-    const auto kind = static_cast<Reduce>(attributes.code);
+    const auto [kind, over] = ReduceAttributes::of(attributes);
     Walk outer(outputs[0].view.axes, {&inputs[0].view, &outputs[0].view});
-    Walk inner(attributes.axes, {&inputs[0].view});
+    Walk inner(over, {&inputs[0].view});
     with_type(inputs[0].dtype, [&](auto zero) {
       using T = decltype(zero);
       using Wide = std::conditional_t<std::is_integral_v<T>, T, double>;
@@ -47,6 +48,6 @@ class ReduceKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry reduce_entry;
-const KernelEntry reduce_entry = {"reduce", make<ReduceKernel>};
+const KernelEntry reduce_entry = {&ops::reduce_entry, make<ReduceKernel>};
 
 }  // namespace levanter::reference

@@ -1,6 +1,7 @@
 // Elements replaced at an index, in the order of their position. A row of the updates' last axis
 // goes at once: the other backends use this too.
 #include "kernels/reference/walk.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -43,6 +44,6 @@ class ScatterKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry scatter_entry;
-const KernelEntry scatter_entry = {"scatter", make<ScatterKernel>};
+const KernelEntry scatter_entry = {&ops::scatter_entry, make<ScatterKernel>};
 
 }  // namespace levanter::reference

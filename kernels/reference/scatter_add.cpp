@@ -1,5 +1,6 @@
 // Updates added into zeros, in the order of their position.
 #include "kernels/reference/walk.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -31,6 +32,6 @@ class ScatterKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry scatter_add_entry;
-const KernelEntry scatter_add_entry = {"scatter_add", make<ScatterKernel>};
+const KernelEntry scatter_add_entry = {&ops::scatter_add_entry, make<ScatterKernel>};
 
 }  // namespace levanter::reference

@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "kernels/reference/walk.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -48,6 +49,6 @@ class TopKKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry top_k_entry;
-const KernelEntry top_k_entry = {"top_k", make<TopKKernel>};
+const KernelEntry top_k_entry = {&ops::top_k_entry, make<TopKKernel>};
 
 }  // namespace levanter::reference

@@ -1,6 +1,7 @@
 // Random bits as a float in [0, 1).
 #include "base/random.h"
 #include "kernels/reference/walk.h"
+#include "ops/entries.h"
 
 namespace levanter::reference {
 
@@ -23,6 +24,6 @@ class UniformKernel final : public LoopKernel {
 }  // namespace
 
 extern const KernelEntry uniform_entry;
-const KernelEntry uniform_entry = {"uniform", make<UniformKernel>};
+const KernelEntry uniform_entry = {&ops::uniform_entry, make<UniformKernel>};
 
 }  // namespace levanter::reference

@@ -84,7 +84,7 @@ void with_type(DType dtype, Fn&& fn) {
 
 /// A primitive's kernel of the reference backend; each file of kernels/reference defines one.
 struct KernelEntry {
-  const char* op;
+  const Op* op;
   std::unique_ptr<Kernel> (*make)(const KernelRequest&);
 };
 

@@ -12,8 +12,9 @@
 #include "commands/command.h"
 #include "data/rows/loader.h"
 #include "device/backends.h"
+#include "ops/attributes.h"
 #include "ops/composite/fused.h"
-#include "ops/ops.h"
+#include "ops/entries.h"
 #include "train/engine/engine.h"
 #include "trackers/tracker.h"
 #include "train/engine/peak.h"
@@ -123,7 +124,8 @@ int run_gemm(const Arguments& a) {
 std::string kind_of(const Node& node) {
   std::string name = node.op->name;
   if (node.body) name += cat(" ", members_of(node));
-  if (name == "map") name += cat(" ", name_of(static_cast<Map>(node.attributes.code)));
+  if (is(node, ops::map_entry))
+    name += cat(" ", name_of(MapAttributes::of(node.attributes).opcode));
   if (node.origin.phase == Phase::kBackward) name += " backward";
   return name;
 }

@@ -1,12 +1,26 @@
 // Adds nodes to the traced program, each checked by its op's type rule.
 #include "graph/graph.h"
 
+#include <bit>
+
 #include "base/error.h"
 #include "base/strings.h"
 
 namespace levanter {
 
 void type_error(std::string message) { throw Error(ErrorKind::kInternal, std::move(message)); }
+
+size_t hash_of(const Attributes& attributes) {
+  size_t h = 0;
+  const auto mix = [&h](uint64_t x) { h = (h ^ x) * 0x9e3779b97f4a7c15ull; };
+  mix(static_cast<uint64_t>(attributes.code));
+  mix(attributes.axis.id());
+  for (const Axis& axis : attributes.axes)
+    mix(axis.name.id() * 31ull + static_cast<uint64_t>(axis.size));
+  for (const int64_t i : attributes.ints) mix(static_cast<uint64_t>(i));
+  for (const double r : attributes.reals) mix(std::bit_cast<uint64_t>(r));
+  return h;
+}
 
 bool View::is_contiguous() const {
   int64_t stride = 1;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,7 +19,8 @@ class NamedArray;
 struct Node;
 struct GradientCall;
 
-/// The attributes of a node: one small record for every op; each op's file says what it uses.
+/// The attributes of a node: one small record for every op. An op that uses code, ints, reals or
+/// values has a struct that gives them names (ops/attributes.h); nothing else reads or writes them.
 struct Attributes {
   int32_t code = 0;  ///< an opcode or an enum of the op
   AxisName axis{};   ///< the axis that the op is about
@@ -27,6 +30,9 @@ struct Attributes {
   std::shared_ptr<const std::vector<double>> values{};  ///< of a literal; equal when it is the same
   bool operator==(const Attributes&) const = default;
 };
+
+/// The same for equal attributes, but that it tells -0 from 0.
+size_t hash_of(const Attributes& attributes);
 
 /// Arithmetic that one node does; bytes follow from the types.
 struct Cost {
@@ -50,6 +56,14 @@ enum class SaveClass {
   kDot,    ///< kept by `save_dots`: a product or something as dear
 };
 
+/// What a node brings to a region of neighbours that run as one; see `fuse`.
+struct Fusion {
+  Axes space;            ///< that its arithmetic runs over
+  Axes row = {};         ///< the last axes of it that the node takes together; empty: none
+  bool sums = false;     ///< sums over the other axes
+  bool product = false;  ///< a product, whose tiles the others take: the first of its region
+};
+
 /// One kind of op. Each file of src/ops defines one as `<name>_entry`.
 struct Op {
   const char* name = "";
@@ -68,6 +82,9 @@ struct Op {
   bool wide_cotangent = false;
   /// Output `output` as strides and an offset over input 0's memory; null for an op that computes.
   View (*view)(const Node&, const View& input, size_t output) = nullptr;
+  /// How a node of f32 or bf16 may be one of a region; null for an op that never may. A backend
+  /// that runs regions has an instruction for each op that has this.
+  std::optional<Fusion> (*fusion)(const Node&, std::span<const Type> inputs) = nullptr;
 };
 
 /// Throws the error for operands that an op cannot take. The graph adds module path and line.

@@ -1,12 +1,14 @@
-// The same values in another element type. code: that type.
-#include "ops/ops.h"
+// The same values in another element type.
+#include "ops/attributes.h"
+#include "ops/entries.h"
+#include "ops/rules.h"
 
 namespace levanter {
 
 namespace {
 
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
-  return {Type{static_cast<DType>(a.code), in[0].axes}};
+  return {Type{DTypeAttributes::of(a).dtype, in[0].axes}};
 }
 
 void gradient(GradientCall& call) {
@@ -17,18 +19,17 @@ void gradient(GradientCall& call) {
 }  // namespace
 
 namespace ops {
-extern const Op cast_entry;
 const Op cast_entry = {.name = "cast",
                        .summary = "the same values in another element type",
                        .infer = infer,
-                       .gradient = gradient};
+                       .gradient = gradient,
+                       .fusion = fuse_elementwise};
 }  // namespace ops
 
 NamedArray cast(Operand x, DType dtype) {
   if (x.array.dtype() == dtype) return x.array;
   const NamedArray in[] = {x.array};
-  return x.array.graph().add(ops::cast_entry, Attributes{.code = static_cast<int32_t>(dtype)}, in,
-                             x.where);
+  return x.array.graph().add(ops::cast_entry, DTypeAttributes{dtype}.pack(), in, x.where);
 }
 
 }  // namespace levanter

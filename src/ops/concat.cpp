@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -29,7 +30,6 @@ void gradient(GradientCall& call) {
 }  // namespace
 
 namespace ops {
-extern const Op concat_entry;
 const Op concat_entry = {.name = "concat",
                          .summary = "parts one after the other along an axis",
                          .infer = infer,

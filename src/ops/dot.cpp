@@ -2,6 +2,7 @@
 // order.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -37,16 +38,21 @@ Cost cost(const Node&, std::span<const Type> in) {
   return {2.0 * static_cast<double>(unite(in[0].axes, in[1].axes).elements())};
 }
 
+std::optional<Fusion> fusion(const Node& node, std::span<const Type> in) {
+  if (in[1].elements() == 0 || in[0].axes.empty() || in[1].axes.empty()) return std::nullopt;
+  return Fusion{.space = node.outputs[0].axes, .product = true};
+}
+
 }  // namespace
 
 namespace ops {
-extern const Op dot_entry;
 const Op dot_entry = {.name = "dot",
                       .summary = "a product summed over shared axes",
                       .infer = infer,
                       .gradient = gradient,
                       .cost = cost,
-                      .save_class = SaveClass::kDot};
+                      .save_class = SaveClass::kDot,
+                      .fusion = fusion};
 }  // namespace ops
 
 NamedArray dot(Operand a, NamedArray b, const Axes& out) {

@@ -1,6 +1,7 @@
-// Keys folded with a constant (Threefry-2x32, as JAX's fold_in). ints[0]: the constant.
+// Keys folded with a constant (Threefry-2x32, as JAX's fold_in).
 #include "base/strings.h"
-#include "ops/ops.h"
+#include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -14,7 +15,6 @@ std::vector<Type> infer(const Attributes&, std::span<const Type> in) {
 }  // namespace
 
 namespace ops {
-extern const Op fold_in_entry;
 const Op fold_in_entry = {
     .name = "fold_in", .summary = "keys folded with a constant", .infer = infer};
 }  // namespace ops
@@ -22,10 +22,8 @@ const Op fold_in_entry = {
 Axis key_word() { return {"key_word", 2}; }
 
 NamedArray fold_in(Operand keys, uint32_t data) {
-  Attributes a;
-  a.ints[0] = data;
   const NamedArray in[] = {keys.array};
-  return keys.array.graph().add(ops::fold_in_entry, a, in, keys.where);
+  return keys.array.graph().add(ops::fold_in_entry, FoldInAttributes{data}.pack(), in, keys.where);
 }
 
 }  // namespace levanter

@@ -1,6 +1,7 @@
 // Rows picked by an index along an axis; shared axes match one to one. axis: the axis.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -24,7 +25,6 @@ void gradient(GradientCall& call) {
 }  // namespace
 
 namespace ops {
-extern const Op gather_entry;
 const Op gather_entry = {
     .name = "gather", .summary = "rows picked by an index", .infer = infer, .gradient = gradient};
 }  // namespace ops

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "ops/elementwise/opcodes.h"
 
 namespace levanter {
 
@@ -32,44 +33,7 @@ NamedArray iota(Graph& graph, Axis axis, DType dtype,
 
 // ---- elementwise: one node kind `map` with an opcode --------------------------------------------
 
-/// The opcodes of `map`. Comparisons and logic give 1 or 0 in the operands' own type; any value
-/// but 0 counts as true. The larger and the smaller of two are NaN where either is.
-enum class Map : int32_t {
-  kNeg,
-  kAbs,
-  kExp,
-  kLog,
-  kLog1p,
-  kSqrt,
-  kRsqrt,
-  kRcp,
-  kTanh,
-  kSigmoid,
-  kErf,
-  kSin,
-  kCos,
-  kNot,
-  kIsFinite,
-  kAdd,
-  kSub,
-  kMul,
-  kDiv,
-  kMax,
-  kMin,
-  kPow,
-  kLess,
-  kLessEqual,
-  kEqual,
-  kAnd,
-  kOr,
-  kSelect,
-};
-constexpr int kMapOpcodes = static_cast<int>(Map::kSelect) + 1;
-/// 1, 2 or 3.
-int arity(Map opcode);
-/// "add", "is_finite", ...
-const char* name_of(Map opcode);
-
+/// The node of an opcode: ops/elementwise/rows.inc has the list, and what each computes.
 NamedArray map(Map opcode, Operand a);
 NamedArray map(Map opcode, Operand a, NamedArray b);
 /// a != 0 ? b : c, elementwise.

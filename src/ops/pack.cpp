@@ -2,6 +2,7 @@
 // update.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -17,7 +18,6 @@ void gradient(GradientCall& call) { call.input_cotangents[0] = call.output_cotan
 }  // namespace
 
 namespace ops {
-extern const Op pack_entry;
 const Op pack_entry = {.name = "pack",
                        .summary = "a parameter as products want it, in bf16",
                        .infer = infer,

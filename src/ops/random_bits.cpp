@@ -2,6 +2,7 @@
 // result's.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -24,7 +25,6 @@ Cost cost(const Node& node, std::span<const Type>) {
 }  // namespace
 
 namespace ops {
-extern const Op random_bits_entry;
 const Op random_bits_entry = {.name = "random_bits",
                               .summary = "32 random bits an element, one key a row",
                               .infer = infer,

@@ -1,6 +1,8 @@
 // Small helpers that gradient rules and decompositions share.
 #include "ops/rules.h"
 
+#include <algorithm>
+
 #include "ops/ops.h"
 
 namespace levanter {
@@ -17,6 +19,15 @@ NamedArray reorder(NamedArray x, const Axes& axes) {
 }
 
 NamedArray widen(NamedArray x) { return cast(x, widened(x.dtype())); }
+
+std::optional<Fusion> fuse_elementwise(const Node& node, std::span<const Type>) {
+  return Fusion{.space = node.outputs[0].axes};
+}
+
+bool ends_with(const Axes& axes, const Axes& last) {
+  if (last.empty() || last.size() > axes.size()) return false;
+  return std::equal(last.begin(), last.end(), axes.end() - last.size());
+}
 
 void require_floats(std::span<const Type> operands, size_t count) {
   for (size_t i = 0; i < count; ++i)

@@ -15,6 +15,12 @@ NamedArray reorder(NamedArray x, const Axes& axes);
 /// x in the type that arithmetic on it is done in: x itself, or bf16 as f32.
 NamedArray widen(NamedArray x);
 
+/// The fusion of a node that makes each element of its result from the same element of every
+/// operand.
+std::optional<Fusion> fuse_elementwise(const Node& node, std::span<const Type> inputs);
+/// Whether `last`, which are not none, are the last axes of `axes`.
+bool ends_with(const Axes& axes, const Axes& last);
+
 /// Throws unless the first `count` operands have one floating type.
 void require_floats(std::span<const Type> operands, size_t count);
 /// The same, and throws when that type is bf16.

@@ -1,6 +1,7 @@
 // An array with some of its elements replaced, along an axis at an index; in place where it dies.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -21,7 +22,6 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
 }  // namespace
 
 namespace ops {
-extern const Op scatter_entry;
 const Op scatter_entry = {
     .name = "scatter", .summary = "an array with elements replaced at an index", .infer = infer};
 }  // namespace ops

@@ -2,6 +2,7 @@
 // result's.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -30,7 +31,6 @@ Cost cost(const Node&, std::span<const Type> in) { return {static_cast<double>(i
 }  // namespace
 
 namespace ops {
-extern const Op scatter_add_entry;
 const Op scatter_add_entry = {.name = "scatter_add",
                               .summary = "updates added into zeros at an index",
                               .infer = infer,

@@ -1,6 +1,7 @@
 // The indices of the largest values along an axis. axis: the axis; axes: the one that replaces it.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -20,7 +21,6 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
 }  // namespace
 
 namespace ops {
-extern const Op top_k_entry;
 const Op top_k_entry = {
     .name = "top_k", .summary = "the indices of the largest values along an axis", .infer = infer};
 }  // namespace ops

@@ -1,27 +1,26 @@
-// Random bits as a float in [0, 1): 23 bits of mantissa, exactly as JAX. code: the float type.
-#include "ops/ops.h"
+// Random bits as a float in [0, 1): 23 bits of mantissa, exactly as JAX.
+#include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
 namespace {
 std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
   if (in[0].dtype != DType::u32) type_error("the bits are not u32");
-  const auto dtype = static_cast<DType>(a.code);
+  const DType dtype = DTypeAttributes::of(a).dtype;
   if (dtype != DType::f32 && dtype != DType::f64) type_error("only f32 and f64 hold 23 bits");
   return {Type{dtype, in[0].axes}};
 }
 }  // namespace
 
 namespace ops {
-extern const Op uniform_entry;
 const Op uniform_entry = {
     .name = "uniform", .summary = "random bits as a float in [0, 1)", .infer = infer};
 }  // namespace ops
 
 NamedArray uniform(Operand bits, DType dtype) {
   const NamedArray in[] = {bits.array};
-  return bits.array.graph().add(ops::uniform_entry, Attributes{.code = static_cast<int32_t>(dtype)},
-                                in, bits.where);
+  return bits.array.graph().add(ops::uniform_entry, DTypeAttributes{dtype}.pack(), in, bits.where);
 }
 
 }  // namespace levanter

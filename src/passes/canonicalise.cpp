@@ -1,40 +1,26 @@
 // One node for equal nodes, none for unused ones, and a few rewrites that change no bit.
 #include <algorithm>
-#include <cstring>
 #include <optional>
-#include <string_view>
 #include <unordered_map>
 
-#include "ops/ops.h"
+#include "ops/attributes.h"
+#include "ops/composite/attributes.h"
+#include "ops/entries.h"
 #include "passes/passes.h"
+#include "passes/rewriter.h"
 
 namespace levanter {
 
-namespace ops {
-extern const Op dot_add_entry;
-}
-
 namespace {
 
-bool is(const Node& node, std::string_view name) { return node.op->name == name; }
-
 bool is_map(const Node& node, Map opcode) {
-  return is(node, "map") && node.attributes.code == static_cast<int32_t>(opcode);
+  return is(node, ops::map_entry) && MapAttributes::of(node.attributes).opcode == opcode;
 }
 
 size_t hash_of(const Node& node) {
   size_t h = std::hash<const void*>()(node.op);
   const auto mix = [&h](uint64_t x) { h = (h ^ x) * 0x9e3779b97f4a7c15ull; };
-  const Attributes& a = node.attributes;
-  mix(static_cast<uint64_t>(a.code));
-  mix(a.axis.id());
-  for (const Axis& axis : a.axes) mix(axis.name.id() * 31ull + static_cast<uint64_t>(axis.size));
-  for (const int64_t i : a.ints) mix(static_cast<uint64_t>(i));
-  for (const double r : a.reals) {
-    uint64_t bits;
-    std::memcpy(&bits, &r, sizeof bits);
-    mix(bits);
-  }
+  mix(hash_of(node.attributes));
   for (const Value& input : node.inputs) mix(input.node * 7ull + input.output);
   return h;
 }
@@ -52,16 +38,13 @@ enum class Stage { kTraced, kLowered };
 class Canonicaliser {
  public:
   Canonicaliser(const Function& function, Stage stage)
-      : from_(function), to_(function.empty_copy()), stage_(stage) {}
+      : from_(function), rewriter_(function), stage_(stage) {}
 
   Function run() {
     mark_live();
-    map_.resize(from_.graph.nodes().size());
     for (NodeId id = 0; id < from_.graph.nodes().size(); ++id)
       if (uses_[id] > 0) visit(id);
-    to_.results = from_.results;
-    for (Result& result : to_.results) result.value = mapped(result.value);
-    return std::move(to_);
+    return rewriter_.finish();
   }
 
  private:
@@ -73,59 +56,56 @@ class Canonicaliser {
     for (NodeId id = static_cast<NodeId>(nodes.size()); id-- > 0;) {
       if (uses_[id] == 0) continue;
       for (const Value& input : nodes[id].inputs) ++uses_[input.node];
-      if (is(nodes[id], "linear_xent") && nodes[id].attributes.ints[0])
+      if (is(nodes[id], ops::linear_xent_entry) &&
+          LinearXentAttributes::of(nodes[id].attributes).with_gradients)
         losses_with_gradients_.push_back(id);
     }
   }
 
-  Value mapped(Value old) const {
-    const Value base = map_[old.node];
-    // A rewritten node has one output; any other keeps its numbering.
-    return {base.node, base.output + old.output};
-  }
-
   void visit(NodeId id) {
-    Node node = from_.graph.node(id);
-    if (is(node, "linear_xent"))
-      for (const NodeId other : losses_with_gradients_)
-        if (from_.graph.node(other).inputs == node.inputs &&
-            from_.graph.node(other).attributes.reals == node.attributes.reals) {
-          node.attributes = from_.graph.node(other).attributes;
-          node.outputs = from_.graph.node(other).outputs;
-        }
-    for (Value& input : node.inputs) input = mapped(input);
-    if (const auto same = identity(node)) {
-      map_[id] = *same;
-      return;
-    }
+    Node node = rewriter_.moved(id);
+    if (is(node, ops::linear_xent_entry)) add_gradients(id, node);
+    if (const auto same = identity(node)) return rewriter_.replace(Value{id, 0}, *same);
     if (sums_leading_axes(node))  // which widens what it reads, in the order of the wide form
       if (const auto narrow = narrow_form(node.inputs[0])) node.inputs[0] = *narrow;
     if (stage_ == Stage::kTraced) fold_dot_add(id, node);
     auto& bucket = seen_[hash_of(node)];
     for (const NodeId candidate : bucket)
-      if (equal(to_.graph.node(candidate), node) &&
-          is_parted(to_.graph.node(candidate)) == is_parted(node)) {
-        map_[id] = {candidate, 0};
-        return;
-      }
-    map_[id] = {to_.graph.append(std::move(node)), 0};
-    bucket.push_back(map_[id].node);
+      if (equal(made(candidate), node) && is_parted(made(candidate)) == is_parted(node))
+        return rewriter_.replace(id, candidate);
+    bucket.push_back(rewriter_.replace(id, std::move(node)));
+  }
+
+  const Node& made(NodeId id) const { return rewriter_.graph().node(id); }
+
+  /// Lets a loss be computed as another old node does that has the gradients too.
+  void add_gradients(NodeId id, Node& node) const {
+    auto wanted = LinearXentAttributes::of(node.attributes);
+    wanted.with_gradients = true;
+    for (const NodeId with : losses_with_gradients_) {
+      const Node& other = from_.graph.node(with);
+      if (other.inputs != from_.graph.node(id).inputs || !(other.attributes == wanted.pack()))
+        continue;
+      node.attributes = other.attributes;
+      node.outputs = other.outputs;
+    }
   }
 
   bool is_parted(const Node& node) const {
     return stage_ == Stage::kLowered && node.origin.phase == Phase::kBackward &&
-           to_.graph.region(node.origin.region).remat != Remat::kNone;
+           from_.graph.region(node.origin.region).remat != Remat::kNone;
   }
 
   bool is_one(Value value) const {
-    const Node& node = to_.graph.node(value.node);
-    return is(node, "constant") && node.attributes.reals[0] == 1;
+    const Node& node = made(value.node);
+    return is(node, ops::constant_entry) && ConstantAttributes::of(node.attributes).value == 1;
   }
 
   bool sums_leading_axes(const Node& node) const {
-    if (!is(node, "reduce") || static_cast<Reduce>(node.attributes.code) != Reduce::kSum)
-      return false;
-    const Axes &axes = to_.graph.type(node.inputs[0]).axes, &over = node.attributes.axes;
+    if (!is(node, ops::reduce_entry)) return false;
+    const auto [kind, over] = ReduceAttributes::of(node.attributes);
+    if (kind != Reduce::kSum) return false;
+    const Axes& axes = rewriter_.graph().type(node.inputs[0]).axes;
     for (size_t i = 0; i < over.size(); ++i)
       if (!over.contains(axes[i].name)) return false;
     return over.size() < axes.size();
@@ -133,9 +113,9 @@ class Canonicaliser {
 
   /// The bf16 value that `value` is the f32 form of, if it is one.
   std::optional<Value> narrow_form(Value value) const {
-    const Node& node = to_.graph.node(value.node);
-    if (!is(node, "cast") || node.outputs[0].dtype != DType::f32) return std::nullopt;
-    if (to_.graph.type(node.inputs[0]).dtype != DType::bf16) return std::nullopt;
+    const Node& node = made(value.node);
+    if (!is(node, ops::cast_entry) || node.outputs[0].dtype != DType::f32) return std::nullopt;
+    if (rewriter_.graph().type(node.inputs[0]).dtype != DType::bf16) return std::nullopt;
     return node.inputs[0];
   }
 
@@ -144,7 +124,7 @@ class Canonicaliser {
     const bool mul = is_map(node, Map::kMul), div = is_map(node, Map::kDiv);
     if ((mul || div) && is_one(node.inputs[1])) return node.inputs[0];
     if (mul && is_one(node.inputs[0])) return node.inputs[1];
-    if (is(node, "cast") && node.outputs[0].dtype == DType::bf16)
+    if (is(node, ops::cast_entry) && node.outputs[0].dtype == DType::bf16)
       return narrow_form(node.inputs[0]);
     return std::nullopt;
   }
@@ -153,10 +133,10 @@ class Canonicaliser {
   void fold_dot_add(NodeId id, Node& node) {
     if (!is_map(node, Map::kAdd)) return;
     const Value old_product = from_.graph.node(id).inputs[1];
-    const Node& acc = to_.graph.node(node.inputs[0].node);
-    const Node& product = to_.graph.node(node.inputs[1].node);
-    if (!is(acc, "input") || !is(product, "dot") || uses_[old_product.node] != 1 ||
-        !(acc.outputs[0] == product.outputs[0]))
+    const Node& acc = made(node.inputs[0].node);
+    const Node& product = made(node.inputs[1].node);
+    if (!is(acc, ops::input_entry) || !is(product, ops::dot_entry) ||
+        uses_[old_product.node] != 1 || !(acc.outputs[0] == product.outputs[0]))
       return;
     node.op = &ops::dot_add_entry;
     node.attributes = {};
@@ -165,11 +145,10 @@ class Canonicaliser {
   }
 
   const Function& from_;
-  Function to_;
+  Rewriter rewriter_;
   Stage stage_;
   std::vector<uint32_t> uses_;
   std::vector<NodeId> losses_with_gradients_;
-  std::vector<Value> map_;
   std::unordered_map<size_t, std::vector<NodeId>> seen_;
 };
 

@@ -5,6 +5,7 @@
 #include "ops/ops.h"
 #include "ops/rules.h"
 #include "passes/passes.h"
+#include "passes/rewriter.h"
 
 namespace levanter {
 
@@ -27,42 +28,41 @@ std::vector<NamedArray> f32_form(Graph& graph, const Node& node,
   return outputs;
 }
 
+/// Lets the decomposition of an old node stand for it, or its f32 form.
+void replace(Rewriter& rewriter, NodeId old, bool as_f32) {
+  Graph& graph = rewriter.graph();
+  const Node node = rewriter.moved(old);
+  const OriginScope scope(graph, node.origin, true);
+  std::vector<NamedArray> inputs;
+  for (const Value& input : node.inputs) inputs.emplace_back(graph, input);
+  uint32_t i = 0;
+  for (const NamedArray& out :
+       as_f32 ? f32_form(graph, node, inputs) : node.op->decompose(graph, node, inputs)) {
+    const Type& type = node.outputs[i];
+    const NamedArray value = cast(reorder(out, type.axes), type.dtype);
+    LEV_CHECK(value.type() == type, cat("the decomposition of ", node.op->name, " has the type ",
+                                        to_string(out.type()), ", not ", to_string(type)));
+    rewriter.replace(Value{old, i++}, value.value());
+  }
+}
+
 /// One round: true when a composite was replaced.
 bool decompose_once(Function& function, const Backend& backend) {
-  const Function from = std::move(function);
-  function = from.empty_copy();
-  std::vector<std::vector<Value>> map(from.graph.nodes().size());
+  Rewriter rewriter(function);
   bool changed = false;
-  for (NodeId id = 0; id < from.graph.nodes().size(); ++id) {
-    Node node = from.graph.node(id);
-    const std::vector<Type> types = from.graph.input_types(node);
-    const bool supported = node.op->view || backend.supports(node, types);
-    for (Value& input : node.inputs) input = map[input.node][input.output];
-    if (!supported) {
-      LEV_CHECK(node.op->decompose != nullptr,
-                cat(backend.name(), " has no kernel for ", node.op->name));
-      const OriginScope scope(function.graph, node.origin, true);
-      std::vector<NamedArray> inputs;
-      for (const Value& input : node.inputs) inputs.emplace_back(function.graph, input);
-      for (const NamedArray& out : has_bf16(types)
-                                       ? f32_form(function.graph, node, inputs)
-                                       : node.op->decompose(function.graph, node, inputs)) {
-        const Type& type = node.outputs[map[id].size()];
-        map[id].push_back(cast(reorder(out, type.axes), type.dtype).value());
-        LEV_CHECK(function.graph.type(map[id].back()) == type,
-                  cat("the decomposition of ", node.op->name, " has the type ",
-                      to_string(out.type()), ", not ", to_string(type)));
-      }
-      changed = true;
+  for (NodeId id = 0; id < rewriter.nodes().size(); ++id) {
+    const Node& node = rewriter.nodes()[id];
+    const std::vector<Type> types = function.graph.input_types(node);
+    if (node.op->view || backend.supports(node, types)) {
+      rewriter.keep(id);
       continue;
     }
-    const auto outputs = static_cast<uint32_t>(node.outputs.size());
-    const NodeId copy = function.graph.append(std::move(node));
-    for (uint32_t i = 0; i < outputs; ++i) map[id].push_back({copy, i});
+    LEV_CHECK(node.op->decompose != nullptr,
+              cat(backend.name(), " has no kernel for ", node.op->name));
+    replace(rewriter, id, has_bf16(types));
+    changed = true;
   }
-  function.results = from.results;
-  for (Result& result : function.results)
-    result.value = map[result.value.node][result.value.output];
+  function = rewriter.finish();
   return changed;
 }
 

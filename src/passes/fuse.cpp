@@ -3,70 +3,37 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <string_view>
 #include <utility>
 
 #include "device/backend.h"
 #include "ops/composite/fused.h"
+#include "ops/entries.h"
 #include "ops/ops.h"
 #include "passes/passes.h"
+#include "passes/rewriter.h"
 
 namespace levanter {
-
-namespace ops {
-extern const Op input_entry;
-}
 
 namespace {
 
 // What one kernel can hold in registers that stay in the first-level cache.
 constexpr size_t kMostInputs = 12, kMostOutputs = 6, kMostMembers = 24, kMostValues = 64;
 
-bool is(const Node& node, std::string_view name) { return node.op->name == name; }
-
-/// What a node brings to a region.
-struct Member {
-  Axes space;            ///< that its arithmetic runs over
-  Axes row;              ///< the last axes of it that the node takes together; empty: none
-  bool sums = false;     ///< sums over the other axes
-  bool product = false;  ///< a dot: the first of its region
-};
-
 bool is_real(DType dtype) { return dtype == DType::f32 || dtype == DType::bf16; }
 
-bool ends_with(const Axes& axes, const Axes& last) {
-  if (last.empty() || last.size() > axes.size()) return false;
-  return std::equal(last.begin(), last.end(), axes.end() - last.size());
-}
-
-/// The node as a member, if it can be one.
-std::optional<Member> member_of(const Graph& graph, const Node& node) {
-  if (node.inputs.empty()) return std::nullopt;
+/// What the node brings to a region, if it can be one's.
+std::optional<Fusion> fusion_of(const Graph& graph, const Node& node) {
+  if (!node.op->fusion || node.inputs.empty()) return std::nullopt;
   const std::vector<Type> in = graph.input_types(node);
-  const bool drops = is(node, "dropout");
-  for (size_t i = 0; i < in.size(); ++i)
-    if (!is_real(in[i].dtype) && !(drops && i == 1)) return std::nullopt;
-  if (!is_real(node.outputs[0].dtype) || in[0].elements() == 0) return std::nullopt;
-  if (is(node, "map") || is(node, "cast") || is(node, "gelu") || is(node, "gelu_grad") || drops)
-    return Member{node.outputs[0].axes, {}, false};
-  const bool norm = is(node, "layer_norm"), norm_grad = is(node, "layer_norm_grad");
-  if (norm || norm_grad) {
-    if (!ends_with(in[0].axes, in[1].axes)) return std::nullopt;
-    return Member{in[0].axes, in[1].axes, norm_grad};
-  }
-  if (is(node, "reduce") && static_cast<Reduce>(node.attributes.code) == Reduce::kSum &&
-      !node.attributes.axes.empty() && ends_with(in[0].axes, node.outputs[0].axes) &&
-      !ends_with(in[0].axes, node.attributes.axes))
-    return Member{in[0].axes, node.outputs[0].axes, true};
-  if (is(node, "dot") && in[1].elements() > 0 && !in[0].axes.empty() && !in[1].axes.empty())
-    return Member{node.outputs[0].axes, {}, false, true};
-  return std::nullopt;
+  if (!is_real(in[0].dtype) || !is_real(node.outputs[0].dtype) || in[0].elements() == 0)
+    return std::nullopt;
+  return node.op->fusion(node, in);
 }
 
 /// Nodes that are to be one: a region, or a node alone.
 struct Unit {
   std::vector<NodeId> nodes;  ///< in order
-  Member member;
+  Fusion fusion;
 };
 
 class Fuser {
@@ -74,20 +41,18 @@ class Fuser {
   Fuser(const Function& function, const Backend& backend)
       : from_(function),
         backend_(backend),
-        to_(function.empty_copy()),
+        rewriter_(function),
         unit_of_(nodes().size()),
         place_(nodes().size()),
         found_(nodes().size()),
-        users_(nodes().size()),
-        map_(nodes().size()) {}
+        users_(nodes().size()) {}
 
   Function run() {
     for (NodeId id = 0; id < nodes().size(); ++id) {
       for (const Value& input : nodes()[id].inputs) users_[input.node].push_back(id);
-      const auto member = member_of(from_.graph, nodes()[id]);
+      fusions_.push_back(fusion_of(from_.graph, nodes()[id]));
       unit_of_[id] = place_[id] = id;
-      units_.push_back({{id}, member.value_or(Member{})});
-      joins_.push_back(member.has_value());
+      units_.push_back({{id}, fusions_[id].value_or(Fusion{})});
     }
     for (const Result& result : from_.results) results_.insert(result.value);
     for (NodeId id = 0; id < nodes().size(); ++id)
@@ -96,23 +61,20 @@ class Fuser {
     emitted_.resize(nodes().size());
     for (NodeId id = 0; id < nodes().size(); ++id)
       if (units_[unit_of_[id]].nodes.back() == id) emit(unit_of_[id]);
-    to_.results = from_.results;
-    for (Result& result : to_.results) result.value = mapped(result.value);
-    return std::move(to_);
+    return rewriter_.finish();
   }
 
  private:
   const std::vector<Node>& nodes() const { return from_.graph.nodes(); }
-  Value mapped(Value old) const { return map_[old.node][old.output]; }
 
   /// Makes one unit of those of a value's maker and a user of it, if they may be.
   void join(Value value, NodeId user) {
     const uint32_t a = unit_of_[value.node], b = unit_of_[user];
-    if (a == b || !joins_[value.node] || !joins_[user]) return;
+    if (a == b || !fusions_[value.node] || !fusions_[user]) return;
     const Unit &first = units_[a], &second = units_[b];
-    const Member &left = first.member, &right = second.member;
+    const Fusion &left = first.fusion, &right = second.fusion;
     // What a product gives goes on; tiles of a product are not the blocks of a sum.
-    if (is(nodes()[user], "dot") || (left.product && right.product)) return;
+    if (fusions_[user]->product || (left.product && right.product)) return;
     if ((left.product || right.product) && (left.sums || right.sums)) return;
     // Nor does what is computed again wait for what it is computed for.
     const Origin &maker = nodes()[value.node].origin, &reader = nodes()[user].origin;
@@ -140,7 +102,7 @@ class Fuser {
     std::vector<Value> inputs;
     for (const NodeId id : unit.nodes)
       for (const Value& input : nodes()[id].inputs)
-        if (!contains(unit, input.node) && !is(nodes()[input.node], "constant") &&
+        if (!contains(unit, input.node) && !is(nodes()[input.node], ops::constant_entry) &&
             std::find(inputs.begin(), inputs.end(), input) == inputs.end())
           inputs.push_back(input);
     return inputs;
@@ -152,7 +114,7 @@ class Fuser {
     for (const NodeId id : unit.nodes) {
       made += nodes()[id].outputs.size();
       for (const Value& input : nodes()[id].inputs)
-        if (is(nodes()[input.node], "constant") &&
+        if (is(nodes()[input.node], ops::constant_entry) &&
             std::find(constants.begin(), constants.end(), input) == constants.end())
           constants.push_back(input);
     }
@@ -181,8 +143,8 @@ class Fuser {
       return false;
     for (const NodeId id : unit.nodes)  // what members make for members is over the whole space
       for (const Value& input : nodes()[id].inputs)
-        if (contains(unit, input.node) && (is(nodes()[id], "dot") || input.output > 0 ||
-                                           !(from_.graph.type(input).axes == unit.member.space)))
+        if (contains(unit, input.node) && (fusions_[id]->product || input.output > 0 ||
+                                           !(from_.graph.type(input).axes == unit.fusion.space)))
           return false;
     return true;
   }
@@ -236,13 +198,7 @@ class Fuser {
       for (const Value& input : nodes()[id].inputs)
         if (unit_of_[input.node] != index) emit(unit_of_[input.node]);
     if (unit.nodes.size() > 1) return append_fused(unit);
-    for (const NodeId id : unit.nodes) {
-      Node node = nodes()[id];
-      for (Value& input : node.inputs) input = mapped(input);
-      const auto count = static_cast<uint32_t>(node.outputs.size());
-      const NodeId copy = to_.graph.append(std::move(node));
-      for (uint32_t i = 0; i < count; ++i) map_[id].push_back({copy, i});
-    }
+    for (const NodeId id : unit.nodes) rewriter_.keep(id);
   }
 
   /// The region as a node that reads the values of the function it comes from.
@@ -261,11 +217,9 @@ class Fuser {
   void append_fused(const Unit& unit) {
     const std::vector<Value> outputs = outputs_of(unit);
     Node node = fused(unit, outputs);
-    for (Value& input : node.inputs) input = mapped(input);
-    for (const NodeId id : unit.nodes) map_[id].resize(nodes()[id].outputs.size());
-    const NodeId copy = to_.graph.append(std::move(node));
-    for (uint32_t i = 0; i < outputs.size(); ++i)
-      map_[outputs[i].node][outputs[i].output] = {copy, i};
+    for (Value& input : node.inputs) input = rewriter_.mapped(input);
+    const NodeId made = rewriter_.graph().append(std::move(node));
+    for (uint32_t i = 0; i < outputs.size(); ++i) rewriter_.replace(outputs[i], {made, i});
   }
 
   /// Parts the regions that the backend has no kernel for: their nodes keep their places.
@@ -306,16 +260,16 @@ class Fuser {
 
   const Function& from_;
   const Backend& backend_;
-  Function to_;
+  Rewriter rewriter_;
   std::vector<uint32_t> unit_of_;  ///< by node
   std::vector<uint32_t> place_;    ///< of a unit, in an order where each stands after what it reads
   std::vector<uint32_t> found_;    ///< the last search that came to a unit
   uint32_t search_ = 0;
   std::vector<std::vector<NodeId>> users_;
   std::set<Value> results_;
-  std::vector<bool> joins_, emitted_;
+  std::vector<std::optional<Fusion>> fusions_;
+  std::vector<bool> emitted_;
   std::vector<Unit> units_;
-  std::vector<std::vector<Value>> map_;
 };
 
 }  // namespace

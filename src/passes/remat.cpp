@@ -2,9 +2,10 @@
 // of what the region's policy does not save, placed where they are first needed.
 #include <algorithm>
 #include <map>
-#include <string_view>
 
+#include "ops/entries.h"
 #include "passes/passes.h"
+#include "passes/rewriter.h"
 
 namespace levanter {
 
@@ -12,21 +13,17 @@ namespace {
 
 class Rematerialiser {
  public:
-  explicit Rematerialiser(const Function& function)
-      : from_(function), to_(function.empty_copy()), map_(function.graph.nodes().size()) {}
+  explicit Rematerialiser(const Function& function) : from_(function), rewriter_(function) {}
 
   Function run() {
     for (NodeId id = 0; id < from_.graph.nodes().size(); ++id) {
       Node node = from_.graph.node(id);
       const bool backward = node.origin.phase == Phase::kBackward;
       for (Value& input : node.inputs)
-        input = backward ? for_backward(input, node.origin.region)
-                         : Value{map_[input.node], input.output};
-      map_[id] = to_.graph.append(std::move(node));
+        input = backward ? for_backward(input, node.origin.region) : rewriter_.mapped(input);
+      rewriter_.replace(id, std::move(node));
     }
-    to_.results = from_.results;
-    for (Result& result : to_.results) result.value.node = map_[result.value.node];
-    return std::move(to_);
+    return rewriter_.finish();
   }
 
  private:
@@ -35,11 +32,11 @@ class Rematerialiser {
   /// A cast to fewer bytes of a product, with or without something added: the form of the product
   /// that the backward pass reads, and the smaller one.
   bool rounds_product(const Node& node) const {
-    if (node.op->name != std::string_view("cast")) return false;
+    if (!is(node, ops::cast_entry)) return false;
     const Node& wide = from_.graph.node(node.inputs[0].node);
     if (size_of(node.outputs[0].dtype) >= size_of(wide.outputs[0].dtype)) return false;
     if (wide.op->save_class == SaveClass::kDot) return true;
-    if (wide.op->name != std::string_view("map")) return false;
+    if (!is(wide, ops::map_entry)) return false;
     for (const Value& input : wide.inputs)
       if (from_.graph.node(input.node).op->save_class == SaveClass::kDot) return true;
     return false;
@@ -67,7 +64,7 @@ class Rematerialiser {
   /// both are of one group.
   Value for_backward(Value value, uint32_t region) {
     const Node& node = from_.graph.node(value.node);
-    if (is_saved(node)) return {map_[value.node], value.output};
+    if (is_saved(node)) return rewriter_.mapped(value);
     if (node.origin.region != region) return for_group(value, from_.graph.region(region).group);
     const auto read = [&](Value input) { return for_backward(input, region); };
     return copy(value, copies_, region_of(node).group ? 2 : 1, read);
@@ -78,7 +75,7 @@ class Rematerialiser {
   Value for_group(Value value, uint32_t group) {
     const Node& node = from_.graph.node(value.node);
     if (group == 0 || is_saved(node) || region_of(node).group != group)
-      return {map_[value.node], value.output};
+      return rewriter_.mapped(value);
     const auto read = [&](Value input) { return for_group(input, group); };
     return copy(value, group_copies_, 1, read);
   }
@@ -93,14 +90,13 @@ class Rematerialiser {
     copy.origin.phase = Phase::kBackward;
     copy.origin.generation = generation;
     for (Value& input : copy.inputs) input = read(input);
-    const NodeId id = to_.graph.append(std::move(copy));
+    const NodeId id = rewriter_.graph().append(std::move(copy));
     copies[value.node] = id;
     return {id, value.output};
   }
 
   const Function& from_;
-  Function to_;
-  std::vector<NodeId> map_;
+  Rewriter rewriter_;
   std::map<NodeId, NodeId> copies_;        ///< for the backward pass of their own region
   std::map<NodeId, NodeId> group_copies_;  ///< for the regions after theirs in their group
 };

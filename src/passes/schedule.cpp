@@ -2,16 +2,17 @@
 // does not wait for the end; or any order, to show that none changes a bit.
 #include <algorithm>
 #include <numeric>
-#include <string_view>
 
 #include "base/random.h"
+#include "ops/entries.h"
 #include "passes/passes.h"
+#include "passes/rewriter.h"
 
 namespace levanter {
 
 namespace {
 
-bool is_argument(const Node& node) { return node.op->name == std::string_view("input"); }
+bool is_argument(const Node& node) { return is(node, ops::input_entry); }
 
 /// By place: a node's place is its own index; one that hurries stands right after its last operand,
 /// and an argument, which costs nothing, at the beginning.
@@ -66,16 +67,10 @@ std::vector<NodeId> random_order(const Function& function, uint64_t seed) {
 }  // namespace
 
 Function schedule(const Function& function, std::optional<uint64_t> seed) {
-  Function result = function.empty_copy();
-  std::vector<NodeId> moved(function.graph.nodes().size());
-  for (const NodeId id : seed ? random_order(function, *seed) : early_order(function)) {
-    Node node = function.graph.node(id);
-    for (Value& input : node.inputs) input.node = moved[input.node];
-    moved[id] = result.graph.append(std::move(node));
-  }
-  result.results = function.results;
-  for (Result& r : result.results) r.value.node = moved[r.value.node];
-  return result;
+  Rewriter rewriter(function);
+  for (const NodeId id : seed ? random_order(function, *seed) : early_order(function))
+    rewriter.keep(id);
+  return rewriter.finish();
 }
 
 }  // namespace levanter

@@ -3,16 +3,13 @@
 
 #include <algorithm>
 #include <map>
-#include <string_view>
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter {
-
-namespace ops {
-extern const Op copy_entry;
-}
 
 namespace {
 
@@ -37,8 +34,6 @@ class Lowering {
 
  private:
   const Graph& graph() const { return function_.graph; }
-  static bool is(const Node& node, std::string_view name) { return node.op->name == name; }
-
   void count_uses() {
     uses_.resize(graph().nodes().size());
     for (const Node& node : graph().nodes())
@@ -60,7 +55,7 @@ class Lowering {
 
   /// The value that `part` is another name of: what a kernel writes.
   Value maker_of(Value part) const {
-    while (is(graph().node(part.node), "rename") && uses_[part.node] == 1)
+    while (is(graph().node(part.node), ops::rename_entry) && uses_[part.node] == 1)
       part = graph().node(part.node).inputs[0];
     return part;
   }
@@ -68,7 +63,7 @@ class Lowering {
   /// Lets the makers of a concatenation's parts write straight into it, if all of them can.
   void reserve_concat(NodeId id) {
     const Node& node = graph().node(id);
-    if (!is(node, "concat")) return;
+    if (!is(node, ops::concat_entry)) return;
     std::vector<Value> parts;
     for (const Value& part : node.inputs) {
       const Value made = maker_of(part);
@@ -101,17 +96,18 @@ class Lowering {
     std::vector<Place>& outputs = places_[id];
     if (const auto elided = elided_.find(id); elided != elided_.end()) {
       outputs = {elided->second};
-    } else if (is(node, "input")) {
+    } else if (is(node, ops::input_entry)) {
       const Type& type = node.outputs[0];
-      outputs = {{argument_slot(static_cast<int>(node.attributes.ints[0]), type, id),
-                  {type.dtype, View::row_major(type.axes), {}}}};
-    } else if (is(node, "constant")) {
+      outputs = {
+          {argument_slot(static_cast<int>(InputAttributes::of(node.attributes).index), type, id),
+           {type.dtype, View::row_major(type.axes), {}}}};
+    } else if (is(node, ops::constant_entry)) {
       const Type& type = node.outputs[0];
-      out_.constants.push_back(node.attributes.reals[0]);
+      out_.constants.push_back(ConstantAttributes::of(node.attributes).value);
       out_.constant_types.push_back(type.dtype);
       outputs = {{new_slot(Slot::Kind::kConstant, static_cast<int>(out_.constants.size()) - 1,
                            type.bytes(), id),
-                  {type.dtype, {}, node.attributes.reals[0]}}};
+                  {type.dtype, {}, ConstantAttributes::of(node.attributes).value}}};
     } else if (node.op->view) {
       const Place source = place(node.inputs[0]);
       for (size_t i = 0; i < node.outputs.size(); ++i) {
@@ -237,7 +233,8 @@ class Lowering {
       const Place source = place(result.value);
       if (result.donated < 0)
         add_copy({result.value, source}, Slot::Kind::kResult, static_cast<int>(i));
-      else if (is(graph().node(out_.slots[static_cast<size_t>(source.slot)].maker), "input"))
+      else if (is(graph().node(out_.slots[static_cast<size_t>(source.slot)].maker),
+                  ops::input_entry))
         late[i] = add_copy({result.value, source}, Slot::Kind::kArena, 0);
       else
         late[i] = {result.value, source};

@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <string_view>
 #include <utility>
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -58,7 +58,7 @@ void MemoryCheck::find_makers() {
     makers_[lowered_.steps[s].node] = {static_cast<int32_t>(s)};
   for (NodeId id = 0; id < nodes.size(); ++id) {
     if (!makers_[id].empty()) continue;
-    if (nodes[id].op->name == std::string_view("input")) makers_[id] = {kCaller};
+    if (is(nodes[id], ops::input_entry)) makers_[id] = {kCaller};
     for (const Value& input : nodes[id].inputs)
       makers_[id].insert(makers_[id].end(), makers_[input.node].begin(), makers_[input.node].end());
   }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "ops/elementwise/value.h"
 #include "passes/passes.h"
 #include "support/cpu_agreement.h"
 
@@ -44,7 +45,7 @@ TEST_CASE("elementwise arithmetic takes operands in every layout and broadcast",
       {Axes{{"position", 5}}, Axes{{"embed", 7}, {"position", 5}}, all},
       {Axes{{"embed", 1}}, Axes{}, Axes{{"embed", 1}}},
   };
-  for (int code = 0; code < kMapOpcodes; ++code) {
+  for (size_t code = 0; code < kMapOpcodes; ++code) {
     const Map opcode = static_cast<Map>(code);
     for (const auto& shape : shapes) {
       std::vector<OperandSpec> operands;
@@ -64,8 +65,9 @@ TEST_CASE("elementwise arithmetic takes operands in every layout and broadcast",
 TEST_CASE("elementwise functions agree on negative operands and on long arrays", "[device]") {
   const Backends b;
   for (const int64_t n : {1, 7, 16'385, 50'021})
-    for (const Map opcode : {Map::kNeg, Map::kAbs, Map::kExp, Map::kTanh, Map::kSigmoid, Map::kErf,
-                             Map::kSin, Map::kCos, Map::kNot, Map::kIsFinite}) {
+    for (size_t code = 0; code < kMapOpcodes; ++code) {
+      const auto opcode = static_cast<Map>(code);
+      if (arity(opcode) != 1 || !std::isfinite(map_value(opcode, -1.0))) continue;
       INFO(name_of(opcode) << " of " << n);
       const Build build = [opcode](const auto& in) { return std::vector{map(opcode, in[0])}; };
       CHECK(error_in(b, Layout::kCutFirst, {{Axes{{"embed", n}}}}, build) <= kElementwiseTolerance);

@@ -35,6 +35,29 @@ TEST_CASE("a chain over one space becomes one node", "[passes]") {
   CHECK(count_nodes(f, "fused") == 1);
 }
 
+TEST_CASE("every opcode may be one of a region, and has the bits there that it has alone",
+          "[passes]") {
+  const auto cpu = make_backend("cpu");
+  const std::vector<Array> inputs = {positive(kRows, 1), positive(kEmbed, 2), positive(kRows, 3)};
+  for (size_t code = 0; code < kMapOpcodes; ++code) {
+    const auto opcode = static_cast<Map>(code);
+    INFO(name_of(opcode));
+    const Function f = trace(
+        [opcode](const auto& in) {
+          NamedArray y;
+          if (arity(opcode) == 1) y = map(opcode, in[0]);
+          if (arity(opcode) == 2) y = map(opcode, in[0], in[1]);
+          if (arity(opcode) == 3) y = select(in[0], in[1], in[2]);
+          return std::vector{y + in[2]};
+        },
+        inputs, DType::f32);
+    const Function whole = optimise(f, *cpu);
+    CHECK(count_nodes(whole, "fused") == 1);
+    CHECK(same_bits(run(duplicate(whole), inputs, *cpu),
+                    run(optimise(f, *cpu, {.fuse = false}), inputs, *cpu)));
+  }
+}
+
 TEST_CASE("a path that leaves a region and returns keeps it apart", "[passes]") {
   const Function f = fused_on_cpu(
       [](const auto& in) {

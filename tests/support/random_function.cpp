@@ -5,6 +5,7 @@
 
 #include "base/random.h"
 #include "kernels/cpu/onednn.h"
+#include "ops/attributes.h"
 #include "passes/passes.h"
 #include "support/checks.h"
 
@@ -355,9 +356,9 @@ class EagerRun {
     Node node = function_.graph.node(id);
     Alone alone(function_);
     if (is(id, "input")) {
-      alone.inputs = {inputs_[static_cast<size_t>(node.attributes.ints[0])]};
+      alone.inputs = {inputs_[static_cast<size_t>(InputAttributes::of(node.attributes).index)]};
       alone.function.arguments.push_back({"x", node.outputs[0]});
-      node.attributes.ints[0] = 0;
+      node.attributes = InputAttributes{node.outputs[0], 0}.pack();
     }
     for (Value& input : node.inputs) input = carry(input, alone);
     const size_t outputs = node.outputs.size();

@@ -1,7 +1,8 @@
-// One step of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101). reals: beta1, beta2, epsilon,
-// weight decay. Operands: param grad m v lr scale correction1 correction2 proceed.
+// One step of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101).
+// Operands: param grad m v lr scale correction1 correction2 proceed.
 #include "base/strings.h"
-#include "ops/ops.h"
+#include "ops/composite/attributes.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -18,7 +19,7 @@ std::vector<Type> infer(const Attributes&, std::span<const Type> in) {
 }
 
 std::vector<NamedArray> decompose(Graph&, const Node& node, std::span<const NamedArray> in) {
-  const auto [beta1, beta2, epsilon, weight_decay] = node.attributes.reals;
+  const auto [beta1, beta2, epsilon, weight_decay] = AdamwAttributes::of(node.attributes).options;
   const NamedArray p = in[0], m = in[2], v = in[3], lr = in[4], proceed = in[8];
   const NamedArray g = in[1] * in[5];
   const NamedArray m1 = m * beta1 + g * (1 - beta1), v1 = v * beta2 + g * g * (1 - beta2);
@@ -33,7 +34,6 @@ Cost cost(const Node& node, std::span<const Type>) {
 }  // namespace
 
 namespace ops {
-extern const Op adamw_entry;
 const Op adamw_entry = {.name = "adamw",
                         .summary = "one step of AdamW",
                         .infer = infer,
@@ -46,9 +46,8 @@ AdamwState adamw(Operand param, NamedArray grad, NamedArray m, NamedArray v,
   const NamedArray in[] = {
       param.array,         grad,           m, v, scalars.lr, scalars.scale, scalars.correction1,
       scalars.correction2, scalars.proceed};
-  Attributes a;
-  a.reals = {options.beta1, options.beta2, options.epsilon, options.weight_decay};
-  const NamedArray first = param.array.graph().add(ops::adamw_entry, a, in, param.where);
+  const NamedArray first =
+      param.array.graph().add(ops::adamw_entry, AdamwAttributes{options}.pack(), in, param.where);
   Graph& graph = first.graph();
   const NodeId node = first.value().node;
   return {first, NamedArray(graph, Value{node, 1}), NamedArray(graph, Value{node, 2})};

@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -19,7 +20,7 @@ Axis axis_of(const Axes& axes, AxisName name) { return {name, axes.size_of(name)
 
 std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) {
   require_floats(in, 3);
-  const AttentionAttributes a(attributes);
+  const auto a = AttentionAttributes::of(attributes);
   const Axes &q = in[0].axes, &k = in[1].axes;
   for (const AxisName name : {AxisName("batch"), AxisName("position"), AxisName("head_dim")})
     if (!q.contains(name)) type_error(cat("q has no axis ", name.text()));
@@ -92,7 +93,7 @@ NamedArray drop(const AttentionAttributes& a, std::span<const NamedArray> in, Na
 }
 
 std::vector<NamedArray> decompose(Graph&, const Node& node, std::span<const NamedArray> in) {
-  const AttentionAttributes a(node.attributes);
+  const auto a = AttentionAttributes::of(node.attributes);
   const Axes key = {axis_of(in[1].axes(), "key_position")};
   const NamedArray s = scores(a, in).masked, largest = reduce(Reduce::kMax, s, key);
   const NamedArray e = exp(s - largest), total = sum(e, key);
@@ -101,7 +102,7 @@ std::vector<NamedArray> decompose(Graph&, const Node& node, std::span<const Name
 
 /// Arithmetic of the two products forward, over the pairs that mask and window leave.
 double product_flops(const Node& node, std::span<const Type> in) {
-  const AttentionAttributes a(node.attributes);
+  const auto a = AttentionAttributes::of(node.attributes);
   const auto queries = static_cast<double>(in[0].axes.size_of("position")),
              keys = static_cast<double>(in[1].axes.size_of("key_position"));
   double pairs = queries * keys;
@@ -119,7 +120,7 @@ std::vector<Type> infer_grad(const Attributes&, std::span<const Type> in) {
 }
 
 std::vector<NamedArray> decompose_grad(Graph&, const Node& node, std::span<const NamedArray> in) {
-  const AttentionAttributes a(node.attributes);
+  const auto a = AttentionAttributes::of(node.attributes);
   const size_t n = a.operands();
   const NamedArray q = in[0], k = in[1], v = in[2], o = in[n], lse = in[n + 1], g = in[n + 2];
   const auto [masked, slope] = scores(a, in);
@@ -140,8 +141,6 @@ void gradient(GradientCall& call);
 }  // namespace
 
 namespace ops {
-extern const Op attention_entry;
-extern const Op attention_grad_entry;
 const Op attention_entry = {.name = "attention",
                             .summary = "scaled dot-product attention",
                             .infer = infer,
@@ -173,26 +172,19 @@ Axes attention_lse_axes(const Axes& q) {
 }
 
 NamedArray attention(Operand q, NamedArray k, NamedArray v, const AttentionOptions& options) {
-  Attributes a;
-  a.reals[0] = options.scale;
-  a.reals[1] = options.dropout_rate;
-  a.reals[2] = options.soft_cap;
-  a.ints[0] = options.causal ? 1 : 0;
-  a.ints[3] = options.window;
+  const AttentionAttributes a{.scale = options.scale,
+                              .dropout_rate = options.dropout_rate,
+                              .soft_cap = options.soft_cap,
+                              .causal = options.causal,
+                              .has_segments = static_cast<bool>(options.segment_ids),
+                              .has_keys = options.dropout_rate > 0 && options.dropout_keys,
+                              .has_positions = static_cast<bool>(options.positions),
+                              .window = options.window};
   std::vector<NamedArray> in = {q.array, k, v};
-  if (options.segment_ids) {
-    a.ints[1] = 1;
-    in.push_back(options.segment_ids);
-  }
-  if (options.dropout_rate > 0 && options.dropout_keys) {
-    a.ints[2] = 1;
-    in.push_back(options.dropout_keys);
-  }
-  if (options.positions) {
-    a.code = 1;
-    in.push_back(options.positions);
-  }
-  return q.array.graph().add(ops::attention_entry, a, in, q.where);
+  if (a.has_segments) in.push_back(options.segment_ids);
+  if (a.has_keys) in.push_back(options.dropout_keys);
+  if (a.has_positions) in.push_back(options.positions);
+  return q.array.graph().add(ops::attention_entry, a.pack(), in, q.where);
 }
 
 }  // namespace levanter

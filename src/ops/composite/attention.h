@@ -10,18 +10,25 @@ namespace levanter {
 
 /// The attributes of `attention` and `attention_grad`, by name.
 struct AttentionAttributes {
-  double scale, dropout_rate, soft_cap;
-  bool causal, has_segments, has_keys, has_positions;
-  int64_t window;
-  explicit AttentionAttributes(const Attributes& a)
-      : scale(a.reals[0]),
-        dropout_rate(a.reals[1]),
-        soft_cap(a.reals[2]),
-        causal(a.ints[0] != 0),
-        has_segments(a.ints[1] != 0),
-        has_keys(a.ints[2] != 0),
-        has_positions(a.code != 0),
-        window(a.ints[3]) {}
+  double scale = 1, dropout_rate = 0, soft_cap = 0;
+  bool causal = true, has_segments = false, has_keys = false, has_positions = false;
+  int64_t window = 0;
+
+  Attributes pack() const {
+    return {.code = has_positions,
+            .ints = {causal, has_segments, has_keys, window},
+            .reals = {scale, dropout_rate, soft_cap}};
+  }
+  static AttentionAttributes of(const Attributes& a) {
+    return {.scale = a.reals[0],
+            .dropout_rate = a.reals[1],
+            .soft_cap = a.reals[2],
+            .causal = a.ints[0] != 0,
+            .has_segments = a.ints[1] != 0,
+            .has_keys = a.ints[2] != 0,
+            .has_positions = a.code != 0,
+            .window = a.ints[3]};
+  }
   /// The number of operands that both ops begin with: q k v [segment_ids] [dropout_keys], or
   /// q k v positions.
   size_t operands() const { return 3 + has_segments + has_keys + has_positions; }

@@ -1,6 +1,7 @@
 // acc + the product of two values: the product is complete before it is added, once.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -38,7 +39,6 @@ Cost cost(const Node&, std::span<const Type> in) {
 }  // namespace
 
 namespace ops {
-extern const Op dot_add_entry;
 const Op dot_add_entry = {.name = "dot_add",
                           .summary = "a product added to an accumulator",
                           .infer = infer,

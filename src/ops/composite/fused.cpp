@@ -2,7 +2,8 @@
 #include "ops/composite/fused.h"
 
 #include "base/strings.h"
-#include "ops/ops.h"
+#include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -12,8 +13,6 @@ std::vector<Type> infer(const Attributes&, std::span<const Type>) {
   type_error("made by the fuse pass only");
 }
 
-bool is(const Node& node, std::string_view name) { return node.op->name == name; }
-
 /// The body's nodes, each on its own.
 std::vector<NamedArray> decompose(Graph& graph, const Node& node, std::span<const NamedArray> in) {
   const Body& body = *node.body;
@@ -22,8 +21,8 @@ std::vector<NamedArray> decompose(Graph& graph, const Node& node, std::span<cons
     return Value{map[old.node].node, map[old.node].output + old.output};
   };
   for (const Node& member : body.graph.nodes()) {
-    if (is(member, "input")) {
-      map.push_back(in[static_cast<size_t>(member.attributes.ints[0])].value());
+    if (is(member, ops::input_entry)) {
+      map.push_back(in[static_cast<size_t>(InputAttributes::of(member.attributes).index)].value());
       continue;
     }
     Node copy = member;
@@ -45,10 +44,10 @@ const Op fused_entry = {
 std::string members_of(const Node& fused) {
   std::string names;
   for (const Node& member : fused.body->graph.nodes()) {
-    if (is(member, "input") || is(member, "constant")) continue;
-    const bool map = is(member, "map");
+    if (is(member, ops::input_entry) || is(member, ops::constant_entry)) continue;
+    const bool map = is(member, ops::map_entry);
     names += cat(names.empty() ? "" : "+",
-                 map ? name_of(static_cast<Map>(member.attributes.code)) : member.op->name);
+                 map ? name_of(MapAttributes::of(member.attributes).opcode) : member.op->name);
   }
   return names;
 }

@@ -7,10 +7,6 @@
 
 namespace levanter {
 
-namespace ops {
-extern const Op fused_entry;
-}
-
 /// The ops of a fused node's body, in order: "add+gelu".
 std::string members_of(const Node& fused);
 

@@ -1,8 +1,9 @@
-// Gaussian error linear unit (Hendrycks & Gimpel 2016, arXiv:1606.08415). code: Gelu.
+// Gaussian error linear unit (Hendrycks & Gimpel 2016, arXiv:1606.08415).
 #include <cmath>
 #include <numbers>
 
-#include "ops/ops.h"
+#include "ops/composite/attributes.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -24,7 +25,7 @@ NamedArray gate(Gelu kind, NamedArray x) {
 }
 
 std::vector<NamedArray> decompose(Graph&, const Node& node, std::span<const NamedArray> in) {
-  return {in[0] * 0.5 * gate(static_cast<Gelu>(node.attributes.code), in[0])};
+  return {in[0] * 0.5 * gate(GeluAttributes::of(node.attributes).kind, in[0])};
 }
 
 void gradient(GradientCall& call);
@@ -36,7 +37,7 @@ Cost cost(const Node& node, std::span<const Type>) {
 /// x, g -> g * d gelu/dx
 std::vector<NamedArray> decompose_grad(Graph&, const Node& node, std::span<const NamedArray> in) {
   const NamedArray x = in[0];
-  const auto kind = static_cast<Gelu>(node.attributes.code);
+  const Gelu kind = GeluAttributes::of(node.attributes).kind;
   const NamedArray factor = gate(kind, x);
   if (kind == Gelu::kErf) {
     const NamedArray density = exp(x * x * -0.5) * std::sqrt(0.5 / std::numbers::pi);
@@ -50,19 +51,19 @@ std::vector<NamedArray> decompose_grad(Graph&, const Node& node, std::span<const
 }  // namespace
 
 namespace ops {
-extern const Op gelu_entry;
-extern const Op gelu_grad_entry;
 const Op gelu_entry = {.name = "gelu",
                        .summary = "Gaussian error linear unit",
                        .infer = infer,
                        .gradient = gradient,
                        .decompose = decompose,
-                       .cost = cost};
+                       .cost = cost,
+                       .fusion = fuse_elementwise};
 const Op gelu_grad_entry = {.name = "gelu_grad",
                             .summary = "the cotangent through gelu",
                             .infer = infer,
                             .decompose = decompose_grad,
-                            .cost = cost};
+                            .cost = cost,
+                            .fusion = fuse_elementwise};
 }  // namespace ops
 
 namespace {
@@ -74,8 +75,7 @@ void gradient(GradientCall& call) {
 
 NamedArray gelu(Operand x, Gelu kind) {
   const NamedArray in[] = {x.array};
-  return x.array.graph().add(ops::gelu_entry, Attributes{.code = static_cast<int32_t>(kind)}, in,
-                             x.where);
+  return x.array.graph().add(ops::gelu_entry, GeluAttributes{kind}.pack(), in, x.where);
 }
 
 }  // namespace levanter

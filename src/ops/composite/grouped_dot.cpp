@@ -1,9 +1,9 @@
-// Rows multiplied by the weight of their group, and the gradients of the weights. axes (of
-// grouped_outer): a weight's; ints[0]: how many there are.
+// Rows multiplied by the weight of their group, and the gradients of the weights.
 #include <algorithm>
 
 #include "base/strings.h"
-#include "ops/ops.h"
+#include "ops/composite/attributes.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -62,14 +62,15 @@ Cost cost(const Node& node, std::span<const Type> in) {
 }
 
 /// Operands: rows, their groups, cotangents of what the rows gave.
-std::vector<Type> infer_outer(const Attributes& a, std::span<const Type> in) {
-  check_group(in[0], in[1], intersect(a.axes, in[0].axes));
-  return std::vector<Type>(static_cast<size_t>(a.ints[0]), Type{widened(in[0].dtype), a.axes});
+std::vector<Type> infer_outer(const Attributes& attributes, std::span<const Type> in) {
+  const auto [weight, count] = GroupedOuterAttributes::of(attributes);
+  check_group(in[0], in[1], intersect(weight, in[0].axes));
+  return std::vector<Type>(static_cast<size_t>(count), Type{widened(in[0].dtype), weight});
 }
 
 std::vector<NamedArray> decompose_outer(Graph&, const Node& node, std::span<const NamedArray> in) {
   const NamedArray x = in[0], group = in[1], g = in[2];
-  const Axes& weight = node.attributes.axes;
+  const Axes weight = GroupedOuterAttributes::of(node.attributes).weight;
   const Axes kept = unite(intersect(g.axes(), x.axes()), intersect(g.axes(), weight));
   std::vector<NamedArray> out;
   for (size_t e = 0; e < node.outputs.size(); ++e)
@@ -78,7 +79,8 @@ std::vector<NamedArray> decompose_outer(Graph&, const Node& node, std::span<cons
 }
 
 Cost cost_outer(const Node& node, std::span<const Type> in) {
-  return {2.0 * static_cast<double>(in[1].elements() * node.attributes.axes.elements())};
+  const Axes weight = GroupedOuterAttributes::of(node.attributes).weight;
+  return {2.0 * static_cast<double>(in[1].elements() * weight.elements())};
 }
 
 void gradient(GradientCall& call);
@@ -86,8 +88,6 @@ void gradient(GradientCall& call);
 }  // namespace
 
 namespace ops {
-extern const Op grouped_dot_entry;
-extern const Op grouped_outer_entry;
 const Op grouped_dot_entry = {.name = "grouped_dot",
                               .summary = "rows multiplied by the weight of their group",
                               .infer = infer,
@@ -110,11 +110,9 @@ void gradient(GradientCall& call) {
   if (call.wanted[0])
     call.input_cotangents[0] = reorder(sum_to(grouped_dot(g, group, weights), x.axes()), x.axes());
   if (std::none_of(call.wanted.begin() + 2, call.wanted.end(), [](bool w) { return w; })) return;
-  Attributes a;
-  a.axes = weights[0].axes();
-  a.ints[0] = static_cast<int64_t>(weights.size());
+  const GroupedOuterAttributes a{weights[0].axes(), static_cast<int64_t>(weights.size())};
   const NamedArray in[] = {x, group, g};
-  const NodeId node = call.graph.add(ops::grouped_outer_entry, a, in).value().node;
+  const NodeId node = call.graph.add(ops::grouped_outer_entry, a.pack(), in).value().node;
   for (uint32_t e = 0; e < weights.size(); ++e)
     call.input_cotangents[e + 2] = {call.graph, Value{node, e}};
 }

@@ -1,40 +1,42 @@
 // Layer norm (Ba, Kiros & Hinton 2016, arXiv:1607.06450) and RMS norm (Zhang & Sennrich 2019,
-// arXiv:1910.07467), which is the same with a mean of 0. reals[0]: eps; ints[0]: with a bias;
-// ints[1]: the mean is 0.
+// arXiv:1910.07467), which is the same with a mean of 0.
 #include "base/strings.h"
-#include "ops/ops.h"
+#include "ops/composite/attributes.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
 
 namespace {
 
-std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
+std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) {
+  const auto a = LayerNormAttributes::of(attributes);
   const DType wide = widened(in[0].dtype);
   require_floats(in, 1);
-  require_wide_floats(in.subspan(1), a.ints[0] ? 2 : 1);
+  require_wide_floats(in.subspan(1), a.has_bias ? 2 : 1);
   if (in[1].dtype != wide)
     type_error(cat("x and the weight are ", name_of(in[0].dtype), " and ", name_of(in[1].dtype)));
   if (!is_subset(in[1].axes, in[0].axes))
     type_error(cat("the weight's axes ", to_string(in[1].axes), " are not all in x"));
-  if (a.ints[0] && !(in[2].axes == in[1].axes)) type_error("weight and bias differ in axes");
-  if (!(a.reals[0] > 0)) type_error("eps is not above 0");
+  if (a.has_bias && !(in[2].axes == in[1].axes)) type_error("weight and bias differ in axes");
+  if (!(a.eps > 0)) type_error("eps is not above 0");
   const Type row{wide, without(in[0].axes, in[1].axes)};
   return {in[0], row, row};  // y, mean, 1 / standard deviation
 }
 
 /// The mean over axes, or 0 for RMS norm.
 NamedArray mean_of(const Node& node, NamedArray x, const Axes& over) {
-  if (!node.attributes.ints[1]) return mean(x, over);
+  if (LayerNormAttributes::of(node.attributes).has_mean) return mean(x, over);
   return broadcast(constant(x.graph(), 0, x.dtype()), without(x.axes(), over));
 }
 
 std::vector<NamedArray> decompose(Graph&, const Node& node, std::span<const NamedArray> in) {
+  const auto a = LayerNormAttributes::of(node.attributes);
   const Axes& over = in[1].axes();
   const NamedArray mu = mean_of(node, in[0], over), centred = in[0] - mu;
-  const NamedArray rstd = rsqrt(mean(centred * centred, over) + node.attributes.reals[0]);
+  const NamedArray rstd = rsqrt(mean(centred * centred, over) + a.eps);
   const NamedArray y = centred * rstd * in[1];
-  return {node.attributes.ints[0] ? y + in[2] : y, mu, rstd};
+  return {a.has_bias ? y + in[2] : y, mu, rstd};
 }
 
 Cost cost(const Node&, std::span<const Type> in) {
@@ -54,24 +56,36 @@ std::vector<NamedArray> decompose_grad(Graph&, const Node& node, std::span<const
   return {dx, sum(dy * normal, rows), sum(dy, rows)};
 }
 
+/// Over rows that the weight's axes make.
+std::optional<Fusion> fusion(const Node&, std::span<const Type> in) {
+  if (!ends_with(in[0].axes, in[1].axes)) return std::nullopt;
+  return Fusion{.space = in[0].axes, .row = in[1].axes};
+}
+
+std::optional<Fusion> fusion_grad(const Node& node, std::span<const Type> in) {
+  std::optional<Fusion> rows = fusion(node, in);
+  if (rows) rows->sums = true;  // the weight's gradients
+  return rows;
+}
+
 void gradient(GradientCall& call);
 
 }  // namespace
 
 namespace ops {
-extern const Op layer_norm_entry;
-extern const Op layer_norm_grad_entry;
 const Op layer_norm_entry = {.name = "layer_norm",
                              .summary = "layer norm over the weight's axes",
                              .infer = infer,
                              .gradient = gradient,
                              .decompose = decompose,
-                             .cost = cost};
+                             .cost = cost,
+                             .fusion = fusion};
 const Op layer_norm_grad_entry = {.name = "layer_norm_grad",
                                   .summary = "the cotangents through layer norm",
                                   .infer = infer_grad,
                                   .decompose = decompose_grad,
-                                  .cost = cost};
+                                  .cost = cost,
+                                  .fusion = fusion_grad};
 }  // namespace ops
 
 namespace {
@@ -79,29 +93,24 @@ void gradient(GradientCall& call) {
   Graph& graph = call.graph;
   const NamedArray in[] = {call.inputs[0], call.inputs[1], call.outputs[1], call.outputs[2],
                            call.output_cotangents[0]};
-  Attributes a;
-  a.ints[1] = call.node.attributes.ints[1];
-  const NodeId node = graph.add(ops::layer_norm_grad_entry, a, in).value().node;
+  const LayerNormAttributes a{.has_mean = LayerNormAttributes::of(call.node.attributes).has_mean};
+  const NodeId node = graph.add(ops::layer_norm_grad_entry, a.pack(), in).value().node;
   for (uint32_t i = 0; i < call.inputs.size(); ++i)
     call.input_cotangents[i] = NamedArray(graph, Value{node, i});
 }
 }  // namespace
 
 NamedArray layer_norm(Operand x, NamedArray weight, NamedArray bias, double eps) {
-  Attributes a;
-  a.reals[0] = eps;
-  a.ints[0] = bias ? 1 : 0;
+  const LayerNormAttributes a{.eps = eps, .has_bias = static_cast<bool>(bias)};
   std::vector<NamedArray> in = {x.array, weight};
   if (bias) in.push_back(bias);
-  return x.array.graph().add(ops::layer_norm_entry, a, in, x.where);
+  return x.array.graph().add(ops::layer_norm_entry, a.pack(), in, x.where);
 }
 
 NamedArray rms_norm(Operand x, NamedArray weight, double eps) {
-  Attributes a;
-  a.reals[0] = eps;
-  a.ints[1] = 1;
+  const LayerNormAttributes a{.eps = eps, .has_mean = false};
   const NamedArray in[] = {x.array, weight};
-  return x.array.graph().add(ops::layer_norm_entry, a, in, x.where);
+  return x.array.graph().add(ops::layer_norm_entry, a.pack(), in, x.where);
 }
 
 }  // namespace levanter

@@ -1,17 +1,17 @@
 // The cross entropy of a linear layer without its full logits; where gradients are wanted, the
-// forward call computes them (Hsu et al. 2024, arXiv:2410.10989).
-//
-// ints[0]: with gradients; reals[0]: z_loss (Chowdhery et al. 2022, arXiv:2204.02311);
-// reals[1]: soft_cap.
+// forward call computes them (Hsu et al. 2024, arXiv:2410.10989);
+// z_loss: Chowdhery et al. 2022, arXiv:2204.02311.
 #include "base/strings.h"
-#include "ops/ops.h"
+#include "ops/composite/attributes.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
 
 namespace {
 
-std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
+std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) {
+  const auto [with_gradients, options] = LinearXentAttributes::of(attributes);
   require_floats(in, 2);
   const Axes &h = in[0].axes, &weight = in[1].axes, &targets = in[2].axes;
   if (!weight.contains("vocab")) type_error("the weight has no axis vocab");
@@ -20,9 +20,10 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
   if (in[2].dtype != DType::i32) type_error("targets are not i32");
   const DType real = widened(in[0].dtype);
   if (!(in[3] == Type{real, targets})) type_error("token_scale is not one a token");
-  if (!(a.reals[0] >= 0 && a.reals[1] >= 0)) type_error("z_loss or the soft cap is below 0");
+  if (!(options.z_loss >= 0 && options.soft_cap >= 0))
+    type_error("z_loss or the soft cap is below 0");
   std::vector<Type> out = {Type{real, {}}, Type{real, targets}};
-  if (a.ints[0]) out.insert(out.end(), {in[0], Type{real, weight}});  // dh, dweight
+  if (with_gradients) out.insert(out.end(), {in[0], Type{real, weight}});  // dh, dweight
   return out;
 }
 
@@ -31,7 +32,8 @@ NamedArray capped(NamedArray x, double cap) { return cap > 0 ? tanh(x / cap) * c
 
 std::vector<NamedArray> decompose(Graph& graph, const Node& node, std::span<const NamedArray> in) {
   const NamedArray h = in[0], weight = in[1], targets = in[2], scale = in[3];
-  const double z_loss = node.attributes.reals[0], cap = node.attributes.reals[1];
+  const auto [with_gradients, options] = LinearXentAttributes::of(node.attributes);
+  const auto [z_loss, cap] = options;
   const Axis vocab{"vocab", weight.axes().size_of("vocab")};
   Axes axes = targets.axes();
   axes.push_back(vocab);
@@ -41,7 +43,7 @@ std::vector<NamedArray> decompose(Graph& graph, const Node& node, std::span<cons
   const NamedArray token_loss = lse - gather(logits, "vocab", targets);
   const NamedArray term = z_loss > 0 ? token_loss + lse * lse * z_loss : token_loss;
   std::vector<NamedArray> out = {sum(term * scale, targets.axes()), token_loss};
-  if (!node.attributes.ints[0]) return out;
+  if (!with_gradients) return out;
   // At the target, softmax - 1 is minus the sum of the others: no digits cancel when it is near 1.
   const NamedArray hot =
       cast(map(Map::kEqual, broadcast(iota(graph, vocab, DType::i32), axes), targets), h.dtype());
@@ -58,7 +60,7 @@ std::vector<NamedArray> decompose(Graph& graph, const Node& node, std::span<cons
 Cost cost(const Node& node, std::span<const Type> in) {
   const double product =
       2 * static_cast<double>(in[0].elements()) * static_cast<double>(in[1].axes.size_of("vocab"));
-  return {product * (node.attributes.ints[0] ? 3 : 1)};
+  return {product * (LinearXentAttributes::of(node.attributes).with_gradients ? 3 : 1)};
 }
 
 void gradient(GradientCall& call);
@@ -66,7 +68,6 @@ void gradient(GradientCall& call);
 }  // namespace
 
 namespace ops {
-extern const Op linear_xent_entry;
 const Op linear_xent_entry = {.name = "linear_xent",
                               .summary = "cross entropy of a linear layer, in chunks",
                               .infer = infer,
@@ -80,20 +81,20 @@ namespace {
 void gradient(GradientCall& call) {
   if (call.output_cotangents[1]) type_error("token_loss has no gradient; use loss");
   // The same node with gradients; canonicalise lets it stand for the one without.
-  Attributes a = call.node.attributes;
-  a.ints[0] = 1;
-  const NodeId node = call.graph.add(ops::linear_xent_entry, a, call.inputs).value().node;
+  auto a = LinearXentAttributes::of(call.node.attributes);
+  a.with_gradients = true;
+  const NodeId node = call.graph.add(ops::linear_xent_entry, a.pack(), call.inputs).value().node;
   const NamedArray g = call.output_cotangents[0];
   for (uint32_t i = 0; i < 2; ++i)
     if (call.wanted[i])
       call.input_cotangents[i] = widen(NamedArray(call.graph, Value{node, 2 + i})) * g;
   if (!call.wanted[3]) return;
   NamedArray term = call.outputs[1];
-  if (a.reals[0] > 0) {
+  if (a.options.z_loss > 0) {
     const NamedArray h = call.inputs[0], targets = call.inputs[2];
     const NamedArray row = gather(call.inputs[1], "vocab", targets);
-    const NamedArray lse = term + capped(dot(h, row, targets.axes()), a.reals[1]);
-    term = term + lse * lse * a.reals[0];
+    const NamedArray lse = term + capped(dot(h, row, targets.axes()), a.options.soft_cap);
+    term = term + lse * lse * a.options.z_loss;
   }
   call.input_cotangents[3] = term * g;
 }
@@ -102,10 +103,8 @@ void gradient(GradientCall& call) {
 LinearXent linear_xent(Operand h, NamedArray weight, NamedArray targets, NamedArray token_scale,
                        const LinearXentOptions& options) {
   const NamedArray in[] = {h.array, weight, targets, token_scale};
-  Attributes a;
-  a.reals[0] = options.z_loss;
-  a.reals[1] = options.soft_cap;
-  const NamedArray loss = h.array.graph().add(ops::linear_xent_entry, a, in, h.where);
+  const LinearXentAttributes a{.options = options};
+  const NamedArray loss = h.array.graph().add(ops::linear_xent_entry, a.pack(), in, h.where);
   return {loss, NamedArray(loss.graph(), Value{loss.value().node, 1})};
 }
 

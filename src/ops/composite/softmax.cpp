@@ -1,6 +1,7 @@
 // exp(x - max) over its own sum. axis: the axis.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -36,7 +37,6 @@ Cost cost(const Node& node, std::span<const Type>) {
 }  // namespace
 
 namespace ops {
-extern const Op softmax_entry;
 const Op softmax_entry = {.name = "softmax",
                           .summary = "exp(x - max) over its own sum",
                           .infer = infer,

@@ -2,6 +2,7 @@
 // axis.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -29,7 +30,6 @@ Cost cost(const Node&, std::span<const Type> in) {
 }  // namespace
 
 namespace ops {
-extern const Op sum_squares_entry;
 const Op sum_squares_entry = {.name = "sum_squares",
                               .summary = "the sum of squares, shard axis last",
                               .infer = infer,

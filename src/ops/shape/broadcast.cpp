@@ -1,6 +1,7 @@
 // A value seen over more axes, without a copy. axes: all axes of the result.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -29,7 +30,6 @@ void gradient(GradientCall& call) {
 }  // namespace
 
 namespace ops {
-extern const Op broadcast_entry;
 const Op broadcast_entry = {.name = "broadcast",
                             .summary = "a value repeated over more axes",
                             .infer = infer,

@@ -1,5 +1,6 @@
 // The same values, row-major without gaps: what a view becomes when its bytes are wanted.
 #include "ops/ops.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -9,7 +10,6 @@ void gradient(GradientCall& call) { call.input_cotangents[0] = call.output_cotan
 }  // namespace
 
 namespace ops {
-extern const Op copy_entry;
 const Op copy_entry = {.name = "copy",
                        .summary = "the same values without gaps",
                        .infer = infer,

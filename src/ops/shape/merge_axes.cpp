@@ -1,6 +1,7 @@
 // Neighbouring axes as one. axis: the new name; axes: the axes, outermost first.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -31,7 +32,6 @@ void gradient(GradientCall& call) {
 }  // namespace
 
 namespace ops {
-extern const Op merge_axes_entry;
 const Op merge_axes_entry = {.name = "merge_axes",
                              .summary = "neighbouring axes as one",
                              .infer = infer,

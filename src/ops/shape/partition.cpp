@@ -1,20 +1,22 @@
-// One axis cut into consecutive parts, without a copy. axis: the axis; ints: the parts' sizes.
+// One axis cut into consecutive parts, without a copy.
 #include <algorithm>
 #include <numeric>
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "ops/ops.h"
+#include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
 namespace {
 
-std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
+std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) {
+  const auto a = PartitionAttributes::of(attributes);
   if (!in[0].axes.contains(a.axis)) type_error(cat("there is no axis ", a.axis.text()));
   std::vector<Type> parts;
   int64_t total = 0;
-  for (const int64_t size : a.ints) {
+  for (const int64_t size : a.sizes) {
     if (size == 0) break;
     parts.push_back({in[0].dtype, replace(in[0].axes, a.axis, {{a.axis, size}})});
     total += size;
@@ -27,8 +29,9 @@ std::vector<Type> infer(const Attributes& a, std::span<const Type> in) {
 
 View view(const Node& node, const View& in, size_t output) {
   View out{node.outputs[output].axes, in.strides, in.offset};
-  const auto at = static_cast<size_t>(in.axes.find(node.attributes.axis));
-  for (size_t i = 0; i < output; ++i) out.offset += node.attributes.ints[i] * in.strides[at];
+  const auto [axis, sizes] = PartitionAttributes::of(node.attributes);
+  const auto at = static_cast<size_t>(in.axes.find(axis));
+  for (size_t i = 0; i < output; ++i) out.offset += sizes[i] * in.strides[at];
   return out;
 }
 
@@ -38,13 +41,12 @@ void gradient(GradientCall& call) {
     if (!parts[i])
       parts[i] =
           broadcast(constant(call.graph, 0, call.outputs[i].dtype()), call.outputs[i].axes());
-  call.input_cotangents[0] = concat(parts, call.node.attributes.axis);
+  call.input_cotangents[0] = concat(parts, PartitionAttributes::of(call.node.attributes).axis);
 }
 
 }  // namespace
 
 namespace ops {
-extern const Op partition_entry;
 const Op partition_entry = {.name = "partition",
                             .summary = "one axis cut into consecutive parts",
                             .infer = infer,
@@ -53,13 +55,13 @@ const Op partition_entry = {.name = "partition",
 }  // namespace ops
 
 std::vector<NamedArray> partition(Operand x, AxisName axis, std::span<const int64_t> sizes) {
-  Attributes a{.axis = axis};
-  const size_t most = a.ints.size(), here = std::min(sizes.size(), most);
-  for (size_t i = 0; i < here; ++i) a.ints[i] = sizes[i];
+  PartitionAttributes a{axis};
+  const size_t most = a.sizes.size(), here = std::min(sizes.size(), most);
+  for (size_t i = 0; i < here; ++i) a.sizes[i] = sizes[i];
   if (sizes.size() > most)  // the last part here holds all the rest
-    a.ints[most - 1] = std::accumulate(sizes.begin() + most - 1, sizes.end(), int64_t{0});
+    a.sizes[most - 1] = std::accumulate(sizes.begin() + most - 1, sizes.end(), int64_t{0});
   const NamedArray in[] = {x.array};
-  const NamedArray first = x.array.graph().add(ops::partition_entry, a, in, x.where);
+  const NamedArray first = x.array.graph().add(ops::partition_entry, a.pack(), in, x.where);
   Graph& graph = first.graph();
   const size_t made = graph.node(first.value().node).outputs.size();
   LEV_CHECK(made == here, cat("a part of ", axis.text(), " is empty"));

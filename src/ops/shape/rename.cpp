@@ -1,6 +1,7 @@
 // An axis under another name. axis: the old name; axes: one axis, the new one.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 
 namespace levanter {
 
@@ -25,7 +26,6 @@ void gradient(GradientCall& call) {
 }  // namespace
 
 namespace ops {
-extern const Op rename_entry;
 const Op rename_entry = {.name = "rename",
                          .summary = "an axis under another name",
                          .infer = infer,

@@ -1,6 +1,7 @@
 // One axis cut into several, without a copy. axis: the axis; axes: its pieces, outermost first.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -40,7 +41,6 @@ void gradient(GradientCall& call) {
 }  // namespace
 
 namespace ops {
-extern const Op split_axis_entry;
 const Op split_axis_entry = {.name = "split_axis",
                              .summary = "one axis cut into several",
                              .infer = infer,

@@ -1,6 +1,7 @@
 // The same axes in another order, without a copy. axes: the order.
 #include "base/strings.h"
 #include "ops/ops.h"
+#include "ops/entries.h"
 #include "ops/rules.h"
 
 namespace levanter {
@@ -27,7 +28,6 @@ void gradient(GradientCall& call) {
 }  // namespace
 
 namespace ops {
-extern const Op transpose_entry;
 const Op transpose_entry = {.name = "transpose",
                             .summary = "the same axes in another order",
                             .infer = infer,

@@ -4,7 +4,8 @@
 #include "base/bf16.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "ops/ops.h"
+#include "ops/attributes.h"
+#include "ops/entries.h"
 
 namespace levanter::train {
 
@@ -29,7 +30,8 @@ void NanGuard::after(const Node& node, const std::string& where, void* const* ou
     if (type.dtype == DType::f64) at = first_nan<double>(outputs[o], type.elements());
     if (at < 0) continue;
     std::string name = node.op->name;
-    if (name == "map") name = levanter::name_of(static_cast<Map>(node.attributes.code));
+    if (is(node, ops::map_entry))
+      name = levanter::name_of(MapAttributes::of(node.attributes).opcode);
     const char* phase = "update";
     if (node.origin.phase == Phase::kForward) phase = "forward";
     if (node.origin.phase == Phase::kBackward) phase = "backward";
