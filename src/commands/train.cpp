@@ -19,10 +19,9 @@ constexpr Option kOptions[] = {
     {"eager", "", "run node by node on the reference backend; name the first NaN"},
 };
 
-int run(const Arguments& a) {
-  std::signal(SIGPIPE, SIG_IGN);  // who watches may leave; the training goes on
-  const TrainConfig config = load_train_config(a.text("config"), a.overrides);
-  switch (train::train(config, {.eager = a.has("eager"), .cache_report = cache_progress()})) {
+/// Says how the run ended where it is not seen already; the program's exit code.
+int code_of(train::Outcome outcome, const TrainConfig& config) {
+  switch (outcome) {
     case train::Outcome::kFinished:
       return 0;
     case train::Outcome::kAlreadyFinished:
@@ -36,6 +35,18 @@ int run(const Arguments& a) {
       return static_cast<int>(ErrorKind::kSignal);
   }
   return 0;
+}
+
+int run(const Arguments& a) {
+  std::signal(SIGPIPE, SIG_IGN);  // who watches may leave; the training goes on
+  const TrainConfig config = load_train_config(a.text("config"), a.overrides);
+  try {
+    const train::Outcome outcome =
+        train::train(config, {.eager = a.has("eager"), .cache_report = cache_progress()});
+    return code_of(outcome, config);
+  } catch (const dist::Abandoned& elsewhere) {
+    return static_cast<int>(elsewhere.kind());  // the rank that it happened to says why
+  }
 }
 
 }  // namespace

@@ -1,12 +1,44 @@
-// Finds a communicator by its name, and asks all ranks whether any says yes.
+// What is built on exchange, and the running of a process's ranks.
 #include "dist/communicator.h"
 
 #include <algorithm>
+#include <map>
+#include <mutex>
+#include <new>
+#include <vector>
 
-#include "base/error.h"
 #include "base/strings.h"
 
 namespace levanter::dist {
+
+namespace {
+
+ErrorKind kind_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& e) {
+    return e.kind();
+  } catch (const Abandoned& e) {
+    return e.kind();
+  } catch (const std::bad_alloc&) {
+    return ErrorKind::kDevice;
+  } catch (...) {
+    return ErrorKind::kInternal;
+  }
+}
+
+/// Whether a rank was only told of another's end.
+bool was_told(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const Abandoned&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+}  // namespace
 
 const CommunicatorEntry& entry(std::string_view name) {
   for (const CommunicatorEntry* candidate : entries())
@@ -23,6 +55,48 @@ bool any(Communicator& communicator, bool mine) {
   for (std::byte& answer : answers) receive.push_back({&answer, 1});
   communicator.exchange(std::vector<Sent>(ranks, Sent{&own, 1}), receive);
   return std::find(answers.begin(), answers.end(), std::byte{1}) != answers.end();
+}
+
+void broadcast(Communicator& communicator, std::span<std::byte> bytes, int64_t root) {
+  const auto ranks = static_cast<size_t>(communicator.size());
+  std::vector<Sent> send(ranks);
+  std::vector<Received> receive(ranks);
+  if (communicator.rank() == root) {
+    for (size_t r = 0; r < ranks; ++r)
+      if (static_cast<int64_t>(r) != root) send[r] = {bytes.data(), bytes.size()};
+  } else {
+    receive[static_cast<size_t>(root)] = {bytes.data(), bytes.size()};
+  }
+  communicator.exchange(send, receive);
+}
+
+std::string broadcast_text(Communicator& communicator, std::string_view text, int64_t root) {
+  uint64_t length = text.size();
+  broadcast(communicator, std::as_writable_bytes(std::span(&length, 1)), root);
+  std::string told(text);
+  told.resize(length);
+  broadcast(communicator, std::as_writable_bytes(std::span(told)), root);
+  return told;
+}
+
+void barrier(Communicator& communicator) { any(communicator, false); }
+
+void run_ranks(const CommunicatorEntry& kind, int64_t ranks, const RankBody& body) {
+  std::mutex mutex;
+  std::map<int64_t, std::exception_ptr> errors;  // by rank
+  kind.launch(ranks, [&](Communicator& communicator) {
+    try {
+      body(communicator);
+    } catch (...) {
+      const std::exception_ptr error = std::current_exception();
+      communicator.abandon(kind_of(error));
+      const std::lock_guard lock(mutex);
+      errors[communicator.rank()] = error;
+    }
+  });
+  for (const auto& [rank, error] : errors)
+    if (!was_told(error)) std::rethrow_exception(error);
+  if (!errors.empty()) std::rethrow_exception(errors.begin()->second);
 }
 
 }  // namespace levanter::dist

@@ -1,12 +1,21 @@
-// How the ranks of a data-parallel run exchange bytes, and the fixed-order sum built on it.
+// How the ranks of a data-parallel run exchange bytes, and how they begin and end.
+//
+// A rank is one share of a run: its part of every batch, its copy of the state. Which ranks a
+// process has is for the kind of communicator to say: threads has them all in this one; where ranks
+// are processes (MPI, or NCCL with a GPU for each), whoever launches them starts the same program
+// so many times and each has its own. So a run is told as the story of one rank, and nothing but
+// this interface says what the others do.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <exception>
+#include <functional>
 #include <span>
+#include <string>
 #include <string_view>
-#include <vector>
+
+#include "base/error.h"
 
 namespace levanter::dist {
 
@@ -19,6 +28,19 @@ struct Received {
   size_t bytes = 0;
 };
 
+/// What a call of a communicator throws where another rank has abandoned the run. That rank tells
+/// its error itself; this one only leaves, with the same exit code.
+class Abandoned final : public std::exception {
+ public:
+  explicit Abandoned(ErrorKind kind) : kind_(kind) {}
+  /// Of the other rank's error.
+  ErrorKind kind() const { return kind_; }
+  const char* what() const noexcept override { return "another rank of this run has stopped"; }
+
+ private:
+  ErrorKind kind_;
+};
+
 /// One rank's end. Calls are collective: every rank makes the same ones in the same order.
 class Communicator {
  public:
@@ -27,24 +49,44 @@ class Communicator {
   virtual int64_t size() const = 0;
   /// Sends send[d] to each rank d and fills receive[s] from each rank s, itself included. Sizes
   /// agree pairwise. Pure movement: no bit changes, whatever the order.
+  /// error  Abandoned; kDevice where a rank is gone without a word, such as a killed process
   virtual void exchange(std::span<const Sent> send, std::span<const Received> receive) = 0;
-  /// Tells the others that this rank will take part no more: their calls throw, waiting ones too.
-  virtual void abandon() = 0;
+  /// Tells the others that this rank will take part no more, for an error of that kind: their calls
+  /// throw, waiting ones too. What was exchanged before stays whole.
+  virtual void abandon(ErrorKind kind) = 0;
 };
 
 /// Whether any rank says so; all ranks get the same answer. Collective.
 bool any(Communicator& communicator, bool mine);
 
+/// Fills `bytes` of every rank with those of `root`, as many on each. Collective.
+void broadcast(Communicator& communicator, std::span<std::byte> bytes, int64_t root = 0);
+
+/// The text of `root`, of any length, on every rank; what the others give is ignored. Collective.
+std::string broadcast_text(Communicator& communicator, std::string_view text, int64_t root = 0);
+
+/// Returns when every rank has come here. Collective.
+void barrier(Communicator& communicator);
+
+/// What a rank does.
+using RankBody = std::function<void(Communicator& communicator)>;
+
 /// One kind: src/dist/<name>.cpp defines `<name>_entry`.
 struct CommunicatorEntry {
   const char* name;
   const char* summary;
-  /// The ends of all ranks of this process.
-  std::vector<std::unique_ptr<Communicator>> (*make)(int64_t ranks);
+  /// Calls `body`, which throws nothing, once for each rank that this process has of the run's
+  /// `ranks`, the lowest of them in this thread, and returns when all calls have.
+  /// error  where a rank cannot begin; then no rank waits for it
+  void (*launch)(int64_t ranks, const RankBody& body);
 };
 
 std::span<const CommunicatorEntry* const> entries();
 /// The kind called `name`, which a loaded config always names rightly.
 const CommunicatorEntry& entry(std::string_view name);
+
+/// Runs this process's ranks. One whose body throws abandons the others. Throws the error of the
+/// lowest rank that has one of its own, else Abandoned where a rank of another process has.
+void run_ranks(const CommunicatorEntry& kind, int64_t ranks, const RankBody& body);
 
 }  // namespace levanter::dist

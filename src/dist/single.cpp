@@ -16,18 +16,17 @@ class Single final : public Communicator {
     LEV_CHECK(send[0].bytes == receive[0].bytes, "one rank's sizes differ");
     if (send[0].bytes > 0) std::memmove(receive[0].data, send[0].data, send[0].bytes);
   }
-  void abandon() override {}
+  void abandon(ErrorKind) override {}
 };
 
 }  // namespace
 
 extern const CommunicatorEntry single_entry;
 const CommunicatorEntry single_entry = {
-    .name = "single", .summary = "one rank", .make = [](int64_t ranks) {
+    .name = "single", .summary = "one rank", .launch = [](int64_t ranks, const RankBody& body) {
       LEV_CHECK(ranks == 1, "the single communicator has one rank");
-      std::vector<std::unique_ptr<Communicator>> ends;
-      ends.push_back(std::make_unique<Single>());
-      return ends;
+      Single end;
+      body(end);
     }};
 
 }  // namespace levanter::dist

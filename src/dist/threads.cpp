@@ -2,8 +2,11 @@
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
 
-#include "base/error.h"
+#include "base/threads.h"
 #include "dist/communicator.h"
 
 namespace levanter::dist {
@@ -29,9 +32,10 @@ class Meeting {
     if (round_ == round) check();
   }
 
-  void abandon() {
+  /// The first error counts: the others follow from it.
+  void abandon(ErrorKind kind) {
     const std::lock_guard lock(mutex_);
-    abandoned_ = true;
+    if (!abandoned_) abandoned_ = kind;
     all_here_.notify_all();
   }
 
@@ -39,14 +43,14 @@ class Meeting {
 
  private:
   void check() const {
-    if (abandoned_) throw Error(ErrorKind::kInternal, "another rank of this run has stopped");
+    if (abandoned_) throw Abandoned(*abandoned_);
   }
 
   int64_t ranks_;
   std::mutex mutex_;
   std::condition_variable all_here_;
   int64_t arrived_ = 0, round_ = 0;
-  bool abandoned_ = false;
+  std::optional<ErrorKind> abandoned_;
 
  public:
   std::vector<std::span<const Sent>> sent;  ///< of each rank, between two meetings
@@ -54,40 +58,50 @@ class Meeting {
 
 class ThreadRank final : public Communicator {
  public:
-  ThreadRank(std::shared_ptr<Meeting> meeting, int64_t rank)
-      : meeting_(std::move(meeting)), rank_(rank) {}
+  ThreadRank(Meeting& meeting, int64_t rank) : meeting_(meeting), rank_(rank) {}
   int64_t rank() const override { return rank_; }
-  int64_t size() const override { return meeting_->size(); }
+  int64_t size() const override { return meeting_.size(); }
   void exchange(std::span<const Sent> send, std::span<const Received> receive) override {
     const auto me = static_cast<size_t>(rank_);
-    meeting_->sent[me] = send;
-    meeting_->arrive();
+    meeting_.sent[me] = send;
+    meeting_.arrive();
     bool agree = true;
     for (size_t source = 0; source < receive.size(); ++source) {
-      const Sent& from = meeting_->sent[source][me];
+      const Sent& from = meeting_.sent[source][me];
       agree = agree && from.bytes == receive[source].bytes;
       if (agree && from.bytes > 0) std::memcpy(receive[source].data, from.data, from.bytes);
     }
-    meeting_->arrive();  // nobody changes what another is still reading
+    meeting_.arrive();  // nobody changes what another is still reading
     LEV_CHECK(agree, "two ranks' sizes differ");
   }
-  void abandon() override { meeting_->abandon(); }
+  void abandon(ErrorKind kind) override { meeting_.abandon(kind); }
 
  private:
-  std::shared_ptr<Meeting> meeting_;
+  Meeting& meeting_;
   int64_t rank_;
 };
+
+void launch(int64_t ranks, const RankBody& body) {
+  Meeting meeting(ranks);
+  std::vector<ThreadRank> ends;
+  for (int64_t rank = 0; rank < ranks; ++rank) ends.emplace_back(meeting, rank);
+  std::vector<std::thread> others;
+  others.reserve(ends.size());
+  try {
+    for (size_t r = 1; r < ends.size(); ++r)
+      others.push_back(start_thread([&, r] { body(ends[r]); }, static_cast<int>(r) - 1));
+  } catch (const Error& error) {
+    meeting.abandon(error.kind());
+    for (std::thread& other : others) other.join();
+    throw;
+  }
+  body(ends[0]);
+  for (std::thread& other : others) other.join();
+}
 
 }  // namespace
 
 extern const CommunicatorEntry threads_entry;
-const CommunicatorEntry threads_entry = {
-    .name = "threads", .summary = "ranks as threads of one process", .make = [](int64_t ranks) {
-      const auto meeting = std::make_shared<Meeting>(ranks);
-      std::vector<std::unique_ptr<Communicator>> ends;
-      for (int64_t rank = 0; rank < ranks; ++rank)
-        ends.push_back(std::make_unique<ThreadRank>(meeting, rank));
-      return ends;
-    }};
+const CommunicatorEntry threads_entry = {"threads", "ranks as threads of one process", launch};
 
 }  // namespace levanter::dist

@@ -18,26 +18,14 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// What the rank computes with; rank 0's may have been made before.
-Prepared prepared(Run& run, const dist::Communicator& communicator) {
-  Prepared made = communicator.rank() == 0 && run.prepared
-                      ? std::move(*run.prepared)
-                      : prepare(run.config, run.options, run.vocab, communicator.rank());
-  if (communicator.rank() == 0) run.need = memory_total(made.step, run.config).needed();
-  return made;
-}
-
 }  // namespace
 
 Rank::Rank(Run& run, dist::Communicator& communicator)
-    : Rank(run, communicator, prepared(run, communicator)) {}
-
-Rank::Rank(Run& run, dist::Communicator& communicator, Prepared made)
     : run_(run),
       communicator_(communicator),
-      backend_(std::move(made.backend)),
-      engine_(std::move(made.step), *backend_),
-      sum_(communicator, *backend_, engine_.step().options.groups, engine_.step().layout.elements),
+      engine_(*std::move(run.step), *run.backend),
+      sum_(communicator, *run.backend, engine_.step().options.groups,
+           engine_.step().layout.elements),
       schedule_(run.config.schedule()),
       optimizer_(optim::entry(run.config.optimizer.type)),
       scalars_(optimizer_.scalar_names.size()) {
@@ -49,7 +37,7 @@ int64_t Rank::run(std::span<const std::unique_ptr<Hook>> hooks) {
   const int64_t last = run_.config.trainer.num_train_steps;
   data::Loader loader(training_source(), loading());
   double hook_time = 0;
-  for (int64_t step = run_.start_step; step < last; ++step) {
+  for (int64_t step = run_.decision.start_step; step < last; ++step) {
     StepInfo info;
     info.step = step + 1;
     info.last = info.step == last;
@@ -73,13 +61,13 @@ int64_t Rank::run(std::span<const std::unique_ptr<Hook>> hooks) {
 
 data::ExampleSource Rank::training_source() const {
   data::ExampleSource source =
-      run_.data->training(training_options(run_.config, fold_in(run_.root, "data")));
+      run_.opened.data->training(training_options(run_.config, fold_in(run_.root, "data")));
   const int64_t length = source.examples->length().get();
   const TrainerConfig& t = run_.config.trainer;
   if (length != data::kEndless && length / t.train_batch_size < t.num_train_steps)
     throw run_.config
         .error(
-            ErrorKind::kConfig, run_.length_key,
+            ErrorKind::kConfig, run_.decision.length_key,
             cat("the data end after ", count_of(length / t.train_batch_size, "step"),
                 " (data.stop_strategy = ", quote(config::word_of(run_.config.data.stop_strategy)),
                 "), before the run's ", count_of(t.num_train_steps, "step")))
@@ -98,7 +86,7 @@ data::LoaderOptions Rank::loading() const {
   loading.batch_size = run_.config.trainer.train_batch_size;
   loading.first_row = begin * o.shape.batch;
   loading.rows = (end - begin) * o.shape.batch;
-  loading.first_step = run_.start_step;
+  loading.first_step = run_.decision.start_step;
   loading.end_step = run_.config.trainer.num_train_steps;
   loading.prefetch = run_.config.data.prefetch;
   return loading;

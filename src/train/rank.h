@@ -17,18 +17,17 @@ namespace levanter::train {
 
 class Rank final {
  public:
-  /// Its engine holds the state that the run begins with. The run and the communicator outlive it.
+  /// Its engine, of the run's compiled step, holds the state that the run begins with. The run and
+  /// the communicator outlive it.
   Rank(Run& run, dist::Communicator& communicator);
 
   Engine& engine() { return engine_; }
-  const Backend& backend() const { return *backend_; }
 
   /// Steps until the end or until asked to stop; the steps done. Collective.
   /// error  kGuard at a step that is not finite, with trainer.crash_on_nan
   int64_t run(std::span<const std::unique_ptr<Hook>> hooks);
 
  private:
-  Rank(Run& run, dist::Communicator& communicator, Prepared made);
   data::ExampleSource training_source() const;
   /// This rank's rows: those of its groups' microbatches.
   data::LoaderOptions loading() const;
@@ -37,9 +36,8 @@ class Rank final {
                 std::span<const std::unique_ptr<Hook>> hooks, StepInfo& info);
   [[noreturn]] void stop_at_nan(const StepInfo& info) const;
 
-  Run& run_;
+  const Run& run_;
   dist::Communicator& communicator_;
-  std::unique_ptr<Backend> backend_;
   Engine engine_;
   dist::GradientSum sum_;
   Schedule schedule_;

@@ -1,22 +1,20 @@
 // A training run from its config to its last checkpoint: start, ranks, end.
 #include "train/run.h"
 
+#include <atomic>
 #include <exception>
 #include <memory>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <thread>
 
 #include "base/files.h"
 #include "base/integers.h"
 #include "base/memory.h"
 #include "base/stop.h"
 #include "base/strings.h"
-#include "base/threads.h"
 #include "checkpoint/folder.h"
 #include "dist/communicator.h"
-#include "text/tokenizer.h"
-#include "train/data_record.h"
 #include "train/hf/folders.h"
 #include "train/hf/start.h"
 #include "train/hooks.h"
@@ -32,9 +30,10 @@ namespace {
 /// out_of_memory() with what the run needs in all.
 Error out_of_memory_of(const Run& run) {
   const Error plain = out_of_memory();
-  if (run.need == 0) return plain;
-  return Error(plain.kind(), cat(plain.message(), "; the run needs ", format_bytes(run.need),
-                                 " beside the program and its texts"))
+  if (run.decision.need == 0) return plain;
+  return Error(plain.kind(),
+               cat(plain.message(), "; the run needs ", format_bytes(run.decision.need),
+                   " beside the program and its texts"))
       .hint("levanter plan lists what takes it; `ulimit -v` limits it too");
 }
 
@@ -54,8 +53,10 @@ void log_summary(const HookContext& c, Tracker& tracker) {
 /// Whether the step of the checkpoint was to be evaluated and a stop came before the end of it.
 bool owes_evaluation(const Run& run, const nlohmann::json& extra) {
   const TrainerConfig& t = run.config.trainer;
-  if (run.start_step % t.steps_per_eval != 0 && run.start_step != t.num_train_steps) return false;
-  return extra.contains("evaluated_step") && extra["evaluated_step"] != run.start_step;
+  if (run.decision.start_step % t.steps_per_eval != 0 &&
+      run.decision.start_step != t.num_train_steps)
+    return false;
+  return extra.contains("evaluated_step") && extra["evaluated_step"] != run.decision.start_step;
 }
 
 /// What became of the texts, as lines for people and in the summary; `key` is the data's.
@@ -91,12 +92,12 @@ TrackerContext tracker_context(const Run& run, const RunFolder& folder, double b
   context.run_folder = folder.path();
   context.run_id = run.config.run_id();
   context.total_steps = trainer.num_train_steps;
-  context.resume_step = run.start_step;
-  context.first_step = run.first_step;
+  context.resume_step = run.decision.start_step;
+  context.first_step = run.decision.first_step;
   context.best_loss = best_loss;
-  if (run.data->validation_tokens() > 0) {
+  if (run.opened.data->validation_tokens() > 0) {
     // A step goes forwards and, for twice the time, backwards.
-    const auto rows = static_cast<double>(evaluation_rows(run.config, *run.data));
+    const auto rows = static_cast<double>(evaluation_rows(run.config, *run.opened.data));
     context.steps_of_eval = rows / static_cast<double>(trainer.train_batch_size) / 3;
     context.steps_per_eval = trainer.steps_per_eval;
   }
@@ -107,7 +108,7 @@ TrackerContext tracker_context(const Run& run, const RunFolder& folder, double b
 /// Says what the run is, and what was found when it started.
 void introduce(const HookContext& c, const Run& run, const std::vector<std::string>& messages) {
   for (const std::string& line : messages) c.tracker.message(line);
-  const RunFacts facts{c.engine.step().parameter_count(), run.vocab, c.data.train_tokens(),
+  const RunFacts facts{c.engine.step().parameter_count(), run.decision.vocab, c.data.train_tokens(),
                        c.data.validation_tokens(), c.epoch_length};
   for (const std::string& line : introduction(run.config, facts)) c.tracker.message(line);
   log_counts(c, fold_in(run.root, "data"));
@@ -149,31 +150,31 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
                                      tracker_context(run, folder, summary.best_loss()));
   HookContext hooks_context{
       .config = run.config,
-      .data = *run.data,
-      .backend = rank.backend(),
+      .data = *run.opened.data,
+      .backend = *run.backend,
       .engine = rank.engine(),
       .tracker = *tracker,
       .summary = summary,
       .folder = folder,
-      .start_step = run.start_step,
-      .first_step = run.first_step,
+      .start_step = run.decision.start_step,
+      .first_step = run.decision.first_step,
       .kept = run.kept,
-      .epoch_length = run.data->training(training_options(run.config, {})).epoch_length};
+      .epoch_length = run.opened.data->training(training_options(run.config, {})).epoch_length};
   log_summary(hooks_context, *tracker);
   introduce(hooks_context, run, messages);
   std::optional<HfFolders> hf;
   if (run.config.hf_save_path) {
     hf.emplace(run.config, [&](std::string_view line) { tracker->message(line); });
-    hf->make_missing(folder.checkpoints(), run.start_step);
+    hf->make_missing(folder.checkpoints(), run.decision.start_step);
   }
-  int64_t done = run.start_step;
+  int64_t done = run.decision.start_step;
   const bool owed = owes_evaluation(run, extra);
   std::vector<std::unique_ptr<Hook>> hooks = make_hooks(hooks_context, owed, hf);
   try {
     done = rank.run(hooks);
     hooks.clear();
     // Ended between its last checkpoint and its summary.
-    if (run.start_step == run.config.trainer.num_train_steps && !owed)
+    if (run.decision.start_step == run.config.trainer.num_train_steps && !owed)
       summary.log(evaluate_now(hooks_context), done);
   } catch (...) {
     const std::exception_ptr failure = std::current_exception();
@@ -205,55 +206,6 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   if (hf) hf->account();
   if (finished && unwritten) std::rethrow_exception(unwritten);  // the next start writes it
   return finished ? Outcome::kFinished : Outcome::kStopped;
-}
-
-/// Runs all ranks, rank 0 in this thread; the first error of any is thrown here.
-Outcome run_ranks(Run& run, RunFolder& folder, std::vector<std::string> messages) {
-  auto ends = dist::entry(run.config.trainer.communicator).make(run.config.trainer.ranks);
-  std::vector<std::exception_ptr> errors(ends.size());
-  Outcome outcome = Outcome::kFinished;
-  const auto body = [&](size_t r) {
-    try {
-      Rank rank(run, *ends[r]);
-      if (r > 0) {
-        rank.run({});
-      } else {
-        check_numerics(run, rank.backend(), messages);
-        outcome = lead(run, rank, folder, messages);
-      }
-    } catch (const std::bad_alloc&) {
-      errors[r] = std::make_exception_ptr(out_of_memory_of(run));
-      ends[r]->abandon();
-    } catch (...) {
-      errors[r] = std::current_exception();
-      ends[r]->abandon();
-    }
-  };
-  std::vector<std::thread> others;
-  others.reserve(ends.size());
-  try {
-    for (size_t r = 1; r < ends.size(); ++r)
-      others.push_back(start_thread([&body, r] { body(r); }, static_cast<int>(r) - 1));
-  } catch (const Error&) {  // no rank waits for those that are not there
-    errors[0] = std::current_exception();
-    for (const auto& end : ends) end->abandon();
-  }
-  if (!errors[0]) body(0);
-  for (std::thread& other : others) other.join();
-  // A rank that was only told of another's end says less than the other.
-  std::exception_ptr first;
-  for (const std::exception_ptr& error : errors) {
-    if (!error) continue;
-    if (!first) first = error;
-    try {
-      std::rethrow_exception(error);
-    } catch (const Error& e) {
-      if (e.kind() != ErrorKind::kInternal) first = error;
-    } catch (...) {
-    }
-  }
-  if (first) std::rethrow_exception(first);
-  return outcome;
 }
 
 /// Writes the run's config.toml; what keeps it from being written, or "".
@@ -297,11 +249,93 @@ Outcome make_up(const TrainConfig& config) {
   return Outcome::kFinished;
 }
 
+/// Rank 0's own: the run's folder, and what there is to say of its start.
+struct Leader {
+  std::optional<RunFolder> folder = {};
+  std::vector<std::string> messages = {};
+  std::string unwritten = {};  ///< why its config.toml is not written, or ""
+};
+
+/// What a run ends with that has done all its steps before; nothing for others.
+std::optional<Outcome> end_of_finished(const TrainConfig& config) {
+  if (!is_finished(config.run_folder(), config.trainer.num_train_steps)) return std::nullopt;
+  const auto last = find_latest(join_path(config.run_folder(), "checkpoints")).checkpoint;
+  // Damaged since: what the previous good checkpoint leaves to do is done again.
+  if (!last || last->step() < config.trainer.num_train_steps) return std::nullopt;
+  refuse_differences(config, *last);
+  remove_leftovers(config.run_folder(), last->step());
+  return make_up(config);
+}
+
+/// Rank 0 alone: takes the run's folder, chooses what the run goes on from and reads its texts.
+/// returns what the run ends with where nothing is left to train
+std::optional<Outcome> begin_run(Run& run, Leader& leader) {
+  const TrainConfig& config = run.config;
+  std::vector<std::string>& messages = leader.messages;
+  make_backend(run);
+  read_early(run, messages);
+  if (const std::optional<Outcome> end = end_of_finished(config)) return end;
+  const RunFolder& folder = leader.folder.emplace(config.run_folder());
+  for (const std::string& message : folder.messages()) messages.push_back(message);
+  choose_start(run, folder, messages);
+  const auto& [data, from, hf] = run.opened;
+  if (!from)
+    if (std::string line = changed_tokenizer(config, hf ? hf->folder() : ""); !line.empty())
+      messages.push_back(std::move(line));
+  if (run.decision.start_step > config.trainer.num_train_steps)
+    return Outcome::kAlreadyFinished;  // and more
+  read_chosen(run, messages);
+  if (hf) check_hf(*hf, model_spec(config), run.decision.vocab);
+  leader.unwritten = write_config(folder, config);
+  if (!leader.unwritten.empty())
+    messages.push_back(cat(leader.unwritten, "; the run goes on, every checkpoint has its own"));
+  return std::nullopt;
+}
+
+/// Rank 0 alone, after the last step.
+void end_run(const Run& run, Leader& leader, Outcome outcome) {
+  if (!leader.unwritten.empty()) write_config(*leader.folder, run.config);
+  leader.folder.reset();
+  if (outcome == Outcome::kFinished)
+    remove_leftovers(run.config.run_folder(), run.config.trainer.num_train_steps);
+}
+
+Outcome train_leading(Run& run, dist::Communicator& communicator, Leader& leader) {
+  Rank rank(run, communicator);
+  check_numerics(run, leader.messages);
+  return lead(run, rank, *leader.folder, leader.messages);
+}
+
+/// What rank 0 says that the run ended with.
+Outcome train_following(Run& run, dist::Communicator& communicator) {
+  std::optional<Rank> rank(std::in_place, run, communicator);
+  const DeferredStop deferred;  // a stop is rank 0's to save, and all wait for it
+  rank->run({});
+  rank.reset();
+  return tell(communicator, Outcome::kFinished);
+}
+
+/// The story of one rank: rank 0 begins and decides, all train, rank 0 says how it ended.
+Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator) {
+  Leader leader;
+  if (run.rank == 0) {
+    run.decision.outcome = begin_run(run, leader);
+    if (!run.decision.outcome) decide(run, process, communicator);
+  }
+  run.decision = tell(communicator, run.decision);
+  if (run.decision.outcome) return *run.decision.outcome;
+  if (run.rank > 0) {
+    follow(run, process);
+    return train_following(run, communicator);
+  }
+  const Outcome outcome = train_leading(run, communicator, leader);
+  end_run(run, leader, outcome);
+  return tell(communicator, outcome);
+}
+
 }  // namespace
 
-Outcome train(const TrainConfig& given, const RunOptions& options) {
-  Run run{.config = given, .options = options};
-  const TrainConfig& config = run.config;
+Outcome train(const TrainConfig& config, const RunOptions& options) {
   require_data(config, true);
   if (!config.not_trained.empty())
     throw config
@@ -309,54 +343,18 @@ Outcome train(const TrainConfig& given, const RunOptions& options) {
                cat("the folder's settings matter in training, and are not implemented: ",
                    join(config.not_trained, ", ")))
         .hint("remove them from its config.json to train without them");
-  require_precision(config,
-                    *options.make_backend(options.eager ? "reference" : config.trainer.device, 1));
-  std::vector<std::string> messages;
-  if (config.trainer.num_train_epochs) messages.push_back(count_epochs(run));
-  if (is_finished(config.run_folder(), config.trainer.num_train_steps)) {
-    const auto last = find_latest(join_path(config.run_folder(), "checkpoints")).checkpoint;
-    if (last && last->step() >= config.trainer.num_train_steps) {
-      refuse_differences(config, *last);
-      remove_leftovers(config.run_folder(), last->step());
-      return make_up(config);
+  const dist::CommunicatorEntry& kind =
+      options.communicator ? *options.communicator : dist::entry(config.trainer.communicator);
+  Process process;
+  std::atomic<Outcome> outcome = Outcome::kFinished;  // every rank's
+  dist::run_ranks(kind, config.trainer.ranks, [&](dist::Communicator& communicator) {
+    Run run{.given = config, .options = options, .rank = communicator.rank()};
+    try {
+      outcome = run_rank(run, process, communicator);
+    } catch (const std::bad_alloc&) {
+      throw out_of_memory_of(run);
     }
-    // Damaged since: what the previous good checkpoint leaves to do is done again.
-  }
-  run.root = key_from_seed(static_cast<uint64_t>(config.trainer.seed));
-  // A new run's texts are read before its folder is made: a mistake in them leaves no trace.
-  if (!run.data && config.start_from.kind == StartKind::kNone && !path_exists(config.run_folder()))
-    read_texts(run, open_tokenizer(config));
-  std::optional<RunFolder> opened(std::in_place, config.run_folder());
-  RunFolder& folder = *opened;
-  for (const std::string& message : folder.messages()) messages.push_back(message);
-  choose_start(run, folder, messages);
-  if (!run.from)
-    if (std::string line = changed_tokenizer(config, run.hf ? run.hf->folder() : ""); !line.empty())
-      messages.push_back(std::move(line));
-  if (run.start_step > config.trainer.num_train_steps)
-    return Outcome::kAlreadyFinished;  // and more
-  if (run.from) {
-    auto saved =
-        text::load_tokenizer(run.from->tokenizer(), run.from->folder() + "/tokenizer.json");
-    if (saved->name() != config.data.tokenizer.type)
-      throw config.error(ErrorKind::kConfig, "data.tokenizer",
-                         cat("data.tokenizer is ", config.data.tokenizer.type,
-                             ", but the checkpoint was trained with ", saved->name()));
-    if (!run.data || run.data->tokenizer()->identity() != saved->identity())
-      read_texts(run, std::move(saved));
-    if (run.resumes) check_data(run, messages);
-  } else if (!run.data) {
-    read_texts(run, open_tokenizer(config));
-  }
-  if (run.hf) check_hf(*run.hf, model_spec(config), run.vocab);
-  const std::string unwritten = write_config(folder, config);
-  if (!unwritten.empty())
-    messages.push_back(cat(unwritten, "; the run goes on, every checkpoint has its own"));
-  const Outcome outcome = run_ranks(run, folder, std::move(messages));
-  if (!unwritten.empty()) write_config(folder, config);
-  opened.reset();
-  if (outcome == Outcome::kFinished)
-    remove_leftovers(config.run_folder(), config.trainer.num_train_steps);
+  });
   return outcome;
 }
 

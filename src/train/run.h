@@ -7,6 +7,7 @@
 
 #include "data/cache/cache_build.h"
 #include "device/backends.h"
+#include "dist/communicator.h"
 #include "train/config/train_config.h"
 
 namespace levanter::train {
@@ -19,6 +20,8 @@ struct RunOptions {
                                            int threads) = device::make_backend;
   /// Hears of token caches that are made.
   data::CacheReport cache_report = {};
+  /// How ranks talk; null: the kind that trainer.communicator names.
+  const dist::CommunicatorEntry* communicator = nullptr;
 };
 
 enum class Outcome {
@@ -28,9 +31,11 @@ enum class Outcome {
 };
 
 /// Trains, resuming from the run's own latest good checkpoint if there is one. SIGINT and SIGTERM
-/// end the run after the step under way, with a checkpoint.
+/// end the run after the step under way, with a checkpoint. Where ranks are processes each calls
+/// this with the same config, and all return the same.
 /// error  kConfig, kData, kCheckpoint, kDevice, kIo as each part says; kGuard when a loss or norm
-///        is not finite and trainer.crash_on_nan is set
+///        is not finite and trainer.crash_on_nan is set; dist::Abandoned where it is a rank of
+///        another process that had the error
 Outcome train(const TrainConfig& config, const RunOptions& options);
 
 }  // namespace levanter::train

@@ -37,7 +37,7 @@ bool is_known_by_content(const Difference& d, const TrainConfig& config,
 /// Takes up what the run's own checkpoint knows beside its tensors.
 void take_up(Run& run, const std::string& checkpoints) {
   const nlohmann::json extra = extra_of(run);
-  run.first_step = extra.value("first_step", int64_t{0});
+  run.decision.first_step = extra.value("first_step", int64_t{0});
   const int64_t kept = extra.value("kept_step", int64_t{-1});
   if (kept >= 0 && path_exists(join_path(step_folder(checkpoints, kept), kManifestFile)))
     run.kept = {kept, extra.value("kept_loss", run.kept.loss)};
@@ -52,15 +52,18 @@ void check_memory(const TrainConfig& config, const CompiledStep& step) {
       .hint("levanter plan lists what takes it and which microbatch would fit");
 }
 
+std::shared_ptr<const text::Tokenizer> tokenizer_of(const Checkpoint& checkpoint) {
+  return text::load_tokenizer(checkpoint.tokenizer(),
+                              join_path(checkpoint.folder(), "tokenizer.json"));
+}
+
 /// What the run's texts are read with: the tokenizer of the checkpoint that it goes on from, else
 /// the config's.
 std::shared_ptr<const text::Tokenizer> first_tokenizer(const TrainConfig& config) {
   FoundCheckpoint found = find_latest(join_path(config.run_folder(), "checkpoints"));
   if (!found.checkpoint && config.start_from.kind == StartKind::kCheckpoint)
     found = open_checkpoint(config.start_from.path->resolved);
-  if (!found.checkpoint) return open_tokenizer(config);
-  return text::load_tokenizer(found.checkpoint->tokenizer(),
-                              join_path(found.checkpoint->folder(), "tokenizer.json"));
+  return found.checkpoint ? tokenizer_of(*found.checkpoint) : open_tokenizer(config);
 }
 
 /// Of the backend of one rank.
@@ -71,7 +74,71 @@ int threads(const TrainConfig& config) {
              : 0;
 }
 
+void compile(Run& run, int64_t vocab) {
+  run.step.emplace(step_options(run.config, vocab, run.rank, !run.options.eager), *run.backend);
+  if (run.rank == 0) check_memory(run.config, *run.step);
+}
+
+/// Reads the texts with the tokenizer, null for one that they make. Where it or the config tells
+/// the vocabulary, a run that does not fit is refused before.
+void read_texts(Run& run, std::shared_ptr<const text::Tokenizer> tokenizer) {
+  const std::optional<int64_t> vocab =
+      tokenizer ? vocab_size(run.config, tokenizer.get()) : known_vocab_size(run.config, nullptr);
+  if (vocab) compile(run, *vocab);
+  run.opened.data = load_data(run.given, std::move(tokenizer), run.options.cache_report);
+  run.decision.vocab = vocab_size(run.config, run.opened.data->tokenizer().get());
+  if (run.decision.vocab != vocab) run.step.reset();
+}
+
+void refuse_other_config(const Run& run) {
+  std::string list;
+  for (const Difference& d :
+       resume_differences(parse_train_config(run.decision.config, "rank 0's config"), run.config))
+    list += cat(list.empty() ? "" : "; ", d.key, " is ", d.now, " and there ", d.saved);
+  if (list.empty()) return;
+  throw Error(ErrorKind::kConfig, cat("rank ", run.rank, " has another config than rank 0: ", list))
+      .at(run.config.file)
+      .hint("every rank of a run starts with the same config");
+}
+
+/// Opens what the decision names, in a process without rank 0.
+Opened open_as_decided(Run& run) {
+  const Decision& decision = run.decision;
+  refuse_other_config(run);
+  if (!decision.checkpoint.empty())
+    run.opened.from = std::make_shared<const Checkpoint>(read_checkpoint(decision.checkpoint));
+  if (!decision.hf_folder.empty())
+    run.opened.hf = std::make_shared<const compat::HfWeights>(decision.hf_folder);
+  const int64_t vocab = decision.vocab;
+  read_texts(run, run.opened.from ? tokenizer_of(*run.opened.from) : open_tokenizer(run.config));
+  std::string list = changed_data(cat("{\"data\": ", decision.data, "}"), *run.opened.data);
+  if (vocab != decision.vocab) list = cat(list, list.empty() ? "" : "; ", "another vocabulary");
+  if (!list.empty())
+    throw Error(ErrorKind::kData, cat("rank ", run.rank, " finds other texts than rank 0: ", list))
+        .hint("every rank of a run reads the same files");
+  return run.opened;
+}
+
 }  // namespace
+
+Opened Process::once(const std::function<Opened()>& open) {
+  const std::lock_guard lock(mutex_);
+  if (!opened_) opened_ = open();
+  return *opened_;
+}
+
+void make_backend(Run& run) {
+  const TrainConfig& config = run.config;
+  run.backend = run.options.make_backend(run.options.eager ? "reference" : config.trainer.device,
+                                         threads(config));
+  require_precision(config, *run.backend);
+  if (config.trainer.debug && !run.backend->is_host())
+    throw config
+        .error(ErrorKind::kConfig, "trainer.debug",
+               cat("trainer.debug reads the device's memory, which the host cannot do on ",
+                   run.backend->name()))
+        .hint("remove the key, or train on trainer.device = \"cpu\"");
+}
 
 TrainConfig refuse_differences(const TrainConfig& config, const Checkpoint& checkpoint) {
   TrainConfig saved =
@@ -88,8 +155,8 @@ TrainConfig refuse_differences(const TrainConfig& config, const Checkpoint& chec
 }
 
 nlohmann::json extra_of(const Run& run) {
-  if (!run.from || run.start_step == 0) return nlohmann::json::object();
-  auto extra = nlohmann::json::parse(run.from->manifest().extra_json, nullptr, false);
+  if (!run.opened.from || run.decision.start_step == 0) return nlohmann::json::object();
+  auto extra = nlohmann::json::parse(run.opened.from->manifest().extra_json, nullptr, false);
   return extra.is_object() ? extra : nlohmann::json::object();
 }
 
@@ -103,13 +170,13 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
         .hint("move the folder away to start anew");
   if (found.checkpoint) {
     const TrainConfig saved = refuse_differences(run.config, *found.checkpoint);
-    run.from = std::move(found.checkpoint);
+    run.opened.from = std::make_shared<const Checkpoint>(*std::move(found.checkpoint));
     run.resumes = true;
-    run.start_step = run.from->step();
+    run.decision.start_step = run.opened.from->step();
     take_up(run, folder.checkpoints());
-    messages.push_back(cat("resuming from step ", run.start_step));
-    if (run.start_step >= run.config.trainer.num_train_steps) return;
-    std::string change = schedule_change(saved, run.config, run.start_step);
+    messages.push_back(cat("resuming from step ", run.decision.start_step));
+    if (run.decision.start_step >= run.config.trainer.num_train_steps) return;
+    std::string change = schedule_change(saved, run.config, run.decision.start_step);
     if (!change.empty()) messages.push_back(std::move(change));
     return;
   }
@@ -119,39 +186,34 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
     return;
   }
   if (start.kind == StartKind::kHf) {
-    run.hf = std::make_unique<const compat::HfWeights>(start.path->resolved);
-    messages.push_back(cat("starting from ", run.hf->folder(), " (model)"));
-    if (std::string line = run.hf->changed(); !line.empty()) messages.push_back(std::move(line));
+    run.opened.hf = std::make_shared<const compat::HfWeights>(start.path->resolved);
+    messages.push_back(cat("starting from ", run.opened.hf->folder(), " (model)"));
+    if (std::string line = run.opened.hf->changed(); !line.empty())
+      messages.push_back(std::move(line));
     return;
   }
   FoundCheckpoint other = open_checkpoint(start.path->resolved);
   for (const std::string& problem : other.problems) messages.push_back(problem);
-  run.from = std::move(other.checkpoint);
-  run.restore_optimizer = start.what == StartPart::kAll;
-  if (run.restore_optimizer) run.start_step = run.first_step = run.from->step();
-  if (run.start_step >= run.config.trainer.num_train_steps)
+  run.opened.from = std::make_shared<const Checkpoint>(*std::move(other.checkpoint));
+  run.decision.restore_optimizer = start.what == StartPart::kAll;
+  if (run.decision.restore_optimizer)
+    run.decision.start_step = run.decision.first_step = run.opened.from->step();
+  if (run.decision.start_step >= run.config.trainer.num_train_steps)
     throw run.config
-        .error(ErrorKind::kConfig, run.length_key,
-               cat("start_from names a checkpoint of step ", run.start_step,
+        .error(ErrorKind::kConfig, run.decision.length_key,
+               cat("start_from names a checkpoint of step ", run.decision.start_step,
                    ", and the run would end at ", run.config.trainer.num_train_steps))
-        .hint(cat("raise ", run.length_key,
+        .hint(cat("raise ", run.decision.length_key,
                   ", or take the model alone: start_from.what = \"model\""));
   messages.push_back(
-      cat("starting from ", run.from->folder(), " (", config::word_of(start.what), ")"));
+      cat("starting from ", run.opened.from->folder(), " (", config::word_of(start.what), ")"));
 }
 
-void check_data(const Run& run, std::vector<std::string>& messages) {
-  const std::string& extra = run.from->manifest().extra_json;
-  require_same_data(extra, *run.data, run.from->folder());
-  if (!records_data(extra))
-    messages.push_back(
-        "the checkpoint does not say what its data held; that they are the same is not checked");
-}
-
-void check_numerics(const Run& run, const Backend& backend, std::vector<std::string>& messages) {
-  if (run.start_step == 0 || !run.from) return;
-  const std::string now = backend.numerics_signature() + "; mp " + run.config.trainer.precision();
-  const std::string& saved = run.from->manifest().numerics;
+void check_numerics(const Run& run, std::vector<std::string>& messages) {
+  if (run.decision.start_step == 0 || !run.opened.from) return;
+  const std::string now =
+      run.backend->numerics_signature() + "; mp " + run.config.trainer.precision();
+  const std::string& saved = run.opened.from->manifest().numerics;
   if (saved == now) return;
   const std::string difference = cat("numerics were \"", saved, "\" and are \"", now, "\"");
   if (run.config.trainer.require_same_bits)
@@ -163,46 +225,80 @@ void check_numerics(const Run& run, const Backend& backend, std::vector<std::str
 
 void restore(const Run& run, Engine& engine) {
   engine.initialise(fold_in(run.root, "init"));
-  if (run.hf) load_hf(*run.hf, model_spec(run.config), run.vocab, engine.model_targets());
-  if (!run.from) return;
-  for (const Tensor& target : engine.model_targets()) run.from->load(target);
-  if (run.restore_optimizer)
-    for (const Tensor& target : engine.optimizer_tensors()) run.from->load(target);
+  if (run.opened.hf)
+    load_hf(*run.opened.hf, model_spec(run.config), run.decision.vocab, engine.model_targets());
+  if (!run.opened.from) return;
+  for (const Tensor& target : engine.model_targets()) run.opened.from->load(target);
+  if (run.decision.restore_optimizer)
+    for (const Tensor& target : engine.optimizer_tensors()) run.opened.from->load(target);
 }
 
-Prepared prepare(const TrainConfig& config, const RunOptions& options, int64_t vocab,
-                 int64_t rank) {
-  const bool eager = options.eager;
-  auto backend = options.make_backend(eager ? "reference" : config.trainer.device, threads(config));
-  if (config.trainer.debug && !backend->is_host())
-    throw config
-        .error(ErrorKind::kConfig, "trainer.debug",
-               cat("trainer.debug reads the device's memory, which the host cannot do on ",
-                   backend->name()))
-        .hint("remove the key, or train on trainer.device = \"cpu\"");
-  CompiledStep step(step_options(config, vocab, rank, !eager), *backend);
-  if (rank == 0) check_memory(config, step);
-  return {std::move(backend), std::move(step)};
-}
-
-void read_texts(Run& run, std::shared_ptr<const text::Tokenizer> tokenizer) {
-  const std::optional<int64_t> vocab =
-      tokenizer ? vocab_size(run.config, tokenizer.get()) : known_vocab_size(run.config, nullptr);
-  if (vocab) run.prepared.emplace(prepare(run.config, run.options, *vocab, 0));
-  run.data = load_data(run.config, std::move(tokenizer), run.options.cache_report);
-  run.vocab = vocab_size(run.config, run.data->tokenizer().get());
-  if (run.vocab != vocab) run.prepared.reset();
-}
-
-std::string count_epochs(Run& run) {
+void read_early(Run& run, std::vector<std::string>& messages) {
   TrainerConfig& trainer = run.config.trainer;
+  const bool is_new =
+      run.config.start_from.kind == StartKind::kNone && !path_exists(run.config.run_folder());
+  if (!is_new && !trainer.num_train_epochs) return;
   read_texts(run, first_tokenizer(run.config));
-  trainer.num_train_steps = steps_of_epochs(run.config, *run.data);
-  run.length_key = "trainer.num_train_epochs";
+  if (!trainer.num_train_epochs) return;
+  trainer.num_train_steps = steps_of_epochs(run.config, *run.opened.data);
+  run.decision.length_key = "trainer.num_train_epochs";
   const std::string epochs = format_number(*trainer.num_train_epochs);
   trainer.num_train_epochs.reset();
-  return cat("trainer.num_train_epochs = ", epochs, " is ",
-             count_of(trainer.num_train_steps, "step"));
+  messages.push_back(cat("trainer.num_train_epochs = ", epochs, " is ",
+                         count_of(trainer.num_train_steps, "step")));
+}
+
+void read_chosen(Run& run, std::vector<std::string>& messages) {
+  const TrainConfig& config = run.config;
+  const std::shared_ptr<const data::TextData>& data = run.opened.data;
+  if (!run.opened.from) {
+    if (!data) read_texts(run, open_tokenizer(config));
+    return;
+  }
+  const Checkpoint& from = *run.opened.from;
+  std::shared_ptr<const text::Tokenizer> saved = tokenizer_of(from);
+  if (saved->name() != config.data.tokenizer.type)
+    throw config.error(ErrorKind::kConfig, "data.tokenizer",
+                       cat("data.tokenizer is ", config.data.tokenizer.type,
+                           ", but the checkpoint was trained with ", saved->name()));
+  if (!data || data->tokenizer()->identity() != saved->identity())
+    read_texts(run, std::move(saved));
+  if (!run.resumes) return;
+  const std::string& extra = from.manifest().extra_json;
+  require_same_data(extra, *data, from.folder());
+  if (!records_data(extra))
+    messages.push_back(
+        "the checkpoint does not say what its data held; that they are the same is not checked");
+}
+
+void decide(Run& run, Process& process, const dist::Communicator& communicator) {
+  Decision& decision = run.decision;
+  if (!run.step) compile(run, decision.vocab);
+  decision.num_train_steps = run.config.trainer.num_train_steps;
+  decision.need = memory_total(*run.step, run.config).needed();
+  process.once([&run] { return run.opened; });
+  if (communicator.size() == 1) return;
+  if (run.opened.from) decision.checkpoint = run.opened.from->folder();
+  if (run.opened.hf) decision.hf_folder = run.opened.hf->folder();
+  decision.config = print_config(run.config);
+  decision.data = data_record(*run.opened.data);
+  decision.numerics = run.backend->numerics_signature();
+}
+
+void follow(Run& run, Process& process) {
+  make_backend(run);
+  const std::string numerics = run.backend->numerics_signature();
+  if (numerics != run.decision.numerics)
+    throw Error(ErrorKind::kDevice,
+                cat("rank ", run.rank, " computes other bits than rank 0: its numerics are ",
+                    quote(numerics), ", and rank 0's ", quote(run.decision.numerics)))
+        .hint(
+            "the ranks of a run need the same libraries and instructions: ONEDNN_MAX_CPU_ISA "
+            "sets a level that all processors have");
+  run.config.trainer.num_train_steps = run.decision.num_train_steps;
+  run.config.trainer.num_train_epochs.reset();
+  run.opened = process.once([&run] { return open_as_decided(run); });
+  if (!run.step) compile(run, run.decision.vocab);
 }
 
 }  // namespace levanter::train

@@ -51,6 +51,8 @@ void redirect(const std::string& path, int flags, int fd) {
     const rlimit limit{static_cast<rlim_t>(s.address_space), RLIM_INFINITY};
     if (::setrlimit(RLIMIT_AS, &limit) != 0) ::_exit(126);
   }
+  for (const int descriptor : s.descriptors)
+    if (::fcntl(descriptor, F_SETFD, 0) != 0) ::_exit(126);
   ::execve(words[0], words.data(), environment.data());
   ::_exit(127);
 }
@@ -69,7 +71,7 @@ std::string read_if_there(const std::string& path) {
 }  // namespace
 
 Program::Program(std::vector<std::string> words, const Surroundings& surroundings) {
-  words.insert(words.begin(), program_path());
+  words.insert(words.begin(), surroundings.program.empty() ? program_path() : surroundings.program);
   std::vector<std::string> environment = surroundings.environment;
   for (char** name = environ; *name; ++name) environment.emplace_back(*name);
   write_file_atomic(streams_ / "in", surroundings.input);

@@ -25,9 +25,11 @@ struct Surroundings {
   int64_t address_space = -1;                 ///< bytes that it may map; -1: any
   int closed_stream = -1;                     ///< a standard stream that is closed: 0, 1 or 2
   std::string out_path = {};                  ///< where the standard output goes; "": to Ended::out
+  std::string program = {};                   ///< its path; "": build/levanter
+  std::vector<int> descriptors = {};  ///< of this process, which it keeps under their numbers
 };
 
-/// A process of build/levanter.
+/// A process of build/levanter, or of another program.
 class Program final {
  public:
   explicit Program(std::vector<std::string> words, const Surroundings& surroundings = {});

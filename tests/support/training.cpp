@@ -1,11 +1,15 @@
 #include "support/training.h"
 
 #include <array>
-#include <exception>
-#include <thread>
+#include <memory>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/random.h"
+#include "base/strings.h"
+#include "support/temporary_folder.h"
+#include "train/rank.h"
+#include "train/setup.h"
 
 namespace levanter::testing {
 
@@ -13,11 +17,63 @@ namespace {
 
 constexpr int64_t kPositions = 8;
 
-AdamConfig tiny_adam() {
-  AdamConfig adam;
-  adam.decay_roles = {"weight", "embedding"};
-  return adam;
+/// Documents of 2 to 10 tokens, each a function of the one before; about a third weigh nothing.
+std::string made_up_documents() {
+  std::string lines;
+  for (uint32_t d = 0; d < 60; ++d) {
+    const Key key = fold_in(key_from_seed(7), d);
+    std::string ids, weights;
+    uint64_t id = random_below(key, 0, kVocab);
+    const uint64_t length = 2 + random_below(key, 1, 9);
+    for (uint64_t t = 0; t < length; ++t) {
+      const char* const comma = t == 0 ? "" : ", ";
+      ids += cat(comma, id);
+      weights += cat(comma, random_below(key, 100 + t, 3) == 0 ? 0 : 1);
+      id = (id * 3 + 1) % kVocab;
+    }
+    lines += cat("{\"input_ids\": [", ids, "], \"loss_weights\": [", weights, "]}\n");
+  }
+  return lines;
 }
+
+/// The run that a plan stands for, of `model`, on the documents in `folder`.
+TrainConfig tiny_config(const Gpt2Config& model, const StepPlan& plan, const std::string& device,
+                        int64_t steps, const TemporaryFolder& folder) {
+  write_file_atomic(folder / "documents.jsonl", made_up_documents());
+  TrainConfig config = parse_train_config(
+      cat("[model]\ntype = \"gpt2\"\nmax_seq_len = ", kPositions,
+          "\n[data]\ntokenizer = { type = \"passthrough\", vocab_size = ", kVocab,
+          " }\n[data.components.made_up]\ntrain = [\"documents.jsonl\"]\n"
+          "format = { type = \"prebuilt\", loss_weights_key = \"loss_weights\" }\n"
+          "[optimizer]\nlearning_rate = 1e-2\nlr_schedule = \"constant\"\nwarmup = 0\n"
+          "decay_roles = [\"weight\", \"embedding\"]\n"
+          "[trainer]\nnum_train_steps = ",
+          steps, "\ntrain_batch_size = ", plan.microbatch * plan.microbatches,
+          "\nmicrobatch_size = ", plan.microbatch, "\ngradient_groups = ", plan.groups,
+          "\nranks = ", plan.ranks, "\ncommunicator = \"threads\"\ndevice = ", quote(device),
+          "\nmp = ", quote(plan.compute == DType::bf16 ? "p=f32,c=bf16" : "f32"), "\n"),
+      folder / "tiny.toml");
+  config.trainer.debug = plan.debug;
+  if (plan.schedule_seed) config.trainer.schedule_seed = static_cast<int64_t>(*plan.schedule_seed);
+  auto& chosen = config.model.as<Gpt2Config>();
+  const auto copy = chosen.copy;
+  chosen = model;
+  chosen.copy = copy;
+  return config;
+}
+
+/// Writes down what every step reports.
+class Recorder final : public train::Hook {
+ public:
+  explicit Recorder(Trained& trained) : trained_(trained) {}
+  void after_step(const train::StepInfo& info) override {
+    trained_.losses.push_back(info.report.loss);
+    trained_.norms.push_back(info.report.grad_norm);
+  }
+
+ private:
+  Trained& trained_;
+};
 
 }  // namespace
 
@@ -100,36 +156,26 @@ train::UpdateReport run_step(train::Engine& engine, dist::GradientSum& sum, int6
 
 Trained train_tiny(const Gpt2Config& model, const StepPlan& plan, const std::string& device,
                    int threads, int64_t steps) {
-  const AdamConfig adam = tiny_adam();
-  auto ends = dist::entry(plan.ranks == 1 ? "single" : "threads").make(plan.ranks);
-  std::vector<Trained> results(ends.size());
-  std::vector<std::exception_ptr> errors(ends.size());
-  const auto body = [&](size_t r) {
-    try {
-      const auto backend = make_backend(device, threads);
-      train::Engine engine(compile_step(model, adam, plan, *backend, static_cast<int64_t>(r)),
-                           *backend);
-      dist::GradientSum sum(*ends[r], *backend, plan.groups, engine.step().layout.elements);
-      engine.initialise(key_from_seed(1));
-      for (int64_t step = 0; step < steps; ++step) {
-        const train::UpdateReport report = run_step(engine, sum, step);
-        results[r].losses.push_back(report.loss);
-        results[r].norms.push_back(report.grad_norm);
-      }
-      results[r].params_hash = params_hash(engine.model_tensors());
-      results[r].state_hash = params_hash(engine.optimizer_tensors());
-    } catch (...) {
-      errors[r] = std::current_exception();
-      ends[r]->abandon();
-    }
-  };
-  {
-    std::vector<std::jthread> others;
-    for (size_t r = 1; r < ends.size(); ++r) others.emplace_back(body, r);
-    body(0);
-  }
-  for (const std::exception_ptr& error : errors)
-    if (error) std::rethrow_exception(error);
+  const TemporaryFolder folder;
+  const TrainConfig config = tiny_config(model, plan, device, steps, folder);
+  const train::RunOptions options;
+  const std::shared_ptr<const data::TextData> data = train::load_data(config);
+  std::vector<Trained> results(static_cast<size_t>(plan.ranks));
+  dist::run_ranks(dist::entry("threads"), plan.ranks, [&](dist::Communicator& communicator) {
+    train::Run run{.given = config, .options = options, .rank = communicator.rank()};
+    run.backend = make_backend(device, threads);
+    run.opened.data = data;
+    train::StepOptions step = train::step_options(run.config, kVocab, run.rank, plan.optimise);
+    step.fuse = plan.fuse;
+    run.step.emplace(step, *run.backend);
+    train::Rank rank(run, communicator);
+    Trained& result = results[static_cast<size_t>(run.rank)];
+    std::vector<std::unique_ptr<train::Hook>> hooks;
+    hooks.push_back(std::make_unique<Recorder>(result));
+    rank.run(hooks);
+    result.params_hash = params_hash(rank.engine().model_tensors());
+    result.state_hash = params_hash(rank.engine().optimizer_tensors());
+  });
   for (const Trained& result : results)
     LEV_CHECK(result == results[0], "ranks end with different states");
   return results[0];

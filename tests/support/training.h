@@ -57,7 +57,8 @@ struct Trained {
 train::UpdateReport run_step(train::Engine& engine, dist::GradientSum& sum, int64_t step,
                              double lr = 1e-2);
 
-/// So many steps from the same beginning; ranks are threads, each with a backend of its own.
+/// So many steps of the program's own loop from the same beginning, on a few documents of made-up
+/// tokens; ranks are threads, each with a backend of its own.
 Trained train_tiny(const Gpt2Config& model, const StepPlan& plan, const std::string& device,
                    int threads, int64_t steps);
 

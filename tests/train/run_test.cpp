@@ -5,12 +5,14 @@
 #include <signal.h>
 #include <time.h>
 
+#include <atomic>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/random.h"
 #include "support/fault.h"
+#include "support/forwarding_backend.h"
 #include "support/program.h"
 #include "support/tiny_run.h"
 #include "text/tokenizer.h"
@@ -368,6 +370,33 @@ TEST_CASE("whichever signal asks and whenever it comes, a run stops with 75", "[
   REQUIRE(start(run, stopped).wait().code == 0);
   CHECK(summary_of(run, "stopped")["params_hash"] == summary_of(run, "straight")["params_hash"]);
   CHECK(metrics_of(run, "stopped") == metrics_of(run, "straight"));
+}
+
+TEST_CASE("a run makes one backend for each rank, and asks it before anything is written",
+          "[train]") {
+  class Without final : public ForwardingBackend {
+   public:
+    bool multiplies_bf16() const override { return false; }
+  };
+  static std::atomic<int> made;
+  const train::RunOptions options{
+      .make_backend = [](std::string_view, int) -> std::unique_ptr<Backend> {
+        ++made;
+        return std::make_unique<Without>();
+      }};
+  const TinyRun run;
+  for (const int ranks : {1, 3}) {
+    made = 0;
+    const TrainConfig config =
+        run.config(cat("ranks-", ranks),
+                   cat("num_train_steps = 2\ncommunicator = \"threads\"\nranks = ", ranks, "\n"));
+    REQUIRE(train::train(config, options) == Outcome::kFinished);
+    CHECK(made == ranks);
+  }
+  const TrainConfig mixed = run.config("mixed", "mp = \"p=f32,c=bf16\"\n");
+  CHECK_THAT(failure_of(ErrorKind::kConfig, [&] { train::train(mixed, options); }),
+             Catch::Contains("products of bf16"));
+  CHECK_FALSE(path_exists(mixed.run_folder()));
 }
 
 TEST_CASE("ranks agree on the step that a stop leaves undone", "[train]") {

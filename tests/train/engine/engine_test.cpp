@@ -8,6 +8,7 @@
 
 #include "support/allocations.h"
 #include "support/counting_backend.h"
+#include "support/lone_end.h"
 #include "support/training.h"
 
 using namespace levanter;
@@ -30,8 +31,7 @@ struct Single {
       : model(m),
         backend(std::move(b)),
         engine(compile_step(model, adam, plan, *backend), *backend),
-        ends(dist::entry("single").make(1)),
-        sum(*ends[0], *backend, plan.groups, engine.step().layout.elements) {
+        sum(end, *backend, plan.groups, engine.step().layout.elements) {
     engine.initialise(key_from_seed(1));
   }
   train::UpdateReport step(int64_t index, double lr = 1e-2) {
@@ -42,7 +42,7 @@ struct Single {
   const AdamConfig adam;
   std::unique_ptr<Backend> backend;
   train::Engine engine;
-  std::vector<std::unique_ptr<dist::Communicator>> ends;
+  LoneEnd end;
   dist::GradientSum sum;
 };
 
@@ -300,7 +300,6 @@ TEST_CASE("an engine holds the bytes that the plan names, to the byte", "[train]
       for (const char* policy : {"none", "full"}) {
         Gpt2Config model = tiny_model_with_dropout();
         model.gradient_checkpointing = policy;
-        auto ends = dist::entry(plan.ranks == 1 ? "single" : "threads").make(plan.ranks);
         for (int64_t rank = 0; rank < plan.ranks; ++rank) {
           const CountingBackend backend(make_backend(device, 2));
           train::CompiledStep step = compile_step(model, adam, plan, backend, rank);
@@ -312,8 +311,8 @@ TEST_CASE("an engine holds the bytes that the plan names, to the byte", "[train]
           CHECK(backend.bytes() == 0);  // a plan takes no memory of the device
           const train::Engine engine(std::move(step), backend);
           CHECK(engine.allocated_bytes() == backend.bytes());
-          const dist::GradientSum sum(*ends[static_cast<size_t>(rank)], backend, plan.groups,
-                                      engine.step().layout.elements);
+          LoneEnd end(rank, plan.ranks);
+          const dist::GradientSum sum(end, backend, plan.groups, engine.step().layout.elements);
           CHECK(backend.bytes() == planned);
         }
       }

@@ -5,6 +5,7 @@
 
 #include "checkpoint/load.h"
 #include "nn/layers.h"
+#include "support/lone_end.h"
 #include "support/temporary_folder.h"
 #include "support/training.h"
 
@@ -105,7 +106,7 @@ struct Run {
                                     .groups = 2},
                                    *backend),
                *backend),
-        sum(*ends[0], *backend, 2, engine.step().layout.elements) {
+        sum(end, *backend, 2, engine.step().layout.elements) {
     engine.initialise(key_from_seed(1));
   }
   train::UpdateReport step(int64_t index) { return run_step(engine, sum, index); }
@@ -115,7 +116,7 @@ struct Run {
   models::ModelEntry entry;
   std::unique_ptr<Backend> backend = make_backend("cpu", 2);
   train::Engine engine;
-  std::vector<std::unique_ptr<dist::Communicator>> ends = dist::entry("single").make(1);
+  LoneEnd end;
   dist::GradientSum sum;
 };
 

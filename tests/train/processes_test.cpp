@@ -1,0 +1,186 @@
+// Runs whose ranks are processes: the bits, the end and the error of a run on threads.
+#include <catch2/catch.hpp>
+#include <signal.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/folder.h"
+#include "checkpoint/load.h"
+#include "support/rank_processes.h"
+#include "support/tiny_run.h"
+#include "train/run.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+using nlohmann::json;
+
+namespace {
+
+constexpr const char* kDropout = "embed_pdrop = 0.1\nattn_pdrop = 0.2\nresid_pdrop = 0.3\n";
+
+/// Keys of a run of so many ranks; how they talk is for the test to say.
+std::string keys(int64_t ranks, int64_t steps) {
+  return cat("num_train_steps = ", steps,
+             "\nthreads = 1\ncommunicator = \"threads\"\nranks = ", ranks,
+             "\ncheckpointer = { keep = [] }\n");
+}
+
+std::vector<RankStart> all_with(const std::string& config, int64_t ranks) {
+  return std::vector<RankStart>(static_cast<size_t>(ranks), RankStart{config});
+}
+
+std::string hash_of(const TinyRun& run, const std::string& id) {
+  return json::parse(read_file(run.folder / cat("runs/", id, "/summary.json")))["params_hash"];
+}
+
+/// The hash of the same run on one rank of this process.
+std::string hash_on_one_rank(const TinyRun& run, int64_t steps) {
+  const TrainConfig config = run.config("one", cat("num_train_steps = ", steps, "\n"), kDropout);
+  REQUIRE(train::train(config, {}) == train::Outcome::kFinished);
+  return hash_of(run, "one");
+}
+
+/// Every rank ends with this code.
+void check_ends(const std::vector<Ended>& ends, int code) {
+  for (size_t r = 0; r < ends.size(); ++r) {
+    INFO("rank " << r << ": " << ends[r].err);
+    CHECK(ends[r].code == code);
+  }
+}
+
+/// The same two ranks end the run with the bits of one never disturbed.
+void check_resumes(const TinyRun& run, const std::string& config, const std::string& id,
+                   int64_t steps) {
+  check_ends(RankProcesses(all_with(config, 2)).wait(), 0);
+  CHECK(hash_of(run, id) == hash_on_one_rank(run, steps));
+}
+
+}  // namespace
+
+TEST_CASE("one rank of a run of processes", "[.rank]") {
+  if (!is_rank_process()) {
+    WARN("skipped: the other tests of this file start it");
+    return;
+  }
+  ::_exit(run_as_rank());
+}
+
+TEST_CASE("ranks that are processes give the bits of one rank", "[train]") {
+  const TinyRun run;
+  const std::string expected = hash_on_one_rank(run, 12);
+  for (const int64_t ranks : {2, 3}) {
+    const std::string id = cat("processes-", ranks);
+    const std::string config = run.config_file(id, keys(ranks, 12), kDropout);
+    const std::vector<Ended> ends = RankProcesses(all_with(config, ranks)).wait();
+    check_ends(ends, 0);
+    CHECK(hash_of(run, id) == expected);
+    check_ends(RankProcesses(all_with(config, ranks)).wait(), 0);  // it has finished
+  }
+}
+
+TEST_CASE("processes count epochs and open the token cache that the first has made", "[train]") {
+  const TinyRun run;
+  const std::string two = "threads = 1\ncommunicator = \"threads\"\nranks = 2\n";
+  const std::string cached = run.config_file("cached", cat(two, "num_train_epochs = 2\n"));
+  const std::string text = read_file(cached);
+  const size_t data = text.find("[data]\n") + 7;
+  write_file_atomic(cached,
+                    cat(text.substr(0, data), "cache_dir = \"cache\"\n", text.substr(data)));
+  check_ends(RankProcesses(all_with(cached, 2)).wait(), 0);
+  CHECK(path_exists(run.folder / "cache/made_up/train"));
+  const TrainConfig plain = run.config("plain", "num_train_epochs = 2\n");
+  REQUIRE(train::train(plain, {}) == train::Outcome::kFinished);
+  CHECK(hash_of(run, "cached") == hash_of(run, "plain"));
+}
+
+TEST_CASE("an error of the first rank before the start ends the others, which say nothing",
+          "[train]") {
+  const TinyRun run;
+  const std::string config = run.config_file("a", keys(2, 12));
+  remove_tree(run.folder / "text.txt");
+  const std::vector<Ended> ends = RankProcesses(all_with(config, 2)).wait();
+  check_ends(ends, 3);
+  CHECK_THAT(ends[0].err, Catch::Contains("text.txt"));
+  CHECK(ends[1].err.empty());
+  CHECK_FALSE(path_exists(run.folder / "runs/a"));
+}
+
+TEST_CASE("an error of another rank in the middle ends the first with its code", "[train]") {
+  const TinyRun run;
+  const std::string config = run.config_file("a", keys(2, 12), kDropout);
+  std::vector<RankStart> starts = all_with(config, 2);
+  starts[1].fault_at = 2 + 3 * 5;  // two of the start, three a step
+  const std::vector<Ended> ends = RankProcesses(starts).wait();
+  check_ends(ends, 6);
+  CHECK(ends[0].err.empty());
+  CHECK_THAT(ends[1].err, Catch::Contains("a fault made up by the test"));
+  CHECK(json::parse(read_file(run.folder / "runs/a/summary.json"))["status"] == "failed");
+  check_resumes(run, config, "a", 12);
+}
+
+TEST_CASE("a rank that is killed is missed, and the same command goes on", "[train]") {
+  const TinyRun run;
+  const std::string config = run.config_file("a", keys(2, 800), kDropout);
+  RankProcesses ranks(all_with(config, 2));
+  REQUIRE(wait_for_growth(run.folder / "runs/a/metrics.jsonl", 0));
+  ranks.rank(1).signal(SIGKILL);
+  const std::vector<Ended> ends = ranks.wait();
+  CHECK(ends[0].code == 5);
+  CHECK_THAT(ends[0].err, Catch::Contains("rank 1 of this run is gone"));
+  check_resumes(run, config, "a", 800);
+}
+
+TEST_CASE("a stop of one process stops all at the same step, with a checkpoint", "[train]") {
+  for (const size_t stopped : {0, 1}) {
+    INFO("rank " << stopped);
+    const TinyRun run;
+    const std::string config = run.config_file("a", keys(2, 800), kDropout);
+    RankProcesses ranks(all_with(config, 2));
+    REQUIRE(wait_for_growth(run.folder / "runs/a/metrics.jsonl", 0));
+    ranks.rank(stopped).signal(SIGTERM);
+    check_ends(ranks.wait(), 75);
+    const auto saved = find_latest(run.folder / "runs/a/checkpoints").checkpoint;
+    REQUIRE(saved);
+    const json summary = json::parse(read_file(run.folder / "runs/a/summary.json"));
+    CHECK(summary["status"] == "stopped");
+    CHECK(summary["global_step"] == saved->step());
+    check_resumes(run, config, "a", 800);
+  }
+}
+
+TEST_CASE("ranks with different configs or different bits are refused", "[train]") {
+  const TinyRun run;
+  const std::string config = run.config_file("a", keys(2, 12));
+  std::vector<RankStart> starts = all_with(config, 2);
+  starts[1].config = run.config_file("b", cat(keys(2, 12), "seed = 1\n"));
+  std::vector<Ended> ends = RankProcesses(starts).wait();
+  check_ends(ends, 2);
+  CHECK(ends[0].err.empty());
+  CHECK_THAT(ends[1].err,
+             Catch::Contains("rank 1 has another config than rank 0: trainer.seed is 1"));
+  starts = all_with(config, 2);
+  starts[1].environment = {"ONEDNN_MAX_CPU_ISA=SSE41"};
+  ends = RankProcesses(starts).wait();
+  check_ends(ends, 5);
+  CHECK(ends[0].err.empty());
+  CHECK_THAT(ends[1].err, Catch::Contains("rank 1 computes other bits than rank 0"));
+}
+
+TEST_CASE("ranks that read different texts are refused", "[train]") {
+  const TinyRun run;
+  const std::string config = run.config_file("a", keys(2, 12), kDropout);
+  std::string text = read_file(config);
+  text.replace(text.find("text.txt"), 8, "-");
+  write_file_atomic(config, text);
+  std::vector<RankStart> starts = all_with(config, 2);
+  starts[0].input = made_up_text(700, 5);
+  starts[1].input = made_up_text(700, 6);
+  const std::vector<Ended> ends = RankProcesses(starts).wait();
+  check_ends(ends, 3);
+  CHECK(ends[0].err.empty());
+  CHECK_THAT(ends[1].err, Catch::Contains("rank 1 finds other texts than rank 0: made_up/train"));
+  starts[1].input = starts[0].input;
+  check_ends(RankProcesses(starts).wait(), 0);
+  CHECK(hash_of(run, "a") == hash_on_one_rank(run, 12));
+}
