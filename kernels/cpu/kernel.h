@@ -10,8 +10,11 @@
 #include "device/backend.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/vector.h"
+#include "kernels/shared/strides.h"
 
 namespace levanter::cpu {
+
+using kernels::stride_of;
 
 /// One of each for a backend; outlives its kernels.
 struct Context {
@@ -77,12 +80,6 @@ inline int64_t align64(int64_t bytes) { return round_up(bytes, 64); }
 
 inline const float* floats(const void* p) { return static_cast<const float*>(p); }
 inline float* floats(void* p) { return static_cast<float*>(p); }
-
-/// 0 for an axis that the view lacks.
-inline int64_t stride_of(const View& view, AxisName name) {
-  const int at = view.axes.find(name);
-  return at < 0 ? 0 : view.strides[static_cast<size_t>(at)];
-}
 
 /// fn(begin, end) over pieces of [0, n) of kTaskElements, on the pool.
 template <class Fn>
