@@ -27,8 +27,8 @@ struct Context {
 /// A kernel of the CPU backend for one op.
 struct OpKernel {
   const Op* op = nullptr;
-  /// A primitive's kernel may be null for a request that it does not take: the reference kernel
-  /// then serves.
+  /// A primitive's kernel may be null for a request that it does not take: the reference's is
+  /// borrowed then.
   std::unique_ptr<Kernel> (*make)(Context& context, const KernelRequest& request) = nullptr;
   /// Whether a composite has this kernel, or is decomposed; null: always. Not asked of f64
   /// operands, nor of bf16 ones unless `bf16`.
@@ -39,8 +39,8 @@ struct OpKernel {
   bool (*reads)(const KernelRequest& request, size_t input) = nullptr;
   /// Whether outputs may be strided views of a larger array; null: they may not.
   bool (*writes_strided)(const Node& node) = nullptr;
-  /// Whether operands may be bf16. Where not, a composite is computed in f32 between casts, and the
-  /// reference kernel serves a primitive.
+  /// Whether operands may be bf16. Where not, a composite is computed in f32 between casts, and a
+  /// primitive's kernel is the reference's.
   bool bf16 = false;
 };
 

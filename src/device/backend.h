@@ -41,6 +41,8 @@ class Kernel {
     (void)output, (void)input;
     return false;
   }
+  /// Whether this is a plain loop of the reference backend, which others borrow: right, but slow.
+  virtual bool is_reference() const { return false; }
 };
 
 /// A piece of a device's memory, freed with the object; zero-filled.

@@ -32,8 +32,9 @@ class StepObserver {
 
 /// What one step of a compiled function does.
 struct StepCost {
-  double flops = 0;  ///< 0 where the op counts none
-  double bytes = 0;  ///< of its operands and results, each read or written once
+  double flops = 0;           ///< 0 where the op counts none
+  double bytes = 0;           ///< of its operands and results, each read or written once
+  bool by_reference = false;  ///< its kernel is a plain loop of the reference backend
 };
 
 struct CompileOptions {
