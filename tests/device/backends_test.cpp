@@ -160,6 +160,7 @@ TEST_CASE("every device has a kernel for every op, or for what the op decomposes
   for (const BackendEntry* entry : device::entries()) {
     const auto backend = entry->make(1);
     CHECK(backend->name() == entry->name);
+    CHECK_FALSE(backend->device_name().empty());
     CHECK_FALSE(backend->numerics_signature().empty());
     for (const DType compute : types_of(*backend)) {
       INFO(entry->name << " in " << name_of(compute));

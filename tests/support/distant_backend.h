@@ -39,6 +39,7 @@ class DistantBackend final : public Backend {
   }
   std::string numerics_signature() const override { return cpu_->numerics_signature(); }
   bool multiplies_bf16() const override { return cpu_->multiplies_bf16(); }
+  std::string device_name() const override { return "pages far away"; }
   int threads() const override { return cpu_->threads(); }
   void add(float* to, const float* from, int64_t n) const override {
     const Open open(*gate_);
