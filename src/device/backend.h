@@ -101,6 +101,8 @@ class Backend : public Memory {
   virtual int threads() const { return 1; }
   /// The model of what computes: here the processor's.
   virtual std::string device_name() const;
+  /// Bytes of memory that are free for a run; none where it is taken from the host's.
+  virtual std::optional<int64_t> device_memory() const { return std::nullopt; }
   /// to[i] += from[i], on the device: one rounding an element, in any order.
   virtual void add(float* to, const float* from, int64_t n) const {
     for (int64_t i = 0; i < n; ++i) to[i] += from[i];

@@ -43,13 +43,18 @@ void take_up(Run& run, const std::string& checkpoints) {
     run.kept = {kept, extra.value("kept_loss", run.kept.loss)};
 }
 
-void check_memory(const TrainConfig& config, const CompiledStep& step) {
-  const MemoryTotal need = memory_total(step, config);
-  if (need.needed() <= memory_limit()) return;
-  throw Error(ErrorKind::kDevice, cat("the run needs ", format_bytes(need.needed()),
-                                      " and there are ", format_bytes(memory_limit())))
-      .at(config.where("trainer.microbatch_size"))
-      .hint("levanter plan lists what takes it and which microbatch would fit");
+void check_memory(const TrainConfig& config, const CompiledStep& step, const Backend& backend) {
+  const auto needs = memory_needs(memory_total(step, config), backend, memory_limit());
+  for (const MemoryNeed& need : needs) {
+    if (need.fits()) continue;
+    const bool one = needs.size() == 1;
+    throw Error(ErrorKind::kDevice,
+                cat("the run needs ", format_bytes(need.needed), one ? "" : cat(" of ", need.name),
+                    " and there are ", format_bytes(need.limit)))
+        .at(config.where("trainer.microbatch_size"))
+        .allowed(one ? "" : cat("at most ", format_bytes(need.limit)))
+        .hint("levanter plan lists what takes it and which microbatch would fit");
+  }
 }
 
 /// What the run's texts are read with: the tokenizer of the checkpoint that it goes on from, else
@@ -181,7 +186,7 @@ Prepared prepare(const TrainConfig& config, const RunOptions& options, int64_t v
                    backend->name()))
         .hint("remove the key, or train on trainer.device = \"cpu\"");
   CompiledStep step(step_options(config, vocab, rank, !eager), *backend);
-  if (rank == 0) check_memory(config, step);
+  if (rank == 0) check_memory(config, step, *backend);
   return {std::move(backend), std::move(step)};
 }
 
