@@ -12,32 +12,12 @@
 #include "base/threads.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/vector.h"
+#include "kernels/shared/attention_shape.h"
 
 namespace levanter::cpu {
 
-/// Where an array over batch, position, head and head_dim lies; strides in elements, head_dim's
-/// is 1.
-struct AttentionView {
-  int64_t batch = 0, position = 0, head = 0;
-};
-
-/// For each batch row b, query head h = kv * (heads / kv_heads) + group, query t and key s:
-///   x[b, h, t, s] = scale * q[b, t, h, :] . k[b, s, kv, :], then soft_cap tanh(x / soft_cap)
-///   p[b, h, t, :] = softmax over allowed s of x
-///   o[b, t, h, :] = sum over s of p' v[b, s, kv, :],  p' = p after dropout
-/// Causal queries see the keys up to their own place, both ends aligned: s <= t + keys - queries;
-/// with a window they see the last `window` of these.
-struct AttentionShape {
-  int64_t batch = 0, heads = 0, kv_heads = 0;
-  int64_t queries = 0, keys = 0;  ///< positions
-  int64_t head_dim = 0;
-  float scale = 1;
-  float soft_cap = 0;  ///< 0 for none
-  bool causal = false;
-  int64_t window = 0;        ///< 0 for none; else causal
-  float keep = 1;            ///< probability that dropout keeps an element; 1 for no dropout
-  DType dtype = DType::f32;  ///< of q, k, v, o and their gradients; or bf16
-};
+using kernels::AttentionShape;
+using kernels::AttentionView;
 
 /// Arrays of the forward pass, of the shape's type where no other is said. As bf16 they are factors
 /// as they lie, and p and ds are rounded to bf16 for the second products; scores, sums and what is

@@ -1,21 +1,14 @@
 // The CPU backend: our threads, our tiles, single-threaded oneDNN products, vector kernels.
-#include "device/backend.h"
-
 #include <span>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "device/host_buffer.h"
 #include "kernels/cpu/copy.h"
 #include "kernels/cpu/kernel.h"
-#include "kernels/reference/walk.h"
+#include "kernels/shared/host_backend.h"
 
 namespace levanter {
-
-namespace reference {
-std::span<const KernelEntry* const> entries();
-}
 
 namespace cpu {
 
@@ -27,12 +20,6 @@ const OpKernel* find(std::string_view op) {
   for (const CpuKernelEntry* entry : entries())
     for (const OpKernel* kernel : {&entry->kernel, &entry->second})
       if (kernel->op && kernel->op->name == op) return kernel;
-  return nullptr;
-}
-
-const reference::KernelEntry* find_reference(std::string_view op) {
-  for (const reference::KernelEntry* entry : reference::entries())
-    if (entry->op->name == op) return entry;
   return nullptr;
 }
 
@@ -96,7 +83,7 @@ bool takes(const OpKernel& entry, const KernelRequest& request) {
   return request.outputs[0].dtype != DType::f64;
 }
 
-class CpuBackend final : public Backend {
+class CpuBackend final : public kernels::HostBackend {
  public:
   explicit CpuBackend(int threads)
       : context_(std::make_unique<Context>(threads > 0 ? threads : available_threads())) {}
@@ -105,9 +92,8 @@ class CpuBackend final : public Backend {
   int threads() const override { return context_->pool.threads(); }
 
   bool supports(const Node& node, std::span<const Type> inputs) const override {
-    const std::string_view op = node.op->name;
-    if (op == "input" || op == "constant" || find_reference(op)) return true;
-    const OpKernel* entry = find(op);
+    if (HostBackend::supports(node, inputs)) return true;
+    const OpKernel* entry = find(node.op->name);
     if (!entry) return false;
     for (const Type& type : inputs)
       if (type.dtype == DType::f64 || (type.dtype == DType::bf16 && !entry->bf16)) return false;
@@ -122,19 +108,13 @@ class CpuBackend final : public Backend {
   }
 
   std::unique_ptr<Kernel> lower(const KernelRequest& request) const override {
-    const std::string_view op = request.node.op->name;
-    if (const OpKernel* entry = find(op); entry && takes(*entry, request)) {
+    const OpKernel* entry = find(request.node.op->name);
+    if (entry && takes(*entry, request)) {
       if (entry->packs_inputs && !all_read(*entry, request))
         return std::make_unique<PackingKernel>(*context_, *entry, request);
       if (auto kernel = entry->make(*context_, request)) return kernel;
     }
-    const reference::KernelEntry* fallback = find_reference(op);
-    LEV_CHECK(fallback != nullptr, cat("the cpu backend has no kernel for ", op));
-    return fallback->make(request);
-  }
-
-  std::unique_ptr<Buffer> allocate(int64_t bytes) const override {
-    return allocate_host(bytes, threads());
+    return HostBackend::lower(request);
   }
 
   bool multiplies_bf16() const override { return cpu::multiplies_bf16(); }

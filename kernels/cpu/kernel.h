@@ -10,8 +10,11 @@
 #include "device/backend.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/vector.h"
+#include "kernels/shared/strides.h"
 
 namespace levanter::cpu {
+
+using kernels::stride_of;
 
 /// One of each for a backend; outlives its kernels.
 struct Context {
@@ -24,8 +27,8 @@ struct Context {
 /// A kernel of the CPU backend for one op.
 struct OpKernel {
   const Op* op = nullptr;
-  /// A primitive's kernel may be null for a request that it does not take: the reference kernel
-  /// then serves.
+  /// A primitive's kernel may be null for a request that it does not take: the reference's is
+  /// borrowed then.
   std::unique_ptr<Kernel> (*make)(Context& context, const KernelRequest& request) = nullptr;
   /// Whether a composite has this kernel, or is decomposed; null: always. Not asked of f64
   /// operands, nor of bf16 ones unless `bf16`.
@@ -36,8 +39,8 @@ struct OpKernel {
   bool (*reads)(const KernelRequest& request, size_t input) = nullptr;
   /// Whether outputs may be strided views of a larger array; null: they may not.
   bool (*writes_strided)(const Node& node) = nullptr;
-  /// Whether operands may be bf16. Where not, a composite is computed in f32 between casts, and the
-  /// reference kernel serves a primitive.
+  /// Whether operands may be bf16. Where not, a composite is computed in f32 between casts, and a
+  /// primitive's kernel is the reference's.
   bool bf16 = false;
 };
 
@@ -77,12 +80,6 @@ inline int64_t align64(int64_t bytes) { return round_up(bytes, 64); }
 
 inline const float* floats(const void* p) { return static_cast<const float*>(p); }
 inline float* floats(void* p) { return static_cast<float*>(p); }
-
-/// 0 for an axis that the view lacks.
-inline int64_t stride_of(const View& view, AxisName name) {
-  const int at = view.axes.find(name);
-  return at < 0 ? 0 : view.strides[static_cast<size_t>(at)];
-}
 
 /// fn(begin, end) over pieces of [0, n) of kTaskElements, on the pool.
 template <class Fn>

@@ -1,6 +1,5 @@
 // Attention and its gradients: named axes to strides, then tiles of queries.
 #include <algorithm>
-#include <optional>
 
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/cached_attention.h"
@@ -11,72 +10,13 @@
 
 namespace levanter::cpu {
 
+using kernels::attention_shape;
+using kernels::attention_view;
+
 namespace {
-
-/// Whether several queries share a key head. A group of one may have any stride.
-bool is_grouped(const Axes& axes) {
-  return axes.contains("q_group") && axes.size_of("q_group") > 1;
-}
-
-/// Heads are kv_head x q_group, which lie like one axis in q.
-AttentionView attention_view(const View& view, AxisName position) {
-  const bool grouped = is_grouped(view.axes);
-  return {stride_of(view, "batch"), stride_of(view, position),
-          stride_of(view, grouped ? "q_group" : "kv_head")};
-}
-
-/// batch, position, kv_head, head_dim and at most q_group; a fused kernel for every such order
-/// whose head_dim is innermost and whose q_group lies inside kv_head. Segments are those of each
-/// sequence, and so are the keys of dropout.
-bool takes(const Node& node, std::span<const Type> in) {
-  const auto a = AttentionAttributes::of(node.attributes);
-  const Axes &q = in[0].axes, &k = in[1].axes;
-  const bool grouped = q.contains("q_group");
-  if (a.has_positions && node.outputs.size() != 2) return false;  // no gradient through a cache
-  if (q.size() != (grouped ? 5u : 4u) || k.size() != 4) return false;
-  if (grouped && q.find("q_group") != q.find("kv_head") + 1) return false;
-  for (const Axes& axes : {q, k})
-    if (axes.find("batch") != 0 || !axes.contains("kv_head") || axes.elements() == 0 ||
-        axes[axes.size() - 1].name != AxisName("head_dim"))
-      return false;
-  const Axis batch = q[0], position{"position", q.size_of("position")};
-  return (!a.has_segments || in[3].axes == Axes{batch, position}) &&
-         (!a.has_keys || in[a.operands() - 1].axes == Axes{batch, key_word()});
-}
-
-/// Whether an operand of the queries' or keys' form is read where it lies: its rows of head_dim
-/// without gaps, and its heads like one axis.
-bool reads(const KernelRequest& request, size_t input) {
-  const View& view = request.inputs[input].view;
-  if (!view.axes.contains("head_dim")) return false;
-  const auto steps_by = [&](AxisName axis, int64_t stride) {
-    return view.axes.size_of(axis) == 1 || stride_of(view, axis) == stride;
-  };
-  return steps_by("head_dim", 1) &&
-         (!is_grouped(view.axes) ||
-          steps_by("kv_head", view.axes.size_of("q_group") * stride_of(view, "q_group")));
-}
 
 /// Grouped heads that are written into a larger array may not lie like one axis.
 bool writes_strided(const Node& node) { return !node.outputs[0].axes.contains("q_group"); }
-
-AttentionShape shape_of(const Attributes& attributes, const std::vector<ArrayInfo>& in) {
-  const auto a = AttentionAttributes::of(attributes);
-  const Axes &q = in[0].view.axes, &k = in[1].view.axes;
-  const int64_t kv_heads = k.size_of("kv_head");
-  return {.batch = q.size_of("batch"),
-          .heads = kv_heads * (q.contains("q_group") ? q.size_of("q_group") : 1),
-          .kv_heads = kv_heads,
-          .queries = q.size_of("position"),
-          .keys = k.size_of("key_position"),
-          .head_dim = q.size_of("head_dim"),
-          .scale = static_cast<float>(a.scale),
-          .soft_cap = static_cast<float>(a.soft_cap),
-          .causal = a.causal,
-          .window = a.window,
-          .keep = static_cast<float>(1 - a.dropout_rate),
-          .dtype = in[0].dtype};
-}
 
 class AttentionKernel final : public CpuKernel {
  public:
@@ -84,7 +24,7 @@ class AttentionKernel final : public CpuKernel {
       : CpuKernel(c, request),
         pass_(request.node.outputs.size() == 2 ? Attention::Pass::kForward
                                                : Attention::Pass::kBackward),
-        attention_(c.products, shape_of(attributes, inputs), pass_) {}
+        attention_(c.products, attention_shape(attributes, inputs), pass_) {}
 
   int64_t workspace_bytes() const override {
     return context.pool.threads() * static_cast<int64_t>(attention_.scratch_bytes_per_worker());
@@ -145,15 +85,15 @@ std::unique_ptr<Kernel> make_attention(Context& context, const KernelRequest& re
 extern const CpuKernelEntry attention_entry;
 const CpuKernelEntry attention_entry = {{.op = &ops::attention_entry,
                                          .make = make_attention,
-                                         .supports = takes,
+                                         .supports = kernels::takes_attention,
                                          .packs_inputs = true,
-                                         .reads = reads,
+                                         .reads = kernels::reads_attention,
                                          .bf16 = true},
                                         {.op = &ops::attention_grad_entry,
                                          .make = make<AttentionKernel>,
-                                         .supports = takes,
+                                         .supports = kernels::takes_attention,
                                          .packs_inputs = true,
-                                         .reads = reads,
+                                         .reads = kernels::reads_attention,
                                          .writes_strided = writes_strided,
                                          .bf16 = true}};
 

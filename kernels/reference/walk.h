@@ -59,6 +59,7 @@ class LoopKernel : public Kernel {
  public:
   explicit LoopKernel(const KernelRequest& request)
       : attributes(request.node.attributes), inputs(request.inputs), outputs(request.outputs) {}
+  bool is_reference() const final { return true; }
 
  protected:
   const Attributes attributes;

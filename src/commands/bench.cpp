@@ -130,7 +130,7 @@ std::string kind_of(const Node& node) {
   return name;
 }
 
-/// Seconds and work by kind of op.
+/// Seconds and work by kind of op; "(reference)" stands by what runs as a plain loop.
 class Profile final : public StepObserver {
  public:
   struct Row {
@@ -143,7 +143,8 @@ class Profile final : public StepObserver {
   void after(const Node& node, const std::string&, void* const*) override {
     const double seconds = now_seconds() - start_;
     const auto cost = costs_.find(&node);
-    Row& row = rows_[kind_of(node)];
+    const bool plain = cost != costs_.end() && cost->second.by_reference;
+    Row& row = rows_[cat(kind_of(node), plain ? " (reference)" : "")];
     row.seconds += seconds;
     ++row.count;
     if (cost == costs_.end()) return;

@@ -6,7 +6,7 @@
 #include "base/strings.h"
 #include "commands/command.h"
 #include "device/backends.h"
-#include "runtime/plan_report.h"
+#include "train/engine/memory_report.h"
 #include "train/engine/peak.h"
 #include "train/setup.h"
 
@@ -19,20 +19,6 @@ constexpr Option kOptions[] = {
     {"memory", "BYTES", "what must suffice, such as 16G; default: what this machine allows"},
     {"json", "", "print one JSON object"},
 };
-
-std::string right(std::string_view text, size_t width) {
-  return cat(std::string(width - std::min(width, text.size()), ' '), text);
-}
-
-/// A title and bytes, the latter always at the same place.
-std::string heading(std::string_view name, int64_t bytes) {
-  std::string text(name);
-  text.resize(std::max<size_t>(text.size(), 26), ' ');
-  return cat(text, right(format_bytes(bytes), 12), "\n");
-}
-
-/// The same, below a title.
-std::string line(std::string_view name, int64_t bytes) { return heading(cat("  ", name), bytes); }
 
 /// The vocabulary: from the config if it says, else from the tokenizer, else from the texts, of
 /// which nothing is tokenised.
@@ -60,52 +46,8 @@ std::string time_text(const TrainConfig& config, const train::CompiledStep& step
              " GFLOP/s\n");
 }
 
-/// The buffers of one sort that are alive where the arena is fullest: their sum, and the groups
-/// that make up most of it.
-std::string buffers(std::string_view title, std::vector<LiveBuffer> alive, bool saved) {
-  constexpr size_t kShown = 8;
-  std::erase_if(alive, [&](const LiveBuffer& b) { return b.saved_for_backward != saved; });
-  const std::vector<BufferGroup> groups = group_buffers(alive);
-  int64_t total = 0, listed = 0;
-  for (const BufferGroup& g : groups) total += g.bytes;
-  std::string text = line(title, total);
-  for (size_t i = 0; i < groups.size() && i < kShown; ++i) {
-    const BufferGroup& g = groups[i];
-    const std::string count = g.count > 1 ? cat(g.count, " x ") : "";
-    text += cat(right(format_bytes(g.bytes), 14), "  ", count, g.op, ", ", g.where, "\n");
-    listed += g.bytes;
-  }
-  if (listed < total)
-    text += cat(right(format_bytes(total - listed), 14), "  in ", groups.size() - kShown,
-                " smaller groups\n");
-  return text;
-}
-
-std::string report(const TrainConfig& config, const train::CompiledStep& step,
-                   const train::MemoryTotal& need, int64_t limit, const Backend& backend) {
-  const auto& shape = step.options.shape;
-  std::string text =
-      cat(config.run_id(), ": ", config.model.type, ", ", format_count(step.parameter_count()),
-          " parameters, ", config.trainer.precision(), "\nmicrobatch ", shape.batch, " x position ",
-          shape.position, ", ", step.options.microbatches, " a step in ",
-          count_of(step.options.groups, "group"), ", ", count_of(config.trainer.ranks, "rank"),
-          "\n\npersistent, each rank\n");
-  for (const train::MemoryLine& l : step.persistent()) text += line(l.what, l.bytes);
-  text += heading("arena", step.arena_bytes());
-  text += cat("  lower bound ", format_bytes(step.gradients.arena_lower_bound()), "; fullest at ",
-              step.gradients.peak_place(), "\n");
-  text += buffers("saved for backward", step.gradients.peak(), true);
-  text += buffers("working set", step.gradients.peak(), false);
-  text += heading("workspace", step.workspace_bytes());
-  text += heading("loader", need.loader);
-  text += heading("total", need.total());
-  text += heading("a save, beside", need.save);
-  text += heading("available", limit);
-  text += cat("FLOPs a token  ", format_fixed(step.flops_per_token() / 1e6, 2), " million\n");
-  return text + time_text(config, step, backend);
-}
-
-/// One way to need less, as words for the command line, and what it would need.
+/// One way to need less, as words for the command line, and what it would need of the memory that
+/// kernels work in.
 struct Way {
   std::vector<std::string> words;
   int64_t needed = 0;
@@ -113,10 +55,11 @@ struct Way {
 };
 
 Way way_of(std::vector<std::string> words, const TrainConfig& config,
-           const train::CompiledStep& step) {
+           const train::CompiledStep& step, const Backend& backend) {
   double flops = 0;
   for (const auto& [op, count] : step.gradients.flops_by_op()) flops += count;
-  return {std::move(words), train::memory_total(step, config).needed(),
+  const train::MemoryTotal total = train::memory_total(step, config);
+  return {std::move(words), train::memory_needs(total, backend, 0)[0].needed,
           flops / static_cast<double>(config.microbatch_size())};
 }
 
@@ -125,7 +68,7 @@ class Replanner {
  public:
   Replanner(const Arguments& a, const TrainConfig& config, int64_t vocab, const Backend& backend,
             train::CompiledStep step)
-      : now(way_of({}, config, step)),
+      : now(way_of({}, config, step, backend)),
         arguments_(a),
         config_(config),
         vocab_(vocab),
@@ -139,7 +82,7 @@ class Replanner {
     if (differences(config_, config).empty()) return now;
     train::CompiledStep step(train::step_options(config, vocab_, 0), backend_, std::move(*step_));
     step_.emplace(std::move(step));
-    return way_of(std::move(words), config, *step_);
+    return way_of(std::move(words), config, *step_, backend_);
   }
 
   const Way now;  ///< as the config stands
@@ -235,12 +178,24 @@ std::string advice(const std::vector<Way>& ways, int64_t limit) {
         percent < 0.5 && percent > -0.5
             ? ""
             : cat(percent > 0 ? "+" : "", format_fixed(percent, 0), " % FLOPs");
-    text += cat(right(format_bytes(way.needed), 14), fits ? "  fits        " : "  does not fit",
-                right(price, 12), "  ", shell_words(way.words), "\n");
+    text += cat(train::align_right(format_bytes(way.needed), 14),
+                fits ? "  fits        " : "  does not fit", train::align_right(price, 12), "  ",
+                shell_words(way.words), "\n");
   }
   if (!any)
     text += "  nothing of this fits: a smaller model, a shorter max_seq_len or more memory would\n";
   return text;
+}
+
+std::string json_of(const train::CompiledStep& step, const train::MemoryTotal& need,
+                    std::span<const train::MemoryNeed> needs, bool fits) {
+  std::string text =
+      cat("{\"parameters\": ", step.parameter_count(), ", \"persistent_bytes\": ", need.persistent,
+          ", \"arena_bytes\": ", need.arena, ", \"workspace_bytes\": ", need.workspace,
+          ", \"total_bytes\": ", need.total(), ", \"save_bytes\": ", need.save);
+  if (needs.size() > 1)
+    text += cat(", \"device_bytes\": ", needs[0].needed, ", \"host_bytes\": ", needs[1].needed);
+  return cat(text, ", \"fits\": ", fits, "}\n");
 }
 
 int run(const Arguments& a) {
@@ -252,18 +207,23 @@ int run(const Arguments& a) {
   train::require_precision(config, *backend);
   train::CompiledStep step(train::step_options(config, vocab, 0), *backend);
   // As a run asks, once the program has mapped what it takes itself.
-  const int64_t limit = given < 0 ? train::memory_limit() : given;
   const train::MemoryTotal need = train::memory_total(step, config);
-  const bool fits = need.needed() <= limit;
+  auto needs = train::memory_needs(need, *backend, train::memory_limit());
+  if (given >= 0) needs[0].limit = given;
+  const bool fits = std::all_of(needs.begin(), needs.end(), [](const auto& m) { return m.fits(); });
   if (a.has("json")) {
-    print(cat("{\"parameters\": ", step.parameter_count(),
-              ", \"persistent_bytes\": ", need.persistent, ", \"arena_bytes\": ", need.arena,
-              ", \"workspace_bytes\": ", need.workspace, ", \"total_bytes\": ", need.total(),
-              ", \"save_bytes\": ", need.save, ", \"fits\": ", fits, "}\n"));
+    print(json_of(step, need, needs, fits));
   } else {
-    print(report(config, step, need, limit, *backend));
-    print(fits ? "FITS\n" : "DOES NOT FIT; with a save it would need, with\n");
-    if (!fits) {
+    print(train::memory_report(config, step, needs));
+    print(cat("FLOPs a token  ", format_fixed(step.flops_per_token() / 1e6, 2), " million\n",
+              time_text(config, step, *backend)));
+    if (fits) {
+      print("FITS\n");
+    } else if (needs[0].fits()) {
+      print("DOES NOT FIT: the host's memory is too small for the loader and a save\n");
+    } else {
+      print("DOES NOT FIT; with a save it would need, with\n");
+      const int64_t limit = needs[0].limit;
       Replanner replanner(a, config, vocab, *backend, std::move(step));
       print(advice(find_ways(replanner, config, limit), limit));
     }

@@ -41,6 +41,22 @@ class Kernel {
     (void)output, (void)input;
     return false;
   }
+  /// Whether this is a plain loop of the reference backend, which others borrow: right, but slow.
+  virtual bool is_reference() const { return false; }
+};
+
+/// Something that enqueues work on a device.
+class Runnable {
+ public:
+  virtual ~Runnable() = default;
+  virtual void run() const = 0;
+};
+
+/// What a backend has recorded of a Runnable, to be enqueued again as one, at the same addresses.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual void replay() const = 0;
 };
 
 /// A piece of a device's memory, freed with the object; zero-filled.
@@ -58,6 +74,19 @@ class Backend : public Memory {
   /// Whether `lower` has a kernel for the node; composites without one are decomposed.
   virtual bool supports(const Node& node, std::span<const Type> inputs) const = 0;
   virtual std::unique_ptr<Kernel> lower(const KernelRequest& request) const = 0;
+  /// Whether the node may be a member of a fused region.
+  virtual bool joins(const Node& node) const {
+    (void)node;
+    return true;
+  }
+  /// Comes after the last `lower` of a function: what its kernels need is compiled at once.
+  virtual void prepare() const {}
+  /// Records what `work` enqueues while it is run once, of which nothing is done yet. Null where
+  /// nothing is gained by it: `work` is not run then.
+  virtual std::unique_ptr<Recording> record(const Runnable& work) const {
+    (void)work;
+    return nullptr;
+  }
   /// Whether the node's kernel can write outputs that are strided views.
   virtual bool writes_strided(const Node& node) const {
     (void)node;
@@ -70,6 +99,10 @@ class Backend : public Memory {
   /// Whether products of bf16 factors are computed here, and not only imitated.
   virtual bool multiplies_bf16() const { return true; }
   virtual int threads() const { return 1; }
+  /// The model of what computes: here the processor's.
+  virtual std::string device_name() const;
+  /// Bytes of memory that are free for a run; none where it is taken from the host's.
+  virtual std::optional<int64_t> device_memory() const { return std::nullopt; }
   /// to[i] += from[i], on the device: one rounding an element, in any order.
   virtual void add(float* to, const float* from, int64_t n) const {
     for (int64_t i = 0; i < n; ++i) to[i] += from[i];

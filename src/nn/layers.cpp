@@ -18,7 +18,10 @@ Linear::Linear(const Scope& s, const Axes& in_axes, const Axes& out_axes, const 
 NamedArray Linear::operator()(NamedArray x) const {
   const OriginScope at = scope.enter();
   const NamedArray y = dot(x, pack(weight), unite(without(x.axes(), in), out));
-  return cast(bias ? y + bias : y, scope.graph().compute());
+  if (!bias) return cast(y, scope.graph().compute());
+  NamedArray added = pack(bias);  // rounded like the weight, so that a product may add it
+  if (added.dtype() != y.dtype()) added = cast(broadcast(added, y.axes()), y.dtype());
+  return cast(y + added, scope.graph().compute());
 }
 
 Embedding::Embedding(const Scope& s, Axis table_axis, Axis embed, Init init)

@@ -14,7 +14,8 @@ enum class WeightOrder : uint8_t {
 };
 
 /// y[..., out] = sum over in of x[..., in] weight[in, out] + bias[out]. `in` and `out` may be
-/// several axes. Rounded once, after the bias.
+/// several axes. Under mixed precision weight and bias are packed, and the sum is rounded once,
+/// after the bias.
 struct Linear {
   struct Options {
     bool bias = true;

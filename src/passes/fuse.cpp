@@ -51,6 +51,7 @@ class Fuser {
     for (NodeId id = 0; id < nodes().size(); ++id) {
       for (const Value& input : nodes()[id].inputs) users_[input.node].push_back(id);
       fusions_.push_back(fusion_of(from_.graph, nodes()[id]));
+      if (!backend_.joins(nodes()[id])) fusions_.back().reset();
       unit_of_[id] = place_[id] = id;
       units_.push_back({{id}, fusions_[id].value_or(Fusion{})});
     }

@@ -11,7 +11,7 @@
 
 namespace levanter {
 
-struct Executable::Impl {
+struct Executable::Impl final : Runnable {
   Function function{""};
   Lowered lowered;
   MemoryPlan plan;
@@ -29,6 +29,9 @@ struct Executable::Impl {
   std::byte* workspace = nullptr;
   bool bound = false;
   std::unique_ptr<MemoryCheck> check;  ///< in debug mode
+  /// Of the addresses that are bound.
+  enum class Replay : uint8_t { kNew, kHasRun, kRecorded, kNever } replay = Replay::kNew;
+  std::unique_ptr<Recording> recording;
 
   int root(int slot) const {
     while (lowered.slots[static_cast<size_t>(slot)].moved_to >= 0)
@@ -38,6 +41,8 @@ struct Executable::Impl {
   void plan_slots(const CompileOptions& options);
   void write_constants();
   std::byte* constants();
+  void run() const override;
+  void run_watched(StepObserver* observer);
 };
 
 /// Where kernels find the constants.
@@ -171,6 +176,7 @@ std::map<const Node*, StepCost> Executable::step_costs() const {
   for (const Step& step : impl_->lowered.steps) {
     const Node& node = graph.node(step.node);
     StepCost& cost = costs[&node];
+    cost.by_reference = step.kernel->is_reference();
     each_cost(graph, node, [&](const Op&, double flops) { cost.flops += flops; });
     for (const auto* places : {&step.inputs, &step.outputs})
       for (const Place& place : *places)  // a view that repeats its memory reads it once
@@ -214,6 +220,8 @@ void Executable::bind(std::byte* arena, std::byte* workspace, std::span<std::byt
   if (impl_->check) impl_->check->bind(arena, workspace, arguments, results);
   impl_->workspace = workspace;
   impl_->bound = true;
+  impl_->recording.reset();
+  if (impl_->replay != Impl::Replay::kNever) impl_->replay = Impl::Replay::kNew;
 }
 
 void Executable::bind_by_name(std::byte* arena, std::byte* workspace, const Addresses& arguments,
@@ -230,22 +238,37 @@ void Executable::bind_by_name(std::byte* arena, std::byte* workspace, const Addr
   bind(arena, workspace, in, out);
 }
 
-void Executable::run(StepObserver* observer) const {
-  LEV_CHECK(impl_->bound, cat(name(), " has no memory yet"));
-  const Graph& graph = impl_->function.graph;
-  MemoryCheck* const check = impl_->check.get();
+void Executable::Impl::run() const {
+  for (size_t s = 0; s < lowered.steps.size(); ++s)
+    lowered.steps[s].kernel->run(pointers[s].inputs.data(), pointers[s].outputs.data(), workspace);
+}
+
+void Executable::Impl::run_watched(StepObserver* observer) {
+  const Graph& graph = function.graph;
   if (check) check->before_run();
-  for (size_t s = 0; s < impl_->lowered.steps.size(); ++s) {
-    const Step& step = impl_->lowered.steps[s];
-    const Impl::Pointers& p = impl_->pointers[s];
+  for (size_t s = 0; s < lowered.steps.size(); ++s) {
+    const Step& step = lowered.steps[s];
     if (check) check->before_step(s);
     if (observer) observer->before(graph.node(step.node));
-    step.kernel->run(p.inputs.data(), p.outputs.data(), impl_->workspace);
+    step.kernel->run(pointers[s].inputs.data(), pointers[s].outputs.data(), workspace);
     if (check) check->after_step(s);
     if (observer)
-      observer->after(graph.node(step.node), graph.describe(step.node), p.outputs.data());
+      observer->after(graph.node(step.node), graph.describe(step.node), pointers[s].outputs.data());
   }
   if (check) check->after_run();
+}
+
+void Executable::run(StepObserver* observer) const {
+  using Replay = Impl::Replay;
+  LEV_CHECK(impl_->bound, cat(name(), " has no memory yet"));
+  if (observer || impl_->check) return impl_->run_watched(observer);
+  if (impl_->replay == Replay::kHasRun) {
+    impl_->recording = impl_->backend->record(*impl_);
+    impl_->replay = impl_->recording ? Replay::kRecorded : Replay::kNever;
+  }
+  if (impl_->replay == Replay::kRecorded) return impl_->recording->replay();
+  impl_->run();
+  if (impl_->replay == Replay::kNew) impl_->replay = Replay::kHasRun;
 }
 
 Executable compile(Function function, const Backend& backend, const CompileOptions& options) {
@@ -255,6 +278,7 @@ Executable compile(Function function, const Backend& backend, const CompileOptio
   impl->lowered = lower(impl->function, backend, options.few_rows);
   impl->plan_slots(options);
   impl->write_constants();
+  backend.prepare();
   return Executable(std::move(impl));
 }
 

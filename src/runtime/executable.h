@@ -32,8 +32,9 @@ class StepObserver {
 
 /// What one step of a compiled function does.
 struct StepCost {
-  double flops = 0;  ///< 0 where the op counts none
-  double bytes = 0;  ///< of its operands and results, each read or written once
+  double flops = 0;           ///< 0 where the op counts none
+  double bytes = 0;           ///< of its operands and results, each read or written once
+  bool by_reference = false;  ///< its kernel is a plain loop of the reference backend
 };
 
 struct CompileOptions {
@@ -81,7 +82,8 @@ class Executable final {
   /// The same by name: `arguments` and `results` hold those of this function, and may hold others.
   void bind_by_name(std::byte* arena, std::byte* workspace, const Addresses& arguments,
                     const Addresses& results);
-  /// Runs all steps. Allocates nothing.
+  /// Runs all steps; from the third run after a bind, and unobserved, as one where the backend
+  /// records. Allocates nothing, but in the second.
   void run(StepObserver* observer = nullptr) const;
 
  private:

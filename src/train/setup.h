@@ -59,12 +59,23 @@ StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t 
 
 /// The total that a run of this step holds: persistent + arena + workspaces + loader, all ranks.
 struct MemoryTotal {
-  int64_t persistent = 0, arena = 0, workspace = 0, loader = 0, save = 0;
+  int64_t persistent = 0, arena = 0, workspace = 0;  ///< where kernels work
+  int64_t loader = 0, save = 0;                      ///< in the host's memory, always
   int64_t total() const { return persistent + arena + workspace + loader; }
   /// What must fit: a save stages copies beside.
   int64_t needed() const { return total() + save; }
 };
 MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config);
+
+/// What a run needs of a memory, and what it may take.
+struct MemoryNeed {
+  std::string name;  ///< "cuda's memory"
+  int64_t needed = 0, limit = 0;
+  bool fits() const { return needed <= limit; }
+};
+/// Of the one memory that there is, or where the device has its own of that and of the host's.
+std::vector<MemoryNeed> memory_needs(const MemoryTotal& total, const Backend& backend,
+                                     int64_t host_limit);
 
 /// The least memory limit of the control group named in `proc_cgroup` (the text of
 /// /proc/self/cgroup) and of the groups around it, version 1 or 2; -1 when nothing limits the

@@ -38,6 +38,13 @@ TEST_CASE("a block is rounded after each layer and its parameters' gradients now
   for (const Result& result : f.results) CHECK(f.graph.type(result.value).dtype == DType::f32);
 }
 
+TEST_CASE("a packed bias is widened inside the region that adds it", "[nn]") {
+  const Function f = optimise(hoist_packs(block(DType::bf16)), *make_backend("cpu"));
+  CHECK(count_nodes(f, "fused") > 0);
+  for (const Node& node : f.graph.nodes())
+    CHECK((node.op->name != std::string("cast") || node.outputs[0].dtype == DType::bf16));
+}
+
 TEST_CASE("a block in f32 has no cast and no pack", "[nn]") {
   const Function f = block(DType::f32);
   CHECK(count_nodes(f, "cast") == 0);

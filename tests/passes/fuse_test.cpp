@@ -3,6 +3,7 @@
 #include "runtime/executable.h"
 #include "models/model.h"
 #include "support/checks.h"
+#include "support/forwarding_backend.h"
 #include "support/golden.h"
 #include "support/random_function.h"
 #include "support/training.h"
@@ -21,6 +22,15 @@ Function fused_on_cpu(const Build& build, const std::vector<Array>& inputs) {
 
 const Axes kRows = {{"a", 3}, {"b", 7}, {"embed", 5}};
 const Axes kEmbed = {{"embed", 5}};
+
+/// Has a kernel for every region, and wants no products in one.
+class WithoutProducts final : public ForwardingBackend {
+ public:
+  bool supports(const Node& node, std::span<const Type> inputs) const override {
+    return node.body || ForwardingBackend::supports(node, inputs);
+  }
+  bool joins(const Node& node) const override { return node.op->name != std::string("dot"); }
+};
 
 }  // namespace
 
@@ -74,6 +84,20 @@ TEST_CASE("a backend without the kernel gets no fused nodes", "[passes]") {
       trace([](const auto& in) { return std::vector{exp(in[0]) + 1.0}; }, inputs, DType::f32);
   CHECK(count_nodes(fuse(f, *make_backend("reference")), "fused") == 0);
   CHECK(count_nodes(fuse(f, *make_backend("cpu")), "fused") == 1);
+}
+
+TEST_CASE("what a backend keeps out of regions stays alone, and the rest joins", "[passes]") {
+  const Axes wide = {{"a", 3}, {"b", 7}, {"mlp", 4}};
+  const Build build = [&](const auto& in) {
+    return std::vector{exp(dot(in[0], in[1], wide) + 1.0)};
+  };
+  const std::vector<Array> inputs = {random_real(kRows, 1),
+                                     random_real({{"embed", 5}, {"mlp", 4}}, 2)};
+  const Function f = trace(build, inputs, DType::f32);
+  CHECK(count_nodes(fuse(f, *make_backend("cpu")), "dot") == 0);
+  const Function apart = fuse(f, WithoutProducts());
+  CHECK(count_nodes(apart, "dot") == 1);
+  CHECK(count_nodes(apart, "fused") == 1);
 }
 
 TEST_CASE("the regions of a block of GPT-2", "[passes]") {

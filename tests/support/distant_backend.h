@@ -19,7 +19,9 @@ namespace levanter::testing {
 
 class DistantBackend final : public Backend {
  public:
-  explicit DistantBackend(int threads) : cpu_(device::make_backend("cpu", threads)) {}
+  /// `memory`: bytes that the device has.
+  explicit DistantBackend(int threads, int64_t memory = int64_t{1} << 40)
+      : cpu_(device::make_backend("cpu", threads)), memory_(memory) {}
 
   /// For train::RunOptions.
   static std::unique_ptr<Backend> make(std::string_view, int threads) {
@@ -39,6 +41,8 @@ class DistantBackend final : public Backend {
   }
   std::string numerics_signature() const override { return cpu_->numerics_signature(); }
   bool multiplies_bf16() const override { return cpu_->multiplies_bf16(); }
+  std::string device_name() const override { return "pages far away"; }
+  std::optional<int64_t> device_memory() const override { return memory_; }
   int threads() const override { return cpu_->threads(); }
   void add(float* to, const float* from, int64_t n) const override {
     const Open open(*gate_);
@@ -141,6 +145,7 @@ class DistantBackend final : public Backend {
   };
 
   std::unique_ptr<Backend> cpu_;
+  int64_t memory_;
   std::shared_ptr<Gate> gate_ = std::make_shared<Gate>();
 };
 

@@ -171,7 +171,10 @@ struct Piece {
 
 void begin(const Piece& piece, const Memory& memory) {
   const auto count = static_cast<size_t>(piece.count);
-  HostWrite place(memory, bytes(piece.to + piece.first), count * sizeof(float));
+  std::byte* const to = bytes(piece.to + piece.first);
+  if (piece.init.stddev <= 0 && piece.init.mean == 0)
+    return memory.fill(to, piece.count * static_cast<int64_t>(sizeof(float)), std::byte{0});
+  HostWrite place(memory, to, count * sizeof(float));
   const std::span<float> values(reinterpret_cast<float*>(place.bytes().data()), count);
   const auto mean = static_cast<float>(piece.init.mean);
   const auto stddev = static_cast<float>(piece.init.stddev);

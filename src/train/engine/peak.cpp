@@ -70,15 +70,7 @@ double product_rate(const Backend& backend, DType dtype, const ProductSize& size
 
 /// What the rate belongs to: processor, device, type, threads.
 std::string machine_key(const Backend& backend, DType dtype) {
-  std::string model = "processor";
-  if (path_exists("/proc/cpuinfo")) {
-    const std::string text = read_file("/proc/cpuinfo");
-    if (const size_t at = text.find("model name"); at != std::string::npos) {
-      const size_t colon = text.find(':', at), end = text.find('\n', at);
-      model = trim(std::string_view(text).substr(colon + 1, end - colon - 1));
-    }
-  }
-  return cat(model, "; ", backend.numerics_signature(), "; ", name_of(dtype), "; ",
+  return cat(backend.device_name(), "; ", backend.numerics_signature(), "; ", name_of(dtype), "; ",
              backend.threads(), " threads");
 }
 

@@ -46,6 +46,7 @@ TEST_CASE("the peak is kept in the user's cache, by device and threads", "[train
   CHECK(measured > 0);
   CHECK(measured < kStoredRate);
   const std::string kept = read_file(train::peak_file());
+  CHECK_THAT(kept, Catch::Contains(backend->device_name()));
   CHECK_THAT(kept, Catch::Contains(backend->numerics_signature()));
   CHECK_THAT(kept, Catch::Contains("1 threads"));
   CHECK(train::machine_peak(*backend) == measured);

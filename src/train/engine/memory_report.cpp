@@ -1,0 +1,80 @@
+// What levanter plan says of a step's memory.
+#include "train/engine/memory_report.h"
+
+#include <algorithm>
+
+#include "base/strings.h"
+#include "runtime/plan_report.h"
+
+namespace levanter::train {
+
+std::string align_right(std::string_view text, size_t width) {
+  return cat(std::string(width - std::min(width, text.size()), ' '), text);
+}
+
+namespace {
+
+/// A title and bytes, the latter always at the same place.
+std::string heading(std::string_view name, int64_t bytes) {
+  std::string text(name);
+  text.resize(std::max<size_t>(text.size(), 26), ' ');
+  return cat(text, align_right(format_bytes(bytes), 12), "\n");
+}
+
+/// The same, below a title.
+std::string line(std::string_view name, int64_t bytes) { return heading(cat("  ", name), bytes); }
+
+/// The buffers of one sort that are alive where the arena is fullest: their sum, and the groups
+/// that make up most of it.
+std::string buffers(std::string_view title, std::vector<LiveBuffer> alive, bool saved) {
+  constexpr size_t kShown = 8;
+  std::erase_if(alive, [&](const LiveBuffer& b) { return b.saved_for_backward != saved; });
+  const std::vector<BufferGroup> groups = group_buffers(alive);
+  int64_t total = 0, listed = 0;
+  for (const BufferGroup& g : groups) total += g.bytes;
+  std::string text = line(title, total);
+  for (size_t i = 0; i < groups.size() && i < kShown; ++i) {
+    const BufferGroup& g = groups[i];
+    const std::string count = g.count > 1 ? cat(g.count, " x ") : "";
+    text += cat(align_right(format_bytes(g.bytes), 14), "  ", count, g.op, ", ", g.where, "\n");
+    listed += g.bytes;
+  }
+  if (listed < total)
+    text += cat(align_right(format_bytes(total - listed), 14), "  in ", groups.size() - kShown,
+                " smaller groups\n");
+  return text;
+}
+
+/// What is needed beside what there is.
+std::string totals(const MemoryTotal& need, std::span<const MemoryNeed> needs) {
+  if (needs.size() == 1)
+    return cat(heading("loader", need.loader), heading("total", need.total()),
+               heading("a save, beside", need.save), heading("available", needs[0].limit));
+  const MemoryNeed &device = needs[0], &host = needs[1];
+  return cat(heading("device, all of these", device.needed), line("available", device.limit),
+             heading("host", host.needed), line("loader", need.loader), line("a save", need.save),
+             line("available", host.limit));
+}
+
+}  // namespace
+
+std::string memory_report(const TrainConfig& config, const CompiledStep& step,
+                          std::span<const MemoryNeed> needs) {
+  const auto& shape = step.options.shape;
+  std::string text =
+      cat(config.run_id(), ": ", config.model.type, ", ", format_count(step.parameter_count()),
+          " parameters, ", config.trainer.precision(), "\nmicrobatch ", shape.batch, " x position ",
+          shape.position, ", ", step.options.microbatches, " a step in ",
+          count_of(step.options.groups, "group"), ", ", count_of(config.trainer.ranks, "rank"),
+          "\n\npersistent, each rank\n");
+  for (const MemoryLine& l : step.persistent()) text += line(l.what, l.bytes);
+  text += heading("arena", step.arena_bytes());
+  text += cat("  lower bound ", format_bytes(step.gradients.arena_lower_bound()), "; fullest at ",
+              step.gradients.peak_place(), "\n");
+  text += buffers("saved for backward", step.gradients.peak(), true);
+  text += buffers("working set", step.gradients.peak(), false);
+  text += heading("workspace", step.workspace_bytes());
+  return text + totals(memory_total(step, config), needs);
+}
+
+}  // namespace levanter::train
