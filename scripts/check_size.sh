@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints the lines of code of each folder, blank lines and comments aside, and checks the budgets:
-# so many for each area, 700 a file, nine in ten files at most 400. Clear beats short: the budgets
+# a number for each area, 700 a file, nine in ten files at most 400. Clear beats short: the budgets
 # keep out what is not needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the fuzz targets of tests/fuzz with clang's libFuzzer and runs each for so many seconds
+# Builds the fuzz targets of tests/fuzz with clang's libFuzzer and runs each for a number of seconds
 # (300 by default): scripts/fuzz.sh [SECONDS [TARGET...]]
 set -euo pipefail
 . "$(dirname "$0")/common.sh"

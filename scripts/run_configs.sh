@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains every config for two steps, in a copy of configs/ and scripts/ with nothing beside it and data
+# Trains every config for two steps, in a copy of configs/ and scripts/ alone, on data
 # that make_data.sh makes; closes with 'N passed, N failed, N skipped': run_configs.sh [BUILD]
 set -euo pipefail
 . "$(dirname "$0")/common.sh"

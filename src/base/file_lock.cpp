@@ -78,8 +78,8 @@ struct Owner {
   }
 };
 
-/// A name beside `held` of this process alone, also among hosts; no sweep of temporary files knows
-/// it.
+/// A name in the folder of `held` for this process alone, also among hosts; no sweep of temporary
+/// files knows it.
 std::string own_name(const std::string& held) {
   const Owner self = Owner::self();
   return cat(held, ".", self.host, "-", self.pid, "-", self.start);

@@ -59,7 +59,7 @@ std::string file_stem(std::string_view path);
 /// links are not followed.
 std::string absolute_path(std::string_view path);
 
-/// A name beside `path` that no other process and no earlier call uses.
+/// A name in the folder of `path` that no other process and no earlier call uses.
 std::string temporary_name(const std::string& path);
 /// True for the names that temporary_name makes: what a killed process may leave behind.
 bool is_temporary_name(std::string_view name);
@@ -83,7 +83,7 @@ class Descriptor final {
 /// A file that appears under its name only when it is complete.
 class AtomicFile final {
  public:
-  /// Opens a temporary file beside `path`.
+  /// Opens a temporary file in the folder of `path`.
   explicit AtomicFile(std::string path);
   /// Removes the temporary file unless `commit` succeeded.
   ~AtomicFile();
@@ -119,7 +119,7 @@ class LogFile final {
   /// Appends all of `text`; on failure what was written of it is cut off, at the latest before the
   /// next append.
   void append(std::string_view text);
-  /// Makes the file so many bytes long.
+  /// Makes the file `bytes` long.
   void truncate(int64_t bytes);
 
  private:

@@ -53,7 +53,7 @@ std::string join(std::span<const std::string> parts, std::string_view separator)
 std::vector<std::string> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
 
-/// The candidate nearest to `name` by edit distance, or "" when none is near enough to be a slip
+/// The candidate nearest to `name` by edit distance, or "" when no one is near enough to be a slip
 /// of the keyboard (distance at most a third of the longer length, at least 1).
 std::string nearest(std::string_view name, std::span<const std::string> candidates);
 

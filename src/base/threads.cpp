@@ -41,7 +41,7 @@ int folder_quota(const std::string& folder, bool unified) {
   return static_cast<int>(std::min<int64_t>(ceil_div(quota, period), INT_MAX));
 }
 
-/// The least of two limits, where 0 is none.
+/// The smaller of two limits, where 0 means no limit.
 int least(int a, int b) { return a == 0 || b == 0 ? std::max(a, b) : std::min(a, b); }
 
 /// The least limit of the group `path` below `root` and of all groups around it.

@@ -23,8 +23,8 @@ int available_threads();
 /// returns 0 when nothing limits the process
 int cgroup_quota_threads(std::string_view proc_cgroup, const std::string& mount);
 
-/// Throws the Error for a thread beside `running` others that could not be started: kDevice, with
-/// what limits them.
+/// Throws the Error for a thread that could not be started while `running` others run: kDevice,
+/// with what limits them.
 [[noreturn]] void thread_refused(int running);
 
 /// A thread that runs `body`. error  thread_refused

@@ -66,7 +66,7 @@ void write_tensors(const std::string& folder, const SavePlan::File& plan, PieceS
   file.commit();
 }
 
-/// Moves what somebody keeps beside a checkpoint's files into the folder that replaces theirs.
+/// Moves what somebody keeps among a checkpoint's files into the folder that replaces theirs.
 void move_foreign(const std::string& from, const std::string& to) {
   for (const std::string& name : list_directory(from))
     if (const std::string path = join_path(from, name); !is_checkpoint_file(path))

@@ -79,8 +79,8 @@ std::map<std::string, std::string> read_index(const std::string& index) {
   return files;
 }
 
-/// What a folder may hold beside the parameters: buffers that old versions of Transformers saved,
-/// and a tied head, which is the embedding once more (see HfWeights::has_own_head).
+/// What a folder may hold in addition to the parameters: buffers that old versions of Transformers
+/// saved, and a tied head, which is the embedding once more (see HfWeights::has_own_head).
 bool is_extra(std::string_view name) {
   const bool in_gpt2 = name.starts_with("h.") || name.find(".h.") != name.npos;
   return (in_gpt2 && (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias"))) ||
@@ -344,7 +344,10 @@ HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tens
   for (size_t i = 0; i < tensors.size(); ++i) {
     int64_t bytes = size_of(tensors[i].entry.element);
     for (const int64_t size : tensors[i].entry.shape) bytes *= size;
-    if (in_shard > 0 && bytes > max_shard_bytes - in_shard) shards.emplace_back(), in_shard = 0;
+    if (in_shard > 0 && bytes > max_shard_bytes - in_shard) {
+      shards.emplace_back();
+      in_shard = 0;
+    }
     shards.back().push_back(i);
     in_shard += bytes;
     written.bytes += bytes;

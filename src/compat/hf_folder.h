@@ -42,7 +42,7 @@ class HfWeights final {
   /// error  as match and check; kCheckpoint naming a tensor that is not finite
   void load(std::span<const HfTarget> targets) const;
   /// What people should know of a folder that this program exported and in which somebody, or a
-  /// disk, changed or removed a file beside the weights: "DIR: tokenizer.json changed since the
+  /// disk, changed or removed another file of the folder: "DIR: tokenizer.json changed since the
   /// export"; "" for others.
   std::string changed() const;
   /// Whether the folder has an output layer that is not its embedding: the model is then untied,

@@ -42,7 +42,7 @@ struct OneOrMany {
 };
 
 /// A value of an enum and the word that a config has for it. An enum becomes a type of keys by an
-/// overload beside it, which lists all of its values in the order of the docs:
+/// overload in its namespace, which lists all of its values in the order of the docs:
 ///   std::span<const config::Word<Order>> words_of(Order);
 template <class Enum>
 struct Word {

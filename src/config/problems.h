@@ -88,7 +88,7 @@ class Problems final {
 
   bool empty() const { return faults_.empty(); }
   size_t count() const { return faults_.size() + left_out_; }
-  /// Whether so many faults are known that more are only counted: what it takes to explain one is
+  /// Whether enough faults are known that more are only counted: what it takes to explain one is
   /// spared then.
   bool full() const { return faults_.size() >= kMostKept; }
   /// Those that are kept, in the order of their places: of a file's before those of overrides.

@@ -32,7 +32,7 @@ void hint_nearest(Fault& fault, std::string_view text, const std::vector<std::st
 /// any other.
 std::string remote_hint(std::string_view path);
 
-/// Seconds of "15m", "1h30m", "500ms", "20" or "1.5h"; false when the text is none of these.
+/// Seconds of "15m", "1h30m", "500ms", "20" or "1.5h"; false for any other text.
 bool parse_duration(std::string_view text, double& seconds);
 
 /// Characters of a value that an error shows.

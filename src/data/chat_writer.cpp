@@ -116,8 +116,9 @@ ChatWriter::ChatWriter(const ChatKeys& keys, const text::Tokenizer& tokenizer)
   if (!named && tool_use != others.end())
     tool_voice_ = voice_of(tool_use->second, "the tokenizer's chat template \"tool_use\"");
   if (!voice_ && !tool_voice_)
-    throw Error(ErrorKind::kData,
-                "there is no chat template: the tokenizer came without one and none is named")
+    throw Error(
+        ErrorKind::kData,
+        "there is no chat template: the tokenizer came without one and the config names none")
         .hint("set chat_template = \"FILE.jinja\" in the component's format");
   if (voice_) require_marks(*voice_);
 }

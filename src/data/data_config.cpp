@@ -61,7 +61,7 @@ void ComponentConfig::fields(config::Fields& f) {
       .above(0)
       .below(1);
   f("tags", tags,
-    "under which its validation losses are gathered beside its name; \"a/b\" belongs to \"a\"")
+    "further names under which its validation losses are gathered; \"a/b\" belongs to \"a\"")
       .may_change();
   f("format", format, "what a record means");
   f("pack", pack,
@@ -125,7 +125,7 @@ void DataConfig::fields(config::Fields& f) {
   f("reset_positions", reset_positions, "whether positions count from 0 in every document");
   f("shuffle", shuffle, "whether rows are visited in a random order, drawn anew each epoch");
   f("permutation_type", permutation_type, "how a random order is drawn; linear is weak");
-  f("era_length", era_length, "shuffle only among so many rows that follow each other")
+  f("era_length", era_length, "shuffle only within stretches of this many rows")
       .at_least(1)
       .unit("rows");
   f("block_shuffle", block_shuffle, "shuffle whole blocks of rows, then the rows of a few blocks");
@@ -141,12 +141,11 @@ void DataConfig::fields(config::Fields& f) {
       .at_least(1)
       .at_most(1e6)
       .unit("rows");
-  f("max_train_batches", max_train_batches,
-    "use only the first rows of a component, so many batches")
+  f("max_train_batches", max_train_batches, "use only the first batches of a component, this many")
       .at_least(1)
       .unit("batches");
   f("num_validation_sequences", num_validation_sequences,
-    "hold out the end of a component's training text, so many sequences")
+    "hold out this many sequences at the end of a component's training text")
       .at_least(1)
       .unit("sequences");
   f("target_budget", target_budget,

@@ -78,7 +78,7 @@ namespace levanter {
 struct FormatConfig : config::Choosable {
   /// Whether documents have weights.
   virtual bool weighted() const { return false; }
-  /// Everything that decides the tokens beside the tokenizer, in one line.
+  /// Everything but the tokenizer that decides the tokens, in one line.
   virtual std::string facts(const data::DocumentRules& rules) const = 0;
   virtual std::unique_ptr<data::Format> make(const data::DocumentRules& rules) const = 0;
   /// The text of a record alone, for a tokenizer whose vocabulary comes from the texts; nothing

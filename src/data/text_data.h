@@ -32,7 +32,7 @@ struct TextComponent {
   std::shared_ptr<const FormatConfig> format = {};  ///< null: text
   RowSpec rows = {};
   std::string noun = "document";       ///< what people call one
-  std::vector<std::string> tags = {};  ///< beside its name, under which its losses are gathered
+  std::vector<std::string> tags = {};  ///< further names under which its losses are gathered
 };
 
 /// floor(n * (1 - fraction)), computed exactly with the fraction rounded to 9 decimals, so that 0.1

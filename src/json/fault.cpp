@@ -26,7 +26,8 @@ std::string where_json_is_cut(std::string_view text) {
     }
   }
   if (in_string) return "a string";
-  return open.empty() ? "" : open.back() == '{' ? "an object" : "an array";
+  if (open.empty()) return "";
+  return open.back() == '{' ? "an object" : "an array";
 }
 
 std::string quote_end(std::string_view text) {

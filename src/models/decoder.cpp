@@ -71,7 +71,7 @@ struct Attention {
         out(s / "o_proj", size.queries, {size.embed}, linear(c, c.use_bias || c.attention_bias)),
         dropout(s, "attn_dropout", c.attn_pdrop),
         local(c.is_local(layer)),
-        turns(c.has_rope(layer)) {
+        has_rope(c.has_rope(layer)) {
     using QkNorm = DecoderConfig::QkNorm;
     const Axes head = {size.keys[1]};
     const bool each = c.qk_norm == QkNorm::kHead, any = c.qk_norm != QkNorm::kNone;
@@ -90,9 +90,9 @@ struct Attention {
     const OriginScope at = scope.enter();
     const nn::Rotary& rotary = local ? rotaries.local : rotaries.global;
     NamedArray queries = apply(q_norm, checkpoint_name(q(x), "q"));
-    if (turns) queries = rotary(queries);
+    if (has_rope) queries = rotary(queries);
     NamedArray keys = apply(k_norm, checkpoint_name(k(x), "k"));
-    if (turns) keys = rotary(keys);
+    if (has_rope) keys = rotary(keys);
     const NamedArray values = checkpoint_name(v(x), "v");
     AttentionOptions dropping = options;
     dropping.dropout_keys = dropout.keys_for(batch.dropout_keys);
@@ -106,7 +106,7 @@ struct Attention {
   nn::Linear q, k, v, out;
   MaybeNorm q_norm, k_norm;
   nn::Dropout dropout;
-  bool local, turns;
+  bool local, has_rope;
   AttentionOptions options;
 };
 

@@ -35,7 +35,7 @@ void DecoderConfig::fields(config::Fields& f) {
   f("tie_word_embeddings", tie_word_embeddings,
     "whether the output layer is the token embedding itself");
   f("initializer_range", initializer_range, "standard deviation of the initial weights").above(0);
-  f("rope", rope, "how positions turn queries and keys");
+  f("rope", rope, "how positions rotate queries and keys");
   remat_field(f, gradient_checkpointing, checkpoint_names());
   f.dropped("upcast_attn", "attention scores are always computed in f32");
   f.dropped("input_embedding_norm",
@@ -68,7 +68,7 @@ void DecoderConfig::window_fields(config::Fields& f, bool with_pattern) {
       .unit("tokens");
   if (with_pattern)
     f("sliding_window_pattern", sliding_window_pattern,
-      "every so many layers sees all keys, the others the window; 0: none does")
+      "one layer in this many sees all keys, the others the window; 0: every layer has the window")
         .at_least(0);
 }
 
@@ -118,14 +118,15 @@ double DecoderConfig::expert_share() const {
 
 void DecoderConfig::local_rope_field(config::Fields& f) {
   f("local_rope_theta", local_rope_theta,
-    "theta of layers with a window, whose rotary type is default; by default they turn as all "
+    "theta of layers with a window, whose rotary type is default; by default they rotate as all "
     "others")
       .above(1);
 }
 
 void DecoderConfig::late_window_fields(config::Fields& f) {
   window_fields(f, false);
-  f("max_window_layers", max_window_layers, "so many first layers see all keys").at_least(0);
+  f("max_window_layers", max_window_layers, "the first layers, this many, see all keys")
+      .at_least(0);
 }
 
 void DecoderConfig::late_window_keys(compat::HfConfig& hf) {
@@ -167,7 +168,10 @@ void DecoderConfig::hf_keys(compat::HfConfig& hf) {
   hf("intermediate_size", intermediate_dim);
   hf("num_hidden_layers", num_layers);
   hf("num_attention_heads", num_heads);
-  if (hf.writes()) num_kv_heads = kv_heads(), head_dim = head_size();
+  if (hf.writes()) {
+    num_kv_heads = kv_heads();
+    head_dim = head_size();
+  }
   hf("num_key_value_heads", num_kv_heads, {});
   hf("head_dim", head_dim, {});
   hf.named(hf.writes() ? "hidden_act" : activation_key, activation_function, "silu",
@@ -241,7 +245,7 @@ void DecoderConfig::validate(config::Problems& p) const {
         .allowed("an even width");
   else if (const int64_t rotated = rope->rotated(head_size()); rotated % 2 != 0 || rotated == 0)
     p.add("rope", cat(p.name("rope"), ".partial_rotary_factor = ", rope->partial_rotary_factor,
-                      " turns ", rotated, " of a head's ", head_size(), " numbers"))
+                      " rotates ", rotated, " of a head's ", head_size(), " numbers"))
         .allowed("an even number of them, at least 2");
 }
 

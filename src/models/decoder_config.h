@@ -32,20 +32,20 @@ struct DecoderConfig : ModelConfig {
   std::string gradient_checkpointing = "save_dots";  ///< see parse_remat_policy
 
   // What has a key in some families only; see the functions at the end.
-  bool use_bias = false;                         ///< biases in all linear layers
-  bool attention_bias = false;                   ///< biases in those of attention
-  bool mlp_bias = false;                         ///< biases in those of the MLP
-  std::optional<int64_t> sliding_window;         ///< keys that a query of a local layer sees
-  int64_t sliding_window_pattern = 0;            ///< every so many layers is global; 0: none is
-  int64_t max_window_layers = 0;                 ///< so many first layers are global
-  std::optional<double> local_rope_theta;        ///< local layers turn by this alone
+  bool use_bias = false;                   ///< biases in all linear layers
+  bool attention_bias = false;             ///< biases in those of attention
+  bool mlp_bias = false;                   ///< biases in those of the MLP
+  std::optional<int64_t> sliding_window;   ///< keys that a query of a local layer sees
+  int64_t sliding_window_pattern = 0;      ///< the period of global layers; 0: no layer is global
+  int64_t max_window_layers = 0;           ///< the first layers that are global
+  std::optional<double> local_rope_theta;  ///< local layers rotate by this alone
   std::optional<int64_t> query_pre_attn_scalar;  ///< scores are over its root, not head_dim's
   std::optional<double> attn_soft_cap, logit_soft_cap;
   int64_t n_routed_experts = 0, num_experts_per_tok = 2;  ///< 0 experts: an MLP
   double lbl_coef = 0.01, rzl_coef = 0.001;               ///< of the router's losses
   bool norm_topk_prob = true;          ///< experts' weights are divided by their sum
   bool hybrid_norm = false;            ///< norms after a block's halves too
-  int64_t no_rope_layer_interval = 0;  ///< every so many layers turns nothing; 0: all turn
+  int64_t no_rope_layer_interval = 0;  ///< the period of layers without RoPE; 0: all have it
 
   // What a family is.
   enum class QkNorm : uint8_t { kNone, kHead, kAll };
@@ -70,7 +70,7 @@ struct DecoderConfig : ModelConfig {
   int64_t head_size() const { return head_dim.value_or(hidden_dim / num_heads); }
   /// Whether a layer's queries see the window alone.
   bool is_local(int64_t layer) const;
-  /// Whether a layer's queries and keys turn by their positions.
+  /// Whether a layer's queries and keys are rotated by their positions.
   bool has_rope(int64_t layer) const;
   bool norms_after() const { return norm_after || hybrid_norm; }
   double expert_share() const override;

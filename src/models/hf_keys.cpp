@@ -1,5 +1,5 @@
 // What a config.json leaves out, and what it says that changes nothing here: the defaults and the
-// generation settings of Transformers 5.24, and what public files have beside them.
+// generation settings of Transformers 5.24, and what public files have in addition.
 #include "models/hf_keys.h"
 
 #include "base/strings.h"
@@ -111,7 +111,7 @@ constexpr NeutralKey kNeutral[] = {
     {"rope_interleaved", "false", "neighbours are rotated, not halves"},
     {"shared_expert_intermediate_size", "0", "an expert that every token goes through"},
     {"scale_attn_weights", "true", "scores that are not divided by the root of head_dim"},
-    {"sliding_window", "null", "queries see so many keys"},
+    {"sliding_window", "null", "queries see only the nearest keys"},
     {"tie_encoder_decoder", "false", "an encoder"},
     {"use_bias", "false", "biases"},
     {"use_bidirectional_attention", "false", "queries see the keys behind them"},
@@ -187,7 +187,7 @@ void take_hf_defaults(compat::HfConfig& hf, std::string_view hf_type) {
 std::vector<std::string> take_harmless_keys(compat::HfConfig& hf) {
   ignore_marks(hf);
   ignore_generation(hf);
-  if (hf.neutral("use_sliding_window", "false", "queries see so many keys"))
+  if (hf.neutral("use_sliding_window", "false", "queries see only the nearest keys"))
     hf.ignore({"sliding_window"});
   for (const NeutralKey& neutral : kNeutral) hf.neutral(neutral.key, neutral.value, neutral.effect);
   std::vector<std::string> in_training;

@@ -1,4 +1,4 @@
-// How positions turn queries and keys: the rotary types of Transformers, by its formulas
+// How positions rotate queries and keys: the rotary types of Transformers, by its formulas
 // (modeling_rope_utils.py).
 #include "models/rope_config.h"
 
@@ -13,7 +13,7 @@
 namespace levanter {
 namespace {
 
-constexpr double kTurn = 2 * std::numbers::pi;
+constexpr double kFullRotation = 2 * std::numbers::pi;
 
 /// What types that stretch positions have in common.
 struct StretchedRope : RopeConfig {
@@ -81,10 +81,10 @@ struct Llama3Rope final : StretchedRope {
     RopeConfig::fields(f);
     f("factor", factor, "how much long waves are stretched").at_least(1);
     f("low_freq_factor", low_freq_factor,
-      "waves that turn less than so many times in the original window are stretched")
+      "waves with fewer rotations than this in the original window are stretched")
         .above(0);
     f("high_freq_factor", high_freq_factor,
-      "waves that turn more than so many times in the original window are kept")
+      "waves with more rotations than this in the original window are kept")
         .above(0);
     original_field(f);
   }
@@ -103,9 +103,10 @@ struct Llama3Rope final : StretchedRope {
   nn::RotaryFrequencies frequencies(int64_t head_dim, int64_t max_seq_len) const override {
     nn::RotaryFrequencies out = RopeConfig::frequencies(head_dim, max_seq_len);
     for (double& inverse : out.inverse) {
-      const double turns = static_cast<double>(original_max_position_embeddings) * inverse / kTurn;
-      const double kept =
-          std::clamp((turns - low_freq_factor) / (high_freq_factor - low_freq_factor), 0.0, 1.0);
+      const double rotations =
+          static_cast<double>(original_max_position_embeddings) * inverse / kFullRotation;
+      const double kept = std::clamp(
+          (rotations - low_freq_factor) / (high_freq_factor - low_freq_factor), 0.0, 1.0);
       inverse = kept * inverse + (1 - kept) * inverse / factor;
     }
     return out;
@@ -120,9 +121,9 @@ struct YarnRope final : StretchedRope {
   void fields(config::Fields& f) override {
     RopeConfig::fields(f);
     f("factor", factor, "how much longer windows may get").at_least(1);
-    f("beta_fast", beta_fast, "waves that turn more often in the original window are kept")
+    f("beta_fast", beta_fast, "waves with more rotations than this in the original window are kept")
         .above(0);
-    f("beta_slow", beta_slow, "waves that turn less often in it are stretched").above(0);
+    f("beta_slow", beta_slow, "waves with fewer rotations than this in it are stretched").above(0);
     original_field(f);
     f("attention_factor", attention_factor,
       "what cosines and sines are multiplied by; by default s(mscale) / s(mscale_all_dim) where "
@@ -147,13 +148,16 @@ struct YarnRope final : StretchedRope {
   nn::RotaryFrequencies frequencies(int64_t head_dim, int64_t max_seq_len) const override {
     nn::RotaryFrequencies out = RopeConfig::frequencies(head_dim, max_seq_len);
     const auto d = static_cast<double>(head_dim);
-    // The index of the wave that turns so many times in the original window.
-    const auto index = [&](double turns) {
+    // The index of the wave with that number of rotations in the original window.
+    const auto index = [&](double rotations) {
       const auto original = static_cast<double>(original_max_position_embeddings);
-      return d * std::log(original / (turns * kTurn)) / (2 * std::log(theta));
+      return d * std::log(original / (rotations * kFullRotation)) / (2 * std::log(theta));
     };
     double low = index(beta_fast), high = index(beta_slow);
-    if (truncate) low = std::floor(low), high = std::ceil(high);
+    if (truncate) {
+      low = std::floor(low);
+      high = std::ceil(high);
+    }
     low = std::max(low, 0.0);
     high = std::min(high, d - 1);
     if (low == high) high += 0.001;
@@ -179,7 +183,7 @@ struct YarnRope final : StretchedRope {
 void RopeConfig::fields(config::Fields& f) {
   f("theta", theta, "base of the wavelengths: the longest is about 2 pi theta positions").above(1);
   f("partial_rotary_factor", partial_rotary_factor,
-    "share of a head that turns, its first numbers; the others stay as they are")
+    "share of a head that rotates, its first numbers; the others stay as they are")
       .above(0)
       .at_most(1);
 }
@@ -234,8 +238,8 @@ void read_scaling(compat::HfConfig& hf, config::Choice<RopeConfig>& rope, const 
   hf.finish();
 }
 
-/// Reads a family's whose layers turn by their kind. As in Transformers the older key, which knows
-/// of no kinds, lies over what the newer one says of global layers.
+/// Reads a family's whose layers rotate by their kind. As in Transformers the older key, which
+/// knows of no kinds, lies over what the newer one says of global layers.
 void read_kinds(compat::HfConfig& hf, config::Choice<RopeConfig>& rope, double& local_theta,
                 const HfWindow& window) {
   bool truncate = true;
@@ -259,7 +263,7 @@ void read_kinds(compat::HfConfig& hf, config::Choice<RopeConfig>& rope, double& 
   if (hf.has("rope_scaling"))
     hf.object("rope_scaling", [&](compat::HfConfig& older) { read_scaling(older, rope, window); });
   hf.ignore({"rope_parameters", "rope_scaling"});
-  // Where kinds of layers differ Transformers looks for it beside their objects, and not inside.
+  // Where kinds of layers differ Transformers looks for it next to their objects, not inside.
   if (bool* said = truncate_of(*rope)) *said = truncate;
 }
 

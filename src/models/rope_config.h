@@ -1,4 +1,4 @@
-// How positions turn queries and keys: the rotary types of Transformers, by its formulas.
+// How positions rotate queries and keys: the rotary types of Transformers, by its formulas.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace levanter {
 
-/// The positions that a config.json says a model was trained with, beside its rotary type.
+/// The positions that a config.json says a model was trained with, outside its rotary type.
 struct HfWindow {
   int64_t positions = 0;  ///< "max_position_embeddings"
   std::optional<int64_t>
@@ -24,15 +24,15 @@ struct RopeConfig : config::Choosable {
   double partial_rotary_factor = 1;
 
   void fields(config::Fields& f) override;
-  /// The numbers of a head that turn, its first ones; the others stay as they are.
+  /// The numbers of a head that rotate, its first ones; the others stay as they are.
   int64_t rotated(int64_t head_dim) const;
-  /// For so many numbers of a head that turn (even) and windows of so many positions.
+  /// For heads whose first `head_dim` numbers (even) rotate and windows of `max_seq_len` positions.
   virtual nn::RotaryFrequencies frequencies(int64_t head_dim, int64_t max_seq_len) const;
 
   /// The type's settings in a config.json, all but those of every type.
   virtual void hf_keys(compat::HfConfig&, const HfWindow&) {}
-  /// Whether a config.json of windows of so many positions can say all that the type says.
-  virtual bool has_hf_form(int64_t) const { return true; }
+  /// Whether a config.json of windows of `max_seq_len` can say all that the type says.
+  virtual bool has_hf_form(int64_t /*max_seq_len*/) const { return true; }
 
   static std::span<const config::ChoiceEntry> choices();
   static constexpr const char* kDefaultChoice = "default";

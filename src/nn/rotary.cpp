@@ -23,10 +23,10 @@ NamedArray Rotary::operator()(NamedArray x) const {
   std::vector<int64_t> sizes = {half, half};
   if (rest > 0) sizes.push_back(rest);
   const auto parts = partition(cast(x, cos.dtype()), "head_dim", sizes);
-  std::vector<NamedArray> turned = {parts[0] * cos - parts[1] * sin,
-                                    parts[1] * cos + parts[0] * sin};
-  if (rest > 0) turned.push_back(parts[2]);
-  return cast(concat(turned, "head_dim"), x.dtype());
+  std::vector<NamedArray> rotated = {parts[0] * cos - parts[1] * sin,
+                                     parts[1] * cos + parts[0] * sin};
+  if (rest > 0) rotated.push_back(parts[2]);
+  return cast(concat(rotated, "head_dim"), x.dtype());
 }
 
 }  // namespace levanter::nn

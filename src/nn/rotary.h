@@ -10,7 +10,7 @@ namespace levanter::nn {
 
 /// What rotary types differ in.
 struct RotaryFrequencies {
-  std::vector<double> inverse;  ///< radians a position, of each pair that turns
+  std::vector<double> inverse;  ///< radians a position, of each pair that rotates
   double scale = 1;             ///< of cosine and sine: YaRN's attention factor
 };
 

@@ -147,7 +147,7 @@ class HfTokenizer final : public Tokenizer {
   TokenTable raw_;               ///< the bytes of every id, where the decoder only joins these
   std::string prefix_, suffix_;  ///< what the model's tokens have before or behind their text
   std::optional<int32_t> unknown_;
-  bool adds_blank_ = false;  ///< it puts one before a text, which is none of the text's bytes
+  bool adds_blank_ = false;  ///< it puts one before a text, which stands for no byte of it
   mutable WordCaches caches_;
 };
 
@@ -412,7 +412,7 @@ void HfTokenizer::encode_pieces(std::string_view text, Run& run) const {
   }
 }
 
-/// Cuts normalized text, where that changes no ids, into about so many parts.
+/// Cuts normalized text, where that changes no ids, into about `parts` pieces.
 std::vector<std::string_view> HfTokenizer::cut(std::string_view text, size_t parts) const {
   const bool known = bpe_ != nullptr && pre_tokenizer_.only_pattern() != KnownPattern::kNone;
   const auto is_cut = [&](size_t at) {

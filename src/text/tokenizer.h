@@ -58,7 +58,7 @@ class Tokenizer {
   ///   spans  of the text, each empty or within it, in order, none reaching into the next
   virtual MarkedIds encode_marked(NamedText text, std::span<const ByteSpan> spans) const;
   /// The text that the ids stand for. Those whose tokens are bytes give bytes, which need not be
-  /// UTF-8; "hf" gives U+FFFD for what is none, as Hugging Face does.
+  /// UTF-8; "hf" gives U+FFFD for what is not, as Hugging Face does.
   /// error  kData for an id outside the vocabulary
   virtual std::string decode(std::span<const int32_t> ids,
                              Special special = Special::kWrite) const = 0;
@@ -67,7 +67,7 @@ class Tokenizer {
   virtual int64_t byte_length(int32_t id) const = 0;
   /// The same of an id that begins a text: without the blank that the tokenizer itself puts there.
   virtual int64_t first_byte_length(int32_t id) const { return byte_length(id); }
-  /// Whether the id stands for a byte that decodes by the bytes beside it, not by itself.
+  /// Whether the id stands for a byte that decodes together with its neighbours, not by itself.
   virtual bool is_loose_byte(int32_t) const { return false; }
   /// The ids that begin and end a document, where there are any.
   virtual std::optional<int32_t> bos_id() const { return std::nullopt; }
@@ -83,7 +83,7 @@ class Tokenizer {
   virtual std::map<std::string, std::string> special_tokens() const;
   /// The template that writes chats as this tokenizer's model knows them, where there is one.
   virtual std::optional<std::string> chat_template() const { return std::nullopt; }
-  /// The templates that it has beside that one by name, such as "tool_use" for chats with tools.
+  /// Its further templates by name, such as "tool_use" for chats with tools.
   virtual std::map<std::string, std::string> named_chat_templates() const { return {}; }
   /// The same tokenizer with another template, the only one; null where its kind has none.
   virtual std::shared_ptr<const Tokenizer> with_chat_template(std::string) const { return nullptr; }

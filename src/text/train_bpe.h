@@ -10,7 +10,7 @@
 namespace levanter::text {
 
 struct TrainOptions {
-  int64_t vocab_size = 32000;         ///< at most so many tokens, special ones included
+  int64_t vocab_size = 32000;         ///< the most tokens, special ones included
   int64_t min_frequency = 2;          ///< a pair met less often is not merged
   std::vector<std::string> specials;  ///< tokens that get the first ids
 };

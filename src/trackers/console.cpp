@@ -24,7 +24,7 @@ constexpr int kBarWidth = 24;
 constexpr int kDefaultColumns = 80;
 constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 
-/// Seconds between two plain lines after so many seconds: dense at first, never over a minute.
+/// Seconds between two plain lines after `elapsed` seconds: dense at first, never over a minute.
 double line_interval(double elapsed) { return std::clamp(elapsed / 20, 1.0, kMostInterval); }
 
 /// "14:02:31 ", the local time of day.

@@ -1,4 +1,4 @@
-// Options of the families after Llama: dropout of attention, parts of heads that turn.
+// Options of the families after Llama: dropout of attention, parts of heads that rotate.
 #include "models/decoder_config.h"
 
 #include <catch2/catch.hpp>
@@ -45,13 +45,13 @@ TEST_CASE("dropped attention weights change what is learned, and not what is eva
   CHECK(loss("--model.attn_pdrop=0") == dropped["eval/loss"]);
 }
 
-TEST_CASE("a part of a head that turns is an even number of its numbers", "[models]") {
+TEST_CASE("a part of a head that rotates is an even number of its numbers", "[models]") {
   const auto fault = [](const char* factor) {
     const std::string model =
         llama(cat(", rope = { type = \"default\", partial_rotary_factor = ", factor, " }"));
     return failure_of(ErrorKind::kConfig, [&] { load_train_config("", {{model}}); });
   };
-  CHECK_THAT(fault("0.25"), Contains("turns 1 of a head's 4 numbers") && Contains("even"));
-  CHECK_THAT(fault("0.1"), Contains("turns 0 of"));
+  CHECK_THAT(fault("0.25"), Contains("rotates 1 of a head's 4 numbers") && Contains("even"));
+  CHECK_THAT(fault("0.1"), Contains("rotates 0 of"));
   CHECK_THAT(fault("1.5"), Contains("partial_rotary_factor"));
 }

@@ -92,7 +92,7 @@ TEST_CASE("a key that changes the model is refused with what it would change", "
   CHECK_THAT(fault({{"quantization_config", {{"bits", 4}}}}),
              Contains("quantization_config = {\"bits\":4} (the weights are quantised)"));
   CHECK_THAT(fault({{"sliding_window", 4}}),
-             Contains("sliding_window = 4 (queries see so many keys)"));
+             Contains("sliding_window = 4 (queries see only the nearest keys)"));
   CHECK_THAT(fault({{"use_sliding_window", true}, {"sliding_window", 4}}),
              Contains("use_sliding_window = true (") && Contains("sliding_window = 4 ("));
   CHECK_THAT(fault({{"layer_types", {"full_attention", "chunked_attention"}}}),

@@ -56,7 +56,10 @@ struct Texts {
   Texts() {
     write_file_atomic(folder / "train.txt", "abcdefghij \xc3\xa4\xc3\xb6" + std::string(80, 'a'));
     std::string a, b;
-    for (int i = 0; i < 40; ++i) a += "abc\xc3\xa4 d", b += i % 3 ? "\xc3\xb6 gh" : "ij";
+    for (int i = 0; i < 40; ++i) {
+      a += "abc\xc3\xa4 d";
+      b += i % 3 ? "\xc3\xb6 gh" : "ij";
+    }
     write_file_atomic(folder / "a.txt", a);
     write_file_atomic(folder / "b.txt", b);
   }

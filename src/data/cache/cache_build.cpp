@@ -75,11 +75,11 @@ CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
   CacheIdentity identity;
   identity.vocab_size = tokenizer.vocab_size();
   identity.weighted = format.weighted();
+  const char* bos = "the tokenizer's";
+  if (rules.enforce_bos) bos = *rules.enforce_bos ? "enforced" : "none";
   identity.facts = {{"tokenizer", cat(tokenizer.name(), " ", fingerprint_of(tokenizer.identity()))},
                     {"format", format.facts(rules)},
-                    {"bos", !rules.enforce_bos   ? "the tokenizer's"
-                            : *rules.enforce_bos ? "enforced"
-                                                 : "none"},
+                    {"bos", bos},
                     {"eos", rules.enforce_eos ? "enforced" : "the tokenizer's"}};
   for (const std::string& file : job.files) identity.facts.push_back(describe_source(file, pool));
   return identity;

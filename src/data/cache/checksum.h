@@ -15,7 +15,7 @@ namespace levanter {
 /// Bytes of a block.
 inline constexpr int64_t kChecksumBlock = int64_t{1} << 26;
 
-/// The xxh3 of each block in hexadecimal; the last block is shorter, and of nothing there is none.
+/// The xxh3 of each block in hexadecimal; the last block is shorter, and an empty file has none.
 std::vector<std::string> checksums(std::span<const std::byte> bytes, ThreadPool& pool);
 /// The same of a file; error  kIo as InputFile
 std::vector<std::string> checksums(const InputFile& file, ThreadPool& pool);

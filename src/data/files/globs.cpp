@@ -153,7 +153,7 @@ class Walk final {
       go_on(path, at);
   }
 
-  /// What is in a folder, told by the folder itself where it can; nothing in what is none.
+  /// What is in a folder, told by the folder itself where it can; nothing for any other path.
   std::vector<Entry> entries_of(const std::string& folder) {
     constexpr size_t kFolderLooks = 10, kLinkLooks = 100;  // links may lead round in circles
     const std::string listed = folder.empty() ? "." : folder;

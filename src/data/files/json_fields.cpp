@@ -193,8 +193,8 @@ struct JsonFields::Impl {
           .allowed(cat(wanted, ", or its JSON text"));
     return as<T>(key, *parsed, wanted);
   }
-  /// What the JSON text in a record says; nothing where it is none. Good until that parser's next
-  /// text.
+  /// What the JSON text in a record says; nothing where it is not JSON. Good until that parser's
+  /// next text.
   static std::optional<Element> parse_inside(std::string_view text, simdjson::dom::parser& with) {
     Element parsed;
     if (with.parse(text.data(), text.size(), true).get(parsed) == simdjson::SUCCESS) return parsed;

@@ -92,7 +92,7 @@ struct PrebuiltConfig final : FormatConfig {
           .hint(cat("set ", labels ? "labels_key" : "loss_weights_key", " = ", quote(key)));
     }
   }
-  /// The weights of a record of so many ids.
+  /// The weights of a record, one for each id.
   static std::vector<float> checked(const std::vector<double>& weights, size_t ids,
                                     const std::string& origin) {
     if (weights.size() != ids)

@@ -166,7 +166,7 @@ struct PreferenceConfig final : FormatConfig {
     return a.json == b.json || nlohmann::json::parse(a.json, nullptr, false) ==
                                    nlohmann::json::parse(b.json, nullptr, false);
   }
-  /// The messages of the prompt and of an answer as one list. A prompt that is a text beside them
+  /// The messages of the prompt and of an answer as one list. A prompt that is a text next to them
   /// is told a second time by lists in which a user speaks before the assistant does.
   std::vector<Message> messages(const JsonFields& fields, const std::string& field) const {
     std::vector<Message> answer = fields.messages(field);

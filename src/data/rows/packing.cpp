@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <map>
-#include <iterator>
 #include <numeric>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -27,7 +27,7 @@ class Rows final {
       row = static_cast<int64_t>(rows_.size());
       rows_.emplace_back();
     } else {
-      room = open->first, row = open->second;
+      std::tie(room, row) = *open;
       open_.erase(open);
     }
     std::vector<int64_t>& documents = rows_[static_cast<size_t>(row)];

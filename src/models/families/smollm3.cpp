@@ -19,7 +19,7 @@ struct SmolLm3Config final : DecoderConfig {
     DecoderConfig::fields(f);
     bias_fields(f);
     f("no_rope_layer_interval", no_rope_layer_interval,
-      "every so many layers turns no queries and keys; 0: all do")
+      "one layer in this many has no rotary positions; 0: every layer has them")
         .at_least(0);
   }
   void hf_keys(compat::HfConfig& hf) override {

@@ -79,7 +79,7 @@ void add_replace(Steps& steps, const Value& value) {
                       std::string& token, bool, bool) { token = pattern.replace(token, content); });
 }
 
-/// Takes up to so many of one text off both ends of every token.
+/// Strips one text from both ends of every token, up to a number of times each.
 void add_strip(Steps& steps, const Value& value) {
   add_each(steps, [content = value.text("content"), start = value.integer("start", 0),
                    stop = value.integer("stop", 0)](std::string& token, bool, bool) {

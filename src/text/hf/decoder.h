@@ -41,7 +41,8 @@ class Decoder final {
 int fallback_byte(std::string_view token);
 /// Appends the bytes that a byte-level token stands for: its own where a character is no byte's.
 void append_token_bytes(std::string_view token, std::string& out);
-/// The text with U+FFFD in place of each longest stretch that begins like a character and is none.
+/// The text with U+FFFD in place of each longest stretch that begins like a character and is not
+/// one.
 std::string replace_invalid_utf8(std::string bytes);
 
 }  // namespace levanter::text::hf

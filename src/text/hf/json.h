@@ -45,7 +45,7 @@ class Value final {
 };
 
 /// The tree of a JSON text.
-/// error  kData when it is none, naming `origin`
+/// error  kData when it is not JSON, naming `origin`
 Value parse_json(std::string_view json, const std::string& origin);
 
 }  // namespace levanter::text::hf

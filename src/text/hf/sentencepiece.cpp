@@ -44,7 +44,7 @@ class Message final {
   [[noreturn]] void throw_broken() const {
     throw Error(ErrorKind::kData, "the file is no SentencePiece model")
         .at(origin_)
-        .hint("fetch the file again, or use the tokenizer.json beside it");
+        .hint("fetch the file again, or use the tokenizer.json in its folder");
   }
 
  private:

@@ -295,12 +295,13 @@ Source read_source(const std::string& path) {
   const std::string folder = whole ? path : parent_path(path);
   const std::string name = whole ? "" : without_gz(file_name(path));
   const bool pair = name == "vocab.json" || name == "merges.txt";
-  const std::string model = whole                      ? find_sentencepiece(folder)
-                            : name.ends_with(".model") ? path
-                                                       : "";
-  const std::string json = whole                    ? find_file(folder, "tokenizer.json")
-                           : pair || !model.empty() ? ""
-                                                    : path;
+  std::string model, json;
+  if (whole) {
+    model = find_sentencepiece(folder);
+    json = find_file(folder, "tokenizer.json");
+  } else if (!pair) {
+    (name.ends_with(".model") ? model : json) = path;
+  }
   const Companions files(folder);
   Source source;
   const std::string vocab = find_file(folder, "vocab.json");
@@ -333,7 +334,10 @@ Source read_source(const std::string& path) {
                                                  "min_p", "typical_p", "repetition_penalty"});
   take_chat_templates(folder, source);
   const bool named = source.bos || source.eos || source.bos_id || source.eos_id;
-  if (source.origin == model && !named) source.bos = "<s>", source.eos = "</s>";
+  if (source.origin == model && !named) {
+    source.bos = "<s>";
+    source.eos = "</s>";
+  }
   return source;
 }
 

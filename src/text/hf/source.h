@@ -26,7 +26,7 @@ struct Source {
   std::optional<int32_t> bos_id, eos_id;
   std::vector<int32_t> end_ids = {};  ///< that end a text, where the model's files name some
   std::string chat_template = {};     ///< "" where there is none
-  std::map<std::string, std::string> named_templates = {};  ///< beside that one, by name
+  std::map<std::string, std::string> named_templates = {};  ///< the others, by name
   std::map<std::string, std::string> special_tokens = {};   ///< "pad_token" and its text
   /// What only other programs heed, for exports to keep: JSON values by the names that
   /// tokenizer_config.json and generation_config.json have for them.
@@ -39,7 +39,7 @@ struct Source {
 /// Reads a folder (tokenizer.json, else vocab.json and merges.txt, else a SentencePiece *.model;
 /// each may have .gz behind its name; with tokenizer_config.json, special_tokens_map.json,
 /// added_tokens.json, generation_config.json, config.json, chat_template.jinja and
-/// additional_chat_templates where they are), or one of these files with the others beside it.
+/// additional_chat_templates where they are), or one of these files with the others in its folder.
 /// error  kData when there is no such file, or it is broken
 Source read_source(const std::string& path);
 
@@ -50,10 +50,10 @@ void name_special_tokens(const std::vector<std::string>& tokens, Source& source)
 std::string read_content(const std::string& path);
 
 /// The text of a tokenizer.json for a SentencePiece model, a protocol buffer.
-/// error  kData naming `origin` when it is none, or of a type that has no such form
+/// error  kData naming `origin` when it is not one, or of a type that has no such form
 std::string sentencepiece_json(std::string_view model, const std::string& origin);
 
-/// A source as one JSON object, and back; nothing when the text is none of ours.
+/// A source as one JSON object, and back; nothing when the text is not one of ours.
 std::string write_source(const Source& source);
 std::optional<Source> parse_source(std::string_view text);
 

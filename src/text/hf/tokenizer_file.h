@@ -15,7 +15,7 @@ namespace levanter::text::hf {
 struct AddedToken {
   int32_t id = 0;
   std::string content;
-  bool single_word = false;  ///< only where no letter or digit stands beside it
+  bool single_word = false;  ///< only where no letter or digit is next to it
   bool lstrip = false;       ///< takes the white space before it
   bool rstrip = false;       ///< and behind it
   bool normalized = false;   ///< looked for in normalized text

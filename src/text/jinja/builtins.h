@@ -19,7 +19,7 @@ class Call final {
   /// signature  what errors call it and its parameters, "find(sub, start)"; any others may be given
   ///            where "..." is the last
   /// group      what errors say before that, "the filter"
-  /// error      Fault for an argument that is none of the parameters
+  /// error      Fault for an argument that is not among the parameters
   Call(Evaluator& evaluator, const Value& self, const Arguments& given, std::string_view group,
        std::string_view signature);
 

@@ -52,7 +52,7 @@ class Budget final {
 
   /// Counts steps. error Fault when there are too many
   static void spend(size_t steps);
-  /// error  Fault when so many bytes beside those held are too many
+  /// error  Fault when these bytes and those held together are too many
   static void check(size_t bytes);
   /// Counts bytes that are made, until they are released, and the steps that making them takes.
   /// error  as spend and check

@@ -49,7 +49,7 @@ std::string buffers(std::string_view title, std::vector<LiveBuffer> alive, bool 
 std::string totals(const MemoryTotal& need, std::span<const MemoryNeed> needs) {
   if (needs.size() == 1)
     return cat(heading("loader", need.loader), heading("total", need.total()),
-               heading("a save, beside", need.save), heading("available", needs[0].limit));
+               heading("a save, in addition", need.save), heading("available", needs[0].limit));
   const MemoryNeed &device = needs[0], &host = needs[1];
   return cat(heading("device, all of these", device.needed), line("available", device.limit),
              heading("host", host.needed), line("loader", need.loader), line("a save", need.save),

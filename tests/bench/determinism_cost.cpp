@@ -1,7 +1,5 @@
 // What fixed orders cost: each rule's own kernel against the form that is free to choose, in the
-// sizes of GPT-2 124M with 4 x 1024 tokens. A measurement, run by hand: nothing asserts a time.
-#include <catch2/catch.hpp>
-
+// sizes of GPT-2 124M with 4 x 1024 tokens.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -133,7 +131,7 @@ void price_gradients(Machine& m) {
     });
     total = m.vector.sum(sums.data(), m.threads);
   });
-  REQUIRE(total > 0);
+  if (!(total > 0)) std::printf("the norm is wrong\n");
   const double matrices = 124e6 / static_cast<double>(n);
   report("gradient norm: one sum a shard index", fixed, free, matrices);
   const double copy = seconds_of([&] { std::memcpy(y.data(), x.data(), x.size() * 4); });
@@ -142,7 +140,7 @@ void price_gradients(Machine& m) {
 
 }  // namespace
 
-TEST_CASE("what each rule of determinism costs", "[.bench]") {
+int main() {
   Machine machine;
   std::printf("%d threads\n", machine.threads);
   price_products(machine);
