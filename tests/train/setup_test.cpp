@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include "data/rows/loader.h"
+#include "support/example_bytes.h"
 #include "support/evaluate.h"
 #include "support/fault.h"
 #include "support/forwarding_backend.h"
@@ -120,8 +121,8 @@ TEST_CASE("a run needs its ranks' memory, its loaders' and a save's copies", "[t
     CHECK(total.persistent == step.persistent_bytes() * ranks);
     CHECK(total.arena == step.arena_bytes() * ranks);
     CHECK(total.workspace == step.workspace_bytes() * ranks);
-    // Five batches of 12 / ranks rows, 16 positions, 20 bytes.
-    CHECK(total.loader == 5 * 12 * 16 * 20);
+    // Five batches of 12 / ranks rows of 16 positions.
+    CHECK(total.loader == 5 * 12 * 16 * bytes_of_position());
     CHECK(total.save == step.state_bytes());
     CHECK(total.total() == total.persistent + total.arena + total.workspace + total.loader);
     CHECK(total.needed() == total.total() + total.save);

@@ -13,6 +13,7 @@
 #include "base/strings.h"
 #include "data/rows/combinators.h"
 #include "data/token_stream.h"
+#include "support/example_bytes.h"
 
 using namespace levanter;
 using namespace levanter::data;
@@ -215,5 +216,5 @@ TEST_CASE("a loader prepares as many batches as asked for, and ends at any momen
     CHECK(counter->count == 4);  // the one given and three ahead
   }
   for (int i = 0; i < 20; ++i) Loader never_asked(counted, options);
-  CHECK(loader_bytes(options) == 4 * 5 * kSeqLen * 20);
+  CHECK(loader_bytes(options) == 4 * 5 * kSeqLen * testing::bytes_of_position());
 }
