@@ -125,7 +125,6 @@ MadeUpRows::MadeUpRows(int64_t step, int64_t first, int64_t count) : first_examp
           random_below(key, 100 + at, 4) <= static_cast<uint64_t>(row % 4) ? 1.0f : 0.0f);
       segment_ids.push_back(t < row % 5 ? 0 : 1);
       positions.push_back(static_cast<int32_t>(t));
-      columns.push_back(static_cast<int32_t>(t));
     }
   }
 }

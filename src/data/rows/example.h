@@ -22,10 +22,8 @@ struct Example {
         targets(length),
         loss_weight(length),
         segment_ids(length, kPaddingSegment),
-        positions(length),
-        columns(length) {
+        positions(length) {
     std::iota(positions.begin(), positions.end(), 0);
-    columns = positions;
   }
 
   std::vector<int32_t> tokens;
@@ -34,7 +32,6 @@ struct Example {
   std::vector<int32_t>
       segment_ids;  ///< attention stays among equal ones; kPaddingSegment in padding
   std::vector<int32_t> positions;
-  std::vector<int32_t> columns;  ///< places in the row, whatever documents it holds
 };
 
 /// Calls f(name, field) with each field, by its name among the arguments of traced functions; there
@@ -48,7 +45,6 @@ void for_each_array(F f) {
   f("loss_weight", &Example::loss_weight);
   f("segment_ids", &Example::segment_ids);
   f("positions", &Example::positions);
-  f("columns", &Example::columns);
 }
 
 /// Examples, and beside each the sum of its loss weights, known without making the example.

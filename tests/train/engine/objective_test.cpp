@@ -91,30 +91,3 @@ TEST_CASE("what an objective does not ask for has no place among the inputs", "[
   const train::CompiledStep own(options, *backend);
   CHECK(plain.batch.bytes() - own.batch.bytes() == 64);  // the keys of two rows
 }
-
-namespace {
-
-/// Counts a token by its place in the row.
-class ByColumn final : public models::Objective {
- public:
-  models::Loss loss(const models::LanguageModel& model,
-                    models::BatchInputs& inputs) const override {
-    const NamedArray columns = cast(inputs("columns"), DType::f32);
-    const NamedArray scale = inputs("loss_weight") * columns * inputs(models::kInverseTokens);
-    const NamedArray h = model.hidden(models::batch_of(inputs));
-    return {linear_xent(h, pack(model.head()), inputs("targets"), scale, {}).loss};
-  }
-  NamedArray token_losses(const models::LanguageModel& model,
-                          models::BatchInputs& inputs) const override {
-    return models::objectives::make("language_model")->token_losses(model, inputs);
-  }
-};
-
-}  // namespace
-
-TEST_CASE("a new array of the examples reaches an objective", "[train]") {
-  const Gpt2Config model = tiny_model();
-  const Outcome own = run(model, std::make_shared<ByColumn>(), false);
-  CHECK(own.params_hash == run(model, nullptr, true).params_hash);
-  CHECK(own.params_hash != run(model, nullptr, false).params_hash);
-}
