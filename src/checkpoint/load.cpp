@@ -229,6 +229,8 @@ std::vector<std::string> runs_in(const std::string& folder) {
 
 /// Why a folder holds no checkpoint.
 const char* folder_hint(const std::string& path) {
+  if (path_exists(join_path(path, "config.json")))
+    return "that is a Hugging Face folder, which has no checksums to verify";
   if (is_directory(path))
     return "a run saves its first checkpoint after checkpointer.save_interval";
   return path_exists(path) ? "that is a file" : "there is no such folder";

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/strings.h"
 #include "commands/config_text.h"
 
@@ -296,6 +297,8 @@ class Parser final {
     std::string hint = see_help();
     if (word.ends_with(".toml") && find_option(target().options, "config"))
       hint = cat("a configuration: --config ", word);
+    else if (is_directory(word) && find_option(target().options, "checkpoint"))
+      hint = cat("a checkpoint: --checkpoint ", word);
     else if (target().overrides)
       hint = "a key of the configuration is set as --trainer.seed=1";
     throw Error(ErrorKind::kConfig,

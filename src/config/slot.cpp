@@ -49,6 +49,16 @@ bool reads_as(const std::string& text, bool number, bool boolean) {
   return number && !text.empty() && std::from_chars(text.data(), end, value).ptr == end;
 }
 
+/// What to write for a quoted number or boolean.
+std::string hint_of_quoted(const std::string& text) {
+  double value = 0;
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = text.find_first_not_of("+-0123456789") == std::string::npos;
+  if (read.ec == std::errc::result_out_of_range || (whole && std::fabs(value) >= 0x1p63))
+    return "integers go from -2^63 to 2^63 - 1, other numbers to about 1.8e308";
+  return cat("write ", text, " without quotes");
+}
+
 bool in_bounds(const Slot& slot, double value) {
   const Field& f = slot.field;
   const bool small = f.low && (f.low_open ? value <= *f.low : value < *f.low);
@@ -146,7 +156,7 @@ bool wrong_kind(const Slot& slot) {
       in.number == std::floor(in.number) && std::fabs(in.number) < kExactIntegers)
     fault.hint(cat("write ", static_cast<int64_t>(in.number)));
   else if (in.kind == Value::Kind::kString && reads_as(in.text, number, wanted == Kind::kBool))
-    fault.hint(cat("write ", in.text, " without quotes"));
+    fault.hint(hint_of_quoted(in.text));
   else if (in.kind == Value::Kind::kInteger && wanted == Kind::kString && slot.field.words.empty())
     fault.hint(cat("write ", quote(cat(in.integer))));
   return false;

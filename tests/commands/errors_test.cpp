@@ -94,8 +94,14 @@ TEST_CASE("sizes, devices and batches that do not work are refused", "[commands]
   const SmallRun run;
   check_train_error(run, "heads_do_not_divide_width", {"--model.num_heads=3"});
   check_train_error(run, "microbatches_do_not_divide_batch", {"--trainer.microbatch_size=3"});
+  check_train_error(run, "integer_too_long", {"--trainer.seed=99999999999999999999"});
   check_train_error(run, "unknown_device", {"--trainer.device=cpv"});
   check_error(run, "no_config", run({"train", "--config", "rum.toml"}));
+  make_directories(run / "logs/run");
+  check_error(run, "line_word_is_folder", run({"verify", "logs/run"}));
+  make_directories(run / "hf");
+  write_file_atomic(run / "hf/config.json", "{}\n");
+  check_error(run, "verify_hf_folder", run({"verify", "--checkpoint", "hf"}));
   check_error(run, "config_is_folder", run({"train", "--config", "."}));
   write_file_atomic(run / "no_text.toml", "[trainer]\nnum_train_steps = 1\n");
   check_error(run, "no_text", run({"train", "--config", "no_text.toml"}));
