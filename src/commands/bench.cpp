@@ -172,7 +172,7 @@ class StepBench {
   StepBench(const TrainConfig& config, const Backend& backend)
       : config_(config),
         vocab_(bench_vocab(config)),
-        engine_(train::CompiledStep(train::step_options(config, vocab_, 0), backend), backend),
+        engine_(compiled(config, vocab_, backend), backend),
         schedule_(config.schedule()) {
     const auto count = static_cast<size_t>(config.microbatch_size() * config.model->max_seq_len);
     rows_ = data::Example(count);
@@ -207,6 +207,12 @@ class StepBench {
   }
 
  private:
+  static train::CompiledStep compiled(const TrainConfig& config, int64_t vocab,
+                                      const Backend& backend) {
+    train::CompiledStep step(train::step_options(config, vocab, 0), backend);
+    train::require_memory(config, step, backend);
+    return step;
+  }
   int32_t random_id(size_t i) const {
     return static_cast<int32_t>(random_below(key_from_seed(7), i, static_cast<uint64_t>(vocab_)));
   }

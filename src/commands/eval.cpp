@@ -136,6 +136,7 @@ int run(const Arguments& a) {
   LoadedModel m = load_model(a.text("checkpoint"), a.text("config"), a.overrides,
                              a.integer("batch", 0, 1, 1 << 20));
   for (const std::string& problem : m.problems) std::fprintf(stderr, "%s\n", problem.c_str());
+  require_memory(m);
   if (a.values.contains("documents")) {
     DocumentScores(m, a).print_all(a.text("documents"));
     return 0;

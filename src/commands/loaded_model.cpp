@@ -10,6 +10,7 @@
 #include "device/backends.h"
 #include "device/transfer.h"
 #include "compat/hf_folder.h"
+#include "data/rows/loader.h"
 #include "checkpoint/load.h"
 #include "train/evaluate.h"
 #include "train/hf/start.h"
@@ -171,6 +172,20 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
   }
   require_finite(loaded);
   return loaded;
+}
+
+void require_memory(const LoadedModel& model) {
+  data::LoaderOptions loading;
+  loading.seq_len = model.model->max_seq_len();
+  loading.rows = model.rows;
+  const int64_t needed = model.model->evaluation_bytes() + data::loader_bytes(loading);
+  const int64_t limit = model.backend->device_memory().value_or(train::memory_limit());
+  if (needed <= limit) return;
+  throw Error(ErrorKind::kDevice,
+              cat(count_of(model.rows, "row"), " at a time need ", format_bytes(needed),
+                  ", and there are ", format_bytes(limit)))
+      .at(model.folder)
+      .hint("--batch N computes fewer at a time, with the same results");
 }
 
 void require_rows(const LoadedModel& model, std::span<const int32_t> ids,

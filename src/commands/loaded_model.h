@@ -34,6 +34,10 @@ struct LoadedModel {
 LoadedModel load_model(const std::string& checkpoint, const std::string& config_file,
                        std::span<const std::string> overrides, int64_t rows = 0);
 
+/// Throws where token_losses of `rows` rows need more memory than there is, before it takes any.
+/// error  kDevice naming both
+void require_memory(const LoadedModel& model);
+
 /// Throws where a text has a token that the model has no row for, as tokens may that were added to
 /// a tokenizer and not to its model. error  kData naming the token, at `place`
 void require_rows(const LoadedModel& model, std::span<const int32_t> ids, const std::string& place);

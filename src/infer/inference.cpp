@@ -56,16 +56,20 @@ struct InferenceModel::Impl {
     }
   };
 
-  Compiled prepare(Function function, bool few_rows) {
-    Compiled c(compile(optimise(hoist_packs(function), backend), backend, {.few_rows = few_rows}));
+  Executable compiled(const Function& function, bool few_rows = false) {
+    return compile(optimise(hoist_packs(function), backend), backend, {.few_rows = few_rows});
+  }
+
+  Compiled prepare(Executable executable) {
+    Compiled c(std::move(executable));
     c.arena = backend.allocate(c.executable.arena_bytes());
     c.workspace = backend.allocate(c.executable.workspace_bytes());
     return c;
   }
 
   /// A function of rows: `arrays` are its others.
-  Compiled prepare(Function function, Addresses arrays) {
-    Compiled c = prepare(std::move(function), false);
+  Compiled prepare(Executable executable, Addresses arrays) {
+    Compiled c = prepare(std::move(executable));
     c.layout = BatchLayout({&c.executable});
     c.batch = SharedArray<std::byte>(backend, static_cast<size_t>(c.layout.bytes()));
     c.layout.add_places(c.batch.device(), arrays);
@@ -97,6 +101,12 @@ struct InferenceModel::Impl {
 
   void bind_decoding(Compiled& c, int64_t row);
 
+  Executable compiled_evaluation() {
+    return compiled(trace_evaluation(spec, shape, *models::objectives::make("language_model")));
+  }
+
+  size_t loss_count() const { return static_cast<size_t>(shape.batch * shape.position); }
+
   ModelSpec spec;
   const Backend& backend;
   StepShape shape;
@@ -110,9 +120,7 @@ struct InferenceModel::Impl {
 InferenceModel::InferenceModel(const ModelSpec& spec, int64_t vocab_size, int64_t batch,
                                const Backend& backend, DType compute)
     : impl_(std::make_unique<Impl>(spec, vocab_size, batch, backend, compute)) {
-  const auto count = static_cast<size_t>(batch * spec.config.max_seq_len);
   impl_->last = SharedArray<int32_t>(backend, 1);
-  impl_->losses = SharedArray<float>(backend, count);
   impl_->logits = SharedArray<float>(backend, static_cast<size_t>(vocab_size));
 }
 
@@ -120,12 +128,21 @@ InferenceModel::~InferenceModel() = default;
 
 std::vector<Tensor> InferenceModel::tensors() { return impl_->store.tensors(); }
 
+int64_t InferenceModel::evaluation_bytes() {
+  Impl& m = *impl_;
+  const Executable e = m.compiled_evaluation();
+  const int64_t packed = m.store.has_packed() ? 0 : Packing(m.store.params(), {&e}).bytes();
+  const auto losses = static_cast<int64_t>(m.loss_count() * sizeof(float));
+  return m.store.bytes() + packed + losses + BatchLayout({&e}).bytes() + e.arena_bytes() +
+         e.workspace_bytes();
+}
+
 std::span<const float> InferenceModel::token_losses(const Rows& rows) {
   Impl& m = *impl_;
-  if (!m.evaluation)
-    m.evaluation.emplace(
-        m.prepare(trace_evaluation(m.spec, m.shape, *models::objectives::make("language_model")),
-                  {{"token_loss", m.losses.device()}}));
+  if (!m.evaluation) {
+    m.losses = SharedArray<float>(m.backend, m.loss_count());
+    m.evaluation.emplace(m.prepare(m.compiled_evaluation(), {{"token_loss", m.losses.device()}}));
+  }
   m.evaluation->run(rows);
   m.losses.download();
   return m.losses.host();
@@ -137,7 +154,7 @@ std::span<const float> InferenceModel::next_logits(std::span<const int32_t> toke
   if (!m.next) {
     StepShape one = m.shape;
     one.batch = 1;
-    m.next.emplace(m.prepare(trace_next_logits(m.spec, one),
+    m.next.emplace(m.prepare(m.compiled(trace_next_logits(m.spec, one)),
                              {{"last", m.last.device()}, {"logits", m.logits.device()}}));
   }
   const auto window = static_cast<size_t>(m.shape.position);
@@ -196,8 +213,8 @@ void InferenceModel::begin_decoding(int64_t rows, int64_t longest) {
   d.last = SharedArray<int32_t>(m.backend, static_cast<size_t>(rows));
   d.lengths.resize(static_cast<size_t>(rows));
   d.logits = SharedArray<float>(m.backend, static_cast<size_t>(rows * m.shape.vocab_size));
-  d.text.emplace(m.prepare(std::move(text), true));
-  d.step.emplace(m.prepare(trace_decode(m.spec, step, room), true));
+  d.text.emplace(m.prepare(m.compiled(text, true)));
+  d.step.emplace(m.prepare(m.compiled(trace_decode(m.spec, step, room), true)));
   m.bind_decoding(*d.step, 0);
 }
 

@@ -24,6 +24,8 @@ class InferenceModel final {
 
   /// The parameters, to be filled before the first use.
   std::vector<Tensor> tensors();
+  /// Memory that token_losses takes, the parameters with it; found without taking it.
+  int64_t evaluation_bytes();
   /// Token losses of `batch` rows of max_seq_len tokens; good until the next call.
   std::span<const float> token_losses(const Rows& rows);
   /// Logits of the token after `tokens`, at least one; of more than max_seq_len, the last

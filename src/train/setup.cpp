@@ -255,6 +255,20 @@ std::vector<MemoryNeed> memory_needs(const MemoryTotal& total, const Backend& ba
           {"the host's memory", of_host, host_limit}};
 }
 
+void require_memory(const TrainConfig& config, const CompiledStep& step, const Backend& backend) {
+  const auto needs = memory_needs(memory_total(step, config), backend, memory_limit());
+  for (const MemoryNeed& need : needs) {
+    if (need.fits()) continue;
+    const bool one = needs.size() == 1;
+    throw Error(ErrorKind::kDevice,
+                cat("the run needs ", format_bytes(need.needed), one ? "" : cat(" of ", need.name),
+                    " and there are ", format_bytes(need.limit)))
+        .at(config.where("trainer.microbatch_size"))
+        .allowed(one ? "" : cat("at most ", format_bytes(need.limit)))
+        .hint("levanter plan lists what takes it and which microbatch would fit");
+  }
+}
+
 namespace {
 
 /// Of address space: compiled products, stacks of threads, buffers of files.

@@ -77,6 +77,10 @@ struct MemoryNeed {
 std::vector<MemoryNeed> memory_needs(const MemoryTotal& total, const Backend& backend,
                                      int64_t host_limit);
 
+/// Throws where a run of this step does not fit, before it takes memory.
+/// error  kDevice naming what it needs and what there is
+void require_memory(const TrainConfig& config, const CompiledStep& step, const Backend& backend);
+
 /// The least memory limit of the control group named in `proc_cgroup` (the text of
 /// /proc/self/cgroup) and of the groups around it, version 1 or 2; -1 when nothing limits the
 /// process.

@@ -43,20 +43,6 @@ void take_up(Run& run, const std::string& checkpoints) {
     run.kept = {kept, extra.value("kept_loss", run.kept.loss)};
 }
 
-void check_memory(const TrainConfig& config, const CompiledStep& step, const Backend& backend) {
-  const auto needs = memory_needs(memory_total(step, config), backend, memory_limit());
-  for (const MemoryNeed& need : needs) {
-    if (need.fits()) continue;
-    const bool one = needs.size() == 1;
-    throw Error(ErrorKind::kDevice,
-                cat("the run needs ", format_bytes(need.needed), one ? "" : cat(" of ", need.name),
-                    " and there are ", format_bytes(need.limit)))
-        .at(config.where("trainer.microbatch_size"))
-        .allowed(one ? "" : cat("at most ", format_bytes(need.limit)))
-        .hint("levanter plan lists what takes it and which microbatch would fit");
-  }
-}
-
 std::shared_ptr<const text::Tokenizer> tokenizer_of(const Checkpoint& checkpoint) {
   return text::load_tokenizer(checkpoint.tokenizer(),
                               join_path(checkpoint.folder(), "tokenizer.json"));
@@ -81,7 +67,7 @@ int threads(const TrainConfig& config) {
 
 void compile(Run& run, int64_t vocab) {
   run.step.emplace(step_options(run.config, vocab, run.rank, !run.options.eager), *run.backend);
-  if (run.rank == 0) check_memory(run.config, *run.step, *run.backend);
+  if (run.rank == 0) require_memory(run.config, *run.step, *run.backend);
 }
 
 /// Reads the texts with the tokenizer, null for one that they make. Where it or the config tells

@@ -21,6 +21,16 @@ std::vector<std::string> keys_of(const nlohmann::json& object) {
 
 }  // namespace
 
+TEST_CASE("bench step refuses a step that memory does not hold", "[commands]") {
+  const SmallRun run;
+  const Ended ended =
+      run({"bench", "step", "--config", "run.toml", "--model.vocab_size", "16",
+           "--trainer.train_batch_size=1048576", "--trainer.microbatch_size=1048576"},
+          {.address_space = int64_t{2} << 30});
+  CHECK(ended.code == 5);
+  CHECK_THAT(ended.err, Catch::StartsWith("error: the run needs "));
+}
+
 TEST_CASE("bench step prints the keys that scripts rely on", "[commands]") {
   const SmallRun run;
   remove_tree(run / "a.txt");  // random ids: no data is needed

@@ -64,6 +64,16 @@ TEST_CASE("eval takes other data, other batches and fewer of them", "[commands]"
   CHECK(loss({"--config", "other.toml"}) != all);
 }
 
+TEST_CASE("eval refuses more rows at a time than memory holds", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train().code == 0);
+  const Ended ended = run({"eval", "--checkpoint", "logs/run", "--batch", "1048576"},
+                          {.address_space = int64_t{2} << 30});
+  CHECK(ended.code == 5);
+  CHECK_THAT(ended.err, Catch::StartsWith("error: 1,048,576 rows at a time need "));
+  CHECK_THAT(ended.err, Catch::Contains("hint     --batch N computes fewer at a time"));
+}
+
 TEST_CASE("eval prints a table for people", "[commands]") {
   const SmallRun run;
   REQUIRE(run.train().code == 0);
