@@ -1,5 +1,6 @@
 // The plan of both passes of attention, and the forward pass: an item copies its keys and values
 // together, then goes tile by tile of queries.
+// Plain twin: src/ops/composite/attention.cpp.
 #include "kernels/cpu/attention.h"
 
 #include <algorithm>
@@ -143,7 +144,7 @@ void Attention::forward_item(const Item& item, const AttentionInput& in, const A
   const auto [b, kv] = item;
   gather_rows(s.k, row_of<Element>(in.v, in.v_view, b, 0, kv), in.v_view.position, shape_.keys,
               head_dim);
-  turn(s.v_turned, shape_.keys, s.k, shape_.keys, head_dim);
+  transpose(s.v_transposed, shape_.keys, s.k, shape_.keys, head_dim);
   gather_rows(s.k, row_of<Element>(in.k, in.k_view, b, 0, kv), in.k_view.position, shape_.keys,
               head_dim);
   pad_segments(in, item, s.segments);
@@ -154,12 +155,12 @@ void Attention::forward_item(const Item& item, const AttentionInput& in, const A
       gather_rows(s.q, row_of<Element>(in.q, in.q_view, b, tile.first, head), in.q_view.position,
                   tile.rows, head_dim);
       std::fill(s.q + tile.rows * head_dim, s.q + width * head_dim, Element{0});
-      if constexpr (!kIsBf16<Element>) turn(s.q_turned, width, s.q, width, head_dim);
+      if constexpr (!kIsBf16<Element>) transpose(s.q_transposed, width, s.q, width, head_dim);
       tile.scores->run(s.worker, s.k + tile.key_begin * head_dim,
-                       kIsBf16<Element> ? s.q : s.q_turned, s.scores, s.product);
+                       kIsBf16<Element> ? s.q : s.q_transposed, s.scores, s.product);
       soften(s.p, s.scores, s.factor, s.lse,
              score_tile(in, item, head, tile, tile.key_begin, tile.key_end, s.segments));
-      tile.mix->run(s.worker, s.v_turned + tile.key_begin, s.p, s.mixed, s.product);
+      tile.mix->run(s.worker, s.v_transposed + tile.key_begin, s.p, s.mixed, s.product);
       kernels.transpose(s.rows, head_dim, s.mixed, width, head_dim, tile.rows, s.factor);
       scatter_rows(row_of<Element>(out.o, out.o_view, b, tile.first, head), out.o_view.position,
                    s.rows, tile.rows, head_dim);

@@ -1,5 +1,6 @@
 // The backward pass of attention: an item goes head by head, block by block of keys, and for each
 // block tile by tile of the queries that see it.
+// Plain twin: src/ops/composite/attention.cpp.
 #include <algorithm>
 #include <cmath>
 
@@ -56,11 +57,11 @@ void Attention::gather_head(const Item& item, int64_t head, const AttentionInput
   if constexpr (!kIsBf16<Element>) {
     for (const Tile& tile : tiles_) {
       const int64_t at = tile.first * head_dim, width = tile.width;
-      turn(s.q_turned + at, width, s.q + at, width, head_dim);
-      turn(s.do_turned + at, width, s.d_o + at, width, head_dim);
+      transpose(s.q_transposed + at, width, s.q + at, width, head_dim);
+      transpose(s.do_transposed + at, width, s.d_o + at, width, head_dim);
     }
   }
-  std::fill(s.dq_turned, s.dq_turned + all, 0.0f);
+  std::fill(s.dq_transposed, s.dq_transposed + all, 0.0f);
 }
 
 template <class Element>
@@ -72,8 +73,8 @@ void Attention::backward_block(const Item& item, int64_t head, const Tile& tile,
   if (keys == 0) return;
   const BlockProducts& products = blocks_.find({keys, tile.width})->second;
   const int64_t rows = begin * head_dim;
-  const Element* const q = (kIsBf16<Element> ? s.q : s.q_turned) + queries;
-  const Element* const d_o = (kIsBf16<Element> ? s.d_o : s.do_turned) + queries;
+  const Element* const q = (kIsBf16<Element> ? s.q : s.q_transposed) + queries;
+  const Element* const d_o = (kIsBf16<Element> ? s.d_o : s.do_transposed) + queries;
   products.scores->run(s.worker, s.k + rows, q, s.scores, s.product);
   products.scores->run(s.worker, s.v + rows, d_o, s.d_p, s.product);
   differentiate(s.p, s.d_s, s.scores, s.d_p, s.lse + tile.first, s.delta + tile.first,
@@ -82,9 +83,9 @@ void Attention::backward_block(const Item& item, int64_t head, const Tile& tile,
   kernels.add_to(s.dv + rows, s.mixed, keys * head_dim);
   products.spread->run(s.worker, s.d_s, s.q + queries, s.mixed, s.product);
   kernels.add_to(s.dk + rows, s.mixed, keys * head_dim);
-  const Element* const k_turned = s.k_turned + block * head_dim + (begin - block);
-  products.mix->run(s.worker, k_turned, s.d_s, s.mixed, s.product);
-  kernels.add_to(s.dq_turned + queries, s.mixed, tile.width * head_dim);
+  const Element* const k_transposed = s.k_transposed + block * head_dim + (begin - block);
+  products.mix->run(s.worker, k_transposed, s.d_s, s.mixed, s.product);
+  kernels.add_to(s.dq_transposed + queries, s.mixed, tile.width * head_dim);
 }
 
 template <class Element>
@@ -100,8 +101,8 @@ void Attention::backward_item(const Item& item, const AttentionInput& in,
               head_dim);
   pad_segments(in, item, s.segments);
   for (int64_t block = 0; block < shape_.keys; block += block_) {
-    turn(s.k_turned + block * head_dim, block_, s.k + block * head_dim,
-         std::min(block_, shape_.keys - block), head_dim);
+    transpose(s.k_transposed + block * head_dim, block_, s.k + block * head_dim,
+              std::min(block_, shape_.keys - block), head_dim);
   }
   for (float* const sum : {s.dk, s.dv}) std::fill_n(sum, shape_.keys * head_dim, 0.0f);
   std::fill_n(s.factor, tiles_.front().width, shape_.scale);
@@ -111,8 +112,8 @@ void Attention::backward_item(const Item& item, const AttentionInput& in,
       for (const Tile& tile : tiles_) backward_block(item, head, tile, block, in, s);
     }
     for (const Tile& tile : tiles_) {
-      kernels.transpose(s.rows, head_dim, s.dq_turned + tile.first * head_dim, tile.width, head_dim,
-                        tile.rows, s.factor);
+      kernels.transpose(s.rows, head_dim, s.dq_transposed + tile.first * head_dim, tile.width,
+                        head_dim, tile.rows, s.factor);
       scatter_rows(row_of<Element>(gradients.dq, gradients.dq_view, b, tile.first, head),
                    gradients.dq_view.position, s.rows, tile.rows, head_dim);
     }

@@ -11,25 +11,25 @@
 
 namespace levanter::cpu {
 
-/// A worker's scratch; each pass uses its part. "Turned" is transposed. Element is float, or
-/// uint16_t for the bits of a bf16, which needs no turned queries: they are repacked anyway.
+/// A worker's scratch; each pass uses its part. Element is float, or uint16_t for the bits of a
+/// bf16, which needs no transposed queries: they are repacked anyway.
 template <class Element>
 struct Attention::Scratch {
   int worker;
-  int32_t* segments;              ///< [queries], then 0
-  Element *k, *v;                 ///< [keys, head_dim]
-  Element* v_turned;              ///< [head_dim, keys]
-  Element* k_turned;              ///< for each block of keys [head_dim, block]
-  Element *q, *d_o;               ///< for each tile of queries [width, head_dim]
-  Element *q_turned, *do_turned;  ///< for each tile of queries [head_dim, width], of f32
-  float *dk, *dv;                 ///< [keys, head_dim]
-  float* dq_turned;               ///< for each tile of queries [head_dim, width]
-  float *lse, *delta;             ///< [width] for each tile
-  float *scores, *d_p;            ///< [keys of a block, width]
-  Element *p, *d_s;               ///< [keys of a block, width]; of f32 the same memory
-  float* mixed;                   ///< a product before it is added or turned
-  float* rows;                    ///< [width, head_dim]
-  float* factor;                  ///< [width]
+  int32_t* segments;                      ///< [queries], then 0
+  Element *k, *v;                         ///< [keys, head_dim]
+  Element* v_transposed;                  ///< [head_dim, keys]
+  Element* k_transposed;                  ///< for each block of keys [head_dim, block]
+  Element *q, *d_o;                       ///< for each tile of queries [width, head_dim]
+  Element *q_transposed, *do_transposed;  ///< for each tile of queries [head_dim, width], of f32
+  float *dk, *dv;                         ///< [keys, head_dim]
+  float* dq_transposed;                   ///< for each tile of queries [head_dim, width]
+  float *lse, *delta;                     ///< [width] for each tile
+  float *scores, *d_p;                    ///< [keys of a block, width]
+  Element *p, *d_s;                       ///< [keys of a block, width]; of f32 the same memory
+  float* mixed;                           ///< a product before it is added or transposed
+  float* rows;                            ///< [width, head_dim]
+  float* factor;                          ///< [width]
   void* product;
 };
 
@@ -87,11 +87,12 @@ void scatter_rows(Element* to, int64_t stride, const float* dense, int64_t rows,
 }
 
 /// to[c, r] = from[r, c]
-inline void turn(float* to, int64_t to_stride, const float* from, int64_t rows, int64_t columns) {
+inline void transpose(float* to, int64_t to_stride, const float* from, int64_t rows,
+                      int64_t columns) {
   vector_kernels().transpose(to, to_stride, from, columns, rows, columns, nullptr);
 }
-inline void turn(uint16_t* to, int64_t to_stride, const uint16_t* from, int64_t rows,
-                 int64_t columns) {
+inline void transpose(uint16_t* to, int64_t to_stride, const uint16_t* from, int64_t rows,
+                      int64_t columns) {
   vector_kernels().transpose_2(to, to_stride, from, columns, rows, columns);
 }
 
@@ -115,7 +116,7 @@ Element* row_of(void* array, const AttentionView& view, int64_t batch, int64_t p
 template <class Element>
 Attention::Scratch<Element> Attention::carve(void* scratch, int worker) const {
   const int64_t head_dim = shape_.head_dim, keys = shape_.keys, width = tiles_.front().width;
-  const bool is_forward = pass_ == Pass::kForward, turns = !kIsBf16<Element>;
+  const bool is_forward = pass_ == Pass::kForward, transposes = !kIsBf16<Element>;
   std::uintptr_t at = reinterpret_cast<std::uintptr_t>(scratch) +
                       static_cast<std::uintptr_t>(worker) * scratch_bytes_;
   const auto bytes = [&at](size_t count) {
@@ -136,22 +137,22 @@ Attention::Scratch<Element> Attention::carve(void* scratch, int worker) const {
   s.segments = static_cast<int32_t*>(bytes(sizeof(int32_t) * static_cast<size_t>(padded_)));
   s.k = elements(all);
   s.q = elements(is_forward ? tile : padded);
-  if (turns) s.q_turned = elements(is_forward ? tile : padded);
+  if (transposes) s.q_transposed = elements(is_forward ? tile : padded);
   s.factor = floats(width);
   s.lse = floats(is_forward ? width : padded_);
   s.scores = floats(scores);
   s.mixed = floats(std::max(is_forward ? 0 : block_, width) * head_dim);
   s.rows = floats(tile);
   if (is_forward) {
-    s.v_turned = elements(all);
+    s.v_transposed = elements(all);
   } else {
     s.v = elements(all);
-    s.k_turned = elements(round_up(keys, block_) * head_dim);
+    s.k_transposed = elements(round_up(keys, block_) * head_dim);
     s.d_o = elements(padded);
-    if (turns) s.do_turned = elements(padded);
+    if (transposes) s.do_transposed = elements(padded);
     s.dk = floats(all);
     s.dv = floats(all);
-    s.dq_turned = floats(padded);
+    s.dq_transposed = floats(padded);
     s.delta = floats(padded_);
     s.d_p = floats(scores);
   }

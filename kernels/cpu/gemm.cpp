@@ -1,4 +1,5 @@
 // The tile grid, chosen from measurements over the shapes of small and medium transformers.
+// Plain twin: kernels/reference/dot.cpp.
 #include "kernels/cpu/gemm.h"
 
 #include <algorithm>
@@ -26,7 +27,8 @@ constexpr int64_t kWidestDense =
 constexpr int64_t kWidestTile = 384;  ///< columns of wider results
 constexpr int64_t kNarrowestTile = 128;
 constexpr int64_t kColumnStep = 64, kRowStep = 16;
-// Few rows. B's columns are shared among threads as they lie; its rows only where they are long.
+// Few rows (small M, as in a GEMV). B's columns are shared among threads as they lie; its rows only
+// where they are long.
 constexpr int64_t kFewRowsTile = 262144;  ///< elements of a tile of B at most
 constexpr int64_t kNarrowestFewColumns = 16, kNarrowestFewRows = 64;
 constexpr int64_t kParts = 16;              ///< of k
@@ -34,10 +36,10 @@ constexpr int64_t kFewRowsInParts = 65536;  ///< elements of B, from which it go
 constexpr int64_t kSumColumns = 512, kPartStep = 8;
 
 // Packing B costs 0.2 ns an element, 1.1 ns where it transposes, and each row of A then gains
-// about 0.6 ps an element; turning A over costs 0.3 ns an element, and each column of B then gains
+// about 0.6 ps an element; transposing A costs 0.3 ns an element, and each column of B then gains
 // 2 to 4 ps.
-constexpr int64_t kRowsToPack = 512, kRowsToTranspose = 2048;
-constexpr int64_t kRowsToTurn = 256, kColumnsToTurn = 256;
+constexpr int64_t kRowsToPack = 512, kRowsToTransposeB = 2048;
+constexpr int64_t kRowsToTransposeA = 256, kColumnsToTransposeA = 256;
 constexpr double kWorkToPack = 2e8;   ///< operations: about half a millisecond
 constexpr int64_t kPackedTile = 128;  ///< rows: with 384 columns a tile and its A stay in the cache
 
@@ -84,17 +86,17 @@ TileGrid tile_grid(const ProductShape& shape, bool few_rows) {
   if (m == 0 || n == 0) return grid;
   if (few_rows && m <= kFewRows && shape.a_col == 1 && (shape.b_row == 1 || shape.b_col == 1))
     return few_rows_grid(shape);
-  const bool transposes = shape.b_col != 1 && n > 1;
-  const bool turns = shape.factors == DType::bf16 && shape.a_col != 1;
+  const bool transposes_b = shape.b_col != 1 && n > 1;
+  const bool transposes_a = shape.factors == DType::bf16 && shape.a_col != 1;
   const double flops =
       2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(shape.k);
   if (flops >= kWorkToPack && is_packable(shape)) {
     // An A that lies transposed or whose rows are apart is multiplied by another implementation,
     // which takes no packed B: as quick in f32, not in bf16.
     const bool dense = shape.a_col == 1 && shape.a_row == shape.k;
-    const int64_t to_pack = transposes ? kRowsToTranspose : kRowsToPack;
-    const int64_t to_turn = transposes ? kRowsToTranspose : kRowsToTurn;
-    grid.packs_a = turns && n >= kColumnsToTurn && m >= to_turn;
+    const int64_t to_pack = transposes_b ? kRowsToTransposeB : kRowsToPack;
+    const int64_t to_transpose = transposes_b ? kRowsToTransposeB : kRowsToTransposeA;
+    grid.packs_a = transposes_a && n >= kColumnsToTransposeA && m >= to_transpose;
     grid.packs_b = grid.packs_a || (dense && m >= to_pack);
   }
   if (grid.packs_b) {
@@ -102,7 +104,7 @@ TileGrid tile_grid(const ProductShape& shape, bool few_rows) {
     grid.tile_n = even_part(n, n > kNarrow ? kWidestTile : ceil_div(n, 2), kColumnStep);
   } else {
     int64_t shortest = n > kNarrow ? kShortestWide : kShortest;
-    if (transposes || turns) shortest = kShortestPack;
+    if (transposes_b || transposes_a) shortest = kShortestPack;
     if (shape.k >= kLongSum) shortest = kTallestTile;
     const double work = 2.0 * static_cast<double>(n) * static_cast<double>(shape.k) *
                         static_cast<double>(m + kReadWork);
@@ -168,7 +170,7 @@ Factors Gemm::pack(ThreadPool& pool, const Factors& factors, void* packed) const
       const int64_t row = index * grid_.tile_m, rows = std::min(grid_.tile_m, shape_.m - row);
       const char* const from = static_cast<const char*>(factors.a) + row * shape_.a_row * size;
       char* const to = static_cast<char*>(packed) + row * shape_.k * size;
-      turn(to, from, rows);
+      transpose_a(to, from, rows);
     });
   }
   if (grid_.packs_b) {
@@ -185,7 +187,7 @@ Factors Gemm::pack(ThreadPool& pool, const Factors& factors, void* packed) const
 }
 
 /// `rows` rows of A, which lie as columns a_col apart, as rows.
-void Gemm::turn(void* to, const void* from, int64_t rows) const {
+void Gemm::transpose_a(void* to, const void* from, int64_t rows) const {
   const VectorKernels& kernels = vector_kernels();
   if (shape_.factors == DType::bf16) {
     kernels.transpose_2(static_cast<uint16_t*>(to), shape_.k, static_cast<const uint16_t*>(from),

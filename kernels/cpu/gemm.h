@@ -20,7 +20,7 @@ enum class Store { kOverwrite, kAdd };
 struct TileGrid {
   int64_t tile_m = 0, tile_n = 0;
   int64_t tiles_m = 0, tiles_n = 0;
-  bool packs_a = false;  ///< A lies transposed and is turned over first
+  bool packs_a = false;  ///< A lies transposed and is transposed back first
   bool packs_b = false;  ///< B is packed first; both make every tile quicker by more than they cost
   bool few_rows = false;  ///< by the vector kernels that read B once, not by oneDNN
   /// With few_rows: B's rows of a part of k, all of them long, which are multiplied first, so that
@@ -93,7 +93,7 @@ class Gemm final {
   }
 
  private:
-  void turn(void* to, const void* from, int64_t rows) const;
+  void transpose_a(void* to, const void* from, int64_t rows) const;
   Factors pack_few(ThreadPool& pool, const Factors& factors, void* packed) const;
   void multiply_few(const Factors& factors, const Tile& tile) const;
   FewRowsProduct few_rows(const Factors& factors) const;

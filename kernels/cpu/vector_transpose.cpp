@@ -1,4 +1,5 @@
-// Matrices turned over, in blocks of sixteen by sixteen.
+// Transposition of matrices, in blocks of sixteen by sixteen.
+// Plain twin: kernels/reference/copy.cpp.
 #include "kernels/cpu/vector_isa.h"
 #include "kernels/cpu/vector_parts.h"
 
@@ -20,7 +21,7 @@ struct Sixteen {
   typedef T Row __attribute__((vector_size(kBlock * sizeof(T))));
 };
 
-/// Four rounds of interleaving row i with row i + 8 turn sixteen rows into sixteen columns.
+/// Four rounds of interleaving row i with row i + 8 transpose sixteen rows.
 template <class T>
 [[gnu::always_inline]] inline void whole_block(T* y, int64_t y_row, const T* x, int64_t x_row) {
   using Row = typename Sixteen<T>::Row;
@@ -51,8 +52,8 @@ template <class T>
 
 /// Sixteen columns of x at a time, downwards: the rows of y that they become are written in order.
 template <class T>
-[[gnu::always_inline]] inline void turn(T* y, int64_t y_row, const T* x, int64_t x_row,
-                                        int64_t rows, int64_t columns) {
+[[gnu::always_inline]] inline void transpose(T* y, int64_t y_row, const T* x, int64_t x_row,
+                                             int64_t rows, int64_t columns) {
   for (int64_t c = 0; c < columns; c += kBlock) {
     const int64_t width = columns - c < kBlock ? columns - c : kBlock;
     for (int64_t r = 0; r < rows; r += kBlock) {
@@ -70,12 +71,12 @@ template <class T>
 
 void transpose_2(uint16_t* y, int64_t y_row, const uint16_t* x, int64_t x_row, int64_t rows,
                  int64_t columns) {
-  turn(y, y_row, x, x_row, rows, columns);
+  transpose(y, y_row, x, x_row, rows, columns);
 }
 
 void transpose_4(uint32_t* y, int64_t y_row, const uint32_t* x, int64_t x_row, int64_t rows,
                  int64_t columns) {
-  turn(y, y_row, x, x_row, rows, columns);
+  transpose(y, y_row, x, x_row, rows, columns);
 }
 
 }  // namespace

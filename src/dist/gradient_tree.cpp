@@ -24,16 +24,16 @@ void collect(GroupRange node, GroupRange own, std::vector<GroupRange>& found) {
   collect({middle, node.end}, own, found);
 }
 
-/// The moves that sum the groups of `node`, the stack holding `height` before.
-void sum_moves(GroupRange node, int64_t height, int64_t first, TreeSchedule& schedule) {
+/// The moves that sum the groups of `node`, onto a stack of `depth` sums.
+void sum_moves(GroupRange node, int64_t depth, int64_t first, TreeSchedule& schedule) {
   if (node.size() == 1) {
     schedule.after_group[static_cast<size_t>(node.begin - first)].push_back(TreeMove::kPush);
-    schedule.depth = std::max(schedule.depth, height + 1);
+    schedule.depth = std::max(schedule.depth, depth + 1);
     return;
   }
   const int64_t middle = node.begin + tree_split(node.size());
-  sum_moves({node.begin, middle}, height, first, schedule);
-  sum_moves({middle, node.end}, height + 1, first, schedule);
+  sum_moves({node.begin, middle}, depth, first, schedule);
+  sum_moves({middle, node.end}, depth + 1, first, schedule);
   schedule.after_group[static_cast<size_t>(node.end - 1 - first)].push_back(TreeMove::kAdd);
 }
 
@@ -63,9 +63,9 @@ TreeSchedule schedule_tree(int64_t groups, GroupRange own) {
   TreeSchedule schedule;
   schedule.after_group.resize(static_cast<size_t>(own.size()));
   schedule.subtrees = maximal_subtrees(groups, own);
-  int64_t height = 0;
+  int64_t depth = 0;
   for (const GroupRange& subtree : schedule.subtrees)
-    sum_moves(subtree, height++, own.begin, schedule);
+    sum_moves(subtree, depth++, own.begin, schedule);
   return schedule;
 }
 

@@ -203,8 +203,9 @@ void InferenceModel::begin_decoding(int64_t rows, int64_t longest) {
   step.position = 1;
   Function text = trace_decode(m.spec, piece, room);
   int64_t total = 0;
-  for (size_t i = m.store.params().size() + 3; i < text.arguments.size(); ++i) {
-    d.caches.emplace_back(text.arguments[i].name, text.arguments[i].type.bytes());
+  for (const Result& result : text.results) {
+    if (result.name == "logits") continue;  // all others are caches, written in place
+    d.caches.emplace_back(result.name, text.graph.type(result.value).bytes());
     total += d.caches.back().second * rows;
   }
   d.memory = m.backend.allocate(total);

@@ -33,7 +33,7 @@ Error out_of_memory_of(const Run& run) {
   if (run.decision.need == 0) return plain;
   return Error(plain.kind(),
                cat(plain.message(), "; the run needs ", format_bytes(run.decision.need),
-                   " beside the program and its texts"))
+                   " besides the program and its texts"))
       .hint("levanter plan lists what takes it; `ulimit -v` limits it too");
 }
 
@@ -218,7 +218,7 @@ std::string write_config(const RunFolder& folder, const TrainConfig& config) {
   }
 }
 
-/// Removes the temporary checkpoints that the last save, failing or killed beside it, has left.
+/// Removes the temporary checkpoints that are left where the last save failed or was killed.
 void remove_leftovers(const std::string& run_folder, int64_t last) {
   try {
     const std::string checkpoints = join_path(run_folder, "checkpoints");

@@ -420,7 +420,7 @@ TEST_CASE("all instruction sets give the same bits", "[kernels]") {
   }
 }
 
-TEST_CASE("a matrix turned over has its columns as rows, on every level", "[kernels]") {
+TEST_CASE("a transposed matrix has its columns as rows, on every level", "[kernels]") {
   for (const VectorKernels* kernels : runnable_vector_kernels()) {
     for (const auto& [rows, columns] :
          {std::pair<int64_t, int64_t>{1, 1}, {16, 16}, {17, 33}, {64, 5}, {3, 100}, {48, 31}}) {

@@ -92,14 +92,14 @@ TEST_CASE("where k is cut does not depend on the other extents or on how the fac
   for (const int64_t k : {64, 1024, 1026, 3072, 50257}) {
     const auto expected = begins(rows(128, 384, k));
     CHECK(begins(rows(300, 5000, k)) == expected);
-    ProductShape turned = rows(128, 384, k);
-    turned.a_row = 1;
-    turned.a_col = 128;
-    turned.b_row = 1;
-    turned.b_col = k;
-    CHECK(begins(turned) == expected);
-    turned.packed_b = true;
-    CHECK(begins(turned) == expected);
+    ProductShape transposed = rows(128, 384, k);
+    transposed.a_row = 1;
+    transposed.a_col = 128;
+    transposed.b_row = 1;
+    transposed.b_col = k;
+    CHECK(begins(transposed) == expected);
+    transposed.packed_b = true;
+    CHECK(begins(transposed) == expected);
   }
 }
 

@@ -83,7 +83,7 @@ struct Engine::Impl {
   StepObserver* observer = nullptr;
   Key dropout_key;
   int64_t microbatch = 0;  ///< of this rank, in this step
-  int64_t height = 0;      ///< of the stack
+  int64_t depth = 0;       ///< of the stack
 
   std::byte* allocate(int64_t size) {
     buffers.push_back(backend.allocate(size));
@@ -161,7 +161,7 @@ Engine::~Engine() = default;
 
 namespace {
 
-/// A part of an array that begins as so many zeros, or as values of `init` under `key`.
+/// A part of an array that begins as zeros, or as values of `init` under `key`.
 struct Piece {
   float* to;
   int64_t first, count;
@@ -232,7 +232,7 @@ void Engine::begin_step(double loss_tokens, Key dropout_key) {
       loss_tokens > 0 ? static_cast<float>(1 / loss_tokens) : 0;
   impl_->dropout_key = dropout_key;
   impl_->microbatch = 0;
-  impl_->height = 0;
+  impl_->depth = 0;
 }
 
 void Engine::run_microbatch(const Rows& rows) {
@@ -253,12 +253,12 @@ void Engine::run_microbatch(const Rows& rows) {
   for (const dist::TreeMove move :
        m.step.tree.after_group[static_cast<size_t>(group - m.step.groups.begin)]) {
     if (move == dist::TreeMove::kPush) {
-      m.backend.copy(bytes(m.gradients[static_cast<size_t>(1 + m.height++)]), bytes(m.gradients[0]),
+      m.backend.copy(bytes(m.gradients[static_cast<size_t>(1 + m.depth++)]), bytes(m.gradients[0]),
                      m.step.layout.bytes());
     } else {
-      --m.height;
-      m.backend.add(m.gradients[static_cast<size_t>(m.height)],
-                    m.gradients[static_cast<size_t>(m.height + 1)], elements);
+      --m.depth;
+      m.backend.add(m.gradients[static_cast<size_t>(m.depth)],
+                    m.gradients[static_cast<size_t>(m.depth + 1)], elements);
     }
   }
 }
@@ -266,7 +266,7 @@ void Engine::run_microbatch(const Rows& rows) {
 std::span<float* const> Engine::subtree_sums() {
   const std::span<float* const> all(impl_->gradients);
   if (impl_->step.options.groups == 1) return all;
-  return all.subspan(1, static_cast<size_t>(impl_->height));
+  return all.subspan(1, static_cast<size_t>(impl_->depth));
 }
 
 float* Engine::total() { return impl_->total(); }
