@@ -1,4 +1,4 @@
-// Attention and its gradients from tile products, with scores turned: rows of keys, columns of
+// Attention and its gradients from tile products, with scores transposed: rows of keys, columns of
 // queries. Vaswani et al. 2017, arXiv:1706.03762; the backward pass recomputes the probabilities as
 // in Dao et al. 2022, arXiv:2205.14135.
 #pragma once
@@ -37,7 +37,7 @@ struct AttentionOutput {
   float* lse = nullptr;  ///< f32 [batch, heads, queries], the log of the sum of exponentials
 };
 
-/// Arrays of the backward pass beside those of the forward pass.
+/// Arrays of the backward pass besides those of the forward pass.
 struct AttentionGradients {
   const void* o = nullptr;
   const float* lse = nullptr;

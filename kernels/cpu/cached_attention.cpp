@@ -1,4 +1,5 @@
 // Attention to the keys of a cache, as two products of few rows with the softmax between them.
+// Plain twin: src/ops/composite/attention.cpp.
 #include "kernels/cpu/cached_attention.h"
 
 #include <cmath>

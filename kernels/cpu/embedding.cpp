@@ -1,4 +1,5 @@
 // Counting sort of the positions by id (stable), then one task for each block of vocabulary rows.
+// Plain twin: kernels/reference/scatter_add.cpp.
 #include "kernels/cpu/embedding.h"
 
 #include <algorithm>

@@ -1,4 +1,5 @@
 // A chunk: logits by tiles, the cross entropy row by row in place, then both gradients by tiles.
+// Plain twin: src/ops/composite/linear_xent.cpp.
 #include "kernels/cpu/linear_xent.h"
 
 #include <algorithm>

@@ -1,4 +1,5 @@
 // Products by the C API of oneDNN 2.
+// Plain twin: kernels/reference/dot.cpp.
 #include "kernels/cpu/onednn.h"
 
 #include <cpuid.h>
@@ -135,7 +136,7 @@ bool is_plain_loop(const PrimitiveDesc& desc) {
   return std::string_view(name).starts_with("ref");
 }
 
-/// Memory objects of one worker, whose handles are set anew for each call.
+/// Memory objects of one worker, whose handles are set again for each call.
 struct Context {
   Stream stream;
   Memory a, b, c, scratch, plain_b;

@@ -1,4 +1,5 @@
 // AdamW over one parameter, in place where it may be.
+// Plain twin: src/ops/composite/adamw.cpp.
 #include <cstring>
 
 #include "kernels/cpu/kernel.h"

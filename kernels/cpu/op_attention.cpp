@@ -1,4 +1,5 @@
 // Attention and its gradients: named axes to strides, then tiles of queries.
+// Plain twin: src/ops/composite/attention.cpp.
 #include <algorithm>
 
 #include "kernels/cpu/attention.h"

@@ -1,4 +1,5 @@
 // Between f32 and bf16: casts, and parameters packed for products.
+// Plain twins: kernels/reference/cast.cpp and pack.cpp.
 #include "kernels/cpu/region_kernel.h"
 #include "ops/entries.h"
 

@@ -1,4 +1,5 @@
 // Parts copied one after the other.
+// Plain twin: kernels/reference/concat.cpp.
 #include "kernels/cpu/copy.h"
 #include "kernels/cpu/kernel.h"
 #include "ops/entries.h"

@@ -1,4 +1,5 @@
 // Values moved from one layout to another.
+// Plain twin: kernels/reference/copy.cpp.
 #include <cstring>
 
 #include "kernels/cpu/copy.h"

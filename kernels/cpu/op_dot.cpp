@@ -1,4 +1,5 @@
 // Products as tiled matrix products: the named axes become batch, m, n and k.
+// Plain twins: kernels/reference/dot.cpp and src/ops/composite/dot_add.cpp.
 #include <optional>
 
 #include "kernels/cpu/copy.h"

@@ -1,4 +1,5 @@
 // Dropout: the mask comes from each row's key and the index inside the row.
+// Plain twin: src/ops/composite/dropout.cpp.
 #include "kernels/cpu/region_kernel.h"
 #include "ops/composite/attributes.h"
 #include "ops/entries.h"

@@ -1,4 +1,5 @@
 // Regions of nodes, and single nodes with bf16 operands as regions of one.
+// Plain twin: src/ops/composite/fused.cpp.
 #include "kernels/cpu/region_kernel.h"
 
 #include <algorithm>

@@ -1,4 +1,5 @@
 // Rows of a table by index, and the gradient of that: updates sorted by index, summed in order.
+// Plain twins: kernels/reference/gather.cpp and scatter_add.cpp.
 #include <cstring>
 
 #include "kernels/cpu/embedding.h"

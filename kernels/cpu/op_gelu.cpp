@@ -1,4 +1,5 @@
 // GELU and its gradient on vector spans.
+// Plain twin: src/ops/composite/gelu.cpp.
 #include "kernels/cpu/region_kernel.h"
 #include "ops/composite/attributes.h"
 #include "ops/entries.h"

@@ -1,6 +1,7 @@
 // Rows multiplied by the weight of their group, and the gradients of the weights: rows sorted by
 // group, tile products over rows that are gathered together, the last tile of a group filled up
 // with zeros.
+// Plain twin: src/ops/composite/grouped_dot.cpp.
 #include <cstring>
 
 #include "base/error.h"
@@ -27,7 +28,7 @@ struct Blocks {
   }
 };
 
-/// Compiles the products of blocks; `shape` gives the one of so many columns.
+/// Compiles the products of blocks; `shape` gives the one for a number of columns.
 template <class Shape>
 Blocks blocks_of(Products& products, int64_t size, Shape shape) {
   const int64_t last = size - (ceil_div(size, kColumns) - 1) * kColumns;

@@ -1,4 +1,5 @@
 // Layer norm over rows, and its gradients: weights in two stages over fixed blocks of rows.
+// Plain twin: src/ops/composite/layer_norm.cpp.
 #include "kernels/cpu/region_kernel.h"
 #include "ops/composite/attributes.h"
 #include "ops/entries.h"

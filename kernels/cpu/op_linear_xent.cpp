@@ -1,4 +1,5 @@
 // The cross entropy of a linear layer, in chunks of tokens.
+// Plain twin: src/ops/composite/linear_xent.cpp.
 #include "kernels/cpu/kernel.h"
 #include "kernels/cpu/linear_xent.h"
 #include "ops/composite/attributes.h"

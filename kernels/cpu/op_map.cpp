@@ -1,4 +1,5 @@
 // Elementwise arithmetic on vector spans; operands may be strided or broadcast.
+// Plain twin: kernels/reference/map.cpp.
 #include <array>
 
 #include "kernels/cpu/kernel.h"

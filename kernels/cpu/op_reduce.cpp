@@ -1,4 +1,5 @@
 // Sums over leading or trailing axes, maxima over trailing ones.
+// Plain twin: kernels/reference/reduce.cpp.
 #include "kernels/cpu/region_kernel.h"
 #include "ops/attributes.h"
 #include "ops/entries.h"

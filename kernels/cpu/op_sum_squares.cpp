@@ -1,4 +1,5 @@
 // Sums of squares: for each index of the shard axis first, over that axis last.
+// Plain twin: src/ops/composite/sum_squares.cpp.
 #include "kernels/cpu/kernel.h"
 #include "ops/entries.h"
 

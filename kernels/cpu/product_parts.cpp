@@ -1,4 +1,5 @@
 // Products too large for one call of oneDNN, cut into parts whose sums are chains over k.
+// Plain twin: kernels/reference/dot.cpp.
 #include "kernels/cpu/product_parts.h"
 
 #include <algorithm>

@@ -1,4 +1,5 @@
 // What a region's program becomes on this backend: tiles, registers, a product and vector kernels.
+// Plain twin: src/ops/composite/fused.cpp.
 #include "kernels/cpu/region.h"
 
 #include <algorithm>
@@ -76,7 +77,7 @@ void Region::assign_registers() {
     if (free.empty()) free.push_back(static_cast<int>(register_count_++));
     register_of_[out] = free.back();
     free.pop_back();
-    if (slots[out].last_use < 0) free.push_back(register_of_[out]);  // made beside what is wanted
+    if (slots[out].last_use < 0) free.push_back(register_of_[out]);  // a result that nothing reads
   }
   register_floats_ = (tile_rows_ * tile_columns_ + 15) / 16 * 16;
 }

@@ -1,4 +1,5 @@
 // Running a region's program.
+// Plain twin: src/ops/composite/fused.cpp.
 #include <algorithm>
 #include <cstring>
 

@@ -14,7 +14,7 @@
 
 namespace levanter::cpu {
 
-/// Elementwise functions of one operand beside the opcodes of `map`, whose rows say how exact they
+/// Elementwise functions of one operand besides the opcodes of `map`, whose rows say how exact they
 /// are: sigmoid is 0 where its value is below 1e-38.
 enum class UnaryOp : size_t {
   kGeluTanh = kMapOpcodes,
@@ -24,7 +24,7 @@ enum class UnaryOp : size_t {
 inline constexpr size_t kUnaryOps = kMapOpcodes + 3;
 
 /// And of two: gelu's gradients from gelu's input,
-///   kGeluTanhGrad(dy, x) = dy * d gelu_tanh(x) / dx, kGeluErfGrad alike
+///   kGeluTanhGrad(dy, x) = dy * d gelu_tanh(x) / dx, kGeluErfGrad likewise
 enum class BinaryOp : size_t {
   kGeluTanhGrad = kMapOpcodes,
   kGeluErfGrad,

@@ -1,4 +1,5 @@
 // Between bf16 in memory and f32.
+// Plain twin: kernels/reference/cast.cpp.
 #include "kernels/cpu/vector_parts.h"
 
 namespace levanter::cpu::LEVANTER_ISA {

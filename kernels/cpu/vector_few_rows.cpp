@@ -1,4 +1,6 @@
-// Products of a few rows with a matrix that is read once, as fast as memory gives it.
+// Products of a few rows (small M, as in a GEMV) with a matrix that is read once, as fast as memory
+// gives it.
+// Plain twin: kernels/reference/dot.cpp.
 #include "kernels/cpu/vector_parts.h"
 
 namespace levanter::cpu::LEVANTER_ISA {

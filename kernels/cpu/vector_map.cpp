@@ -1,4 +1,5 @@
 // Elementwise kernels, and the table of this instruction set.
+// Plain twin: kernels/reference/map.cpp.
 #include "kernels/cpu/vector_math.h"
 #include "kernels/cpu/vector_parts.h"
 

@@ -1,4 +1,5 @@
 // Layer norm, forward and backward.
+// Plain twin: src/ops/composite/layer_norm.cpp.
 #include "kernels/cpu/vector_math.h"
 #include "kernels/cpu/vector_parts.h"
 

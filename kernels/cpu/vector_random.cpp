@@ -1,4 +1,5 @@
 // Random bits, uniform numbers and dropout over spans.
+// Plain twins: kernels/reference/random_bits.cpp, uniform.cpp and src/ops/composite/dropout.cpp.
 #include "kernels/cpu/vector_math.h"
 #include "kernels/cpu/vector_parts.h"
 #include "kernels/cpu/vector_threefry.h"

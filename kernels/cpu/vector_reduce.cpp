@@ -1,4 +1,5 @@
 // Sums, maxima, sums over rows, and the AdamW update.
+// Plain twins: kernels/reference/reduce.cpp and src/ops/composite/adamw.cpp.
 #include "kernels/cpu/vector_math.h"
 #include "kernels/cpu/vector_parts.h"
 

@@ -1,4 +1,5 @@
-// Attention's tiles of scores, turned so that lanes are queries, and the rows of cross entropy.
+// Attention's tiles of scores, transposed so that lanes are queries, and the rows of cross entropy.
+// Plain twins: src/ops/composite/attention.cpp and linear_xent.cpp.
 #include "kernels/cpu/vector_math.h"
 #include "kernels/cpu/vector_parts.h"
 #include "kernels/cpu/vector_threefry.h"

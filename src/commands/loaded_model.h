@@ -17,10 +17,11 @@ struct LoadedModel {
   TrainConfig config;
   std::string folder;  ///< step-N, or the Hugging Face folder
   int64_t step = 0;
-  int64_t vocab_size = 0;             ///< rows of its embedding
-  std::string extra_json;             ///< of a checkpoint's manifest
-  int64_t rows = 1;                   ///< that token_losses takes at a time
-  std::vector<std::string> problems;  ///< bad checkpoints passed over, and what a config says amiss
+  int64_t vocab_size = 0;  ///< rows of its embedding
+  std::string extra_json;  ///< of a checkpoint's manifest
+  int64_t rows = 1;        ///< that token_losses takes at a time
+  std::vector<std::string>
+      problems;  ///< bad checkpoints passed over, and what is wrong with a config
   std::shared_ptr<const text::Tokenizer> tokenizer;  ///< none: that of a config's data
   std::unique_ptr<Backend> backend;
   std::unique_ptr<infer::InferenceModel> model;

@@ -178,7 +178,7 @@ bool alike(const Described& a, const Described& b) {
   return facts(a) == facts(b);
 }
 
-/// Says once, of all candidates, what several have alike; keys of the same candidates together.
+/// Says once, of all candidates, what several have in common; keys of the same candidates together.
 std::vector<Described> merge_alike(std::vector<Described> all) {
   std::vector<Described> out;
   std::vector<std::set<std::string>> variants;

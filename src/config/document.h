@@ -9,7 +9,7 @@
 
 namespace levanter::config {
 
-/// Reads `path` ("" for none), what it includes, and lays the overrides upon it.
+/// Reads `path` ("" for none), what it includes, and applies the overrides to it.
 ///   include = ["base.toml"]  at the top of a file: those files first, in order, each once, then
 ///   the file itself; all together at most 1 MiB
 ///   --k.p=v, --k.p v         overrides, later ones over earlier ones; v stays text (Kind::kRaw)
@@ -21,7 +21,7 @@ Value load_document(const std::string& path, std::span<const std::string> overri
 Value parse_document(std::string_view text, const std::string& name,
                      std::span<const std::string> overrides, Problems& problems);
 
-/// Reads an override's text as TOML and lays it upon the value that it stands over.
+/// Reads an override's text as TOML and merges it over the value that it replaces.
 /// False when it is not TOML, with the reason in `error`.
 bool read_raw(const Value& raw, Value& out, std::string& error);
 

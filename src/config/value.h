@@ -51,7 +51,7 @@ struct Value::Member {
 /// other value stays.
 void name_choice(Value& value);
 
-/// Lays `over` upon `under`: tables merge key by key (a string below a table counts as the short
+/// Merges `over` into `under`: tables merge key by key (a string below a table counts as the short
 /// form of a choice), anything else is replaced.
 void merge(Value& under, Value over);
 

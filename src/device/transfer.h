@@ -11,8 +11,8 @@
 
 namespace levanter {
 
-/// A piece of the device's memory beside a place for it in the host's, which is the same place
-/// where the device's memory is the host's. Ranges are in bytes from the beginning.
+/// A piece of the device's memory and its copy in the host's; the two are one where the device's
+/// memory is the host's. Ranges are in bytes from the beginning.
 class Mirror final {
  public:
   Mirror() = default;
@@ -42,7 +42,7 @@ class Mirror final {
   std::vector<std::byte> own_;
 };
 
-/// So many values that the host writes and kernels read, or the other way round.
+/// An array that the host writes and kernels read, or the other way round.
 template <class T>
 class SharedArray final {
  public:

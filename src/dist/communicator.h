@@ -2,9 +2,9 @@
 //
 // A rank is one share of a run: its part of every batch, its copy of the state. Which ranks a
 // process has is for the kind of communicator to say: threads has them all in this one; where ranks
-// are processes (MPI, or NCCL with a GPU for each), whoever launches them starts the same program
-// so many times and each has its own. So a run is told as the story of one rank, and nothing but
-// this interface says what the others do.
+// are processes (MPI, or NCCL with a GPU for each), their launcher starts the same program
+// once for each rank and each has its own. So a run is told as the story of one rank, and nothing
+// but this interface says what the others do.
 #pragma once
 
 #include <cstddef>

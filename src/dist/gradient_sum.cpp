@@ -41,8 +41,8 @@ GradientSum::GradientSum(Communicator& communicator, const Backend& backend, int
 
 int64_t GradientSum::staging_bytes(int64_t ranks, int64_t groups, int64_t elements) {
   if (ranks == 1) return 0;
-  // One piece for each subtree of every rank; what this rank sends is packed beside.
-  const int64_t own = groups_of_rank(groups, ranks, 0).size();  // at most so many subtrees
+  // One piece for each subtree of every rank; what this rank sends is packed in memory of its own.
+  const int64_t own = groups_of_rank(groups, ranks, 0).size();  // no rank has more subtrees
   return (count_subtrees(ranks, groups) + own * ranks) * ceil_div(elements, ranks) * 4;
 }
 

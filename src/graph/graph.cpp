@@ -53,7 +53,7 @@ std::string_view short_file(std::string_view file) {
   return file;
 }
 
-/// The index of `text` in a table, to which it is added where it is none of the last ones: a module
+/// The index of `text` in a table, to which it is added unless it is among the last ones: a module
 /// is mostly entered again soon, and one that comes back late stands there twice, which does no
 /// harm.
 uint32_t intern(std::deque<std::string>& table, std::string_view text) {

@@ -33,7 +33,7 @@ struct GenerateOptions {
 
 /// Continues each text. Its i-th token is a function of its prompt, its key and i alone, whatever
 /// `rows` up to 16 is. Of a text longer than max_seq_len the last max_seq_len tokens count, all of
-/// which are then computed anew for each token.
+/// which are then computed again for each token.
 void generate(InferenceModel& model, std::span<Continuation> texts, const GenerateOptions& options);
 
 }  // namespace levanter::infer

@@ -15,7 +15,7 @@
 
 namespace levanter::models {
 
-/// What training wants to know of a model beside its final hidden state.
+/// What training wants to know of a model besides its final hidden state.
 struct Measure {
   /// Of the metric. Values of one name are added; of a vector, each place is a metric of its own,
   /// its index where the name has "{}".

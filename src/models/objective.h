@@ -1,4 +1,4 @@
-// What a model is trained for: the loss of a microbatch, and what is reported beside it.
+// What a model is trained for: the loss of a microbatch, and what is reported with it.
 #pragma once
 
 #include <memory>

@@ -34,7 +34,7 @@ struct Param {
   Role role = Role::kWeight;
   NamedArray value;        ///< the argument of the function being traced
   bool trainable = true;   ///< false: it has no gradient and no optimizer state, and never moves
-  std::string group = {};  ///< what optimizers may tell parameters apart by, beside their role
+  std::string group = {};  ///< what optimizers may tell parameters apart by, besides their role
 };
 
 /// A place in the tree of modules of a function being traced. Constructors declare parameters

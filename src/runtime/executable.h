@@ -63,7 +63,7 @@ class Executable final {
   int64_t arena_bytes() const;
   int64_t workspace_bytes() const;
   int64_t constant_bytes() const;
-  /// Bytes that debug mode holds beside.
+  /// Bytes that debug mode holds in addition.
   int64_t debug_bytes() const;
   /// The largest sum of buffers alive at once: no plan can have a smaller arena.
   int64_t arena_lower_bound() const;

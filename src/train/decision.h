@@ -10,7 +10,7 @@
 
 namespace levanter::train {
 
-/// All that a rank has to know beside its config to begin as rank 0 does. Names of files are rank
+/// All that a rank has to know besides its config to begin as rank 0 does. Names of files are rank
 /// 0's; every process reads them itself.
 struct Decision {
   /// Set where there is nothing to train: what the run ends with.

@@ -28,8 +28,8 @@ std::shared_ptr<const text::Tokenizer> open_tokenizer(const TrainConfig& config)
 /// The same, but from the texts where it must be: they are read, and nothing is tokenised.
 std::shared_ptr<const text::Tokenizer> find_tokenizer(const TrainConfig& config);
 
-/// The steps of trainer.num_train_epochs, which is set: as many batches as hold the rows of so many
-/// epochs, rounded up; at least 1.
+/// The steps of trainer.num_train_epochs, which is set: as many batches as hold the rows of that
+/// many epochs, rounded up; at least 1.
 int64_t steps_of_epochs(const TrainConfig& config, const data::TextData& data);
 
 /// What the data of a run's training are made of; `key` is that of the data.
@@ -38,7 +38,7 @@ data::TrainingOptions training_options(const TrainConfig& config, Key key);
 /// The size of the vocabulary: model.vocab_size, else the tokenizer's (null: what the config alone
 /// says of it). Error kConfig when neither is known, or when model.vocab_size is too small.
 int64_t vocab_size(const TrainConfig& config, const text::Tokenizer* tokenizer);
-/// Why model.vocab_size is too small for a tokenizer of so many tokens; nothing where it is not.
+/// Why model.vocab_size is too small for a tokenizer of `tokens` tokens; nothing where it is not.
 struct SmallVocabulary {
   std::string message, allowed, hint;
 };
@@ -62,7 +62,7 @@ struct MemoryTotal {
   int64_t persistent = 0, arena = 0, workspace = 0;  ///< where kernels work
   int64_t loader = 0, save = 0;                      ///< in the host's memory, always
   int64_t total() const { return persistent + arena + workspace + loader; }
-  /// What must fit: a save stages copies beside.
+  /// What must fit: the total, and the copies that a save stages.
   int64_t needed() const { return total() + save; }
 };
 MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config);

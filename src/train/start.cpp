@@ -34,7 +34,7 @@ bool is_known_by_content(const Difference& d, const TrainConfig& config,
           d.key.ends_with(".chat_template"));
 }
 
-/// Takes up what the run's own checkpoint knows beside its tensors.
+/// Takes up what the run's own checkpoint knows besides its tensors.
 void take_up(Run& run, const std::string& checkpoints) {
   const nlohmann::json extra = extra_of(run);
   run.decision.first_step = extra.value("first_step", int64_t{0});

@@ -61,7 +61,7 @@ void make_backend(Run& run);
 /// Refuses a config that can't continue the checkpoint's run; returns the checkpoint's own.
 TrainConfig refuse_differences(const TrainConfig& config, const Checkpoint& checkpoint);
 
-/// What the checkpoint says beside its tensors.
+/// What the checkpoint says besides its tensors.
 nlohmann::json extra_of(const Run& run);
 
 /// Rank 0 of a run that may be new, before its folder is made: a mistake in the texts leaves no

@@ -16,7 +16,7 @@ inline constexpr int32_t kPaddingSegment = -1;
 /// The model never shifts: targets[t] is what it is to say after tokens[0..t].
 struct Example {
   Example() = default;
-  /// So many positions of padding, counted from 0.
+  /// `length` positions of padding, counted from 0.
   explicit Example(size_t length)
       : tokens(length),
         targets(length),
@@ -47,7 +47,7 @@ void for_each_array(F f) {
   f("positions", &Example::positions);
 }
 
-/// Examples, and beside each the sum of its loss weights, known without making the example.
+/// Examples, and for each the sum of its loss weights, known without making the example.
 struct ExampleSource {
   DatasetPtr<Example> examples;
   DatasetPtr<double> loss_tokens;

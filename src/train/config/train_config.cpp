@@ -141,7 +141,7 @@ std::optional<Error> take_hf_model(config::Value& root, TrainConfig& config,
   }
 }
 
-/// A run has one length. A command's overrides say it anew; a file that says both is at fault.
+/// A run has one length. A command's overrides may replace it; a file that says both is at fault.
 void settle_length(TrainConfig& config, config::Problems& problems) {
   std::optional<double>& wanted = config.trainer.num_train_epochs;
   const std::string_view steps = "trainer.num_train_steps", epochs = "trainer.num_train_epochs";

@@ -83,7 +83,7 @@ class CompiledStep {
   CompiledStep(StepOptions options, const Backend& backend)
       : CompiledStep(options, backend, nullptr) {}
   /// The same from a step that differs at most in its microbatch, their number and grouping and in
-  /// what is computed again: its functions that are as wanted are taken and not compiled anew.
+  /// what is computed again: its functions that are as wanted are taken and not compiled again.
   CompiledStep(StepOptions options, const Backend& backend, CompiledStep&& former)
       : CompiledStep(options, backend, &former) {}
 

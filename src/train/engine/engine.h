@@ -34,7 +34,7 @@ class Engine final {
   /// optimizer's state.
   void initialise(Key key);
 
-  /// The state as checkpoints see it; the memory is this engine's. Packed parameters are made anew
+  /// The state as checkpoints see it; the memory is this engine's. Packed parameters are made again
   /// from it before the first run after initialise, model_targets or an update: who writes to
   /// parameters takes model_targets.
   std::vector<Tensor> model_tensors() const;

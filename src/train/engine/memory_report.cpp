@@ -45,7 +45,7 @@ std::string buffers(std::string_view title, std::vector<LiveBuffer> alive, bool 
   return text;
 }
 
-/// What is needed beside what there is.
+/// What is needed, next to what there is.
 std::string totals(const MemoryTotal& need, std::span<const MemoryNeed> needs) {
   if (needs.size() == 1)
     return cat(heading("loader", need.loader), heading("total", need.total()),

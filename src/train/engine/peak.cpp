@@ -128,7 +128,7 @@ nlohmann::json known_peaks(const std::string& file) {
       nlohmann::json known = nlohmann::json::parse(read_file(file));
       if (known.is_object()) return known;
     }
-  } catch (const std::exception&) {  // measured anew
+  } catch (const std::exception&) {  // measured again
   }
   return nlohmann::json::object();
 }

@@ -23,7 +23,7 @@ struct ProductSize {
 /// 1024^3 and 2048^3.
 std::span<const ProductSize> standard_products();
 
-/// The products of a model's linear layers and its head with so many tokens, each size once: m
+/// The products of a model's linear layers and its head with `tokens` tokens, each size once: m
 /// tokens, n out, k in. Of a product above kMostFlops only as many tokens as stay below it.
 std::vector<ProductSize> model_products(const std::vector<nn::Param>& params, int64_t tokens);
 inline constexpr double kMostFlops = 2e10;

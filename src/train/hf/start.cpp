@@ -25,7 +25,7 @@ void stand_at(config::Value& value, const config::Source& place) {
   }
 }
 
-/// Reads an override's text where it is a value of TOML, so that more can stand beside it.
+/// Reads an override's text where it is a value of TOML, so that more can be added to it.
 void read_override(config::Value& value) {
   config::Value whole;
   std::string error;
