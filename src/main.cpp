@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/memory.h"
+#include "base/limits.h"
 #include "base/stop.h"
 #include "commands/command_line.h"
 

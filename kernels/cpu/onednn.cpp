@@ -16,7 +16,7 @@
 
 #include "base/error.h"
 #include "base/integers.h"
-#include "base/memory.h"
+#include "base/limits.h"
 #include "base/strings.h"
 #include "kernels/cpu/product_parts.h"
 #include "kernels/cpu/vector.h"

@@ -8,15 +8,12 @@
 #include <chrono>
 #include <climits>
 #include <exception>
-#include <fstream>
-#include <iterator>
 #include <mutex>
-#include <sstream>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
-#include "base/integers.h"
+#include "base/limits.h"
 #include "base/strings.h"
 
 namespace levanter {
@@ -24,35 +21,6 @@ namespace {
 
 constexpr auto kSpin = std::chrono::microseconds(200);
 constexpr int kPausesPerClock = 32;
-
-/// The content of a file; "" where it can't be read.
-std::string text_of(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-/// The limit that the files of one control group's folder state, or 0.
-int folder_quota(const std::string& folder, bool unified) {
-  std::istringstream text(unified ? text_of(folder + "/cpu.max")
-                                  : cat(text_of(folder + "/cpu.cfs_quota_us"), " ",
-                                        text_of(folder + "/cpu.cfs_period_us")));
-  int64_t quota = 0, period = 0;
-  if (!(text >> quota >> period) || quota <= 0 || period <= 0) return 0;
-  return static_cast<int>(std::min<int64_t>(ceil_div(quota, period), INT_MAX));
-}
-
-/// The smaller of two limits, where 0 means no limit.
-int least(int a, int b) { return a == 0 || b == 0 ? std::max(a, b) : std::min(a, b); }
-
-/// The least limit of the group `path` below `root` and of all groups around it.
-int path_quota(const std::string& root, std::string path, bool unified) {
-  int limit = folder_quota(root, unified);
-  while (path.size() > 1) {
-    limit = least(limit, folder_quota(root + path, unified));
-    path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
-  }
-  return limit;
-}
 
 int affinity_threads() {
   for (int processors = 1024; processors <= (1 << 20); processors *= 2) {
@@ -82,28 +50,9 @@ bool spin_until(Ready ready) {
 
 }  // namespace
 
-int cgroup_quota_threads(std::string_view proc_cgroup, const std::string& mount) {
-  int limit = 0;
-  for (const std::string& line : split(proc_cgroup, '\n')) {
-    const size_t first = line.find(':');
-    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const std::string path = line.substr(second + 1);
-    if (controllers.empty()) {
-      limit = least(limit, path_quota(mount, path, true));
-      continue;
-    }
-    const std::vector<std::string> names = split(controllers, ',');
-    if (std::find(names.begin(), names.end(), "cpu") == names.end()) continue;
-    limit = least(limit, path_quota(mount + "/cpu", path, false));
-  }
-  return limit;
-}
-
 int available_threads() {
-  return least(affinity_threads(),
-               cgroup_quota_threads(text_of("/proc/self/cgroup"), "/sys/fs/cgroup"));
+  const int64_t limit = cgroup_thread_limit().value_or(INT_MAX);
+  return static_cast<int>(std::min<int64_t>(affinity_threads(), limit));
 }
 
 void thread_refused(int running) {

@@ -16,13 +16,6 @@ namespace levanter {
 /// processor quota of the control group (v1 or v2, rounded up) where that is less; at least 1.
 int available_threads();
 
-/// The quota part of available_threads: the least quota, rounded up to whole processors, of the
-/// control group named in `proc_cgroup` (the text of /proc/self/cgroup) and of the groups around
-/// it.
-///   mount  where control groups are mounted, such as /sys/fs/cgroup
-/// returns 0 when nothing limits the process
-int cgroup_quota_threads(std::string_view proc_cgroup, const std::string& mount);
-
 /// Throws the Error for a thread that could not be started while `running` others run: kDevice,
 /// with what limits them.
 [[noreturn]] void thread_refused(int running);

@@ -10,7 +10,7 @@
 
 #include "base/files.h"
 #include "base/integers.h"
-#include "base/memory.h"
+#include "base/limits.h"
 #include "base/stop.h"
 #include "base/strings.h"
 #include "checkpoint/folder.h"

@@ -6,9 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/files.h"
 #include "base/integers.h"
-#include "base/memory.h"
+#include "base/limits.h"
 #include "base/strings.h"
 #include "data/rows/loader.h"
 #include "text/hf/config.h"
@@ -274,54 +273,13 @@ namespace {
 /// Of address space: compiled products, stacks of threads, buffers of files.
 constexpr int64_t kBesideThePlan = int64_t{32} << 20;
 
-/// The number in a control group's file, or -1 for "max" or none.
-int64_t limit_in(const std::string& path) {
-  if (!path_exists(path)) return -1;
-  const std::string text = read_file(path);
-  int64_t value = -1;
-  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
-  return parsed.ec == std::errc() && value > 0 ? value : -1;
-}
-
-/// The least of two limits of which -1 is none.
-int64_t least(int64_t a, int64_t b) {
-  if (a < 0) return b;
-  if (b < 0) return a;
-  return std::min(a, b);
-}
-
-/// The least limit of the group `path` and of those around it, below `mount`.
-int64_t group_limit(const std::string& mount, std::string path, const char* file) {
-  int64_t limit = limit_in(cat(mount, "/", file));
-  for (; path.size() > 1; path.resize(path.rfind('/')))
-    limit = least(limit, limit_in(cat(mount, path, "/", file)));
-  return limit;
-}
-
 }  // namespace
-
-int64_t cgroup_memory_limit(std::string_view proc_cgroup, const std::string& mount) {
-  // Seen from inside a container a group may be mounted as the root whatever it is called.
-  int64_t limit = least(group_limit(mount, "/", "memory.max"),
-                        group_limit(mount + "/memory", "/", "memory.limit_in_bytes"));
-  for (const std::string& line : split(proc_cgroup, '\n')) {  // "5:memory:/a/b", "0::/a/b"
-    const std::vector<std::string> parts = split(line, ':');
-    if (parts.size() != 3 || !parts[2].starts_with("/")) continue;
-    const std::vector<std::string> names = split(parts[1], ',');
-    if (parts[1].empty())
-      limit = least(limit, group_limit(mount, parts[2], "memory.max"));
-    else if (std::find(names.begin(), names.end(), "memory") != names.end())
-      limit = least(limit, group_limit(mount + "/memory", parts[2], "memory.limit_in_bytes"));
-  }
-  return limit;
-}
 
 int64_t memory_limit() {
   const int64_t machine = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-  const std::string groups = path_exists("/proc/self/cgroup") ? read_file("/proc/self/cgroup") : "";
+  const int64_t limit = std::min(machine, cgroup_memory_limit().value_or(machine));
   const int64_t mappable = mappable_bytes();
-  return least(least(machine, cgroup_memory_limit(groups, "/sys/fs/cgroup")),
-               mappable < 0 ? -1 : std::max<int64_t>(mappable - kBesideThePlan, 0));
+  return mappable < 0 ? limit : std::min(limit, std::max<int64_t>(mappable - kBesideThePlan, 0));
 }
 
 }  // namespace levanter::train

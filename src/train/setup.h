@@ -81,12 +81,6 @@ std::vector<MemoryNeed> memory_needs(const MemoryTotal& total, const Backend& ba
 /// error  kDevice naming what it needs and what there is
 void require_memory(const TrainConfig& config, const CompiledStep& step, const Backend& backend);
 
-/// The least memory limit of the control group named in `proc_cgroup` (the text of
-/// /proc/self/cgroup) and of the groups around it, version 1 or 2; -1 when nothing limits the
-/// process.
-///   mount  where control groups are mounted, such as /sys/fs/cgroup
-int64_t cgroup_memory_limit(std::string_view proc_cgroup, const std::string& mount);
-
 /// Bytes of memory that a run may take here: the machine's, the control group's limit or what the
 /// limits of address space and data leave, whichever is least.
 int64_t memory_limit();

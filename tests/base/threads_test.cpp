@@ -1,12 +1,7 @@
 // The thread pool, and what counts as an available thread.
 #include <catch2/catch.hpp>
 
-#include <unistd.h>
-
 #include <atomic>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -16,35 +11,6 @@
 #include "base/threads.h"
 
 using namespace levanter;
-
-namespace {
-
-void write_file(const std::string& path, const std::string& text) {
-  std::FILE* file = std::fopen(path.c_str(), "w");
-  REQUIRE(file != nullptr);
-  std::fputs(text.c_str(), file);
-  std::fclose(file);
-}
-
-/// A folder like /sys/fs/cgroup that is removed at the end.
-class FakeGroups {
- public:
-  FakeGroups() {
-    root_ = (std::filesystem::temp_directory_path() / "levanter-cgroup-XXXXXX").string();
-    REQUIRE(mkdtemp(root_.data()) != nullptr);
-  }
-  ~FakeGroups() { std::filesystem::remove_all(root_); }
-  const std::string& root() const { return root_; }
-  void write(const std::string& folder, const std::string& file, const std::string& text) {
-    std::filesystem::create_directories(root_ + folder);
-    write_file(root_ + folder + "/" + file, text);
-  }
-
- private:
-  std::string root_;
-};
-
-}  // namespace
 
 TEST_CASE("every index runs once, whatever the number of threads", "[base]") {
   for (const int threads : {1, 2, 3, 8}) {
@@ -124,30 +90,6 @@ TEST_CASE("a loop inside a loop of the same pool is refused", "[base]") {
   ThreadPool pool(2);
   REQUIRE_THROWS(
       pool.parallel_for(4, [&](int64_t, int) { pool.parallel_for(4, [](int64_t, int) {}); }));
-}
-
-TEST_CASE("the least quota of a control group and those around it counts, rounded up", "[base]") {
-  FakeGroups groups;
-  groups.write("", "cpu.max", "max 100000\n");
-  groups.write("/a", "cpu.max", "250000 100000\n");
-  groups.write("/a/b", "cpu.max", "max 100000\n");
-  groups.write("/c", "cpu.max", "50000 100000\n");
-  REQUIRE(cgroup_quota_threads("0::/\n", groups.root()) == 0);
-  REQUIRE(cgroup_quota_threads("0::/a/b\n", groups.root()) == 3);
-  REQUIRE(cgroup_quota_threads("0::/c\n", groups.root()) == 1);
-  REQUIRE(cgroup_quota_threads("0::/absent\n", groups.root()) == 0);
-  REQUIRE(cgroup_quota_threads("", groups.root()) == 0);
-}
-
-TEST_CASE("quotas of control groups of the first version count too", "[base]") {
-  FakeGroups groups;
-  groups.write("/cpu", "cpu.cfs_quota_us", "-1\n");
-  groups.write("/cpu", "cpu.cfs_period_us", "100000\n");
-  groups.write("/cpu/job", "cpu.cfs_quota_us", "400000\n");
-  groups.write("/cpu/job", "cpu.cfs_period_us", "100000\n");
-  REQUIRE(cgroup_quota_threads("5:memory:/job\n3:cpu,cpuacct:/job\n", groups.root()) == 4);
-  REQUIRE(cgroup_quota_threads("3:cpu,cpuacct:/\n", groups.root()) == 0);
-  REQUIRE(cgroup_quota_threads("3:cpuset:/job\n", groups.root()) == 0);
 }
 
 TEST_CASE("at least one thread is available", "[base]") {

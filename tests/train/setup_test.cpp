@@ -134,26 +134,3 @@ TEST_CASE("the memory that may be used is some, and no more than the machine has
   CHECK(train::memory_limit() <=
         static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE));
 }
-
-TEST_CASE("the memory of a process is limited by its control group and those around it",
-          "[train]") {
-  const TemporaryFolder groups;
-  const auto write = [&](const std::string& folder, const char* file, const char* text) {
-    make_directories(groups / folder);
-    write_file_atomic(join_path(groups / folder, file), text);
-  };
-  write("a", "memory.max", "5000\n");
-  write("a/b", "memory.max", "max\n");
-  write("a/b/c", "memory.max", "700\n");
-  write("memory/job", "memory.limit_in_bytes", "300\n");
-  const auto limit = [&](const char* text) {
-    return train::cgroup_memory_limit(text, groups.path());
-  };
-  CHECK(limit("0::/a/b\n") == 5000);
-  CHECK(limit("0::/a/b/c\n") == 700);
-  CHECK(limit("5:cpu,memory:/job\n") == 300);
-  CHECK(limit("5:cpu:/job\n0::/other\n") == -1);
-  CHECK(limit("") == -1);
-  write(".", "memory.max", "600\n");
-  CHECK(limit("0::/a/b/c\n") == 600);
-}

@@ -1,0 +1,37 @@
+// What limits this process: its control groups, and how much memory it may still map.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace levanter {
+
+/// The lowest limits of the control groups named in `proc_cgroup` (the text of /proc/self/cgroup)
+/// and of the groups around them, version 1 or 2; nothing where none is limited.
+///   mount  where control groups are mounted, such as /sys/fs/cgroup
+/// Threads: the processor quota, rounded up. Memory: in bytes.
+std::optional<int64_t> cgroup_thread_limit(std::string_view proc_cgroup, const std::string& mount);
+std::optional<int64_t> cgroup_memory_limit(std::string_view proc_cgroup, const std::string& mount);
+/// The same of this process.
+std::optional<int64_t> cgroup_thread_limit();
+std::optional<int64_t> cgroup_memory_limit();
+
+/// Bytes that may still be mapped under the limits of address space and of data (`ulimit -v` and
+/// `-d`); -1 where there is neither.
+int64_t mappable_bytes();
+
+/// For a program that begins under such a limit: threads share one heap, each one's own would
+/// reserve 64 MiB, and what exceptions need to pass through the system's libraries is loaded.
+void prepare_for_memory_limits();
+
+/// Memory ran out: kDevice, with what may still be mapped where that is limited.
+Error out_of_memory();
+
+/// error  out_of_memory() unless `bytes` more may be mapped
+void require_mappable(int64_t bytes);
+
+}  // namespace levanter
