@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Small models with made-up weights, computed by Transformers in f64: what levanter is compared with.
 
-usage: check_hf_models.py golden          writes tests/golden/hf_models.jsonl
+usage: check_hf_models.py golden [CASE..] writes tests/golden/hf_models.jsonl, or the lines of these
+                                          cases alone: other lines stay to the byte
        check_hf_models.py LEVANTER TESTS  compares the programs levanter and levanter_tests, and
                                           writes the table of docs/models.md
 
@@ -221,22 +222,36 @@ def loss_of(model, inputs, targets):
     return logits, torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
-def golden():
+def case_line(name, family, options):
+    with tempfile.TemporaryDirectory() as folder:
+        model = made_model(family, options, folder)
+        config = json.load(open(os.path.join(folder, "config.json")))
+    ids = scramble("ids", np.arange(2 * (LENGTH + 1))) % 64
+    logits, loss = loss_of(model, *rows_of(ids, 2))
+    loss.backward()
+    gradients = {key: float(f"{g.double().norm().item():.9g}")
+                 for key, g in saved_gradients(model).items()}
+    last = [float(f"{x:.7g}") for x in logits[:, -1].flatten().tolist()]
+    return {"case": name, "config": config, "loss": loss.item(), "logits": last,
+            "gradients": gradients}
+
+
+def golden(wanted):
+    """Writes the lines of the cases in `wanted`, of all where it is empty."""
+    made = [(case_line, case) for case in CASES] + [(variant_line, case) for case in VARIANTS]
+    unknown = set(wanted) - {case[0] for _, case in made}
+    if unknown:
+        sys.exit(f"no such case: {', '.join(sorted(unknown))}")
+    with open(GOLDEN) as file:
+        old = {json.loads(line)["case"]: line for line in file}
+    lines = []
+    for line_of, case in made:
+        stays = wanted and case[0] not in wanted
+        if stays and case[0] not in old:
+            sys.exit(f"{case[0]} has no line yet: name it too")
+        lines.append(old[case[0]] if stays else json.dumps(line_of(*case)) + "\n")
     with open(GOLDEN, "w") as out:
-        for name, family, options in CASES:
-            with tempfile.TemporaryDirectory() as folder:
-                model = made_model(family, options, folder)
-                config = json.load(open(os.path.join(folder, "config.json")))
-            ids = scramble("ids", np.arange(2 * (LENGTH + 1))) % 64
-            logits, loss = loss_of(model, *rows_of(ids, 2))
-            loss.backward()
-            gradients = {key: float(f"{g.double().norm().item():.9g}")
-                         for key, g in saved_gradients(model).items()}
-            last = [float(f"{x:.7g}") for x in logits[:, -1].flatten().tolist()]
-            out.write(json.dumps({"case": name, "config": config, "loss": loss.item(),
-                                  "logits": last, "gradients": gradients}) + "\n")
-        for variant in VARIANTS:
-            out.write(json.dumps(variant_line(*variant)) + "\n")
+        out.writelines(lines)
 
 
 ROWS = 210
@@ -366,8 +381,8 @@ def compare(levanter, tests):
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    if sys.argv[1:] == ["golden"]:
-        golden()
+    if sys.argv[1:2] == ["golden"]:
+        golden(sys.argv[2:])
     elif len(sys.argv) == 3:
         sys.exit(compare(*map(os.path.abspath, sys.argv[1:])))
     else:

@@ -200,7 +200,7 @@ class StepBench {
       engine_.run_microbatch({rows_, 0, m * o.shape.batch});
     if (engine_.subtree_sums()[0] != engine_.total())
       throw Error(ErrorKind::kInternal, "one rank's sum is not the total");
-    o.optimizer.scalars(*config_.optimizer, step_, scalars_);
+    o.optimizer.fill_scalars(*config_.optimizer, step_, scalars_);
     engine_.run_update(schedule_.at(step_), scalars_);
     ++step_;
     return now_seconds() - start;

@@ -27,6 +27,12 @@ std::string bounds(const Field& field) {
   return join(parts, ", ");
 }
 
+/// A text in a cell of a table, where a bar would end it.
+std::string in_cell(std::string text) {
+  for (size_t at = 0; (at = text.find('|', at)) != text.npos; at += 2) text.insert(at, 1, '\\');
+  return text;
+}
+
 std::string with_bounds(std::string_view what, const Field& field) {
   const std::string limits = bounds(field);
   return limits.empty() ? std::string(what) : cat(what, ", ", limits);
@@ -259,8 +265,8 @@ std::string describe_markdown(const std::vector<Described>& keys) {
     }
     std::string standard = default_text(d);
     if (!d.required && standard != "none") standard = cat("`", standard, "`");
-    out += cat("| `", d.key.substr(dot == std::string::npos ? 0 : dot + 1), "` | ", d.meaning,
-               " | ", facts(d), " | ", standard, " |\n");
+    out += cat("| `", d.key.substr(dot == std::string::npos ? 0 : dot + 1), "` | ",
+               in_cell(d.meaning), " | ", in_cell(facts(d)), " | ", in_cell(standard), " |\n");
   }
   return out;
 }

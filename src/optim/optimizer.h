@@ -49,13 +49,18 @@ struct OptimizerEntry {
   std::unique_ptr<config::Choosable> (*make_config)();
   /// What is kept for a parameter.
   std::vector<StateArray> (*state)(const OptimizerConfig& config, const nn::Param& param);
-  /// Host-computed scalars that the update takes besides the learning rate.
-  std::span<const std::string_view> scalar_names;
-  /// Their values at update number `step`, from 0.
-  void (*scalars)(const OptimizerConfig& config, int64_t step, std::span<double> values);
+  /// Host-computed scalars that the update takes besides the learning rate; none by default.
+  std::span<const std::string_view> scalar_names = {};
+  /// Their values at update number `step`, from 0; null where there are none.
+  void (*scalars)(const OptimizerConfig& config, int64_t step, std::span<double> values) = nullptr;
   /// Appends the update of every parameter that is trained, in its order.
   std::vector<After> (*update)(const OptimizerConfig& config, std::span<const nn::Param> params,
                                std::span<const Before> before, const StepScalars& scalars);
+
+  /// Fills `values`, one for each of scalar_names, for update number `step`.
+  void fill_scalars(const OptimizerConfig& config, int64_t step, std::span<double> values) const {
+    if (scalars) scalars(config, step, values);
+  }
 };
 
 std::span<const OptimizerEntry* const> entries();

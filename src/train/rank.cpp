@@ -103,7 +103,7 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   sum_.run(engine_.subtree_sums(), engine_.total());
   for (const auto& hook : hooks) hook->before_update();
   info.lr = schedule_.at(step);
-  optimizer_.scalars(*run_.config.optimizer, step, scalars_);
+  optimizer_.fill_scalars(*run_.config.optimizer, step, scalars_);
   info.report = engine_.run_update(info.lr, scalars_);
   return true;
 }

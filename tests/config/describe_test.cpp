@@ -62,6 +62,17 @@ TEST_CASE("describing a key shows it and those below it only", "[config]") {
   CHECK(describe_text(keys(), "trainer.check").empty());
 }
 
+TEST_CASE("a bar in a key's meaning or default does not end its cell of the page's table",
+          "[config]") {
+  Described described;
+  described.key = "separator";
+  described.type = "string";
+  described.standard = "\"<|end|>\"";
+  described.meaning = "this | that";
+  CHECK_THAT(describe_markdown({described}),
+             Catch::Contains("| `separator` | this \\| that | string | `\"<\\|end\\|>\"` |\n"));
+}
+
 TEST_CASE("every default is accepted by its own field", "[config]") {
   for (const Described& described : keys()) {
     const bool direct = !described.table && !described.required && described.standard != "none" &&

@@ -143,6 +143,13 @@ TEST_CASE("a key that a folder lacks has its family's default", "[models]") {
   CHECK(decoder(gemma2).query_pre_attn_scalar == 256);
 }
 
+TEST_CASE("every family is read from a folder that says nothing but its type", "[models]") {
+  for (const models::ModelEntry* family : models::entries()) {
+    INFO(family->name);
+    CHECK_NOTHROW(read({{"model_type", family->hf_type}}));
+  }
+}
+
 TEST_CASE("GELU by the names that mean the same, in Gemma's first files too", "[models]") {
   const auto activation = [](const char* type, const json& more) {
     return decoder(read(with(small(type), more))).activation_function;

@@ -169,7 +169,3 @@ TEST_CASE("Adam's corrections grow from 1 - beta to 1 with the step", "[optim]")
   CHECK(scalars[0] == 1);
   CHECK(scalars[1] == 1);
 }
-
-TEST_CASE("an optimizer that nobody wrote is a defect", "[optim]") {
-  CHECK_THROWS_WITH(optim::entry("lion"), Catch::Contains("there is no optimizer \"lion\""));
-}

@@ -13,8 +13,6 @@ namespace levanter {
 /// of the switch where the opcode is a constant.
 template <class T>
 [[gnu::always_inline]] inline T map_value(Map opcode, T a, T b = T{0}, T c = T{0}) {
-  using std::abs, std::cos, std::erf, std::exp, std::isfinite, std::log, std::log1p, std::pow,
-      std::sin, std::sqrt, std::tanh;
   switch (opcode) {
 #define LEVANTER_MAP_ROW(constant, name, arity, types, rule, ulp, value, ...) \
   case Map::constant:                                                         \

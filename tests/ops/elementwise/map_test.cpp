@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <string>
@@ -155,6 +156,14 @@ TEST_CASE("where both are equal max and min hand the cotangent to the first oper
     const auto backend = make_backend("reference");
     CHECK(gradient(node(opcode), {x, x}, 0, *backend).values[0] == 1);
     CHECK(gradient(node(opcode), {x, x}, 1, *backend).values[0] == 0);
+  }
+}
+
+TEST_CASE("every opcode has a case above", "[ops]") {
+  for (const Map opcode : kAll) {
+    INFO(name_of(opcode));
+    CHECK(std::count_if(kCases.begin(), kCases.end(),
+                        [&](const Case& c) { return c.opcode == opcode; }) == 1);
   }
 }
 
