@@ -49,9 +49,11 @@ class CudaBackend final : public Backend {
     const OpKernel* kernel = find(node);
     return kernel && (!kernel->supports || kernel->supports(node, inputs));
   }
+  /// Products go to a library, and not tile by tile through a region.
+  bool joins(const Node& node) const override { return !is(node, ops::dot_entry); }
   bool writes_strided(const Node& node) const override {
     const OpKernel* kernel = find(node);
-    return kernel && kernel->writes_strided;
+    return kernel && kernel->writes_strided && kernel->writes_strided(node);
   }
   std::unique_ptr<Kernel> lower(const KernelRequest& request) const override {
     const OpKernel* kernel = find(request.node);

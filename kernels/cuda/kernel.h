@@ -103,21 +103,26 @@ class CudaKernel : public Kernel {
 struct OpKernel {
   const Op* op = nullptr;
   std::unique_ptr<Kernel> (*make)(Context& context, const KernelRequest& request) = nullptr;
-  /// Whether outputs may be strided views of a larger array.
-  bool writes_strided = false;
+  /// Whether outputs may be strided views of a larger array; null: they may not.
+  bool (*writes_strided)(const Node& node) = nullptr;
   /// Whether a composite has this kernel, or is decomposed; null: always.
   bool (*supports)(const Node& node, std::span<const Type> inputs) = nullptr;
 };
 
 /// What a file kernels/cuda/op_<name>.cpp defines: the kernels of one op or of a few of a kind.
 struct CudaKernelEntry {
-  OpKernel kernels[3];
+  OpKernel kernels[6];
 };
+
+inline bool always(const Node&) { return true; }
 
 template <class K>
 std::unique_ptr<Kernel> make(Context& context, const KernelRequest& request) {
   return std::make_unique<K>(context, request);
 }
+
+/// A kernel of a request's one node, with the bits that the node has in a fused region.
+std::unique_ptr<Kernel> make_region(Context& context, const KernelRequest& request);
 
 /// Enqueues a copy of elements from one layout to another: the kernel of `copy`.
 class CopyFunction final {

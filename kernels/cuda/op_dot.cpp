@@ -45,6 +45,6 @@ class DotKernel final : public CudaKernel {
 }  // namespace
 
 extern const CudaKernelEntry dot_entry;
-const CudaKernelEntry dot_entry = {{{&ops::dot_entry, make<DotKernel>, true}}};
+const CudaKernelEntry dot_entry = {{{&ops::dot_entry, make<DotKernel>, always}}};
 
 }  // namespace levanter::cuda

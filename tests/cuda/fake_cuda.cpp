@@ -1,6 +1,8 @@
 // A driver and an NVRTC that run kernels on the emulated device.
 #include "cuda/fake_cuda.h"
 
+#include "cuda/host_compiler.h"
+
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -40,7 +42,8 @@ struct Module {
   std::string program;
 };
 struct Program {
-  std::string name;
+  std::string name, text;
+  std::vector<std::pair<std::string, std::string>> headers;
   bool compiled = false;
 };
 /// Pages of the card: `bytes` from an address on, at the end of what is mapped; then a page that is
@@ -429,9 +432,8 @@ void add_modules(cuda::Driver& d) {
     return called_inside([&](State& s) {
       auto* const module = reinterpret_cast<Module*>(handle);
       if (!s.modules.contains(module)) return CUDA_ERROR_INVALID_HANDLE;
-      const simt::Kernel* const kernel = simt::find_kernel(name);
-      if (!kernel || file_name(kernel->file) != file_name(module->program))
-        return CUDA_ERROR_NOT_FOUND;
+      const simt::Kernel* const kernel = simt::find_kernel(name, file_stem(module->program));
+      if (!kernel) return CUDA_ERROR_NOT_FOUND;
       *function = reinterpret_cast<CUfunction>(const_cast<simt::Kernel*>(kernel));
       return CUDA_SUCCESS;
     });
@@ -458,6 +460,7 @@ cuda::Driver driver() {
 }
 
 Program& program_of(nvrtcProgram handle) {
+  const std::lock_guard lock(machine->mutex);
   auto* const program = reinterpret_cast<Program*>(handle);
   LEV_CHECK(machine->programs.contains(program), "a program that NVRTC has not made");
   return *program;
@@ -469,7 +472,10 @@ nvrtcResult compile(nvrtcProgram handle, int count, const char* const* options) 
   for (const std::string& wanted : {target, std::string("--fmad=false")})
     if (std::find(given.begin(), given.end(), wanted) == given.end())
       return NVRTC_ERROR_INVALID_OPTION;
-  program_of(handle).compiled = true;
+  Program& program = program_of(handle);
+  if (program.name.starts_with("made_")) host_compile(program.name, program.text, program.headers);
+  program.compiled = true;
+  const std::lock_guard lock(machine->mutex);
   ++machine->compilations;
   return NVRTC_SUCCESS;
 }
@@ -488,13 +494,17 @@ cuda::Nvrtc nvrtc() {
     return NVRTC_SUCCESS;
   };
   n.get_error_string = [](nvrtcResult) { return "as the fake was told"; };
-  n.create_program = [](nvrtcProgram* program, const char*, const char* name, int,
-                        const char* const*, const char* const*) {
-    *program = reinterpret_cast<nvrtcProgram>(*machine->programs.insert(new Program{name}).first);
+  n.create_program = [](nvrtcProgram* program, const char* text, const char* name, int count,
+                        const char* const* headers, const char* const* names) {
+    auto* const made = new Program{name, text, {}};
+    for (int i = 0; i < count; ++i) made->headers.emplace_back(names[i], headers[i]);
+    const std::lock_guard lock(machine->mutex);
+    *program = reinterpret_cast<nvrtcProgram>(*machine->programs.insert(made).first);
     return NVRTC_SUCCESS;
   };
   n.destroy_program = [](nvrtcProgram* program) {
     Program& living = program_of(*program);
+    const std::lock_guard lock(machine->mutex);
     machine->programs.erase(&living);
     delete &living;
     return NVRTC_SUCCESS;

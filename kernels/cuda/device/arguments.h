@@ -129,6 +129,14 @@ struct LiteralArguments {
   unsigned words[kWords];
 };
 
+/// Of a fused region: its operands and results, and room for the sums of its blocks.
+struct RegionArguments {
+  static constexpr int kInputs = 16, kOutputs = 8;
+  const void* in[kInputs];
+  void* out[kOutputs];
+  float* sums;  ///< [sum, block, column]
+};
+
 /// to[i] += from[i]
 struct AddArguments {
   float* to;

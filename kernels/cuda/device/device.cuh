@@ -23,6 +23,7 @@ typedef unsigned long long uint64_t;
 #define LEV_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
 #define LEV_ROLLED _Pragma("unroll 1")
 #define LEV_UNROLLED _Pragma("unroll")
+#define LEV_ALIASES
 #endif
 #define LEV_KERNEL(name, Arguments) LEV_KERNEL_OF(name, Arguments, 256)
 
@@ -62,6 +63,11 @@ inline void store_real(void* to, Element element, int64_t at, float x) {
   else
     static_cast<float*>(to)[at] = x;
 }
+
+/// Sixteen bytes that are read and written at once.
+struct alignas(16) LEV_ALIASES Quad {
+  uint32_t at[4];
+};
 
 /// A word of 2 or 4 bytes, whatever it means.
 inline uint32_t load_word(const void* from, int word_bytes, int64_t at) {
