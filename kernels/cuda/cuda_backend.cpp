@@ -87,6 +87,7 @@ class CudaBackend final : public Backend {
     context_->device().fill(to, bytes, value);
   }
   void synchronize() const override { context_->device().synchronize(); }
+  std::vector<Program> programs() const { return context_->modules().not_loaded(); }
 
  private:
   std::unique_ptr<Context> context_;
@@ -99,6 +100,10 @@ std::unique_ptr<Backend> make_backend() { return make_backend(Source{}); }
 
 std::unique_ptr<Backend> make_backend(Source source) {
   return std::make_unique<CudaBackend>(std::move(source));
+}
+
+std::vector<Program> programs_of(const Backend& backend) {
+  return dynamic_cast<const CudaBackend&>(backend).programs();
 }
 
 }  // namespace cuda

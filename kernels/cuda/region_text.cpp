@@ -92,6 +92,10 @@ class Printer {
   std::string drop_text(const RegionProgram::Instruction& step, const std::string& index) const;
   void print_load(size_t operand);
   std::string place(const RegionProgram::Operand& operand) const;
+  /// What a sum over a row is multiplied by for the mean.
+  std::string inverse_width() const {
+    return float_text(static_cast<float>(1.0 / static_cast<double>(p_.width)));
+  }
   bool aligned(const RegionProgram::Operand& operand) const;
   int pass_of_output(const RegionProgram::Output& output) const;
   template <class... Parts>
@@ -271,8 +275,8 @@ std::string Printer::drop_text(const RegionProgram::Instruction& step,
   const size_t leading = view.axes.size() - 1;  // the last are the key's words
   const Dims keys(view, std::span(view.axes.begin(), leading));
   const int64_t under_key = p_.rows * p_.width / (view.axes.elements() / 2);
-  return cat("drop(", value(step.in[0]), ", ", float_text(step.real),
-             ", static_cast<const uint32_t*>(a.in[", input, "]) + ",
+  return cat("drop(", value(step.in[0]), ", ", float_text(step.real), ", ",
+             float_text(1 / step.real), ", static_cast<const uint32_t*>(a.in[", input, "]) + ",
              offset_text(keys, cat("(", index, " / ", under_key, ")")), ", ", view.strides[leading],
              ", ", index, " % ", under_key, ")");
 }
@@ -375,8 +379,8 @@ void Printer::print_pass(int pass) {
 
 /// The sum of the squares of what differs from the mean, of the columns that the thread holds.
 void Printer::print_variance(const RegionProgram::Instruction& step, size_t s) {
-  line("const float mean", s, " = sum_of_group<", group_, ">(total", s, ") / ",
-       float_text(static_cast<float>(p_.width)), ";");
+  line("const float mean", s, " = sum_of_group<", group_, ">(total", s, ") * ", inverse_width(),
+       ";");
   line("float squares", s, " = 0.0f;");
   open(cat("LEV_UNROLLED for (int j = 0; j < ", chunks_, "; ++j)"));
   line("const int column = (j * ", group_, " + lane) * ", span_, ";");
@@ -402,7 +406,7 @@ void Printer::print_row_outputs(const RegionProgram::Instruction& step, size_t s
 
 /// What the norms of a pass take over the whole row, after it.
 void Printer::print_reductions(int pass) {
-  const std::string width = float_text(static_cast<float>(p_.width));
+  const std::string inverse = inverse_width();
   for (size_t s = 0; s < p_.steps.size(); ++s) {
     const RegionProgram::Instruction& step = p_.steps[s];
     if (pass_of_[s] != pass) continue;
@@ -414,14 +418,14 @@ void Printer::print_reductions(int pass) {
       } else {
         line("const float mean", s, " = 0.0f;");
       }
-      line("const float rstd", s, " = 1.0f / sqrtf(sum_of_group<", group_, ">(", squares, ") / ",
-           width, " + ", float_text(step.real), ");");
+      line("const float rstd", s, " = 1.0f / sqrtf(sum_of_group<", group_, ">(", squares, ") * ",
+           inverse, " + ", float_text(step.real), ");");
       print_row_outputs(step, s);
     } else if (step.kind == Kind::kNormGrad) {
       line("const float mean_g", s, " = ",
-           step.centred ? cat("sum_of_group<", group_, ">(total_g", s, ") / ", width) : "0.0f",
+           step.centred ? cat("sum_of_group<", group_, ">(total_g", s, ") * ", inverse) : "0.0f",
            ";");
-      line("const float mean_gx", s, " = sum_of_group<", group_, ">(total_gx", s, ") / ", width,
+      line("const float mean_gx", s, " = sum_of_group<", group_, ">(total_gx", s, ") * ", inverse,
            ";");
     }
   }

@@ -5,15 +5,14 @@
 using namespace levanter;
 using namespace levanter::testing;
 
-TEST_CASE("NVRTC compiles every kernel for sm_80, sm_90a and sm_100, without spilled registers",
-          "[cuda]") {
+TEST_CASE("NVRTC compiles every kernel for sm_80 to sm_120, without spilled registers", "[cuda]") {
   cuda::Nvrtc nvrtc;
   const std::string absent = error_of([&] { nvrtc = cuda::open_nvrtc(); });
   if (!absent.empty()) {
     WARN("skipped: " << absent);
     return;
   }
-  for (const char* architecture : {"sm_80", "sm_90a", "sm_100"})
+  for (const char* architecture : {"sm_80", "sm_90a", "sm_100", "sm_120"})
     for (const cuda::Text& text : cuda::programs()) {
       const cuda::Program program{text.name, text.content};
       INFO(program.name << " for " << architecture);

@@ -18,7 +18,7 @@ typedef unsigned int uint32_t;
 typedef long long int64_t;
 typedef unsigned long long uint64_t;
 #define LEV_KERNEL_OF(name, Arguments, threads) \
-  extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Arguments a)
+  extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ Arguments a)
 #define LEV_SHARED(type, name, count) __shared__ type name[count]
 #define LEV_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
 #define LEV_ROLLED _Pragma("unroll 1")

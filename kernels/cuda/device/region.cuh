@@ -99,9 +99,10 @@ inline float gelu_erf_grad(float g, float x) {
   return g * ((erf_real(x * 0.7071067811865476f) + 1.0f) * 0.5f + x * density);
 }
 
-/// Kept with probability `keep`, by the key whose words are `step` apart.
-inline float drop(float x, float keep, const uint32_t* key, int64_t step, int64_t counter) {
-  return uniform_of(random_bits_of(key[0], key[step], counter)) < keep ? x / keep : 0.0f;
+/// Kept with probability `keep`, by the key whose words are `step` apart, and scaled by 1 / keep.
+inline float drop(float x, float keep, float scale, const uint32_t* key, int64_t step,
+                  int64_t counter) {
+  return uniform_of(random_bits_of(key[0], key[step], counter)) < keep ? x * scale : 0.0f;
 }
 
 /// The sum over a group of kGroup threads, a warp or the whole block, in all of them: lanes in a
