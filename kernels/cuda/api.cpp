@@ -96,6 +96,12 @@ Driver open_driver() {
   functions.find(d.module_get_function, "cuModuleGetFunction");
   functions.find(d.function_set_attribute, "cuFuncSetAttribute");
   functions.find(d.launch_kernel, "cuLaunchKernel");
+  functions.find(d.stream_begin_capture, "cuStreamBeginCapture_v2");
+  functions.find(d.stream_end_capture, "cuStreamEndCapture");
+  functions.find(d.graph_instantiate, "cuGraphInstantiateWithFlags");
+  functions.find(d.graph_destroy, "cuGraphDestroy");
+  functions.find(d.graph_exec_destroy, "cuGraphExecDestroy");
+  functions.find(d.graph_launch, "cuGraphLaunch");
   return d;
 }
 

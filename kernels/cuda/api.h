@@ -41,6 +41,12 @@ struct Driver {
   decltype(&cuModuleGetFunction) module_get_function = nullptr;
   decltype(&cuFuncSetAttribute) function_set_attribute = nullptr;
   decltype(&cuLaunchKernel) launch_kernel = nullptr;
+  decltype(&cuStreamBeginCapture) stream_begin_capture = nullptr;
+  decltype(&cuStreamEndCapture) stream_end_capture = nullptr;
+  decltype(&cuGraphInstantiateWithFlags) graph_instantiate = nullptr;
+  decltype(&cuGraphDestroy) graph_destroy = nullptr;
+  decltype(&cuGraphExecDestroy) graph_exec_destroy = nullptr;
+  decltype(&cuGraphLaunch) graph_launch = nullptr;
 };
 
 /// Functions of libnvrtc, by the names of nvrtc.h.

@@ -73,6 +73,10 @@ class CudaBackend final : public Backend {
     add_.loop(n, AddArguments{to, from, n});
   }
 
+  std::unique_ptr<Recording> record(const Runnable& work) const override {
+    return context_->device().record(work);
+  }
+
   bool is_host() const override { return false; }
   void upload(std::byte* to, std::span<const std::byte> from) const override {
     context_->device().upload(to, from);

@@ -5,11 +5,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "device/backend.h"
 #include "kernels/cuda/api.h"
 #include "kernels/cuda/device/arguments.h"
 
@@ -54,6 +56,9 @@ class Device final {
   void copy(std::byte* to, const std::byte* from, int64_t bytes) const;
   void fill(std::byte* to, int64_t bytes, std::byte value) const;
   void synchronize() const;
+  /// What `work` enqueues while it is run once, of which nothing is done; null where kernels are
+  /// waited for one by one. Only kernels and what copies and fills on the card may be enqueued.
+  std::unique_ptr<Recording> record(const Runnable& work) const;
   /// Lets a kernel's blocks have all the shared memory that the card gives to one.
   void allow_shared_memory(CUfunction function) const;
   /// `arguments` is the kernel's one parameter.

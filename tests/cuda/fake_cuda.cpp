@@ -29,9 +29,18 @@ constexpr unsigned kMostBlocks = 65535;
 constexpr unsigned kSharedBytes = 48 << 10, kMostSharedBytes = 227 << 10;
 constexpr std::string_view kCubin = "cubin of ";
 
+using Work = std::function<CUresult()>;
+/// What was enqueued while it was captured.
+struct Graph {
+  std::vector<Work> nodes;
+};
+struct GraphExec {
+  std::vector<Work> nodes;
+};
 struct Stream {
-  std::deque<std::function<CUresult()>> queue;
+  std::deque<Work> queue;
   int64_t enqueued = 0, done = 0;
+  Graph* capture = nullptr;
 };
 /// Happens when its stream has done so many.
 struct Event {
@@ -66,13 +75,15 @@ struct FakeCuda::State {
   std::map<std::byte*, size_t> pinned;
   std::set<Stream*> streams;
   std::set<Event*> events;
+  std::set<Graph*> graphs;
+  std::set<GraphExec*> graph_execs;
   std::set<Module*> modules;
   std::set<Program*> programs;
   std::map<const simt::Kernel*, unsigned> shared_bytes;  ///< of kernels that asked for more
   int contexts = 0;
   simt::Order order = simt::Order::kForward;
   int multiprocessors = 1, major = 9, compilations = 0;
-  int64_t capacity = int64_t{4} << 30, calls = 0, failing_call = -1;
+  int64_t capacity = int64_t{4} << 30, calls = 0, failing_call = -1, replays = 0;
   CUresult failing_result = CUDA_SUCCESS;
   CUresult broken = CUDA_SUCCESS;  ///< what every call gives once a kernel has failed
   std::string fault;
@@ -97,9 +108,13 @@ struct FakeCuda::State {
     for (Stream* stream : streams) run(*stream, stream->enqueued);
     return broken;
   }
-  CUresult enqueue(CUstream handle, std::function<CUresult()> work) {
+  CUresult enqueue(CUstream handle, Work work) {
     auto* const stream = reinterpret_cast<Stream*>(handle);
     if (!streams.contains(stream)) return CUDA_ERROR_INVALID_HANDLE;
+    if (stream->capture) {
+      stream->capture->nodes.push_back(std::move(work));
+      return CUDA_SUCCESS;
+    }
     stream->queue.push_back(std::move(work));
     ++stream->enqueued;
     return CUDA_SUCCESS;
@@ -385,6 +400,7 @@ void add_streams(cuda::Driver& d) {
     return called_inside([&](State& s) {
       auto* const stream = reinterpret_cast<Stream*>(handle);
       if (!s.streams.contains(stream)) return CUDA_ERROR_INVALID_HANDLE;
+      if (stream->capture) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
       return s.run(*stream, stream->enqueued);
     });
   };
@@ -411,6 +427,51 @@ void add_streams(cuda::Driver& d) {
       auto* const event = reinterpret_cast<Event*>(handle);
       if (!s.events.contains(event)) return CUDA_ERROR_INVALID_HANDLE;
       return event->stream ? s.run(*event->stream, event->after) : CUDA_SUCCESS;
+    });
+  };
+}
+
+void add_graphs(cuda::Driver& d) {
+  d.stream_begin_capture = [](CUstream handle, CUstreamCaptureMode) {
+    return called_inside([&](State& s) {
+      auto* const stream = reinterpret_cast<Stream*>(handle);
+      if (!s.streams.contains(stream) || stream->capture) return CUDA_ERROR_INVALID_HANDLE;
+      stream->capture = *s.graphs.insert(new Graph).first;
+      return CUDA_SUCCESS;
+    });
+  };
+  d.stream_end_capture = [](CUstream handle, CUgraph* graph) {
+    return called_inside([&](State& s) {
+      auto* const stream = reinterpret_cast<Stream*>(handle);
+      if (!s.streams.contains(stream) || !stream->capture) return CUDA_ERROR_INVALID_HANDLE;
+      *graph = reinterpret_cast<CUgraph>(stream->capture);
+      stream->capture = nullptr;
+      return CUDA_SUCCESS;
+    });
+  };
+  d.graph_instantiate = [](CUgraphExec* exec, CUgraph graph, unsigned long long) {
+    return called_inside([&](State& s) {
+      auto* const captured = reinterpret_cast<Graph*>(graph);
+      if (!s.graphs.contains(captured)) return CUDA_ERROR_INVALID_HANDLE;
+      auto* const made = new GraphExec{captured->nodes};
+      *exec = reinterpret_cast<CUgraphExec>(*s.graph_execs.insert(made).first);
+      return CUDA_SUCCESS;
+    });
+  };
+  d.graph_destroy = [](CUgraph graph) {
+    return called([&](State& s) { return destroy(s.graphs, graph); });
+  };
+  d.graph_exec_destroy = [](CUgraphExec exec) {
+    return called([&](State& s) { return destroy(s.graph_execs, exec); });
+  };
+  d.graph_launch = [](CUgraphExec handle, CUstream stream) {
+    return called_inside([&](State& s) {
+      auto* const exec = reinterpret_cast<GraphExec*>(handle);
+      if (!s.graph_execs.contains(exec)) return CUDA_ERROR_INVALID_HANDLE;
+      ++s.replays;
+      for (const Work& node : exec->nodes)
+        if (const CUresult result = s.enqueue(stream, node); result != CUDA_SUCCESS) return result;
+      return CUDA_SUCCESS;
     });
   };
 }
@@ -455,6 +516,7 @@ cuda::Driver driver() {
   cuda::Driver d = devices();
   add_memory(d);
   add_streams(d);
+  add_graphs(d);
   add_modules(d);
   return d;
 }
@@ -555,6 +617,7 @@ void FakeCuda::fail(int64_t call, CUresult result) {
 }
 
 int64_t FakeCuda::calls() const { return state_->calls; }
+int64_t FakeCuda::replays() const { return state_->replays; }
 int FakeCuda::compilations() const { return state_->compilations; }
 std::string FakeCuda::fault() const { return state_->fault; }
 
@@ -562,6 +625,7 @@ std::string FakeCuda::living() const {
   const State& s = *state_;
   std::string text = counted(s.memory, "pieces of memory") + counted(s.pinned, "pinned pieces") +
                      counted(s.streams, "streams") + counted(s.events, "events") +
+                     counted(s.graphs, "graphs") + counted(s.graph_execs, "executable graphs") +
                      counted(s.modules, "modules") + counted(s.programs, "programs");
   if (s.contexts != 0) text += cat(s.contexts, " contexts, ");
   if (!text.empty()) text.resize(text.size() - 2);

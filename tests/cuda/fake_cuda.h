@@ -40,6 +40,7 @@ class FakeCuda final {
 
   int64_t calls() const;
   int compilations() const;
+  int64_t replays() const;  ///< of recorded graphs
   /// What was given out and not given back: "2 pieces of memory, 1 stream"; "" for nothing.
   std::string living() const;
   /// What a kernel did wrong, "" for nothing.
