@@ -457,8 +457,10 @@ cuda::Driver driver() {
   return d;
 }
 
+/// Programs are compiled by several threads.
 Program& program_of(nvrtcProgram handle) {
   auto* const program = reinterpret_cast<Program*>(handle);
+  const std::lock_guard lock(machine->mutex);
   LEV_CHECK(machine->programs.contains(program), "a program that NVRTC has not made");
   return *program;
 }
@@ -470,6 +472,7 @@ nvrtcResult compile(nvrtcProgram handle, int count, const char* const* options) 
     if (std::find(given.begin(), given.end(), wanted) == given.end())
       return NVRTC_ERROR_INVALID_OPTION;
   program_of(handle).compiled = true;
+  const std::lock_guard lock(machine->mutex);
   ++machine->compilations;
   return NVRTC_SUCCESS;
 }
@@ -490,11 +493,13 @@ cuda::Nvrtc nvrtc() {
   n.get_error_string = [](nvrtcResult) { return "as the fake was told"; };
   n.create_program = [](nvrtcProgram* program, const char*, const char* name, int,
                         const char* const*, const char* const*) {
+    const std::lock_guard lock(machine->mutex);
     *program = reinterpret_cast<nvrtcProgram>(*machine->programs.insert(new Program{name}).first);
     return NVRTC_SUCCESS;
   };
   n.destroy_program = [](nvrtcProgram* program) {
     Program& living = program_of(*program);
+    const std::lock_guard lock(machine->mutex);
     machine->programs.erase(&living);
     delete &living;
     return NVRTC_SUCCESS;
@@ -529,7 +534,18 @@ FakeCuda::FakeCuda() : state_(std::make_unique<State>()) {
 
 FakeCuda::~FakeCuda() { machine = nullptr; }
 
-cuda::Source FakeCuda::source(std::string cache) { return {driver, nvrtc, std::move(cache)}; }
+cuda::Source FakeCuda::source(std::string cache) {
+  return {driver, nvrtc, FakeCublas::functions, std::move(cache)};
+}
+
+CUresult enqueue_on(CUstream stream, std::function<CUresult()> work) {
+  return called_inside([&](State& s) { return s.enqueue(stream, std::move(work)); });
+}
+
+bool is_card_memory(const void* data, size_t bytes) {
+  const std::lock_guard lock(machine->mutex);
+  return machine->is_memory(reinterpret_cast<CUdeviceptr>(data), bytes);
+}
 
 std::unique_ptr<Backend> FakeCuda::backend() { return cuda::make_backend(source()); }
 
@@ -553,6 +569,7 @@ std::string FakeCuda::living() const {
   std::string text = counted(s.memory, "pieces of memory") + counted(s.pinned, "pinned pieces") +
                      counted(s.streams, "streams") + counted(s.events, "events") +
                      counted(s.modules, "modules") + counted(s.programs, "programs");
+  if (cublas.living() != 0) text += cat(cublas.living(), " of cuBLASLt's, ");
   if (s.contexts != 0) text += cat(s.contexts, " contexts, ");
   if (!text.empty()) text.resize(text.size() - 2);
   return text;

@@ -53,6 +53,7 @@ TEST_CASE("GPT-2 trains on the emulated card as on the cpu, and again with its o
     train_on(config_of(run, "card", 5), true);
     CHECK(fake.living() == "");
     CHECK(fake.fault() == "");
+    CHECK(fake.cublas.products() > 100);
   }
   const std::vector<double> here = losses(run, "here"), card = losses(run, "card");
   REQUIRE(here.size() == 5);
