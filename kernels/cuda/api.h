@@ -1,5 +1,5 @@
-// The driver's and NVRTC's functions that the backend calls, found when the program runs: the build
-// needs the toolkit's headers only, and tests put others in their place.
+// The libraries' functions that the backend calls, found when the program runs: the build needs the
+// toolkit's headers only, and tests put others in their place.
 #pragma once
 
 #include <cuda.h>
@@ -62,10 +62,13 @@ struct Nvrtc {
   decltype(&nvrtcGetProgramLog) get_log = nullptr;
 };
 
+struct CublasLt;  // kernels/cuda/cublas_lt.h
+
 /// The libraries stay open until the program ends.
 /// error  kDevice where the library is not there or lacks a function: what was looked for, where,
 ///        and how to get it
 Driver open_driver();
 Nvrtc open_nvrtc();
+CublasLt open_cublas_lt();
 
 }  // namespace levanter::cuda

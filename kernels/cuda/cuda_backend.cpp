@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "kernels/cuda/kernel.h"
+#include "kernels/cuda/products.h"
 
 namespace levanter {
 
@@ -67,7 +68,7 @@ class CudaBackend final : public Backend {
   std::string numerics_signature() const override {
     const Device& device = context_->device();
     return cat("cuda; ", device.name(), ", ", device.architecture(), "; ",
-               context_->modules().signature());
+               context_->modules().signature(), "; ", context_->products().signature());
   }
   void add(float* to, const float* from, int64_t n) const override {
     add_.loop(n, AddArguments{to, from, n});

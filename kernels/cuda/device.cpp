@@ -253,4 +253,8 @@ void Device::launch(CUfunction function, const char* name, const Grid& grid,
   if (waits_) require(driver_.stream_synchronize(stream_), cat("run kernel ", name));
 }
 
+void Device::launched(std::string_view what) const {
+  if (waits_) require(driver_.stream_synchronize(stream_), cat("run ", what));
+}
+
 }  // namespace levanter::cuda

@@ -42,6 +42,7 @@ class Device final {
   const std::string& architecture() const { return architecture_; }
   int multiprocessors() const { return multiprocessors_; }
   CUcontext context() const { return context_; }
+  CUstream stream() const { return stream_; }
 
   /// Throws unless `result` is success; `what` was to be done.
   void require(CUresult result, std::string_view what) const;
@@ -63,6 +64,8 @@ class Device final {
   void allow_shared_memory(CUfunction function) const;
   /// `arguments` is the kernel's one parameter.
   void launch(CUfunction function, const char* name, const Grid& grid, const void* arguments) const;
+  /// Comes after what a library has enqueued.
+  void launched(std::string_view what) const;
 
  private:
   /// A piece of pinned memory, and the event after which it is free again.

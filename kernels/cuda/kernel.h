@@ -22,30 +22,34 @@ namespace levanter::cuda {
 
 using kernels::stride_of;
 
+class Products;
+
 /// Where the libraries come from, and where compiled kernels are kept.
 struct Source {
   std::function<Driver()> driver = open_driver;
   std::function<Nvrtc()> nvrtc = open_nvrtc;
+  CublasLt (*cublas_lt)() = open_cublas_lt;
   std::string cache = default_cache_folder();
 };
 
 /// The card of a backend and the functions on it.
 class Context final {
  public:
-  explicit Context(Source source)
-      : source_(std::move(source)), modules_(source_.nvrtc, source_.cache) {}
+  explicit Context(Source source);
   ~Context();
 
   /// Opens the card at the first call.
   /// error  kDevice where a library or the card is missing
   Device& device();
   Modules& modules() { return modules_; }
+  Products& products() { return *products_; }
 
  private:
   Source source_;
   std::mutex mutex_;
   std::unique_ptr<Device> device_;
   Modules modules_;
+  std::unique_ptr<Products> products_;
 };
 
 /// A kernel by its name, found on the card when it first runs.

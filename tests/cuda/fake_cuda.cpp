@@ -521,6 +521,7 @@ cuda::Driver driver() {
   return d;
 }
 
+/// Programs are compiled by several threads.
 Program& program_of(nvrtcProgram handle) {
   const std::lock_guard lock(machine->mutex);
   auto* const program = reinterpret_cast<Program*>(handle);
@@ -601,7 +602,18 @@ FakeCuda::FakeCuda() : state_(std::make_unique<State>()) {
 
 FakeCuda::~FakeCuda() { machine = nullptr; }
 
-cuda::Source FakeCuda::source(std::string cache) { return {driver, nvrtc, std::move(cache)}; }
+cuda::Source FakeCuda::source(std::string cache) {
+  return {driver, nvrtc, FakeCublas::functions, std::move(cache)};
+}
+
+CUresult enqueue_on(CUstream stream, std::function<CUresult()> work) {
+  return called_inside([&](State& s) { return s.enqueue(stream, std::move(work)); });
+}
+
+bool is_card_memory(const void* data, size_t bytes) {
+  const std::lock_guard lock(machine->mutex);
+  return machine->is_memory(reinterpret_cast<CUdeviceptr>(data), bytes);
+}
 
 std::unique_ptr<Backend> FakeCuda::backend() { return cuda::make_backend(source()); }
 
@@ -627,6 +639,7 @@ std::string FakeCuda::living() const {
                      counted(s.streams, "streams") + counted(s.events, "events") +
                      counted(s.graphs, "graphs") + counted(s.graph_execs, "executable graphs") +
                      counted(s.modules, "modules") + counted(s.programs, "programs");
+  if (cublas.living() != 0) text += cat(cublas.living(), " of cuBLASLt's, ");
   if (s.contexts != 0) text += cat(s.contexts, " contexts, ");
   if (!text.empty()) text.resize(text.size() - 2);
   return text;

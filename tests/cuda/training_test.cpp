@@ -55,6 +55,7 @@ TEST_CASE("GPT-2 trains on the emulated card as on the cpu, and again with its o
     CHECK(fake.replays() > 5);
     CHECK(fake.living() == "");
     CHECK(fake.fault() == "");
+    CHECK(fake.cublas.products() > 40);
   }
   const std::vector<double> here = losses(run, "here"), card = losses(run, "card");
   REQUIRE(here.size() == 5);

@@ -59,7 +59,8 @@ struct ReduceArguments {
   int kind;         ///< 0 sum, 1 max, 2 min
 };
 
-/// c[b, m, n] = sum over k of a[b, m, k] b[b, k, n], in f32, in the order of k.
+/// c[b, m, n] = sum over k of a[b, m, k] b[b, k, n], or is what it was plus that; in f32, in the
+/// order of k.
 struct DotArguments {
   Space batch;  ///< operands: a, b, c
   Space m;      ///< operands: a, c
@@ -68,6 +69,25 @@ struct DotArguments {
   const void *a, *b;
   float* c;
   Element element;  ///< of a and b
+  bool adds;        ///< the sum to what c is
+};
+
+/// A factor for the check of a product: 0 before column `first`, 1 from there on.
+struct OnesArguments {
+  Space rows;  ///< operands: to
+  void* to;
+  long long columns, stride, first;
+  Element element;
+};
+
+/// wrong = 1 where an element of a product is not `expected`.
+struct ExpectArguments {
+  Space rows;  ///< operands: from
+  const void* from;
+  int* wrong;
+  long long columns;
+  float expected;
+  Element element;
 };
 
 /// to[i] = from[i with index[i] along an axis], 0 where the index is outside [0, size).
