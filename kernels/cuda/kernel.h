@@ -30,6 +30,8 @@ struct Source {
   std::function<Nvrtc()> nvrtc = open_nvrtc;
   CublasLt (*cublas_lt)() = open_cublas_lt;
   std::string cache = default_cache_folder();
+  /// Of a chunk of linear_xent, at most.
+  int64_t logit_bytes = int64_t{512} << 20;
 };
 
 /// The card of a backend and the functions on it.
@@ -42,6 +44,7 @@ class Context final {
   /// error  kDevice where a library or the card is missing
   Device& device();
   Modules& modules() { return modules_; }
+  int64_t logit_bytes() const { return source_.logit_bytes; }
   Products& products() { return *products_; }
 
  private:

@@ -26,6 +26,8 @@ namespace {
 
 constexpr size_t kPage = 4096, kAlignment = 256, kMostArgumentBytes = 4096;
 constexpr unsigned kMostBlocks = 65535;
+constexpr size_t kPoisoned = 1 << 20;
+constexpr int64_t kLogitBytes = 128 << 10;  // so that small tests have several chunks
 constexpr unsigned kSharedBytes = 48 << 10, kMostSharedBytes = 227 << 10;
 constexpr std::string_view kCubin = "cubin of ";
 
@@ -202,7 +204,10 @@ CUresult allocate(CUdeviceptr* address, size_t bytes) {
     LEV_CHECK(mapped != MAP_FAILED, "no memory for a test's pages");
     const Piece piece{static_cast<std::byte*>(mapped), pages, bytes};
     ::mprotect(mapped, pages, PROT_READ | PROT_WRITE);
-    std::memset(mapped, 0xff, pages);  // as little zero as on a card
+    // As little zero as on a card; of what is large, the beginning and the end.
+    const size_t poisoned = std::min(pages, kPoisoned);
+    std::memset(mapped, 0xff, poisoned);
+    std::memset(piece.mapped + (pages - poisoned), 0xff, poisoned);
     ::mprotect(mapped, pages, PROT_NONE);
     std::byte* const data = piece.mapped + (pages - padded);
     s.memory[data] = piece;
@@ -603,7 +608,7 @@ FakeCuda::FakeCuda() : state_(std::make_unique<State>()) {
 FakeCuda::~FakeCuda() { machine = nullptr; }
 
 cuda::Source FakeCuda::source(std::string cache) {
-  return {driver, nvrtc, FakeCublas::functions, std::move(cache)};
+  return {driver, nvrtc, FakeCublas::functions, std::move(cache), kLogitBytes};
 }
 
 CUresult enqueue_on(CUstream stream, std::function<CUresult()> work) {

@@ -157,6 +157,20 @@ struct RegionArguments {
   float* sums;  ///< [sum, block, column]
 };
 
+/// The cross entropy of the rows of `logits`, which begin `pitch` apart, as `dlogits` do. A row's
+/// term is token_scale (token_loss + z_loss lse^2).
+struct XentArguments {
+  const float* logits;
+  void* dlogits;  ///< may be the logits
+  const int* targets;
+  const float* token_scale;
+  float *token_loss, *terms;
+  long long vocab, pitch;
+  float z_loss, soft_cap;  ///< 0 for none
+  bool gradients;
+  Element element;  ///< of dlogits
+};
+
 /// to[i] += from[i]
 struct AddArguments {
   float* to;
