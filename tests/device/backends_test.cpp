@@ -11,6 +11,7 @@
 #include "ops/ops.h"
 #include "passes/passes.h"
 #include "runtime/executable.h"
+#include "support/devices.h"
 #include "support/evaluate.h"
 #include "support/tiny_run.h"
 #include "train/run.h"
@@ -133,7 +134,7 @@ std::vector<DType> types_of(const Backend& backend) {
 double final_loss(const TinyRun& run, const std::string& device) {
   const TrainConfig config =
       run.config(device, cat("num_train_steps = 6\ndevice = ", quote(device), "\n"));
-  REQUIRE(train::train(config, {}) == train::Outcome::kFinished);
+  REQUIRE(train::train(config, {.make_backend = make_device}) == train::Outcome::kFinished);
   return nlohmann::json::parse(
       read_file(run.folder / cat("runs/", device, "/summary.json")))["eval/loss"];
 }
@@ -157,19 +158,18 @@ TEST_CASE("the function of every op has every op of the tree", "[device]") {
 
 TEST_CASE("every device has a kernel for every op, or for what the op decomposes into",
           "[device]") {
-  for (const BackendEntry* entry : device::entries()) {
-    const auto backend = entry->make(1);
-    CHECK(backend->name() == entry->name);
-    CHECK_FALSE(backend->device_name().empty());
-    CHECK_FALSE(backend->numerics_signature().empty());
-    for (const DType compute : types_of(*backend)) {
-      INFO(entry->name << " in " << name_of(compute));
-      const Function plain = decompose(EveryOp(compute).f, *backend);
+  for_each_device([](const std::string& name, const Backend& backend) {
+    CHECK(backend.name() == name);
+    CHECK_FALSE(backend.device_name().empty());
+    CHECK_FALSE(backend.numerics_signature().empty());
+    for (const DType compute : types_of(backend)) {
+      INFO(name << " in " << name_of(compute));
+      const Function plain = decompose(EveryOp(compute).f, backend);
       for (const Node& node : plain.graph.nodes())
-        CHECK((node.op->view || backend->supports(node, plain.graph.input_types(node))));
-      CHECK(compile(optimise(plain, *backend), *backend).step_count() > 0);
+        CHECK((node.op->view || backend.supports(node, plain.graph.input_types(node))));
+      CHECK(compile(optimise(plain, backend), backend).step_count() > 0);
     }
-  }
+  });
 }
 
 TEST_CASE("the cpu backend borrows the reference's kernels for these ops and no others",
@@ -188,9 +188,9 @@ TEST_CASE("the cpu backend borrows the reference's kernels for these ops and no 
 TEST_CASE("a small model trains on every device as on the reference", "[device]") {
   const TinyRun run;
   const double expected = final_loss(run, "reference");
-  for (const BackendEntry* entry : device::entries()) {
-    if (entry->name == std::string_view("reference")) continue;
-    INFO(entry->name);
-    CHECK(std::abs(final_loss(run, entry->name) - expected) <= kLossTolerance);
-  }
+  for_each_device([&](const std::string& name, const Backend&) {
+    if (name == "reference") return;
+    INFO(name);
+    CHECK(std::abs(final_loss(run, name) - expected) <= kLossTolerance);
+  });
 }

@@ -74,17 +74,20 @@ Array make_array(const OperandSpec& spec, Layout layout, uint32_t seed) {
   return keys;
 }
 
+Build in_layout(const Build& build, const std::vector<OperandSpec>& operands, Layout layout) {
+  return [=](const std::vector<NamedArray>& in) {
+    std::vector<NamedArray> views;
+    for (size_t i = 0; i < in.size(); ++i) views.push_back(seen(in[i], operands[i].axes, layout));
+    return build(views);
+  };
+}
+
 double error_in(const Backends& b, Layout layout, const std::vector<OperandSpec>& operands,
                 const Build& build, const char* fused) {
   std::vector<Array> inputs;
   for (size_t i = 0; i < operands.size(); ++i)
     inputs.push_back(make_array(operands[i], layout, static_cast<uint32_t>(i) + 1));
-  const Build viewed = [&](const std::vector<NamedArray>& in) {
-    std::vector<NamedArray> views;
-    for (size_t i = 0; i < in.size(); ++i) views.push_back(seen(in[i], operands[i].axes, layout));
-    return build(views);
-  };
-  return cpu_error(b, viewed, inputs, fused);
+  return cpu_error(b, in_layout(build, operands, layout), inputs, fused);
 }
 
 double worst_error(const Backends& b, const std::vector<OperandSpec>& operands, const Build& build,

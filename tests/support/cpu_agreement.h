@@ -27,6 +27,9 @@ struct OperandSpec {
 /// The array of which the operand is a view in this layout.
 Array make_array(const OperandSpec& spec, Layout layout, uint32_t seed);
 
+/// `build` over the operands as views of arrays that make_array made.
+Build in_layout(const Build& build, const std::vector<OperandSpec>& operands, Layout layout);
+
 /// One backend of each number of threads that must not matter.
 struct Backends {
   std::unique_ptr<Backend> one = make_backend("cpu", 1), two = make_backend("cpu", 2),

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -64,6 +63,32 @@ Array unpack(const std::vector<std::byte>& bytes, const Type& type) {
   return array;
 }
 
+/// Arrays of the host's in a backend's memory: in place where that is the host's.
+class Placed {
+ public:
+  Placed(const Backend& backend, std::vector<std::vector<std::byte>>& arrays)
+      : backend_(backend), arrays_(arrays) {
+    for (std::vector<std::byte>& bytes : arrays_) {
+      addresses_.push_back(bytes.data());
+      if (backend_.is_host()) continue;
+      buffers_.push_back(backend_.allocate(static_cast<int64_t>(bytes.size())));
+      addresses_.back() = buffers_.back()->data();
+      backend_.upload(addresses_.back(), bytes);
+    }
+  }
+  const std::vector<std::byte*>& addresses() const { return addresses_; }
+  /// What kernels have written, back in the arrays.
+  void fetch() {
+    for (size_t i = 0; i < buffers_.size(); ++i) backend_.download(arrays_[i], addresses_[i]);
+  }
+
+ private:
+  const Backend& backend_;
+  std::vector<std::vector<std::byte>>& arrays_;
+  std::vector<std::unique_ptr<Buffer>> buffers_;
+  std::vector<std::byte*> addresses_;
+};
+
 }  // namespace
 
 Function trace(const Build& build, const std::vector<Array>& inputs, DType real) {
@@ -82,7 +107,6 @@ std::vector<Array> run(Function function, const std::vector<Array>& inputs, cons
                        const CompileOptions& options) {
   Executable executable = compile(std::move(function), backend, options);
   std::vector<std::vector<std::byte>> in, out;
-  std::vector<std::byte*> in_pointers, out_pointers;
   for (size_t i = 0; i < inputs.size(); ++i)
     in.push_back(pack(inputs[i], executable.arguments()[i].type.dtype));
   std::vector<Type> types;
@@ -90,14 +114,15 @@ std::vector<Array> run(Function function, const std::vector<Array>& inputs, cons
   // Poisoned, so that an element that nothing writes is seen.
   for (const Type& type : types)
     out.emplace_back(static_cast<size_t>(std::max<int64_t>(type.bytes(), 1)), std::byte{0xff});
-  for (auto& bytes : in) in_pointers.push_back(bytes.data());
-  for (auto& bytes : out) out_pointers.push_back(bytes.data());
+  Placed placed_in(backend, in), placed_out(backend, out);
   const auto memory = backend.allocate(executable.arena_bytes() + 64);
   const auto workspace = backend.allocate(executable.workspace_bytes() + 64);
-  std::memset(memory->data(), 0xff, static_cast<size_t>(memory->bytes()));
-  std::memset(workspace->data(), 0xff, static_cast<size_t>(workspace->bytes()));
-  executable.bind(memory->data(), workspace->data(), in_pointers, out_pointers);
+  backend.fill(memory->data(), memory->bytes(), std::byte{0xff});
+  backend.fill(workspace->data(), workspace->bytes(), std::byte{0xff});
+  executable.bind(memory->data(), workspace->data(), placed_in.addresses(), placed_out.addresses());
   executable.run();
+  placed_in.fetch();
+  placed_out.fetch();
   std::vector<Array> results;
   for (size_t i = 0; i < out.size(); ++i) {
     const int donated = executable.results()[i].donated;

@@ -1,0 +1,260 @@
+// An open card: its context, its stream, and pinned memory through which bytes come and go.
+#include "kernels/cuda/device.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace levanter::cuda {
+
+namespace {
+
+constexpr int kOldestMajor = 8;  // sm_80, the A100
+
+CUdeviceptr address(const std::byte* data) { return reinterpret_cast<CUdeviceptr>(data); }
+
+bool is_set(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value && *value && std::string_view(value) != "0";
+}
+
+}  // namespace
+
+Device::Device(const Driver& driver) : driver_(driver) {
+  try {
+    open();
+  } catch (...) {
+    close();
+    throw;
+  }
+}
+
+Device::~Device() { close(); }
+
+void Device::open() {
+  if (const CUresult result = driver_.init(0); result != CUDA_SUCCESS) {
+    if (result != CUDA_ERROR_NO_DEVICE) require(result, "start the driver");
+    throw Error(ErrorKind::kDevice, "device cuda needs an NVIDIA card, and there is none")
+        .hint("look with nvidia-smi, or set trainer.device = \"cpu\"");
+  }
+  int count = 0;
+  require(driver_.device_get_count(&count), "count the cards");
+  if (count == 0)
+    throw Error(ErrorKind::kDevice, "device cuda needs an NVIDIA card, and none is visible")
+        .at("CUDA_VISIBLE_DEVICES")
+        .hint("unset the variable, or set trainer.device = \"cpu\"");
+  require(driver_.device_get(&device_, 0), "find card 0");
+  char name[256] = {};
+  require(driver_.device_get_name(name, sizeof name - 1, device_), "name card 0");
+  name_ = name;
+  const int major = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+  architecture_ = cat("sm_", major, attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR));
+  if (major < kOldestMajor)
+    throw Error(ErrorKind::kDevice, cat("card ", name_, " is of architecture ", architecture_,
+                                        ", which device cuda does not support"))
+        .allowed("sm_80 (A100) and newer")
+        .hint("set trainer.device = \"cpu\"");
+  multiprocessors_ = attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+  require(driver_.primary_context_retain(&context_, device_), cat("open ", name_));
+  enter();
+  require(driver_.stream_create(&stream_, CU_STREAM_NON_BLOCKING), "make a stream");
+  for (Piece& piece : pieces_) {
+    void* data = nullptr;
+    require(driver_.memory_allocate_host(&data, kPieceBytes), "pin memory of the host");
+    piece.data = static_cast<std::byte*>(data);
+    require(driver_.event_create(&piece.free, CU_EVENT_DISABLE_TIMING), "make an event");
+  }
+  waits_ = is_set("LEVANTER_CUDA_SYNC");
+}
+
+/// Gives back what was opened; failures no longer matter to anyone.
+void Device::close() {
+  if (!context_) return;
+  driver_.context_set_current(context_);
+  if (stream_) driver_.stream_synchronize(stream_);
+  for (Piece& piece : pieces_) {
+    if (piece.free) driver_.event_destroy(piece.free);
+    if (piece.data) driver_.memory_free_host(piece.data);
+  }
+  if (stream_) driver_.stream_destroy(stream_);
+  driver_.primary_context_release(device_);
+}
+
+int Device::attribute(CUdevice_attribute attribute) const {
+  int value = 0;
+  require(driver_.device_get_attribute(&value, attribute, device_), "ask for an attribute");
+  return value;
+}
+
+void Device::require(CUresult result, std::string_view what) const {
+  if (result == CUDA_SUCCESS) return;
+  const char *name = nullptr, *words = nullptr;
+  driver_.get_error_name(result, &name);
+  driver_.get_error_string(result, &words);
+  Error error(ErrorKind::kDevice, cat("cannot ", what, ": ", words ? words : "unknown error", " (",
+                                      name ? name : "no name", ")"));
+  if (result == CUDA_ERROR_OUT_OF_MEMORY)
+    throw std::move(error).hint("a smaller microbatch needs less; see levanter plan");
+  if (waits_) throw error;
+  throw std::move(error).hint("LEVANTER_CUDA_SYNC=1 names the kernel that a fault is in");
+}
+
+void Device::enter() const { require(driver_.context_set_current(context_), cat("use ", name_)); }
+
+std::byte* Device::allocate(int64_t bytes) const {
+  enter();
+  const auto size = static_cast<size_t>(std::max<int64_t>(bytes, 1));
+  CUdeviceptr data = 0;
+  const CUresult result = driver_.memory_allocate(&data, size);
+  if (result == CUDA_ERROR_OUT_OF_MEMORY) {
+    size_t free = 0, total = 0;
+    require(driver_.memory_get_info(&free, &total), "ask for free memory");
+    require(result, cat("allocate ", format_bytes(bytes), " on ", name_, ", where ",
+                        format_bytes(static_cast<int64_t>(free)), " of ",
+                        format_bytes(static_cast<int64_t>(total)), " are free"));
+  }
+  require(result, cat("allocate ", format_bytes(bytes), " on ", name_));
+  auto* const address = reinterpret_cast<std::byte*>(data);
+  try {
+    fill(address, static_cast<int64_t>(size), std::byte{0});
+  } catch (...) {
+    driver_.memory_free(data);
+    throw;
+  }
+  return address;
+}
+
+void Device::free(std::byte* data) const {
+  driver_.context_set_current(context_);
+  driver_.memory_free(address(data));
+}
+
+Device::Piece& Device::next_piece() const {
+  Piece& piece = pieces_[turn_++ % pieces_.size()];
+  require(driver_.event_synchronize(piece.free), "wait for the card");
+  return piece;
+}
+
+void Device::upload(std::byte* to, std::span<const std::byte> from) const {
+  enter();
+  const std::lock_guard lock(mutex_);
+  while (!from.empty()) {
+    const size_t bytes = std::min(from.size(), kPieceBytes);
+    const Piece& piece = next_piece();
+    std::memcpy(piece.data, from.data(), bytes);
+    require(driver_.copy_to_device(address(to), piece.data, bytes, stream_), "copy to the card");
+    require(driver_.event_record(piece.free, stream_), "record an event");
+    from = from.subspan(bytes);
+    to += bytes;
+  }
+}
+
+void Device::download(std::span<std::byte> to, const std::byte* from) const {
+  enter();
+  const std::lock_guard lock(mutex_);
+  while (!to.empty()) {
+    const size_t bytes = std::min(to.size(), kPieceBytes);
+    const Piece& piece = next_piece();
+    require(driver_.copy_to_host(piece.data, address(from), bytes, stream_), "copy from the card");
+    require(driver_.event_record(piece.free, stream_), "record an event");
+    require(driver_.event_synchronize(piece.free), "wait for the card");
+    std::memcpy(to.data(), piece.data, bytes);
+    to = to.subspan(bytes);
+    from += bytes;
+  }
+}
+
+void Device::copy(std::byte* to, const std::byte* from, int64_t bytes) const {
+  if (bytes == 0) return;
+  enter();
+  require(driver_.copy_on_device(address(to), address(from), static_cast<size_t>(bytes), stream_),
+          "copy on the card");
+}
+
+void Device::fill(std::byte* to, int64_t bytes, std::byte value) const {
+  if (bytes == 0) return;
+  enter();
+  require(driver_.memory_set(address(to), std::to_integer<unsigned char>(value),
+                             static_cast<size_t>(bytes), stream_),
+          "fill the card's memory");
+}
+
+void Device::synchronize() const {
+  enter();
+  require(driver_.stream_synchronize(stream_), "wait for the card");
+}
+
+namespace {
+
+/// A graph of the driver's, which the card runs as one.
+class GraphRecording final : public Recording {
+ public:
+  GraphRecording(const Device& device, CUstream stream, CUgraphExec graph)
+      : device_(device), stream_(stream), graph_(graph) {}
+  ~GraphRecording() override {
+    device_.driver().context_set_current(device_.context());
+    device_.driver().graph_exec_destroy(graph_);
+  }
+  void replay() const override {
+    device_.enter();
+    device_.require(device_.driver().graph_launch(graph_, stream_), "start what was recorded");
+  }
+
+ private:
+  const Device& device_;
+  CUstream stream_;
+  CUgraphExec graph_;
+};
+
+}  // namespace
+
+std::unique_ptr<Recording> Device::record(const Runnable& work) const {
+  if (waits_) return nullptr;
+  enter();
+  require(driver_.stream_begin_capture(stream_, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+          "begin to record");
+  CUgraph graph = nullptr;
+  CUgraphExec executable = nullptr;
+  try {
+    work.run();
+  } catch (...) {
+    driver_.stream_end_capture(stream_, &graph);
+    if (graph) driver_.graph_destroy(graph);
+    throw;
+  }
+  require(driver_.stream_end_capture(stream_, &graph), "record a step");
+  const CUresult result = driver_.graph_instantiate(&executable, graph, 0);
+  driver_.graph_destroy(graph);
+  require(result, "make one of what was recorded");
+  return std::make_unique<GraphRecording>(*this, stream_, executable);
+}
+
+void Device::allow_shared_memory(CUfunction function) const {
+  enter();
+  require(driver_.function_set_attribute(
+              function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+              attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)),
+          "give a kernel more shared memory");
+}
+
+void Device::launch(CUfunction function, const char* name, const Grid& grid,
+                    const void* arguments) const {
+  enter();
+  void* parameters[] = {const_cast<void*>(arguments)};
+  require(
+      driver_.launch_kernel(
+          function, static_cast<unsigned>(grid.blocks[0]), static_cast<unsigned>(grid.blocks[1]),
+          static_cast<unsigned>(grid.blocks[2]), static_cast<unsigned>(grid.threads), 1, 1,
+          static_cast<unsigned>(grid.shared_bytes), stream_, parameters, nullptr),
+      cat("start kernel ", name));
+  if (waits_) require(driver_.stream_synchronize(stream_), cat("run kernel ", name));
+}
+
+void Device::launched(std::string_view what) const {
+  if (waits_) require(driver_.stream_synchronize(stream_), cat("run ", what));
+}
+
+}  // namespace levanter::cuda

@@ -1,0 +1,96 @@
+// An open card: its context, one stream on which everything is enqueued, and pinned memory through
+// which bytes come and go.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "device/backend.h"
+#include "kernels/cuda/api.h"
+#include "kernels/cuda/device/arguments.h"
+
+namespace levanter::cuda {
+
+/// How many threads run a kernel.
+struct Grid {
+  std::array<int64_t, 3> blocks{1, 1, 1};
+  int threads = kThreads;    ///< of each block
+  int64_t shared_bytes = 0;  ///< of each block, in addition to what the kernel names itself
+};
+
+/// Every call may come from any thread, and throws kDevice with the driver's words for a failure.
+/// An error of something enqueued before shows in a later call, as the driver tells it.
+class Device final {
+ public:
+  /// Opens card 0 of those that CUDA_VISIBLE_DEVICES leaves.
+  /// error  kDevice where there is none, or none that is new enough
+  explicit Device(const Driver& driver);
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  const Driver& driver() const { return driver_; }
+  /// "NVIDIA H200"
+  const std::string& name() const { return name_; }
+  /// "sm_90": what its kernels are compiled for.
+  const std::string& architecture() const { return architecture_; }
+  int multiprocessors() const { return multiprocessors_; }
+  CUcontext context() const { return context_; }
+  CUstream stream() const { return stream_; }
+
+  /// Throws unless `result` is success; `what` was to be done.
+  void require(CUresult result, std::string_view what) const;
+  /// Makes the card's context the calling thread's, which all calls of the driver need.
+  void enter() const;
+
+  /// Memory of the card, zero-filled.
+  std::byte* allocate(int64_t bytes) const;
+  void free(std::byte* data) const;
+  void upload(std::byte* to, std::span<const std::byte> from) const;
+  void download(std::span<std::byte> to, const std::byte* from) const;
+  void copy(std::byte* to, const std::byte* from, int64_t bytes) const;
+  void fill(std::byte* to, int64_t bytes, std::byte value) const;
+  void synchronize() const;
+  /// What `work` enqueues while it is run once, of which nothing is done; null where kernels are
+  /// waited for one by one. Only kernels and what copies and fills on the card may be enqueued.
+  std::unique_ptr<Recording> record(const Runnable& work) const;
+  /// Lets a kernel's blocks have all the shared memory that the card gives to one.
+  void allow_shared_memory(CUfunction function) const;
+  /// `arguments` is the kernel's one parameter.
+  void launch(CUfunction function, const char* name, const Grid& grid, const void* arguments) const;
+  /// Comes after what a library has enqueued.
+  void launched(std::string_view what) const;
+
+ private:
+  /// A piece of pinned memory, and the event after which it is free again.
+  struct Piece {
+    std::byte* data = nullptr;
+    CUevent free = nullptr;
+  };
+  static constexpr size_t kPieceBytes = 4 << 20;
+
+  void open();
+  void close();
+  int attribute(CUdevice_attribute attribute) const;
+  /// The next piece, when the card has done with it.
+  Piece& next_piece() const;
+
+  Driver driver_;
+  CUdevice device_ = 0;
+  CUcontext context_ = nullptr;
+  CUstream stream_ = nullptr;
+  std::string name_, architecture_;
+  int multiprocessors_ = 0;
+  bool waits_ = false;        ///< after each kernel, to name the one that failed
+  mutable std::mutex mutex_;  ///< of the pieces
+  mutable std::array<Piece, 2> pieces_;
+  mutable size_t turn_ = 0;
+};
+
+}  // namespace levanter::cuda

@@ -1,0 +1,19 @@
+// The kernels' texts, which the build puts into the program.
+#pragma once
+
+#include <span>
+
+namespace levanter::cuda {
+
+/// A file of kernels/cuda/device.
+struct Text {
+  const char* name;  ///< as an #include writes it
+  const char* content;
+};
+
+/// What kernels include.
+std::span<const Text> headers();
+/// Kernels: each is a program of its own.
+std::span<const Text> programs();
+
+}  // namespace levanter::cuda

@@ -1,0 +1,653 @@
+// A driver and an NVRTC that run kernels on the emulated device.
+#include "cuda/fake_cuda.h"
+
+#include "cuda/host_compiler.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/integers.h"
+#include "base/strings.h"
+#include "kernels/cuda/backend.h"
+
+namespace levanter::testing {
+
+namespace {
+
+constexpr size_t kPage = 4096, kAlignment = 256, kMostArgumentBytes = 4096;
+constexpr unsigned kMostBlocks = 65535;
+constexpr size_t kPoisoned = 1 << 20;
+constexpr int64_t kLogitBytes = 128 << 10;  // so that small tests have several chunks
+constexpr unsigned kSharedBytes = 48 << 10, kMostSharedBytes = 227 << 10;
+constexpr std::string_view kCubin = "cubin of ";
+
+using Work = std::function<CUresult()>;
+/// What was enqueued while it was captured.
+struct Graph {
+  std::vector<Work> nodes;
+};
+struct GraphExec {
+  std::vector<Work> nodes;
+};
+struct Stream {
+  std::deque<Work> queue;
+  int64_t enqueued = 0, done = 0;
+  Graph* capture = nullptr;
+};
+/// Happens when its stream has done so many.
+struct Event {
+  Stream* stream = nullptr;
+  int64_t after = 0;
+};
+struct Module {
+  std::string program;
+};
+struct Program {
+  std::string name, text;
+  std::vector<std::pair<std::string, std::string>> headers;
+  bool compiled = false;
+};
+/// Pages of the card: `bytes` from an address on, at the end of what is mapped; then a page that is
+/// never open.
+struct Piece {
+  std::byte* mapped = nullptr;
+  size_t mapped_bytes = 0, bytes = 0;
+};
+
+template <class T>
+std::string counted(const T& living, const char* what) {
+  return living.empty() ? "" : cat(living.size(), " ", what, ", ");
+}
+
+}  // namespace
+
+struct FakeCuda::State {
+  mutable std::mutex mutex;
+  std::map<std::byte*, Piece> memory;
+  std::map<std::byte*, size_t> pinned;
+  std::set<Stream*> streams;
+  std::set<Event*> events;
+  std::set<Graph*> graphs;
+  std::set<GraphExec*> graph_execs;
+  std::set<Module*> modules;
+  std::set<Program*> programs;
+  std::map<const simt::Kernel*, unsigned> shared_bytes;  ///< of kernels that asked for more
+  int contexts = 0;
+  simt::Order order = simt::Order::kForward;
+  int multiprocessors = 1, major = 9, compilations = 0;
+  int64_t capacity = int64_t{4} << 30, calls = 0, failing_call = -1, replays = 0;
+  CUresult failing_result = CUDA_SUCCESS;
+  CUresult broken = CUDA_SUCCESS;  ///< what every call gives once a kernel has failed
+  std::string fault;
+
+  void protect(int protection) const {
+    for (const auto& [data, piece] : memory)
+      ::mprotect(piece.mapped, piece.mapped_bytes, protection);
+  }
+  /// Runs a stream until it has done `until`.
+  CUresult run(Stream& stream, int64_t until) {
+    if (stream.done >= until) return broken;
+    protect(PROT_READ | PROT_WRITE);
+    while (stream.done < until && broken == CUDA_SUCCESS) {
+      broken = stream.queue.front()();
+      stream.queue.pop_front();
+      ++stream.done;
+    }
+    protect(PROT_NONE);
+    return broken;
+  }
+  CUresult run_all() {
+    for (Stream* stream : streams) run(*stream, stream->enqueued);
+    return broken;
+  }
+  CUresult enqueue(CUstream handle, Work work) {
+    auto* const stream = reinterpret_cast<Stream*>(handle);
+    if (!streams.contains(stream)) return CUDA_ERROR_INVALID_HANDLE;
+    if (stream->capture) {
+      stream->capture->nodes.push_back(std::move(work));
+      return CUDA_SUCCESS;
+    }
+    stream->queue.push_back(std::move(work));
+    ++stream->enqueued;
+    return CUDA_SUCCESS;
+  }
+  bool is_memory(CUdeviceptr address, size_t bytes) const {
+    const auto at = reinterpret_cast<std::byte*>(address);
+    auto found = memory.upper_bound(at);
+    if (found == memory.begin()) return false;
+    --found;
+    return at + bytes <= found->first + found->second.bytes;
+  }
+  bool is_pinned(const void* data, size_t bytes) const {
+    const auto at = static_cast<std::byte*>(const_cast<void*>(data));
+    auto found = pinned.upper_bound(at);
+    if (found == pinned.begin()) return false;
+    --found;
+    return at + bytes <= found->first + found->second;
+  }
+  unsigned shared_bytes_of(const simt::Kernel& kernel) const {
+    const auto found = shared_bytes.find(&kernel);
+    return found == shared_bytes.end() ? kSharedBytes : found->second;
+  }
+  int64_t used() const {
+    int64_t bytes = 0;
+    for (const auto& [data, piece] : memory) bytes += static_cast<int64_t>(piece.bytes);
+    return bytes;
+  }
+};
+
+namespace {
+
+using State = FakeCuda::State;
+State* machine = nullptr;
+thread_local CUcontext current_context = nullptr;
+char the_context = 0;  // its address is the context's handle
+
+/// One call of the driver: counted, failing when its turn is.
+template <class Work>
+CUresult called(Work&& work) {
+  const std::lock_guard lock(machine->mutex);
+  if (++machine->calls == machine->failing_call) return machine->failing_result;
+  return work(*machine);
+}
+/// One that needs a context.
+template <class Work>
+CUresult called_inside(Work&& work) {
+  return called([&](State& s) {
+    if (!current_context || s.contexts == 0) return CUDA_ERROR_INVALID_CONTEXT;
+    if (s.broken != CUDA_SUCCESS) return s.broken;
+    return work(s);
+  });
+}
+
+template <class T, class Handle>
+CUresult destroy(std::set<T*>& living, Handle handle) {
+  auto* const object = reinterpret_cast<T*>(handle);
+  if (living.erase(object) == 0) return CUDA_ERROR_INVALID_HANDLE;
+  delete object;
+  return CUDA_SUCCESS;
+}
+
+CUresult attribute(int* value, CUdevice_attribute which, CUdevice) {
+  return called([&](State& s) {
+    if (which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)
+      *value = s.major;
+    else if (which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
+      *value = 0;
+    else if (which == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
+      *value = s.multiprocessors;
+    else if (which == CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
+      *value = kMostSharedBytes;
+    else
+      return CUDA_ERROR_INVALID_VALUE;
+    return CUDA_SUCCESS;
+  });
+}
+
+CUresult allocate(CUdeviceptr* address, size_t bytes) {
+  return called_inside([&](State& s) {
+    if (bytes == 0) return CUDA_ERROR_INVALID_VALUE;
+    if (s.used() + static_cast<int64_t>(bytes) > s.capacity) return CUDA_ERROR_OUT_OF_MEMORY;
+    const size_t padded = round_up(bytes, kAlignment), pages = round_up(padded, kPage);
+    void* mapped = ::mmap(nullptr, pages + kPage, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    LEV_CHECK(mapped != MAP_FAILED, "no memory for a test's pages");
+    const Piece piece{static_cast<std::byte*>(mapped), pages, bytes};
+    ::mprotect(mapped, pages, PROT_READ | PROT_WRITE);
+    // As little zero as on a card; of what is large, the beginning and the end.
+    const size_t poisoned = std::min(pages, kPoisoned);
+    std::memset(mapped, 0xff, poisoned);
+    std::memset(piece.mapped + (pages - poisoned), 0xff, poisoned);
+    ::mprotect(mapped, pages, PROT_NONE);
+    std::byte* const data = piece.mapped + (pages - padded);
+    s.memory[data] = piece;
+    *address = reinterpret_cast<CUdeviceptr>(data);
+    return CUDA_SUCCESS;
+  });
+}
+
+CUresult release(CUdeviceptr address) {
+  return called_inside([&](State& s) {
+    const auto found = s.memory.find(reinterpret_cast<std::byte*>(address));
+    if (found == s.memory.end()) return CUDA_ERROR_INVALID_VALUE;
+    s.run_all();
+    ::munmap(found->second.mapped, found->second.mapped_bytes + kPage);
+    s.memory.erase(found);
+    return CUDA_SUCCESS;
+  });
+}
+
+CUresult allocate_host(void** data, size_t bytes) {
+  return called_inside([&](State& s) {
+    auto* const piece = new std::byte[bytes];
+    std::memset(piece, 0xff, bytes);
+    s.pinned[piece] = bytes;
+    *data = piece;
+    return CUDA_SUCCESS;
+  });
+}
+
+CUresult release_host(void* data) {
+  return called([&](State& s) {
+    auto* const piece = static_cast<std::byte*>(data);
+    if (s.pinned.erase(piece) == 0) return CUDA_ERROR_INVALID_VALUE;
+    delete[] piece;
+    return CUDA_SUCCESS;
+  });
+}
+
+CUresult copy_to_device(CUdeviceptr to, const void* from, size_t bytes, CUstream stream) {
+  return called_inside([&](State& s) {
+    if (!s.is_memory(to, bytes) || !s.is_pinned(from, bytes)) return CUDA_ERROR_INVALID_VALUE;
+    return s.enqueue(stream, [=] {
+      std::memcpy(reinterpret_cast<void*>(to), from, bytes);
+      return CUDA_SUCCESS;
+    });
+  });
+}
+
+CUresult copy_to_host(void* to, CUdeviceptr from, size_t bytes, CUstream stream) {
+  return called_inside([&](State& s) {
+    if (!s.is_memory(from, bytes) || !s.is_pinned(to, bytes)) return CUDA_ERROR_INVALID_VALUE;
+    return s.enqueue(stream, [=] {
+      std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
+      return CUDA_SUCCESS;
+    });
+  });
+}
+
+CUresult copy_on_device(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
+  return called_inside([&](State& s) {
+    if (!s.is_memory(to, bytes) || !s.is_memory(from, bytes)) return CUDA_ERROR_INVALID_VALUE;
+    return s.enqueue(stream, [=] {
+      std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
+      return CUDA_SUCCESS;
+    });
+  });
+}
+
+CUresult fill(CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream) {
+  return called_inside([&](State& s) {
+    if (!s.is_memory(to, bytes)) return CUDA_ERROR_INVALID_VALUE;
+    return s.enqueue(stream, [=] {
+      std::memset(reinterpret_cast<void*>(to), value, bytes);
+      return CUDA_SUCCESS;
+    });
+  });
+}
+
+CUresult launch(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
+                CUstream stream, void** parameters, void** extra) {
+  return called_inside([&](State& s) {
+    const auto& kernel = *reinterpret_cast<const simt::Kernel*>(function);
+    const unsigned threads = block_x * block_y * block_z;
+    if (threads == 0 || threads > kernel.threads || grid_x == 0 || grid_x > INT32_MAX ||
+        grid_y == 0 || grid_y > kMostBlocks || grid_z == 0 || grid_z > kMostBlocks ||
+        shared_bytes > s.shared_bytes_of(kernel) || extra ||
+        kernel.argument_bytes > kMostArgumentBytes)
+      return CUDA_ERROR_INVALID_VALUE;
+    const auto* const from = static_cast<const std::byte*>(parameters[0]);
+    // Words of 16 bytes, so that the arguments lie as their type asks.
+    struct alignas(16) Word {
+      std::byte bytes[16];
+    };
+    std::vector<Word> arguments(ceil_div(kernel.argument_bytes, sizeof(Word)));
+    std::memcpy(arguments.data(), from, kernel.argument_bytes);
+    return s.enqueue(stream, [=, &kernel, &s, arguments = std::move(arguments)] {
+      try {
+        simt::launch(kernel, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes,
+                     arguments.data(), s.order);
+      } catch (const Error& error) {
+        s.fault = error.message();
+        return CUDA_ERROR_LAUNCH_FAILED;
+      }
+      return CUDA_SUCCESS;
+    });
+  });
+}
+
+CUresult error_name(CUresult result, const char** text) {
+  *text = "CUDA_ERROR_OF_A_TEST";
+  if (result == CUDA_ERROR_OUT_OF_MEMORY) *text = "CUDA_ERROR_OUT_OF_MEMORY";
+  if (result == CUDA_ERROR_LAUNCH_FAILED) *text = "CUDA_ERROR_LAUNCH_FAILED";
+  return CUDA_SUCCESS;
+}
+
+CUresult error_words(CUresult, const char** text) {
+  *text = "as the fake was told";
+  return CUDA_SUCCESS;
+}
+
+cuda::Driver devices() {
+  cuda::Driver d;
+  d.init = [](unsigned) { return called([](State&) { return CUDA_SUCCESS; }); };
+  d.get_error_name = error_name;
+  d.get_error_string = error_words;
+  d.device_get_count = [](int* count) {
+    return called([&](State&) {
+      *count = 1;
+      return CUDA_SUCCESS;
+    });
+  };
+  d.device_get = [](CUdevice* device, int) {
+    return called([&](State&) {
+      *device = 0;
+      return CUDA_SUCCESS;
+    });
+  };
+  d.device_get_name = [](char* name, int bytes, CUdevice) {
+    return called([&](State&) {
+      std::strncpy(name, "an emulated card", static_cast<size_t>(bytes));
+      return CUDA_SUCCESS;
+    });
+  };
+  d.device_get_attribute = attribute;
+  d.primary_context_retain = [](CUcontext* context, CUdevice) {
+    return called([&](State& s) {
+      ++s.contexts;
+      *context = reinterpret_cast<CUcontext>(&the_context);
+      return CUDA_SUCCESS;
+    });
+  };
+  d.primary_context_release = [](CUdevice) {
+    return called(
+        [&](State& s) { return --s.contexts < 0 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS; });
+  };
+  d.context_set_current = [](CUcontext context) {
+    return called([&](State&) {
+      current_context = context;
+      return CUDA_SUCCESS;
+    });
+  };
+  return d;
+}
+
+void add_memory(cuda::Driver& d) {
+  d.memory_get_info = [](size_t* free, size_t* total) {
+    return called_inside([&](State& s) {
+      *total = static_cast<size_t>(s.capacity);
+      *free = static_cast<size_t>(s.capacity - s.used());
+      return CUDA_SUCCESS;
+    });
+  };
+  d.memory_allocate = allocate;
+  d.memory_free = release;
+  d.memory_allocate_host = allocate_host;
+  d.memory_free_host = release_host;
+  d.copy_to_device = copy_to_device;
+  d.copy_to_host = copy_to_host;
+  d.copy_on_device = copy_on_device;
+  d.memory_set = fill;
+}
+
+void add_streams(cuda::Driver& d) {
+  d.stream_create = [](CUstream* stream, unsigned) {
+    return called_inside([&](State& s) {
+      *stream = reinterpret_cast<CUstream>(*s.streams.insert(new Stream).first);
+      return CUDA_SUCCESS;
+    });
+  };
+  d.stream_destroy = [](CUstream stream) {
+    return called([&](State& s) { return destroy(s.streams, stream); });
+  };
+  d.stream_synchronize = [](CUstream handle) {
+    return called_inside([&](State& s) {
+      auto* const stream = reinterpret_cast<Stream*>(handle);
+      if (!s.streams.contains(stream)) return CUDA_ERROR_INVALID_HANDLE;
+      if (stream->capture) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+      return s.run(*stream, stream->enqueued);
+    });
+  };
+  d.event_create = [](CUevent* event, unsigned) {
+    return called_inside([&](State& s) {
+      *event = reinterpret_cast<CUevent>(*s.events.insert(new Event).first);
+      return CUDA_SUCCESS;
+    });
+  };
+  d.event_destroy = [](CUevent event) {
+    return called([&](State& s) { return destroy(s.events, event); });
+  };
+  d.event_record = [](CUevent handle, CUstream stream) {
+    return called_inside([&](State& s) {
+      auto* const event = reinterpret_cast<Event*>(handle);
+      if (!s.events.contains(event)) return CUDA_ERROR_INVALID_HANDLE;
+      event->stream = reinterpret_cast<Stream*>(stream);
+      event->after = event->stream->enqueued;
+      return CUDA_SUCCESS;
+    });
+  };
+  d.event_synchronize = [](CUevent handle) {
+    return called_inside([&](State& s) {
+      auto* const event = reinterpret_cast<Event*>(handle);
+      if (!s.events.contains(event)) return CUDA_ERROR_INVALID_HANDLE;
+      return event->stream ? s.run(*event->stream, event->after) : CUDA_SUCCESS;
+    });
+  };
+}
+
+void add_graphs(cuda::Driver& d) {
+  d.stream_begin_capture = [](CUstream handle, CUstreamCaptureMode) {
+    return called_inside([&](State& s) {
+      auto* const stream = reinterpret_cast<Stream*>(handle);
+      if (!s.streams.contains(stream) || stream->capture) return CUDA_ERROR_INVALID_HANDLE;
+      stream->capture = *s.graphs.insert(new Graph).first;
+      return CUDA_SUCCESS;
+    });
+  };
+  d.stream_end_capture = [](CUstream handle, CUgraph* graph) {
+    return called_inside([&](State& s) {
+      auto* const stream = reinterpret_cast<Stream*>(handle);
+      if (!s.streams.contains(stream) || !stream->capture) return CUDA_ERROR_INVALID_HANDLE;
+      *graph = reinterpret_cast<CUgraph>(stream->capture);
+      stream->capture = nullptr;
+      return CUDA_SUCCESS;
+    });
+  };
+  d.graph_instantiate = [](CUgraphExec* exec, CUgraph graph, unsigned long long) {
+    return called_inside([&](State& s) {
+      auto* const captured = reinterpret_cast<Graph*>(graph);
+      if (!s.graphs.contains(captured)) return CUDA_ERROR_INVALID_HANDLE;
+      auto* const made = new GraphExec{captured->nodes};
+      *exec = reinterpret_cast<CUgraphExec>(*s.graph_execs.insert(made).first);
+      return CUDA_SUCCESS;
+    });
+  };
+  d.graph_destroy = [](CUgraph graph) {
+    return called([&](State& s) { return destroy(s.graphs, graph); });
+  };
+  d.graph_exec_destroy = [](CUgraphExec exec) {
+    return called([&](State& s) { return destroy(s.graph_execs, exec); });
+  };
+  d.graph_launch = [](CUgraphExec handle, CUstream stream) {
+    return called_inside([&](State& s) {
+      auto* const exec = reinterpret_cast<GraphExec*>(handle);
+      if (!s.graph_execs.contains(exec)) return CUDA_ERROR_INVALID_HANDLE;
+      ++s.replays;
+      for (const Work& node : exec->nodes)
+        if (const CUresult result = s.enqueue(stream, node); result != CUDA_SUCCESS) return result;
+      return CUDA_SUCCESS;
+    });
+  };
+}
+
+void add_modules(cuda::Driver& d) {
+  d.module_load_data = [](CUmodule* module, const void* image) {
+    return called_inside([&](State& s) {
+      const std::string_view cubin(static_cast<const char*>(image));
+      if (!cubin.starts_with(kCubin)) return CUDA_ERROR_INVALID_IMAGE;
+      auto* const made = new Module{std::string(cubin.substr(kCubin.size()))};
+      *module = reinterpret_cast<CUmodule>(*s.modules.insert(made).first);
+      return CUDA_SUCCESS;
+    });
+  };
+  d.module_unload = [](CUmodule module) {
+    return called([&](State& s) { return destroy(s.modules, module); });
+  };
+  d.module_get_function = [](CUfunction* function, CUmodule handle, const char* name) {
+    return called_inside([&](State& s) {
+      auto* const module = reinterpret_cast<Module*>(handle);
+      if (!s.modules.contains(module)) return CUDA_ERROR_INVALID_HANDLE;
+      const simt::Kernel* const kernel = simt::find_kernel(name, file_stem(module->program));
+      if (!kernel) return CUDA_ERROR_NOT_FOUND;
+      *function = reinterpret_cast<CUfunction>(const_cast<simt::Kernel*>(kernel));
+      return CUDA_SUCCESS;
+    });
+  };
+  d.function_set_attribute = [](CUfunction function, CUfunction_attribute which, int value) {
+    return called_inside([&](State& s) {
+      if (which != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 ||
+          static_cast<unsigned>(value) > kMostSharedBytes)
+        return CUDA_ERROR_INVALID_VALUE;
+      s.shared_bytes[reinterpret_cast<const simt::Kernel*>(function)] =
+          static_cast<unsigned>(value);
+      return CUDA_SUCCESS;
+    });
+  };
+  d.launch_kernel = launch;
+}
+
+cuda::Driver driver() {
+  cuda::Driver d = devices();
+  add_memory(d);
+  add_streams(d);
+  add_graphs(d);
+  add_modules(d);
+  return d;
+}
+
+/// Programs are compiled by several threads.
+Program& program_of(nvrtcProgram handle) {
+  const std::lock_guard lock(machine->mutex);
+  auto* const program = reinterpret_cast<Program*>(handle);
+  LEV_CHECK(machine->programs.contains(program), "a program that NVRTC has not made");
+  return *program;
+}
+
+nvrtcResult compile(nvrtcProgram handle, int count, const char* const* options) {
+  const std::vector<std::string> given(options, options + count);
+  const std::string target = cat("--gpu-architecture=sm_", machine->major, "0");
+  for (const std::string& wanted : {target, std::string("--fmad=false")})
+    if (std::find(given.begin(), given.end(), wanted) == given.end())
+      return NVRTC_ERROR_INVALID_OPTION;
+  Program& program = program_of(handle);
+  if (program.name.starts_with("made_")) host_compile(program.name, program.text, program.headers);
+  program.compiled = true;
+  const std::lock_guard lock(machine->mutex);
+  ++machine->compilations;
+  return NVRTC_SUCCESS;
+}
+
+std::string cubin_of(nvrtcProgram handle) {
+  const Program& program = program_of(handle);
+  LEV_CHECK(program.compiled, "a program that is not compiled has no cubin");
+  return cat(kCubin, program.name, '\0');
+}
+
+cuda::Nvrtc nvrtc() {
+  cuda::Nvrtc n;
+  n.version = [](int* major, int* minor) {
+    *major = 13;
+    *minor = 0;
+    return NVRTC_SUCCESS;
+  };
+  n.get_error_string = [](nvrtcResult) { return "as the fake was told"; };
+  n.create_program = [](nvrtcProgram* program, const char* text, const char* name, int count,
+                        const char* const* headers, const char* const* names) {
+    auto* const made = new Program{name, text, {}};
+    for (int i = 0; i < count; ++i) made->headers.emplace_back(names[i], headers[i]);
+    const std::lock_guard lock(machine->mutex);
+    *program = reinterpret_cast<nvrtcProgram>(*machine->programs.insert(made).first);
+    return NVRTC_SUCCESS;
+  };
+  n.destroy_program = [](nvrtcProgram* program) {
+    Program& living = program_of(*program);
+    const std::lock_guard lock(machine->mutex);
+    machine->programs.erase(&living);
+    delete &living;
+    return NVRTC_SUCCESS;
+  };
+  n.compile_program = compile;
+  n.get_cubin_size = [](nvrtcProgram program, size_t* bytes) {
+    *bytes = cubin_of(program).size();
+    return NVRTC_SUCCESS;
+  };
+  n.get_cubin = [](nvrtcProgram program, char* to) {
+    const std::string cubin = cubin_of(program);
+    std::memcpy(to, cubin.data(), cubin.size());
+    return NVRTC_SUCCESS;
+  };
+  n.get_log_size = [](nvrtcProgram, size_t* bytes) {
+    *bytes = 1;
+    return NVRTC_SUCCESS;
+  };
+  n.get_log = [](nvrtcProgram, char* to) {
+    *to = '\0';
+    return NVRTC_SUCCESS;
+  };
+  return n;
+}
+
+}  // namespace
+
+FakeCuda::FakeCuda() : state_(std::make_unique<State>()) {
+  LEV_CHECK(!machine, "there is one emulated card already");
+  machine = state_.get();
+}
+
+FakeCuda::~FakeCuda() { machine = nullptr; }
+
+cuda::Source FakeCuda::source(std::string cache) {
+  return {driver, nvrtc, FakeCublas::functions, std::move(cache), kLogitBytes};
+}
+
+CUresult enqueue_on(CUstream stream, std::function<CUresult()> work) {
+  return called_inside([&](State& s) { return s.enqueue(stream, std::move(work)); });
+}
+
+bool is_card_memory(const void* data, size_t bytes) {
+  const std::lock_guard lock(machine->mutex);
+  return machine->is_memory(reinterpret_cast<CUdeviceptr>(data), bytes);
+}
+
+std::unique_ptr<Backend> FakeCuda::backend() { return cuda::make_backend(source()); }
+
+std::unique_ptr<Backend> FakeCuda::make(std::string_view, int) { return backend(); }
+
+void FakeCuda::set_order(simt::Order order) { state_->order = order; }
+void FakeCuda::set_multiprocessors(int count) { state_->multiprocessors = count; }
+void FakeCuda::set_major(int major) { state_->major = major; }
+void FakeCuda::set_memory(int64_t bytes) { state_->capacity = bytes; }
+void FakeCuda::fail(int64_t call, CUresult result) {
+  state_->failing_call = state_->calls + call;
+  state_->failing_result = result;
+}
+
+int64_t FakeCuda::calls() const { return state_->calls; }
+int64_t FakeCuda::replays() const { return state_->replays; }
+int FakeCuda::compilations() const { return state_->compilations; }
+std::string FakeCuda::fault() const { return state_->fault; }
+
+std::string FakeCuda::living() const {
+  const State& s = *state_;
+  std::string text = counted(s.memory, "pieces of memory") + counted(s.pinned, "pinned pieces") +
+                     counted(s.streams, "streams") + counted(s.events, "events") +
+                     counted(s.graphs, "graphs") + counted(s.graph_execs, "executable graphs") +
+                     counted(s.modules, "modules") + counted(s.programs, "programs");
+  if (cublas.living() != 0) text += cat(cublas.living(), " of cuBLASLt's, ");
+  if (s.contexts != 0) text += cat(s.contexts, " contexts, ");
+  if (!text.empty()) text.resize(text.size() - 2);
+  return text;
+}
+
+}  // namespace levanter::testing

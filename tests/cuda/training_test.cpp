@@ -1,0 +1,102 @@
+// A whole run on the emulated card: the cpu's losses, its own bits again.
+#include <nlohmann/json.hpp>
+
+#include "cuda/fake_cuda.h"
+#include "support/tiny_run.h"
+#include "support/training.h"
+#include "support/checks.h"
+#include "train/run.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+
+namespace {
+
+// Losses of a few steps: sums in another order, products in f32.
+constexpr double kLossTolerance = 1e-4;
+
+/// TinyRun's config with keys of [trainer] in the place of its own.
+TrainConfig config_of(const TinyRun& run, const std::string& id, int steps) {
+  return run.config(id, cat("num_train_steps = ", steps, "\n"), "",
+                    {"--trainer.microbatch_size=6", "--trainer.gradient_groups=2",
+                     "--optimizer.lr_schedule=constant"});
+}
+
+std::vector<double> losses(const TinyRun& run, const std::string& id) {
+  std::vector<double> found;
+  for (const std::string& line :
+       split(read_file(run.folder / cat("runs/", id, "/metrics.jsonl")), '\n')) {
+    if (line.empty()) continue;
+    const auto record = nlohmann::json::parse(line);
+    if (record.contains("train/loss")) found.push_back(record["train/loss"]);
+  }
+  return found;
+}
+
+std::string params_hash(const TinyRun& run, const std::string& id) {
+  return nlohmann::json::parse(
+      read_file(run.folder / cat("runs/", id, "/summary.json")))["params_hash"];
+}
+
+void train_on(const TrainConfig& config, bool card) {
+  REQUIRE(train::train(config, {.make_backend = card ? FakeCuda::make : device::make_backend}) ==
+          train::Outcome::kFinished);
+}
+
+}  // namespace
+
+TEST_CASE("GPT-2 trains on the emulated card as on the cpu, and again with its own bits",
+          "[cuda]") {
+  const TinyRun run;
+  train_on(config_of(run, "here", 5), false);
+  {
+    FakeCuda fake;
+    train_on(config_of(run, "card", 5), true);
+    CHECK(fake.replays() > 5);
+    CHECK(fake.living() == "");
+    CHECK(fake.fault() == "");
+    CHECK(fake.cublas.products() > 40);
+  }
+  const std::vector<double> here = losses(run, "here"), card = losses(run, "card");
+  REQUIRE(here.size() == 5);
+  REQUIRE(card.size() == 5);
+  for (size_t i = 0; i < here.size(); ++i) CHECK(std::abs(card[i] - here[i]) <= kLossTolerance);
+  {  // in another order of threads, on another card, stopped in between
+    FakeCuda fake;
+    fake.set_order(simt::Order::kRandom);
+    fake.set_multiprocessors(3);
+    train_on(config_of(run, "again", 3), true);
+    train_on(config_of(run, "again", 5), true);
+  }
+  CHECK(params_hash(run, "again") == params_hash(run, "card"));
+}
+
+TEST_CASE("one hash on the emulated card: fused or not, recorded or not, on one to three ranks",
+          "[cuda]") {
+  for (const DType compute : {DType::f32, DType::bf16}) {
+    INFO(name_of(compute));
+    StepPlan plan;
+    plan.compute = compute;
+    const auto train = [&] {
+      FakeCuda fake;
+      const Trained trained = train_tiny(tiny_model_with_dropout(), plan, "cuda", 1, 2);
+      CHECK(fake.fault() == "");
+      CHECK(fake.living() == "");
+      return trained;
+    };
+    const Trained whole = train();
+    plan.ranks = 3;
+    CHECK(train() == whole);
+    plan.ranks = 2;
+    CHECK(train() == whole);
+    plan.ranks = 1;
+    plan.fuse = false;
+    CHECK(train() == whole);
+    plan.optimise = false;
+    CHECK(train() == whole);
+    plan.fuse = plan.optimise = true;
+    ::setenv("LEVANTER_CUDA_SYNC", "1", 1);  // nothing is recorded
+    CHECK(train() == whole);
+    ::unsetenv("LEVANTER_CUDA_SYNC");
+  }
+}
