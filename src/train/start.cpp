@@ -44,7 +44,9 @@ void take_up(Run& run, const std::string& checkpoints) {
 }
 
 void check_memory(const TrainConfig& config, const CompiledStep& step, const Backend& backend) {
-  const auto needs = memory_needs(memory_total(step, config), backend, memory_limit());
+  backend.synchronize();  // a device that is missing is told of first
+  const auto needs = memory_needs(memory_total(step, config), backend.name(),
+                                  backend.device_memory(), memory_limit());
   for (const MemoryNeed& need : needs) {
     if (need.fits()) continue;
     const bool one = needs.size() == 1;
