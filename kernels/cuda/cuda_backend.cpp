@@ -74,6 +74,16 @@ class CudaBackend final : public Backend {
     add_.loop(n, AddArguments{to, from, n});
   }
 
+  std::string device_name() const override { return context_->device().name(); }
+  /// None where there is no card.
+  std::optional<int64_t> device_memory() const override {
+    try {
+      return context_->device().free_memory();
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kDevice) throw;
+      return std::nullopt;
+    }
+  }
   std::unique_ptr<Recording> record(const Runnable& work) const override {
     return context_->device().record(work);
   }

@@ -104,6 +104,13 @@ void Device::require(CUresult result, std::string_view what) const {
 
 void Device::enter() const { require(driver_.context_set_current(context_), cat("use ", name_)); }
 
+int64_t Device::free_memory() const {
+  enter();
+  size_t free = 0, total = 0;
+  require(driver_.memory_get_info(&free, &total), "ask for free memory");
+  return static_cast<int64_t>(free);
+}
+
 std::byte* Device::allocate(int64_t bytes) const {
   enter();
   const auto size = static_cast<size_t>(std::max<int64_t>(bytes, 1));

@@ -49,6 +49,8 @@ class Device final {
   /// Makes the card's context the calling thread's, which all calls of the driver need.
   void enter() const;
 
+  /// Bytes of memory that are free.
+  int64_t free_memory() const;
   /// Memory of the card, zero-filled.
   std::byte* allocate(int64_t bytes) const;
   void free(std::byte* data) const;

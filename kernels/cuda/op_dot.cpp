@@ -23,32 +23,34 @@ constexpr int64_t kFewest = int64_t{1} << 15;
 constexpr int64_t kAlignment = 64;  // of buffers
 int64_t aligned(int64_t bytes) { return round_up(bytes, kAlignment); }
 
-bool is_accumulation(const KernelRequest& request) { return is(request.node, ops::dot_add_entry); }
-/// The left factor among the inputs.
-size_t first_factor(const KernelRequest& request) { return is_accumulation(request) ? 1 : 0; }
+/// What a node multiplies, adds and gives, among the request's inputs and outputs.
+struct Roles {
+  explicit Roles(const KernelRequest& request)
+      : adds(is(request.node, ops::dot_add_entry)),
+        first(adds ? 1 : 0),
+        has_bias(is(request.node, ops::rounded_dot_entry) && request.inputs.size() > 2) {}
 
-/// A product by cuBLASLt. What does not lie as matrices do goes through copies in the workspace.
+  bool adds;      ///< input 0 is added to
+  size_t first;   ///< the left factor; the right one comes next
+  bool has_bias;  ///< input 2
+};
+
+/// A product by cuBLASLt. What does not lie as it wants goes through copies in the workspace.
 class LibraryProduct final {
  public:
   LibraryProduct(Context& c, const KernelRequest& request)
       : products_(c.products()),
-        product_(request, first_factor(request)),
-        factor_bytes_(size_of(request.inputs[first_factor(request)].dtype)),
+        roles_(request),
+        factors_(request.inputs[roles_.first].dtype),
+        result_(request.outputs[0].dtype),
+        product_(for_library(request), roles_.first),
         batch_(make_space(product_.batch, {&product_.a.view, &product_.b.view, &product_.result})) {
-    const DType dtype = request.inputs[product_.a.input].dtype;
-    const View &wanted = request.outputs[0].view, &result = product_.result;
-    for (const auto& [factor, copy] : {std::pair(&product_.a, &copy_a_), {&product_.b, &copy_b_}})
-      if (factor->copied)
-        copy->emplace(c, dtype, factor->view.axes, request.inputs[factor->input].view,
-                      factor->view);
-    if (is_accumulation(request))
-      copy_in_.emplace(c, DType::f32, result.axes, request.inputs[0].view, result);
-    if (product_.result_copied) copy_out_.emplace(c, DType::f32, result.axes, result, wanted);
-
     for (int axis = 1; axis < batch_.rank; ++axis)
       if (batch_.sizes[axis] > batch_.sizes[strided_]) strided_ = axis;
-    shape_ = {.factors = dtype,
-              .adds = is_accumulation(request),
+    shape_ = {.factors = factors_,
+              .result = result_,
+              .adds = roles_.adds,
+              .has_bias = roles_.has_bias,
               .batch = batch_.sizes[strided_],
               .m = product_.m.elements(),
               .n = product_.n.elements(),
@@ -57,11 +59,17 @@ class LibraryProduct final {
               .b = matrices(product_.b, 1),
               .c = {.pitch = product_.result_row(),
                     .batch_stride = batch_.strides[2][strided_],
-                    .alignment = alignment(product_.result, 2, size_of(DType::f32))}};
+                    .alignment = alignment(product_.result, 2, size_of(result_))}};
+    make_copies(c, request);
+  }
+
+  /// The library adds a bias along the result's rows, which one column does not have.
+  static bool takes(const KernelRequest& request) {
+    return !Roles(request).has_bias || request.inputs[2].view.axes.elements() > 1;
   }
 
   int64_t workspace_bytes() const {
-    return Products::kWorkspaceBytes + bytes(product_.a) + bytes(product_.b) + result_bytes();
+    return Products::kWorkspaceBytes + a_.bytes + b_.bytes + bias_.bytes + c_bytes_;
   }
 
   /// False, with nothing done, where the library has no right algorithm.
@@ -69,35 +77,67 @@ class LibraryProduct final {
     std::call_once(once_, [&] { found_ = products_.find(shape_, workspace); });
     if (!found_) return false;
     auto* scratch = static_cast<std::byte*>(workspace) + Products::kWorkspaceBytes;
-    const std::byte* a = prepare(product_.a, copy_a_, in, scratch);
-    scratch += bytes(product_.a);
-    const std::byte* b = prepare(product_.b, copy_b_, in, scratch);
-    scratch += bytes(product_.b);
+    const std::byte* a = a_.prepare(in[product_.a.input], scratch);
+    const std::byte* b = b_.prepare(in[product_.b.input], scratch);
+    const std::byte* bias = roles_.has_bias ? bias_.prepare(in[2], scratch) : nullptr;
     std::byte* c = copy_out_ ? scratch : static_cast<std::byte*>(out[0]);
-    if (copy_in_ && in[0] != c) copy_in_->run(in[0], c);
+    if (roles_.adds && in[0] != c) copy_in_->run(in[0], c);
     for (int64_t i = 0; i < batch_.count / batch_.sizes[strided_]; ++i)
-      products_.run(*found_, a + offset(i, 0) * factor_bytes_, b + offset(i, 1) * factor_bytes_,
-                    c + offset(i, 2) * size_of(DType::f32), workspace);
+      products_.run(*found_,
+                    {.a = a + offset(i, 0) * size_of(factors_),
+                     .b = b + offset(i, 1) * size_of(factors_),
+                     .bias = bias,
+                     .c = c + offset(i, 2) * size_of(result_)},
+                    workspace);
     if (copy_out_) copy_out_->run(c, out[0]);
     return true;
   }
 
  private:
-  /// Of the factor's copy in the workspace.
-  int64_t bytes(const kernels::Factor& factor) const {
-    return factor.copied ? aligned(factor.view.axes.elements() * factor_bytes_) : 0;
-  }
-  int64_t result_bytes() const {
-    if (!product_.result_copied) return 0;
-    return aligned(product_.result.axes.elements() * size_of(DType::f32));
+  /// An operand that may have to be copied first.
+  struct Operand {
+    std::optional<CopyFunction> copy;
+    int64_t bytes = 0;  ///< of the copy
+
+    void copy_to(Context& c, const ArrayInfo& from, const View& to) {
+      copy.emplace(c, from.dtype, to.axes, from.view, to);
+      bytes = aligned(to.axes.elements() * size_of(from.dtype));
+    }
+    /// Where the operand is; a copy takes the scratch's first bytes.
+    const std::byte* prepare(const void* from, std::byte*& scratch) const {
+      if (!copy) return static_cast<const std::byte*>(from);
+      std::byte* to = scratch;
+      scratch += bytes;
+      copy->run(from, to);
+      return to;
+    }
+  };
+
+  /// The request, with the result where the axes of a bias are its rows'.
+  static KernelRequest for_library(const KernelRequest& request) {
+    const Roles roles(request);
+    if (!roles.has_bias) return request;
+    const kernels::MatrixProduct product(request, roles.first);
+    if (is_subset(request.inputs[2].view.axes, product.n)) return request;
+    KernelRequest moved = request;  // product.m is the bias'
+    moved.outputs[0].view = View::row_major(unite(unite(product.batch, product.n), product.m));
+    return moved;
   }
 
-  static const std::byte* prepare(const kernels::Factor& factor,
-                                  const std::optional<CopyFunction>& copy, const void* const* in,
-                                  std::byte* scratch) {
-    if (!copy) return static_cast<const std::byte*>(in[factor.input]);
-    copy->run(in[factor.input], scratch);
-    return scratch;
+  void make_copies(Context& c, const KernelRequest& request) {
+    const View &wanted = request.outputs[0].view, &result = product_.result;
+    if (product_.a.copied) a_.copy_to(c, request.inputs[product_.a.input], product_.a.view);
+    if (product_.b.copied) b_.copy_to(c, request.inputs[product_.b.input], product_.b.view);
+    if (roles_.has_bias) {
+      const ArrayInfo& bias = request.inputs[2];
+      const bool fits = kernels::merged_stride(bias.view, product_.n) == 1 &&
+                        bias.view.offset * size_of(bias.dtype) % kAlignment == 0;
+      if (!fits) bias_.copy_to(c, bias, View::row_major(product_.n));
+    }
+    if (roles_.adds) copy_in_.emplace(c, result_, result.axes, request.inputs[0].view, result);
+    if (result.axes == wanted.axes && result.strides == wanted.strides) return;
+    copy_out_.emplace(c, result_, result.axes, result, wanted);
+    c_bytes_ = aligned(result.axes.elements() * size_of(result_));
   }
 
   Matrices matrices(const kernels::Factor& factor, int operand) const {
@@ -105,7 +145,7 @@ class LibraryProduct final {
     return {.pitch = transposed ? factor.col : factor.row,
             .batch_stride = batch_.strides[operand][strided_],
             .transposed = transposed,
-            .alignment = alignment(factor.view, operand, factor_bytes_)};
+            .alignment = alignment(factor.view, operand, size_of(factors_))};
   }
 
   /// What every matrix of the operand is aligned to, in bytes.
@@ -131,12 +171,15 @@ class LibraryProduct final {
   }
 
   Products& products_;
+  Roles roles_;
+  DType factors_, result_;
   kernels::MatrixProduct product_;
-  int64_t factor_bytes_;
   Space batch_;      ///< operands: a, b, c
   int strided_ = 0;  ///< the axis of it that one call goes along
   ProductShape shape_;
-  std::optional<CopyFunction> copy_a_, copy_b_, copy_in_, copy_out_;
+  Operand a_, b_, bias_;
+  std::optional<CopyFunction> copy_in_, copy_out_;  ///< of what is added to; of the result
+  int64_t c_bytes_ = 0;                             ///< of the result's copy
   mutable std::once_flag once_;
   mutable const Product* found_ = nullptr;
 };
@@ -144,37 +187,39 @@ class LibraryProduct final {
 class DotKernel final : public CudaKernel {
  public:
   DotKernel(Context& c, const KernelRequest& request)
-      : CudaKernel(c, request), function_(c, "dot", "dot") {
-    const size_t first = first_factor(request);
-    const View &a = inputs[first].view, &b = inputs[first + 1].view, &result = outputs[0].view;
-    LEV_CHECK(outputs[0].dtype == DType::f32, "device cuda multiplies f32 and bf16 only");
+      : CudaKernel(c, request), roles_(request), function_(c, "dot", "dot") {
+    const View &a = inputs[roles_.first].view, &b = inputs[roles_.first + 1].view;
+    const View& result = outputs[0].view;
+    LEV_CHECK(is_float(outputs[0].dtype), "device cuda multiplies f32 and bf16 only");
     const Axes batch = intersect(intersect(result.axes, a.axes), b.axes);
     const Axes m = without(intersect(result.axes, a.axes), batch);
     const Axes n = without(intersect(result.axes, b.axes), batch);
     arguments_.batch = make_space(batch, {&a, &b, &result});
     arguments_.m = make_space(m, {&a, &result});
-    arguments_.n = make_space(n, {&b, &result});
+    arguments_.n = roles_.has_bias ? make_space(n, {&b, &result, &inputs[2].view})
+                                   : make_space(n, {&b, &result});
     arguments_.k = make_space(without(intersect(a.axes, b.axes), result.axes), {&a, &b});
-    arguments_.element = element_of(inputs[first].dtype);
-    arguments_.adds = is_accumulation(request);
-    if (arguments_.adds) copy_in_.emplace(c, DType::f32, result.axes, inputs[0].view, result);
+    arguments_.element = element_of(inputs[roles_.first].dtype);
+    arguments_.result = element_of(outputs[0].dtype);
+    arguments_.adds = roles_.adds;
+    if (roles_.adds) copy_in_.emplace(c, outputs[0].dtype, result.axes, inputs[0].view, result);
     const int64_t work =
         arguments_.batch.count * arguments_.m.count * arguments_.n.count * arguments_.k.count;
-    if (work >= kFewest) library_.emplace(c, request);
+    if (work >= kFewest && LibraryProduct::takes(request)) library_.emplace(c, request);
   }
 
   int64_t workspace_bytes() const override { return library_ ? library_->workspace_bytes() : 0; }
 
-  bool in_place(size_t, size_t input) const override { return arguments_.adds && input == 0; }
+  bool in_place(size_t, size_t input) const override { return roles_.adds && input == 0; }
 
   void run(const void* const* in, void* const* out, void* workspace) const override {
     if (library_ && library_->run(in, out, workspace)) return;
     if (copy_in_ && in[0] != out[0]) copy_in_->run(in[0], out[0]);
-    const size_t first = copy_in_ ? 1 : 0;
     DotArguments arguments = arguments_;
-    arguments.a = in[first];
-    arguments.b = in[first + 1];
-    arguments.c = static_cast<float*>(out[0]);
+    arguments.a = in[roles_.first];
+    arguments.b = in[roles_.first + 1];
+    arguments.bias = roles_.has_bias ? in[2] : nullptr;
+    arguments.c = out[0];
     const int64_t batches = std::min<int64_t>(arguments.batch.count, 65535);
     function_.launch(
         {{ceil_div(arguments.m.count, kTile), ceil_div(arguments.n.count, kTile), batches}},
@@ -182,21 +227,23 @@ class DotKernel final : public CudaKernel {
   }
 
  private:
+  Roles roles_;
   Function function_;
   DotArguments arguments_{};
   std::optional<CopyFunction> copy_in_;  ///< of what is added to
   std::optional<LibraryProduct> library_;
 };
 
-/// Without anything to multiply dot_add is decomposed.
+/// Without anything to multiply composites are decomposed.
 bool multiplies(const Node&, std::span<const Type> in) {
-  return in[1].elements() > 0 && in[2].elements() > 0;
+  return std::all_of(in.begin(), in.end(), [](const Type& type) { return type.elements() > 0; });
 }
 
 }  // namespace
 
 extern const CudaKernelEntry dot_entry;
 const CudaKernelEntry dot_entry = {{{&ops::dot_entry, make<DotKernel>, always},
-                                    {&ops::dot_add_entry, make<DotKernel>, nullptr, multiplies}}};
+                                    {&ops::dot_add_entry, make<DotKernel>, nullptr, multiplies},
+                                    {&ops::rounded_dot_entry, make<DotKernel>, always, multiplies}}};
 
 }  // namespace levanter::cuda

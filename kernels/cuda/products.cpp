@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/bf16.h"
 #include "base/error.h"
 #include "base/integers.h"
 #include "base/strings.h"
@@ -41,17 +42,18 @@ void set_attribute(const CublasLt& lt, Set set, Descriptor* descriptor, Name nam
   require(lt, set(descriptor, name, &value, sizeof value), "describe a product");
 }
 
+cudaDataType_t type_of(DType dtype) { return dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
+
 /// Column-major, as the library has it: a row-major matrix is its own transpose.
 Owned<cublasLtMatrixLayout_t> layout(const CublasLt& lt, DType dtype, int64_t rows, int64_t columns,
                                      const Matrices& matrices, int64_t batch) {
   const auto [inner, outer] =
       matrices.transposed ? std::pair(rows, columns) : std::pair(columns, rows);
   cublasLtMatrixLayout_t made = nullptr;
-  require(
-      lt,
-      lt.layout_create(&made, dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F,
-                       static_cast<uint64_t>(inner), static_cast<uint64_t>(outer), matrices.pitch),
-      "describe a matrix");
+  require(lt,
+          lt.layout_create(&made, type_of(dtype), static_cast<uint64_t>(inner),
+                           static_cast<uint64_t>(outer), matrices.pitch),
+          "describe a matrix");
   Owned<cublasLtMatrixLayout_t> owned(made, lt.layout_destroy);
   set_attribute(lt, lt.layout_set, made, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
                 static_cast<int32_t>(batch));
@@ -76,7 +78,7 @@ struct Product {
         operation(nullptr, lt.product_destroy),
         a(layout(lt, s.factors, s.m, s.k, s.a, s.batch)),
         b(layout(lt, s.factors, s.k, s.n, s.b, s.batch)),
-        c(layout(lt, DType::f32, s.m, s.n, s.c, s.batch)) {
+        c(layout(lt, s.result, s.m, s.n, s.c, s.batch)) {
     cublasLtMatmulDesc_t made = nullptr;
     require(lt, lt.product_create(&made, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describe a product");
     operation.reset(made);
@@ -84,6 +86,10 @@ struct Product {
                   s.b.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
     set_attribute(lt, lt.product_set, made, CUBLASLT_MATMUL_DESC_TRANSB,
                   s.a.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+    if (!s.has_bias) return;
+    set_attribute(lt, lt.product_set, made, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    set_attribute(lt, lt.product_set, made, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE,
+                  type_of(s.factors));
   }
 
   ProductShape shape;
@@ -126,11 +132,19 @@ struct Products::Library {
     return algorithms;
   }
 
-  cublasStatus_t multiply(const Device& device, const Product& product, const void* a,
-                          const void* b, void* c, void* workspace) const {
+  /// The place of the bias is part of a product's description: one thread at a time.
+  void set_bias(const Product& product, const void* bias) const {
+    if (product.shape.has_bias)
+      set_attribute(lt, lt.product_set, product.operation.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                    bias);
+  }
+
+  cublasStatus_t multiply(const Device& device, const Product& product, const ProductPlaces& at,
+                          void* workspace) const {
     const float alpha = 1.0f, beta = product.shape.adds ? 1.0f : 0.0f;
-    return lt.multiply(handle.get(), product.operation.get(), &alpha, b, product.b.get(), a,
-                       product.a.get(), &beta, c, product.c.get(), c, product.c.get(),
+    set_bias(product, at.bias);
+    return lt.multiply(handle.get(), product.operation.get(), &alpha, at.b, product.b.get(), at.a,
+                       product.a.get(), &beta, at.c, product.c.get(), at.c, product.c.get(),
                        &product.algorithm, workspace, static_cast<size_t>(kWorkspaceBytes),
                        device.stream());
   }
@@ -157,30 +171,35 @@ class Trial final {
       end = round_up(at + bytes, kScratchAlignment);
       return at;
     };
-    c_bytes_ = extent(shape.c, shape.m, shape.n, shape.batch) * size_of(DType::f32);
+    c_bytes_ = extent(shape.c, shape.m, shape.n, shape.batch) * size_of(shape.result);
     const int64_t a = place(shape.a, extent(shape.a, shape.m, shape.k, shape.batch) * size);
     const int64_t b = place(shape.b, extent(shape.b, shape.k, shape.n, shape.batch) * size);
     const int64_t c = place(shape.c, c_bytes_);
+    const int64_t bias = place(Matrices{}, shape.has_bias ? shape.n * size : 0);
     memory_ = device_.allocate(end);
     a_ = memory_ + a;
     b_ = memory_ + b;
     c_ = memory_ + c;
+    bias_ = memory_ + bias;
   }
   ~Trial() { device_.free(memory_); }
   Trial(const Trial&) = delete;
   Trial& operator=(const Trial&) = delete;
 
-  /// multiply(a, b, c) is to give the number of ones that a row of `a` has: all of them, and those
-  /// of the last columns alone.
+  /// multiply(places) is to give the number of ones that a row of `a` has: all of them, and those
+  /// of the last columns alone. A bias is one more.
   template <class Multiply>
   bool passes(const Multiply& multiply) const {
     fill(b_, shape_.b, shape_.k, shape_.n, 0);
+    if (shape_.has_bias)
+      ones_.launch({}, OnesArguments{make_space(Axes{}, std::span<const View* const>{}), bias_,
+                                     shape_.n, 1, 0, factors_});
     device_.fill(memory_, sizeof(int), std::byte{0});
     for (const int64_t first : {int64_t{0}, std::max<int64_t>(shape_.k - kTail, 0)}) {
       fill(a_, shape_.a, shape_.m, shape_.k, first);
       device_.fill(c_, c_bytes_, shape_.adds ? std::byte{0} : std::byte{0xff});  // 0, or NaN
-      if (!multiply(a_, b_, c_)) return false;
-      expect(static_cast<float>(shape_.k - first));
+      if (!multiply(ProductPlaces{a_, b_, bias_, c_})) return false;
+      expect(static_cast<float>(shape_.k - first + (shape_.has_bias ? 1 : 0)));
     }
     int wrong = 0;
     device_.download(std::as_writable_bytes(std::span(&wrong, 1)), memory_);
@@ -206,8 +225,9 @@ class Trial final {
   void expect(float expected) const {
     const Space space = rows_of(shape_.c, shape_.m);
     auto* const wrong = reinterpret_cast<int*>(memory_);
-    expect_.launch(a_block_each(space),
-                   ExpectArguments{space, c_, wrong, shape_.n, expected, Element::kF32});
+    if (shape_.result == DType::bf16) expected = Bf16(expected);
+    expect_.launch(a_block_each(space), ExpectArguments{space, c_, wrong, shape_.n, expected,
+                                                        element_of(shape_.result)});
   }
 
   const Device& device_;
@@ -215,7 +235,7 @@ class Trial final {
   Element factors_;
   Function ones_, expect_;
   int64_t c_bytes_ = 0;
-  std::byte *memory_ = nullptr, *a_ = nullptr, *b_ = nullptr, *c_ = nullptr;
+  std::byte *memory_ = nullptr, *a_ = nullptr, *b_ = nullptr, *c_ = nullptr, *bias_ = nullptr;
 };
 
 }  // namespace
@@ -236,7 +256,7 @@ Products::Library& Products::library() {
 }
 
 std::unique_ptr<Product> Products::choose(const ProductShape& shape, void* workspace) {
-  if (shape.k > kMostSummed || shape.batch > INT32_MAX) return nullptr;
+  if (shape.k >= kMostSummed || shape.batch > INT32_MAX) return nullptr;
   Library& library = this->library();
   const Device& device = context_.device();
   device.enter();
@@ -246,13 +266,14 @@ std::unique_ptr<Product> Products::choose(const ProductShape& shape, void* works
     library.handle.reset(made);
   }
   auto product = std::make_unique<Product>(library.lt, shape);
+  library.set_bias(*product, workspace);  // some place, which the heuristic may ask for
   const std::vector<cublasLtMatmulAlgo_t> candidates = library.candidates(*product);
   if (candidates.empty()) return nullptr;
   const Trial trial(context_, shape);
   for (const cublasLtMatmulAlgo_t& candidate : candidates) {
     product->algorithm = candidate;
-    const bool right = trial.passes([&](const void* a, const void* b, void* c) {
-      return library.multiply(device, *product, a, b, c, workspace) == CUBLAS_STATUS_SUCCESS;
+    const bool right = trial.passes([&](const ProductPlaces& places) {
+      return library.multiply(device, *product, places, workspace) == CUBLAS_STATUS_SUCCESS;
     });
     if (right) return product;
     ++refused_;
@@ -267,11 +288,11 @@ const Product* Products::find(const ProductShape& shape, void* workspace) {
   return found->second.get();
 }
 
-void Products::run(const Product& product, const void* a, const void* b, void* c,
-                   void* workspace) const {
+void Products::run(const Product& product, const ProductPlaces& places, void* workspace) const {
   const Device& device = context_.device();
   device.enter();
-  require(library_->lt, library_->multiply(device, product, a, b, c, workspace), "multiply");
+  const std::lock_guard lock(mutex_);
+  require(library_->lt, library_->multiply(device, product, places, workspace), "multiply");
   device.launched("a product of cuBLASLt");
 }
 

@@ -29,14 +29,20 @@ struct Matrices {
   auto operator<=>(const Matrices&) const = default;
 };
 
-/// c = a b, or c += a b where it adds, for each of a batch: a m by k, b k by n, both f32 or both
-/// bf16; c m by n, f32.
+/// c = a b, or c += a b where it adds, or c = a b + bias, for each of a batch: a m by k and b k by
+/// n, both f32 or both bf16; bias n, of their type; c m by n, f32 or the rounded sums in bf16.
 struct ProductShape {
-  DType factors = DType::f32;
-  bool adds = false;
+  DType factors = DType::f32, result = DType::f32;
+  bool adds = false, has_bias = false;
   int64_t batch = 1, m = 1, n = 1, k = 1;
   Matrices a, b, c;  ///< c is not transposed
   auto operator<=>(const ProductShape&) const = default;
+};
+
+/// Where on the card a product is.
+struct ProductPlaces {
+  const void *a = nullptr, *b = nullptr, *bias = nullptr;
+  void* c = nullptr;
 };
 
 /// The library on one card, opened when it is first needed. From any thread.
@@ -54,7 +60,7 @@ class Products final {
   /// a shape tries them, on operands of its own in memory of the card that it gives back.
   /// error  kDevice where the library is missing or fails
   const Product* find(const ProductShape& shape, void* workspace);
-  void run(const Product& product, const void* a, const void* b, void* c, void* workspace) const;
+  void run(const Product& product, const ProductPlaces& places, void* workspace) const;
   /// How many algorithms did not pass the check.
   int64_t refused() const;
   /// "cublasLt 130100 on 132 multiprocessors": what the bits of products depend on.

@@ -17,6 +17,8 @@ namespace {
 constexpr Option kOptions[] = {
     {"config", "FILE", "the run's configuration", true},
     {"memory", "BYTES", "what must suffice, such as 16G; default: what this machine allows"},
+    {"device-model", "NAME",
+     "whose memory must suffice, where the device is not here: h200, h100, a100, b200, rtx4090"},
     {"json", "", "print one JSON object"},
 };
 
@@ -55,24 +57,26 @@ struct Way {
 };
 
 Way way_of(std::vector<std::string> words, const TrainConfig& config,
-           const train::CompiledStep& step, const Backend& backend) {
+           const train::CompiledStep& step, const Backend& backend, std::optional<int64_t> own) {
   double flops = 0;
   for (const auto& [op, count] : step.gradients.flops_by_op()) flops += count;
   const train::MemoryTotal total = train::memory_total(step, config);
-  return {std::move(words), train::memory_needs(total, backend, 0)[0].needed,
+  return {std::move(words), train::memory_needs(total, backend.name(), own, 0)[0].needed,
           flops / static_cast<double>(config.microbatch_size())};
 }
 
 /// Plans again with changes to the config that was asked about.
 class Replanner {
  public:
+  /// own  of memory_needs
   Replanner(const Arguments& a, const TrainConfig& config, int64_t vocab, const Backend& backend,
-            train::CompiledStep step)
-      : now(way_of({}, config, step, backend)),
+            std::optional<int64_t> own, train::CompiledStep step)
+      : now(way_of({}, config, step, backend, own)),
         arguments_(a),
         config_(config),
         vocab_(vocab),
         backend_(backend),
+        own_(own),
         step_(std::move(step)) {}
 
   Way plan(std::vector<std::string> words) {
@@ -82,7 +86,7 @@ class Replanner {
     if (differences(config_, config).empty()) return now;
     train::CompiledStep step(train::step_options(config, vocab_, 0), backend_, std::move(*step_));
     step_.emplace(std::move(step));
-    return way_of(std::move(words), config, *step_, backend_);
+    return way_of(std::move(words), config, *step_, backend_, own_);
   }
 
   const Way now;  ///< as the config stands
@@ -92,6 +96,7 @@ class Replanner {
   const TrainConfig& config_;
   int64_t vocab_;
   const Backend& backend_;
+  std::optional<int64_t> own_;
   std::optional<train::CompiledStep> step_;  ///< the last one: the next takes what is the same
 };
 
@@ -198,6 +203,33 @@ std::string json_of(const train::CompiledStep& step, const train::MemoryTotal& n
   return cat(text, ", \"fits\": ", fits, "}\n");
 }
 
+/// The memory that a device has of its own.
+struct Planned {
+  std::optional<int64_t> memory;
+  const char* model = nullptr;  ///< that was named or is assumed
+  const char* note = "";
+};
+
+/// Of the model that --device-model names; else of the device that is here; else of the first
+/// model.
+Planned planned_device(const Arguments& a, std::string_view device, const Backend& backend) {
+  const std::span<const DeviceModel> models = device::entry(device).models;
+  if (a.values.contains("device-model")) {
+    const std::string& wanted = a.text("device-model");
+    std::string names;
+    for (const DeviceModel& model : models) {
+      if (model.name == wanted) return {model.memory, model.name};
+      names += cat(names.empty() ? "" : ", ", model.name);
+    }
+    Error error(ErrorKind::kConfig, cat("device ", device, " has no model ", quote(wanted)));
+    if (names.empty()) throw std::move(error).at("--device-model").hint("it is for device cuda");
+    throw std::move(error).at("--device-model").allowed(names);
+  }
+  const std::optional<int64_t> own = backend.device_memory();
+  if (own || models.empty()) return {own};
+  return {models[0].memory, models[0].name, ", as there is none here (--device-model)"};
+}
+
 int run(const Arguments& a) {
   const TrainConfig config = load_train_config(a.text("config"), a.overrides);
   const int64_t given = a.values.contains("memory") ? parse_bytes(a.text("memory"), "memory") : -1;
@@ -208,13 +240,15 @@ int run(const Arguments& a) {
   train::CompiledStep step(train::step_options(config, vocab, 0), *backend);
   // As a run asks, once the program has mapped what it takes itself.
   const train::MemoryTotal need = train::memory_total(step, config);
-  auto needs = train::memory_needs(need, *backend, train::memory_limit());
+  const Planned planned = planned_device(a, config.trainer.device, *backend);
+  auto needs = train::memory_needs(need, backend->name(), planned.memory, train::memory_limit());
   if (given >= 0) needs[0].limit = given;
   const bool fits = std::all_of(needs.begin(), needs.end(), [](const auto& m) { return m.fits(); });
   if (a.has("json")) {
     print(json_of(step, need, needs, fits));
   } else {
     print(train::memory_report(config, step, needs));
+    if (planned.model) print(cat("device model   ", planned.model, planned.note, "\n"));
     print(cat("FLOPs a token  ", format_fixed(step.flops_per_token() / 1e6, 2), " million\n",
               time_text(config, step, *backend)));
     if (fits) {
@@ -224,7 +258,7 @@ int run(const Arguments& a) {
     } else {
       print("DOES NOT FIT; with a save it would need, with\n");
       const int64_t limit = needs[0].limit;
-      Replanner replanner(a, config, vocab, *backend, std::move(step));
+      Replanner replanner(a, config, vocab, *backend, planned.memory, std::move(step));
       print(advice(find_ways(replanner, config, limit), limit));
     }
   }

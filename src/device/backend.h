@@ -109,12 +109,19 @@ class Backend : public Memory {
   }
 };
 
+/// A kind of device with memory of its own, to plan for where none is at hand.
+struct DeviceModel {
+  const char* name;
+  int64_t memory;  ///< bytes that a run can have
+};
+
 /// One device that trainer.device can name.
 struct BackendEntry {
   const char* name;
   const char* summary;
   /// threads: 0 for what the machine allows.
   std::unique_ptr<Backend> (*make)(int threads);
+  std::span<const DeviceModel> models = {};  ///< the first is what plans are for, unless told
 };
 
 }  // namespace levanter

@@ -6,13 +6,17 @@
 
 namespace levanter::device {
 
-std::unique_ptr<Backend> make_backend(std::string_view name, int threads) {
+const BackendEntry& entry(std::string_view name) {
   std::string names;
   for (const BackendEntry* entry : entries()) {
-    if (entry->name == name) return entry->make(threads);
+    if (entry->name == name) return *entry;
     names += cat(names.empty() ? "" : ", ", entry->name);
   }
   throw Error(ErrorKind::kConfig, cat("there is no device ", quote(name))).allowed(names);
+}
+
+std::unique_ptr<Backend> make_backend(std::string_view name, int threads) {
+  return entry(name).make(threads);
 }
 
 }  // namespace levanter::device

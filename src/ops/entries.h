@@ -39,6 +39,7 @@ extern const Op partition_entry;
 extern const Op random_bits_entry;
 extern const Op reduce_entry;
 extern const Op rename_entry;
+extern const Op rounded_dot_entry;
 extern const Op scatter_add_entry;
 extern const Op scatter_entry;
 extern const Op softmax_entry;

@@ -125,6 +125,9 @@ NamedArray dot(Operand a, NamedArray b, const Axes& out);
 /// acc + dot(a, b, acc's axes): the product is complete before it is added once. acc is f32 where
 /// the factors are bf16.
 NamedArray dot_add(Operand acc, NamedArray a, NamedArray b);
+/// dot(a, b, out) + bias in the type of the factors, rounded once. The bias has the axes that b
+/// brings and a lacks; there may be none. Has no gradient: the pass `round_products` makes it.
+NamedArray rounded_dot(Operand a, NamedArray b, const Axes& out, NamedArray bias = {});
 
 /// Each row multiplied by the weight of its group, the experts of a mixture:
 ///   y[r, out] = sum over in of x[r, in] weights[group[r]][in, out]

@@ -162,8 +162,9 @@ Function canonicalise(const Function& function) {
 Function optimise(const Function& function, const Backend& backend,
                   const OptimiseOptions& options) {
   const Function lowered = decompose(canonicalise(remat(canonicalise(function))), backend);
-  Function merged = Canonicaliser(lowered, Stage::kLowered).run();
-  return schedule(options.fuse ? fuse(merged, backend) : std::move(merged), options.schedule_seed);
+  Function rounded = round_products(Canonicaliser(lowered, Stage::kLowered).run(), backend);
+  return schedule(options.fuse ? fuse(rounded, backend) : std::move(rounded),
+                  options.schedule_seed);
 }
 
 }  // namespace levanter

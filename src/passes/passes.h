@@ -40,6 +40,11 @@ Function remat(const Function& function);
 /// form between casts, and one without by its decomposition.
 Function decompose(Function function, const Backend& backend);
 
+/// A product of bf16 factors that is only rounded to bf16, or only with a bias added, becomes
+/// `rounded_dot` where the backend has a kernel for that. Changes no bit where sums keep their
+/// order.
+Function round_products(const Function& function, const Backend& backend);
+
 /// Makes one node, with the replaced ones as its body, of neighbours that do arithmetic over the
 /// same axes: elementwise ops, layer norms, their gradients, sums over leading axes. Changes no
 /// bit, and joins nothing that the backend has no kernel for.
@@ -51,8 +56,8 @@ Function fuse(const Function& function, const Backend& backend);
 Function schedule(const Function& function, std::optional<uint64_t> seed = std::nullopt);
 
 /// canonicalise, remat, canonicalise, decompose, a last merge of equal nodes, which drops what is
-/// unused and brings in no op that the backend has not been asked about, fuse and schedule. No bit
-/// of a result depends on the options.
+/// unused and brings in no op that the backend has not been asked about, round_products, fuse and
+/// schedule. No bit of a result depends on the options.
 struct OptimiseOptions {
   bool fuse = true;
   std::optional<uint64_t> schedule_seed = {};  ///< draws the order of the nodes

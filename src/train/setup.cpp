@@ -245,17 +245,18 @@ MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config) {
           .save = staging_bytes(step.state_bytes())};
 }
 
-std::vector<MemoryNeed> memory_needs(const MemoryTotal& total, const Backend& backend,
-                                     int64_t host_limit) {
-  const std::optional<int64_t> own = backend.device_memory();
+std::vector<MemoryNeed> memory_needs(const MemoryTotal& total, const std::string& device,
+                                     std::optional<int64_t> own, int64_t host_limit) {
   if (!own) return {{"memory", total.needed(), host_limit}};
   const int64_t of_host = total.loader + total.save;
-  return {{cat(backend.name(), "'s memory"), total.needed() - of_host, *own},
+  return {{cat(device, "'s memory"), total.needed() - of_host, *own},
           {"the host's memory", of_host, host_limit}};
 }
 
 void require_memory(const TrainConfig& config, const CompiledStep& step, const Backend& backend) {
-  const auto needs = memory_needs(memory_total(step, config), backend, memory_limit());
+  backend.synchronize();  // a device that is missing is told of first
+  const auto needs = memory_needs(memory_total(step, config), backend.name(),
+                                  backend.device_memory(), memory_limit());
   for (const MemoryNeed& need : needs) {
     if (need.fits()) continue;
     const bool one = needs.size() == 1;

@@ -74,8 +74,9 @@ struct MemoryNeed {
   bool fits() const { return needed <= limit; }
 };
 /// Of the one memory that there is, or where the device has its own of that and of the host's.
-std::vector<MemoryNeed> memory_needs(const MemoryTotal& total, const Backend& backend,
-                                     int64_t host_limit);
+///   own  what the device called `device` has, if it has memory of its own
+std::vector<MemoryNeed> memory_needs(const MemoryTotal& total, const std::string& device,
+                                     std::optional<int64_t> own, int64_t host_limit);
 
 /// Throws where a run of this step does not fit, before it takes memory.
 /// error  kDevice naming what it needs and what there is

@@ -89,7 +89,7 @@ constexpr int64_t kSizes[] = {1, 7, 67};
 
 }  // namespace
 
-TEST_CASE("map: every opcode on the card agrees with reference", "[cuda]") {
+TEST_CASE("map: every opcode on the card agrees with reference", "[cuda][card]") {
   for (int code = 0; code < kMapOpcodes; ++code) {
     const auto opcode = static_cast<Map>(code);
     INFO(name_of(opcode));
@@ -102,7 +102,7 @@ TEST_CASE("map: every opcode on the card agrees with reference", "[cuda]") {
   }
 }
 
-TEST_CASE("map of integers on the card is exact", "[cuda]") {
+TEST_CASE("map of integers on the card is exact", "[cuda][card]") {
   for (const Map opcode :
        {Map::kAdd, Map::kSub, Map::kMul, Map::kMax, Map::kMin, Map::kLess, Map::kLessEqual,
         Map::kEqual, Map::kAnd, Map::kOr, Map::kNot, Map::kSelect}) {
@@ -111,7 +111,7 @@ TEST_CASE("map of integers on the card is exact", "[cuda]") {
   }
 }
 
-TEST_CASE("exp, log, tanh, sigmoid and erf on the card have the cpu's bits", "[cuda]") {
+TEST_CASE("exp, log, tanh, sigmoid and erf on the card have the cpu's bits", "[cuda][card]") {
   Array x{{DType::f32, {{"a", 4001}}}, {}};
   for (int i = -2000; i <= 2000; ++i) x.values.push_back(i * std::abs(i) * 3e-5);
   size_t place = 7;
@@ -130,7 +130,7 @@ TEST_CASE("exp, log, tanh, sigmoid and erf on the card have the cpu's bits", "[c
   }
 }
 
-TEST_CASE("the special values of pow, log1p, sin and cos on the card are C's", "[cuda]") {
+TEST_CASE("the special values of pow, log1p, sin and cos on the card are C's", "[cuda][card]") {
   const double inf = INFINITY;
   const std::vector<double> numbers = {0,   -0.0, 1,    -1,   0.5, -0.5, 2,    -2,  3,   -3,
                                        2.5, 1e9,  1e-9, -1e9, 40,  -40,  1e30, inf, -inf};
@@ -165,7 +165,7 @@ TEST_CASE("the special values of pow, log1p, sin and cos on the card are C's", "
   }
 }
 
-TEST_CASE("cast and pack on the card agree with reference", "[cuda]") {
+TEST_CASE("cast and pack on the card agree with reference", "[cuda][card]") {
   const DType types[] = {DType::f32, DType::bf16, DType::i32, DType::u32};
   for (const DType from : types)
     for (const DType to : types) {
@@ -177,7 +177,7 @@ TEST_CASE("cast and pack on the card agree with reference", "[cuda]") {
     }
 }
 
-TEST_CASE("copies, merged axes and parts one after the other are exact on the card", "[cuda]") {
+TEST_CASE("copies, merged axes and parts one after the other are exact on the card", "[cuda][card]") {
   for (const int64_t n : kSizes) {
     const Axes axes = {{"a", 2}, {"b", n}, {"c", 3}};
     const std::vector<OperandSpec> operands = {{axes}, {axes}};
@@ -191,7 +191,7 @@ TEST_CASE("copies, merged axes and parts one after the other are exact on the ca
   }
 }
 
-TEST_CASE("reductions on the card agree with reference, whatever makes an output", "[cuda]") {
+TEST_CASE("reductions on the card agree with reference, whatever makes an output", "[cuda][card]") {
   for (const Axes& axes : {Axes{{"a", 3}, {"b", 5}}, Axes{{"a", 1}, {"b", 300}},
                            Axes{{"a", 61}, {"b", 67}}, Axes{{"a", 9001}, {"b", 2}}})
     for (const Axes& over : {Axes{axes[0]}, Axes{axes[1]}, axes})
@@ -206,7 +206,7 @@ TEST_CASE("reductions on the card agree with reference, whatever makes an output
       }
 }
 
-TEST_CASE("a long sum on the card is made in pieces, and the same on any card", "[cuda]") {
+TEST_CASE("a long sum on the card is made in pieces, and the same on any card", "[cuda][card]") {
   const Axes axes = {{"a", 2}, {"b", 40013}};
   const Array x = random_real(axes, 5);
   const Build build = [&](const std::vector<NamedArray>& in) {
@@ -223,7 +223,7 @@ TEST_CASE("a long sum on the card is made in pieces, and the same on any card", 
   CHECK(same_bits(found[0], found[2]));
 }
 
-TEST_CASE("NaN is the largest and the smallest on the card, as on reference", "[cuda]") {
+TEST_CASE("NaN is the largest and the smallest on the card, as on reference", "[cuda][card]") {
   FakeCuda fake;
   const auto backend = FakeCuda::backend();
   for (const int64_t n : {5, 300})
@@ -239,7 +239,7 @@ TEST_CASE("NaN is the largest and the smallest on the card, as on reference", "[
     }
 }
 
-TEST_CASE("products on the card agree with reference", "[cuda]") {
+TEST_CASE("products on the card agree with reference", "[cuda][card]") {
   struct Shape {
     int64_t batch, m, n, k;
   };
@@ -256,7 +256,7 @@ TEST_CASE("products on the card agree with reference", "[cuda]") {
   }
 }
 
-TEST_CASE("products without a summed axis, and over several, agree on the card", "[cuda]") {
+TEST_CASE("products without a summed axis, and over several, agree on the card", "[cuda][card]") {
   const Axes left = {{"a", 3}, {"b", 5}, {"c", 7}}, right = {{"c", 7}, {"b", 5}, {"d", 2}};
   CHECK(worst_card_error({{left}, {right}}, [](const std::vector<NamedArray>& in) {
           return std::vector{dot(in[0], in[1], {{"a", 3}, {"d", 2}}),
@@ -265,7 +265,7 @@ TEST_CASE("products without a summed axis, and over several, agree on the card",
         }) <= kF32Tolerance);
 }
 
-TEST_CASE("gather on the card is exact; an index outside gives 0", "[cuda]") {
+TEST_CASE("gather on the card is exact; an index outside gives 0", "[cuda][card]") {
   const Axes x = {{"batch", 3}, {"v", 11}, {"e", 5}};
   const Build build = [](const std::vector<NamedArray>& in) {
     return std::vector{
@@ -277,7 +277,7 @@ TEST_CASE("gather on the card is exact; an index outside gives 0", "[cuda]") {
   }
 }
 
-TEST_CASE("scatter_add on the card adds in the order of positions", "[cuda]") {
+TEST_CASE("scatter_add on the card adds in the order of positions", "[cuda][card]") {
   const auto adds = [](const Axes& to) {
     return [to](const std::vector<NamedArray>& in) {
       return std::vector{scatter_add(in[0], to, "v", in[1])};
@@ -297,7 +297,7 @@ TEST_CASE("scatter_add on the card adds in the order of positions", "[cuda]") {
                          adds({{"b", 4}, {"v", 5}})) <= kF32Tolerance);
 }
 
-TEST_CASE("scatter on the card keeps the last of updates that meet", "[cuda]") {
+TEST_CASE("scatter on the card keeps the last of updates that meet", "[cuda][card]") {
   const Build build = [](const std::vector<NamedArray>& in) {
     return std::vector{scatter(in[0], in[1], "v", in[2]), scatter(in[0] * 2.0, in[1], "v", in[2])};
   };
@@ -309,7 +309,7 @@ TEST_CASE("scatter on the card keeps the last of updates that meet", "[cuda]") {
             build, true) == 0);
 }
 
-TEST_CASE("top_k on the card is exact, with equal values too", "[cuda]") {
+TEST_CASE("top_k on the card is exact, with equal values too", "[cuda][card]") {
   for (const int64_t n : {5, 67, 700}) {
     const Build real = [](const std::vector<NamedArray>& in) {
       return std::vector{top_k(in[0], "v", {"k", 5})};
@@ -322,7 +322,7 @@ TEST_CASE("top_k on the card is exact, with equal values too", "[cuda]") {
   }
 }
 
-TEST_CASE("random numbers on the card are the reference's", "[cuda]") {
+TEST_CASE("random numbers on the card are the reference's", "[cuda][card]") {
   for (const int64_t rows : kSizes) {
     const Build build = [&](const std::vector<NamedArray>& in) {
       const NamedArray folded = fold_in(in[0], 77);
@@ -333,7 +333,7 @@ TEST_CASE("random numbers on the card are the reference's", "[cuda]") {
   }
 }
 
-TEST_CASE("numbers from nothing are exact on the card", "[cuda]") {
+TEST_CASE("numbers from nothing are exact on the card", "[cuda][card]") {
   std::vector<double> many;
   for (int i = 0; i < 1500; ++i) many.push_back(i * 0.1 - 7);
   const Build build = [&](const std::vector<NamedArray>& in) {
@@ -348,7 +348,7 @@ TEST_CASE("numbers from nothing are exact on the card", "[cuda]") {
   CHECK(card_error(build, {random_real({{"a", 1}}, 3)}) == 0);
 }
 
-TEST_CASE("composites are decomposed for the card", "[cuda]") {
+TEST_CASE("composites are decomposed for the card", "[cuda][card]") {
   const Axes x = {{"batch", 2}, {"position", 9}, {"embed", 17}};
   const Axes weight = {{"embed", 17}};
   const Build build = with_gradients([](const std::vector<NamedArray>& in) {
@@ -358,7 +358,7 @@ TEST_CASE("composites are decomposed for the card", "[cuda]") {
   CHECK(worst_card_error({{x}, {weight}, {weight}}, build) <= 4 * kF32Tolerance);
 }
 
-TEST_CASE("random functions on the card: planned and shared memory change no bit", "[cuda]") {
+TEST_CASE("random functions on the card: planned and shared memory change no bit", "[cuda][card]") {
   FakeCuda fake;
   const auto backend = FakeCuda::backend(), reference = make_backend("reference");
   for (uint32_t seed = 0; seed < 40; ++seed) {
@@ -374,7 +374,7 @@ TEST_CASE("random functions on the card: planned and shared memory change no bit
   }
 }
 
-TEST_CASE("indices are divided exactly, by any size", "[cuda]") {
+TEST_CASE("indices are divided exactly, by any size", "[cuda][card]") {
   for (const int64_t size : {2, 3, 5, 64, 1000, 50257, 65536, 2147483647})
     for (const int64_t x :
          {int64_t{0}, size - 1, size, size + 1, 12345 * size - 1, 12345 * size,
@@ -390,7 +390,7 @@ TEST_CASE("indices are divided exactly, by any size", "[cuda]") {
 }
 
 TEST_CASE("the cross entropy of a linear layer on the card agrees with its decomposition",
-          "[cuda]") {
+          "[cuda][card]") {
   struct Size {
     int64_t tokens, embed, vocab;
   };

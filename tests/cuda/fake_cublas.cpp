@@ -20,6 +20,9 @@ struct Operation {
   cublasComputeType_t compute;
   cudaDataType_t scale;
   cublasOperation_t a = CUBLAS_OP_N, b = CUBLAS_OP_N;
+  cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
+  const void* bias = nullptr;
+  cudaDataType bias_type = CUDA_R_32F;
 };
 struct Layout {
   cudaDataType type;
@@ -53,6 +56,13 @@ int64_t size_of(cudaDataType type) { return type == CUDA_R_16BF ? 2 : 4; }
 float load(cudaDataType type, const void* from, int64_t at) {
   if (type == CUDA_R_16BF) return static_cast<const Bf16*>(from)[at];
   return static_cast<const float*>(from)[at];
+}
+
+void store(cudaDataType type, void* to, int64_t at, float x) {
+  if (type == CUDA_R_16BF)
+    static_cast<Bf16*>(to)[at] = x;
+  else
+    static_cast<float*>(to)[at] = x;
 }
 
 /// Sets `to` where the value has the size of it.
@@ -93,8 +103,16 @@ struct Problem {
     const cudaDataType type = layouts[kA].type;
     return operation.compute == CUBLAS_COMPUTE_32F && operation.scale == CUDA_R_32F &&
            (type == CUDA_R_32F || type == CUDA_R_16BF) && layouts[kB].type == type &&
-           layouts[kC].type == CUDA_R_32F && layouts[kD].type == CUDA_R_32F;
+           (layouts[kD].type == CUDA_R_32F || layouts[kD].type == type) &&
+           layouts[kC].type == layouts[kD].type && has_supported_epilogue();
   }
+  bool has_bias() const { return operation.epilogue == CUBLASLT_EPILOGUE_BIAS; }
+  /// A bias is of the result's type.
+  bool has_supported_epilogue() const {
+    return operation.epilogue == CUBLASLT_EPILOGUE_DEFAULT ||
+           (has_bias() && operation.bias && operation.bias_type == layouts[kD].type);
+  }
+  size_t bias_bytes() const { return static_cast<size_t>(m * size_of(operation.bias_type)); }
   /// Bytes from the operand's first element to its last.
   size_t bytes(int operand) const {
     const Layout& l = layouts[operand];
@@ -106,7 +124,7 @@ struct Problem {
     return op == CUBLAS_OP_N ? column * pitch + row : row * pitch + column;
   }
 
-  void multiply(const void* a, const void* b, const float* c, float* d, float alpha, float beta,
+  void multiply(const void* a, const void* b, const void* c, void* d, float alpha, float beta,
                 int64_t summed) const {
     for (int64_t i = 0; i < layouts[kD].batch; ++i)
       for (int64_t column = 0; column < n; ++column)
@@ -119,7 +137,10 @@ struct Problem {
                         i * layouts[kB].batch_stride + place(kB, operation.b, at, column));
           const int64_t from = i * layouts[kC].batch_stride + place(kC, CUBLAS_OP_N, row, column);
           const int64_t to = i * layouts[kD].batch_stride + place(kD, CUBLAS_OP_N, row, column);
-          d[to] = beta == 0 ? alpha * sum : alpha * sum + beta * c[from];
+          sum *= alpha;
+          if (beta != 0) sum += beta * load(layouts[kC].type, c, from);
+          if (has_bias()) sum += load(operation.bias_type, operation.bias, row);
+          store(layouts[kD].type, d, to, sum);
         }
   }
 
@@ -152,6 +173,9 @@ struct FakeCublas::Calls {
     auto& operation = *reinterpret_cast<Operation*>(handle);
     if (name == CUBLASLT_MATMUL_DESC_TRANSA) return take(operation.a, value, bytes);
     if (name == CUBLASLT_MATMUL_DESC_TRANSB) return take(operation.b, value, bytes);
+    if (name == CUBLASLT_MATMUL_DESC_EPILOGUE) return take(operation.epilogue, value, bytes);
+    if (name == CUBLASLT_MATMUL_DESC_BIAS_POINTER) return take(operation.bias, value, bytes);
+    if (name == CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE) return take(operation.bias_type, value, bytes);
     return CUBLAS_STATUS_INVALID_VALUE;
   }
   static cublasStatus_t set_layout(cublasLtMatrixLayout_t handle,
@@ -225,6 +249,8 @@ struct FakeCublas::Calls {
         reinterpret_cast<size_t>(workspace) % kWorkspaceAlignment != 0 ||
         !is_card_memory(workspace, workspace_bytes))
       return CUBLAS_STATUS_INVALID_VALUE;
+    if (problem.has_bias() && !is_card_memory(problem.operation.bias, problem.bias_bytes()))
+      return CUBLAS_STATUS_INVALID_VALUE;
     const std::array<const void*, kOperands> data{a, b, c, d};
     for (int i = 0; i < kOperands; ++i)
       if (reinterpret_cast<size_t>(data[i]) % algorithm.alignments[i] != 0 ||
@@ -234,13 +260,13 @@ struct FakeCublas::Calls {
       const std::lock_guard lock(library->mutex_);
       ++library->products_;
       library->batches_ += problem.layouts[kD].batch > 1;
+      library->rounded_ += problem.layouts[kD].type == CUDA_R_16BF;
     }
     const int64_t summed = algorithm.drops_tail ? problem.k - problem.k % kBlock : problem.k;
     const float scale = *static_cast<const float*>(alpha), old = *static_cast<const float*>(beta);
     const CUresult result = enqueue_on(stream, [=] {
       if (algorithm.workspace_bytes > 0) std::memset(workspace, 0xff, algorithm.workspace_bytes);
-      problem.multiply(a, b, static_cast<const float*>(c), static_cast<float*>(d), scale, old,
-                       summed);
+      problem.multiply(a, b, c, d, scale, old, summed);
       return CUDA_SUCCESS;
     });
     return result == CUDA_SUCCESS ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;

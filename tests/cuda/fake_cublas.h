@@ -41,6 +41,8 @@ class FakeCublas final {
   int64_t products() const { return products_; }
   /// Those of them that went over a batch.
   int64_t batches() const { return batches_; }
+  /// Those of which the result was rounded.
+  int64_t rounded() const { return rounded_; }
   /// Handles and descriptors that were given out and not given back.
   int64_t living() const { return living_; }
 
@@ -49,7 +51,7 @@ class FakeCublas final {
  private:
   std::mutex mutex_;
   int offers_ = 2;
-  int64_t products_ = 0, batches_ = 0, living_ = 0;
+  int64_t products_ = 0, batches_ = 0, rounded_ = 0, living_ = 0;
 };
 
 }  // namespace levanter::testing

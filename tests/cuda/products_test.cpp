@@ -12,7 +12,8 @@ using namespace levanter::testing;
 
 namespace {
 
-constexpr double kTolerance = 4e-6;  // relative to a result's largest element; sums in f32
+constexpr double kTolerance = 4e-6;      // relative to a result's largest element; sums in f32
+constexpr double kBf16Tolerance = 8e-3;  // one rounding to 8 bits
 
 /// The inputs as bf16.
 std::vector<Array> narrowed(std::vector<Array> inputs) {
@@ -146,6 +147,28 @@ TEST_CASE("dot_add adds a complete product, over what it adds to or beside it", 
   }
 }
 
+TEST_CASE("rounded products with a bias agree, in all orders of the result and of the bias",
+          "[cuda]") {
+  const Axis b{"b", 3}, m{"m", 29}, h{"h", 5}, n{"n", 7}, k{"k", 33};
+  FakeCuda fake;
+  for (const int offers : {2, 0})  // by the library, and by our kernel
+    for (const Axes& bias : {Axes{h, n}, Axes{n, h}})
+      for (const Axes& out : {Axes{b, m, h, n}, Axes{h, n, b, m}, Axes{n, m, h, b}}) {
+        INFO(to_string(out) << " bias " << to_string(bias));
+        fake.cublas.set_offers(offers);
+        const Build build = [&](const std::vector<NamedArray>& in) {
+          return std::vector{rounded_dot(in[0], in[1], out, in[2]), rounded_dot(in[0], in[1], out)};
+        };
+        const std::vector<Array> in =
+            narrowed({random_real({b, m, k}, 1), random_real({k, h, n}, 2), random_real(bias, 3)});
+        const auto found = evaluate(build, in, *FakeCuda::backend(), DType::f32);
+        const auto exact = evaluate(build, in, *make_backend("reference"), DType::f32);
+        for (size_t i = 0; i < exact.size(); ++i)
+          CHECK(difference(found[i], exact[i], kSmallest) <= kBf16Tolerance);
+      }
+  CHECK(fake.cublas.products() > 0);
+}
+
 TEST_CASE("an algorithm that leaves out the tail of the summed axis is refused", "[cuda]") {
   FakeCuda fake;
   cuda::Context context(FakeCuda::source());
@@ -158,6 +181,8 @@ TEST_CASE("an algorithm that leaves out the tail of the summed axis is refused",
         cuda::ProductShape shape = shape_of(9, 70, k);
         shape.factors = dtype;
         shape.adds = adds;
+        if (!adds) shape.result = dtype;
+        shape.has_bias = !adds;
         const int64_t before = products.refused();
         const cuda::Product* product = products.find(shape, workspace.data);
         CHECK(product != nullptr);

@@ -14,10 +14,13 @@ namespace {
 
 // Losses of a few steps: sums in another order, products in f32.
 constexpr double kLossTolerance = 1e-4;
+// Losses of a few steps in bf16 beside those in f32.
+constexpr double kBf16LossTolerance = 2e-2;
 
 /// TinyRun's config with keys of [trainer] in the place of its own.
-TrainConfig config_of(const TinyRun& run, const std::string& id, int steps) {
-  return run.config(id, cat("num_train_steps = ", steps, "\n"), "",
+TrainConfig config_of(const TinyRun& run, const std::string& id, int steps,
+                      const std::string& mp = "f32") {
+  return run.config(id, cat("num_train_steps = ", steps, "\nmp = \"", mp, "\"\n"), "",
                     {"--trainer.microbatch_size=6", "--trainer.gradient_groups=2",
                      "--optimizer.lr_schedule=constant"});
 }
@@ -99,4 +102,16 @@ TEST_CASE("one hash on the emulated card: fused or not, recorded or not, on one 
     CHECK(train() == whole);
     ::unsetenv("LEVANTER_CUDA_SYNC");
   }
+}
+
+TEST_CASE("GPT-2 trains in bf16 on the emulated card, its products rounded by the library",
+          "[cuda]") {
+  const TinyRun run;
+  train_on(config_of(run, "here", 3), false);
+  FakeCuda fake;
+  train_on(config_of(run, "card", 3, "p=f32,c=bf16"), true);
+  CHECK(fake.cublas.rounded() > 100);
+  const std::vector<double> here = losses(run, "here"), card = losses(run, "card");
+  REQUIRE(card.size() == 3);
+  for (size_t i = 0; i < card.size(); ++i) CHECK(std::abs(card[i] - here[i]) <= kBf16LossTolerance);
 }

@@ -79,6 +79,7 @@ class EveryOp {
     add(grouped_dot(x, ids, experts));
     const NamedArray scale = broadcast(constant(f.graph, 0.5, DType::f32), {kBatch, kPosition});
     add(linear_xent(x, packed, ids, scale).loss);
+    f.result("rounded product", rounded_dot(x, packed, {kBatch, kPosition, kVocab}));
     f.result("sum of squares", sum_squares(weight, "vocab"));
   }
   void add_shapes() {

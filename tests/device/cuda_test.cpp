@@ -2,6 +2,8 @@
 #include "device/backends.h"
 #include "support/checks.h"
 #include "support/fault.h"
+#include "support/program.h"
+#include "support/tiny_run.h"
 
 using namespace levanter;
 using namespace levanter::testing;
@@ -22,4 +24,18 @@ TEST_CASE("without a card, its driver or the build's headers, device cuda says w
   CHECK_THAT(error, Catch::Contains("device cuda"));
   CHECK_THAT(error, Catch::Contains("hint"));
   CHECK_THAT(error, Catch::Contains("cpu"));
+}
+
+TEST_CASE("a plan for device cuda needs no card, and says whose memory it is for", "[device]") {
+  const TinyRun run;
+  const std::string config = run.config_file("plan", "num_train_steps = 2\ndevice = \"cuda\"\n");
+  if (error_of([] { device::make_backend("cuda", 1); }) != "") return;  // a build without it
+  const Ended plain = run_program({"plan", "--config", config});
+  CHECK(plain.code == 0);
+  CHECK_THAT(plain.out,
+             Catch::Contains("cuda's memory") || Catch::Contains("device, all of these"));
+  const Ended small = run_program({"plan", "--config", config, "--device-model", "rtx4090"});
+  CHECK_THAT(small.out, Catch::Contains("device model   rtx4090") && Catch::Contains("23.0 GiB"));
+  const Ended unknown = run_program({"plan", "--config", config, "--device-model", "gt710"});
+  CHECK_THAT(unknown.err, Catch::Contains("gt710") && Catch::Contains("h200, h100"));
 }

@@ -59,16 +59,17 @@ struct ReduceArguments {
   int kind;         ///< 0 sum, 1 max, 2 min
 };
 
-/// c[b, m, n] = sum over k of a[b, m, k] b[b, k, n], or is what it was plus that; in f32, in the
-/// order of k.
+/// c[b, m, n] = sum over k of a[b, m, k] b[b, k, n], or is what it was plus that, or is that plus
+/// bias[n]; in f32, in the order of k, rounded at the end.
 struct DotArguments {
-  Space batch;  ///< operands: a, b, c
-  Space m;      ///< operands: a, c
-  Space n;      ///< operands: b, c
-  Space k;      ///< operands: a, b
-  const void *a, *b;
-  float* c;
-  Element element;  ///< of a and b
+  Space batch;               ///< operands: a, b, c
+  Space m;                   ///< operands: a, c
+  Space n;                   ///< operands: b, c, bias
+  Space k;                   ///< operands: a, b
+  const void *a, *b, *bias;  ///< bias: null for none
+  void* c;
+  Element element;  ///< of a, b and bias
+  Element result;   ///< of c
   bool adds;        ///< the sum to what c is
 };
 

@@ -66,8 +66,12 @@ __forceinline__ void multiply_tile(const DotArguments& a, float* left, float* ri
     for (int j = 0; j < 4; ++j) {
       const int64_t m = first_m + tm + 16 * i, n = first_n + tn + 16 * j;
       if (m >= a.m.count || n >= a.n.count) continue;
-      float& c = a.c[base.at[2] + offsets_of<2>(a.m, m).at[1] + offsets_of<2>(a.n, n).at[1]];
-      c = a.adds ? c + sums[i][j] : sums[i][j];
+      const Offsets<3> column = offsets_of<3>(a.n, n);
+      const int64_t at = base.at[2] + offsets_of<2>(a.m, m).at[1] + column.at[1];
+      float sum = sums[i][j];
+      if (a.bias) sum = sum + load_real(a.bias, a.element, column.at[2]);
+      if (a.adds) sum = load_real(a.c, a.result, at) + sum;
+      store_real(a.c, a.result, at, sum);
     }
 }
 

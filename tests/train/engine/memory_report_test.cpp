@@ -31,12 +31,12 @@ TEST_CASE("a device's own memory is needed apart from the host's", "[train]") {
   const train::CompiledStep step(train::step_options(config, 31, 0), *cpu);
   const train::MemoryTotal total = train::memory_total(step, config);
 
-  const auto one = train::memory_needs(total, *cpu, kHost);
+  const auto one = train::memory_needs(total, cpu->name(), cpu->device_memory(), kHost);
   REQUIRE(one.size() == 1);
   CHECK(one[0].needed == total.needed());
   CHECK(one[0].limit == kHost);
 
-  const auto two = train::memory_needs(total, distant, kHost);
+  const auto two = train::memory_needs(total, distant.name(), distant.device_memory(), kHost);
   REQUIRE(two.size() == 2);
   CHECK(two[0].needed == total.persistent + total.arena + total.workspace);
   CHECK(two[0].limit == kSmall);

@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# What only a card can say, in under ten minutes, most important first; ends with a table:
+#   gpu_check.sh [--only STAGE] [--out FOLDER] [--text FILE] [--folder FOLDER]
+# Stages: machine conformance bits learn bench torch. Each has a time of its own and writes what it
+# finds at once, so that a stop loses nothing. FOLDER holds levanter and levanter_tests, as
+# bundle.sh makes it (default: where this script's folder is, or build/). FILE is what is learned
+# (default: data/tinyshakespeare.txt). TORCH_STEP names a script that times the same steps in PyTorch.
+set -uo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+only=
+out=gpu_check
+text=$root/data/tinyshakespeare.txt
+folder=$root
+[ -x "$root/levanter" ] || folder=$root/build
+while [ $# -gt 0 ]; do
+  case $1 in
+    --only) only=$2 ;;
+    --out) out=$2 ;;
+    --text) text=$(realpath -- "$2") ;;
+    --folder) folder=$(realpath -- "$2") ;;
+    *) echo "error: $1 is no option of $0" >&2 && exit 2 ;;
+  esac
+  shift 2 || exit 2
+done
+levanter=$folder/levanter
+tests=$folder/levanter_tests
+[ -x "$tests" ] || tests=$folder/tests/levanter_tests
+[ -x "$levanter" ] || { echo "error: no program levanter in $folder" >&2 && exit 2; }
+mkdir -p "$out"
+out=$(realpath -- "$out")
+table=$out/table.txt
+: >"$table"
+
+# CUDA's libraries, where Python's packages have them and the loader does not.
+for libraries in $(python3 - 2>/dev/null <<'PYTHON'
+import glob, site
+for place in site.getsitepackages() + [site.getusersitepackages()]:
+    print(*glob.glob(place + "/nvidia/*/lib"))
+PYTHON
+); do
+  LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$libraries
+done
+export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}
+
+note() { printf '%-28s %s\n' "$1" "$2" | tee -a "$table"; }
+
+# stage NAME SECONDS: runs the function of this name, unless another stage was asked for.
+stage() {
+  [ -z "$only" ] || [ "$only" = "$1" ] || return 0
+  local began=$SECONDS status=0
+  export -f note "do_$1" run value
+  export levanter tests text out table root
+  timeout --kill-after=5 "$2" bash -c "do_$1" >"$out/$1.log" 2>&1 || status=$?
+  case $status in
+    0) note "$1" "done in $((SECONDS - began)) s" ;;
+    124 | 137) note "$1" "stopped after $2 s; $out/$1.log has the rest" ;;
+    *) note "$1" "FAILED with status $status: $(tail -n 1 "$out/$1.log")" ;;
+  esac
+}
+
+# value KEY FILE: a number or a word of a JSON file.
+value() { sed -n "s/.*\"$1\": *\"\{0,1\}\([^\",}]*\).*/\1/p" "$2" | tail -n 1; }
+
+# run NAME CONFIG OPTION...: a training on the card; its summary is at $out/runs/NAME.
+run() {
+  local name=$1 config=$2
+  shift 2
+  "$levanter" train --config "$root/configs/$config" --trainer.device=cuda --trainer.id="$name" \
+    --trainer.log_dir="$out/runs" --data.components.text.train="$text" "$@"
+}
+
+do_machine() {
+  nvidia-smi --query-gpu=name,driver_version,memory.total,memory.free --format=csv,noheader
+  note "card" "$(nvidia-smi --query-gpu=name,driver_version,memory.free --format=csv,noheader)"
+  note "glibc" "$(ldd --version | awk 'NR == 1 { print $NF }')"
+  note "program" "$("$levanter" --version | head -n 1)"
+}
+
+do_conformance() {
+  LEVANTER_TEST_CARD=1 LEVANTER_TEST_ROOT=$root "$tests" "[card]"
+  local status=$?
+  note "conformance" "$(tail -n 3 "$out/conformance.log" | grep -E 'passed|failed' | tail -n 1)"
+  return $status
+}
+
+do_bits() {
+  local nano=nano/shakespeare_char.toml first
+  run bits_once $nano --trainer.num_train_steps=200 --trainer.steps_per_eval=200
+  run bits_again $nano --trainer.num_train_steps=200 --trainer.steps_per_eval=200
+  run bits_stopped $nano --trainer.num_train_steps=100 --trainer.steps_per_eval=200
+  run bits_stopped $nano --trainer.num_train_steps=200 --trainer.steps_per_eval=200
+  LEVANTER_CUDA_SYNC=1 run bits_plain $nano --trainer.num_train_steps=200 \
+    --trainer.steps_per_eval=200
+  first=$(value params_hash "$out/runs/bits_once/summary.json")
+  note "hash of 200 steps" "$first"
+  local name other
+  for name in again stopped plain; do
+    other=$(value params_hash "$out/runs/bits_$name/summary.json")
+    [ "$other" = "$first" ] || { note "hash, $name" "DIFFERS: $other" && return 1; }
+  done
+  note "hash of the others" "again, stopped and resumed, not recorded: the same"
+}
+
+do_learn() {
+  local name config began
+  for name in shakespeare_char shakespeare_char_10m; do
+    config=nano/$name.toml
+    began=$SECONDS
+    run "learn_$name" $config
+    note "$name" "eval/loss $(value eval/loss "$out/runs/learn_$name/summary.json"), $((SECONDS - began)) s"
+  done
+}
+
+do_bench() {
+  local batch
+  for batch in 64 32 8; do
+    "$levanter" bench step --config "$root/configs/gpt2/gpt2_124m_gpu.toml" --json \
+      --trainer.microbatch_size=$batch --trainer.train_batch_size=$batch >"$out/bench_$batch.json"
+    cat "$out/bench_$batch.json"
+    note "124M bf16, batch $batch" "$(value tokens_per_second "$out/bench_$batch.json") tokens/s"
+  done
+  "$levanter" bench kernels --config "$root/configs/gpt2/gpt2_124m_gpu.toml"
+}
+
+do_torch() {
+  [ -f "${TORCH_STEP:-}" ] || { note "PyTorch" "not measured: TORCH_STEP names no script" && return 0; }
+  python3 "$TORCH_STEP" --device cuda --compile --model gpt2-124m --batch 64 --dtype bf16
+  note "PyTorch, compiled" "$(tail -n 1 "$out/torch.log")"
+}
+
+stage machine 20
+stage conformance 150
+stage bits 60
+stage learn 200
+stage bench 100
+stage torch 120
+echo
+cat "$table"
+! grep -q -e FAILED -e DIFFERS "$table"
