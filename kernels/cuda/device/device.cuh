@@ -2,7 +2,8 @@
 // a card and the host's for the emulated device of the tests, which includes its own header first.
 //
 // The subset. A kernel is LEV_KERNEL(name, Arguments) { ... a.member ... }, run by blocks of
-// kThreads threads, or LEV_KERNEL_OF(name, Arguments, threads); shared memory is
+// kThreads threads, or LEV_KERNEL_OF(name, Arguments, threads), where LEV_THREADS(threads, blocks)
+// also says for how many blocks a multiprocessor's registers shall suffice; shared memory is
 // LEV_SHARED(type, name, count), or LEV_DYNAMIC_SHARED(name), bytes of which the launch says how
 // many. Collectives are __syncthreads(), which all threads of a block reach together, and those of
 // whole warps: __syncwarp(), __shfl_xor_sync, __shfl_sync, multiply_fragments, load_matrices. No
@@ -23,6 +24,9 @@ typedef unsigned long long uint64_t;
 #define LEV_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
 #define LEV_ROLLED _Pragma("unroll 1")
 #define LEV_UNROLLED _Pragma("unroll")
+#define LEV_THREADS(threads, blocks) threads, blocks
+#else
+#define LEV_THREADS(threads, blocks) threads
 #endif
 #define LEV_KERNEL(name, Arguments) LEV_KERNEL_OF(name, Arguments, 256)
 
