@@ -1,5 +1,8 @@
 // Attention and its gradients: named axes to strides, then the kernels of one element type and
 // depth.
+#include <algorithm>
+#include <optional>
+
 #include "base/error.h"
 #include "base/integers.h"
 #include "base/strings.h"
@@ -14,6 +17,7 @@ namespace {
 constexpr int kDepths[] = {32, 64, 128, 256};  // as the files kernels/cuda/device/attention_*.cu
 constexpr int kNoWindow = 1 << 30;             // more than any number of keys, and no overflow
 constexpr int64_t kChunkBytes = 16;
+constexpr int64_t kRowsOfBlock = kThreads / 32;  // of attention_rows.cu: a warp each
 
 /// The depth whose kernels take rows of head_dim; 0 for none.
 int depth_of(int64_t head_dim) {
@@ -25,9 +29,7 @@ int depth_of(int64_t head_dim) {
 bool supports(const Node& node, std::span<const Type> in) {
   const DType dtype = in[0].dtype;
   return (dtype == DType::f32 || dtype == DType::bf16) &&
-         depth_of(in[0].axes.size_of("head_dim")) &&
-         !AttentionAttributes::of(node.attributes).has_positions &&
-         kernels::takes_attention(node, in);
+         depth_of(in[0].axes.size_of("head_dim")) && kernels::takes_attention(node, in);
 }
 
 /// Whether rows of head_dim come and go in chunks, if the array begins at one.
@@ -77,6 +79,10 @@ class AttentionKernel : public CudaKernel {
       a.segments_batch = stride_of(inputs[3].view, "batch");
       a.segments_position = stride_of(inputs[3].view, "position");
     }
+    if (options_.has_positions) {
+      a.positions_batch = stride_of(inputs[3].view, "batch");
+      a.positions_position = stride_of(inputs[3].view, "position");
+    }
     if (options_.has_keys) {
       const View& keys = inputs[options_.operands() - 1].view;
       a.dropout_batch = stride_of(keys, "batch");
@@ -91,6 +97,7 @@ class AttentionKernel : public CudaKernel {
     a.ahead = static_cast<int>(shape.causal ? shape.keys - shape.queries : shape.keys);
     a.window =
         shape.window > 0 ? static_cast<int>(std::min<int64_t>(shape.window, kNoWindow)) : kNoWindow;
+    a.pieces = 1;
     a.scale = shape.scale;
     a.soft_cap = shape.soft_cap;
     a.keep = shape.keep;
@@ -105,6 +112,7 @@ class AttentionKernel : public CudaKernel {
     place(a.k, in[1]);
     place(a.v, in[2]);
     if (options_.has_segments) a.segments = static_cast<const int*>(in[3]);
+    if (options_.has_positions) a.positions = static_cast<const int*>(in[3]);
     if (options_.has_keys)
       a.dropout_keys = static_cast<const unsigned*>(in[options_.operands() - 1]);
     return a;
@@ -126,7 +134,11 @@ class AttentionKernel : public CudaKernel {
               tiles.threads,
               tiles.shared_bytes};
     }
-    void run(const AttentionArguments& arguments) const { function.launch(grid, arguments); }
+    void run(const AttentionArguments& arguments) const {
+      Grid in_pieces = grid;
+      in_pieces.blocks[1] = arguments.pieces;
+      function.launch(in_pieces, arguments);
+    }
   };
 
   const AttentionAttributes options_;
@@ -138,63 +150,95 @@ class AttentionKernel : public CudaKernel {
   }
 };
 
+/// Queries of all heads.
+int64_t rows_of(const ArrayInfo& lse) { return lse.view.axes.elements(); }
+
 class ForwardKernel final : public AttentionKernel {
  public:
   ForwardKernel(Context& c, const KernelRequest& request)
       : AttentionKernel(c, request), forward_(*this, AttentionPass::kForward, "forward") {
     arguments_.o = attention_array(outputs[0]);
     arguments_.lse = attention_array(outputs[1]);
+    // Few queries of many keys are blocks enough for a card only in pieces of the keys.
+    if (options_.has_positions && arguments_.queries <= kFewQueries)
+      arguments_.pieces = ceil_div(arguments_.keys, AttentionArguments::kPieceKeys);
+    if (arguments_.pieces > 1) plan_pieces();
   }
-  void run(const void* const* in, void* const* out, void*) const override {
+  int64_t workspace_bytes() const override {
+    if (arguments_.pieces == 1) return 0;
+    return arguments_.pieces * (arguments_.piece_sums_stride + arguments_.piece_norms_stride) *
+           size_of(DType::f32);
+  }
+
+  void run(const void* const* in, void* const* out, void* workspace) const override {
     AttentionArguments a = with_inputs(in);
     place(a.o, out[0]);
     place(a.lse, out[1]);
+    if (a.pieces > 1) {
+      place(a.piece_sums, workspace);
+      place(a.piece_norms, static_cast<float*>(workspace) + a.pieces * a.piece_sums_stride);
+    }
     forward_.run(a);
+    if (a.pieces > 1) join_->launch({{ceil_div(rows_of(outputs[1]), kRowsOfBlock), 1, 1}}, a);
   }
 
  private:
+  static constexpr int kFewQueries = 16;
+
+  void plan_pieces() {
+    Axes norms = outputs[1].view.axes;
+    norms.push_back({"head_dim", 2});
+    const auto dense = [](const Axes& axes) {
+      return attention_array({DType::f32, View::row_major(axes), {}});
+    };
+    arguments_.piece_sums = dense(outputs[0].view.axes);
+    arguments_.piece_norms = dense(norms);
+    arguments_.piece_sums_stride = outputs[0].view.axes.elements();
+    arguments_.piece_norms_stride = norms.elements();
+    join_.emplace(context, "attention_rows", "attention_join");
+  }
+
   PassFunction forward_;
+  std::optional<Function> join_;
 };
 
 class BackwardKernel final : public AttentionKernel {
  public:
   BackwardKernel(Context& c, const KernelRequest& request)
       : AttentionKernel(c, request),
-        delta_(c, "attention_delta", "attention_delta"),
+        first_(options_.operands()),
+        delta_(c, "attention_rows", "attention_delta"),
         keys_(*this, AttentionPass::kKeys, "keys"),
         queries_(*this, AttentionPass::kQueries, "queries") {
-    const size_t n = options_.operands();
     AttentionArguments& a = arguments_;
-    a.o = attention_array(inputs[n]);
-    a.lse = attention_array(inputs[n + 1]);
-    a.d_o = attention_array(inputs[n + 2]);
+    a.o = attention_array(inputs[first_]);
+    a.lse = attention_array(inputs[first_ + 1]);
+    a.d_o = attention_array(inputs[first_ + 2]);
     a.dq = attention_array(outputs[0]);
     a.dk = attention_array(outputs[1]);
     a.dv = attention_array(outputs[2]);
-    a.delta = attention_array({DType::f32, View::row_major(inputs[n + 1].view.axes), {}});
+    a.delta = attention_array({DType::f32, View::row_major(inputs[first_ + 1].view.axes), {}});
   }
   int64_t workspace_bytes() const override { return rows() * size_of(DType::f32); }
 
   void run(const void* const* in, void* const* out, void* workspace) const override {
     AttentionArguments a = with_inputs(in);
-    const size_t n = options_.operands();
-    place(a.o, in[n]);
-    place(a.lse, in[n + 1]);
-    place(a.d_o, in[n + 2]);
+    place(a.o, in[first_]);
+    place(a.lse, in[first_ + 1]);
+    place(a.d_o, in[first_ + 2]);
     place(a.dq, out[0]);
     place(a.dk, out[1]);
     place(a.dv, out[2]);
     place(a.delta, workspace);
-    constexpr int64_t kRowsOfBlock = kThreads / 32;  // a warp each
     delta_.launch({{ceil_div(rows(), kRowsOfBlock), 1, 1}}, a);
     keys_.run(a);
     queries_.run(a);
   }
 
  private:
-  /// Queries of all heads.
-  int64_t rows() const { return inputs[options_.operands() + 1].view.axes.elements(); }
+  int64_t rows() const { return rows_of(inputs[first_ + 1]); }
 
+  size_t first_;  ///< input of those that attention lacks: o, lse, do
   Function delta_;
   PassFunction keys_, queries_;
 };

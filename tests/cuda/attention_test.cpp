@@ -197,6 +197,54 @@ TEST_CASE("attention on the card reads the parts of one projection in place", "[
   }
 }
 
+TEST_CASE("attention to a cache on the card agrees, in one piece of the keys or several",
+          "[cuda]") {
+  for (const Case& c :
+       {Case{"a token a row", 5, 1, 33, 3, 0, 16}, Case{"a piece", 1, 19, 40, 2, 0, 24},
+        Case{"grouped queries", 2, 3, 21, 2, 4, 10},
+        Case{"window", 3, 5, 30, 2, 0, 8, true, false, 0, 4},
+        Case{"cap", 2, 1, 30, 2, 0, 8, true, false, 0, 0, 0.7},
+        Case{"several pieces", 3, 1, 1100, 2, 2, 16},
+        Case{"everything", 2, 11, 1030, 1, 2, 12, true, false, 0, 600, 1.5}}) {
+    std::vector<Array> inputs = arrays_of(c, Layout::kPlain);
+    std::vector<double> positions;  // each row's begin somewhere else
+    for (int64_t b = 0; b < c.batch; ++b)
+      for (int64_t t = 0; t < c.position; ++t)
+        positions.push_back(static_cast<double>((c.keys - c.position) * (b + 1) / c.batch + t));
+    inputs.push_back(ids({{"batch", c.batch}, {"position", c.position}}, positions));
+    const Build build = [c](const std::vector<NamedArray>& in) {
+      AttentionOptions options;
+      options.scale = 0.4;
+      options.window = c.window;
+      options.soft_cap = c.soft_cap;
+      options.positions = in[3];
+      return std::vector{attention(in[0], in[1], in[2], options)};
+    };
+    INFO(c.name);
+    CHECK(card_error(build, build, inputs, 1) <= kF32Tolerance);
+    CHECK(card_error(rounded(build, true), rounded(build, false), inputs, 1) <= kBf16Tolerance);
+  }
+}
+
+TEST_CASE("a query at no position sees no key of a cache", "[cuda]") {
+  const Axes q = {{"batch", 2}, {"position", 2}, {"kv_head", 1}, {"head_dim", 8}};
+  for (const int64_t keys : {9, 600}) {
+    const Axes k = {{"batch", 2}, {"key_position", keys}, {"kv_head", 1}, {"head_dim", 8}};
+    const Build build = [](const std::vector<NamedArray>& in) {
+      AttentionOptions options;
+      options.positions = in[3];
+      return std::vector{attention(in[0], in[1], in[2], options)};
+    };
+    FakeCuda fake;
+    const auto found = evaluate(build,
+                                {random_real(q, 1), random_real(k, 2), random_real(k, 3),
+                                 ids({{"batch", 2}, {"position", 2}}, {-1, -1, 3, -1})},
+                                *FakeCuda::backend(), DType::f32)[0];
+    for (size_t i = 0; i < found.values.size(); ++i)
+      CHECK((found.values[i] == 0) == (i < 16 || i >= 24));
+  }
+}
+
 TEST_CASE("attention that no kernel of the card takes is decomposed", "[cuda]") {
   const Axis batch{"batch", 2}, position{"position", 5}, keys{"key_position", 5},
       head{"kv_head", 2}, group{"q_group", 3}, dim{"head_dim", 4}, long_dim{"head_dim", 257};

@@ -77,19 +77,28 @@ struct AttentionArray {
   bool in_chunks;  ///< rows of head_dim are whole pieces of 16 bytes at multiples of 16 bytes
 };
 
-/// Attention as AttentionShape of kernels/shared/attention_shape.h says it. Query t sees the keys s
-/// of its own segment with t + ahead - window < s <= t + ahead.
+/// Attention as AttentionShape of kernels/shared/attention_shape.h says it. Query t, at position
+/// t + ahead, sees the keys s of its own segment with position - window < s <= position; through a
+/// cache its position is given, and below 0 it sees none.
 struct AttentionArguments {
+  static constexpr int kPieceKeys = 512;
   AttentionArray q, k, v, o;       ///< of one element type, and so the gradients
   AttentionArray d_o, dq, dk, dv;  ///< of the backward pass
   AttentionArray lse, delta;       ///< f32, of the form of queries without head_dim
-  const int* segments;             ///< null for none
+  /// With several pieces, of kPieceKeys keys each, what the forward pass finds of one: f32, sums as
+  /// o, and for each query the largest score and the sum of exponentials, in place of head_dim.
+  AttentionArray piece_sums, piece_norms;
+  long long piece_sums_stride, piece_norms_stride;  ///< from piece to piece
+  const int* segments;                              ///< null for none
   long long segments_batch, segments_position;
+  const int* positions;  ///< of queries; null for those of all keys
+  long long positions_batch, positions_position;
   const unsigned* dropout_keys;  ///< null for none
   long long dropout_batch, dropout_word;
   int batch, heads, groups;  ///< heads of keys, and how many of queries each has
   int queries, keys, head_dim;
   int ahead, window;
+  int pieces;
   float scale, soft_cap, keep;      ///< soft_cap: 0 for none
   float score_factor, kept_factor;  ///< scale, divided by soft_cap if any; 1 / keep
   Element element;
@@ -125,7 +134,7 @@ constexpr AttentionTiles attention_tiles(AttentionPass pass, int depth, int elem
   if (pass == AttentionPass::kKeys) tiles.blocks = 2 / tiles.parts;
   if (pass == AttentionPass::kQueries) tiles.blocks = depth <= 128 ? 3 : 2;
   const int rows = (is_forward ? 1 : 2) * tiles.own + 2 * tiles.stream;
-  tiles.shared_bytes = rows * tiles.pitch * element_bytes + (tiles.own + 3 * tiles.stream) * 4;
+  tiles.shared_bytes = rows * tiles.pitch * element_bytes + (2 * tiles.own + 3 * tiles.stream) * 4;
   return tiles;
 }
 

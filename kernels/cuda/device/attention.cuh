@@ -181,22 +181,38 @@ __forceinline__ void make_scores(const AttentionArguments& a, float (&s)[kPieces
         s[n][i] = a.soft_cap * tanh_real(s[n][i]);
 }
 
-/// The smallest and the largest segment id of some rows.
-struct IdRange {
+/// What sums of exponentials times values are multiplied by, and the log-sum-exp: 0 and -infinity
+/// where no key is seen.
+inline float norm_of(const AttentionArguments& a, float total) {
+  return total == 0.0f ? 0.0f : 1.0f / (total * a.keep);
+}
+inline float log_sum(float largest, float total) {
+  return (largest == -infinity() ? 0.0f : largest) + log_real(total);
+}
+
+/// The smallest and the largest of some numbers.
+struct Range {
   int low, high;
 };
-/// Of rows first ... first + kRows - 1 before `limit`, the same in all lanes.
-template <int kRows>
-__forceinline__ IdRange ids_of_rows(const AttentionArguments& a, int batch, int first, int limit) {
-  IdRange ids = {0x7fffffff, -0x7fffffff - 1};
-  for (int row = first + lane_number(); row < first + kRows && row < limit; row += 32) {
-    const int id = a.segments[batch * a.segments_batch + row * a.segments_position];
-    ids.low = id < ids.low ? id : ids.low;
-    ids.high = ids.high < id ? id : ids.high;
+/// Of number(row) of rows [first, end), the same in all lanes.
+template <class Number>
+__forceinline__ Range range_of_rows(int first, int end, Number number) {
+  Range range = {0x7fffffff, -0x7fffffff - 1};
+  LEV_ROLLED for (int row = first + lane_number(); row < end; row += 32) {
+    const int x = number(row);
+    range.low = x < range.low ? x : range.low;
+    range.high = range.high < x ? x : range.high;
   }
-  ids.low = combine_warp(ids.low, [](int x, int y) { return x < y ? x : y; });
-  ids.high = combine_warp(ids.high, [](int x, int y) { return x < y ? y : x; });
-  return ids;
+  range.low = combine_warp(range.low, [](int x, int y) { return x < y ? x : y; });
+  range.high = combine_warp(range.high, [](int x, int y) { return x < y ? y : x; });
+  return range;
+}
+/// Of the segment ids of rows first ... first + kRows - 1 before `limit`.
+template <int kRows>
+__forceinline__ Range ids_of_rows(const AttentionArguments& a, int batch, int first, int limit) {
+  return range_of_rows(first, first + kRows < limit ? first + kRows : limit, [&](int row) {
+    return a.segments[batch * a.segments_batch + row * a.segments_position];
+  });
 }
 /// To shared memory.
 template <int kRows>
@@ -220,7 +236,7 @@ inline Counted counted_pairs(const AttentionArguments& a, int query, int key) {
   return all ? Counted::kAll : Counted::kSome;
 }
 /// Of ids of two sides, where all pairs count but for these.
-inline Counted counted_ids(const IdRange& x, const IdRange& y) {
+inline Counted counted_ids(const Range& x, const Range& y) {
   if (x.high < y.low || y.high < x.low) return Counted::kNone;
   const bool same = x.low == x.high && y.low == y.high && x.low == y.low;
   return same ? Counted::kAll : Counted::kSome;

@@ -62,7 +62,7 @@ __forceinline__ void attention_keys(const AttentionArguments& a) {
   AttentionHead head = {place / a.heads, place % a.heads, 0};
   load_rows<Element, kDepth, kOwn>(keys, a.k, head, first, a.keys, a.head_dim);
   load_rows<Element, kDepth, kOwn>(values, a.v, head, first, a.keys, a.head_dim);
-  IdRange own_ids = {0, 0};
+  Range own_ids = {0, 0};
   if (a.segments) {
     load_ids<kOwn>(key_ids, a, head.batch, first, a.keys);
     own_ids = ids_of_rows<kOwn>(a, head.batch, first, a.keys);
@@ -143,7 +143,7 @@ __forceinline__ void attention_queries(const AttentionArguments& a) {
     lse[row] = lse_of(a, head, own + row_of_element(2 * row));
     delta[row] = delta_of(a, head, own + row_of_element(2 * row));
   }
-  IdRange own_ids = {0, 0};
+  Range own_ids = {0, 0};
   if (a.segments) {
     load_ids<kOwn>(query_ids, a, head.batch, first, a.queries);
     own_ids = ids_of_rows<kOwn>(a, head.batch, first, a.queries);

@@ -49,6 +49,59 @@ __forceinline__ void take_scores(RunningSoftmax& r, float (&s)[kPieces][4], floa
   }
 }
 
+/// The last key that a query sees, -1 for none.
+inline int newest_key(const AttentionArguments& a, int batch, int query) {
+  if (query >= a.queries) return -1;
+  int newest = query + a.ahead;
+  if (a.positions) newest = a.positions[batch * a.positions_batch + query * a.positions_position];
+  return newest < a.keys ? newest : a.keys - 1;
+}
+/// The keys that some of these queries see, of one piece of all keys.
+template <int kQueries>
+__forceinline__ Span keys_of_piece(const AttentionArguments& a, int batch, int query, int piece) {
+  Span span = keys_of(a, query, kQueries);
+  if (a.positions) {
+    const int end = query + kQueries < a.queries ? query + kQueries : a.queries;
+    const Range newest =
+        range_of_rows(query, end, [&](int row) { return newest_key(a, batch, row); });
+    span = {newest.low < a.window ? 0 : newest.low - a.window + 1, newest.high + 1};
+  }
+  if (a.pieces > 1) {
+    const int first = piece * a.kPieceKeys, end = first + a.kPieceKeys;
+    span = {span.begin < first ? first : span.begin, span.end < end ? span.end : end};
+  }
+  return span;
+}
+
+/// What a block found: the result, or that of its piece of the keys.
+template <class Element, int kDepth>
+__forceinline__ void store_result(const AttentionArguments& a, const AttentionHead& head, int own,
+                                  const float (&sums)[kDepth / 8][4], const RunningSoftmax& r) {
+  AttentionArray norms = a.piece_norms;
+  norms.data = static_cast<float*>(norms.data) + blockIdx.y * a.piece_norms_stride;
+  float factors[2];
+  LEV_UNROLLED for (int row = 0; row < 2; ++row) {
+    const int query = own + row_of_element(2 * row);
+    factors[row] = a.pieces > 1 ? 1.0f : norm_of(a, r.total[row]);
+    if (lane_number() % 4 != 0 || query >= a.queries) continue;
+    if (a.pieces > 1) {
+      float* const to = row_numbers(norms, head) + query * norms.position;
+      to[0] = r.largest[row];
+      to[1] = r.total[row];
+    } else {
+      row_numbers(a.lse, head)[query * a.lse.position] = log_sum(r.largest[row], r.total[row]);
+    }
+  }
+  if (a.pieces > 1) {
+    AttentionArray to = a.piece_sums;
+    to.data = static_cast<float*>(to.data) + blockIdx.y * a.piece_sums_stride;
+    store_rows<float, kDepth>(to, head, own, a.queries, 0, a.head_dim, sums, 1.0f, 1.0f);
+  } else {
+    store_rows<Element, kDepth>(a.o, head, own, a.queries, 0, a.head_dim, sums, factors[0],
+                                factors[1]);
+  }
+}
+
 template <class Element, int kDepth>
 __forceinline__ void attention_forward(const AttentionArguments& a) {
   constexpr AttentionTiles kTiles =
@@ -57,66 +110,61 @@ __forceinline__ void attention_forward(const AttentionArguments& a) {
   LEV_DYNAMIC_SHARED(shared);
   Element* const queries = reinterpret_cast<Element*>(shared);
   Element *const keys = queries + kOwn * kPitch, *const values = keys + kStream * kPitch;
-  int32_t* const query_ids = reinterpret_cast<int32_t*>(values + kStream * kPitch);
-  int32_t* const key_ids = query_ids + kOwn;
+  int32_t* const newest = reinterpret_cast<int32_t*>(values + kStream * kPitch);
+  int32_t *const query_ids = newest + kOwn, *const key_ids = query_ids + kOwn;
 
   // The last queries, which may see the most keys, go first.
   const int heads = a.heads * a.groups, all_heads = a.batch * heads;
   const int tile = int(blockIdx.x) / all_heads, place = int(blockIdx.x) % all_heads;
-  const int first = (int(gridDim.x) / all_heads - 1 - tile) * kOwn,
-            own = first + warp_number() * 16;
+  const int first = (int(gridDim.x) / all_heads - 1 - tile) * kOwn;
+  const int warp_row = warp_number() * 16;
   const AttentionHead head = {place / heads, place % heads / a.groups, place % a.groups};
   load_rows<Element, kDepth, kOwn>(queries, a.q, head, first, a.queries, a.head_dim);
-  IdRange own_ids = {0, 0};
+  for (int i = int(threadIdx.x); i < kOwn; i += int(blockDim.x))
+    newest[i] = newest_key(a, head.batch, first + i);
+  Range own_ids = {0, 0};
   if (a.segments) {
     load_ids<kOwn>(query_ids, a, head.batch, first, a.queries);
     own_ids = ids_of_rows<kOwn>(a, head.batch, first, a.queries);
   }
   float sums[kDepth / 8][4] = {};
   RunningSoftmax running = {{-infinity(), -infinity()}, {0, 0}};
-  const Span span = keys_of(a, first, kOwn);
+  const Span span = keys_of_piece<kOwn>(a, head.batch, first, int(blockIdx.y));
   LEV_ROLLED for (int begin = span.begin / kStream * kStream; begin < span.end; begin += kStream) {
-    Counted counted = counted_pairs<kOwn, kStream>(a, first, begin);
+    Counted counted = a.positions ? Counted::kSome : counted_pairs<kOwn, kStream>(a, first, begin);
     if (a.segments) {
       const Counted by_id =
-          counted_ids(own_ids, ids_of_rows<kStream>(a, head.batch, begin, a.keys));
+          counted_ids(own_ids, ids_of_rows<kStream>(a, head.batch, begin, span.end));
       if (by_id == Counted::kNone) continue;
       if (by_id == Counted::kSome) counted = by_id;
     }
     __syncthreads();
-    load_rows<Element, kDepth, kStream>(keys, a.k, head, begin, a.keys, a.head_dim);
-    load_rows<Element, kDepth, kStream>(values, a.v, head, begin, a.keys, a.head_dim);
-    if (a.segments) load_ids<kStream>(key_ids, a, head.batch, begin, a.keys);
+    load_rows<Element, kDepth, kStream>(keys, a.k, head, begin, span.end, a.head_dim);
+    load_rows<Element, kDepth, kStream>(values, a.v, head, begin, span.end, a.head_dim);
+    if (a.segments) load_ids<kStream>(key_ids, a, head.batch, begin, span.end);
     __syncthreads();
     float s[kStream / 8][4];
-    multiply_turned<kDepth, kStream>(s, queries + warp_number() * 16 * kPitch, keys);
+    multiply_turned<kDepth, kStream>(s, queries + warp_row * kPitch, keys);
     make_scores(a, s);
     uint32_t seen = ~uint32_t(0);
     if (counted == Counted::kSome)
       seen = elements_where<kStream>([&](int row, int column) {
-        return is_seen(a, own + row, begin + column) &&
-               (!a.segments || query_ids[own - first + row] == key_ids[column]);
+        const int last = newest[warp_row + row], key = begin + column;
+        return key <= last && key > last - a.window &&
+               (!a.segments || query_ids[warp_row + row] == key_ids[column]);
       });
     take_scores(running, s, sums, seen);
     if (a.dropout_keys) {
       const Dropout dropout = dropout_of(a, head);
-      const uint32_t kept = elements_where<kStream>(
-          [&](int row, int column) { return dropout.keeps(a, own + row, begin + column); });
+      const uint32_t kept = elements_where<kStream>([&](int row, int column) {
+        return dropout.keeps(a, first + warp_row + row, begin + column);
+      });
       LEV_UNROLLED for (int n = 0; n < kStream / 8; ++n)
           LEV_UNROLLED for (int i = 0; i < 4; ++i) if (!has_element(kept, n, i)) s[n][i] = 0;
     }
     multiply_add<kPitch, kStream, kDepth>(sums, s, values);
   }
-  float norms[2];
-  LEV_UNROLLED for (int row = 0; row < 2; ++row) {
-    const float total = running.total[row];
-    norms[row] = total == 0.0f ? 0.0f : 1.0f / (total * a.keep);
-    const int query = own + row_of_element(2 * row);
-    if (lane_number() % 4 == 0 && query < a.queries)
-      row_numbers(a.lse, head)[query * a.lse.position] =
-          (running.largest[row] == -infinity() ? 0.0f : running.largest[row]) + log_real(total);
-  }
-  store_rows<Element, kDepth>(a.o, head, own, a.queries, 0, a.head_dim, sums, norms[0], norms[1]);
+  store_result<Element, kDepth>(a, head, first + warp_row, sums, running);
 }
 
 }  // namespace levanter::cuda::kernels
