@@ -20,10 +20,38 @@ inline int warp_number() { return int(threadIdx.x) / 32; }
 inline int row_of_element(int i) { return lane_number() / 4 + (i & 2) * 4; }
 inline int column_of_element(int i) { return lane_number() % 4 * 2 + (i & 1); }
 
+/// fn(n, i) for a lane's elements i of pieces n.
+template <int kPieces, class Fn>
+__forceinline__ void for_elements(Fn fn) {
+  LEV_UNROLLED for (int n = 0; n < kPieces; ++n) {
+    LEV_UNROLLED for (int i = 0; i < 4; ++i) fn(n, i);
+  }
+}
+/// For those of its upper row, 0, or of its lower row, 1.
+template <int kPieces, class Fn>
+__forceinline__ void for_row_elements(int row, Fn fn) {
+  LEV_UNROLLED for (int n = 0; n < kPieces; ++n) {
+    fn(n, 2 * row);
+    fn(n, 2 * row + 1);
+  }
+}
+
 /// The head whose pairs a block takes. `head` is of keys.
 struct AttentionHead {
   int batch, head, group;
 };
+/// Where a block begins that owns queries of a head.
+struct OwnQueries {
+  AttentionHead head;
+  int first;
+};
+/// The last queries, which may see the most keys, go first.
+inline OwnQueries own_queries(const AttentionArguments& a, int own) {
+  const int heads = a.heads * a.groups, all_heads = a.batch * heads;
+  const int tile = int(gridDim.x) / all_heads - 1 - int(blockIdx.x) / all_heads;
+  const int place = int(blockIdx.x) % all_heads;
+  return {{place / heads, place % heads / a.groups, place % a.groups}, tile * own};
+}
 inline int64_t offset_of(const AttentionArray& array, const AttentionHead& h) {
   return h.batch * array.batch + h.head * array.head + h.group * array.group;
 }
@@ -61,8 +89,9 @@ __forceinline__ void load_rows(Element* to, const AttentionArray& from, const At
     if (from.in_chunks) {
       if (inside && column < head_dim) chunk = *reinterpret_cast<const Chunk<Element>*>(at);
     } else {
-      LEV_UNROLLED for (int c = 0; c < kSize; ++c) if (inside && column + c < head_dim)
-          chunk.at[c] = at[c * from.dim];
+      LEV_UNROLLED for (int c = 0; c < kSize; ++c) {
+        if (inside && column + c < head_dim) chunk.at[c] = at[c * from.dim];
+      }
     }
     *reinterpret_cast<Chunk<Element>*>(to + row * kPitch + column) = chunk;
   }
@@ -102,8 +131,7 @@ __forceinline__ void multiply_turned(float (&s)[kRows / 8][4], const uint16_t* a
   const int lane = lane_number();
   a += lane % 16 * kPitch + lane / 16 * 8;
   b += (lane / 16 * 8 + lane % 8) * kPitch + lane / 8 % 2 * 8;
-  LEV_UNROLLED for (int n = 0; n < kRows / 8; ++n) LEV_UNROLLED for (int i = 0; i < 4; ++i)
-      s[n][i] = 0;
+  for_elements<kRows / 8>([&](int n, int i) { s[n][i] = 0; });
   LEV_UNROLLED for (int k = 0; k < kDepth; k += 16) {
     uint32_t left[4], right[4];
     load_matrices<false>(left, a + k);
@@ -120,18 +148,17 @@ __forceinline__ void multiply_turned(float (&s)[kRows / 8][4], const float* a, c
   using Four = Chunk<float>;
   a += row_of_element(0) * kPitch;
   b += column_of_element(0) * kPitch;
-  LEV_UNROLLED for (int n = 0; n < kRows / 8; ++n) LEV_UNROLLED for (int i = 0; i < 4; ++i)
-      s[n][i] = 0;
+  for_elements<kRows / 8>([&](int n, int i) { s[n][i] = 0; });
   LEV_ROLLED for (int k = 0; k < kDepth; k += 4) {
     const Four upper = *reinterpret_cast<const Four*>(a + k);
     const Four lower = *reinterpret_cast<const Four*>(a + 8 * kPitch + k);
-    LEV_UNROLLED for (int n = 0; n < kRows / 8; ++n) LEV_UNROLLED for (int i = 0; i < 2; ++i) {
+    for_row_elements<kRows / 8>(0, [&](int n, int i) {
       const Four right = *reinterpret_cast<const Four*>(b + (n * 8 + i) * kPitch + k);
       LEV_UNROLLED for (int c = 0; c < 4; ++c) {
         s[n][i] = fmaf(upper.at[c], right.at[c], s[n][i]);
         s[n][i + 2] = fmaf(lower.at[c], right.at[c], s[n][i + 2]);
       }
-    }
+    });
   }
 }
 
@@ -163,22 +190,20 @@ __forceinline__ void multiply_add(float (&sums)[kColumns / 8][4], const float (&
     const unsigned owner = unsigned(lane_number() / 4 * 4 + k % 8 / 2);
     const float upper = __shfl_sync(kAllLanes, p[k / 8][k % 2], owner);
     const float lower = __shfl_sync(kAllLanes, p[k / 8][k % 2 + 2], owner);
-    LEV_UNROLLED for (int n = 0; n < kColumns / 8; ++n) LEV_UNROLLED for (int i = 0; i < 2; ++i) {
+    for_row_elements<kColumns / 8>(0, [&](int n, int i) {
       const float right = b[k * kPitch + n * 8 + i];
       sums[n][i] = fmaf(upper, right, sums[n][i]);
       sums[n][i + 2] = fmaf(lower, right, sums[n][i + 2]);
-    }
+    });
   }
 }
 
 /// From products q.k to scores.
 template <int kPieces>
 __forceinline__ void make_scores(const AttentionArguments& a, float (&s)[kPieces][4]) {
-  LEV_UNROLLED for (int n = 0; n < kPieces; ++n) LEV_UNROLLED for (int i = 0; i < 4; ++i) s[n][i] *=
-      a.score_factor;
+  for_elements<kPieces>([&](int n, int i) { s[n][i] *= a.score_factor; });
   if (a.soft_cap > 0)
-    LEV_UNROLLED for (int n = 0; n < kPieces; ++n) LEV_UNROLLED for (int i = 0; i < 4; ++i)
-        s[n][i] = a.soft_cap * tanh_real(s[n][i]);
+    for_elements<kPieces>([&](int n, int i) { s[n][i] = a.soft_cap * tanh_real(s[n][i]); });
 }
 
 /// What sums of exponentials times values are multiplied by, and the log-sum-exp: 0 and -infinity
@@ -210,6 +235,7 @@ __forceinline__ Range range_of_rows(int first, int end, Number number) {
 /// Of the segment ids of rows first ... first + kRows - 1 before `limit`.
 template <int kRows>
 __forceinline__ Range ids_of_rows(const AttentionArguments& a, int batch, int first, int limit) {
+  if (!a.segments) return {0, 0};
   return range_of_rows(first, first + kRows < limit ? first + kRows : limit, [&](int row) {
     return a.segments[batch * a.segments_batch + row * a.segments_position];
   });
@@ -218,6 +244,7 @@ __forceinline__ Range ids_of_rows(const AttentionArguments& a, int batch, int fi
 template <int kRows>
 __forceinline__ void load_ids(int32_t* to, const AttentionArguments& a, int batch, int first,
                               int limit) {
+  if (!a.segments) return;
   for (int i = int(threadIdx.x); i < kRows; i += int(blockDim.x))
     to[i] = first + i < limit
                 ? a.segments[batch * a.segments_batch + (first + i) * a.segments_position]
@@ -230,16 +257,20 @@ enum class Counted { kNone, kSome, kAll };
 /// Of the queries and keys of a tile, their ids aside.
 template <int kQueries, int kKeys>
 inline Counted counted_pairs(const AttentionArguments& a, int query, int key) {
-  const int oldest = query + a.ahead - a.window + 1 + kQueries - 1;  // key of the last query
+  const int oldest = query + kQueries - 1 + a.ahead - a.window + 1;  // that the last query sees
   const bool all = query + kQueries <= a.queries && key + kKeys <= a.keys &&
                    key + kKeys - 1 <= query + a.ahead && oldest <= key;
   return all ? Counted::kAll : Counted::kSome;
 }
-/// Of ids of two sides, where all pairs count but for these.
-inline Counted counted_ids(const Range& x, const Range& y) {
-  if (x.high < y.low || y.high < x.low) return Counted::kNone;
-  const bool same = x.low == x.high && y.low == y.high && x.low == y.low;
-  return same ? Counted::kAll : Counted::kSome;
+/// Of what counts by place alone, by the ids of a block's own rows and of kRows others too.
+template <int kRows>
+__forceinline__ Counted counted_ids(const AttentionArguments& a, Counted by_place,
+                                    const Range& own_ids, int batch, int first, int limit) {
+  if (!a.segments) return by_place;
+  const Range ids = ids_of_rows<kRows>(a, batch, first, limit);
+  if (ids.high < own_ids.low || own_ids.high < ids.low) return Counted::kNone;
+  const bool same = ids.low == ids.high && own_ids.low == own_ids.high && ids.low == own_ids.low;
+  return same ? by_place : Counted::kSome;
 }
 
 inline bool is_seen(const AttentionArguments& a, int query, int key) {
@@ -268,28 +299,26 @@ inline Span queries_of(const AttentionArguments& a, int key, int count) {
 template <int kColumns, class Holds>
 __forceinline__ uint32_t elements_where(Holds holds) {
   uint32_t bits = 0;
-  LEV_ROLLED for (int e = 0; e < kColumns / 2;
-                  ++e) if (holds(row_of_element(e), e / 4 * 8 + column_of_element(e))) bits |=
-      uint32_t(1) << e;
+  LEV_ROLLED for (int e = 0; e < kColumns / 2; ++e) {
+    const bool held = holds(row_of_element(e), e / 4 * 8 + column_of_element(e));
+    bits |= uint32_t(held ? 1 : 0) << e;
+  }
   return bits;
 }
 inline bool has_element(uint32_t bits, int n, int i) { return (bits >> (4 * n + i) & 1u) != 0; }
 
-/// Whether dropout keeps a pair, by the index over [heads, queries, keys] under the batch row's
-/// key.
+/// Whether dropout keeps a pair, by its index over [heads, queries, keys] under the row's key.
 struct Dropout {
   uint32_t k0, k1;
-  uint64_t first;  ///< counter of the head
-  float keep;
+  int64_t first;  ///< index of the head's first pair
   bool keeps(const AttentionArguments& a, int query, int key) const {
-    return uniform_of(random_bits_of(
-               k0, k1, first + uint64_t(query) * uint64_t(a.keys) + uint64_t(key))) < keep;
+    return uniform_of(random_bits_of(k0, k1, first + int64_t(query) * a.keys + key)) < a.keep;
   }
 };
 inline Dropout dropout_of(const AttentionArguments& a, const AttentionHead& h) {
   const uint32_t* const key = a.dropout_keys + h.batch * a.dropout_batch;
-  const uint64_t head = uint64_t(h.head) * uint64_t(a.groups) + uint64_t(h.group);
-  return {key[0], key[a.dropout_word], head * uint64_t(a.queries) * uint64_t(a.keys), a.keep};
+  const int64_t head = int64_t(h.head) * a.groups + h.group;
+  return {key[0], key[a.dropout_word], head * a.queries * a.keys};
 }
 
 }  // namespace levanter::cuda::kernels

@@ -27,25 +27,22 @@ __forceinline__ void take_scores(RunningSoftmax& r, float (&s)[kPieces][4], floa
   const float lowest = -infinity();
   LEV_UNROLLED for (int row = 0; row < 2; ++row) {
     float largest = r.largest[row], total = 0;
-    LEV_UNROLLED for (int n = 0; n < kPieces; ++n)
-        LEV_UNROLLED for (int i = 2 * row; i < 2 * row + 2; ++i) {
+    for_row_elements<kPieces>(row, [&](int n, int i) {
       if (!has_element(seen, n, i)) s[n][i] = lowest;
       largest = largest < s[n][i] ? s[n][i] : largest;
-    }
+    });
     largest = combine_quad(largest, [](float x, float y) { return x < y ? y : x; });
     // Without a key all scores are -infinity, and their exponentials shall be 0.
     const float top = largest == lowest ? 0.0f : largest;
-    LEV_UNROLLED for (int n = 0; n < kPieces; ++n)
-        LEV_UNROLLED for (int i = 2 * row; i < 2 * row + 2; ++i) {
+    for_row_elements<kPieces>(row, [&](int n, int i) {
       s[n][i] = exp_negative(s[n][i] - top);
       total += s[n][i];
-    }
+    });
     total = combine_quad(total, [](float x, float y) { return x + y; });
     const float rest = exp_negative(r.largest[row] - top);
     r.largest[row] = largest;
     r.total[row] = r.total[row] * rest + total;
-    LEV_UNROLLED for (int n = 0; n < kSums; ++n)
-        LEV_UNROLLED for (int i = 2 * row; i < 2 * row + 2; ++i) sums[n][i] *= rest;
+    for_row_elements<kSums>(row, [&](int n, int i) { sums[n][i] *= rest; });
   }
 }
 
@@ -102,6 +99,7 @@ __forceinline__ void store_result(const AttentionArguments& a, const AttentionHe
   }
 }
 
+/// A block owns queries of a head and goes through the keys of its piece that they see.
 template <class Element, int kDepth>
 __forceinline__ void attention_forward(const AttentionArguments& a) {
   constexpr AttentionTiles kTiles =
@@ -113,35 +111,26 @@ __forceinline__ void attention_forward(const AttentionArguments& a) {
   int32_t* const newest = reinterpret_cast<int32_t*>(values + kStream * kPitch);
   int32_t *const query_ids = newest + kOwn, *const key_ids = query_ids + kOwn;
 
-  // The last queries, which may see the most keys, go first.
-  const int heads = a.heads * a.groups, all_heads = a.batch * heads;
-  const int tile = int(blockIdx.x) / all_heads, place = int(blockIdx.x) % all_heads;
-  const int first = (int(gridDim.x) / all_heads - 1 - tile) * kOwn;
-  const int warp_row = warp_number() * 16;
-  const AttentionHead head = {place / heads, place % heads / a.groups, place % a.groups};
+  const OwnQueries block = own_queries(a, kOwn);
+  const AttentionHead head = block.head;
+  const int first = block.first, warp_row = warp_number() * 16;
   load_rows<Element, kDepth, kOwn>(queries, a.q, head, first, a.queries, a.head_dim);
   for (int i = int(threadIdx.x); i < kOwn; i += int(blockDim.x))
     newest[i] = newest_key(a, head.batch, first + i);
-  Range own_ids = {0, 0};
-  if (a.segments) {
-    load_ids<kOwn>(query_ids, a, head.batch, first, a.queries);
-    own_ids = ids_of_rows<kOwn>(a, head.batch, first, a.queries);
-  }
+  load_ids<kOwn>(query_ids, a, head.batch, first, a.queries);
+  const Range own_ids = ids_of_rows<kOwn>(a, head.batch, first, a.queries);
   float sums[kDepth / 8][4] = {};
   RunningSoftmax running = {{-infinity(), -infinity()}, {0, 0}};
   const Span span = keys_of_piece<kOwn>(a, head.batch, first, int(blockIdx.y));
-  LEV_ROLLED for (int begin = span.begin / kStream * kStream; begin < span.end; begin += kStream) {
-    Counted counted = a.positions ? Counted::kSome : counted_pairs<kOwn, kStream>(a, first, begin);
-    if (a.segments) {
-      const Counted by_id =
-          counted_ids(own_ids, ids_of_rows<kStream>(a, head.batch, begin, span.end));
-      if (by_id == Counted::kNone) continue;
-      if (by_id == Counted::kSome) counted = by_id;
-    }
+  for (int begin = span.begin / kStream * kStream; begin < span.end; begin += kStream) {
+    const Counted by_place =
+        a.positions ? Counted::kSome : counted_pairs<kOwn, kStream>(a, first, begin);
+    const Counted counted = counted_ids<kStream>(a, by_place, own_ids, head.batch, begin, span.end);
+    if (counted == Counted::kNone) continue;
     __syncthreads();
     load_rows<Element, kDepth, kStream>(keys, a.k, head, begin, span.end, a.head_dim);
     load_rows<Element, kDepth, kStream>(values, a.v, head, begin, span.end, a.head_dim);
-    if (a.segments) load_ids<kStream>(key_ids, a, head.batch, begin, span.end);
+    load_ids<kStream>(key_ids, a, head.batch, begin, span.end);
     __syncthreads();
     float s[kStream / 8][4];
     multiply_turned<kDepth, kStream>(s, queries + warp_row * kPitch, keys);
@@ -159,8 +148,9 @@ __forceinline__ void attention_forward(const AttentionArguments& a) {
       const uint32_t kept = elements_where<kStream>([&](int row, int column) {
         return dropout.keeps(a, first + warp_row + row, begin + column);
       });
-      LEV_UNROLLED for (int n = 0; n < kStream / 8; ++n)
-          LEV_UNROLLED for (int i = 0; i < 4; ++i) if (!has_element(kept, n, i)) s[n][i] = 0;
+      for_elements<kStream / 8>([&](int n, int i) {
+        if (!has_element(kept, n, i)) s[n][i] = 0;
+      });
     }
     multiply_add<kPitch, kStream, kDepth>(sums, s, values);
   }

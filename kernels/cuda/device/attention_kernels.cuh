@@ -5,11 +5,11 @@
 #include "kernels/cuda/device/attention_backward.cuh"
 #include "kernels/cuda/device/attention_forward.cuh"
 
-#define LEV_ATTENTION_KERNEL(name, pass, body, Type, depth)                                      \
-  LEV_KERNEL_OF(name, AttentionArguments,                                                        \
-                LEV_THREADS(attention_tiles(AttentionPass::pass, depth, sizeof(Type)).threads,   \
-                            attention_tiles(AttentionPass::pass, depth, sizeof(Type)).blocks)) { \
-    body<Type, depth>(a);                                                                        \
+#define LEV_ATTENTION_KERNEL(name, pass, body, Type, depth)                             \
+  LEV_KERNEL_BLOCKS(name, AttentionArguments,                                           \
+                    attention_tiles(AttentionPass::pass, depth, sizeof(Type)).threads,  \
+                    attention_tiles(AttentionPass::pass, depth, sizeof(Type)).blocks) { \
+    body<Type, depth>(a);                                                               \
   }
 #define LEV_ATTENTION(variant, Type, depth)                                                   \
   namespace levanter::cuda::kernels {                                                         \

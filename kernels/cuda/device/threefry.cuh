@@ -36,13 +36,13 @@ inline Words threefry(uint32_t k0, uint32_t k1, uint32_t x0, uint32_t x1) {
   return w;
 }
 
-/// The bits of one element under a key.
-inline uint32_t random_bits_of(uint32_t k0, uint32_t k1, uint64_t counter) {
-  const Words w = threefry(k0, k1, uint32_t(counter >> 32), uint32_t(counter));
+/// The bits of one counter under a key.
+inline uint32_t random_bits_of(uint32_t k0, uint32_t k1, int64_t counter) {
+  const Words w = threefry(k0, k1, uint32_t(uint64_t(counter) >> 32), uint32_t(counter));
   return w.x0 ^ w.x1;
 }
 
-/// A number in [0, 1) of 23 bits.
+/// In [0, 1), from 23 of the bits.
 inline float uniform_of(uint32_t bits) { return float_of(bits >> 9 | 0x3f800000u) - 1.0f; }
 
 }  // namespace levanter::cuda::kernels
