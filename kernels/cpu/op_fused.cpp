@@ -52,18 +52,7 @@ bool is_bf16(const KernelRequest& request) {
 }
 
 std::unique_ptr<Kernel> make_region(Context& context, const KernelRequest& request) {
-  Body body;
-  Node node = request.node;
-  node.inputs.clear();
-  for (size_t i = 0; i < request.inputs.size(); ++i) {
-    const ArrayInfo& info = request.inputs[i];
-    node.inputs.push_back(
-        input(body.graph, {info.dtype, info.view.axes}, static_cast<int64_t>(i)).value());
-  }
-  const auto count = static_cast<uint32_t>(node.outputs.size());
-  const NodeId id = body.graph.append(std::move(node));
-  for (uint32_t i = 0; i < count; ++i) body.results.push_back({id, i});
-  return std::make_unique<RegionKernel>(context, request, body);
+  return std::make_unique<RegionKernel>(context, request, kernels::body_of(request));
 }
 
 extern const CpuKernelEntry fused_entry;

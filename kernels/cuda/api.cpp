@@ -1,4 +1,4 @@
-// Opens libcuda and libnvrtc and finds their functions.
+// Opens libcuda, libnvrtc and libcublasLt and finds their functions.
 #include "kernels/cuda/api.h"
 
 #include <dlfcn.h>
@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "kernels/cuda/cublas_lt.h"
 
 namespace levanter::cuda {
 
@@ -17,6 +18,9 @@ constexpr const char* kDriverHint =
     "install NVIDIA's driver, release 525 or newer, or set trainer.device = \"cpu\"";
 constexpr const char* kNvrtcHint =
     "install the CUDA toolkit's libnvrtc, release 12 or newer, and add its folder to "
+    "LD_LIBRARY_PATH, or set trainer.device = \"cpu\"";
+constexpr const char* kCublasLtHint =
+    "install the CUDA toolkit's libcublasLt, release 12 or newer, and add its folder to "
     "LD_LIBRARY_PATH, or set trainer.device = \"cpu\"";
 
 /// What a library is for, where it is looked for and how it is got.
@@ -96,6 +100,12 @@ Driver open_driver() {
   functions.find(d.module_get_function, "cuModuleGetFunction");
   functions.find(d.function_set_attribute, "cuFuncSetAttribute");
   functions.find(d.launch_kernel, "cuLaunchKernel");
+  functions.find(d.stream_begin_capture, "cuStreamBeginCapture_v2");
+  functions.find(d.stream_end_capture, "cuStreamEndCapture");
+  functions.find(d.graph_instantiate, "cuGraphInstantiateWithFlags");
+  functions.find(d.graph_destroy, "cuGraphDestroy");
+  functions.find(d.graph_exec_destroy, "cuGraphExecDestroy");
+  functions.find(d.graph_launch, "cuGraphLaunch");
   return d;
 }
 
@@ -115,6 +125,30 @@ Nvrtc open_nvrtc() {
   functions.find(n.get_log_size, "nvrtcGetProgramLogSize");
   functions.find(n.get_log, "nvrtcGetProgramLog");
   return n;
+}
+
+CublasLt open_cublas_lt() {
+  static constexpr const char* kFiles[] = {"libcublasLt.so.13", "libcublasLt.so.12",
+                                           "/usr/local/cuda/lib64/libcublasLt.so"};
+  const Library library{"cuBLASLt, the library of its products", kFiles, kCublasLtHint};
+  const Functions functions(library);
+  CublasLt l;
+  functions.find(l.get_version, "cublasLtGetVersion");
+  functions.find(l.get_status_string, "cublasLtGetStatusString");
+  functions.find(l.create, "cublasLtCreate");
+  functions.find(l.destroy, "cublasLtDestroy");
+  functions.find(l.product_create, "cublasLtMatmulDescCreate");
+  functions.find(l.product_destroy, "cublasLtMatmulDescDestroy");
+  functions.find(l.product_set, "cublasLtMatmulDescSetAttribute");
+  functions.find(l.layout_create, "cublasLtMatrixLayoutCreate");
+  functions.find(l.layout_destroy, "cublasLtMatrixLayoutDestroy");
+  functions.find(l.layout_set, "cublasLtMatrixLayoutSetAttribute");
+  functions.find(l.preference_create, "cublasLtMatmulPreferenceCreate");
+  functions.find(l.preference_destroy, "cublasLtMatmulPreferenceDestroy");
+  functions.find(l.preference_set, "cublasLtMatmulPreferenceSetAttribute");
+  functions.find(l.get_heuristic, "cublasLtMatmulAlgoGetHeuristic");
+  functions.find(l.multiply, "cublasLtMatmul");
+  return l;
 }
 
 }  // namespace levanter::cuda

@@ -1,5 +1,5 @@
-// The driver's and NVRTC's functions that the backend calls, found when the program runs: the build
-// needs the toolkit's headers only, and tests put others in their place.
+// The libraries' functions that the backend calls, found when the program runs: the build needs the
+// toolkit's headers only, and tests put others in their place.
 #pragma once
 
 #include <cuda.h>
@@ -41,6 +41,12 @@ struct Driver {
   decltype(&cuModuleGetFunction) module_get_function = nullptr;
   decltype(&cuFuncSetAttribute) function_set_attribute = nullptr;
   decltype(&cuLaunchKernel) launch_kernel = nullptr;
+  decltype(&cuStreamBeginCapture) stream_begin_capture = nullptr;
+  decltype(&cuStreamEndCapture) stream_end_capture = nullptr;
+  decltype(&cuGraphInstantiateWithFlags) graph_instantiate = nullptr;
+  decltype(&cuGraphDestroy) graph_destroy = nullptr;
+  decltype(&cuGraphExecDestroy) graph_exec_destroy = nullptr;
+  decltype(&cuGraphLaunch) graph_launch = nullptr;
 };
 
 /// Functions of libnvrtc, by the names of nvrtc.h.
@@ -56,10 +62,13 @@ struct Nvrtc {
   decltype(&nvrtcGetProgramLog) get_log = nullptr;
 };
 
+struct CublasLt;  // kernels/cuda/cublas_lt.h
+
 /// The libraries stay open until the program ends.
 /// error  kDevice where the library is not there or lacks a function: what was looked for, where,
 ///        and how to get it
 Driver open_driver();
 Nvrtc open_nvrtc();
+CublasLt open_cublas_lt();
 
 }  // namespace levanter::cuda

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "device/backend.h"
 
@@ -15,5 +17,13 @@ struct Source;
 std::unique_ptr<Backend> make_backend();
 /// On the libraries of `source` (see kernels/cuda/kernel.h).
 std::unique_ptr<Backend> make_backend(Source source);
+
+/// Kernels that are compiled together.
+struct Program {
+  std::string name, text;
+};
+/// Of a backend made here: what was compiled for it so far will need these, none of which its card
+/// has yet.
+std::vector<Program> programs_of(const Backend& backend);
 
 }  // namespace levanter::cuda

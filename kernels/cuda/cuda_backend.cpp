@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "kernels/cuda/kernel.h"
+#include "kernels/cuda/products.h"
 
 namespace levanter {
 
@@ -49,9 +50,11 @@ class CudaBackend final : public Backend {
     const OpKernel* kernel = find(node);
     return kernel && (!kernel->supports || kernel->supports(node, inputs));
   }
+  /// Products go to a library, and not tile by tile through a region.
+  bool joins(const Node& node) const override { return !is(node, ops::dot_entry); }
   bool writes_strided(const Node& node) const override {
     const OpKernel* kernel = find(node);
-    return kernel && kernel->writes_strided;
+    return kernel && kernel->writes_strided && kernel->writes_strided(node);
   }
   std::unique_ptr<Kernel> lower(const KernelRequest& request) const override {
     const OpKernel* kernel = find(request.node);
@@ -65,10 +68,14 @@ class CudaBackend final : public Backend {
   std::string numerics_signature() const override {
     const Device& device = context_->device();
     return cat("cuda; ", device.name(), ", ", device.architecture(), "; ",
-               context_->modules().signature());
+               context_->modules().signature(), "; ", context_->products().signature());
   }
   void add(float* to, const float* from, int64_t n) const override {
     add_.loop(n, AddArguments{to, from, n});
+  }
+
+  std::unique_ptr<Recording> record(const Runnable& work) const override {
+    return context_->device().record(work);
   }
 
   bool is_host() const override { return false; }
@@ -85,6 +92,7 @@ class CudaBackend final : public Backend {
     context_->device().fill(to, bytes, value);
   }
   void synchronize() const override { context_->device().synchronize(); }
+  std::vector<Program> programs() const { return context_->modules().not_loaded(); }
 
  private:
   std::unique_ptr<Context> context_;
@@ -97,6 +105,10 @@ std::unique_ptr<Backend> make_backend() { return make_backend(Source{}); }
 
 std::unique_ptr<Backend> make_backend(Source source) {
   return std::make_unique<CudaBackend>(std::move(source));
+}
+
+std::vector<Program> programs_of(const Backend& backend) {
+  return dynamic_cast<const CudaBackend&>(backend).programs();
 }
 
 }  // namespace cuda

@@ -187,6 +187,51 @@ void Device::synchronize() const {
   require(driver_.stream_synchronize(stream_), "wait for the card");
 }
 
+namespace {
+
+/// A graph of the driver's, which the card runs as one.
+class GraphRecording final : public Recording {
+ public:
+  GraphRecording(const Device& device, CUstream stream, CUgraphExec graph)
+      : device_(device), stream_(stream), graph_(graph) {}
+  ~GraphRecording() override {
+    device_.driver().context_set_current(device_.context());
+    device_.driver().graph_exec_destroy(graph_);
+  }
+  void replay() const override {
+    device_.enter();
+    device_.require(device_.driver().graph_launch(graph_, stream_), "start what was recorded");
+  }
+
+ private:
+  const Device& device_;
+  CUstream stream_;
+  CUgraphExec graph_;
+};
+
+}  // namespace
+
+std::unique_ptr<Recording> Device::record(const Runnable& work) const {
+  if (waits_) return nullptr;
+  enter();
+  require(driver_.stream_begin_capture(stream_, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+          "begin to record");
+  CUgraph graph = nullptr;
+  CUgraphExec executable = nullptr;
+  try {
+    work.run();
+  } catch (...) {
+    driver_.stream_end_capture(stream_, &graph);
+    if (graph) driver_.graph_destroy(graph);
+    throw;
+  }
+  require(driver_.stream_end_capture(stream_, &graph), "record a step");
+  const CUresult result = driver_.graph_instantiate(&executable, graph, 0);
+  driver_.graph_destroy(graph);
+  require(result, "make one of what was recorded");
+  return std::make_unique<GraphRecording>(*this, stream_, executable);
+}
+
 void Device::allow_shared_memory(CUfunction function) const {
   enter();
   require(driver_.function_set_attribute(
@@ -206,6 +251,10 @@ void Device::launch(CUfunction function, const char* name, const Grid& grid,
           static_cast<unsigned>(grid.shared_bytes), stream_, parameters, nullptr),
       cat("start kernel ", name));
   if (waits_) require(driver_.stream_synchronize(stream_), cat("run kernel ", name));
+}
+
+void Device::launched(std::string_view what) const {
+  if (waits_) require(driver_.stream_synchronize(stream_), cat("run ", what));
 }
 
 }  // namespace levanter::cuda

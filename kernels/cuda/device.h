@@ -5,11 +5,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "device/backend.h"
 #include "kernels/cuda/api.h"
 #include "kernels/cuda/device/arguments.h"
 
@@ -40,6 +42,7 @@ class Device final {
   const std::string& architecture() const { return architecture_; }
   int multiprocessors() const { return multiprocessors_; }
   CUcontext context() const { return context_; }
+  CUstream stream() const { return stream_; }
 
   /// Throws unless `result` is success; `what` was to be done.
   void require(CUresult result, std::string_view what) const;
@@ -54,10 +57,15 @@ class Device final {
   void copy(std::byte* to, const std::byte* from, int64_t bytes) const;
   void fill(std::byte* to, int64_t bytes, std::byte value) const;
   void synchronize() const;
+  /// What `work` enqueues while it is run once, of which nothing is done; null where kernels are
+  /// waited for one by one. Only kernels and what copies and fills on the card may be enqueued.
+  std::unique_ptr<Recording> record(const Runnable& work) const;
   /// Lets a kernel's blocks have all the shared memory that the card gives to one.
   void allow_shared_memory(CUfunction function) const;
   /// `arguments` is the kernel's one parameter.
   void launch(CUfunction function, const char* name, const Grid& grid, const void* arguments) const;
+  /// Comes after what a library has enqueued.
+  void launched(std::string_view what) const;
 
  private:
   /// A piece of pinned memory, and the event after which it is free again.

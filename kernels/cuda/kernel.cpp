@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/integers.h"
 #include "base/strings.h"
+#include "kernels/cuda/products.h"
 
 namespace levanter::cuda {
 
@@ -19,7 +20,13 @@ constexpr int64_t kSharedBytesUnasked = 48 << 10;
 
 }  // namespace
 
+Context::Context(Source source)
+    : source_(std::move(source)),
+      modules_(source_.nvrtc, source_.cache),
+      products_(std::make_unique<Products>(*this, source_.cublas_lt)) {}
+
 Context::~Context() {
+  products_.reset();
   if (device_) modules_.unload(*device_);
 }
 

@@ -22,30 +22,37 @@ namespace levanter::cuda {
 
 using kernels::stride_of;
 
+class Products;
+
 /// Where the libraries come from, and where compiled kernels are kept.
 struct Source {
   std::function<Driver()> driver = open_driver;
   std::function<Nvrtc()> nvrtc = open_nvrtc;
+  CublasLt (*cublas_lt)() = open_cublas_lt;
   std::string cache = default_cache_folder();
+  /// Of a chunk of linear_xent, at most.
+  int64_t logit_bytes = int64_t{512} << 20;
 };
 
 /// The card of a backend and the functions on it.
 class Context final {
  public:
-  explicit Context(Source source)
-      : source_(std::move(source)), modules_(source_.nvrtc, source_.cache) {}
+  explicit Context(Source source);
   ~Context();
 
   /// Opens the card at the first call.
   /// error  kDevice where a library or the card is missing
   Device& device();
   Modules& modules() { return modules_; }
+  int64_t logit_bytes() const { return source_.logit_bytes; }
+  Products& products() { return *products_; }
 
  private:
   Source source_;
   std::mutex mutex_;
   std::unique_ptr<Device> device_;
   Modules modules_;
+  std::unique_ptr<Products> products_;
 };
 
 /// A kernel by its name, found on the card when it first runs.
@@ -103,21 +110,26 @@ class CudaKernel : public Kernel {
 struct OpKernel {
   const Op* op = nullptr;
   std::unique_ptr<Kernel> (*make)(Context& context, const KernelRequest& request) = nullptr;
-  /// Whether outputs may be strided views of a larger array.
-  bool writes_strided = false;
+  /// Whether outputs may be strided views of a larger array; null: they may not.
+  bool (*writes_strided)(const Node& node) = nullptr;
   /// Whether a composite has this kernel, or is decomposed; null: always.
   bool (*supports)(const Node& node, std::span<const Type> inputs) = nullptr;
 };
 
 /// What a file kernels/cuda/op_<name>.cpp defines: the kernels of one op or of a few of a kind.
 struct CudaKernelEntry {
-  OpKernel kernels[3];
+  OpKernel kernels[6];
 };
+
+inline bool always(const Node&) { return true; }
 
 template <class K>
 std::unique_ptr<Kernel> make(Context& context, const KernelRequest& request) {
   return std::make_unique<K>(context, request);
 }
+
+/// A kernel of a request's one node, with the bits that the node has in a fused region.
+std::unique_ptr<Kernel> make_region(Context& context, const KernelRequest& request);
 
 /// Enqueues a copy of elements from one layout to another: the kernel of `copy`.
 class CopyFunction final {

@@ -10,15 +10,11 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/texts.h"
 
 namespace levanter::cuda {
-
-/// Kernels that are compiled together.
-struct Program {
-  std::string name, text;
-};
 
 /// What NVRTC makes of a program.
 struct Compiled {

@@ -247,7 +247,7 @@ class BackwardKernel final : public AttentionKernel {
 
 extern const CudaKernelEntry attention_entry;
 const CudaKernelEntry attention_entry = {
-    {{&ops::attention_entry, make<ForwardKernel>, true, supports},
-     {&ops::attention_grad_entry, make<BackwardKernel>, true, supports}}};
+    {{&ops::attention_entry, make<ForwardKernel>, always, supports},
+     {&ops::attention_grad_entry, make<BackwardKernel>, always, supports}}};
 
 }  // namespace levanter::cuda

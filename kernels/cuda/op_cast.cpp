@@ -29,6 +29,6 @@ class CastKernel final : public CudaKernel {
 
 extern const CudaKernelEntry cast_entry;
 const CudaKernelEntry cast_entry = {
-    {{&ops::cast_entry, make<CastKernel>, true}, {&ops::pack_entry, make<CastKernel>, true}}};
+    {{&ops::cast_entry, make<CastKernel>, always}, {&ops::pack_entry, make<CastKernel>, always}}};
 
 }  // namespace levanter::cuda

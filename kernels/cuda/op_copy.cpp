@@ -62,8 +62,8 @@ class ConcatKernel final : public CudaKernel {
 }  // namespace
 
 extern const CudaKernelEntry copy_entry;
-const CudaKernelEntry copy_entry = {{{&ops::copy_entry, make<CopyKernel>, true},
+const CudaKernelEntry copy_entry = {{{&ops::copy_entry, make<CopyKernel>, always},
                                      {&ops::merge_axes_entry, make<MergeKernel>},
-                                     {&ops::concat_entry, make<ConcatKernel>, true}}};
+                                     {&ops::concat_entry, make<ConcatKernel>, always}}};
 
 }  // namespace levanter::cuda

@@ -33,6 +33,6 @@ class GatherKernel final : public CudaKernel {
 }  // namespace
 
 extern const CudaKernelEntry gather_entry;
-const CudaKernelEntry gather_entry = {{{&ops::gather_entry, make<GatherKernel>, true}}};
+const CudaKernelEntry gather_entry = {{{&ops::gather_entry, make<GatherKernel>, always}}};
 
 }  // namespace levanter::cuda

@@ -36,6 +36,6 @@ class MapKernel final : public CudaKernel {
 }  // namespace
 
 extern const CudaKernelEntry map_entry;
-const CudaKernelEntry map_entry = {{{&ops::map_entry, make<MapKernel>, true}}};
+const CudaKernelEntry map_entry = {{{&ops::map_entry, make<MapKernel>, always}}};
 
 }  // namespace levanter::cuda

@@ -80,9 +80,19 @@ class ReduceKernel final : public CudaKernel {
   bool by_thread_ = true;
 };
 
+/// What may be in a fused region has the region's order of sums.
+std::unique_ptr<Kernel> make_reduce(Context& context, const KernelRequest& request) {
+  const ArrayInfo& x = request.inputs[0];
+  const Type type{x.dtype, x.view.axes};
+  if (is_float(x.dtype) && type.elements() > 0 &&
+      ops::reduce_entry.fusion(request.node, std::span(&type, 1)))
+    return make_region(context, request);
+  return make<ReduceKernel>(context, request);
+}
+
 }  // namespace
 
 extern const CudaKernelEntry reduce_entry;
-const CudaKernelEntry reduce_entry = {{{&ops::reduce_entry, make<ReduceKernel>, true}}};
+const CudaKernelEntry reduce_entry = {{{&ops::reduce_entry, make_reduce}}};
 
 }  // namespace levanter::cuda

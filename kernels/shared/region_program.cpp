@@ -84,7 +84,7 @@ RegionProgram::Operand RegionProgram::operand(const ArrayInfo& info) const {
   if (width == 1) step = 1;
   const bool moves = !along.linear() || along.step() != 0;
   const bool dense = step == 1 && along.linear() && (rows == 1 || along.step() == width);
-  return {info.dtype, along, across, moves, dense, step};
+  return {info.dtype, along, across, moves, dense, step, info.view.offset};
 }
 
 /// The product as one more operand, a matrix of the whole space.
@@ -218,6 +218,21 @@ bool RegionProgram::in_place(size_t output, size_t input) const {
       return false;
   return outputs[output].slot >= 0 && read && from != factors[0] && from != factors[1] &&
          operands[input].dtype == outputs[output].operand.dtype && input_views[input].axes == space;
+}
+
+Body body_of(const KernelRequest& request) {
+  Body body;
+  Node node = request.node;
+  node.inputs.clear();
+  for (size_t i = 0; i < request.inputs.size(); ++i) {
+    const ArrayInfo& info = request.inputs[i];
+    node.inputs.push_back(
+        input(body.graph, {info.dtype, info.view.axes}, static_cast<int64_t>(i)).value());
+  }
+  const auto count = static_cast<uint32_t>(node.outputs.size());
+  const NodeId id = body.graph.append(std::move(node));
+  for (uint32_t i = 0; i < count; ++i) body.results.push_back({id, i});
+  return body;
 }
 
 }  // namespace levanter::kernels

@@ -22,6 +22,7 @@ struct RegionProgram {
     bool moves;           ///< from row to row
     bool dense;           ///< rows without gaps, one after the other
     int64_t column_step;  ///< -1: columns do not lie evenly
+    int64_t offset;       ///< of the view in its buffer, which the operand's address includes
   };
 
   /// What an instruction reads: an operand, a constant or what another one made.
@@ -101,5 +102,8 @@ struct RegionProgram {
   void choose_kind(const Body& body, NodeId id, Instruction& step);
   int use(int slot, bool whole);
 };
+
+/// A request's one node as a region of its own.
+Body body_of(const KernelRequest& request);
 
 }  // namespace levanter::kernels

@@ -60,6 +60,16 @@ double worst_card_error(const std::vector<OperandSpec>& operands, const Build& b
   return worst;
 }
 
+/// Operands in the plain layout, the floating ones of this type but for losses' scale.
+std::vector<Array> made(const std::vector<OperandSpec>& operands, DType dtype) {
+  std::vector<Array> inputs;
+  for (size_t i = 0; i < operands.size(); ++i) {
+    inputs.push_back(make_array(operands[i], Layout::kPlain, static_cast<uint32_t>(i) + 1));
+    if (is_float(inputs[i].type.dtype) && i < 2) inputs[i].type.dtype = dtype;
+  }
+  return inputs;
+}
+
 Build node(Map opcode) {
   return [opcode](const std::vector<NamedArray>& in) {
     if (in.size() == 1) return std::vector{map(opcode, in[0])};
@@ -376,5 +386,36 @@ TEST_CASE("indices are divided exactly, by any size", "[cuda]") {
       CHECK(static_cast<int64_t>(
                 static_cast<uint64_t>(__umul64hi(static_cast<uint64_t>(x), space.factors[1])) >>
                 space.shifts[1]) == x / size);
+    }
+}
+
+TEST_CASE("the cross entropy of a linear layer on the card agrees with its decomposition",
+          "[cuda]") {
+  struct Size {
+    int64_t tokens, embed, vocab;
+  };
+  for (const Size& size : {Size{1, 4, 3}, Size{7, 5, 67}, Size{131, 16, 1031}, Size{260, 8, 64}})
+    for (const LinearXentOptions& options :
+         {LinearXentOptions{}, LinearXentOptions{.z_loss = 1e-2, .soft_cap = 3}}) {
+      INFO(size.tokens << " tokens of " << size.vocab << ", cap " << options.soft_cap);
+      const Axis token{"token", size.tokens}, embed{"embed", size.embed};
+      const Axis vocab{"vocab", size.vocab};
+      const std::vector<OperandSpec> operands = {
+          {{token, embed}}, {{vocab, embed}}, {{token}, Kind::kIds, size.vocab}, {{token}}};
+      const Build gradients = [&](const std::vector<NamedArray>& in) {
+        const LinearXent xent = linear_xent(in[0] * 2.0, in[1], in[2], in[3], options);
+        std::vector<NamedArray> out = {xent.loss, xent.token_loss};
+        const NamedArray wrt[] = {in[0], in[1]};
+        for (const NamedArray& gradient : backprop(xent.loss, wrt)) out.push_back(gradient);
+        return out;
+      };
+      const Build losses = [&](const std::vector<NamedArray>& in) {
+        const LinearXent xent = linear_xent(in[0], in[1], in[2], in[3], options);
+        return std::vector{xent.loss, xent.token_loss};
+      };
+      CHECK(worst_card_error(operands, gradients) <= 20 * kF32Tolerance);
+      CHECK(worst_card_error(operands, losses) <= 20 * kF32Tolerance);
+      CHECK(card_error(losses, made(operands, DType::bf16)) <= kBf16Tolerance);
+      CHECK(card_error(gradients, made(operands, DType::bf16)) <= 4 * kBf16Tolerance);
     }
 }

@@ -1,6 +1,8 @@
 // A driver and an NVRTC that run kernels on the emulated device.
 #include "cuda/fake_cuda.h"
 
+#include "cuda/host_compiler.h"
+
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -24,12 +26,23 @@ namespace {
 
 constexpr size_t kPage = 4096, kAlignment = 256, kMostArgumentBytes = 4096;
 constexpr unsigned kMostBlocks = 65535;
+constexpr size_t kPoisoned = 1 << 20;
+constexpr int64_t kLogitBytes = 128 << 10;  // so that small tests have several chunks
 constexpr unsigned kSharedBytes = 48 << 10, kMostSharedBytes = 227 << 10;
 constexpr std::string_view kCubin = "cubin of ";
 
+using Work = std::function<CUresult()>;
+/// What was enqueued while it was captured.
+struct Graph {
+  std::vector<Work> nodes;
+};
+struct GraphExec {
+  std::vector<Work> nodes;
+};
 struct Stream {
-  std::deque<std::function<CUresult()>> queue;
+  std::deque<Work> queue;
   int64_t enqueued = 0, done = 0;
+  Graph* capture = nullptr;
 };
 /// Happens when its stream has done so many.
 struct Event {
@@ -40,7 +53,8 @@ struct Module {
   std::string program;
 };
 struct Program {
-  std::string name;
+  std::string name, text;
+  std::vector<std::pair<std::string, std::string>> headers;
   bool compiled = false;
 };
 /// Pages of the card: `bytes` from an address on, at the end of what is mapped; then a page that is
@@ -63,13 +77,15 @@ struct FakeCuda::State {
   std::map<std::byte*, size_t> pinned;
   std::set<Stream*> streams;
   std::set<Event*> events;
+  std::set<Graph*> graphs;
+  std::set<GraphExec*> graph_execs;
   std::set<Module*> modules;
   std::set<Program*> programs;
   std::map<const simt::Kernel*, unsigned> shared_bytes;  ///< of kernels that asked for more
   int contexts = 0;
   simt::Order order = simt::Order::kForward;
   int multiprocessors = 1, major = 9, compilations = 0;
-  int64_t capacity = int64_t{4} << 30, calls = 0, failing_call = -1;
+  int64_t capacity = int64_t{4} << 30, calls = 0, failing_call = -1, replays = 0;
   CUresult failing_result = CUDA_SUCCESS;
   CUresult broken = CUDA_SUCCESS;  ///< what every call gives once a kernel has failed
   std::string fault;
@@ -94,9 +110,13 @@ struct FakeCuda::State {
     for (Stream* stream : streams) run(*stream, stream->enqueued);
     return broken;
   }
-  CUresult enqueue(CUstream handle, std::function<CUresult()> work) {
+  CUresult enqueue(CUstream handle, Work work) {
     auto* const stream = reinterpret_cast<Stream*>(handle);
     if (!streams.contains(stream)) return CUDA_ERROR_INVALID_HANDLE;
+    if (stream->capture) {
+      stream->capture->nodes.push_back(std::move(work));
+      return CUDA_SUCCESS;
+    }
     stream->queue.push_back(std::move(work));
     ++stream->enqueued;
     return CUDA_SUCCESS;
@@ -184,7 +204,10 @@ CUresult allocate(CUdeviceptr* address, size_t bytes) {
     LEV_CHECK(mapped != MAP_FAILED, "no memory for a test's pages");
     const Piece piece{static_cast<std::byte*>(mapped), pages, bytes};
     ::mprotect(mapped, pages, PROT_READ | PROT_WRITE);
-    std::memset(mapped, 0xff, pages);  // as little zero as on a card
+    // As little zero as on a card; of what is large, the beginning and the end.
+    const size_t poisoned = std::min(pages, kPoisoned);
+    std::memset(mapped, 0xff, poisoned);
+    std::memset(piece.mapped + (pages - poisoned), 0xff, poisoned);
     ::mprotect(mapped, pages, PROT_NONE);
     std::byte* const data = piece.mapped + (pages - padded);
     s.memory[data] = piece;
@@ -382,6 +405,7 @@ void add_streams(cuda::Driver& d) {
     return called_inside([&](State& s) {
       auto* const stream = reinterpret_cast<Stream*>(handle);
       if (!s.streams.contains(stream)) return CUDA_ERROR_INVALID_HANDLE;
+      if (stream->capture) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
       return s.run(*stream, stream->enqueued);
     });
   };
@@ -412,6 +436,51 @@ void add_streams(cuda::Driver& d) {
   };
 }
 
+void add_graphs(cuda::Driver& d) {
+  d.stream_begin_capture = [](CUstream handle, CUstreamCaptureMode) {
+    return called_inside([&](State& s) {
+      auto* const stream = reinterpret_cast<Stream*>(handle);
+      if (!s.streams.contains(stream) || stream->capture) return CUDA_ERROR_INVALID_HANDLE;
+      stream->capture = *s.graphs.insert(new Graph).first;
+      return CUDA_SUCCESS;
+    });
+  };
+  d.stream_end_capture = [](CUstream handle, CUgraph* graph) {
+    return called_inside([&](State& s) {
+      auto* const stream = reinterpret_cast<Stream*>(handle);
+      if (!s.streams.contains(stream) || !stream->capture) return CUDA_ERROR_INVALID_HANDLE;
+      *graph = reinterpret_cast<CUgraph>(stream->capture);
+      stream->capture = nullptr;
+      return CUDA_SUCCESS;
+    });
+  };
+  d.graph_instantiate = [](CUgraphExec* exec, CUgraph graph, unsigned long long) {
+    return called_inside([&](State& s) {
+      auto* const captured = reinterpret_cast<Graph*>(graph);
+      if (!s.graphs.contains(captured)) return CUDA_ERROR_INVALID_HANDLE;
+      auto* const made = new GraphExec{captured->nodes};
+      *exec = reinterpret_cast<CUgraphExec>(*s.graph_execs.insert(made).first);
+      return CUDA_SUCCESS;
+    });
+  };
+  d.graph_destroy = [](CUgraph graph) {
+    return called([&](State& s) { return destroy(s.graphs, graph); });
+  };
+  d.graph_exec_destroy = [](CUgraphExec exec) {
+    return called([&](State& s) { return destroy(s.graph_execs, exec); });
+  };
+  d.graph_launch = [](CUgraphExec handle, CUstream stream) {
+    return called_inside([&](State& s) {
+      auto* const exec = reinterpret_cast<GraphExec*>(handle);
+      if (!s.graph_execs.contains(exec)) return CUDA_ERROR_INVALID_HANDLE;
+      ++s.replays;
+      for (const Work& node : exec->nodes)
+        if (const CUresult result = s.enqueue(stream, node); result != CUDA_SUCCESS) return result;
+      return CUDA_SUCCESS;
+    });
+  };
+}
+
 void add_modules(cuda::Driver& d) {
   d.module_load_data = [](CUmodule* module, const void* image) {
     return called_inside([&](State& s) {
@@ -429,9 +498,8 @@ void add_modules(cuda::Driver& d) {
     return called_inside([&](State& s) {
       auto* const module = reinterpret_cast<Module*>(handle);
       if (!s.modules.contains(module)) return CUDA_ERROR_INVALID_HANDLE;
-      const simt::Kernel* const kernel = simt::find_kernel(name);
-      if (!kernel || file_name(kernel->file) != file_name(module->program))
-        return CUDA_ERROR_NOT_FOUND;
+      const simt::Kernel* const kernel = simt::find_kernel(name, file_stem(module->program));
+      if (!kernel) return CUDA_ERROR_NOT_FOUND;
       *function = reinterpret_cast<CUfunction>(const_cast<simt::Kernel*>(kernel));
       return CUDA_SUCCESS;
     });
@@ -453,11 +521,14 @@ cuda::Driver driver() {
   cuda::Driver d = devices();
   add_memory(d);
   add_streams(d);
+  add_graphs(d);
   add_modules(d);
   return d;
 }
 
+/// Programs are compiled by several threads.
 Program& program_of(nvrtcProgram handle) {
+  const std::lock_guard lock(machine->mutex);
   auto* const program = reinterpret_cast<Program*>(handle);
   LEV_CHECK(machine->programs.contains(program), "a program that NVRTC has not made");
   return *program;
@@ -469,7 +540,10 @@ nvrtcResult compile(nvrtcProgram handle, int count, const char* const* options) 
   for (const std::string& wanted : {target, std::string("--fmad=false")})
     if (std::find(given.begin(), given.end(), wanted) == given.end())
       return NVRTC_ERROR_INVALID_OPTION;
-  program_of(handle).compiled = true;
+  Program& program = program_of(handle);
+  if (program.name.starts_with("made_")) host_compile(program.name, program.text, program.headers);
+  program.compiled = true;
+  const std::lock_guard lock(machine->mutex);
   ++machine->compilations;
   return NVRTC_SUCCESS;
 }
@@ -488,13 +562,17 @@ cuda::Nvrtc nvrtc() {
     return NVRTC_SUCCESS;
   };
   n.get_error_string = [](nvrtcResult) { return "as the fake was told"; };
-  n.create_program = [](nvrtcProgram* program, const char*, const char* name, int,
-                        const char* const*, const char* const*) {
-    *program = reinterpret_cast<nvrtcProgram>(*machine->programs.insert(new Program{name}).first);
+  n.create_program = [](nvrtcProgram* program, const char* text, const char* name, int count,
+                        const char* const* headers, const char* const* names) {
+    auto* const made = new Program{name, text, {}};
+    for (int i = 0; i < count; ++i) made->headers.emplace_back(names[i], headers[i]);
+    const std::lock_guard lock(machine->mutex);
+    *program = reinterpret_cast<nvrtcProgram>(*machine->programs.insert(made).first);
     return NVRTC_SUCCESS;
   };
   n.destroy_program = [](nvrtcProgram* program) {
     Program& living = program_of(*program);
+    const std::lock_guard lock(machine->mutex);
     machine->programs.erase(&living);
     delete &living;
     return NVRTC_SUCCESS;
@@ -529,7 +607,18 @@ FakeCuda::FakeCuda() : state_(std::make_unique<State>()) {
 
 FakeCuda::~FakeCuda() { machine = nullptr; }
 
-cuda::Source FakeCuda::source(std::string cache) { return {driver, nvrtc, std::move(cache)}; }
+cuda::Source FakeCuda::source(std::string cache) {
+  return {driver, nvrtc, FakeCublas::functions, std::move(cache), kLogitBytes};
+}
+
+CUresult enqueue_on(CUstream stream, std::function<CUresult()> work) {
+  return called_inside([&](State& s) { return s.enqueue(stream, std::move(work)); });
+}
+
+bool is_card_memory(const void* data, size_t bytes) {
+  const std::lock_guard lock(machine->mutex);
+  return machine->is_memory(reinterpret_cast<CUdeviceptr>(data), bytes);
+}
 
 std::unique_ptr<Backend> FakeCuda::backend() { return cuda::make_backend(source()); }
 
@@ -545,6 +634,7 @@ void FakeCuda::fail(int64_t call, CUresult result) {
 }
 
 int64_t FakeCuda::calls() const { return state_->calls; }
+int64_t FakeCuda::replays() const { return state_->replays; }
 int FakeCuda::compilations() const { return state_->compilations; }
 std::string FakeCuda::fault() const { return state_->fault; }
 
@@ -552,7 +642,9 @@ std::string FakeCuda::living() const {
   const State& s = *state_;
   std::string text = counted(s.memory, "pieces of memory") + counted(s.pinned, "pinned pieces") +
                      counted(s.streams, "streams") + counted(s.events, "events") +
+                     counted(s.graphs, "graphs") + counted(s.graph_execs, "executable graphs") +
                      counted(s.modules, "modules") + counted(s.programs, "programs");
+  if (cublas.living() != 0) text += cat(cublas.living(), " of cuBLASLt's, ");
   if (s.contexts != 0) text += cat(s.contexts, " contexts, ");
   if (!text.empty()) text.resize(text.size() - 2);
   return text;

@@ -1,4 +1,5 @@
-// A driver and an NVRTC that run kernels on the emulated device, in the place of the real ones.
+// A driver, an NVRTC and a cuBLASLt that run kernels on the emulated device, in the place of the
+// real ones.
 //
 // The card's memory is pages that nobody can touch but kernels and copies while they run: any other
 // access is a segmentation fault. Streams are queues that run as late as they may, limits are a
@@ -9,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "cuda/fake_cublas.h"
 #include "cuda/simt.h"
 #include "kernels/cuda/kernel.h"
 
@@ -40,10 +42,13 @@ class FakeCuda final {
 
   int64_t calls() const;
   int compilations() const;
+  int64_t replays() const;  ///< of recorded graphs
   /// What was given out and not given back: "2 pieces of memory, 1 stream"; "" for nothing.
   std::string living() const;
   /// What a kernel did wrong, "" for nothing.
   std::string fault() const;
+
+  FakeCublas cublas;
 
   struct State;
 

@@ -8,3 +8,4 @@
 #include "kernels/cuda/device/map.cu"
 #include "kernels/cuda/device/random.cu"
 #include "kernels/cuda/device/reduce.cu"
+#include "kernels/cuda/device/xent.cu"

@@ -45,13 +45,12 @@ void check_text(const cuda::Nvrtc& nvrtc, const cuda::Text& text, const char* ar
 
 }  // namespace
 
-TEST_CASE("NVRTC compiles every kernel for sm_80, sm_90a and sm_100, without spilled registers",
-          "[cuda]") {
+TEST_CASE("NVRTC compiles every kernel for sm_80 to sm_120, without spilled registers", "[cuda]") {
   const auto nvrtc = find_nvrtc();
   if (!nvrtc) return;
   for (const cuda::Text& text : cuda::programs()) {
     if (is_variant(text)) continue;
-    for (const char* architecture : {"sm_80", "sm_90a", "sm_100"})
+    for (const char* architecture : {"sm_80", "sm_90a", "sm_100", "sm_120"})
       check_text(*nvrtc, text, architecture);
   }
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/strings.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -52,8 +53,8 @@ namespace {
 constexpr size_t kStackBytes = 64 << 10;
 constexpr unsigned kWarp = 32;
 
-std::map<std::string_view, const Kernel*>& registry() {
-  static std::map<std::string_view, const Kernel*> kernels;
+std::multimap<std::string_view, const Kernel*>& registry() {
+  static std::multimap<std::string_view, const Kernel*> kernels;
   return kernels;
 }
 
@@ -345,12 +346,14 @@ class Block {
 Kernel::Kernel(const char* file, const char* name, size_t argument_bytes, unsigned threads,
                void (*run)(const void*))
     : file(file), name(name), argument_bytes(argument_bytes), threads(threads), run(run) {
-  registry()[name] = this;
+  registry().emplace(name, this);
 }
 
-const Kernel* find_kernel(std::string_view name) {
-  const auto found = registry().find(name);
-  return found == registry().end() ? nullptr : found->second;
+const Kernel* find_kernel(std::string_view name, std::string_view program) {
+  const auto [begin, end] = registry().equal_range(name);
+  for (auto kernel = begin; kernel != end; ++kernel)
+    if (program.empty() || file_stem(kernel->second->file) == program) return kernel->second;
+  return nullptr;
 }
 
 void launch(const Kernel& kernel, Dim grid, Dim block, size_t dynamic_shared_bytes,

@@ -14,8 +14,9 @@ namespace levanter::simt {
 /// differ lacks a barrier.
 enum class Order { kForward, kBackward, kRandom };
 
-/// Null for a name that no text has defined.
-const Kernel* find_kernel(std::string_view name);
+/// Null for a name that no text has defined. program: the name of the text's file, without its
+/// ending; "" for any.
+const Kernel* find_kernel(std::string_view name, std::string_view program = "");
 
 /// The shared memory that a kernel names itself, as much as a block of any card has of it.
 inline constexpr size_t kMostNamedShared = 48 << 10;

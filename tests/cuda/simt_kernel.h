@@ -80,6 +80,14 @@ To bits_as(From x) {
   static void name(const Arguments& a)
 #define LEV_ROLLED
 #define LEV_UNROLLED
+#define LEV_ALIASES [[gnu::may_alias]]
+
+// As math.h declares them, without the rest of it.
+extern "C" {
+float sqrtf(float) noexcept;
+float fmaf(float, float, float) noexcept;
+double fma(double, double, double) noexcept;
+}
 
 inline float __uint_as_float(uint32_t x) { return ::levanter::simt::bits_as<float>(x); }
 inline uint32_t __float_as_uint(float x) { return ::levanter::simt::bits_as<uint32_t>(x); }

@@ -3,6 +3,7 @@
 
 #include "cuda/fake_cuda.h"
 #include "support/tiny_run.h"
+#include "support/training.h"
 #include "support/checks.h"
 #include "train/run.h"
 
@@ -51,8 +52,10 @@ TEST_CASE("GPT-2 trains on the emulated card as on the cpu, and again with its o
   {
     FakeCuda fake;
     train_on(config_of(run, "card", 5), true);
+    CHECK(fake.replays() > 5);
     CHECK(fake.living() == "");
     CHECK(fake.fault() == "");
+    CHECK(fake.cublas.products() > 40);
   }
   const std::vector<double> here = losses(run, "here"), card = losses(run, "card");
   REQUIRE(here.size() == 5);
@@ -66,4 +69,34 @@ TEST_CASE("GPT-2 trains on the emulated card as on the cpu, and again with its o
     train_on(config_of(run, "again", 5), true);
   }
   CHECK(params_hash(run, "again") == params_hash(run, "card"));
+}
+
+TEST_CASE("one hash on the emulated card: fused or not, recorded or not, on one to three ranks",
+          "[cuda]") {
+  for (const DType compute : {DType::f32, DType::bf16}) {
+    INFO(name_of(compute));
+    StepPlan plan;
+    plan.compute = compute;
+    const auto train = [&] {
+      FakeCuda fake;
+      const Trained trained = train_tiny(tiny_model_with_dropout(), plan, "cuda", 1, 2);
+      CHECK(fake.fault() == "");
+      CHECK(fake.living() == "");
+      return trained;
+    };
+    const Trained whole = train();
+    plan.ranks = 3;
+    CHECK(train() == whole);
+    plan.ranks = 2;
+    CHECK(train() == whole);
+    plan.ranks = 1;
+    plan.fuse = false;
+    CHECK(train() == whole);
+    plan.optimise = false;
+    CHECK(train() == whole);
+    plan.fuse = plan.optimise = true;
+    ::setenv("LEVANTER_CUDA_SYNC", "1", 1);  // nothing is recorded
+    CHECK(train() == whole);
+    ::unsetenv("LEVANTER_CUDA_SYNC");
+  }
 }

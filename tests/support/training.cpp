@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/random.h"
 #include "base/strings.h"
+#include "support/devices.h"
 #include "support/temporary_folder.h"
 #include "train/rank.h"
 #include "train/setup.h"
@@ -163,7 +164,7 @@ Trained train_tiny(const Gpt2Config& model, const StepPlan& plan, const std::str
   std::vector<Trained> results(static_cast<size_t>(plan.ranks));
   dist::run_ranks(dist::entry("threads"), plan.ranks, [&](dist::Communicator& communicator) {
     train::Run run{.given = config, .options = options, .rank = communicator.rank()};
-    run.backend = make_backend(device, threads);
+    run.backend = make_device(device, threads);
     run.opened.data = data;
     train::StepOptions step = train::step_options(run.config, kVocab, run.rank, plan.optimise);
     step.fuse = plan.fuse;

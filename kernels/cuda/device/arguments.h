@@ -59,7 +59,8 @@ struct ReduceArguments {
   int kind;         ///< 0 sum, 1 max, 2 min
 };
 
-/// c[b, m, n] = sum over k of a[b, m, k] b[b, k, n], in f32, in the order of k.
+/// c[b, m, n] = sum over k of a[b, m, k] b[b, k, n], or is what it was plus that; in f32, in the
+/// order of k.
 struct DotArguments {
   Space batch;  ///< operands: a, b, c
   Space m;      ///< operands: a, c
@@ -68,6 +69,25 @@ struct DotArguments {
   const void *a, *b;
   float* c;
   Element element;  ///< of a and b
+  bool adds;        ///< the sum to what c is
+};
+
+/// A factor for the check of a product: 0 before column `first`, 1 from there on.
+struct OnesArguments {
+  Space rows;  ///< operands: to
+  void* to;
+  long long columns, stride, first;
+  Element element;
+};
+
+/// wrong = 1 where an element of a product is not `expected`.
+struct ExpectArguments {
+  Space rows;  ///< operands: from
+  const void* from;
+  int* wrong;
+  long long columns;
+  float expected;
+  Element element;
 };
 
 /// Where an array over batch, key head, group, position and head_dim lies; strides in elements.
@@ -195,6 +215,28 @@ struct LiteralArguments {
   long long first, count, stride;
   int word_bytes;
   unsigned words[kWords];
+};
+
+/// Of a fused region: its operands and results, and room for the sums of its blocks.
+struct RegionArguments {
+  static constexpr int kInputs = 16, kOutputs = 8;
+  const void* in[kInputs];
+  void* out[kOutputs];
+  float* sums;  ///< [sum, block, column]
+};
+
+/// The cross entropy of the rows of `logits`, which begin `pitch` apart, as `dlogits` do. A row's
+/// term is token_scale (token_loss + z_loss lse^2).
+struct XentArguments {
+  const float* logits;
+  void* dlogits;  ///< may be the logits
+  const int* targets;
+  const float* token_scale;
+  float *token_loss, *terms;
+  long long vocab, pitch;
+  float z_loss, soft_cap;  ///< 0 for none
+  bool gradients;
+  Element element;  ///< of dlogits
 };
 
 /// to[i] += from[i]

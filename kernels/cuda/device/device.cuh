@@ -19,8 +19,7 @@ typedef int int32_t;
 typedef unsigned int uint32_t;
 typedef long long int64_t;
 typedef unsigned long long uint64_t;
-#define LEV_KERNEL_OF(name, Arguments, threads) \
-  extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Arguments a)
+#define LEV_KERNEL_OF(name, Arguments, threads) LEV_KERNEL_BLOCKS(name, Arguments, threads, 1)
 #define LEV_KERNEL_BLOCKS(name, Arguments, threads, blocks)     \
   extern "C" __global__ void __launch_bounds__(threads, blocks) \
       name(const __grid_constant__ Arguments a)
@@ -28,6 +27,7 @@ typedef unsigned long long uint64_t;
 #define LEV_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
 #define LEV_ROLLED _Pragma("unroll 1")
 #define LEV_UNROLLED _Pragma("unroll")
+#define LEV_ALIASES
 #else
 #define LEV_KERNEL_BLOCKS(name, Arguments, threads, blocks) LEV_KERNEL_OF(name, Arguments, threads)
 #endif
@@ -69,6 +69,11 @@ inline void store_real(void* to, Element element, int64_t at, float x) {
   else
     static_cast<float*>(to)[at] = x;
 }
+
+/// Sixteen bytes that are read and written at once.
+struct alignas(16) LEV_ALIASES Quad {
+  uint32_t at[4];
+};
 
 /// A word of 2 or 4 bytes, whatever it means.
 inline uint32_t load_word(const void* from, int word_bytes, int64_t at) {

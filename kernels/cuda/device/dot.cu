@@ -65,8 +65,9 @@ __forceinline__ void multiply_tile(const DotArguments& a, float* left, float* ri
   for (int i = 0; i < 4; ++i)
     for (int j = 0; j < 4; ++j) {
       const int64_t m = first_m + tm + 16 * i, n = first_n + tn + 16 * j;
-      if (m < a.m.count && n < a.n.count)
-        a.c[base.at[2] + offsets_of<2>(a.m, m).at[1] + offsets_of<2>(a.n, n).at[1]] = sums[i][j];
+      if (m >= a.m.count || n >= a.n.count) continue;
+      float& c = a.c[base.at[2] + offsets_of<2>(a.m, m).at[1] + offsets_of<2>(a.n, n).at[1]];
+      c = a.adds ? c + sums[i][j] : sums[i][j];
     }
 }
 
@@ -75,6 +76,24 @@ LEV_KERNEL(dot, DotArguments) {
   LEV_SHARED(float, right, kDepth* kPitch);
   for (int64_t batch = blockIdx.z; batch < a.batch.count; batch += gridDim.z)
     multiply_tile(a, left, right, batch);
+}
+
+// The check of a library's product; see kernels/cuda/products.h. A block a row.
+
+LEV_KERNEL(product_ones, OnesArguments) {
+  for (int64_t row = blockIdx.x; row < a.rows.count; row += gridDim.x) {
+    const int64_t start = offsets_of<1>(a.rows, row).at[0];
+    for (int64_t i = threadIdx.x; i < a.columns; i += kThreads)
+      store_real(a.to, a.element, start + i * a.stride, i < a.first ? 0.0f : 1.0f);
+  }
+}
+
+LEV_KERNEL(product_expect, ExpectArguments) {
+  for (int64_t row = blockIdx.x; row < a.rows.count; row += gridDim.x) {
+    const int64_t start = offsets_of<1>(a.rows, row).at[0];
+    for (int64_t i = threadIdx.x; i < a.columns; i += kThreads)
+      if (load_real(a.from, a.element, start + i) != a.expected) *a.wrong = 1;
+  }
 }
 
 }  // namespace levanter::cuda::kernels

@@ -41,47 +41,20 @@ inline void map_any(const MapArguments& a, Fn fn) {
 }
 
 #define LEV_MAP_REAL(name, value)             \
-  LEV_KERNEL(name, MapArguments) {            \
+  LEV_KERNEL(map_##name, MapArguments) {      \
     map_real(a, [](float x, float y, float) { \
       (void)y;                                \
       return value;                           \
     });                                       \
   }
 #define LEV_MAP(name, value)                \
-  LEV_KERNEL(name, MapArguments) {          \
+  LEV_KERNEL(map_##name, MapArguments) {    \
     map_any(a, [](auto x, auto y, auto z) { \
       (void)y, (void)z;                     \
       return value;                         \
     });                                     \
   }
 
-LEV_MAP_REAL(map_neg, -x)
-LEV_MAP_REAL(map_abs, absolute(x))
-LEV_MAP_REAL(map_exp, exp_real(x))
-LEV_MAP_REAL(map_log, log_real(x))
-LEV_MAP_REAL(map_log1p, log1p_real(x))
-LEV_MAP_REAL(map_sqrt, sqrtf(x))
-LEV_MAP_REAL(map_rsqrt, 1.0f / sqrtf(x))
-LEV_MAP_REAL(map_rcp, 1.0f / x)
-LEV_MAP_REAL(map_tanh, tanh_real(x))
-LEV_MAP_REAL(map_sigmoid, sigmoid_real(x))
-LEV_MAP_REAL(map_erf, erf_real(x))
-LEV_MAP_REAL(map_sin, sin_of(x, 0))
-LEV_MAP_REAL(map_cos, sin_of(x, 1))
-LEV_MAP_REAL(map_is_finite, absolute(x) < infinity() ? 1.0f : 0.0f)
-LEV_MAP_REAL(map_div, x / y)
-LEV_MAP_REAL(map_pow, pow_real(x, y))
-LEV_MAP(map_not, x == 0)
-LEV_MAP(map_add, x + y)
-LEV_MAP(map_sub, x - y)
-LEV_MAP(map_mul, x* y)
-LEV_MAP(map_max, x != x || y < x ? x : y)  // NaN where either is
-LEV_MAP(map_min, x != x || x < y ? x : y)
-LEV_MAP(map_less, x < y)
-LEV_MAP(map_less_equal, x <= y)
-LEV_MAP(map_equal, x == y)
-LEV_MAP(map_and, x != 0 && y != 0)
-LEV_MAP(map_or, x != 0 || y != 0)
-LEV_MAP(map_select, x != 0 ? y : z)
+#include "kernels/cuda/device/map.inc"
 
 }  // namespace levanter::cuda::kernels
