@@ -91,6 +91,74 @@ struct ExpectArguments {
   Element element;
 };
 
+/// Where an array over batch, key head, group, position and head_dim lies; strides in elements.
+struct AttentionArray {
+  void* data;
+  long long batch, head, group, position, dim;
+  bool in_chunks;  ///< rows of head_dim are whole pieces of 16 bytes at multiples of 16 bytes
+};
+
+/// Attention as AttentionShape of kernels/shared/attention_shape.h says it. Query t, at position
+/// t + ahead, sees the keys s of its own segment with position - window < s <= position; through a
+/// cache its position is given, and below 0 it sees none.
+struct AttentionArguments {
+  static constexpr int kPieceKeys = 512;
+  AttentionArray q, k, v, o;       ///< of one element type, and so the gradients
+  AttentionArray d_o, dq, dk, dv;  ///< of the backward pass
+  AttentionArray lse, delta;       ///< f32, of the form of queries without head_dim
+  /// With several pieces, of kPieceKeys keys each, what the forward pass finds of one: f32, sums as
+  /// o, and for each query the largest score and the sum of exponentials, in place of head_dim.
+  AttentionArray piece_sums, piece_norms;
+  long long piece_sums_stride, piece_norms_stride;  ///< from piece to piece
+  const int* segments;                              ///< null for none
+  long long segments_batch, segments_position;
+  const int* positions;  ///< of queries; null for those of all keys
+  long long positions_batch, positions_position;
+  const unsigned* dropout_keys;  ///< null for none
+  long long dropout_batch, dropout_word;
+  int batch, heads, groups;  ///< heads of keys, and how many of queries each has
+  int queries, keys, head_dim;
+  int ahead, window;
+  int pieces;
+  float scale, soft_cap, keep;      ///< soft_cap: 0 for none
+  float score_factor, kept_factor;  ///< scale, divided by soft_cap if any; 1 / keep
+  Element element;
+};
+
+/// The kernels of attention: of the forward pass, of the gradients in keys and values, and in
+/// queries.
+enum class AttentionPass : int { kForward, kKeys, kQueries };
+
+/// How such a kernel goes over the pairs of queries and keys: a block owns `own` rows, 16 to a
+/// warp, and takes `stream` rows of the other side at a time. Warps of several `parts` own the same
+/// rows, but parts of the columns of their results.
+struct AttentionTiles {
+  int own, stream, parts;
+  int pitch;         ///< elements from row to row in shared memory: 16 bytes more than a row has
+  int threads;       ///< of a block
+  int blocks;        ///< that registers leave room for on a multiprocessor
+  int shared_bytes;  ///< of a block; no card has less than 99 KiB
+};
+constexpr AttentionTiles attention_tiles(AttentionPass pass, int depth, int element_bytes) {
+  const bool is_forward = pass == AttentionPass::kForward;
+  const int row_bytes = depth * element_bytes;
+  AttentionTiles tiles = {64, 16, 1, depth + 16 / element_bytes, 0, 0, 0};
+  if (row_bytes <= 512) tiles.stream = is_forward ? 32 : 16;
+  if (row_bytes <= 256) tiles.stream = is_forward ? 64 : 32;
+  if (row_bytes <= 128) tiles.stream = 64;
+  if (row_bytes > 512 && !is_forward) tiles.own = 32;
+  if (depth > 128 && pass == AttentionPass::kKeys) tiles.parts = 2;
+  tiles.threads = tiles.own * 2 * tiles.parts;
+  if (is_forward) tiles.blocks = 2;
+  if (is_forward && row_bytes <= 256) tiles.blocks = 3;
+  if (is_forward && row_bytes <= 128) tiles.blocks = 4;
+  if (pass == AttentionPass::kKeys) tiles.blocks = 2 / tiles.parts;
+  if (pass == AttentionPass::kQueries) tiles.blocks = depth <= 128 ? 3 : 2;
+  const int rows = (is_forward ? 1 : 2) * tiles.own + 2 * tiles.stream;
+  tiles.shared_bytes = rows * tiles.pitch * element_bytes + (2 * tiles.own + 3 * tiles.stream) * 4;
+  return tiles;
+}
+
 /// to[i] = from[i with index[i] along an axis], 0 where the index is outside [0, size).
 struct GatherArguments {
   Space space;  ///< operands: from at the axis' first element, index, to

@@ -2,13 +2,15 @@
 // a card and the host's for the emulated device of the tests, which includes its own header first.
 //
 // The subset. A kernel is LEV_KERNEL(name, Arguments) { ... a.member ... }, run by blocks of
-// kThreads threads, or LEV_KERNEL_OF(name, Arguments, threads); shared memory is
-// LEV_SHARED(type, name, count), or LEV_DYNAMIC_SHARED(name), bytes of which the launch says how
-// many. Collectives are __syncthreads(), which all threads of a block reach together, and those of
-// whole warps: __syncwarp(), __shfl_xor_sync, __shfl_sync, multiply_fragments, load_matrices. No
-// atomics on floats, no printf, no memory from the heap, no function that is not here or in
-// math.cuh. Arithmetic is IEEE's, one rounding an operation, fused only where fmaf is written: the
-// emulated device has a card's bits, but for those of a NaN and of multiply_fragments.
+// kThreads threads, or LEV_KERNEL_OF(name, Arguments, threads), or LEV_KERNEL_BLOCKS(name,
+// Arguments, threads, blocks) where a multiprocessor's registers shall suffice for so many blocks;
+// shared memory is LEV_SHARED(type, name, count), or LEV_DYNAMIC_SHARED(name), bytes of which the
+// launch says how many. Collectives are __syncthreads(), which all threads of a block reach
+// together, and those of whole warps: __syncwarp(), __shfl_xor_sync, __shfl_sync,
+// multiply_fragments, load_matrices. No atomics on floats, no printf, no memory from the heap, no
+// function that is not here or in math.cuh. Arithmetic is IEEE's, one rounding an operation, fused
+// only where fmaf is written: the emulated device has a card's bits, but for those of a NaN and of
+// multiply_fragments.
 #pragma once
 
 #ifdef __CUDACC_RTC__
@@ -17,13 +19,17 @@ typedef int int32_t;
 typedef unsigned int uint32_t;
 typedef long long int64_t;
 typedef unsigned long long uint64_t;
-#define LEV_KERNEL_OF(name, Arguments, threads) \
-  extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ Arguments a)
+#define LEV_KERNEL_OF(name, Arguments, threads) LEV_KERNEL_BLOCKS(name, Arguments, threads, 1)
+#define LEV_KERNEL_BLOCKS(name, Arguments, threads, blocks)     \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) \
+      name(const __grid_constant__ Arguments a)
 #define LEV_SHARED(type, name, count) __shared__ type name[count]
 #define LEV_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
 #define LEV_ROLLED _Pragma("unroll 1")
 #define LEV_UNROLLED _Pragma("unroll")
 #define LEV_ALIASES
+#else
+#define LEV_KERNEL_BLOCKS(name, Arguments, threads, blocks) LEV_KERNEL_OF(name, Arguments, threads)
 #endif
 #define LEV_KERNEL(name, Arguments) LEV_KERNEL_OF(name, Arguments, 256)
 

@@ -1,0 +1,66 @@
+// Row by row of attention, a warp each: delta, which its gradients need, and the results of pieces
+// of the keys joined.
+#include "kernels/cuda/device/attention.cuh"
+
+namespace levanter::cuda::kernels {
+
+/// The query of a warp.
+struct QueryRow {
+  AttentionHead head;
+  int64_t query;
+};
+inline QueryRow query_row(const AttentionArguments& a, int64_t index) {
+  const int64_t heads = int64_t(a.heads) * a.groups, row = index / a.queries, batch = row / heads;
+  const int head = int(row - batch * heads);
+  return {{int(batch), head / a.groups, head % a.groups}, index - row * a.queries};
+}
+inline int64_t row_index() { return int64_t(blockIdx.x) * (kThreads / 32) + warp_number(); }
+inline int64_t row_count(const AttentionArguments& a) {
+  return int64_t(a.batch) * a.heads * a.groups * a.queries;
+}
+inline int64_t offset_of(const AttentionArray& array, const QueryRow& row) {
+  return offset_of(array, row.head) + row.query * array.position;
+}
+
+/// delta = sum over head_dim of o do
+LEV_KERNEL(attention_delta, AttentionArguments) {
+  if (row_index() >= row_count(a)) return;
+  const QueryRow row = query_row(a, row_index());
+  const int64_t o = offset_of(a.o, row), d_o = offset_of(a.d_o, row);
+  float sum = 0;
+  for (int d = lane_number(); d < a.head_dim; d += 32)
+    sum = fmaf(load_real(a.o.data, a.element, o + d * a.o.dim),
+               load_real(a.d_o.data, a.element, d_o + d * a.d_o.dim), sum);
+  sum = combine_warp(sum, [](float x, float y) { return x + y; });
+  if (lane_number() == 0) static_cast<float*>(a.delta.data)[offset_of(a.delta, row)] = sum;
+}
+
+/// The pieces in their order, each scaled to the largest score of all.
+LEV_KERNEL(attention_join, AttentionArguments) {
+  if (row_index() >= row_count(a)) return;
+  const QueryRow row = query_row(a, row_index());
+  const float* const norms =
+      static_cast<const float*>(a.piece_norms.data) + offset_of(a.piece_norms, row);
+  const float* const sums =
+      static_cast<const float*>(a.piece_sums.data) + offset_of(a.piece_sums, row);
+  float largest = -infinity(), total = 0;
+  for (int i = 0; i < a.pieces; ++i) {
+    const float x = norms[i * a.piece_norms_stride];
+    largest = largest < x ? x : largest;
+  }
+  const auto factor = [&](int i) {
+    const float x = norms[i * a.piece_norms_stride];
+    return x == -infinity() ? 0.0f : exp_negative(x - largest);
+  };
+  for (int i = 0; i < a.pieces; ++i) total += factor(i) * norms[i * a.piece_norms_stride + 1];
+  for (int d = lane_number(); d < a.head_dim; d += 32) {
+    float sum = 0;
+    for (int i = 0; i < a.pieces; ++i)
+      sum = fmaf(factor(i), sums[i * a.piece_sums_stride + d], sum);
+    store_real(a.o.data, a.element, offset_of(a.o, row) + d * a.o.dim, sum * norm_of(a, total));
+  }
+  if (lane_number() == 0)
+    static_cast<float*>(a.lse.data)[offset_of(a.lse, row)] = log_sum(largest, total);
+}
+
+}  // namespace levanter::cuda::kernels
