@@ -12,7 +12,7 @@ namespace levanter::cpu {
 
 namespace {
 
-/// A task is at most kFewRows queries of one key head, by position, then by group: two products of
+/// A task is at most kSmallM queries of one key head, by position, then by group: two products of
 /// few rows, by the keys and by the values, with the softmax between them.
 class CachedAttentionKernel final : public CpuKernel {
  public:
@@ -30,14 +30,14 @@ class CachedAttentionKernel final : public CpuKernel {
   int64_t workspace_bytes() const override { return context.pool.threads() * worker_bytes(); }
 
   void run(const void* const* in, void* const* out, void* workspace) const override {
-    const int64_t blocks = ceil_div(rows_, kFewRows);
+    const int64_t blocks = ceil_div(rows_, kSmallM);
     context.pool.parallel_for(batch_ * heads_ * blocks, [&](int64_t task, int worker) {
       float* scratch = floats(static_cast<std::byte*>(workspace) + worker * worker_bytes());
-      const int64_t first = task % blocks * kFewRows;
+      const int64_t first = task % blocks * kSmallM;
       Block block{task / blocks / heads_, task / blocks % heads_, first,
-                  std::min(kFewRows, rows_ - first)};
+                  std::min(kSmallM, rows_ - first)};
       block.values = scratch;
-      block.scores = scratch + kFewRows * head_dim_;
+      block.scores = scratch + kSmallM * head_dim_;
       run_block(block, in, out);
     });
   }
@@ -50,7 +50,7 @@ class CachedAttentionKernel final : public CpuKernel {
   };
 
   int64_t worker_bytes() const {
-    return align64(kFewRows * (head_dim_ + keys_) * static_cast<int64_t>(sizeof(float)));
+    return align64(kSmallM * (head_dim_ + keys_) * static_cast<int64_t>(sizeof(float)));
   }
 
   /// Where row `row` of the block begins in an array of queries' form.
@@ -80,7 +80,7 @@ class CachedAttentionKernel final : public CpuKernel {
     const int64_t seen = std::max<int64_t>(0, end - begin);
     multiply(b, in[1], inputs[1].view, begin, MatrixOrder::kColumns,
              {.rows = b.rows, .columns = seen, .k = head_dim_, .x = b.values, .y = b.scores});
-    float norms[kFewRows];
+    float norms[kSmallM];
     for (int64_t row = 0; row < b.rows; ++row) {
       float* lse = floats(out[1]) + offset(outputs[1].view, b, row);
       norms[row] = softmax(b.scores + row * seen, seen, first_of(row) - begin,
@@ -97,7 +97,7 @@ class CachedAttentionKernel final : public CpuKernel {
 
   /// A product with the keys or values from key `begin` on.
   void multiply(const Block& b, const void* array, const View& view, int64_t begin,
-                MatrixOrder order, FewRowsProduct product) const {
+                MatrixOrder order, SmallMProduct product) const {
     const int64_t stride = stride_of(view, "key_position");
     const int64_t at =
         b.batch * stride_of(view, "batch") + b.head * stride_of(view, "kv_head") + begin * stride;
@@ -106,8 +106,8 @@ class CachedAttentionKernel final : public CpuKernel {
     product.y_row = product.columns;
     product.w = static_cast<const std::byte*>(array) + at * size_of(inputs[1].dtype);
     product.w_stride = stride;
-    (is_bf16 ? context.vector.few_rows_bf16
-             : context.vector.few_rows)[static_cast<size_t>(order)](product);
+    (is_bf16 ? context.vector.small_m_bf16
+             : context.vector.small_m)[static_cast<size_t>(order)](product);
   }
 
   /// Products q.k to exp(score - largest) in [first, last), 0 elsewhere; 1 / their sum, 0 for none.

@@ -29,10 +29,10 @@ constexpr int64_t kNarrowestTile = 128;
 constexpr int64_t kColumnStep = 64, kRowStep = 16;
 // Few rows (small M, as in a GEMV). B's columns are shared among threads as they lie; its rows only
 // where they are long.
-constexpr int64_t kFewRowsTile = 262144;  ///< elements of a tile of B at most
-constexpr int64_t kNarrowestFewColumns = 16, kNarrowestFewRows = 64;
-constexpr int64_t kParts = 16;              ///< of k
-constexpr int64_t kFewRowsInParts = 65536;  ///< elements of B, from which it goes in parts
+constexpr int64_t kSmallMTile = 262144;  ///< elements of a tile of B at most
+constexpr int64_t kNarrowestFewColumns = 16, kNarrowestSmallM = 64;
+constexpr int64_t kParts = 16;             ///< of k
+constexpr int64_t kSmallMInParts = 65536;  ///< elements of B, from which it goes in parts
 constexpr int64_t kSumColumns = 512, kPartStep = 8;
 
 // Packing B costs 0.2 ns an element, 1.1 ns where it transposes, and each row of A then gains
@@ -62,14 +62,14 @@ bool has_dense_columns(const ProductShape& shape) {
 }
 
 /// Columns alone are cut: B is read once.
-TileGrid few_rows_grid(const ProductShape& shape) {
+TileGrid small_m_grid(const ProductShape& shape) {
   const bool columns = has_dense_columns(shape);
   TileGrid grid;
-  grid.few_rows = true;
-  if (!columns && shape.k * shape.n >= kFewRowsInParts)
+  grid.small_m = true;
+  if (!columns && shape.k * shape.n >= kSmallMInParts)
     grid.part_k = even_part(shape.k, ceil_div(shape.k, kParts), kPartStep);
-  const int64_t narrowest = columns ? kNarrowestFewColumns : kNarrowestFewRows;
-  const int64_t largest = std::min(kFewRowsTile / shape.k, ceil_div(shape.n, kWantedTiles));
+  const int64_t narrowest = columns ? kNarrowestFewColumns : kNarrowestSmallM;
+  const int64_t largest = std::min(kSmallMTile / shape.k, ceil_div(shape.n, kWantedTiles));
   grid.tile_m = shape.m;
   grid.tile_n =
       even_part(shape.n, grid.part_k > 0 ? kSumColumns : std::max(narrowest, largest), narrowest);
@@ -80,12 +80,12 @@ TileGrid few_rows_grid(const ProductShape& shape) {
 
 }  // namespace
 
-TileGrid tile_grid(const ProductShape& shape, bool few_rows) {
+TileGrid tile_grid(const ProductShape& shape, bool small_m) {
   const int64_t m = shape.m, n = shape.n;
   TileGrid grid;
   if (m == 0 || n == 0) return grid;
-  if (few_rows && m <= kFewRows && shape.a_col == 1 && (shape.b_row == 1 || shape.b_col == 1))
-    return few_rows_grid(shape);
+  if (small_m && m <= kSmallM && shape.a_col == 1 && (shape.b_row == 1 || shape.b_col == 1))
+    return small_m_grid(shape);
   const bool transposes_b = shape.b_col != 1 && n > 1;
   const bool transposes_a = shape.factors == DType::bf16 && shape.a_col != 1;
   const double flops =
@@ -124,13 +124,13 @@ TileGrid tile_grid(const ProductShape& shape, bool few_rows) {
   return grid;
 }
 
-Gemm::Gemm(Products& products, const ProductShape& shape, bool few_rows)
-    : shape_(shape), grid_(tile_grid(shape, few_rows)) {
+Gemm::Gemm(Products& products, const ProductShape& shape, bool small_m)
+    : shape_(shape), grid_(tile_grid(shape, small_m)) {
   LEV_CHECK(shape.k >= 1, "a product needs k >= 1");
   if (tiles() == 0) return;
   dense_ = (grid_.tiles_n == 1 && shape.c_row == shape.n) || shape.m == 1;
   tile_bytes_ = aligned(sizeof(float) * static_cast<size_t>(grid_.tile_m * grid_.tile_n));
-  if (grid_.few_rows) {
+  if (grid_.small_m) {
     if (shape.factors == DType::bf16)  // A as f32
       packed_a_bytes_ = aligned(sizeof(float) * static_cast<size_t>(shape.m * shape.k));
     if (grid_.part_k > 0)
@@ -163,7 +163,7 @@ Gemm::Gemm(Products& products, const ProductShape& shape, bool few_rows)
 Factors Gemm::pack(ThreadPool& pool, const Factors& factors, void* packed) const {
   Factors ready = factors;
   const int64_t size = size_of(shape_.factors);
-  if (grid_.few_rows) return pack_few(pool, factors, packed);
+  if (grid_.small_m) return pack_few(pool, factors, packed);
   if (grid_.packs_a) {
     ready.a = packed;
     pool.parallel_for(grid_.tiles_m, [&](int64_t index, int) {
@@ -199,7 +199,7 @@ void Gemm::transpose_a(void* to, const void* from, int64_t rows) const {
 }
 
 /// The whole product of few rows, of factors that pack_few began.
-FewRowsProduct Gemm::few_rows(const Factors& factors) const {
+SmallMProduct Gemm::small_m(const Factors& factors) const {
   return {.rows = shape_.m,
           .columns = shape_.n,
           .k = shape_.k,
@@ -209,11 +209,11 @@ FewRowsProduct Gemm::few_rows(const Factors& factors) const {
           .w_stride = has_dense_columns(shape_) ? shape_.b_col : shape_.b_row};
 }
 
-void Gemm::run_few(const FewRowsProduct& product) const {
+void Gemm::run_few(const SmallMProduct& product) const {
   const VectorKernels& kernels = vector_kernels();
   const auto order = has_dense_columns(shape_) ? MatrixOrder::kColumns : MatrixOrder::kRows;
-  (shape_.factors == DType::bf16 ? kernels.few_rows_bf16
-                                 : kernels.few_rows)[static_cast<size_t>(order)](product);
+  (shape_.factors == DType::bf16 ? kernels.small_m_bf16
+                                 : kernels.small_m)[static_cast<size_t>(order)](product);
 }
 
 /// A widened, and B replaced by the parts of the product where there are some.
@@ -230,7 +230,7 @@ Factors Gemm::pack_few(ThreadPool& pool, const Factors& factors, void* packed) c
   auto* parts = reinterpret_cast<float*>(static_cast<char*>(packed) + packed_a_bytes_);
   pool.parallel_for(ceil_div(shape_.k, grid_.part_k), [&](int64_t part, int) {
     const int64_t begin = part * grid_.part_k;
-    FewRowsProduct product = few_rows(ready);
+    SmallMProduct product = small_m(ready);
     product.k = std::min(grid_.part_k, shape_.k - begin);
     product.x += begin;
     product.w =
@@ -252,7 +252,7 @@ void Gemm::multiply_few(const Factors& factors, const Tile& tile) const {
                                 tile.columns);
     return;
   }
-  FewRowsProduct product = few_rows(factors);
+  SmallMProduct product = small_m(factors);
   product.columns = tile.columns;
   product.w =
       static_cast<const char*>(product.w) + tile.column * shape_.b_col * size_of(shape_.factors);
@@ -272,7 +272,7 @@ Tile Gemm::multiply(int64_t index, int worker, const Factors& factors, void* scr
   tile.columns = last_column ? shape_.n - tile.column : grid_.tile_n;
   tile.values = c != nullptr && dense_ ? c + tile.row * shape_.c_row + tile.column
                                        : static_cast<float*>(scratch);
-  if (grid_.few_rows) {
+  if (grid_.small_m) {
     multiply_few(factors, tile);
     return tile;
   }

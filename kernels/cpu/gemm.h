@@ -22,13 +22,13 @@ struct TileGrid {
   int64_t tiles_m = 0, tiles_n = 0;
   bool packs_a = false;  ///< A lies transposed and is transposed back first
   bool packs_b = false;  ///< B is packed first; both make every tile quicker by more than they cost
-  bool few_rows = false;  ///< by the vector kernels that read B once, not by oneDNN
-  /// With few_rows: B's rows of a part of k, all of them long, which are multiplied first, so that
+  bool small_m = false;  ///< by the vector kernels that read B once, not by oneDNN
+  /// With small_m: B's rows of a part of k, all of them long, which are multiplied first, so that
   /// each part is one run of memory; a tile then adds the parts up, in order. 0: tiles do it all.
   int64_t part_k = 0;
 };
-/// `few_rows`: whether few rows are a case of their own.
-TileGrid tile_grid(const ProductShape& shape, bool few_rows = false);
+/// `small_m`: whether few rows are a case of their own.
+TileGrid tile_grid(const ProductShape& shape, bool small_m = false);
 
 /// Where the tiles find A and B: as they lie, or packed.
 struct Factors {
@@ -45,7 +45,7 @@ struct Tile {
 
 /// Rows up to which a product costs what reading B costs. Within them a row's bits do not depend on
 /// the other rows, nor on how many there are.
-inline constexpr int64_t kFewRows = 16;
+inline constexpr int64_t kSmallM = 16;
 
 /// C[m, n] = or += sum over k of A[m, k] B[k, n], A and B f32 or bf16, by single-threaded oneDNN
 /// tile products, or our own for few rows; sums and C are f32. The bits depend on the shape, A's
@@ -58,7 +58,7 @@ inline constexpr int64_t kFewRows = 16;
 class Gemm final {
  public:
   /// Compiles the (at most four) tile products; `products` must outlive this. m, n >= 0, k >= 1.
-  Gemm(Products& products, const ProductShape& shape, bool few_rows = false);
+  Gemm(Products& products, const ProductShape& shape, bool small_m = false);
 
   const ProductShape& shape() const { return shape_; }
   int64_t tiles() const { return grid_.tiles_m * grid_.tiles_n; }
@@ -96,8 +96,8 @@ class Gemm final {
   void transpose_a(void* to, const void* from, int64_t rows) const;
   Factors pack_few(ThreadPool& pool, const Factors& factors, void* packed) const;
   void multiply_few(const Factors& factors, const Tile& tile) const;
-  FewRowsProduct few_rows(const Factors& factors) const;
-  void run_few(const FewRowsProduct& product) const;
+  SmallMProduct small_m(const Factors& factors) const;
+  void run_few(const SmallMProduct& product) const;
 
   ProductShape shape_;
   TileGrid grid_;

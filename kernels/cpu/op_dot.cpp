@@ -25,7 +25,7 @@ class DotKernel final : public TiledDot {
                              .b_col = product_.b.col,
                              .c_row = product_.result_row(),
                              .factors = inputs[first].dtype};
-    gemm_.emplace(c.products, shape, request.few_rows);
+    gemm_.emplace(c.products, shape, request.small_m);
   }
 
   int64_t workspace_bytes() const override {

@@ -15,7 +15,7 @@ namespace {
 class RegionKernel final : public CpuKernel {
  public:
   RegionKernel(Context& c, const KernelRequest& request, const Body& body)
-      : CpuKernel(c, request), region_(c, body, inputs, outputs, request.few_rows) {}
+      : CpuKernel(c, request), region_(c, body, inputs, outputs, request.small_m) {}
   int64_t workspace_bytes() const override { return region_.workspace_bytes(); }
   bool in_place(size_t output, size_t input) const override {
     return region_.in_place(output, input);

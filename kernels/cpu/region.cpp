@@ -33,14 +33,14 @@ size_t function_of(const RegionProgram::Instruction& step) {
 }  // namespace
 
 Region::Region(Context& context, const Body& body, std::span<const ArrayInfo> inputs,
-               std::span<const ArrayInfo> outputs, bool few_rows)
+               std::span<const ArrayInfo> outputs, bool small_m)
     : context_(context), program_(body, inputs, outputs) {
   const int64_t rows = program_.rows, width = program_.width;
   tile_columns_ = program_.takes_rows ? width : std::min(width, kTileElements);
   if (tile_columns_ == width)
     tile_rows_ = std::clamp<int64_t>(kTileElements / width, 1, std::min(kTileRows, rows));
   piece_ = program_.takes_rows ? width : std::min(width, kTaskElements);
-  if (program_.has_product()) add_product(body, inputs, few_rows);
+  if (program_.has_product()) add_product(body, inputs, small_m);
   tiled_ = product_ && program_.sum_count == 0 && product_->has_tiles(width, program_.takes_rows);
   block_rows_ = std::max(tile_rows_, kTaskElements / piece_ / tile_rows_ * tile_rows_);
   if (program_.sum_count > 0) block_rows_ = kBlockRows;
@@ -49,11 +49,11 @@ Region::Region(Context& context, const Body& body, std::span<const ArrayInfo> in
 }
 
 /// The product's kernel, whose result is a matrix of the whole space.
-void Region::add_product(const Body& body, std::span<const ArrayInfo> inputs, bool few_rows) {
+void Region::add_product(const Body& body, std::span<const ArrayInfo> inputs, bool small_m) {
   KernelRequest request{body.graph.node(program_.product),
                         {},
                         {{DType::f32, View::row_major(program_.space), {}}},
-                        few_rows};
+                        small_m};
   for (const int factor : program_.factors)
     request.inputs.push_back(inputs[static_cast<size_t>(factor)]);
   product_ = make_tiled_dot(context_, request);

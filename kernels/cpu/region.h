@@ -17,7 +17,7 @@ class Region final {
   /// The body's members, as the fuse pass makes them, with operands and results that lie like this.
   /// Sums and nothing else of the results must be row-major without gaps.
   Region(Context& context, const Body& body, std::span<const ArrayInfo> inputs,
-         std::span<const ArrayInfo> outputs, bool few_rows);
+         std::span<const ArrayInfo> outputs, bool small_m);
 
   int64_t workspace_bytes() const;
   bool in_place(size_t output, size_t input) const { return program_.in_place(output, input); }
@@ -38,7 +38,7 @@ class Region final {
   };
   struct Frame;
 
-  void add_product(const Body& body, std::span<const ArrayInfo> inputs, bool few_rows);
+  void add_product(const Body& body, std::span<const ArrayInfo> inputs, bool small_m);
   void assign_registers();
 
   int64_t own_bytes() const;

@@ -74,7 +74,7 @@ enum class MatrixOrder { kRows, kColumns };
 /// y[r, c] = sum over k of x[r, k] w[k, c], for a few rows x and a matrix w that is read once.
 /// Every element is summed on its own, in an order that depends on k only: its bits do not depend
 /// on the other rows, nor on how columns are shared among calls.
-struct FewRowsProduct {
+struct SmallMProduct {
   int64_t rows = 0, columns = 0, k = 0;
   const float* x = nullptr;
   int64_t x_row = 0;
@@ -180,8 +180,8 @@ struct VectorKernels {
   void (*dropout)(float* y, const float* a, int64_t n, float keep, const RandomSpan& random);
 
   /// By MatrixOrder; w is f32 in the first form and bf16 in the second.
-  void (*few_rows[2])(const FewRowsProduct& product);
-  void (*few_rows_bf16[2])(const FewRowsProduct& product);
+  void (*small_m[2])(const SmallMProduct& product);
+  void (*small_m_bf16[2])(const SmallMProduct& product);
 
   /// y[c * y_row + r] = x[r * x_row + c], elements of 2 or 4 bytes.
   void (*transpose_2)(uint16_t* y, int64_t y_row, const uint16_t* x, int64_t x_row, int64_t rows,

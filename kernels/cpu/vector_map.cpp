@@ -106,7 +106,7 @@ void fill_map(VectorKernels& table) {
 void fill_table(VectorKernels& table) {
   fill_map(table);
   fill_bf16(table);
-  fill_few_rows(table);
+  fill_small_m(table);
   fill_reduce(table);
   fill_norm(table);
   fill_softmax(table);

@@ -242,8 +242,9 @@ bool multiplies(const Node&, std::span<const Type> in) {
 }  // namespace
 
 extern const CudaKernelEntry dot_entry;
-const CudaKernelEntry dot_entry = {{{&ops::dot_entry, make<DotKernel>, always},
-                                    {&ops::dot_add_entry, make<DotKernel>, nullptr, multiplies},
-                                    {&ops::rounded_dot_entry, make<DotKernel>, always, multiplies}}};
+const CudaKernelEntry dot_entry = {
+    {{&ops::dot_entry, make<DotKernel>, always},
+     {&ops::dot_add_entry, make<DotKernel>, nullptr, multiplies},
+     {&ops::rounded_dot_entry, make<DotKernel>, always, multiplies}}};
 
 }  // namespace levanter::cuda

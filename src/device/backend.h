@@ -25,7 +25,7 @@ struct ArrayInfo {
 struct KernelRequest {
   const Node& node;
   std::vector<ArrayInfo> inputs, outputs;
-  bool few_rows = false;  ///< see CompileOptions
+  bool small_m = false;  ///< see CompileOptions
 };
 
 /// One step of a compiled function. Immutable: the same kernel may run again and again.

@@ -56,8 +56,8 @@ struct InferenceModel::Impl {
     }
   };
 
-  Executable compiled(const Function& function, bool few_rows = false) {
-    return compile(optimise(hoist_packs(function), backend), backend, {.few_rows = few_rows});
+  Executable compiled(const Function& function, bool small_m = false) {
+    return compile(optimise(hoist_packs(function), backend), backend, {.small_m = small_m});
   }
 
   Compiled prepare(Executable executable) {

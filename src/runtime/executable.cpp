@@ -275,7 +275,7 @@ Executable compile(Function function, const Backend& backend, const CompileOptio
   auto impl = std::make_unique<Executable::Impl>();
   impl->function = std::move(function);
   impl->backend = &backend;
-  impl->lowered = lower(impl->function, backend, options.few_rows);
+  impl->lowered = lower(impl->function, backend, options.small_m);
   impl->plan_slots(options);
   impl->write_constants();
   backend.prepare();

@@ -41,7 +41,7 @@ struct CompileOptions {
   bool debug = false;  ///< runs check their memory: see runtime/memory_check.h
   /// Products of few rows may go by kernels of their own, which read a weight once; a row's bits
   /// then differ from those that it has among many.
-  bool few_rows = false;
+  bool small_m = false;
   MemoryPlan (*plan)(std::span<const Lifetime>) = plan_memory;
 };
 

@@ -15,8 +15,8 @@ namespace {
 
 class Lowering {
  public:
-  Lowering(Function& function, const Backend& backend, bool few_rows)
-      : function_(function), backend_(backend), few_rows_(few_rows) {}
+  Lowering(Function& function, const Backend& backend, bool small_m)
+      : function_(function), backend_(backend), small_m_(small_m) {}
 
   Lowered run() {
     count_uses();
@@ -145,7 +145,7 @@ class Lowering {
   }
 
   void make_kernel(Step& step) {
-    KernelRequest request{graph().node(step.node), {}, {}, few_rows_};
+    KernelRequest request{graph().node(step.node), {}, {}, small_m_};
     for (const Place& p : step.inputs) request.inputs.push_back(p.info);
     for (const Place& p : step.outputs) request.outputs.push_back(p.info);
     step.kernel = backend_.lower(request);
@@ -304,7 +304,7 @@ class Lowering {
 
   Function& function_;
   const Backend& backend_;
-  bool few_rows_;
+  bool small_m_;
   Lowered out_;
   std::vector<uint32_t> uses_;
   std::vector<std::vector<Place>> places_;
@@ -315,8 +315,8 @@ class Lowering {
 
 }  // namespace
 
-Lowered lower(Function& function, const Backend& backend, bool few_rows) {
-  return Lowering(function, backend, few_rows).run();
+Lowered lower(Function& function, const Backend& backend, bool small_m) {
+  return Lowering(function, backend, small_m).run();
 }
 
 }  // namespace levanter

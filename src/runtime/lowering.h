@@ -41,7 +41,7 @@ struct Lowered {
 
 /// Assigns slots (views share, outputs overwrite dying inputs where the kernel allows it, parts of
 /// a concatenation are written in place) and makes the kernels. May append copies to the graph.
-/// `few_rows`: see CompileOptions.
-Lowered lower(Function& function, const Backend& backend, bool few_rows = false);
+/// `small_m`: see CompileOptions.
+Lowered lower(Function& function, const Backend& backend, bool small_m = false);
 
 }  // namespace levanter

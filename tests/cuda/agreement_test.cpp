@@ -177,7 +177,8 @@ TEST_CASE("cast and pack on the card agree with reference", "[cuda][card]") {
     }
 }
 
-TEST_CASE("copies, merged axes and parts one after the other are exact on the card", "[cuda][card]") {
+TEST_CASE("copies, merged axes and parts one after the other are exact on the card",
+          "[cuda][card]") {
   for (const int64_t n : kSizes) {
     const Axes axes = {{"a", 2}, {"b", n}, {"c", 3}};
     const std::vector<OperandSpec> operands = {{axes}, {axes}};

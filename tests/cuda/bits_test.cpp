@@ -15,8 +15,7 @@ namespace {
 /// Of what a function gives, as f32.
 std::string bits_of(const Build& build, const std::vector<Array>& inputs, const Backend& backend) {
   Function function = trace(build, inputs, DType::f32);
-  const std::vector<Array> results =
-      run(optimise(std::move(function), backend), inputs, backend);
+  const std::vector<Array> results = run(optimise(std::move(function), backend), inputs, backend);
   Hasher hasher(Hasher::Width::k64);
   for (const Array& result : results)
     for (const double value : result.values) {

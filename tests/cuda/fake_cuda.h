@@ -25,8 +25,8 @@ class FakeCuda final {
   FakeCuda& operator=(const FakeCuda&) = delete;
 
   /// cache  the folder of compiled kernels, "" for none
-  /// With LEVANTER_TEST_CARD=1 in the environment it is the machine's own card instead, for the tests
-  /// that ask for nothing but results: those with the tag [card].
+  /// With LEVANTER_TEST_CARD=1 in the environment it is the machine's own card instead, for the
+  /// tests that ask for nothing but results: those with the tag [card].
   static cuda::Source source(std::string cache = "");
   static std::unique_ptr<Backend> backend();
   /// For train::RunOptions.

@@ -26,7 +26,7 @@ constexpr int64_t kRowGroup = 4;
 /// Adds K rows of w from `k` on, in order, to what y holds, or to 0. For one row of x its numbers
 /// stay in registers.
 template <int K, bool kOneRow, class T>
-void add_rows_of(const FewRowsProduct& p, int64_t k, bool first) {
+void add_rows_of(const SmallMProduct& p, int64_t k, bool first) {
   const T* w = static_cast<const T*>(p.w) + k * p.w_stride;
   Floats only[K];
 #pragma GCC unroll 8
@@ -50,7 +50,7 @@ void add_rows_of(const FewRowsProduct& p, int64_t k, bool first) {
 }
 
 template <bool kOneRow, class T>
-void add_all_rows(const FewRowsProduct& p) {
+void add_all_rows(const SmallMProduct& p) {
   int64_t k = 0;
   for (; k + kRowsTogether <= p.k; k += kRowsTogether)
     add_rows_of<kRowsTogether, kOneRow, T>(p, k, k == 0);
@@ -58,7 +58,7 @@ void add_all_rows(const FewRowsProduct& p) {
 }
 
 template <class T>
-void product_of_rows(const FewRowsProduct& p) {
+void product_of_rows(const SmallMProduct& p) {
   if (p.k == 0)
     for (int64_t row = 0; row < p.rows; ++row)
       __builtin_memset(p.y + row * p.y_row, 0, sizeof(float) * static_cast<size_t>(p.columns));
@@ -70,7 +70,7 @@ void product_of_rows(const FewRowsProduct& p) {
 
 /// R rows of y by one column, each sum in four vectors of lanes.
 template <int R, class T>
-void products_of_column(const FewRowsProduct& p, int64_t row, int64_t column) {
+void products_of_column(const SmallMProduct& p, int64_t row, int64_t column) {
   const float* x = p.x + row * p.x_row;
   const T* w = static_cast<const T*>(p.w) + column * p.w_stride;
   Floats sum[R][4];
@@ -101,7 +101,7 @@ void products_of_column(const FewRowsProduct& p, int64_t row, int64_t column) {
 }
 
 template <class T>
-void product_of_columns(const FewRowsProduct& p) {
+void product_of_columns(const SmallMProduct& p) {
   for (int64_t column = 0; column < p.columns; ++column) {
     int64_t row = 0;
     for (; row + kRowGroup <= p.rows; row += kRowGroup)
@@ -112,11 +112,11 @@ void product_of_columns(const FewRowsProduct& p) {
 
 }  // namespace
 
-void fill_few_rows(VectorKernels& table) {
-  table.few_rows[0] = product_of_rows<float>;
-  table.few_rows[1] = product_of_columns<float>;
-  table.few_rows_bf16[0] = product_of_rows<uint16_t>;
-  table.few_rows_bf16[1] = product_of_columns<uint16_t>;
+void fill_small_m(VectorKernels& table) {
+  table.small_m[0] = product_of_rows<float>;
+  table.small_m[1] = product_of_columns<float>;
+  table.small_m_bf16[0] = product_of_rows<uint16_t>;
+  table.small_m_bf16[1] = product_of_columns<uint16_t>;
 }
 
 }  // namespace levanter::cpu::LEVANTER_ISA

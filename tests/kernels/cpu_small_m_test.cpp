@@ -45,7 +45,7 @@ struct Operands {
 std::vector<float> run(const VectorKernels& kernels, const Case& c, const Operands& o, DType dtype,
                        int64_t first_row, int64_t rows) {
   std::vector<float> y(static_cast<size_t>(rows * (c.columns + Case::kGap)), kPoison);
-  FewRowsProduct p;
+  SmallMProduct p;
   p.rows = rows;
   p.columns = c.columns;
   p.k = c.k;
@@ -55,7 +55,7 @@ std::vector<float> run(const VectorKernels& kernels, const Case& c, const Operan
   p.w_stride = c.w_stride();
   p.y = y.data();
   p.y_row = c.columns + Case::kGap;
-  (dtype == DType::f32 ? kernels.few_rows : kernels.few_rows_bf16)[static_cast<size_t>(c.order)](p);
+  (dtype == DType::f32 ? kernels.small_m : kernels.small_m_bf16)[static_cast<size_t>(c.order)](p);
   return y;
 }
 
@@ -110,7 +110,7 @@ TEST_CASE("a row's product does not depend on the rows beside it, nor on threads
   for (const bool transposed : {false, true})
     for (const DType dtype : {DType::f32, DType::bf16}) {
       constexpr int64_t kColumns = 1100, kK = 200;  // in parts of k where B's rows are long
-      const auto b = random_values(kColumns * kK, 4), a = random_values(kFewRows * kK, 5);
+      const auto b = random_values(kColumns * kK, 4), a = random_values(kSmallM * kK, 5);
       const std::vector<Bf16> narrow_a(a.begin(), a.end()), narrow_b(b.begin(), b.end());
       const auto product = [&](int64_t first, int64_t rows, int threads) {
         ProductShape shape{rows, kColumns, kK};
@@ -132,9 +132,9 @@ TEST_CASE("a row's product does not depend on the rows beside it, nor on threads
                  Store::kOverwrite, scratch.data());
         return c;
       };
-      const std::vector<float> all = product(0, kFewRows, 1);
-      CHECK(product(0, kFewRows, 3) == all);
-      for (const int64_t row : {int64_t{0}, int64_t{7}, kFewRows - 1}) {
+      const std::vector<float> all = product(0, kSmallM, 1);
+      CHECK(product(0, kSmallM, 3) == all);
+      for (const int64_t row : {int64_t{0}, int64_t{7}, kSmallM - 1}) {
         const std::vector<float> one = product(row, 1, 2);
         CHECK(std::equal(one.begin(), one.end(), all.begin() + row * kColumns));
       }
