@@ -26,7 +26,7 @@ class MatrixMultiply final {
 
   void run(const void* a, const void* b, void* result, void* workspace) const {
     std::call_once(once_, [&] { found_ = products_.find(shape_, workspace); });
-    if (found_) return products_.run(*found_, a, b, result, workspace);
+    if (found_) return products_.run(*found_, {.a = a, .b = b, .c = result}, workspace);
     const Axis m{"m", shape_.m}, n{"n", shape_.n}, k{"k", shape_.k};
     const View left = view(m, k, shape_.a), right = view(k, n, shape_.b);
     const View to = view(m, n, shape_.c);
@@ -37,7 +37,8 @@ class MatrixMultiply final {
     arguments.k = make_space({k}, {&left, &right});
     arguments.a = a;
     arguments.b = b;
-    arguments.c = static_cast<float*>(result);
+    arguments.c = result;
+    arguments.result = element_of(shape_.result);
     arguments.element = element_of(shape_.factors);
     arguments.adds = shape_.adds;
     own_.launch({{ceil_div(shape_.m, kTile), ceil_div(shape_.n, kTile), 1}}, arguments);
@@ -80,8 +81,7 @@ class LinearXentKernel final : public CudaKernel {
         chunk_(std::clamp(c.logit_bytes() / (4 * pitch_) / kChunkStep * kChunkStep, kChunkStep,
                           round_up(tokens_, kChunkStep))),
         rows_(c, "xent", "xent_rows"),
-        sum_(c, "reduce", "reduce_blocks_real"),
-        round_(c, "cast", "cast") {
+        sum_(c, "reduce", "reduce_blocks_real") {
     for (size_t i = 0; i < dense_.size(); ++i)
       if (!inputs[i].view.is_contiguous()) dense_[i].emplace(c, inputs[i]);
     if (tokens_ >= chunk_) whole_.emplace(c, *this, chunk_);
@@ -90,8 +90,7 @@ class LinearXentKernel final : public CudaKernel {
 
   int64_t workspace_bytes() const override {
     int64_t bytes = Products::kWorkspaceBytes + aligned(tokens_ * 4) + logit_bytes();
-    if (dtype_ == DType::bf16 && attributes_.with_gradients)
-      bytes += dlogit_bytes() + aligned(chunk_ * embed_ * 4);
+    if (dtype_ == DType::bf16 && attributes_.with_gradients) bytes += dlogit_bytes();
     for (const std::optional<Copy>& copy : dense_)
       if (copy) bytes += copy->bytes;
     return bytes;
@@ -109,10 +108,7 @@ class LinearXentKernel final : public CudaKernel {
     x.terms = reinterpret_cast<float*>(take(aligned(tokens_ * 4)));
     x.logits = take(logit_bytes());
     x.dlogits = x.logits;
-    if (dtype_ == DType::bf16 && attributes_.with_gradients) {
-      x.dlogits = take(dlogit_bytes());
-      x.dh = take(aligned(chunk_ * embed_ * 4));
-    }
+    if (dtype_ == DType::bf16 && attributes_.with_gradients) x.dlogits = take(dlogit_bytes());
     const void* dense[4] = {in[0], in[1], in[2], in[3]};
     for (size_t i = 0; i < dense_.size(); ++i) {
       if (!dense_[i]) continue;
@@ -150,6 +146,7 @@ class LinearXentKernel final : public CudaKernel {
                .c = {.pitch = kernel.pitch_}}) {
       if (!kernel.attributes_.with_gradients) return;
       dh.emplace(c, ProductShape{.factors = kernel.dtype_,
+                                 .result = kernel.dtype_,
                                  .m = tokens,
                                  .n = kernel.embed_,
                                  .k = kernel.vocab_,
@@ -174,7 +171,7 @@ class LinearXentKernel final : public CudaKernel {
   };
 
   struct Arrays {
-    std::byte *products = nullptr, *logits = nullptr, *dlogits = nullptr, *dh = nullptr;
+    std::byte *products = nullptr, *logits = nullptr, *dlogits = nullptr;
     float* terms = nullptr;
   };
 
@@ -212,21 +209,8 @@ class LinearXentKernel final : public CudaKernel {
     rows_.launch({{chunk.tokens, 1, 1}}, arguments);
     if (!attributes_.with_gradients) return;
     auto* const dh = static_cast<std::byte*>(out[2]) + first * row_bytes;
-    chunk.dh->run(x.dlogits, in[1], x.dh ? x.dh : dh, x.products);
-    if (x.dh) round(x.dh, dh, chunk.tokens * embed_);
+    chunk.dh->run(x.dlogits, in[1], dh, x.products);
     chunk.dweight[first > 0]->run(x.dlogits, h, out[3], x.products);
-  }
-
-  void round(const void* from, void* to, int64_t count) const {
-    const Axes axes = {{"element", count}};
-    const View view = View::row_major(axes);
-    CastArguments arguments{};
-    arguments.space = make_space(axes, {&view, &view});
-    arguments.from = from;
-    arguments.to = to;
-    arguments.from_element = Element::kF32;
-    arguments.to_element = Element::kBf16;
-    round_.loop(count, arguments);
   }
 
   /// In one block, so in one order.
@@ -248,7 +232,7 @@ class LinearXentKernel final : public CudaKernel {
   int64_t tokens_, embed_, vocab_;
   int64_t pitch_;  ///< between rows of logits, so that rows lie evenly whatever the vocabulary
   int64_t chunk_;
-  Function rows_, sum_, round_;
+  Function rows_, sum_;
   std::array<std::optional<Copy>, 4> dense_;  ///< by input
   std::optional<Chunk> whole_, rest_;
 };

@@ -395,7 +395,7 @@ TEST_CASE("the cross entropy of a linear layer on the card agrees with its decom
   struct Size {
     int64_t tokens, embed, vocab;
   };
-  for (const Size& size : {Size{1, 4, 3}, Size{7, 5, 67}, Size{131, 16, 1031}, Size{260, 8, 64}})
+  for (const Size& size : {Size{1, 4, 3}, Size{7, 5, 67}, Size{131, 8, 300}, Size{260, 8, 64}})
     for (const LinearXentOptions& options :
          {LinearXentOptions{}, LinearXentOptions{.z_loss = 1e-2, .soft_cap = 3}}) {
       INFO(size.tokens << " tokens of " << size.vocab << ", cap " << options.soft_cap);

@@ -83,7 +83,7 @@ struct Task {
 
 }  // namespace
 
-TEST_CASE("NVRTC compiles what GPT-2 and Llama need, without spilled registers", "[cuda]") {
+TEST_CASE("NVRTC compiles what GPT-2 and Llama need, without spilled registers", "[cuda][nvrtc]") {
   cuda::Nvrtc nvrtc;
   const std::string absent = error_of([&] { nvrtc = cuda::open_nvrtc(); });
   if (!absent.empty()) {

@@ -34,37 +34,49 @@ inline bool is_among(const ScatterArguments& a, int* found, int64_t kept, int64_
   return any;
 }
 
-/// The updates at the index of `position` and of all after it that have the same, in order, one
-/// element of `wide` a thread. ids: kThreads indices of positions, shared by the block.
+/// Elements of `wide` that a thread sums at once.
+constexpr int kHeld = 8;
+
+/// The updates at the index of `position` and of all after it that have the same, in order. `found`
+/// and `matches`, kThreads of them: shared by the block.
 template <class T>
-inline void add_rows(const ScatterArguments& a, int* ids, const Offsets<3>& kept, int64_t position,
-                     int64_t row) {
-  for (int64_t first_wide = 0; first_wide < a.wide.count; first_wide += kThreads) {
-    const int64_t w = first_wide + threadIdx.x;
-    const bool mine = w < a.wide.count;
-    const Offsets<3> wide = offsets_of<3>(a.wide, mine ? w : 0);
-    T sum = T{0};
+inline void add_rows(const ScatterArguments& a, int* found, int* matches, const Offsets<3>& kept,
+                     int64_t position, int64_t row) {
+  const int t = int(threadIdx.x);
+  for (int64_t first_wide = t; first_wide - t < a.wide.count; first_wide += kThreads * kHeld) {
+    int64_t starts[kHeld], ends[kHeld];
+    T sums[kHeld] = {};
+    LEV_UNROLLED for (int h = 0; h < kHeld; ++h) {
+      const int64_t w = first_wide + h * kThreads;
+      const Offsets<3> wide = offsets_of<3>(a.wide, w < a.wide.count ? w : 0);
+      starts[h] = w < a.wide.count ? kept.at[0] + wide.at[0] : -1;
+      ends[h] = kept.at[2] + wide.at[2] + row * a.stride;
+    }
     for (int64_t first = position; first < a.positions.count; first += kThreads) {
-      const int64_t left = a.positions.count - first;
-      const int count = int(left < kThreads ? left : kThreads);
-      if (int(threadIdx.x) < count)
-        ids[threadIdx.x] = int(index_at(a, kept.at[1], first + threadIdx.x));
+      if (t == 0) *found = 0;
       __syncthreads();
-      for (int i = 0; i < count && mine; ++i) {
-        if (ids[i] != row) continue;
-        const int64_t from = kept.at[0] + wide.at[0] + offsets_of<3>(a.positions, first + i).at[0];
-        sum = T(sum + static_cast<const T*>(a.from)[from]);
+      const bool mine = first + t < a.positions.count && index_at(a, kept.at[1], first + t) == row;
+      matches[t] = mine;
+      if (mine) *found = 1;
+      __syncthreads();
+      for (int i = 0; *found != 0 && i < kThreads; ++i) {
+        if (matches[i] == 0) continue;
+        const T* const from =
+            static_cast<const T*>(a.from) + offsets_of<3>(a.positions, first + i).at[0];
+        LEV_UNROLLED for (int h = 0; h < kHeld; ++h) if (starts[h] >= 0) sums[h] =
+            T(sums[h] + from[starts[h]]);
       }
       __syncthreads();
     }
-    if (mine) static_cast<T*>(a.to)[kept.at[2] + wide.at[2] + row * a.stride] = sum;
+    LEV_UNROLLED for (int h = 0; h < kHeld;
+                      ++h) if (starts[h] >= 0) static_cast<T*>(a.to)[ends[h]] = sums[h];
   }
 }
 
 /// A block a position: the first of those with its index adds them all. `to` is zero before.
 LEV_KERNEL(scatter_add, ScatterArguments) {
   LEV_SHARED(int, found, 1);
-  LEV_SHARED(int, ids, kThreads);
+  LEV_SHARED(int, matches, kThreads);
   const int64_t position = blockIdx.x;
   for (int64_t k = blockIdx.y; k < a.kept.count; k += gridDim.y) {
     const Offsets<3> kept = offsets_of<3>(a.kept, k);
@@ -72,9 +84,9 @@ LEV_KERNEL(scatter_add, ScatterArguments) {
     if (row < 0 || row >= a.size) continue;
     if (is_among(a, found, kept.at[1], 0, position, row)) continue;
     if (a.element == Element::kF32)
-      add_rows<float>(a, ids, kept, position, row);
+      add_rows<float>(a, found, matches, kept, position, row);
     else
-      add_rows<uint32_t>(a, ids, kept, position, row);
+      add_rows<uint32_t>(a, found, matches, kept, position, row);
   }
 }
 
