@@ -130,11 +130,11 @@ do_torch() {
 }
 
 stage machine 20
-stage conformance 150
-stage bits 60
-stage learn 200
-stage bench 100
-stage torch 120
+stage conformance 140
+stage bits 50
+stage learn 150
+stage bench 90
+stage torch 60
 echo
 cat "$table"
 ! grep -q -e FAILED -e DIFFERS "$table"

@@ -16,7 +16,7 @@ constexpr DeviceModel kModels[] = {{"h200", int64_t{139} << 30},
 
 extern const BackendEntry cuda_entry;
 const BackendEntry cuda_entry = {
-    "cuda", "an NVIDIA card, by kernels of ours: slow and complete so far",
+    "cuda", "an NVIDIA card, by kernels of ours and cuBLASLt; never run on one yet",
     [](int) -> std::unique_ptr<Backend> { return cuda::make_backend(); }, kModels};
 
 }  // namespace levanter::device

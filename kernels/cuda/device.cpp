@@ -68,6 +68,7 @@ void Device::open() {
     require(driver_.event_create(&piece.free, CU_EVENT_DISABLE_TIMING), "make an event");
   }
   waits_ = is_set("LEVANTER_CUDA_SYNC");
+  require(driver_.driver_get_version(&driver_version_), "ask for the driver's version");
 }
 
 /// Gives back what was opened; failures no longer matter to anyone.
@@ -221,10 +222,10 @@ class GraphRecording final : public Recording {
 std::unique_ptr<Recording> Device::record(const Runnable& work) const {
   if (waits_) return nullptr;
   enter();
+  const std::lock_guard lock(mutex_);  // nobody else's copies get into the recording
   require(driver_.stream_begin_capture(stream_, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
           "begin to record");
   CUgraph graph = nullptr;
-  CUgraphExec executable = nullptr;
   try {
     work.run();
   } catch (...) {
@@ -232,10 +233,12 @@ std::unique_ptr<Recording> Device::record(const Runnable& work) const {
     if (graph) driver_.graph_destroy(graph);
     throw;
   }
-  require(driver_.stream_end_capture(stream_, &graph), "record a step");
+  // What cannot be recorded runs step by step.
+  if (driver_.stream_end_capture(stream_, &graph) != CUDA_SUCCESS || !graph) return nullptr;
+  CUgraphExec executable = nullptr;
   const CUresult result = driver_.graph_instantiate(&executable, graph, 0);
   driver_.graph_destroy(graph);
-  require(result, "make one of what was recorded");
+  if (result != CUDA_SUCCESS) return nullptr;
   return std::make_unique<GraphRecording>(*this, stream_, executable);
 }
 

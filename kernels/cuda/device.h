@@ -41,6 +41,8 @@ class Device final {
   /// "sm_90": what its kernels are compiled for.
   const std::string& architecture() const { return architecture_; }
   int multiprocessors() const { return multiprocessors_; }
+  /// 13000 for one that knows CUDA 13.0.
+  int driver_version() const { return driver_version_; }
   CUcontext context() const { return context_; }
   CUstream stream() const { return stream_; }
 
@@ -60,7 +62,7 @@ class Device final {
   void fill(std::byte* to, int64_t bytes, std::byte value) const;
   void synchronize() const;
   /// What `work` enqueues while it is run once, of which nothing is done; null where kernels are
-  /// waited for one by one. Only kernels and what copies and fills on the card may be enqueued.
+  /// waited for one by one. Only kernels and copies and fills on the card may be enqueued.
   std::unique_ptr<Recording> record(const Runnable& work) const;
   /// Lets a kernel's blocks have all the shared memory that the card gives to one.
   void allow_shared_memory(CUfunction function) const;
@@ -89,6 +91,7 @@ class Device final {
   CUstream stream_ = nullptr;
   std::string name_, architecture_;
   int multiprocessors_ = 0;
+  int driver_version_ = 0;
   bool waits_ = false;        ///< after each kernel, to name the one that failed
   mutable std::mutex mutex_;  ///< of the pieces
   mutable std::array<Piece, 2> pieces_;

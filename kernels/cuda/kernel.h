@@ -31,7 +31,7 @@ struct Source {
   CublasLt (*cublas_lt)() = open_cublas_lt;
   std::string cache = default_cache_folder();
   /// Of a chunk of linear_xent, at most.
-  int64_t logit_bytes = int64_t{512} << 20;
+  int64_t logit_bytes = int64_t{2} << 30;
 };
 
 /// The card of a backend and the functions on it.

@@ -68,6 +68,20 @@ std::string version_of(const Nvrtc& nvrtc) {
   return cat(major, ".", minor);
 }
 
+/// A driver loads what its own release of CUDA or an older one has compiled.
+void require_driver(const Nvrtc& nvrtc, const Device& device) {
+  int major = 0, minor = 0;
+  require(nvrtc, nvrtc.version(&major, &minor), "NVRTC's version");
+  const int of_driver = device.driver_version() / 1000;
+  if (major <= of_driver) return;
+  throw Error(ErrorKind::kDevice, cat("NVRTC ", major, ".", minor,
+                                      " compiles for newer drivers than "
+                                      "this machine's, which knows CUDA ",
+                                      of_driver))
+      .hint(cat("update NVIDIA's driver, or put the folder of libnvrtc.so.", of_driver,
+                " alone into LD_LIBRARY_PATH"));
+}
+
 void add_text(Hasher& hasher, std::string_view text) {
   const std::string sized = cat(text.size(), ":", text);  // no two lists run together alike
   hasher.update(std::as_bytes(std::span(sized.data(), sized.size())));
@@ -166,7 +180,7 @@ void Modules::load_needed(const Device& device) {
   const std::vector<Program> programs = needed();
   if (programs.empty()) return;
   std::vector<std::string> cubins(programs.size());
-  nvrtc();
+  require_driver(nvrtc(), device);
   ThreadPool pool(std::min(available_threads(), static_cast<int>(programs.size())));
   pool.parallel_for(static_cast<int64_t>(programs.size()), [&](int64_t i, int) {
     cubins[static_cast<size_t>(i)] =
@@ -200,6 +214,7 @@ CUfunction Modules::function(const Device& device, const std::string& kernel) {
 void Modules::unload(const Device& device) {
   const std::lock_guard lock(mutex_);
   device.driver().context_set_current(device.context());
+  device.driver().stream_synchronize(device.stream());  // after an error kernels may still run
   for (CUmodule module : modules_) device.driver().module_unload(module);
   modules_.clear();
   functions_.clear();

@@ -19,7 +19,7 @@ class RegionKernel final : public CudaKernel {
         program_(body, inputs, outputs),
         made_(program_),
         region_(c, made_.name, made_.text),
-        sums_(c, "reduce", "reduce_threads_real") {
+        sums_(c, "reduce", "sum_blocks") {
     for (const RegionProgram::Output& output : program_.outputs) sum_of_.push_back(output.sum);
   }
 
@@ -47,14 +47,11 @@ class RegionKernel final : public CudaKernel {
   /// The sums of the blocks, in order.
   void add_blocks(const float* sums, int sum, void* to) const {
     const int64_t blocks = made_.sum_blocks, width = program_.width;
-    const Axis block{"block", blocks}, column{"column", width};
-    const View from = View::row_major({block, column}), result = View::row_major({column});
-    ReduceArguments arguments{};
-    arguments.outer = make_space({column}, {&from, &result});
-    arguments.inner = make_space({block}, {&from});
+    SumBlocksArguments arguments{};
     arguments.from = sums + sum * blocks * width;
-    arguments.to = to;
-    arguments.pieces = 1;
+    arguments.to = static_cast<float*>(to);
+    arguments.blocks = blocks;
+    arguments.width = width;
     sums_.loop(width, arguments);
   }
 

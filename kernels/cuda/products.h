@@ -48,7 +48,8 @@ struct ProductPlaces {
 /// The library on one card, opened when it is first needed. From any thread.
 class Products final {
  public:
-  /// What every product gets, aligned to 64 bytes: as much as cuBLAS takes by itself on Hopper.
+  /// What every product gets, aligned to 256 bytes as the library asks: as much as cuBLAS takes by
+  /// itself on Hopper.
   static constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;
 
   Products(Context& context, CublasLt (*open)());

@@ -258,7 +258,7 @@ void Printer::print_load(size_t i) {
 /// Where element i of a thread's span is in its row.
 std::string Printer::place(const RegionProgram::Operand& operand) const {
   if (operand.column_step == 1) return "column + i";
-  return offset_text(operand.columns, "(column + i)");
+  return offset_text(operand.columns, "int64_t(column + i)");
 }
 
 std::string Printer::map_text(const RegionProgram::Instruction& step) const {
@@ -336,7 +336,7 @@ void Printer::print_stores(int pass) {
 void Printer::print_pass(int pass) {
   if (by_rows_) {
     open(cat("LEV_UNROLLED for (int j = 0; j < ", chunks_, "; ++j)"));
-    line("const int column = ", p_.takes_rows ? "" : cat("int(blockIdx.y) * ", tile_, " + "),
+    line("const int column = ", p_.takes_rows ? "" : cat("int(blockIdx.x) * ", tile_, " + "),
          "(j * ", group_, " + lane) * ", span_, ";");
     if (p_.width % tile_ != 0) line("if (column >= ", p_.width, ") continue;");
   }
@@ -455,11 +455,11 @@ void Printer::print_sums() {
     close();
     line("__syncthreads();");
     open(cat("for (int c = int(threadIdx.x); c < ", tile_, "; c += ", kThreads, ")"));
-    const std::string first = p_.takes_rows ? "c" : cat("int(blockIdx.y) * ", tile_, " + c");
+    const std::string first = p_.takes_rows ? "c" : cat("int(blockIdx.x) * ", tile_, " + c");
     line("float total = of_groups[c];");
     line("for (int g = 1; g < ", groups, "; ++g) total += of_groups[g * ", tile_, " + c];");
     line("const int column = ", first, ";");
-    line("if (column < ", p_.width, ") a.sums[(", sum, " * ", blocks, " + int64_t(blockIdx.x)) * ",
+    line("if (column < ", p_.width, ") a.sums[(", sum, " * ", blocks, " + int64_t(blockIdx.y)) * ",
          p_.width, " + column] = total;");
     close();
     line("__syncthreads();");
@@ -490,7 +490,7 @@ std::string Printer::body() {
     open(cat("for (int64_t row = int64_t(blockIdx.x) * ", groups, " + group; row < ", p_.rows,
              "; row += int64_t(gridDim.x) * ", groups, ")"));
   else {
-    line("const int64_t begin = int64_t(blockIdx.x) * ", block_rows_, ", whole = begin + ",
+    line("const int64_t begin = int64_t(blockIdx.y) * ", block_rows_, ", whole = begin + ",
          block_rows_, ";");
     line("const int64_t end = whole < ", p_.rows, " ? whole : ", p_.rows, ";");
     if (groups == 1) open(cat("for (int part = 0; part < ", kParts, "; ++part)"));
@@ -525,7 +525,7 @@ Grid Printer::grid() const {
   if (sums_.empty())
     return {{std::min<int64_t>(ceil_div(p_.rows, kThreads / group_), INT32_MAX), 1, 1}};
   const int64_t tiles = p_.takes_rows ? 1 : ceil_div(p_.width, tile_);
-  return {{sum_blocks(), tiles, 1}};
+  return {{tiles, sum_blocks(), 1}};
 }
 
 }  // namespace

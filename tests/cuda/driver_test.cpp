@@ -189,3 +189,39 @@ TEST_CASE("with LEVANTER_CUDA_SYNC the kernel that fails is named", "[cuda]") {
              }),
              Catch::Contains("kernel add"));
 }
+
+TEST_CASE("an NVRTC that is newer than the driver is refused, with what to do", "[cuda]") {
+  FakeCuda fake;
+  fake.set_driver_version(12060);
+  const std::string error =
+      error_of([&] { evaluate(kProgram, inputs(), *FakeCuda::backend(), DType::f32); });
+  CHECK_THAT(error, Catch::Contains("NVRTC 13.0") && Catch::Contains("CUDA 12") &&
+                        Catch::Contains("libnvrtc.so.12"));
+  CHECK(fake.living() == "");
+}
+
+TEST_CASE("what cannot be recorded runs step by step", "[cuda]") {
+  class Add final : public Runnable {
+   public:
+    explicit Add(const Backend& backend) : backend_(backend), memory_(backend.allocate(64)) {}
+    void run() const override {
+      auto* const numbers = reinterpret_cast<float*>(memory_->data());
+      backend_.add(numbers, numbers + 8, 8);
+    }
+
+   private:
+    const Backend& backend_;
+    std::unique_ptr<Buffer> memory_;
+  };
+  int plain = 0;
+  for (int64_t call = 0; call <= 8; ++call) {
+    FakeCuda fake;
+    const auto backend = FakeCuda::backend();
+    const Add add(*backend);
+    add.run();
+    if (call > 0) fake.fail(call, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+    const std::string error = error_of([&] { plain += backend->record(add) == nullptr; });
+    CHECK((error.empty() || call > 0));
+  }
+  CHECK(plain >= 2);  // the end of the recording, and making one of it
+}

@@ -46,7 +46,7 @@ static_assert(sizeof(Algorithm) <= sizeof(cublasLtMatmulAlgo_t));
 /// What the algorithm that drops the tail sums at a time, and the workspace it asks for.
 constexpr int64_t kBlock = 64;
 constexpr uint32_t kWorkspaceBytes = 1 << 20;
-constexpr size_t kWorkspaceAlignment = 16;
+constexpr size_t kWorkspaceAlignment = 256;
 
 FakeCublas* library = nullptr;
 char the_handle = 0;  // its address is the handle

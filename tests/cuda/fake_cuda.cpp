@@ -72,6 +72,24 @@ std::string counted(const T& living, const char* what) {
 }  // namespace
 
 struct FakeCuda::State {
+  State() = default;
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  /// What was not given back is the test's to tell, not the sanitizer's.
+  ~State() {
+    for (const auto& [data, piece] : memory) ::munmap(piece.mapped, piece.mapped_bytes + kPage);
+    for (const auto& [piece, bytes] : pinned) delete[] piece;
+    const auto drop = [](const auto& living) {
+      for (auto* object : living) delete object;
+    };
+    drop(streams);
+    drop(events);
+    drop(graphs);
+    drop(graph_execs);
+    drop(modules);
+    drop(programs);
+  }
+
   mutable std::mutex mutex;
   std::map<std::byte*, Piece> memory;
   std::map<std::byte*, size_t> pinned;
@@ -84,7 +102,7 @@ struct FakeCuda::State {
   std::map<const simt::Kernel*, unsigned> shared_bytes;  ///< of kernels that asked for more
   int contexts = 0;
   simt::Order order = simt::Order::kForward;
-  int multiprocessors = 1, major = 9, compilations = 0;
+  int multiprocessors = 1, major = 9, driver_version = 13000, compilations = 0;
   int64_t capacity = int64_t{4} << 30, calls = 0, failing_call = -1, replays = 0;
   CUresult failing_result = CUDA_SUCCESS;
   CUresult broken = CUDA_SUCCESS;  ///< what every call gives once a kernel has failed
@@ -334,6 +352,12 @@ cuda::Driver devices() {
   d.init = [](unsigned) { return called([](State&) { return CUDA_SUCCESS; }); };
   d.get_error_name = error_name;
   d.get_error_string = error_words;
+  d.driver_get_version = [](int* version) {
+    return called([&](State& s) {
+      *version = s.driver_version;
+      return CUDA_SUCCESS;
+    });
+  };
   d.device_get_count = [](int* count) {
     return called([&](State&) {
       *count = 1;
@@ -635,6 +659,7 @@ std::unique_ptr<Backend> FakeCuda::make(std::string_view, int) { return backend(
 
 void FakeCuda::set_order(simt::Order order) { state_->order = order; }
 void FakeCuda::set_multiprocessors(int count) { state_->multiprocessors = count; }
+void FakeCuda::set_driver_version(int version) { state_->driver_version = version; }
 void FakeCuda::set_major(int major) { state_->major = major; }
 void FakeCuda::set_memory(int64_t bytes) { state_->capacity = bytes; }
 void FakeCuda::fail(int64_t call, CUresult result) {

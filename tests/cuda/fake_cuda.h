@@ -37,6 +37,8 @@ class FakeCuda final {
   void set_multiprocessors(int count);
   /// The compute capability's: 9 at first.
   void set_major(int major);
+  /// 13000 at first.
+  void set_driver_version(int version);
   /// Lets the `call`-th call of the driver from now on (1: the next) give `result`.
   void fail(int64_t call, CUresult result);
   /// So many bytes of memory and no more.

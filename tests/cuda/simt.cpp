@@ -50,7 +50,12 @@ thread_local Dim thread_index, block_index, block_size, grid_size;
 
 namespace {
 
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t kStackBytes = 512 << 10;  // frames grow by what is watched
+#else
 constexpr size_t kStackBytes = 64 << 10;
+#endif
+constexpr size_t kGuardBytes = 4096;  // below a stack, closed
 constexpr unsigned kWarp = 32;
 
 std::multimap<std::string_view, const Kernel*>& registry() {
@@ -62,14 +67,15 @@ std::multimap<std::string_view, const Kernel*>& registry() {
 class Stacks {
  public:
   ~Stacks() {
-    for (std::byte* stack : all_) ::munmap(stack, kStackBytes);
+    for (std::byte* stack : all_) ::munmap(stack - kGuardBytes, kStackBytes + kGuardBytes);
   }
   std::byte* get(size_t index) {
     while (all_.size() <= index) {
-      void* mapped = ::mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
+      void* mapped = ::mmap(nullptr, kStackBytes + kGuardBytes, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
       LEV_CHECK(mapped != MAP_FAILED, "no memory for a fiber's stack");
-      all_.push_back(static_cast<std::byte*>(mapped));
+      ::mprotect(mapped, kGuardBytes, PROT_NONE);
+      all_.push_back(static_cast<std::byte*>(mapped) + kGuardBytes);
     }
     return all_[index];
   }

@@ -16,6 +16,8 @@ using namespace levanter::testing;
 
 namespace {
 
+constexpr int kMostRegisters = 224;  // of 255: the compiler's choice, which varies by a few
+
 /// A model's step at its real widths; two layers have all kernels of more.
 struct Model {
   const char *name, *config;
@@ -107,6 +109,7 @@ TEST_CASE("NVRTC compiles what GPT-2 and Llama need, without spilled registers",
     for (const auto& [kernel, use] : uses_of(task.log)) {
       INFO(kernel << " for " << task.architecture);
       CHECK(use.spilled_bytes == 0);
+      CHECK(use.registers <= kMostRegisters);
       CHECK(use.stack_bytes == 0);
       Use& most = largest[{task.model.name, task.architecture}];
       most.registers = std::max(most.registers, use.registers);
@@ -117,8 +120,5 @@ TEST_CASE("NVRTC compiles what GPT-2 and Llama need, without spilled registers",
     report +=
         cat(key.first, ", ", key.second, ": ", kernels[key], " kernels, at most ", use.registers,
             " registers a thread and ", use.shared_bytes, " bytes of shared memory a block\n");
-  int major = 0, minor = 0;
-  nvrtc.version(&major, &minor);
-  if (major == 13 && minor == 0)  // registers are the compiler's choice
-    CHECK(report == expected_text(golden_path("cuda/texts.txt"), report));
+  CHECK(report == expected_text(golden_path("cuda/texts.txt"), report));
 }

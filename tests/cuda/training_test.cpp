@@ -110,7 +110,7 @@ TEST_CASE("GPT-2 trains in bf16 on the emulated card, its products rounded by th
   train_on(config_of(run, "here", 3), false);
   FakeCuda fake;
   train_on(config_of(run, "card", 3, "p=f32,c=bf16"), true);
-  CHECK(fake.cublas.rounded() > 100);
+  CHECK(fake.cublas.rounded() > 40);
   const std::vector<double> here = losses(run, "here"), card = losses(run, "card");
   REQUIRE(card.size() == 3);
   for (size_t i = 0; i < card.size(); ++i) CHECK(std::abs(card[i] - here[i]) <= kBf16LossTolerance);

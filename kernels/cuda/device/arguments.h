@@ -240,6 +240,13 @@ struct XentArguments {
   Element element;  ///< of dlogits
 };
 
+/// to[column] = sum over blocks of from[block, column]
+struct SumBlocksArguments {
+  const float* from;
+  float* to;
+  long long blocks, width;
+};
+
 /// to[i] += from[i]
 struct AddArguments {
   float* to;

@@ -45,11 +45,11 @@ struct OwnQueries {
   AttentionHead head;
   int first;
 };
-/// The last queries, which may see the most keys, go first.
+/// Neighbouring blocks take tiles of one head, whose keys stay in the cache; of a head the last
+/// queries, which may see the most keys, go first.
 inline OwnQueries own_queries(const AttentionArguments& a, int own) {
-  const int heads = a.heads * a.groups, all_heads = a.batch * heads;
-  const int tile = int(gridDim.x) / all_heads - 1 - int(blockIdx.x) / all_heads;
-  const int place = int(blockIdx.x) % all_heads;
+  const int heads = a.heads * a.groups, tiles = int(gridDim.x) / (a.batch * heads);
+  const int tile = tiles - 1 - int(blockIdx.x) % tiles, place = int(blockIdx.x) / tiles;
   return {{place / heads, place % heads / a.groups, place % a.groups}, tile * own};
 }
 inline int64_t offset_of(const AttentionArray& array, const AttentionHead& h) {

@@ -83,9 +83,9 @@ __forceinline__ void attention_keys(const AttentionArguments& a) {
   int32_t* const key_ids = reinterpret_cast<int32_t*>(delta + kStream);
   int32_t* const query_ids = key_ids + kOwn;
 
-  // The first keys, which the most queries may see, go first.
-  const int all_heads = a.batch * a.heads, place = int(blockIdx.x) % all_heads;
-  const int first = int(blockIdx.x) / all_heads * kOwn;
+  // Of a head the first keys, which the most queries may see, go first.
+  const int tiles = int(gridDim.x) / (a.batch * a.heads), place = int(blockIdx.x) / tiles;
+  const int first = int(blockIdx.x) % tiles * kOwn;
   const int warp_row = warp_number() % kWarps * 16, own = first + warp_row;
   const int first_column = warp_number() / kWarps * kColumns;
   AttentionHead head = {place / a.heads, place % a.heads, 0};

@@ -54,7 +54,13 @@ inline uint16_t narrow(float x) {
 
 /// Two of them in a word, the first in the lower half.
 inline uint32_t narrow_two(float low, float high) {
+#ifdef __CUDACC_RTC__
+  uint32_t words;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(words) : "f"(high), "f"(low));
+  return words;
+#else
   return uint32_t(narrow(low)) | uint32_t(narrow(high)) << 16;
+#endif
 }
 
 /// A floating element, widened.

@@ -18,15 +18,22 @@ inline int64_t index_at(const ScatterArguments& a, int64_t kept, int64_t positio
   return a.index[kept + offsets_of<3>(a.positions, position).at[1]];
 }
 
+/// Positions that a thread looks at between two barriers.
+constexpr int kRounds = 8;
+
 /// Whether a position in [begin, end) has the index `wanted`; all threads get the answer.
 inline bool is_among(const ScatterArguments& a, int* found, int64_t kept, int64_t begin,
                      int64_t end, int64_t wanted) {
   bool any = false;
-  for (int64_t first = begin; first < end && !any; first += kThreads) {
+  for (int64_t first = begin; first < end && !any; first += kThreads * kRounds) {
     if (threadIdx.x == 0) *found = 0;
     __syncthreads();
-    const int64_t position = first + threadIdx.x;
-    if (position < end && index_at(a, kept, position) == wanted) *found = 1;
+    bool mine = false;
+    LEV_UNROLLED for (int r = 0; r < kRounds; ++r) {
+      const int64_t position = first + r * kThreads + threadIdx.x;
+      if (position < end) mine |= index_at(a, kept, position) == wanted;
+    }
+    if (mine) *found = 1;
     __syncthreads();
     any = *found != 0;
     __syncthreads();
@@ -35,10 +42,10 @@ inline bool is_among(const ScatterArguments& a, int* found, int64_t kept, int64_
 }
 
 /// Elements of `wide` that a thread sums at once.
-constexpr int kHeld = 8;
+constexpr int kHeld = 4;
 
-/// The updates at the index of `position` and of all after it that have the same, in order. `found`
-/// and `matches`, kThreads of them: shared by the block.
+/// The updates at the index of `position` and of all after it that have the same, in order.
+/// `found`, kRounds of them, and `matches`, kRounds * kThreads: shared by the block.
 template <class T>
 inline void add_rows(const ScatterArguments& a, int* found, int* matches, const Offsets<3>& kept,
                      int64_t position, int64_t row) {
@@ -52,31 +59,40 @@ inline void add_rows(const ScatterArguments& a, int* found, int* matches, const 
       starts[h] = w < a.wide.count ? kept.at[0] + wide.at[0] : -1;
       ends[h] = kept.at[2] + wide.at[2] + row * a.stride;
     }
-    for (int64_t first = position; first < a.positions.count; first += kThreads) {
-      if (t == 0) *found = 0;
+    for (int64_t first = position; first < a.positions.count; first += kThreads * kRounds) {
+      if (t < kRounds) found[t] = 0;
       __syncthreads();
-      const bool mine = first + t < a.positions.count && index_at(a, kept.at[1], first + t) == row;
-      matches[t] = mine;
-      if (mine) *found = 1;
+      LEV_UNROLLED for (int r = 0; r < kRounds; ++r) {
+        const int64_t p = first + r * kThreads + t;
+        const bool mine = p < a.positions.count && index_at(a, kept.at[1], p) == row;
+        matches[r * kThreads + t] = mine;
+        if (mine) found[r] = 1;
+      }
       __syncthreads();
-      for (int i = 0; *found != 0 && i < kThreads; ++i) {
+      for (int i = 0; i < kRounds * kThreads; ++i) {
+        if (found[i / kThreads] == 0) {
+          i += kThreads - 1;  // none of this round
+          continue;
+        }
         if (matches[i] == 0) continue;
         const T* const from =
             static_cast<const T*>(a.from) + offsets_of<3>(a.positions, first + i).at[0];
-        LEV_UNROLLED for (int h = 0; h < kHeld; ++h) if (starts[h] >= 0) sums[h] =
-            T(sums[h] + from[starts[h]]);
+        LEV_UNROLLED for (int h = 0; h < kHeld; ++h) {
+          if (starts[h] >= 0) sums[h] = T(sums[h] + from[starts[h]]);
+        }
       }
       __syncthreads();
     }
-    LEV_UNROLLED for (int h = 0; h < kHeld;
-                      ++h) if (starts[h] >= 0) static_cast<T*>(a.to)[ends[h]] = sums[h];
+    LEV_UNROLLED for (int h = 0; h < kHeld; ++h) {
+      if (starts[h] >= 0) static_cast<T*>(a.to)[ends[h]] = sums[h];
+    }
   }
 }
 
 /// A block a position: the first of those with its index adds them all. `to` is zero before.
 LEV_KERNEL(scatter_add, ScatterArguments) {
-  LEV_SHARED(int, found, 1);
-  LEV_SHARED(int, matches, kThreads);
+  LEV_SHARED(int, found, kRounds);
+  LEV_SHARED(int, matches, kRounds* kThreads);
   const int64_t position = blockIdx.x;
   for (int64_t k = blockIdx.y; k < a.kept.count; k += gridDim.y) {
     const Offsets<3> kept = offsets_of<3>(a.kept, k);

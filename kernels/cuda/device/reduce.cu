@@ -64,6 +64,20 @@ inline void reduce_blocks(const ReduceArguments& a) {
     static_cast<T*>(a.to)[o.at[1]] = total;
 }
 
+/// A thread a column: the sums of blocks of rows in order, read ahead by eight.
+LEV_KERNEL(sum_blocks, SumBlocksArguments) {
+  for (int64_t column = first_index(); column < a.width; column += index_step()) {
+    float total = a.from[column];
+    for (int64_t first = 1; first < a.blocks; first += 8) {
+      float x[8];
+      LEV_UNROLLED for (int i = 0; i < 8; ++i) x[i] =
+          first + i < a.blocks ? a.from[(first + i) * a.width + column] : 0.0f;
+      LEV_UNROLLED for (int i = 0; i < 8; ++i) if (first + i < a.blocks) total += x[i];
+    }
+    a.to[column] = total;
+  }
+}
+
 LEV_KERNEL(reduce_threads_real, ReduceArguments) { reduce_threads<float>(a); }
 LEV_KERNEL(reduce_threads_i32, ReduceArguments) { reduce_threads<int32_t>(a); }
 LEV_KERNEL(reduce_threads_u32, ReduceArguments) { reduce_threads<uint32_t>(a); }
