@@ -17,7 +17,7 @@ AVX512_CORE_BF16 v4  avx512f,avx512bw,avx512dq,avx512vl,avx512_bf16
 AVX512_CORE_FP16 v4  avx512f,avx512bw,avx512dq,avx512vl,avx512_fp16
 AVX512_CORE_AMX  v4  avx512f,avx512bw,avx512dq,avx512vl,avx512_bf16,amx_bf16,amx_tile'
 tests='[kernels]~[.],[device]~[.],[ops]~[.],[passes]~[.],[runtime]~[.],[infer]~[.]'
-tests+=',*bits*~[.]~[commands],*validation loss does not depend*'
+tests+=',*bits*~[.]~[commands]~[cuda],*validation loss does not depend*'
 
 flags=" $(sed -n '/^flags/ { s/.*: //p; q }' /proc/cpuinfo) "
 # has FLAG,FLAG...: whether the processor has all of them.

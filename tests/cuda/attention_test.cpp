@@ -129,7 +129,7 @@ const std::vector<Case> kOptions = {
 
 }  // namespace
 
-TEST_CASE("attention of f32 on the card agrees in every layout", "[cuda]") {
+TEST_CASE("attention of f32 on the card agrees in every layout", "[cuda][card]") {
   for (const Case& c : kOptions) {
     INFO(c.name);
     CHECK(f32_error(c) <= kF32Tolerance);
@@ -138,7 +138,7 @@ TEST_CASE("attention of f32 on the card agrees in every layout", "[cuda]") {
     for (const Layout layout : kLayouts) CHECK(f32_error(c, layout) <= kF32Tolerance);
 }
 
-TEST_CASE("attention of bf16 on the card agrees", "[cuda]") {
+TEST_CASE("attention of bf16 on the card agrees", "[cuda][card]") {
   for (const Case& c : kOptions) {
     INFO(c.name);
     CHECK(bf16_error(c) <= kBf16Tolerance);
@@ -147,7 +147,7 @@ TEST_CASE("attention of bf16 on the card agrees", "[cuda]") {
   for (const Layout layout : kLayouts) CHECK(bf16_error(everything, layout) <= kBf16Tolerance);
 }
 
-TEST_CASE("attention on the card agrees over several tiles of queries and keys", "[cuda]") {
+TEST_CASE("attention on the card agrees over several tiles of queries and keys", "[cuda][card]") {
   for (const Case& c :
        {Case{"causal", 1, 129, 129, 2, 0, 16}, Case{"whole tiles", 1, 128, 128, 1, 2, 16},
         Case{"window", 1, 193, 193, 1, 0, 8, true, false, 0, 66},
@@ -159,7 +159,7 @@ TEST_CASE("attention on the card agrees over several tiles of queries and keys",
   }
 }
 
-TEST_CASE("attention on the card agrees for heads of any size", "[cuda]") {
+TEST_CASE("attention on the card agrees for heads of any size", "[cuda][card]") {
   for (const int64_t head_dim : {16, 33, 64, 80, 128, 200, 256}) {
     const Case c = {"", 1, 67, 67, 1, 0, head_dim};
     INFO(head_dim << " elements of a head");
@@ -168,7 +168,8 @@ TEST_CASE("attention on the card agrees for heads of any size", "[cuda]") {
   }
 }
 
-TEST_CASE("attention on the card agrees where documents leave tiles without pairs", "[cuda]") {
+TEST_CASE("attention on the card agrees where documents leave tiles without pairs",
+          "[cuda][card]") {
   for (const bool causal : {true, false}) {
     const Case c = {"documents", 2, 201, 201, 1, 2, 8, causal, true};
     std::vector<Array> inputs = arrays_of(c, Layout::kPlain);
@@ -183,7 +184,7 @@ TEST_CASE("attention on the card agrees where documents leave tiles without pair
   }
 }
 
-TEST_CASE("attention on the card reads the parts of one projection in place", "[cuda]") {
+TEST_CASE("attention on the card reads the parts of one projection in place", "[cuda][card]") {
   for (const int64_t head_dim : {5, 16}) {
     const Axes qkv = {{"batch", 2}, {"position", 9}, {"kv_head", 6}, {"head_dim", head_dim}};
     const Build build = [](const std::vector<NamedArray>& in) {
@@ -199,7 +200,7 @@ TEST_CASE("attention on the card reads the parts of one projection in place", "[
 }
 
 TEST_CASE("attention to a cache on the card agrees, in one piece of the keys or several",
-          "[cuda]") {
+          "[cuda][card]") {
   for (const Case& c :
        {Case{"a token a row", 5, 1, 33, 3, 0, 16}, Case{"a piece", 1, 19, 40, 2, 0, 24},
         Case{"grouped queries", 2, 3, 21, 2, 4, 10},
@@ -227,7 +228,7 @@ TEST_CASE("attention to a cache on the card agrees, in one piece of the keys or 
   }
 }
 
-TEST_CASE("a query at no position sees no key of a cache", "[cuda]") {
+TEST_CASE("a query at no position sees no key of a cache", "[cuda][card]") {
   const Axes q = {{"batch", 2}, {"position", 2}, {"kv_head", 1}, {"head_dim", 8}};
   for (const int64_t keys : {9, 600}) {
     const Axes k = {{"batch", 2}, {"key_position", keys}, {"kv_head", 1}, {"head_dim", 8}};
@@ -246,7 +247,7 @@ TEST_CASE("a query at no position sees no key of a cache", "[cuda]") {
   }
 }
 
-TEST_CASE("attention that no kernel of the card takes is decomposed", "[cuda]") {
+TEST_CASE("attention that no kernel of the card takes is decomposed", "[cuda][card]") {
   const Axis batch{"batch", 2}, position{"position", 5}, keys{"key_position", 5},
       head{"kv_head", 2}, group{"q_group", 3}, dim{"head_dim", 4}, long_dim{"head_dim", 257};
   struct Operands {

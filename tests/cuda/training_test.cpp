@@ -75,7 +75,7 @@ TEST_CASE("GPT-2 trains on the emulated card as on the cpu, and again with its o
 }
 
 TEST_CASE("one hash on the emulated card: fused or not, recorded or not, on one to three ranks",
-          "[cuda]") {
+          "[cuda][card]") {
   for (const DType compute : {DType::f32, DType::bf16}) {
     INFO(name_of(compute));
     StepPlan plan;
