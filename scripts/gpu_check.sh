@@ -51,7 +51,7 @@ stage() {
   local began=$SECONDS status=0
   export -f note "do_$1" run value
   export levanter tests text out table root
-  timeout --kill-after=5 "$2" bash -c "do_$1" >"$out/$1.log" 2>&1 || status=$?
+  timeout --kill-after=5 "$2" bash -euo pipefail -c "do_$1" >"$out/$1.log" 2>&1 || status=$?
   case $status in
     0) note "$1" "done in $((SECONDS - began)) s" ;;
     124 | 137) note "$1" "stopped after $2 s; $out/$1.log has the rest" ;;
@@ -78,9 +78,9 @@ do_machine() {
 }
 
 do_conformance() {
-  LEVANTER_TEST_CARD=1 LEVANTER_TEST_ROOT=$root "$tests" "[card]"
-  local status=$?
-  note "conformance" "$(tail -n 3 "$out/conformance.log" | grep -E 'passed|failed' | tail -n 1)"
+  local status=0
+  LEVANTER_TEST_CARD=1 LEVANTER_TEST_ROOT=$root "$tests" "[card]" || status=$?
+  note "conformance" "$(grep -E 'passed|failed' "$out/conformance.log" | tail -n 1)"
   return $status
 }
 
@@ -93,6 +93,7 @@ do_bits() {
   LEVANTER_CUDA_SYNC=1 run bits_plain $nano --trainer.num_train_steps=200 \
     --trainer.steps_per_eval=200
   first=$(value params_hash "$out/runs/bits_once/summary.json")
+  [ -n "$first" ] || return 1
   note "hash of 200 steps" "$first"
   local name other
   for name in again stopped plain; do
