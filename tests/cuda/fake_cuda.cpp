@@ -668,6 +668,7 @@ void FakeCuda::fail(int64_t call, CUresult result) {
 }
 
 int64_t FakeCuda::calls() const { return state_->calls; }
+int64_t FakeCuda::memory() const { return state_->used(); }
 int64_t FakeCuda::replays() const { return state_->replays; }
 int FakeCuda::compilations() const { return state_->compilations; }
 std::string FakeCuda::fault() const { return state_->fault; }

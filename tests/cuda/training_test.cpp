@@ -97,6 +97,32 @@ TEST_CASE("Llama trains on the emulated card as on the cpu", "[cuda]") {
   CHECK(fake.fault() == "");
 }
 
+TEST_CASE("the card holds the bytes that the plan names, to the byte", "[cuda]") {
+  const AdamConfig adam;
+  for (const DType compute : {DType::f32, DType::bf16}) {
+    FakeCuda fake;
+    const auto backend = FakeCuda::backend();
+    StepPlan plan{2, 3, 1};
+    plan.compute = compute;
+    const Gpt2Config model = tiny_model_with_dropout();
+    train::CompiledStep step = compile_step(model, adam, plan, *backend);
+    CHECK(fake.memory() == 0);
+    const int64_t planned = step.persistent_bytes() + step.arena_bytes() + step.workspace_bytes();
+    train::Engine engine(std::move(step), *backend);
+    CHECK(fake.memory() == planned);
+    engine.initialise(key_from_seed(1));
+    for (int64_t update = 0; update < 3; ++update) {
+      engine.begin_step(MadeUpRows(update, 0, 6).loss_tokens(), key_from_seed(2));
+      for (int64_t m = 0; m < 3; ++m)
+        engine.run_microbatch(MadeUpRows(update, 2 * m, 2).from(0));
+      std::array<double, 2> scalars;
+      engine.step().options.optimizer.scalars(adam, update, scalars);
+      engine.run_update(1e-3, scalars);
+      CHECK(fake.memory() == planned);
+    }
+  }
+}
+
 TEST_CASE("one hash on the emulated card: fused or not, recorded or not, on one to three ranks",
           "[cuda][card]") {
   for (const DType compute : {DType::f32, DType::bf16}) {
