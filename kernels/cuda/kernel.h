@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/integers.h"
 #include "device/backend.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/modules.h"
@@ -120,6 +121,9 @@ struct OpKernel {
 struct CudaKernelEntry {
   OpKernel kernels[6];
 };
+
+inline constexpr int64_t kAlignment = 64;  ///< of buffers and of pieces of a workspace, in bytes
+inline int64_t aligned(int64_t bytes) { return round_up(bytes, kAlignment); }
 
 inline bool always(const Node&) { return true; }
 

@@ -15,13 +15,8 @@ namespace levanter::cuda {
 
 namespace {
 
-constexpr int64_t kTile = 64;  // as in kernels/cuda/device/dot.cu
-
 /// Multiplications of which the library has nothing to gain.
 constexpr int64_t kFewest = int64_t{1} << 15;
-
-constexpr int64_t kAlignment = 64;  // of buffers
-int64_t aligned(int64_t bytes) { return round_up(bytes, kAlignment); }
 
 /// What a node multiplies, adds and gives, among the request's inputs and outputs.
 struct Roles {
@@ -222,7 +217,7 @@ class DotKernel final : public CudaKernel {
     arguments.c = out[0];
     const int64_t batches = std::min<int64_t>(arguments.batch.count, 65535);
     function_.launch(
-        {{ceil_div(arguments.m.count, kTile), ceil_div(arguments.n.count, kTile), batches}},
+        {{ceil_div(arguments.m.count, kDotTile), ceil_div(arguments.n.count, kDotTile), batches}},
         arguments);
   }
 

@@ -14,9 +14,6 @@ namespace {
 
 /// A chunk has as many tokens as keep its f32 logits below Source::logit_bytes, in steps of this.
 constexpr int64_t kChunkStep = 128;
-constexpr int64_t kAlignment = 64;
-
-int64_t aligned(int64_t bytes) { return round_up(bytes, kAlignment); }
 
 /// A product of matrices in memory: the library's, or ours where the library has no right one.
 class MatrixMultiply final {
@@ -41,12 +38,10 @@ class MatrixMultiply final {
     arguments.result = element_of(shape_.result);
     arguments.element = element_of(shape_.factors);
     arguments.adds = shape_.adds;
-    own_.launch({{ceil_div(shape_.m, kTile), ceil_div(shape_.n, kTile), 1}}, arguments);
+    own_.launch({{ceil_div(shape_.m, kDotTile), ceil_div(shape_.n, kDotTile), 1}}, arguments);
   }
 
  private:
-  static constexpr int64_t kTile = 64;  // as in kernels/cuda/device/dot.cu
-
   static View view(const Axis& row, const Axis& column, const Matrices& matrices) {
     View view{{row, column}, {}, 0};
     view.strides[matrices.transposed ? 1 : 0] = matrices.pitch;

@@ -59,6 +59,9 @@ struct ReduceArguments {
   int kind;         ///< 0 sum, 1 max, 2 min
 };
 
+/// Rows and columns of a tile of the kernel `dot`.
+constexpr int kDotTile = 64;
+
 /// c[b, m, n] = sum over k of a[b, m, k] b[b, k, n], or is what it was plus that, or is that plus
 /// bias[n]; in f32, in the order of k, rounded at the end.
 struct DotArguments {

@@ -4,7 +4,7 @@
 
 namespace levanter::cuda::kernels {
 
-constexpr int kTile = 64, kDepth = 16, kPitch = kTile + 1, kLoads = kTile * kDepth / kThreads;
+constexpr int kTile = kDotTile, kDepth = 16, kPitch = kTile + 1, kLoads = kTile * kDepth / kThreads;
 
 /// Which elements of a factor's tile a thread loads: neighbours lie along k, or along the rows.
 struct TilePlace {
