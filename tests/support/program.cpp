@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <catch2/catch.hpp>
 #include <cstdlib>
 
 #include "base/random.h"
@@ -69,6 +70,15 @@ std::string read_if_there(const std::string& path) {
 }
 
 }  // namespace
+
+bool memory_can_be_limited() {
+#ifdef __SANITIZE_ADDRESS__
+  WARN("skipped: the address sanitizer maps more than any limit");
+  return false;
+#else
+  return true;
+#endif
+}
 
 Program::Program(std::vector<std::string> words, const Surroundings& surroundings) {
   words.insert(words.begin(), surroundings.program.empty() ? program_path() : surroundings.program);

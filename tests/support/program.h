@@ -29,6 +29,10 @@ struct Surroundings {
   std::vector<int> descriptors = {};  ///< of this process, which it keeps under their numbers
 };
 
+/// Whether Surroundings::address_space works. The address sanitizer maps more than any limit; then
+/// it says that the test is skipped, which is for the caller to do.
+bool memory_can_be_limited();
+
 /// A process of build/levanter, or of another program.
 class Program final {
  public:
