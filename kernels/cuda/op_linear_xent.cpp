@@ -75,7 +75,7 @@ class LinearXentKernel final : public CudaKernel {
         pitch_(round_up(vocab_, kAlignment)),
         chunk_(std::clamp(c.logit_bytes() / (4 * pitch_) / kChunkStep * kChunkStep, kChunkStep,
                           round_up(tokens_, kChunkStep))),
-        rows_(c, "xent", "xent_rows"),
+        rows_(c, "linear_xent", "xent_rows"),
         sum_(c, "reduce", "reduce_blocks_real") {
     for (size_t i = 0; i < dense_.size(); ++i)
       if (!inputs[i].view.is_contiguous()) dense_[i].emplace(c, inputs[i]);

@@ -1,64 +1,13 @@
 // Every primitive on the emulated card agrees with the reference backend: in all layouts of the
 // operands, over sizes 1, primes and tails, with the same bits in every order of the threads.
-#include "cuda/fake_cuda.h"
+#include "cuda/card_agreement.h"
 #include "passes/passes.h"
-#include "support/cpu_agreement.h"
 #include "support/random_function.h"
 
 using namespace levanter;
 using namespace levanter::testing;
 
 namespace {
-
-// Errors relative to a result's largest element.
-constexpr double kF32Tolerance = 4e-6;   // sums of some hundred elements
-constexpr double kBf16Tolerance = 8e-3;  // one rounding to 8 bits
-
-constexpr simt::Order kOrders[] = {simt::Order::kForward, simt::Order::kBackward,
-                                   simt::Order::kRandom};
-
-/// The inputs as bf16 where they are floating.
-std::vector<Array> narrowed(std::vector<Array> inputs) {
-  for (Array& input : inputs)
-    if (is_float(input.type.dtype)) input.type.dtype = DType::bf16;
-  return inputs;
-}
-
-/// The error of `build` on the emulated card; INFINITY where the order of its threads changes a
-/// bit.
-double card_error(const Build& build, const std::vector<Array>& inputs) {
-  FakeCuda fake;
-  std::vector<std::vector<Array>> found;
-  {
-    const auto backend = FakeCuda::backend();
-    for (const simt::Order order : kOrders) {
-      fake.set_order(order);
-      found.push_back(evaluate(build, inputs, *backend, DType::f32));
-    }
-  }
-  CHECK(fake.fault() == "");
-  CHECK(fake.living() == "");
-  if (!same_bits(found[0], found[1]) || !same_bits(found[0], found[2])) return INFINITY;
-  const std::vector<Array> exact = evaluate(build, inputs, *make_backend("reference"), DType::f32);
-  double worst = 0;
-  for (size_t i = 0; i < exact.size(); ++i)
-    worst = std::max(worst, difference(found[0][i], exact[i], kSmallest));
-  return worst;
-}
-
-/// The largest error over all layouts.
-double worst_card_error(const std::vector<OperandSpec>& operands, const Build& build,
-                        bool bf16 = false) {
-  double worst = 0;
-  for (const Layout layout : kLayouts) {
-    std::vector<Array> inputs;
-    for (size_t i = 0; i < operands.size(); ++i)
-      inputs.push_back(make_array(operands[i], layout, static_cast<uint32_t>(i) + 1));
-    if (bf16) inputs = narrowed(inputs);
-    worst = std::max(worst, card_error(in_layout(build, operands, layout), inputs));
-  }
-  return worst;
-}
 
 /// Operands in the plain layout, the floating ones of this type but for losses' scale.
 std::vector<Array> made(const std::vector<OperandSpec>& operands, DType dtype) {
@@ -90,7 +39,7 @@ constexpr int64_t kSizes[] = {1, 7, 67};
 }  // namespace
 
 TEST_CASE("map: every opcode on the card agrees with reference", "[cuda][card]") {
-  for (int code = 0; code < kMapOpcodes; ++code) {
+  for (size_t code = 0; code < kMapOpcodes; ++code) {
     const auto opcode = static_cast<Map>(code);
     INFO(name_of(opcode));
     for (const int64_t n : kSizes) {

@@ -75,26 +75,29 @@ TEST_CASE("GPT-2 trains on the emulated card as on the cpu, and again with its o
   CHECK(params_hash(run, "again") == params_hash(run, "card"));
 }
 
-TEST_CASE("Llama trains on the emulated card as on the cpu", "[cuda]") {
-  const TinyRun run;
-  const auto config = [&](const std::string& id) {
-    return load_train_config(
-        cat(source_root(), "/configs/tiny/llama.toml"),
-        std::vector<std::string>{cat("--data.components.text.train=", run.folder / "text.txt"),
-                                 cat("--trainer.log_dir=", run.folder / "runs"),
-                                 cat("--trainer.id=", id), "--trainer.tracker=[\"jsonl\"]",
-                                 "--trainer.num_train_steps=5", "--trainer.train_batch_size=4",
-                                 "--model.max_seq_len=32", "--model.hidden_dim=32",
-                                 "--model.intermediate_dim=48"});
-  };
-  train_on(config("here"), false);
-  FakeCuda fake;
-  train_on(config("card"), true);
-  const std::vector<double> here = losses(run, "here"), card = losses(run, "card");
-  REQUIRE(here.size() == 5);
-  REQUIRE(card.size() == 5);
-  for (size_t i = 0; i < here.size(); ++i) CHECK(std::abs(card[i] - here[i]) <= kLossTolerance);
-  CHECK(fake.fault() == "");
+TEST_CASE("Llama and mixtures of experts train on the emulated card as on the cpu", "[cuda]") {
+  for (const std::string family : {"llama", "mixtral", "qwen3_moe"}) {
+    INFO(family);
+    const TinyRun run;
+    const auto config = [&](const std::string& id) {
+      return load_train_config(
+          cat(source_root(), "/configs/tiny/", family, ".toml"),
+          std::vector<std::string>{cat("--data.components.text.train=", run.folder / "text.txt"),
+                                   cat("--trainer.log_dir=", run.folder / "runs"),
+                                   cat("--trainer.id=", id), "--trainer.tracker=[\"jsonl\"]",
+                                   "--trainer.num_train_steps=5", "--trainer.train_batch_size=4",
+                                   "--model.max_seq_len=32", "--model.hidden_dim=32",
+                                   "--model.intermediate_dim=48"});
+    };
+    train_on(config("here"), false);
+    FakeCuda fake;
+    train_on(config("card"), true);
+    const std::vector<double> here = losses(run, "here"), card = losses(run, "card");
+    REQUIRE(here.size() == 5);
+    REQUIRE(card.size() == 5);
+    for (size_t i = 0; i < here.size(); ++i) CHECK(std::abs(card[i] - here[i]) <= kLossTolerance);
+    CHECK(fake.fault() == "");
+  }
 }
 
 TEST_CASE("the card holds the bytes that the plan names, to the byte", "[cuda]") {

@@ -229,6 +229,36 @@ struct RegionArguments {
   float* sums;  ///< [sum, block, column]
 };
 
+/// Rows and columns of a tile of the products of grouped_dot.
+constexpr int kGroupTile = 128;
+
+/// The rows of each group, in their order, each group's from a new tile on and -1 up to the end of
+/// its last one. Rows of no group are listed as those of a last group, `groups`.
+struct GroupList {
+  static constexpr int kThreads = 512;
+  const int* group;  ///< of each row; none is of one outside [0, groups)
+  int* counts;       ///< [groups + 1], rows of each group
+  int* first_tiles;  ///< [groups + 2], where its tiles begin; the last is how many there are
+  int* tile_groups;  ///< [tiles], -1 for a tile that is of no use
+  int* rows;         ///< [tiles, kGroupTile]
+  int row_count, groups;
+  int tiles;  ///< the most that there can be
+};
+
+/// y[r, :] = x[r / left_repeat, :] weight of r's group, in f32; or, of each group,
+/// gradient = sum over its rows r of left[r / left_repeat, :]^T right[r / right_repeat, :].
+struct GroupedArguments {
+  static constexpr int kMostGroups = 384;  ///< all arguments of a kernel have 4 KiB
+  GroupList list;
+  const void *left, *right;  ///< rows without gaps; right: of gradients
+  float* y;
+  void* weights[kMostGroups];  ///< matrices without gaps, [depth, n] or turned; or their gradients
+  int depth;                   ///< of a row of x
+  int m, n;                    ///< of a row of left in gradients; of one of y or right
+  int left_repeat, right_repeat;
+  bool left_in_chunks, right_in_chunks;  ///< rows are whole pieces of 16 bytes
+};
+
 /// The cross entropy of the rows of `logits`, which begin `pitch` apart, as `dlogits` do. A row's
 /// term is token_scale (token_loss + z_loss lse^2).
 struct XentArguments {

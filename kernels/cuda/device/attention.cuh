@@ -59,17 +59,6 @@ inline float* row_numbers(const AttentionArray& array, const AttentionHead& h) {
   return static_cast<float*>(array.data) + offset_of(array, h);
 }
 
-/// 16 bytes that move at once.
-template <class Element>
-struct alignas(16) Chunk {
-  static constexpr int kElements = 16 / sizeof(Element);
-  Element at[kElements];
-};
-template <class Element>
-struct alignas(2 * sizeof(Element)) Pair {
-  Element at[2];
-};
-
 inline float to_element(float x, float) { return x; }
 inline uint16_t to_element(float x, uint16_t) { return narrow(x); }
 

@@ -81,6 +81,17 @@ struct alignas(16) LEV_ALIASES Quad {
   uint32_t at[4];
 };
 
+/// 16 bytes that move at once.
+template <class Element>
+struct alignas(16) Chunk {
+  static constexpr int kElements = 16 / sizeof(Element);
+  Element at[kElements];
+};
+template <class Element>
+struct alignas(2 * sizeof(Element)) Pair {
+  Element at[2];
+};
+
 /// A word of 2 or 4 bytes, whatever it means.
 inline uint32_t load_word(const void* from, int word_bytes, int64_t at) {
   if (word_bytes == 2) return static_cast<const uint16_t*>(from)[at];
