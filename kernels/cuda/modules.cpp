@@ -247,11 +247,16 @@ std::string Modules::cache_file(const Program& program, const std::string& archi
 
 std::string Modules::signature() {
   const std::lock_guard lock(mutex_);
+  return cat("nvrtc ", version_of(nvrtc()), ", kernels ",
+             hash_of_kernels({headers(), programs(), generators()}));
+}
+
+std::string hash_of_kernels(std::initializer_list<std::span<const Text>> texts) {
   Hasher hasher(Hasher::Width::k64);
-  for (const Text& header : headers()) add_text(hasher, header.content);
-  for (const Text& program : programs()) add_text(hasher, program.content);
+  for (const std::span<const Text> part : texts)
+    for (const Text& text : part) add_text(hasher, text.content);
   for (const char* option : kOptions) add_text(hasher, option);
-  return cat("nvrtc ", version_of(nvrtc()), ", kernels ", hasher.hex());
+  return hasher.hex();
 }
 
 std::string default_cache_folder() {

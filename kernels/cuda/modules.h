@@ -2,10 +2,12 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -63,6 +65,9 @@ class Modules final {
   std::vector<CUmodule> modules_;
   std::map<std::string, CUfunction> functions_;
 };
+
+/// Of these texts, and of how they are compiled.
+std::string hash_of_kernels(std::initializer_list<std::span<const Text>> texts);
 
 /// $XDG_CACHE_HOME/levanter/cuda, else that of ~/.cache; "" where neither is known.
 std::string default_cache_folder();

@@ -67,6 +67,8 @@ class LibraryProduct final {
     return Products::kWorkspaceBytes + a_.bytes + b_.bytes + bias_.bytes + c_bytes_;
   }
 
+  int64_t first_run_bytes() const { return Products::check_bytes(shape_); }
+
   /// False, with nothing done, where the library has no right algorithm.
   bool run(const void* const* in, void* const* out, void* workspace) const {
     std::call_once(once_, [&] { found_ = products_.find(shape_, workspace); });
@@ -204,6 +206,8 @@ class DotKernel final : public CudaKernel {
   }
 
   int64_t workspace_bytes() const override { return library_ ? library_->workspace_bytes() : 0; }
+
+  int64_t first_run_bytes() const override { return library_ ? library_->first_run_bytes() : 0; }
 
   bool in_place(size_t, size_t input) const override { return roles_.adds && input == 0; }
 

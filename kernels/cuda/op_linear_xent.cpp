@@ -42,6 +42,8 @@ class MatrixMultiply final {
   }
 
  private:
+  int64_t first_run_bytes() const { return Products::check_bytes(shape_); }
+
   static View view(const Axis& row, const Axis& column, const Matrices& matrices) {
     View view{{row, column}, {}, 0};
     view.strides[matrices.transposed ? 1 : 0] = matrices.pitch;
@@ -92,6 +94,13 @@ class LinearXentKernel final : public CudaKernel {
   }
 
   void run(const void* const* in, void* const* out, void* workspace) const override {
+  int64_t first_run_bytes() const override {
+    int64_t bytes = 0;
+    for (const std::optional<Chunk>* chunk : {&whole_, &rest_})
+      if (*chunk) bytes = std::max(bytes, (*chunk)->first_run_bytes());
+    return bytes;
+  }
+
     auto* scratch = static_cast<std::byte*>(workspace);
     const auto take = [&](int64_t bytes) {
       std::byte* const taken = scratch;
@@ -160,6 +169,12 @@ class LinearXentKernel final : public CudaKernel {
                             .c = {.pitch = kernel.embed_}});
     }
     int64_t tokens;
+    int64_t first_run_bytes() const {
+      int64_t bytes = logits.first_run_bytes();
+      for (const std::optional<MatrixMultiply>* product : {&dh, &dweight[0], &dweight[1]})
+        if (*product) bytes = std::max(bytes, (*product)->first_run_bytes());
+      return bytes;
+    }
     MatrixMultiply logits;
     std::optional<MatrixMultiply> dh;
     std::optional<MatrixMultiply> dweight[2];  ///< the first chunk's, and what is added to it

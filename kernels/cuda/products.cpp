@@ -141,6 +141,8 @@ struct Products::Library {
 
   cublasStatus_t multiply(const Device& device, const Product& product, const ProductPlaces& at,
                           void* workspace) const {
+    LEV_CHECK(reinterpret_cast<uintptr_t>(workspace) % kScratchAlignment == 0,
+              "the workspace of a product does not lie as cuBLASLt asks");
     const float alpha = 1.0f, beta = product.shape.adds ? 1.0f : 0.0f;
     set_bias(product, at.bias);
     return lt.multiply(handle.get(), product.operation.get(), &alpha, at.b, product.b.get(), at.a,
@@ -155,7 +157,26 @@ struct Products::Library {
 
 namespace {
 
-/// Operands of a product in memory of their own, which lie as the real ones do.
+/// Where the operands of a check lie in memory of their own, in bytes; a word before them tells
+/// what is wrong.
+struct TrialPlaces {
+  explicit TrialPlaces(const ProductShape& s) : bytes(kScratchAlignment) {
+    const int64_t size = size_of(s.factors);
+    c_bytes = extent(s.c, s.m, s.n, s.batch) * size_of(s.result);
+    a = place(s.a, extent(s.a, s.m, s.k, s.batch) * size);
+    b = place(s.b, extent(s.b, s.k, s.n, s.batch) * size);
+    c = place(s.c, c_bytes);
+    bias = place(Matrices{}, s.has_bias ? s.n * size : 0);
+  }
+  int64_t place(const Matrices& matrices, int64_t of_matrices) {
+    const int64_t at = bytes + matrices.alignment;  // aligned to this, and to no more
+    bytes = round_up(at + of_matrices, kScratchAlignment);
+    return at;
+  }
+  int64_t bytes, c_bytes = 0, a = 0, b = 0, c = 0, bias = 0;
+};
+
+/// Operands of a product that lie as the real ones do.
 class Trial final {
  public:
   Trial(Context& context, const ProductShape& shape)
@@ -164,23 +185,13 @@ class Trial final {
         factors_(element_of(shape.factors)),
         ones_(context, "dot", "product_ones"),
         expect_(context, "dot", "product_expect") {
-    const int64_t size = size_of(shape.factors);
-    int64_t end = kScratchAlignment;  // after the word that tells what is wrong
-    const auto place = [&](const Matrices& matrices, int64_t bytes) {
-      const int64_t at = end + matrices.alignment;  // aligned to this, and to no more
-      end = round_up(at + bytes, kScratchAlignment);
-      return at;
-    };
-    c_bytes_ = extent(shape.c, shape.m, shape.n, shape.batch) * size_of(shape.result);
-    const int64_t a = place(shape.a, extent(shape.a, shape.m, shape.k, shape.batch) * size);
-    const int64_t b = place(shape.b, extent(shape.b, shape.k, shape.n, shape.batch) * size);
-    const int64_t c = place(shape.c, c_bytes_);
-    const int64_t bias = place(Matrices{}, shape.has_bias ? shape.n * size : 0);
-    memory_ = device_.allocate(end);
-    a_ = memory_ + a;
-    b_ = memory_ + b;
-    c_ = memory_ + c;
-    bias_ = memory_ + bias;
+    const TrialPlaces places(shape);
+    c_bytes_ = places.c_bytes;
+    memory_ = device_.allocate(places.bytes);
+    a_ = memory_ + places.a;
+    b_ = memory_ + places.b;
+    c_ = memory_ + places.c;
+    bias_ = memory_ + places.bias;
   }
   ~Trial() { device_.free(memory_); }
   Trial(const Trial&) = delete;
@@ -295,6 +306,8 @@ void Products::run(const Product& product, const ProductPlaces& places, void* wo
   require(library_->lt, library_->multiply(device, product, places, workspace), "multiply");
   device.launched("a product of cuBLASLt");
 }
+
+int64_t Products::check_bytes(const ProductShape& shape) { return TrialPlaces(shape).bytes; }
 
 int64_t Products::refused() const {
   const std::lock_guard lock(mutex_);

@@ -62,6 +62,8 @@ class Products final {
   /// error  kDevice where the library is missing or fails
   const Product* find(const ProductShape& shape, void* workspace);
   void run(const Product& product, const ProductPlaces& places, void* workspace) const;
+  /// Bytes of the card that the first find() of a shape takes for the check, and gives back.
+  static int64_t check_bytes(const ProductShape& shape);
   /// How many algorithms did not pass the check.
   int64_t refused() const;
   /// "cublasLt 130100 on 132 multiprocessors": what the bits of products depend on.

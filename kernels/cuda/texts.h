@@ -5,7 +5,7 @@
 
 namespace levanter::cuda {
 
-/// A file of kernels/cuda/device.
+/// A file of the sources.
 struct Text {
   const char* name;  ///< as an #include writes it
   const char* content;
@@ -15,5 +15,7 @@ struct Text {
 std::span<const Text> headers();
 /// Kernels: each is a program of its own.
 std::span<const Text> programs();
+/// What makes the texts of regions, which are no files.
+std::span<const Text> generators();
 
 }  // namespace levanter::cuda

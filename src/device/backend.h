@@ -33,9 +33,12 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   /// Reads the inputs and writes every element of the outputs, or enqueues that on the device: all
-  /// addresses are the device's. `workspace` has workspace_bytes(). Allocates nothing.
+  /// addresses are the device's. `workspace` has workspace_bytes(). Allocates
+  /// nothing, but in the first run.
   virtual void run(const void* const* inputs, void* const* outputs, void* workspace) const = 0;
   virtual int64_t workspace_bytes() const { return 0; }
+  /// Bytes of the device that the first run takes by itself and gives back.
+  virtual int64_t first_run_bytes() const { return 0; }
   /// Whether `output` may lie exactly over `input` (both contiguous and of one size).
   virtual bool in_place(size_t output, size_t input) const {
     (void)output, (void)input;

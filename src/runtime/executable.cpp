@@ -17,7 +17,7 @@ struct Executable::Impl final : Runnable {
   MemoryPlan plan;
   std::vector<int> planned;      ///< slot of each planned buffer
   std::vector<int64_t> offsets;  ///< arena offset of each slot
-  int64_t workspace_bytes = 0;
+  int64_t workspace_bytes = 0, first_run_bytes = 0;
   std::vector<double> constant_memory;  ///< 8 bytes a constant, whatever its type
   const Backend* backend = nullptr;
   std::unique_ptr<Buffer> device_constants;  ///< the same where kernels cannot read the host's
@@ -85,6 +85,8 @@ void Executable::Impl::write_constants() {
         *static_cast<float*>(at) = static_cast<float>(value);
         break;
       case DType::f64:
+    first_run_bytes = std::max(first_run_bytes, step.kernel->first_run_bytes());
+  }
         *static_cast<double*>(at) = value;
         break;
       case DType::i32:
@@ -126,6 +128,7 @@ std::vector<LiveBuffer> Executable::peak() const {
     return graph.node(impl_->lowered.steps[static_cast<size_t>(step)].node).origin.phase;
   };
   const int last_step = static_cast<int>(impl_->lowered.steps.size()) - 1;
+int64_t Executable::first_run_bytes() const { return impl_->first_run_bytes; }
   for (const int s : impl_->planned) {
     const Slot& slot = impl_->lowered.slots[static_cast<size_t>(s)];
     if (slot.first > impl_->plan.peak_step || slot.last < impl_->plan.peak_step) continue;

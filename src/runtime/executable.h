@@ -63,6 +63,8 @@ class Executable final {
   int64_t arena_bytes() const;
   int64_t workspace_bytes() const;
   int64_t constant_bytes() const;
+  /// Bytes of the device that one kernel at a time takes in the first run, and gives back.
+  int64_t first_run_bytes() const;
   /// Bytes that debug mode holds in addition.
   int64_t debug_bytes() const;
   /// The largest sum of buffers alive at once: no plan can have a smaller arena.

@@ -241,6 +241,7 @@ MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config) {
   return {.persistent = step.persistent_bytes() * ranks,
           .arena = step.arena_bytes() * ranks,
           .workspace = step.workspace_bytes() * ranks,
+          .first_run = step.first_run_bytes() * ranks,
           .loader = data::loader_bytes(loading) * ranks,
           .save = staging_bytes(step.state_bytes())};
 }

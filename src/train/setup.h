@@ -60,8 +60,9 @@ StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t 
 /// The total that a run of this step holds: persistent + arena + workspaces + loader, all ranks.
 struct MemoryTotal {
   int64_t persistent = 0, arena = 0, workspace = 0;  ///< where kernels work
+  int64_t first_run = 0;                             ///< there too, for a moment at the beginning
   int64_t loader = 0, save = 0;                      ///< in the host's memory, always
-  int64_t total() const { return persistent + arena + workspace + loader; }
+  int64_t total() const { return persistent + arena + workspace + first_run + loader; }
   /// What must fit: the total, and the copies that a save stages.
   int64_t needed() const { return total() + save; }
 };

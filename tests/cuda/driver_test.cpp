@@ -7,7 +7,9 @@
 #include "base/strings.h"
 #include "cuda/fake_cuda.h"
 #include "kernels/cuda/backend.h"
+#include "kernels/cuda/modules.h"
 #include "support/checks.h"
+#include "support/source_root.h"
 #include "support/temporary_folder.h"
 
 using namespace levanter;
@@ -38,6 +40,21 @@ TEST_CASE("a backend opens its card when it first needs it, and gives everything
   }
   CHECK(fake.living() == "");
   CHECK(fake.fault() == "");
+}
+
+TEST_CASE("the signature covers what makes the texts of regions", "[cuda]") {
+  for (const cuda::Text& text : cuda::generators()) {
+    INFO(text.name);
+    CHECK(read_file(cat(source_root(), "/", text.name)) == text.content);
+  }
+  const std::string now =
+      cuda::hash_of_kernels({cuda::headers(), cuda::programs(), cuda::generators()});
+  FakeCuda fake;
+  CHECK_THAT(FakeCuda::backend()->numerics_signature(), Catch::Contains(cat("kernels ", now)));
+  std::vector<cuda::Text> changed(cuda::generators().begin(), cuda::generators().end());
+  REQUIRE(changed.size() > 2);
+  changed.back().content = "another";
+  CHECK(cuda::hash_of_kernels({cuda::headers(), cuda::programs(), changed}) != now);
 }
 
 TEST_CASE("the card's memory is zero-filled and out of the host's reach", "[cuda]") {

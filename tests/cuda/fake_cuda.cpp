@@ -158,6 +158,7 @@ struct FakeCuda::State {
     return found == shared_bytes.end() ? kSharedBytes : found->second;
   }
   int64_t used() const {
+  int64_t most = 0;  ///< that was used at once
     int64_t bytes = 0;
     for (const auto& [data, piece] : memory) bytes += static_cast<int64_t>(piece.bytes);
     return bytes;
@@ -230,6 +231,7 @@ CUresult allocate(CUdeviceptr* address, size_t bytes) {
     std::byte* const data = piece.mapped + (pages - padded);
     s.memory[data] = piece;
     *address = reinterpret_cast<CUdeviceptr>(data);
+    s.most = std::max(s.most, s.used());
     return CUDA_SUCCESS;
   });
 }
@@ -671,6 +673,7 @@ int64_t FakeCuda::calls() const { return state_->calls; }
 int64_t FakeCuda::memory() const { return state_->used(); }
 int64_t FakeCuda::replays() const { return state_->replays; }
 int FakeCuda::compilations() const { return state_->compilations; }
+int64_t FakeCuda::most_memory() const { return state_->most; }
 std::string FakeCuda::fault() const { return state_->fault; }
 
 std::string FakeCuda::living() const {

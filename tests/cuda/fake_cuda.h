@@ -45,7 +45,8 @@ class FakeCuda final {
   void set_memory(int64_t bytes);
 
   int64_t calls() const;
-  int64_t memory() const;  ///< bytes that are given out
+  int64_t memory() const;       ///< bytes that are given out
+  int64_t most_memory() const;  ///< bytes that were at once
   int compilations() const;
   int64_t replays() const;  ///< of recorded graphs
   /// What was given out and not given back: "2 pieces of memory, 1 stream"; "" for nothing.

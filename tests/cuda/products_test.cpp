@@ -196,6 +196,22 @@ TEST_CASE("an algorithm that leaves out the tail of the summed axis is refused",
   CHECK(products.find(shape_of(8, 71, 128), workspace.data) != nullptr);
 }
 
+TEST_CASE("a check takes the memory that it says, and a workspace that lies badly is refused",
+          "[cuda]") {
+  FakeCuda fake;
+  cuda::Context context(FakeCuda::source());
+  const Workspace workspace(context);
+  cuda::Products& products = context.products();
+  cuda::ProductShape shape = shape_of(70, 90, 200);
+  shape.b.alignment = 16;
+  const int64_t before = fake.memory();
+  const cuda::Product* product = products.find(shape, workspace.data);
+  CHECK(fake.memory() == before);
+  CHECK(fake.most_memory() == before + cuda::Products::check_bytes(shape));
+  CHECK_THAT(error_of([&] { products.run(*product, {}, workspace.data + 128); }),
+             Catch::Contains("does not lie as cuBLASLt asks"));
+}
+
 TEST_CASE("where no algorithm of the library is right, our kernel multiplies", "[cuda]") {
   FakeCuda fake;
   fake.cublas.set_offers(1);

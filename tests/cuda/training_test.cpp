@@ -122,6 +122,9 @@ TEST_CASE("the card holds the bytes that the plan names, to the byte", "[cuda]")
       engine.run_update(1e-3, scalars);
       CHECK(fake.memory() == planned);
     }
+    const int64_t checked = engine.step().first_run_bytes();
+    CHECK(checked > 0);
+    CHECK(fake.most_memory() == planned + checked);
   }
 }
 

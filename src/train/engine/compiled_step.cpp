@@ -159,6 +159,12 @@ int64_t CompiledStep::workspace_bytes() const {
        gradients_next ? gradients_next->workspace_bytes() : 0, pack ? pack->workspace_bytes() : 0});
 }
 
+int64_t CompiledStep::first_run_bytes() const {
+  return std::max(
+      {gradients.first_run_bytes(), update.first_run_bytes(), evaluation.first_run_bytes(),
+       gradients_next ? gradients_next->first_run_bytes() : 0, pack ? pack->first_run_bytes() : 0});
+}
+
 int64_t CompiledStep::parameter_count() const {
   int64_t total = 0;
   for (const nn::Param& param : params) total += param.type.elements();

@@ -113,6 +113,7 @@ class CompiledStep {
   int64_t persistent_bytes() const;
   int64_t arena_bytes() const;
   int64_t workspace_bytes() const;
+  int64_t first_run_bytes() const;
   /// Bytes of parameters and optimizer state: what a checkpoint holds.
   int64_t state_bytes() const;
   int64_t parameter_count() const;

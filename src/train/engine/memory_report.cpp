@@ -74,6 +74,8 @@ std::string memory_report(const TrainConfig& config, const CompiledStep& step,
   text += buffers("saved for backward", step.gradients.peak(), true);
   text += buffers("working set", step.gradients.peak(), false);
   text += heading("workspace", step.workspace_bytes());
+  if (step.first_run_bytes() > 0)
+    text += heading("checks in the first run", step.first_run_bytes());
   return text + totals(memory_total(step, config), needs);
 }
 

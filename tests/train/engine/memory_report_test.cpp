@@ -38,7 +38,7 @@ TEST_CASE("a device's own memory is needed apart from the host's", "[train]") {
 
   const auto two = train::memory_needs(total, distant.name(), distant.device_memory(), kHost);
   REQUIRE(two.size() == 2);
-  CHECK(two[0].needed == total.persistent + total.arena + total.workspace);
+  CHECK(two[0].needed == total.persistent + total.arena + total.workspace + total.first_run);
   CHECK(two[0].limit == kSmall);
   CHECK_FALSE(two[0].fits());
   CHECK(two[1].needed == total.loader + total.save);
