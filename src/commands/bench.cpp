@@ -12,6 +12,7 @@
 #include "commands/command.h"
 #include "data/rows/loader.h"
 #include "device/backends.h"
+#include "device/ranges.h"
 #include "ops/attributes.h"
 #include "ops/composite/fused.h"
 #include "ops/entries.h"
@@ -199,6 +200,7 @@ class StepBench {
     for (int64_t m = 0; m < o.microbatches; ++m)
       engine_.run_microbatch({rows_, 0, m * o.shape.batch});
     if (engine_.subtree_sums()[0] != engine_.total())
+    const Range range("step");
       throw Error(ErrorKind::kInternal, "one rank's sum is not the total");
     o.optimizer.fill_scalars(*config_.optimizer, step_, scalars_);
     engine_.run_update(schedule_.at(step_), scalars_);

@@ -6,10 +6,22 @@
 #include "base/bf16.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "device/ranges.h"
 #include "runtime/lowering.h"
 #include "runtime/memory_check.h"
 
 namespace levanter {
+
+namespace {
+
+/// "dot backward of transformer.h.0.attn, src/models/gpt2.cpp:52"
+std::string place_of(const Graph& graph, NodeId node) {
+  return cat(graph.node(node).op->name,
+             graph.node(node).origin.phase == Phase::kBackward ? " backward of " : " of ",
+             graph.describe(node));
+}
+
+}  // namespace
 
 struct Executable::Impl final : Runnable {
   Function function{""};
@@ -42,6 +54,8 @@ struct Executable::Impl final : Runnable {
   void write_constants();
   std::byte* constants();
   void run() const override;
+  void run_step(size_t s) const;
+  void run_shown() const;
   void run_watched(StepObserver* observer);
 };
 
@@ -69,8 +83,10 @@ void Executable::Impl::plan_slots(const CompileOptions& options) {
   offsets.assign(lowered.slots.size(), 0);
   for (size_t i = 0; i < planned.size(); ++i)
     offsets[static_cast<size_t>(planned[i])] = plan.offsets[i];
-  for (const Step& step : lowered.steps)
+  for (const Step& step : lowered.steps) {
     workspace_bytes = std::max(workspace_bytes, step.kernel->workspace_bytes());
+    first_run_bytes = std::max(first_run_bytes, step.kernel->first_run_bytes());
+  }
   if (options.debug)
     check = std::make_unique<MemoryCheck>(function, lowered, offsets, plan.arena_bytes);
 }
@@ -85,8 +101,6 @@ void Executable::Impl::write_constants() {
         *static_cast<float*>(at) = static_cast<float>(value);
         break;
       case DType::f64:
-    first_run_bytes = std::max(first_run_bytes, step.kernel->first_run_bytes());
-  }
         *static_cast<double*>(at) = value;
         break;
       case DType::i32:
@@ -114,6 +128,7 @@ const Type& Executable::type(const Result& result) const {
 }
 int64_t Executable::arena_bytes() const { return impl_->plan.arena_bytes; }
 int64_t Executable::workspace_bytes() const { return impl_->workspace_bytes; }
+int64_t Executable::first_run_bytes() const { return impl_->first_run_bytes; }
 int64_t Executable::constant_bytes() const {
   return static_cast<int64_t>(impl_->constant_memory.size() * sizeof(double));
 }
@@ -128,7 +143,6 @@ std::vector<LiveBuffer> Executable::peak() const {
     return graph.node(impl_->lowered.steps[static_cast<size_t>(step)].node).origin.phase;
   };
   const int last_step = static_cast<int>(impl_->lowered.steps.size()) - 1;
-int64_t Executable::first_run_bytes() const { return impl_->first_run_bytes; }
   for (const int s : impl_->planned) {
     const Slot& slot = impl_->lowered.slots[static_cast<size_t>(s)];
     if (slot.first > impl_->plan.peak_step || slot.last < impl_->plan.peak_step) continue;
@@ -144,11 +158,8 @@ int64_t Executable::first_run_bytes() const { return impl_->first_run_bytes; }
 
 std::string Executable::peak_place() const {
   if (impl_->lowered.steps.empty()) return "";
-  const NodeId node = impl_->lowered.steps[static_cast<size_t>(impl_->plan.peak_step)].node;
-  const Graph& graph = impl_->function.graph;
-  return cat(graph.node(node).op->name,
-             graph.node(node).origin.phase == Phase::kBackward ? " backward of " : " of ",
-             graph.describe(node));
+  return place_of(impl_->function.graph,
+                  impl_->lowered.steps[static_cast<size_t>(impl_->plan.peak_step)].node);
 }
 
 namespace {
@@ -241,9 +252,21 @@ void Executable::bind_by_name(std::byte* arena, std::byte* workspace, const Addr
   bind(arena, workspace, in, out);
 }
 
+void Executable::Impl::run_step(size_t s) const {
+  lowered.steps[s].kernel->run(pointers[s].inputs.data(), pointers[s].outputs.data(), workspace);
+}
+
 void Executable::Impl::run() const {
-  for (size_t s = 0; s < lowered.steps.size(); ++s)
-    lowered.steps[s].kernel->run(pointers[s].inputs.data(), pointers[s].outputs.data(), workspace);
+  for (size_t s = 0; s < lowered.steps.size(); ++s) run_step(s);
+}
+
+/// Each step in a range: "linear_xent backward of lm_head, src/nn/layers.cpp:20".
+void Executable::Impl::run_shown() const {
+  for (size_t s = 0; s < lowered.steps.size(); ++s) {
+    const NodeId node = lowered.steps[s].node;
+    const Range range(place_of(function.graph, node).c_str());
+    run_step(s);
+  }
 }
 
 void Executable::Impl::run_watched(StepObserver* observer) {
@@ -253,7 +276,7 @@ void Executable::Impl::run_watched(StepObserver* observer) {
     const Step& step = lowered.steps[s];
     if (check) check->before_step(s);
     if (observer) observer->before(graph.node(step.node));
-    step.kernel->run(pointers[s].inputs.data(), pointers[s].outputs.data(), workspace);
+    run_step(s);
     if (check) check->after_step(s);
     if (observer)
       observer->after(graph.node(step.node), graph.describe(step.node), pointers[s].outputs.data());
@@ -264,13 +287,17 @@ void Executable::Impl::run_watched(StepObserver* observer) {
 void Executable::run(StepObserver* observer) const {
   using Replay = Impl::Replay;
   LEV_CHECK(impl_->bound, cat(name(), " has no memory yet"));
+  const Range range(name().c_str());
   if (observer || impl_->check) return impl_->run_watched(observer);
   if (impl_->replay == Replay::kHasRun) {
     impl_->recording = impl_->backend->record(*impl_);
     impl_->replay = impl_->recording ? Replay::kRecorded : Replay::kNever;
   }
   if (impl_->replay == Replay::kRecorded) return impl_->recording->replay();
-  impl_->run();
+  if (ranges_are_shown())
+    impl_->run_shown();
+  else
+    impl_->run();
   if (impl_->replay == Replay::kNew) impl_->replay = Replay::kHasRun;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/stop.h"
 #include "base/strings.h"
+#include "device/ranges.h"
 #include "train/setup.h"
 
 namespace levanter::train {
@@ -94,6 +95,7 @@ data::LoaderOptions Rank::loading() const {
 
 bool Rank::one_step(int64_t step, const data::Batch& batch,
                     std::span<const std::unique_ptr<Hook>> hooks, StepInfo& info) {
+  const Range range("step");
   const StepShape& shape = engine_.step().options.shape;
   const Key dropout = fold_in(run_.root, "dropout");
   engine_.begin_step(batch.loss_tokens, fold_in(dropout, static_cast<uint32_t>(step)));

@@ -8,6 +8,7 @@
 #include "base/integers.h"
 #include "base/strings.h"
 #include "base/threads.h"
+#include "device/ranges.h"
 #include "device/transfer.h"
 #include "infer/parameter_store.h"
 
@@ -236,6 +237,7 @@ void Engine::begin_step(double loss_tokens, Key dropout_key) {
 }
 
 void Engine::run_microbatch(const Rows& rows) {
+  const Range range("microbatch");
   Impl& m = *impl_;
   const StepOptions& o = m.step.options;
   m.load(rows);
