@@ -14,6 +14,7 @@ namespace {
 
 /// A chunk has as many tokens as keep its f32 logits below Source::logit_bytes, in steps of this.
 constexpr int64_t kChunkStep = 128;
+constexpr int64_t kLongRow = 16384;
 
 /// A product of matrices in memory: the library's, or ours where the library has no right one.
 class MatrixMultiply final {
@@ -41,9 +42,9 @@ class MatrixMultiply final {
     own_.launch({{ceil_div(shape_.m, kDotTile), ceil_div(shape_.n, kDotTile), 1}}, arguments);
   }
 
- private:
   int64_t first_run_bytes() const { return Products::check_bytes(shape_); }
 
+ private:
   static View view(const Axis& row, const Axis& column, const Matrices& matrices) {
     View view{{row, column}, {}, 0};
     view.strides[matrices.transposed ? 1 : 0] = matrices.pitch;
@@ -93,7 +94,6 @@ class LinearXentKernel final : public CudaKernel {
     return bytes;
   }
 
-  void run(const void* const* in, void* const* out, void* workspace) const override {
   int64_t first_run_bytes() const override {
     int64_t bytes = 0;
     for (const std::optional<Chunk>* chunk : {&whole_, &rest_})
@@ -101,6 +101,7 @@ class LinearXentKernel final : public CudaKernel {
     return bytes;
   }
 
+  void run(const void* const* in, void* const* out, void* workspace) const override {
     auto* scratch = static_cast<std::byte*>(workspace);
     const auto take = [&](int64_t bytes) {
       std::byte* const taken = scratch;
@@ -168,13 +169,13 @@ class LinearXentKernel final : public CudaKernel {
                             .b = {.pitch = kernel.embed_, .alignment = kernel.alignment(0)},
                             .c = {.pitch = kernel.embed_}});
     }
-    int64_t tokens;
     int64_t first_run_bytes() const {
       int64_t bytes = logits.first_run_bytes();
       for (const std::optional<MatrixMultiply>* product : {&dh, &dweight[0], &dweight[1]})
         if (*product) bytes = std::max(bytes, (*product)->first_run_bytes());
       return bytes;
     }
+    int64_t tokens;
     MatrixMultiply logits;
     std::optional<MatrixMultiply> dh;
     std::optional<MatrixMultiply> dweight[2];  ///< the first chunk's, and what is added to it
@@ -187,6 +188,12 @@ class LinearXentKernel final : public CudaKernel {
 
   int64_t logit_bytes() const { return aligned(std::min(chunk_, tokens_) * pitch_ * 4); }
   int64_t dlogit_bytes() const { return aligned(std::min(chunk_, tokens_) * pitch_ * 2); }
+
+  /// Of a token's block, by the vocabulary alone: long rows are read twice, the second time from
+  /// the card's cache where few blocks run at once.
+  static int threads_of(int64_t vocab) {
+    return vocab < kLongRow ? kThreads : XentArguments::kMostThreads;
+  }
 
   /// Of a chunk's part of an input, and with -1 of dh, in bytes.
   int alignment(int input) const {
@@ -216,7 +223,7 @@ class LinearXentKernel final : public CudaKernel {
     arguments.soft_cap = static_cast<float>(attributes_.options.soft_cap);
     arguments.gradients = attributes_.with_gradients;
     arguments.element = element_of(dtype_);
-    rows_.launch({{chunk.tokens, 1, 1}}, arguments);
+    rows_.launch({{chunk.tokens, 1, 1}, threads_of(vocab_)}, arguments);
     if (!attributes_.with_gradients) return;
     auto* const dh = static_cast<std::byte*>(out[2]) + first * row_bytes;
     chunk.dh->run(x.dlogits, in[1], dh, x.products);

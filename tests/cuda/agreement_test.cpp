@@ -1,6 +1,7 @@
 // Every primitive on the emulated card agrees with the reference backend: in all layouts of the
 // operands, over sizes 1, primes and tails, with the same bits in every order of the threads.
 #include "cuda/card_agreement.h"
+#include "kernels/cuda/device/math.cuh"
 #include "passes/passes.h"
 #include "support/random_function.h"
 
@@ -77,6 +78,19 @@ TEST_CASE("exp, log, tanh, sigmoid and erf on the card have the cpu's bits", "[c
       REQUIRE((a == b || (std::isnan(a) && std::isnan(b))));
     }
   }
+}
+
+TEST_CASE("a division made of a reciprocal to an ulp has the bits of the division", "[cuda]") {
+  int64_t wrong = 0;
+  for (uint32_t i = 0; i < 3000000; ++i) {
+    // What tanh divides: u / (u + 2), u from the smallest numbers to 1e8, denser below.
+    const float u = cuda::kernels::float_of(i * 427u), b = u + 2.0f;
+    if (!(u < 1e8f)) break;
+    const float exact = 1.0f / b;
+    for (const float r : {std::nextafter(exact, 0.0f), exact, std::nextafter(exact, 1.0f)})
+      if (cuda::kernels::divide_from(u, b, r) != u / b) ++wrong;
+  }
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("the special values of pow, log1p, sin and cos on the card are C's", "[cuda][card]") {
@@ -368,4 +382,19 @@ TEST_CASE("the cross entropy of a linear layer on the card agrees with its decom
       CHECK(card_error(losses, made(operands, DType::bf16)) <= kBf16Tolerance);
       CHECK(card_error(gradients, made(operands, DType::bf16)) <= 4 * kBf16Tolerance);
     }
+}
+
+TEST_CASE("long rows of the cross entropy, which have more threads, agree on the card",
+          "[cuda][card]") {
+  const Axis token{"token", 2}, embed{"embed", 4}, vocab{"vocab", 17001};
+  const Build gradients = [](const std::vector<NamedArray>& in) {
+    const LinearXent xent = linear_xent(in[0] * 2.0, in[1], in[2], in[3], {});
+    const NamedArray wrt[] = {in[0], in[1]};
+    std::vector<NamedArray> out = backprop(xent.loss, wrt);
+    out.push_back(xent.token_loss);
+    return out;
+  };
+  const std::vector<OperandSpec> operands = {
+      {{token, embed}}, {{vocab, embed}}, {{token}, Kind::kIds, vocab.size}, {{token}}};
+  CHECK(card_error(gradients, made(operands, DType::f32)) <= 20 * kF32Tolerance);
 }

@@ -262,6 +262,8 @@ struct GroupedArguments {
 /// The cross entropy of the rows of `logits`, which begin `pitch` apart, as `dlogits` do. A row's
 /// term is token_scale (token_loss + z_loss lse^2).
 struct XentArguments {
+  /// Of a block: so many that the rows of all blocks at once stay in the card's cache.
+  static constexpr int kMostThreads = 1024;
   const float* logits;
   void* dlogits;  ///< may be the logits
   const int* targets;

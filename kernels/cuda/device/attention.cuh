@@ -187,12 +187,41 @@ __forceinline__ void multiply_add(float (&sums)[kColumns / 8][4], const float (&
   }
 }
 
+/// How exponentials of scores are made. Of f32 as everywhere, in IEEE operations; of bf16, whose
+/// probabilities are rounded to 8 bits, as powers of 2 by the card's approximation, a product with
+/// log2 e and the difference in one operation.
+template <class Element>
+struct Exponential;
+template <>
+struct Exponential<float> {
+  static constexpr float kUnit = 1;  ///< of the exponents that probability() takes
+  /// e^(x - top)
+  static float below(float x, float top) { return exp_negative(x - top); }
+  /// e^(factor s - lse), and whether the key is all that the row sees.
+  static float probability(float s, float factor, float lse, bool& alone) {
+    const float p = exp_negative(s * factor - lse);
+    alone = p == 1.0f;
+    return p;
+  }
+};
+template <>
+struct Exponential<uint16_t> {
+  static constexpr float kUnit = 1.4426950408889634f;
+  static float below(float x, float top) { return exp2_near(fmaf(x, kUnit, -(top * kUnit))); }
+  /// The exponent is 0 but for roundings of lse where the row sees one key.
+  static float probability(float s, float factor, float lse, bool& alone) {
+    const float x = fmaf(s, factor, -lse);
+    alone = -x <= absolute(lse) * 4.76837158e-7f;  // 2^-21
+    return exp2_near(x);
+  }
+};
+
 /// From products q.k to scores.
 template <int kPieces>
 __forceinline__ void make_scores(const AttentionArguments& a, float (&s)[kPieces][4]) {
   for_elements<kPieces>([&](int n, int i) { s[n][i] *= a.score_factor; });
   if (a.soft_cap > 0)
-    for_elements<kPieces>([&](int n, int i) { s[n][i] = a.soft_cap * tanh_real(s[n][i]); });
+    for_elements<kPieces>([&](int n, int i) { s[n][i] = a.soft_cap * tanh_apart(s[n][i]); });
 }
 
 /// What sums of exponentials times values are multiplied by, and the log-sum-exp: 0 and -infinity

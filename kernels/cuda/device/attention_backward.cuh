@@ -7,12 +7,13 @@
 
 namespace levanter::cuda::kernels {
 
-/// The log-sum-exp of a row, infinity for one without keys or from `limit` on: its probabilities
-/// are 0.
+/// The log-sum-exp of a row, in units of Exponential: infinity for one without keys or from `limit`
+/// on, whose probabilities are 0.
+template <class Element>
 inline float lse_of(const AttentionArguments& a, const AttentionHead& head, int query) {
   if (query >= a.queries) return infinity();
   const float lse = row_numbers(a.lse, head)[query * a.lse.position];
-  return lse == -infinity() ? infinity() : lse;
+  return lse == -infinity() ? infinity() : lse * Exponential<Element>::kUnit;
 }
 inline float delta_of(const AttentionArguments& a, const AttentionHead& head, int query) {
   return query < a.queries ? row_numbers(a.delta, head)[query * a.delta.position] : 0.0f;
@@ -48,25 +49,36 @@ __forceinline__ PairBits bits_of_pairs(const AttentionArguments& a, const Attent
 
 /// From products q.k in s to probabilities after dropout, but for its factor; from products do.v in
 /// dp to the gradients of products q.k, but for scale. lse(n, i) and delta(n, i) are an element's.
-template <int kPieces, class Lse, class Delta>
+template <class Element, int kPieces, class Lse, class Delta>
 __forceinline__ void differentiate(const AttentionArguments& a, float (&s)[kPieces][4],
                                    float (&dp)[kPieces][4], const PairBits& bits, Lse lse,
                                    Delta delta) {
-  make_scores(a, s);
-  for_elements<kPieces>([&](int n, int i) {
-    dp[n][i] = (has_element(bits.kept, n, i) ? a.kept_factor * dp[n][i] : 0.0f) - delta(n, i);
-  });
-  if (a.soft_cap > 0)
+  if (a.dropout_keys)
+    for_elements<kPieces>([&](int n, int i) {
+      dp[n][i] = has_element(bits.kept, n, i) ? a.kept_factor * dp[n][i] : 0.0f;
+    });
+  for_elements<kPieces>([&](int n, int i) { dp[n][i] -= delta(n, i); });
+  float factor = a.score_factor * Exponential<Element>::kUnit;
+  if (a.soft_cap > 0) {
+    factor = Exponential<Element>::kUnit;
+    make_scores(a, s);
     for_elements<kPieces>([&](int n, int i) {
       const float bent = s[n][i] / a.soft_cap;
       dp[n][i] *= 1.0f - bent * bent;
     });
+  }
   for_elements<kPieces>([&](int n, int i) {
-    const float p = has_element(bits.seen, n, i) ? exp_negative(s[n][i] - lse(n, i)) : 0.0f;
-    s[n][i] = has_element(bits.kept, n, i) ? p : 0.0f;
-    // Where p is 1 no other key counts, and the difference is nothing but rounding.
-    dp[n][i] = p == 1.0f ? 0.0f : p * dp[n][i];
+    bool alone = false;
+    const float all = Exponential<Element>::probability(s[n][i], factor, lse(n, i), alone);
+    const float p = has_element(bits.seen, n, i) ? all : 0.0f;
+    s[n][i] = p;
+    // Where no other key counts, the difference is nothing but rounding.
+    dp[n][i] = alone ? 0.0f : p * dp[n][i];
   });
+  if (a.dropout_keys)
+    for_elements<kPieces>([&](int n, int i) {
+      if (!has_element(bits.kept, n, i)) s[n][i] = 0;
+    });
 }
 
 /// A block owns keys of a key head and goes through the queries of its group, head by head.
@@ -104,7 +116,7 @@ __forceinline__ void attention_keys(const AttentionArguments& a) {
       load_rows<Element, kDepth, kStream>(queries, a.q, head, begin, a.queries, a.head_dim);
       load_rows<Element, kDepth, kStream>(d_o, a.d_o, head, begin, a.queries, a.head_dim);
       for (int i = int(threadIdx.x); i < kStream; i += int(blockDim.x)) {
-        lse[i] = lse_of(a, head, begin + i);
+        lse[i] = lse_of<Element>(a, head, begin + i);
         delta[i] = delta_of(a, head, begin + i);
       }
       load_ids<kStream>(query_ids, a, head.batch, begin, a.queries);
@@ -119,7 +131,7 @@ __forceinline__ void attention_keys(const AttentionArguments& a) {
       const auto of_column = [](const float* numbers, int n, int i) {
         return numbers[n * 8 + column_of_element(i)];
       };
-      differentiate(
+      differentiate<Element>(
           a, s, dp, bits, [&](int n, int i) { return of_column(lse, n, i); },
           [&](int n, int i) { return of_column(delta, n, i); });
       multiply_add<kPitch, kStream, kColumns>(dv, s, d_o + first_column);
@@ -152,7 +164,7 @@ __forceinline__ void attention_queries(const AttentionArguments& a) {
   load_rows<Element, kDepth, kOwn>(d_o, a.d_o, head, first, a.queries, a.head_dim);
   float lse[2], delta[2];
   LEV_UNROLLED for (int row = 0; row < 2; ++row) {
-    lse[row] = lse_of(a, head, own + row_of_element(2 * row));
+    lse[row] = lse_of<Element>(a, head, own + row_of_element(2 * row));
     delta[row] = delta_of(a, head, own + row_of_element(2 * row));
   }
   load_ids<kOwn>(query_ids, a, head.batch, first, a.queries);
@@ -175,7 +187,7 @@ __forceinline__ void attention_queries(const AttentionArguments& a) {
     float s[kStream / 8][4], dp[kStream / 8][4];
     multiply_turned<kDepth, kStream>(s, queries + warp_row * kPitch, keys);
     multiply_turned<kDepth, kStream>(dp, d_o + warp_row * kPitch, values);
-    differentiate(
+    differentiate<Element>(
         a, s, dp, bits, [&](int, int i) { return lse[i / 2]; },
         [&](int, int i) { return delta[i / 2]; });
     multiply_add<kPitch, kStream, kDepth>(dq, dp, keys);

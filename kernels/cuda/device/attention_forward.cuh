@@ -19,27 +19,29 @@ __forceinline__ float combine_quad(float x, Fn combine) {
   return combine(x, __shfl_xor_sync(kAllLanes, x, 2));
 }
 
-/// From scores, those not `seen` aside, to their exponentials; sums, made with the scores before,
-/// are scaled to the new largest.
-template <int kPieces, int kSums>
+/// From scores, in units of Exponential and those not `seen` aside, to their exponentials; sums,
+/// made with the scores before, are scaled to the new largest.
+template <class Element, int kPieces, int kSums>
 __forceinline__ void take_scores(RunningSoftmax& r, float (&s)[kPieces][4], float (&sums)[kSums][4],
                                  uint32_t seen) {
   const float lowest = -infinity();
+  if (~seen != 0)
+    for_elements<kPieces>([&](int n, int i) {
+      if (!has_element(seen, n, i)) s[n][i] = lowest;
+    });
   LEV_UNROLLED for (int row = 0; row < 2; ++row) {
     float largest = r.largest[row], total = 0;
-    for_row_elements<kPieces>(row, [&](int n, int i) {
-      if (!has_element(seen, n, i)) s[n][i] = lowest;
-      largest = largest < s[n][i] ? s[n][i] : largest;
-    });
+    for_row_elements<kPieces>(
+        row, [&](int n, int i) { largest = largest < s[n][i] ? s[n][i] : largest; });
     largest = combine_quad(largest, [](float x, float y) { return x < y ? y : x; });
     // Without a key all scores are -infinity, and their exponentials shall be 0.
     const float top = largest == lowest ? 0.0f : largest;
     for_row_elements<kPieces>(row, [&](int n, int i) {
-      s[n][i] = exp_negative(s[n][i] - top);
+      s[n][i] = Exponential<Element>::below(s[n][i], top);
       total += s[n][i];
     });
     total = combine_quad(total, [](float x, float y) { return x + y; });
-    const float rest = exp_negative(r.largest[row] - top);
+    const float rest = Exponential<Element>::below(r.largest[row], top);
     r.largest[row] = largest;
     r.total[row] = r.total[row] * rest + total;
     for_row_elements<kSums>(row, [&](int n, int i) { sums[n][i] *= rest; });
@@ -142,7 +144,7 @@ __forceinline__ void attention_forward(const AttentionArguments& a) {
         return key <= last && key > last - a.window &&
                (!a.segments || query_ids[warp_row + row] == key_ids[column]);
       });
-    take_scores(running, s, sums, seen);
+    take_scores<Element>(running, s, sums, seen);
     if (a.dropout_keys) {
       const Dropout dropout = dropout_of(a, head);
       const uint32_t kept = elements_where<kStream>([&](int row, int column) {

@@ -9,8 +9,13 @@ struct QueryRow {
   AttentionHead head;
   int64_t query;
 };
+/// x / y, by 32 bits where these are enough: the other division is a long subroutine.
+inline int64_t whole_quotient(int64_t x, int y) {
+  return (x >> 32) == 0 ? int64_t(uint32_t(x) / uint32_t(y)) : x / y;
+}
 inline QueryRow query_row(const AttentionArguments& a, int64_t index) {
-  const int64_t heads = int64_t(a.heads) * a.groups, row = index / a.queries, batch = row / heads;
+  const int heads = a.heads * a.groups;
+  const int64_t row = whole_quotient(index, a.queries), batch = whole_quotient(row, heads);
   const int head = int(row - batch * heads);
   return {{int(batch), head / a.groups, head % a.groups}, index - row * a.queries};
 }
@@ -22,17 +27,36 @@ inline int64_t offset_of(const AttentionArray& array, const QueryRow& row) {
   return offset_of(array, row.head) + row.query * array.position;
 }
 
+/// A lane's part of delta, of rows that are whole pieces of 16 bytes: two elements at a time.
+inline float sum_of_pairs(const AttentionArguments& a, int64_t o, int64_t d_o) {
+  using Two = Pair<uint16_t>;
+  const auto* const left = reinterpret_cast<const Two*>(static_cast<const uint16_t*>(a.o.data) + o);
+  const auto* const right =
+      reinterpret_cast<const Two*>(static_cast<const uint16_t*>(a.d_o.data) + d_o);
+  float sum = 0;
+  for (int pair = lane_number(); pair < a.head_dim / 2; pair += 32) {
+    const Two x = left[pair], y = right[pair];
+    LEV_UNROLLED for (int i = 0; i < 2; ++i) sum = fmaf(widen(x.at[i]), widen(y.at[i]), sum);
+  }
+  return sum;
+}
+inline void store_delta(const AttentionArguments& a, const QueryRow& row, float sum) {
+  sum = combine_warp(sum, [](float x, float y) { return x + y; });
+  if (lane_number() == 0) static_cast<float*>(a.delta.data)[offset_of(a.delta, row)] = sum;
+}
+
 /// delta = sum over head_dim of o do
 LEV_KERNEL(attention_delta, AttentionArguments) {
   if (row_index() >= row_count(a)) return;
   const QueryRow row = query_row(a, row_index());
   const int64_t o = offset_of(a.o, row), d_o = offset_of(a.d_o, row);
   float sum = 0;
+  if (a.element == Element::kBf16 && a.o.in_chunks && a.d_o.in_chunks)
+    return store_delta(a, row, sum_of_pairs(a, o, d_o));
   for (int d = lane_number(); d < a.head_dim; d += 32)
     sum = fmaf(load_real(a.o.data, a.element, o + d * a.o.dim),
                load_real(a.d_o.data, a.element, d_o + d * a.d_o.dim), sum);
-  sum = combine_warp(sum, [](float x, float y) { return x + y; });
-  if (lane_number() == 0) static_cast<float*>(a.delta.data)[offset_of(a.delta, row)] = sum;
+  store_delta(a, row, sum);
 }
 
 /// The pieces in their order, each scaled to the largest score of all.

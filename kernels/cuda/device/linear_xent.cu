@@ -19,8 +19,8 @@ inline float capped(float x, float cap) { return cap > 0.0f ? tanh_real(x / cap)
 
 /// Of the threads' peaks, in a tree of fixed shape.
 inline Peak peak_of_block(Peak mine) {
-  LEV_SHARED(float, largest, kThreads / 32);
-  LEV_SHARED(float, sums, kThreads / 32);
+  LEV_SHARED(float, largest, XentArguments::kMostThreads / 32);
+  LEV_SHARED(float, sums, XentArguments::kMostThreads / 32);
   for (unsigned mask = 16; mask > 0; mask /= 2) {
     const Peak other = {__shfl_xor_sync(0xffffffffu, mine.largest, mask),
                         __shfl_xor_sync(0xffffffffu, mine.sum, mask)};
@@ -33,18 +33,19 @@ inline Peak peak_of_block(Peak mine) {
   }
   __syncthreads();
   mine = {largest[0], sums[0]};
-  for (int i = 1; i < kThreads / 32; ++i) mine = joined(mine, {largest[i], sums[i]});
+  for (int i = 1; i < int(blockDim.x) / 32; ++i) mine = joined(mine, {largest[i], sums[i]});
   return mine;
 }
 
 /// A block a token. The target's own logit stays out of the sum, so that 1 - p keeps its digits
 /// where p is near 1. A target outside the vocabulary makes the loss NaN.
-LEV_KERNEL(xent_rows, XentArguments) {
+LEV_KERNEL_OF(xent_rows, XentArguments, XentArguments::kMostThreads) {
   const int64_t token = blockIdx.x;
   const float* const logits = a.logits + token * a.pitch;
   const int64_t target = a.targets[token];
   Peak mine = {-infinity(), 0.0f};
-  for (int64_t first = int64_t(threadIdx.x) * 4; first < a.vocab; first += 4 * kThreads) {
+  for (int64_t first = int64_t(threadIdx.x) * 4; first < a.vocab;
+       first += 4 * int64_t(blockDim.x)) {
     const Quad words = *reinterpret_cast<const Quad*>(logits + first);
     LEV_UNROLLED for (int i = 0; i < 4; ++i) {
       const int64_t v = first + i;
@@ -73,7 +74,8 @@ LEV_KERNEL(xent_rows, XentArguments) {
   __syncthreads();
   const float of_others = others.sum * exp_real(others.largest - all.largest) / all.sum;
   const float of_lse = 2.0f * a.z_loss * lse;
-  for (int64_t first = int64_t(threadIdx.x) * 4; first < a.vocab; first += 4 * kThreads) {
+  for (int64_t first = int64_t(threadIdx.x) * 4; first < a.vocab;
+       first += 4 * int64_t(blockDim.x)) {
     const Quad words = *reinterpret_cast<const Quad*>(logits + first);
     LEV_UNROLLED for (int i = 0; i < 4; ++i) {
       const int64_t v = first + i;

@@ -82,8 +82,30 @@ inline float log_real(float x) {
   return (tail + f) + e * 0.693145751953125f;
 }
 
+/// a / b with the bits of the division from r, 1 / b to an ulp: r is made exact to half an ulp, and
+/// so is the quotient (Markstein 1990, IBM J. Res. Dev. 34). For a >= 0 and numbers far from the
+/// largest and the smallest.
+inline float divide_from(float a, float b, float r) {
+  r = fmaf(r, fmaf(-b, r, 1.0f), r);
+  float q = a * r;
+  q = fmaf(r, fmaf(-b, q, a), q);
+  return fmaf(r, fmaf(-b, q, a), q);
+}
+/// The same without the branch that a division has for all other numbers, which keeps neighbours
+/// from running side by side.
+inline float divide_usual(float a, float b) {
+#ifdef __CUDACC_RTC__
+  float r;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(b));
+  return divide_from(a, b, r);
+#else
+  return a / b;
+#endif
+}
+
 /// Hyperbolic tangent as u / (u + 2) with u = e^(2|x|) - 1, free of cancellation.
-inline float tanh_real(float x) {
+template <class Divide>
+inline float tanh_by(float x, Divide divide) {
   const float c[] = {0.5f,
                      0.1666666716337204f,
                      0.04166635125875473f,
@@ -96,7 +118,12 @@ inline float tanh_real(float x) {
   const float scale = power_of_two(a.n);
   const float p = a.r * a.r * polynomial(c, a.r) + a.r;
   const float u = scale * p + (scale - 1.0f);
-  return with_sign(u / (u + 2.0f), x);
+  return with_sign(divide(u, u + 2.0f), x);
+}
+inline float tanh_real(float x) { return tanh_by(x, divide_usual); }
+/// The same where neighbours that run side by side would take too many registers.
+inline float tanh_apart(float x) {
+  return tanh_by(x, [](float a, float b) { return a / b; });
 }
 
 inline float sigmoid_real(float x) { return 1.0f / (1.0f + exp_beside_one(0.0f - x)); }
@@ -106,6 +133,18 @@ inline float exp_negative(float x) {
   if (x < -87.3f) return 0.0f;
   const Reduced a = reduce_exponent(x);
   return exp_reduced(a.r) * power_of_two(a.n);
+}
+
+/// 2^x to some 2^-21 of it, 0 where that is a denormal: the card's own approximation, for attention
+/// of bf16 alone.
+inline float exp2_near(float x) {
+#ifdef __CUDACC_RTC__
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return exp_real(x * 0.6931471805599453f);
+#endif
 }
 
 /// Error function: x + x P(x^2) up to 1, then 1 - e^Q(|x|).
