@@ -121,6 +121,10 @@ do_bench() {
     cat "$out/bench_$batch.json"
     note "124M bf16, batch $batch" "$(value tokens_per_second "$out/bench_$batch.json") tokens/s"
   done
+  "$levanter" bench step --config "$root/configs/llama/llama_1b_gpu.toml" --json --steps 5 \
+    --trainer.train_batch_size=4 >"$out/bench_1b.json"
+  cat "$out/bench_1b.json"
+  note "1B bf16, batch 4" "$(value tokens_per_second "$out/bench_1b.json") tokens/s"
   "$levanter" bench kernels --config "$root/configs/gpt2/gpt2_124m_gpu.toml"
 }
 
@@ -134,7 +138,7 @@ stage machine 20
 stage conformance 140
 stage bits 50
 stage learn 150
-stage bench 90
+stage bench 120
 stage torch 60
 echo
 cat "$table"

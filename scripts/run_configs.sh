@@ -54,7 +54,7 @@ while read -r config; do
         --trainer.train_batch_size=1 --model.max_seq_len=32
       continue
       ;;
-    gpt2/gpt2_124m_gpu.toml) # where there may be no card
+    gpt2/gpt2_124m_gpu.toml | llama/llama_1b_gpu.toml) # where there may be no card
       attempt "$name" "$LEVANTER" config check --offline --config "$config"
       continue
       ;;

@@ -249,8 +249,8 @@ int run(const Arguments& a) {
   } else {
     print(train::memory_report(config, step, needs));
     if (planned.model) print(cat("device model   ", planned.model, planned.note, "\n"));
-    print(cat("FLOPs a token  ", format_fixed(step.flops_per_token() / 1e6, 2), " million\n",
-              time_text(config, step, *backend)));
+    print(cat("FLOPs a token  ", format_fixed(step.flops_per_token() / 1e6, 2), " million\n"));
+    if (!planned.model) print(time_text(config, step, *backend));  // else it is not this machine's
     if (fits) {
       print("FITS\n");
     } else if (needs[0].fits()) {

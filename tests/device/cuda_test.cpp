@@ -3,6 +3,7 @@
 #include "support/checks.h"
 #include "support/fault.h"
 #include "support/program.h"
+#include "support/source_root.h"
 #include "support/tiny_run.h"
 
 using namespace levanter;
@@ -36,6 +37,15 @@ TEST_CASE("a plan for device cuda needs no card, and says whose memory it is for
              Catch::Contains("cuda's memory") || Catch::Contains("device, all of these"));
   const Ended small = run_program({"plan", "--config", config, "--device-model", "rtx4090"});
   CHECK_THAT(small.out, Catch::Contains("device model   rtx4090") && Catch::Contains("23.0 GiB"));
+  // A run that would be long, of which the time is not known without its card.
+  const Ended large =
+      run_program({"plan", "--config", cat(source_root(), "/configs/llama/llama_1b_gpu.toml"),
+                   "--device-model", "h100"});
+  CHECK(large.err == "");
+  CHECK(large.code == 0);
+  CHECK_THAT(large.out, Catch::Contains("1,235,814,400 parameters") &&
+                            Catch::Contains("\nchecks in the first run") &&
+                            Catch::EndsWith(" million\nFITS\n"));
   const Ended unknown = run_program({"plan", "--config", config, "--device-model", "gt710"});
   CHECK_THAT(unknown.err, Catch::Contains("gt710") && Catch::Contains("h200, h100"));
 }
