@@ -74,6 +74,7 @@ class CudaBackend final : public Backend {
     add_.loop(n, AddArguments{to, from, n});
   }
 
+  int64_t product_side() const override { return context_->product_side(); }
   std::string device_name() const override { return context_->device().name(); }
   /// None where there is no card.
   std::optional<int64_t> device_memory() const override {

@@ -33,6 +33,7 @@ struct Source {
   std::string cache = default_cache_folder();
   /// Of a chunk of linear_xent, at most.
   int64_t logit_bytes = int64_t{2} << 30;
+  int64_t product_side = 4096;  ///< of Backend
 };
 
 /// The card of a backend and the functions on it.
@@ -46,6 +47,7 @@ class Context final {
   Device& device();
   Modules& modules() { return modules_; }
   int64_t logit_bytes() const { return source_.logit_bytes; }
+  int64_t product_side() const { return source_.product_side; }
   Products& products() { return *products_; }
 
  private:

@@ -11,7 +11,6 @@
 #include "base/strings.h"
 #include "commands/command.h"
 #include "data/rows/loader.h"
-#include "device/backends.h"
 #include "device/ranges.h"
 #include "ops/attributes.h"
 #include "ops/composite/fused.h"
@@ -29,7 +28,7 @@ constexpr Option kJson = {"json", "", "print one JSON object"};
 constexpr Option kConfig = {"config", "FILE", "the configuration to time"};
 constexpr Option kGemmOptions[] = {
     {"config", "FILE", "a model whose own products to add"},
-    {"device", "NAME", "cpu or reference; default cpu"},
+    {"device", "NAME", "cpu, cuda or reference; default the configuration's, or cpu"},
     {"threads", "N", "default: what the machine allows"},
     kJson,
 };
@@ -44,9 +43,9 @@ double now_seconds() {
 constexpr double kSecondsOfPeak = 0.5;  // on each side of what is timed
 
 /// The standard sizes, and with a step those of its model with the microbatch's tokens.
-std::vector<train::ProductSize> product_sizes(const train::CompiledStep* step) {
-  const auto standard = train::standard_products();
-  std::vector<train::ProductSize> sizes(standard.begin(), standard.end());
+std::vector<train::ProductSize> product_sizes(const Backend& backend,
+                                              const train::CompiledStep* step) {
+  std::vector<train::ProductSize> sizes = train::standard_products(backend);
   if (!step) return sizes;
   const auto& shape = step->options.shape;
   for (const train::ProductSize& size :
@@ -94,17 +93,17 @@ std::string text_of(const Peak& peak) {
 int run_gemm(const Arguments& a) {
   std::optional<train::CompiledStep> step;
   std::optional<TrainConfig> config;
-  const std::string device = a.text("device", "cpu");
-  const auto all = device::make_backend(device, static_cast<int>(a.integer("threads", 0, 0, 1024)));
-  if (a.values.contains("config")) {
-    config = load_train_config(a.text("config"), a.overrides);
+  if (a.values.contains("config")) config = load_train_config(a.text("config"), a.overrides);
+  const std::string device = a.text("device", config ? config->trainer.device : "cpu");
+  const auto all = a.make_backend(device, static_cast<int>(a.integer("threads", 0, 0, 1024)));
+  if (config) {
     step.emplace(train::step_options(*config, bench_vocab(*config), 0), *all);
   } else if (!a.overrides.empty()) {
     throw Error(ErrorKind::kConfig, "bench gemm without a configuration has nothing to override")
         .at(a.overrides[0])
         .hint("--config names one; --device and --threads choose what is timed");
   }
-  const std::vector<train::ProductSize> sizes = product_sizes(step ? &*step : nullptr);
+  const std::vector<train::ProductSize> sizes = product_sizes(*all, step ? &*step : nullptr);
   std::vector<Peak> peaks;
   const auto measure = [&](const Backend& backend) {
     for (const DType dtype : {DType::f32, DType::bf16})
@@ -113,8 +112,7 @@ int run_gemm(const Arguments& a) {
                          train::measure_products(backend, dtype, sizes, 2 * kSecondsOfPeak)});
   };
   measure(*all);  // f32 on all threads is the first
-  if (!a.values.contains("threads") && all->threads() > 1)
-    measure(*device::make_backend(device, 1));
+  if (!a.values.contains("threads") && all->threads() > 1) measure(*a.make_backend(device, 1));
   std::string text;
   for (const Peak& peak : peaks)
     text += a.has("json") ? cat(text.empty() ? "" : ", ", "{", json_of(peak), "}") : text_of(peak);
@@ -139,9 +137,15 @@ class Profile final : public StepObserver {
     int64_t count = 0;
   };
 
+  explicit Profile(const Backend& backend) : backend_(backend) {}
+
   void know(const Executable& executable) { costs_.merge(executable.step_costs()); }
-  void before(const Node&) override { start_ = now_seconds(); }
+  void before(const Node&) override {
+    backend_.synchronize();
+    start_ = now_seconds();
+  }
   void after(const Node& node, const std::string&, void* const*) override {
+    backend_.synchronize();
     const double seconds = now_seconds() - start_;
     const auto cost = costs_.find(&node);
     const bool plain = cost != costs_.end() && cost->second.by_reference;
@@ -162,6 +166,7 @@ class Profile final : public StepObserver {
   }
 
  private:
+  const Backend& backend_;
   double start_ = 0;
   std::map<std::string, Row> rows_;
   std::map<const Node*, StepCost> costs_;
@@ -194,13 +199,13 @@ class StepBench {
   train::Engine& engine() { return engine_; }
 
   double run() {
+    const Range range("step");
     const auto& o = engine_.step().options;
     const double start = now_seconds();
     engine_.begin_step(tokens(), key_from_seed(static_cast<uint64_t>(step_)));
     for (int64_t m = 0; m < o.microbatches; ++m)
       engine_.run_microbatch({rows_, 0, m * o.shape.batch});
     if (engine_.subtree_sums()[0] != engine_.total())
-    const Range range("step");
       throw Error(ErrorKind::kInternal, "one rank's sum is not the total");
     o.optimizer.fill_scalars(*config_.optimizer, step_, scalars_);
     engine_.run_update(schedule_.at(step_), scalars_);
@@ -229,8 +234,8 @@ class StepBench {
 };
 
 /// Three steps, watched.
-Profile profile_of(StepBench& bench, double& total) {
-  Profile profile;
+Profile profile_of(StepBench& bench, const Backend& backend, double& total) {
+  Profile profile(backend);
   const train::CompiledStep& step = bench.engine().step();
   profile.know(step.gradients);
   if (step.gradients_next) profile.know(*step.gradients_next);
@@ -243,10 +248,10 @@ Profile profile_of(StepBench& bench, double& total) {
   return profile;
 }
 
-std::string profile_table(StepBench& bench) {
+std::string profile_table(StepBench& bench, const Backend& backend) {
   double total = 0;
   std::string text;
-  for (const auto& [name, row] : profile_of(bench, total).sorted())
+  for (const auto& [name, row] : profile_of(bench, backend, total).sorted())
     if (row.seconds > 0.002 * total)
       text += cat("  ", format_fixed(100 * row.seconds / total, 1), " %  ", name, "\n");
   return text;
@@ -264,9 +269,9 @@ TrainConfig config_to_bench(const Arguments& a) {
   return config;
 }
 
-std::unique_ptr<Backend> backend_to_bench(const TrainConfig& config) {
-  auto backend = device::make_backend(config.trainer.device,
-                                      static_cast<int>(config.trainer.threads.value_or(0)));
+std::unique_ptr<Backend> backend_to_bench(const Arguments& a, const TrainConfig& config) {
+  auto backend =
+      a.make_backend(config.trainer.device, static_cast<int>(config.trainer.threads.value_or(0)));
   train::require_precision(config, *backend);
   return backend;
 }
@@ -275,12 +280,12 @@ std::unique_ptr<Backend> backend_to_bench(const TrainConfig& config) {
 double peak_now(const TrainConfig& config, const Backend& backend,
                 const train::CompiledStep& step) {
   return train::best_rate(train::measure_products(backend, config.trainer.compute(),
-                                                  product_sizes(&step), kSecondsOfPeak));
+                                                  product_sizes(backend, &step), kSecondsOfPeak));
 }
 
 int run_step(const Arguments& a) {
   const TrainConfig config = config_to_bench(a);
-  const auto backend = backend_to_bench(config);
+  const auto backend = backend_to_bench(a, config);
   const double began = now_seconds();
   StepBench bench(config, *backend);
   const double ready = now_seconds() - began;
@@ -306,36 +311,36 @@ int run_step(const Arguments& a) {
             format_count(std::llround(bench.tokens() / seconds)), " tokens/s, ",
             format_fixed(rate, 1), " GFLOP/s of ", format_fixed(peak, 1), " (",
             format_fixed(100 * rate / peak, 1), " %), ", count_of(backend->threads(), "thread"),
-            ", ready in ", format_fixed(ready, 2), " s\n", profile_table(bench)));
+            ", ready in ", format_fixed(ready, 2), " s\n", profile_table(bench, *backend)));
   return 0;
 }
 
 /// Bytes per second of the machine's memory: the best of sums of two long arrays.
 double memory_rate(const Backend& backend) {
-  constexpr int64_t kElements = 32 << 20;
-  const auto a = backend.allocate(kElements * 4), b = backend.allocate(kElements * 4);
+  const int64_t elements = 8 * backend.product_side() * backend.product_side();
+  const auto a = backend.allocate(elements * 4), b = backend.allocate(elements * 4);
   double best = 1e30;
   for (int i = 0; i < 5; ++i) {
     const double start = now_seconds();
     backend.add(reinterpret_cast<float*>(a->data()), reinterpret_cast<const float*>(b->data()),
-                kElements);
+                elements);
     backend.synchronize();
     best = std::min(best, now_seconds() - start);
   }
-  return 3.0 * kElements * 4 / best;
+  return 3.0 * 4 * static_cast<double>(elements) / best;
 }
 
 /// Every kernel of a step with what it reaches: of the product rate by its arithmetic, of the
 /// memory's by its operands and results. Above 100 % of the latter the cache has helped.
 int run_kernels(const Arguments& a) {
   const TrainConfig config = config_to_bench(a);
-  const auto backend = backend_to_bench(config);
+  const auto backend = backend_to_bench(a, config);
   StepBench bench(config, *backend);
   bench.run();
   const double memory = memory_rate(*backend);
   const double peak = peak_now(config, *backend, bench.engine().step()) * 1e9;
   double total = 0;
-  const Profile profile = profile_of(bench, total);
+  const Profile profile = profile_of(bench, *backend, total);
   std::string text = a.has("json") ? ""
                                    : cat("memory ", format_fixed(memory / 1e9, 1),
                                          " GB/s, products ", format_fixed(peak / 1e9, 1),

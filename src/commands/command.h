@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/strings.h"
+#include "device/backends.h"
 
 namespace levanter::commands {
 
@@ -32,6 +34,9 @@ class Arguments final {
   std::vector<std::string> flags;
   std::vector<std::string> words;      ///< the subcommand's name, if any, then positional ones
   std::vector<std::string> overrides;  ///< --k.p=v, or --k.p and v
+  /// Where bench has its devices from.
+  std::unique_ptr<Backend> (*make_backend)(std::string_view name,
+                                           int threads) = device::make_backend;
 
   bool has(std::string_view flag) const;
   /// The option's value, or `otherwise`.

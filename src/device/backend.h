@@ -102,6 +102,8 @@ class Backend : public Memory {
   /// Whether products of bf16 factors are computed here, and not only imitated.
   virtual bool multiplies_bf16() const { return true; }
   virtual int threads() const { return 1; }
+  /// Rows of a square product that is large enough to reach the device's peak.
+  virtual int64_t product_side() const { return 2048; }
   /// The model of what computes: here the processor's.
   virtual std::string device_name() const;
   /// Bytes of memory that are free for a run; none where it is taken from the host's.

@@ -28,6 +28,7 @@ constexpr size_t kPage = 4096, kAlignment = 256, kMostArgumentBytes = 4096;
 constexpr unsigned kMostBlocks = 65535;
 constexpr size_t kPoisoned = 1 << 20;
 constexpr int64_t kLogitBytes = 128 << 10;  // so that small tests have several chunks
+constexpr int64_t kProductSide = 32;        // of bench
 constexpr unsigned kSharedBytes = 48 << 10, kMostSharedBytes = 227 << 10;
 constexpr std::string_view kCubin = "cubin of ";
 
@@ -157,8 +158,8 @@ struct FakeCuda::State {
     const auto found = shared_bytes.find(&kernel);
     return found == shared_bytes.end() ? kSharedBytes : found->second;
   }
-  int64_t used() const {
   int64_t most = 0;  ///< that was used at once
+  int64_t used() const {
     int64_t bytes = 0;
     for (const auto& [data, piece] : memory) bytes += static_cast<int64_t>(piece.bytes);
     return bytes;
@@ -230,8 +231,8 @@ CUresult allocate(CUdeviceptr* address, size_t bytes) {
     ::mprotect(mapped, pages, PROT_NONE);
     std::byte* const data = piece.mapped + (pages - padded);
     s.memory[data] = piece;
-    *address = reinterpret_cast<CUdeviceptr>(data);
     s.most = std::max(s.most, s.used());
+    *address = reinterpret_cast<CUdeviceptr>(data);
     return CUDA_SUCCESS;
   });
 }
@@ -641,9 +642,10 @@ cuda::Source FakeCuda::source(std::string cache) {
     static const auto piece = kept->allocate(1);
     cuda::Source source;
     source.logit_bytes = kLogitBytes;
+    source.product_side = kProductSide;
     return source;
   }
-  return {driver, nvrtc, FakeCublas::functions, std::move(cache), kLogitBytes};
+  return {driver, nvrtc, FakeCublas::functions, std::move(cache), kLogitBytes, kProductSide};
 }
 
 CUresult enqueue_on(CUstream stream, std::function<CUresult()> work) {
@@ -671,9 +673,9 @@ void FakeCuda::fail(int64_t call, CUresult result) {
 
 int64_t FakeCuda::calls() const { return state_->calls; }
 int64_t FakeCuda::memory() const { return state_->used(); }
+int64_t FakeCuda::most_memory() const { return state_->most; }
 int64_t FakeCuda::replays() const { return state_->replays; }
 int FakeCuda::compilations() const { return state_->compilations; }
-int64_t FakeCuda::most_memory() const { return state_->most; }
 std::string FakeCuda::fault() const { return state_->fault; }
 
 std::string FakeCuda::living() const {

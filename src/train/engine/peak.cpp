@@ -76,9 +76,9 @@ std::string machine_key(const Backend& backend, DType dtype) {
 
 }  // namespace
 
-std::span<const ProductSize> standard_products() {
-  static constexpr ProductSize kSizes[] = {{1024, 1024, 1024}, {2048, 2048, 2048}};
-  return kSizes;
+std::vector<ProductSize> standard_products(const Backend& backend) {
+  const int64_t side = backend.product_side(), half = side / 2;
+  return {{half, half, half}, {side, side, side}};
 }
 
 std::vector<ProductSize> model_products(const std::vector<nn::Param>& params, int64_t tokens) {
@@ -146,7 +146,7 @@ double machine_peak(const Backend& backend, DType dtype) {
   if (const auto known = known_peak(backend, dtype)) return *known;
   const std::string key = machine_key(backend, dtype), file = peak_file();
   nlohmann::json known = known_peaks(file);
-  const double best = best_rate(measure_products(backend, dtype, standard_products(), 0.3));
+  const double best = best_rate(measure_products(backend, dtype, standard_products(backend), 0.3));
   try {
     known[key] = best;
     if (!file.empty()) {

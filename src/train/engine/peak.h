@@ -20,8 +20,8 @@ struct ProductSize {
   }
 };
 
-/// 1024^3 and 2048^3.
-std::span<const ProductSize> standard_products();
+/// Squares of the backend's product_side and of half of it: 1024^3 and 2048^3 on a processor.
+std::vector<ProductSize> standard_products(const Backend& backend);
 
 /// The products of a model's linear layers and its head with `tokens` tokens, each size once: m
 /// tokens, n out, k in. Of a product above kMostFlops only as many tokens as stay below it.

@@ -72,7 +72,8 @@ TEST_CASE("without XDG_CACHE_HOME the cache is below the home, without a home no
 
 TEST_CASE("products are measured at two sizes", "[.slow][train]") {
   const auto backend = testing::make_backend("cpu", 2);
-  const auto rates = train::measure_products(*backend, DType::f32, train::standard_products(), 0.1);
+  const auto rates =
+      train::measure_products(*backend, DType::f32, train::standard_products(*backend), 0.1);
   REQUIRE(rates.size() == 2);
   CHECK(rates[0].size.m == 1024);
   CHECK(rates[1].size.n == 2048);
