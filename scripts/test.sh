@@ -3,6 +3,6 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-install_packages build test
+install_packages build test mpi
 build_in build levanter levanter_tests -- --buildtype=release
 "$root/scripts/run_tests.sh" build "$@"

@@ -3,7 +3,7 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-install_packages build test
+install_packages build test mpi
 build_in build-sanitize levanter levanter_tests -- \
   --optimization=1 -Dcpp_args=-g1 -Db_sanitize=address,undefined -Db_lundef=false
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1

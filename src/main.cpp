@@ -12,12 +12,15 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "base/stop.h"
+#include "base/strings.h"
 #include "commands/command_line.h"
+#include "dist/launcher.h"
 
 namespace {
 
 using levanter::Error;
 using levanter::ErrorKind;
+using levanter::dist::Launched;
 
 /// Fills closed standard streams, so that no file of ours gets their numbers and is written to by
 /// what was meant for the console. Reading and writing them fails as before.
@@ -36,6 +39,14 @@ int say_out_of_memory() noexcept {
   return static_cast<int>(ErrorKind::kDevice);
 }
 
+/// error  for a command that a launcher's processes would do once each, at the same places
+void require_ranks(const levanter::commands::CommandEntry& command, const Launched& launched) {
+  if (command.by_ranks) return;
+  throw Error(ErrorKind::kConfig, levanter::cat("levanter ", command.name, " is one process, and ",
+                                                launched.launcher, " has started ", launched.ranks))
+      .hint("start it without the launcher, or as one process of it");
+}
+
 int run(std::span<const std::string> words) {
   namespace commands = levanter::commands;
   if (words.empty()) {
@@ -46,9 +57,18 @@ int run(std::span<const std::string> words) {
     commands::print("levanter " LEVANTER_VERSION "\n");
     return 0;
   }
-  const commands::CommandLine line = commands::parse_command_line(words);
+  const Launched launched = levanter::dist::read_launched();
+  commands::CommandLine line;
+  try {
+    line = commands::parse_command_line(words);
+    if (line.command && launched.ranks > 1) require_ranks(*line.command, launched);
+  } catch (const Error& error) {
+    // All processes of a launcher find the same, and the first of them tells it.
+    if (launched.rank > 0) return static_cast<int>(error.kind());
+    throw;
+  }
   if (line.command) return line.command->run(line.arguments);
-  commands::print(line.text);
+  if (launched.rank == 0) commands::print(line.text);
   return 0;
 }
 

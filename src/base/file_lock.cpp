@@ -10,6 +10,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "base/strings.h"
 
 namespace levanter {
@@ -23,11 +24,6 @@ constexpr int kTries = 100;
 [[noreturn]] void fail(const std::string& path, int error) {
   throw Error(ErrorKind::kIo, cat("cannot lock ", path, ": ", system_words(error)))
       .hint("check the permissions of the folder, or choose one on another disk");
-}
-
-std::string host_name() {
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 && *name ? name : "localhost";
 }
 
 /// The whole content; "" where there is no such file.

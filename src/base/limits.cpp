@@ -1,18 +1,22 @@
-// What limits this process: its control groups, and how much memory it may still map.
+// Where this process runs and what limits it: its control groups, the memory it may still map.
 #include "base/limits.h"
 
 #include <execinfo.h>
 #include <malloc.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <sstream>
 #include <vector>
 
+#include "base/files.h"
 #include "base/integers.h"
 #include "base/strings.h"
 
@@ -88,6 +92,38 @@ std::optional<int64_t> lower_of(std::optional<int64_t> a, std::optional<int64_t>
 }
 
 }  // namespace
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 && name[0] ? name.data() : "localhost";
+}
+
+std::string executable_path() {
+  std::string path(4096, '\0');
+  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size());
+  if (size < 0)
+    throw Error(ErrorKind::kIo, cat("cannot find the program's own file: ", system_words(errno)));
+  path.resize(static_cast<size_t>(size));
+  return path;
+}
+
+std::string usable_processors() {
+  cpu_set_t set;
+  if (::sched_getaffinity(0, sizeof set, &set) != 0) return "";
+  const auto usable = [&](int processor) {
+    return processor < CPU_SETSIZE && CPU_ISSET(static_cast<size_t>(processor), &set);
+  };
+  std::string ranges;
+  for (int first = 0; first < CPU_SETSIZE; ++first) {
+    if (!usable(first)) continue;
+    int last = first;
+    while (usable(last + 1)) ++last;
+    ranges += cat(ranges.empty() ? "" : ",", first);
+    if (last > first) ranges += cat("-", last);
+    first = last;
+  }
+  return ranges;
+}
 
 std::optional<int64_t> cgroup_thread_limit(std::string_view proc_cgroup, const std::string& mount) {
   std::optional<int64_t> limit;

@@ -1,4 +1,4 @@
-// What limits this process: its control groups, and how much memory it may still map.
+// Where this process runs and what limits it: its control groups, the memory it may still map.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,13 @@
 #include "base/error.h"
 
 namespace levanter {
+
+/// The machine's name; "localhost" where it has none.
+std::string host_name();
+/// The file that this process runs.
+std::string executable_path();
+/// The processors that this process may use, as ranges: "0-3,8"; "" where the system does not tell.
+std::string usable_processors();
 
 /// The lowest limits of the control groups named in `proc_cgroup` (the text of /proc/self/cgroup)
 /// and of the groups around them, version 1 or 2; nothing where none is limited.

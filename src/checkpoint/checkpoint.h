@@ -1,9 +1,10 @@
 // What a checkpoint holds, and saving one.
 //
 // A checkpoint is a folder step-N with config.toml, tokenizer.json, model.safetensors,
-// optimizer.safetensors and manifest.json. The manifest comes last and makes the folder complete:
-// each file is written under a temporary name, made durable and renamed before it. See
-// checkpoint/manifest.h for what it says and checkpoint/load.h for reading.
+// optimizer.safetensors and manifest.json; where ranks have parts of the optimizer's state each
+// writes a file of its own, optimizer-00001-of-00004.safetensors. The manifest comes last and makes
+// the folder complete: each file is written under a temporary name, made durable and renamed before
+// it. See checkpoint/manifest.h for what it says and checkpoint/load.h for reading.
 #pragma once
 
 #include <cstddef>
@@ -18,6 +19,15 @@
 
 namespace levanter {
 
+/// Which part of a save a writer makes, where several make one together, each in a thread or a
+/// process of its own. The first writes the model, the texts and, once all parts are there, the
+/// manifest; each writes the optimizer's tensors that it has.
+struct SavePart {
+  int64_t index = 0, count = 1;
+  std::string key = {};     ///< what tells this save from all others
+  std::string folder = {};  ///< that the first has made for it
+};
+
 /// All that a save needs. The tensors' memory is borrowed: see the function that takes the contents
 /// for how long.
 struct CheckpointContents {
@@ -30,6 +40,7 @@ struct CheckpointContents {
   std::span<const Tensor> model, optimizer;
   bool permanent = true;   ///< else the next save that commits removes it
   int64_t keep_step = -1;  ///< a temporary checkpoint that this save leaves: the best so far
+  SavePart part = {};
 };
 
 /// A save that committed.

@@ -85,7 +85,8 @@ bool is_checkpoint_file(const std::string& path) {
   if (::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return false;
   const std::string name = file_name(path);
   return name == kManifestFile || name == kConfigFile || name == kTokenizerFile ||
-         name == kModelFile || name == kOptimizerFile || is_temporary_name(name);
+         name == kModelFile || name == kOptimizerFile || is_part_name(name) ||
+         is_temporary_name(name);
 }
 
 std::vector<std::string> remove_checkpoint(const std::string& step_folder) {

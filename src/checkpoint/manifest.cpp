@@ -2,7 +2,9 @@
 #include "checkpoint/manifest.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <cstdio>
 #include <set>
 #include <utility>
 
@@ -170,6 +172,21 @@ void check_seal(const Reader& read, std::string_view text, const std::string& se
 }
 
 }  // namespace
+
+std::string optimizer_file(int64_t index, int64_t count) {
+  if (count == 1) return std::string(kOptimizerFile);
+  std::array<char, 64> name{};
+  std::snprintf(name.data(), name.size(), "optimizer-%05d-of-%05d.safetensors",
+                static_cast<int>(index) + 1, static_cast<int>(count));
+  return name.data();
+}
+
+std::string part_file(int64_t index) { return cat("part-", index, ".json"); }
+
+bool is_part_name(std::string_view name) {
+  return (name.starts_with("optimizer-") && name.ends_with(".safetensors")) ||
+         (name.starts_with("part-") && name.ends_with(".json"));
+}
 
 int64_t TensorRecord::elements() const { return product(shape); }
 

@@ -64,5 +64,11 @@ inline constexpr std::string_view kConfigFile = "config.toml";
 inline constexpr std::string_view kTokenizerFile = "tokenizer.json";
 inline constexpr std::string_view kModelFile = "model.safetensors";
 inline constexpr std::string_view kOptimizerFile = "optimizer.safetensors";
+/// The optimizer's file of one of several writers, index from 0: "optimizer-00001-of-00004...".
+std::string optimizer_file(int64_t index, int64_t count);
+/// What such a writer says when its file is done, a manifest of it; gone when all are.
+std::string part_file(int64_t index);
+/// Whether a name is one of these.
+bool is_part_name(std::string_view name);
 
 }  // namespace levanter

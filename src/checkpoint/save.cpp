@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <nlohmann/json.hpp>
+#include <thread>
 #include <utility>
 
 #include "base/error.h"
@@ -20,6 +22,10 @@ namespace {
 
 /// Room asked for beyond the tensors' files: manifest, texts, the file system's own blocks.
 constexpr int64_t kSpareDiskBytes = int64_t{1} << 20;
+
+/// How long the first writer waits for another's part, and between two looks for it.
+constexpr std::chrono::minutes kPatience{10};
+constexpr std::chrono::milliseconds kLongestPause{50};
 
 void check_free_space(const std::string& folder, int64_t needed) {
   const int64_t free = free_disk_bytes(folder);
@@ -73,6 +79,64 @@ void move_foreign(const std::string& from, const std::string& to) {
       rename_path(path, join_path(to, name));
 }
 
+/// What a writer says of its part, or why there is none.
+void write_part_file(const std::string& target, const SavePart& part, Manifest& manifest,
+                     const std::string& failure) {
+  manifest.extra_json = nlohmann::json{{"key", part.key}, {"failure", failure}}.dump();
+  write_file_atomic(join_path(target, part_file(part.index)), manifest.text());
+}
+
+/// Writes a part that is not the first; its failure is for the first to tell.
+SaveReport write_part(const SavePlan& plan, PieceSource& source) {
+  const SavePart& part = plan.contents.part;
+  Manifest manifest;
+  manifest.step = plan.contents.step;
+  try {
+    check_free_space(part.folder, plan.tensor_file_bytes + kSpareDiskBytes);
+    size_t next = 0;
+    for (const SavePlan::File& file : plan.files)
+      write_tensors(part.folder, file, source, next, manifest);
+    write_part_file(part.folder, part, manifest, "");
+  } catch (const Error& error) {
+    Manifest none;
+    none.step = plan.contents.step;
+    write_part_file(part.folder, part, none, error.message());
+    throw;
+  }
+  return {plan.contents.step, plan.contents.permanent, part.folder, plan.tensor_file_bytes, 0, ""};
+}
+
+/// Waits for another writer's part and adds it to the manifest.
+void take_part(const std::string& target, const SavePart& save, int64_t index,
+               const PieceSource& source, Manifest& manifest) {
+  using Clock = std::chrono::steady_clock;
+  const std::string path = join_path(target, part_file(index));
+  const Clock::time_point last = Clock::now() + kPatience;
+  std::chrono::milliseconds pause{1};
+  while (!path_exists(path)) {
+    if (source.given_up()) throw Error(ErrorKind::kIo, "the run has ended before all was saved");
+    if (Clock::now() > last)
+      throw Error(ErrorKind::kIo, cat("rank ", index, " has not saved its part")).at(target);
+    std::this_thread::sleep_for(pause);
+    pause = std::min(2 * pause, kLongestPause);
+  }
+  Manifest part = Manifest::parse(read_file(path), path);
+  const auto said = nlohmann::json::parse(part.extra_json, nullptr, /*allow_exceptions=*/false);
+  const auto of = [&](const char* key) {
+    return said.is_object() && said.contains(key) && said[key].is_string()
+               ? said[key].get<std::string>()
+               : std::string();
+  };
+  if (of("key") != save.key)
+    throw Error(ErrorKind::kIo, cat("rank ", index, " has saved another state")).at(path);
+  if (const std::string failure = of("failure"); !failure.empty())
+    throw Error(ErrorKind::kIo, cat("rank ", index, " cannot save its part: ", failure)).at(target);
+  manifest.files.merge(part.files);
+  manifest.tensors.merge(part.tensors);
+  LEV_CHECK(part.files.empty() && part.tensors.empty(), "two ranks have saved one tensor");
+  remove_tree(path);
+}
+
 int64_t write_files(const std::string& target, const SavePlan& plan, PieceSource& source) {
   const CheckpointContents& contents = plan.contents;
   Manifest manifest;
@@ -83,6 +147,8 @@ int64_t write_files(const std::string& target, const SavePlan& plan, PieceSource
   if (!contents.extra_json.empty()) manifest.extra_json = contents.extra_json;
   size_t next = 0;
   for (const SavePlan::File& file : plan.files) write_tensors(target, file, source, next, manifest);
+  for (int64_t part = 1; part < contents.part.count; ++part)
+    take_part(target, contents.part, part, source, manifest);
   write_text(target, kConfigFile, contents.config_toml, manifest);
   write_text(target, kTokenizerFile, contents.tokenizer, manifest);
   const std::string text = manifest.text();
@@ -100,10 +166,12 @@ std::span<const std::byte> SavePlan::Piece::read(std::vector<std::byte>& room) c
 }
 
 SavePlan::SavePlan(CheckpointContents given) : contents(std::move(given)) {
+  const std::string optimizer = optimizer_file(contents.part.index, contents.part.count);
   const std::pair<std::string_view, std::span<const Tensor>> groups[] = {
-      {kModelFile, contents.model}, {kOptimizerFile, contents.optimizer}};
+      {kModelFile, contents.model}, {optimizer, contents.optimizer}};
   std::vector<std::string> paths;
   for (const auto& [name, tensors] : groups) {
+    if (name == kModelFile && contents.part.index > 0) continue;
     std::vector<safetensors::Entry> entries;
     for (const Tensor& tensor : tensors) {
       entries.push_back({tensor.path, safetensors::element_of(tensor.dtype), tensor.shape});
@@ -126,18 +194,29 @@ SavePlan::SavePlan(CheckpointContents given) : contents(std::move(given)) {
   contents.model = contents.optimizer = {};  // the views were copied
 }
 
+std::string prepare_checkpoint(const std::string& folder, int64_t step) {
+  const std::string final_path = step_folder(folder, step);
+  make_directories(folder);
+  const bool replaces = path_exists(join_path(final_path, kManifestFile));
+  std::string target = replaces ? temporary_name(final_path) : final_path;
+  remove_checkpoint(target);
+  make_directories(target);
+  sync_directory(folder);
+  return target;
+}
+
 SaveReport write_checkpoint(const std::string& folder, const SavePlan& plan, PieceSource& source) {
+  const SavePart& part = plan.contents.part;
+  if (part.index > 0) return write_part(plan, source);
   const auto start = std::chrono::steady_clock::now();
   const std::string final_path = step_folder(folder, plan.contents.step);
-  make_directories(folder);
-  check_free_space(folder, plan.tensor_file_bytes + kSpareDiskBytes);
-  const bool replaces = path_exists(join_path(final_path, kManifestFile));
-  const std::string target = replaces ? temporary_name(final_path) : final_path;
+  std::string target = part.folder.empty() ? final_path : part.folder;
   SaveReport report{plan.contents.step, plan.contents.permanent, final_path, 0, 0, ""};
+  bool replaces = false;
   try {
-    remove_checkpoint(target);
-    make_directories(target);
-    sync_directory(folder);
+    if (part.folder.empty()) target = prepare_checkpoint(folder, plan.contents.step);
+    replaces = target != final_path;
+    check_free_space(folder, plan.tensor_file_bytes + kSpareDiskBytes);
     report.bytes = write_files(target, plan, source);
     if (replaces) exchange_paths(target, final_path);
     sync_directory(folder);

@@ -50,9 +50,16 @@ class PieceSource {
   /// The content of piece `index`; it holds until `release`.
   virtual std::span<const std::byte> take(size_t index) = 0;
   virtual void release(size_t index) = 0;
+  /// Whether nobody wants the save any more.
+  virtual bool given_up() const { return false; }
 };
 
-/// Writes <folder>/step-N as save_checkpoint says, with the tensors' bytes from `source`.
+/// Makes the folder that the parts of a save of this step below `folder` are written into.
+std::string prepare_checkpoint(const std::string& folder, int64_t step);
+
+/// Writes <folder>/step-N as save_checkpoint says, with the tensors' bytes from `source`; or the
+/// part of it that the plan is of. The first waits for the others' parts. error  kIo too where one
+/// of them fails, or takes ten minutes longer than the one before it
 SaveReport write_checkpoint(const std::string& folder, const SavePlan& plan, PieceSource& source);
 
 }  // namespace levanter

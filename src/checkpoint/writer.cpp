@@ -32,7 +32,8 @@ class SharedPieces final : public PieceSource {
   SharedPieces(const SavePlan& plan, std::span<std::byte> staging)
       : plan_(plan), staging_(staging), left_(plan.pieces.size() + 1, 0) {
     for (size_t i = plan.pieces.size(); i-- > 0;) left_[i] = left_[i + 1] + plan.pieces[i].size;
-    whole_ = plan.contents.permanent && left_[0] <= staging.size();
+    // Of several parts none is begun anew without the others.
+    whole_ = plan.contents.permanent && plan.contents.part.count == 1 && left_[0] <= staging.size();
   }
 
   /// Begins anew, after a failure; false where the pieces read first are gone.
@@ -59,6 +60,9 @@ class SharedPieces final : public PieceSource {
     next_ = index + 1;
     changed_.notify_all();
   }
+
+  void give_up() { given_up_ = true; }
+  bool given_up() const override { return given_up_; }
 
   /// The save has ended, well or not.
   void end() {
@@ -100,6 +104,7 @@ class SharedPieces final : public PieceSource {
   std::condition_variable changed_;
   size_t next_ = 0;                               // the first piece not yet written
   size_t staged_from_ = static_cast<size_t>(-1);  // pieces from here on stand in the staging
+  std::atomic<bool> given_up_{false};
   bool whole_ = false, reading_ = false, copying_ = false, frozen_ = false, ended_ = false;
 };
 
@@ -195,13 +200,18 @@ CheckpointWriter::CheckpointWriter(std::string folder, int64_t staging_bytes)
   impl_->staging = std::make_unique_for_overwrite<std::byte[]>(static_cast<size_t>(staging_bytes));
 }
 
-CheckpointWriter::~CheckpointWriter() { impl_->join(); }
+CheckpointWriter::~CheckpointWriter() {
+  if (impl_->pieces) impl_->pieces->give_up();
+  impl_->join();
+}
 
 int64_t CheckpointWriter::staging_bytes() const { return impl_->staging_bytes; }
 
-void CheckpointWriter::begin(CheckpointContents contents) {
+SavePart CheckpointWriter::begin(CheckpointContents contents) {
   Impl& it = *impl_;
   it.join_and_rethrow();
+  if (contents.part.count > 1 && contents.part.folder.empty())
+    contents.part.folder = prepare_checkpoint(it.folder, contents.step);
   it.plan = std::make_unique<SavePlan>(std::move(contents));
   it.pieces = std::make_unique<SharedPieces>(
       *it.plan, std::span(it.staging.get(), static_cast<size_t>(it.staging_bytes)));
@@ -209,6 +219,7 @@ void CheckpointWriter::begin(CheckpointContents contents) {
   it.ended = it.hurried = false;
   it.problem.clear();
   it.thread = start_thread([&it] { it.run(); });
+  return it.plan->contents.part;
 }
 
 void CheckpointWriter::before_update() {

@@ -29,7 +29,8 @@ class CheckpointWriter final {
   /// Saves below `folder`. `staging_bytes` of memory are taken now, for copies: with as much as the
   /// state holds an update never waits, with 0 it waits for the whole save.
   CheckpointWriter(std::string folder, int64_t staging_bytes);
-  /// Waits for the save under way; an Error that nobody asked for is lost.
+  /// Waits for the save under way, but for no other writer's part; an Error that nobody asked for
+  /// is lost.
   ~CheckpointWriter();
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
@@ -38,7 +39,9 @@ class CheckpointWriter final {
 
   /// Starts a save, after the one under way if there is one, which gets its last tries. The
   /// tensors' memory must stay valid, and unchanged until before_update or wait has returned.
-  void begin(CheckpointContents contents);
+  /// The first of several parts, whose folder is still empty, makes it.
+  ///   returns the part, for the other writers
+  SavePart begin(CheckpointContents contents);
   /// Returns once no more live memory is read: what is not yet written was copied, after waiting
   /// until it fitted. Call it before each change of the state; it costs nothing between saves.
   void before_update();

@@ -61,6 +61,7 @@ struct CommandEntry {
   /// What its first word may name, each with options of its own, which stand after it or before.
   std::span<const CommandEntry> commands = {};
   const char* does = "do";  ///< what such a word names: "what to do"
+  bool by_ranks = false;    ///< whether the processes of a launcher run it together
 };
 
 std::span<const CommandEntry* const> entries();

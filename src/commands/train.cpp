@@ -8,6 +8,7 @@
 #include "commands/progress.h"
 #include "commands/command.h"
 #include "checkpoint/folder.h"
+#include "dist/launcher.h"
 #include "train/run.h"
 
 namespace levanter::commands {
@@ -19,31 +20,60 @@ constexpr Option kOptions[] = {
     {"eager", "", "run node by node on the reference backend; name the first NaN"},
 };
 
-/// Says how the run ended where it is not seen already; the program's exit code.
-int code_of(train::Outcome outcome, const TrainConfig& config) {
-  switch (outcome) {
-    case train::Outcome::kFinished:
-      return 0;
-    case train::Outcome::kAlreadyFinished:
-      std::fprintf(stderr, "%s has finished; nothing was changed\n", config.run_folder().c_str());
-      return 0;
-    case train::Outcome::kStopped:
-      std::fprintf(stderr, "%s\n",
-                   list_checkpoints(join_path(config.run_folder(), "checkpoints")).empty()
-                       ? "stopped before the first step was done; the same command starts anew"
-                       : "stopped and saved; the same command goes on from there");
-      return static_cast<int>(ErrorKind::kSignal);
+int exit_code(train::Outcome outcome) {
+  return outcome == train::Outcome::kStopped ? static_cast<int>(ErrorKind::kSignal) : 0;
+}
+
+/// Says how the run ended where it is not seen already.
+void say_end(train::Outcome outcome, const TrainConfig& config) {
+  if (outcome == train::Outcome::kAlreadyFinished)
+    std::fprintf(stderr, "%s has finished; nothing was changed\n", config.run_folder().c_str());
+  if (outcome == train::Outcome::kStopped)
+    std::fprintf(stderr, "%s\n",
+                 list_checkpoints(join_path(config.run_folder(), "checkpoints")).empty()
+                     ? "stopped before the first step was done; the same command starts anew"
+                     : "stopped and saved; the same command goes on from there");
+}
+
+train::RunOptions options_of(const Arguments& a) {
+  return {.eager = a.has("eager"), .cache_report = cache_progress()};
+}
+
+/// The run of several processes, as one of them. What the launcher knows need not be written into
+/// a config.
+int run_launched(const Arguments& a, const dist::Launched& launched) {
+  std::vector<std::string> overrides = {"--trainer.communicator=mpi",
+                                        cat("--trainer.ranks=", launched.ranks)};
+  overrides.insert(overrides.end(), a.overrides.begin(), a.overrides.end());
+  int code = 0;
+  bool met = false;
+  const auto as_rank = [&](dist::Communicator& communicator) {
+    met = true;
+    const TrainConfig config = dist::together(
+        communicator, [&] { return load_train_config(a.text("config"), overrides); });
+    const train::Outcome outcome = train::train(config, options_of(a), communicator);
+    if (communicator.rank() == 0) say_end(outcome, config);
+    code = exit_code(outcome);
+  };
+  try {
+    dist::run_ranks(dist::entry("mpi"), launched.ranks, as_rank);
+  } catch (const Error& error) {
+    // What keeps ranks from meeting, all find alike, and the first tells it.
+    if (!met && launched.rank > 0) return static_cast<int>(error.kind());
+    throw;
   }
-  return 0;
+  return code;
 }
 
 int run(const Arguments& a) {
   std::signal(SIGPIPE, SIG_IGN);  // who watches may leave; the training goes on
-  const TrainConfig config = load_train_config(a.text("config"), a.overrides);
   try {
-    const train::Outcome outcome =
-        train::train(config, {.eager = a.has("eager"), .cache_report = cache_progress()});
-    return code_of(outcome, config);
+    const dist::Launched launched = dist::read_launched();
+    if (launched.ranks > 1) return run_launched(a, launched);
+    const TrainConfig config = load_train_config(a.text("config"), a.overrides);
+    const train::Outcome outcome = train::train(config, options_of(a));
+    say_end(outcome, config);
+    return exit_code(outcome);
   } catch (const dist::Abandoned& elsewhere) {
     return static_cast<int>(elsewhere.kind());  // the rank that it happened to says why
   }
@@ -53,6 +83,6 @@ int run(const Arguments& a) {
 
 extern const CommandEntry train_entry;
 const CommandEntry train_entry = {
-    "train", "train a model; resumes by itself", "", 0, kOptions, true, run};
+    "train", "train a model; resumes by itself", "", 0, kOptions, true, run, {}, "do", true};
 
 }  // namespace levanter::commands

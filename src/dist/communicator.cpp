@@ -7,6 +7,7 @@
 #include <new>
 #include <vector>
 
+#include "base/limits.h"
 #include "base/strings.h"
 
 namespace levanter::dist {
@@ -80,6 +81,49 @@ std::string broadcast_text(Communicator& communicator, std::string_view text, in
 }
 
 void barrier(Communicator& communicator) { any(communicator, false); }
+
+std::vector<std::string> gather_texts(Communicator& communicator, std::string_view text) {
+  const auto ranks = static_cast<size_t>(communicator.size());
+  const uint64_t own = text.size();
+  std::vector<uint64_t> lengths(ranks);
+  std::vector<Received> receive;
+  for (uint64_t& length : lengths)
+    receive.push_back({reinterpret_cast<std::byte*>(&length), sizeof length});
+  communicator.exchange(
+      std::vector<Sent>(ranks, Sent{reinterpret_cast<const std::byte*>(&own), sizeof own}),
+      receive);
+  std::vector<std::string> texts(ranks);
+  for (size_t r = 0; r < ranks; ++r) {
+    texts[r].resize(lengths[r]);
+    receive[r] = {reinterpret_cast<std::byte*>(texts[r].data()), texts[r].size()};
+  }
+  communicator.exchange(
+      std::vector<Sent>(ranks, Sent{reinterpret_cast<const std::byte*>(text.data()), text.size()}),
+      receive);
+  return texts;
+}
+
+std::vector<Place> gather_places(Communicator& communicator) {
+  std::vector<Place> places;
+  const std::vector<std::string> hosts = gather_texts(communicator, host_name());
+  const std::vector<std::string> processors = gather_texts(communicator, usable_processors());
+  for (size_t r = 0; r < hosts.size(); ++r) places.push_back({hosts[r], processors[r]});
+  return places;
+}
+
+void agree(Communicator& communicator, const std::exception_ptr& failure) {
+  const auto ranks = static_cast<size_t>(communicator.size());
+  const auto own = static_cast<std::byte>(failure ? kind_of(failure) : ErrorKind{});
+  std::vector<std::byte> kinds(ranks);
+  std::vector<Received> receive;
+  for (std::byte& kind : kinds) receive.push_back({&kind, 1});
+  communicator.exchange(std::vector<Sent>(ranks, Sent{&own, 1}), receive);
+  const auto first =
+      std::find_if(kinds.begin(), kinds.end(), [](std::byte kind) { return kind != std::byte{}; });
+  if (first == kinds.end()) return;
+  if (first - kinds.begin() == communicator.rank()) std::rethrow_exception(failure);
+  throw Abandoned(static_cast<ErrorKind>(*first));
+}
 
 void run_ranks(const CommunicatorEntry& kind, int64_t ranks, const RankBody& body) {
   std::mutex mutex;

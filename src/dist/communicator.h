@@ -11,9 +11,12 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 
@@ -67,6 +70,35 @@ std::string broadcast_text(Communicator& communicator, std::string_view text, in
 
 /// Returns when every rank has come here. Collective.
 void barrier(Communicator& communicator);
+
+/// Every rank's text, of any length, by rank. Collective.
+std::vector<std::string> gather_texts(Communicator& communicator, std::string_view text);
+
+/// Where a rank runs.
+struct Place {
+  std::string host;
+  std::string processors;  ///< that its process may use
+  bool operator==(const Place&) const = default;
+};
+/// Every rank's, by rank. Collective.
+std::vector<Place> gather_places(Communicator& communicator);
+
+/// Returns where no rank gives a failure. Else the lowest rank that does throws it, so that what
+/// all ranks find alike is told once, and all others throw Abandoned. Collective.
+void agree(Communicator& communicator, const std::exception_ptr& failure);
+/// What `work` returns, where it fails on no rank. Collective; `work` is not.
+template <class Work>
+auto together(Communicator& communicator, Work&& work) {
+  std::optional<decltype(work())> result;
+  std::exception_ptr failure;
+  try {
+    result.emplace(work());
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  agree(communicator, failure);
+  return *std::move(result);
+}
 
 /// What a rank does.
 using RankBody = std::function<void(Communicator& communicator)>;

@@ -2,9 +2,9 @@
 #include "dist/gradient_sum.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
-#include "base/integers.h"
 
 namespace levanter::dist {
 
@@ -14,124 +14,123 @@ constexpr int64_t kElementBytes = sizeof(float);
 
 std::byte* bytes(float* p) { return reinterpret_cast<std::byte*>(p); }
 const std::byte* bytes(const float* p) { return reinterpret_cast<const std::byte*>(p); }
+size_t bytes_of(const Shard& shard) { return static_cast<size_t>(shard.size() * kElementBytes); }
 
-int64_t count_subtrees(int64_t ranks, int64_t groups) {
-  size_t count = 0;
+std::vector<std::vector<GroupRange>> subtrees_of(int64_t groups, int64_t ranks) {
+  std::vector<std::vector<GroupRange>> subtrees;
   for (int64_t r = 0; r < ranks; ++r)
-    count += maximal_subtrees(groups, groups_of_rank(groups, ranks, r)).size();
-  return static_cast<int64_t>(count);
+    subtrees.push_back(maximal_subtrees(groups, groups_of_rank(groups, ranks, r)));
+  return subtrees;
+}
+
+/// Exchanges what lies in the device's memory, through `host` where the host cannot read it there.
+void exchange_on(Communicator& communicator, const Backend& backend, std::span<const Sent> send,
+                 std::span<const Received> receive, std::vector<std::byte>& host) {
+  if (backend.is_host()) return communicator.exchange(send, receive);
+  size_t total = 0;
+  for (const Sent& sent : send) total += sent.bytes;
+  for (const Received& received : receive) total += received.bytes;
+  host.resize(total);
+  std::byte* at = host.data();
+  std::vector<Sent> host_send(send.begin(), send.end());
+  std::vector<Received> host_receive(receive.begin(), receive.end());
+  for (Sent& sent : host_send) {
+    if (sent.bytes > 0) backend.download({at, sent.bytes}, sent.data);
+    sent.data = at;
+    at += sent.bytes;
+  }
+  for (Received& received : host_receive) {
+    received.data = at;
+    at += received.bytes;
+  }
+  communicator.exchange(host_send, host_receive);
+  for (size_t i = 0; i < receive.size(); ++i)
+    if (receive[i].bytes > 0)
+      backend.upload(receive[i].data, {host_receive[i].data, receive[i].bytes});
 }
 
 }  // namespace
 
 GradientSum::GradientSum(Communicator& communicator, const Backend& backend, int64_t groups,
-                         int64_t elements)
+                         std::vector<Shard> shards)
     : communicator_(communicator),
       backend_(backend),
       groups_(groups),
-      elements_(elements),
-      shard_elements_(ceil_div(elements, communicator.size())) {
-  const int64_t ranks = communicator.size();
-  for (int64_t r = 0; r < ranks; ++r)
-    subtrees_.push_back(maximal_subtrees(groups, groups_of_rank(groups, ranks, r)));
-  if (ranks > 1) staging_ = backend.allocate(staging_bytes(ranks, groups, elements));
-  send_.resize(static_cast<size_t>(ranks));
-  receive_.resize(static_cast<size_t>(ranks));
+      shards_(std::move(shards)),
+      subtrees_(subtrees_of(groups, communicator.size())) {
+  LEV_CHECK(std::ssize(shards_) == communicator.size(), "every rank has a shard");
+  const int64_t staged = staging_bytes(groups, shards_, communicator.rank());
+  if (staged > 0) staging_ = backend.allocate(staged);
 }
 
-int64_t GradientSum::staging_bytes(int64_t ranks, int64_t groups, int64_t elements) {
-  if (ranks == 1) return 0;
-  // One piece for each subtree of every rank; what this rank sends is packed in memory of its own.
-  const int64_t own = groups_of_rank(groups, ranks, 0).size();  // no rank has more subtrees
-  return (count_subtrees(ranks, groups) + own * ranks) * ceil_div(elements, ranks) * 4;
+int64_t GradientSum::staging_bytes(int64_t groups, std::span<const Shard> shards, int64_t rank) {
+  if (shards.size() == 1) return 0;
+  int64_t pieces = 0;  // one for each subtree of every rank
+  for (const auto& subtrees : subtrees_of(groups, std::ssize(shards)))
+    pieces += std::ssize(subtrees);
+  return pieces * shards[static_cast<size_t>(rank)].size() * kElementBytes;
 }
 
-GroupRange GradientSum::shard(int64_t rank) const {
-  const int64_t begin = std::min(elements_, rank * shard_elements_);
-  return {begin, std::min(elements_, begin + shard_elements_)};
-}
-
-void GradientSum::run(std::span<float* const> partials, float* total) {
-  const int64_t ranks = communicator_.size();
+void GradientSum::reduce(std::span<float* const> partials, float* total) {
+  const auto ranks = shards_.size();
   if (ranks == 1) {
     // One rank's maximal subtree is the whole tree.
     LEV_CHECK(partials.size() == 1, "one rank has one subtree");
     if (partials[0] != total)
-      backend_.copy(bytes(total), bytes(partials[0]), elements_ * kElementBytes);
+      backend_.copy(bytes(total), bytes(partials[0]), own().size() * kElementBytes);
     return;
   }
-  // Pack: for each destination its shard of each of this rank's partial sums.
-  auto* const pieces = reinterpret_cast<float*>(staging_->data());
-  float* packed = pieces + count_subtrees(ranks, groups_) * shard_elements_;
-  for (int64_t d = 0; d < ranks; ++d) {
-    const GroupRange range = shard(d);
-    send_[static_cast<size_t>(d)] = {reinterpret_cast<std::byte*>(packed), 0};
-    for (const float* partial : partials) {
-      backend_.copy(bytes(packed), bytes(partial + range.begin), range.size() * kElementBytes);
-      packed += range.size();
-      send_[static_cast<size_t>(d)].bytes += static_cast<size_t>(range.size()) * 4;
+  size_t rounds = 0;  // each moves one subtree of every rank that has so many
+  for (const auto& subtrees : subtrees_) rounds = std::max(rounds, subtrees.size());
+  for (size_t round = 0; round < rounds; ++round) {
+    std::vector<Sent> send(ranks);
+    std::vector<Received> receive(ranks);
+    std::byte* piece = staging_ ? staging_->data() : nullptr;
+    for (size_t r = 0; r < ranks; ++r) {
+      if (round < partials.size())
+        send[r] = {bytes(partials[round] + shards_[r].begin), bytes_of(shards_[r])};
+      if (round < subtrees_[r].size())
+        receive[r] = {piece + round * bytes_of(own()), bytes_of(own())};
+      piece += subtrees_[r].size() * bytes_of(own());
     }
+    exchange_on(communicator_, backend_, send, receive, host_);
   }
-  const GroupRange own = shard(communicator_.rank());
-  float* at = pieces;
-  for (int64_t s = 0; s < ranks; ++s) {
-    const auto count = static_cast<int64_t>(subtrees_[static_cast<size_t>(s)].size());
-    receive_[static_cast<size_t>(s)] = {reinterpret_cast<std::byte*>(at),
-                                        static_cast<size_t>(count * own.size()) * 4};
-    at += count * own.size();
-  }
-  exchange();
-  const float* sum = add_up({0, groups_});
-  // Every rank's shard to everybody.
-  for (int64_t r = 0; r < ranks; ++r) {
-    const GroupRange range = shard(r);
-    send_[static_cast<size_t>(r)] = {reinterpret_cast<const std::byte*>(sum),
-                                     static_cast<size_t>(own.size()) * 4};
-    receive_[static_cast<size_t>(r)] = {reinterpret_cast<std::byte*>(total + range.begin),
-                                        static_cast<size_t>(range.size()) * 4};
-  }
-  exchange();
+  if (own().size() == 0) return;
+  backend_.copy(bytes(total + own().begin), bytes(add_up({0, groups_})),
+                own().size() * kElementBytes);
 }
 
-/// Exchanges send_ and receive_, which lie in the device's memory.
-void GradientSum::exchange() {
-  if (backend_.is_host()) return communicator_.exchange(send_, receive_);
-  size_t total = 0;
-  for (const Sent& sent : send_) total += sent.bytes;
-  for (const Received& received : receive_) total += received.bytes;
-  host_.resize(total);
-  std::byte* at = host_.data();
-  std::vector<Sent> send = send_;
-  std::vector<Received> receive = receive_;
-  for (Sent& sent : send) {
-    if (sent.bytes > 0) backend_.download({at, sent.bytes}, sent.data);
-    sent.data = at;
-    at += sent.bytes;
-  }
-  for (Received& received : receive) {
-    received.data = at;
-    at += received.bytes;
-  }
-  communicator_.exchange(send, receive);
-  for (size_t i = 0; i < receive.size(); ++i)
-    if (receive[i].bytes > 0)
-      backend_.upload(receive_[i].data, {receive[i].data, receive[i].bytes});
+void GradientSum::gather(float* array) {
+  gather_shards(communicator_, backend_, shards_, array, host_);
 }
 
 /// The sum of this rank's shard over the groups of `node`, in the memory of its leftmost piece.
 float* GradientSum::add_up(GroupRange node) {
-  const int64_t width = shard(communicator_.rank()).size();
   auto* piece = reinterpret_cast<float*>(staging_->data());
   for (const auto& subtrees : subtrees_)
     for (const GroupRange& subtree : subtrees) {
       if (subtree == node) return piece;
-      piece += width;
+      piece += own().size();
     }
   const int64_t middle = node.begin + tree_split(node.size());
   float* left = add_up({node.begin, middle});
   const float* right = add_up({middle, node.end});
-  backend_.add(left, right, width);
+  backend_.add(left, right, own().size());
   return left;
+}
+
+void gather_shards(Communicator& communicator, const Backend& backend,
+                   std::span<const Shard> shards, float* array, std::vector<std::byte>& host) {
+  if (shards.size() == 1) return;
+  const Shard& own = shards[static_cast<size_t>(communicator.rank())];
+  std::vector<Sent> send;
+  std::vector<Received> receive;
+  for (size_t r = 0; r < shards.size(); ++r) {
+    const bool self = static_cast<int64_t>(r) == communicator.rank();
+    send.push_back({bytes(array + own.begin), self ? 0 : bytes_of(own)});
+    receive.push_back({bytes(array + shards[r].begin), self ? 0 : bytes_of(shards[r])});
+  }
+  exchange_on(communicator, backend, send, receive, host);
 }
 
 }  // namespace levanter::dist

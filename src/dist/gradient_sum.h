@@ -4,39 +4,50 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "device/backend.h"
 #include "dist/communicator.h"
 #include "dist/gradient_tree.h"
+#include "dist/sharding.h"
 
 namespace levanter::dist {
 
-/// Sums flat arrays of `elements` f32 over ranks: an all-to-all brings every partial sum of one
-/// shard to the rank that owns it, which adds them up as the tree says, and a second one brings the
-/// total to all. Only additions of the tree are done, so any number of ranks gives the same bits.
+/// Sums flat arrays of f32 over ranks: an all-to-all brings every partial sum of one shard to the
+/// rank that owns it, which adds them up as the tree says. Only additions of the tree are done, so
+/// any number of ranks gives the same bits. Where each rank has one subtree (their number and the
+/// groups' are powers of two) a rank sends (N - 1) / N of an array, as in a ring.
 class GradientSum final {
  public:
-  GradientSum(Communicator& communicator, const Backend& backend, int64_t groups, int64_t elements);
+  /// `shards`: each rank's, one after the other, together the whole array.
+  GradientSum(Communicator& communicator, const Backend& backend, int64_t groups,
+              std::vector<Shard> shards);
 
-  /// `partials`: this rank's maximal subtrees, in order. `total` may be one of them.
-  void run(std::span<float* const> partials, float* total);
+  /// `partials`: this rank's maximal subtrees, in order. This rank's shard of `total`, which may be
+  /// one of them, becomes the sum; the rest of it means nothing then. Collective.
+  void reduce(std::span<float* const> partials, float* total);
+  /// Brings every rank's shard of an array to all. Collective.
+  void gather(float* array);
 
   /// Bytes that such an object holds for a rank.
-  static int64_t staging_bytes(int64_t ranks, int64_t groups, int64_t elements);
+  static int64_t staging_bytes(int64_t groups, std::span<const Shard> shards, int64_t rank);
 
  private:
-  void exchange();
   float* add_up(GroupRange node);
-  GroupRange shard(int64_t rank) const;
+  const Shard& own() const { return shards_[static_cast<size_t>(communicator_.rank())]; }
 
   Communicator& communicator_;
   const Backend& backend_;
-  int64_t groups_, elements_, shard_elements_;
+  int64_t groups_;
+  std::vector<Shard> shards_;
   std::vector<std::vector<GroupRange>> subtrees_;  ///< of each rank
   std::unique_ptr<Buffer> staging_;                ///< this shard of every partial, by group
-  std::vector<Sent> send_;
-  std::vector<Received> receive_;
   std::vector<std::byte> host_;  ///< what is exchanged, where the device's memory is not the host's
 };
+
+/// Brings every rank's shard of an array in the device's memory to all; `host` is room for it.
+/// Collective.
+void gather_shards(Communicator& communicator, const Backend& backend,
+                   std::span<const Shard> shards, float* array, std::vector<std::byte>& host);
 
 }  // namespace levanter::dist

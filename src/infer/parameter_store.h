@@ -30,6 +30,8 @@ class ParameterStore final {
 
   const std::vector<nn::Param>& params() const { return params_; }
   std::byte* place(size_t param) const;
+  /// All of them, as they are laid out.
+  std::byte* memory() const { return memory_->data(); }
   /// The parameters in their order. After writing to them: changed().
   std::vector<Tensor> tensors() const;
 

@@ -18,15 +18,15 @@ StateArray like(const nn::Param& param, std::string_view name) {
   return {std::string(name), param.type, param.shape};
 }
 
-NamedArray global_norm(std::span<const NamedArray> grads) {
+NamedArray square_sum(NamedArray grad) {
+  const Axes& axes = grad.axes();
+  const AxisName shard = axes.contains("embed") || axes.empty() ? AxisName("embed") : axes[0].name;
+  return sum_squares(grad, shard);
+}
+
+NamedArray global_norm(std::span<const NamedArray> square_sums) {
   NamedArray total;
-  for (const NamedArray& g : grads) {
-    const Axes& axes = g.axes();
-    const AxisName shard =
-        axes.contains("embed") || axes.empty() ? AxisName("embed") : axes[0].name;
-    const NamedArray squares = sum_squares(g, shard);
-    total = total ? total + squares : squares;
-  }
+  for (const NamedArray& squares : square_sums) total = total ? total + squares : squares;
   return sqrt(total);
 }
 

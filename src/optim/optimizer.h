@@ -67,8 +67,10 @@ std::span<const OptimizerEntry* const> entries();
 /// The optimizer called `name`, which a loaded config always names rightly.
 const OptimizerEntry& entry(std::string_view name);
 
-/// The square root of the sum of all squares of all gradients, each summed shard axis last.
-NamedArray global_norm(std::span<const NamedArray> grads);
+/// The sum of a gradient's squares, summed shard axis last.
+NamedArray square_sum(NamedArray grad);
+/// The norm of all gradients from the sum of each one's squares.
+NamedArray global_norm(std::span<const NamedArray> square_sums);
 /// The factor that scales a gradient of norm `norm` down to `max_norm`; 1 where it is below.
 NamedArray clip_factor(NamedArray norm, double max_norm);
 /// Whether weight decay applies to a parameter of this role.

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/limits.h"
 #include "base/strings.h"
 #include "trackers/event_file.h"
 #include "trackers/log_sink.h"
@@ -27,12 +28,6 @@ int64_t seconds_of(std::string_view name) {
   name.remove_prefix(kPrefix.size());
   const auto end = std::from_chars(name.data(), name.data() + name.size(), seconds);
   return end.ec == std::errc() ? seconds : -1;
-}
-
-std::string host_name() {
-  char name[256] = {};
-  if (::gethostname(name, sizeof name - 1) != 0 || name[0] == '\0') return "localhost";
-  return name;
 }
 
 /// The seconds in the name of the newest event file, or -1 when there is none to be seen.

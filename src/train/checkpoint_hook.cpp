@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "base/hash.h"
 #include "base/strings.h"
@@ -18,7 +19,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr double kMostDelay = 60;  // seconds between two tries of a save that fails
+using nlohmann::json;
+
+constexpr std::string_view kService = "save";  // of the ranks that have a part of the state
+constexpr double kMostDelay = 60;              // seconds between two tries of a save that fails
 
 /// A save that fails ends nothing while the run goes on: the next steps try again. The one after
 /// the last step, or before a stop, has to be made.
@@ -29,7 +33,8 @@ class CheckpointHook final : public Hook {
         config_text_(print_config(c.config)),
         model_(c.engine.model_tensors()),
         optimizer_(c.engine.optimizer_tensors()),
-        writer_(c.folder.checkpoints(), staging_bytes(c.engine.step().state_bytes())),
+        writers_(c.engine.step().is_sharded() ? c.engine.step().options.ranks : 1),
+        writer_(c.folder.checkpoints(), staging_bytes(c.engine.step().save_bytes())),
         last_save_(Clock::now()),
         kept_(c.kept),
         step_(c.start_step) {}
@@ -96,7 +101,13 @@ class CheckpointHook final : public Hook {
     under_way_ = {kind, best(step) ? BestCheckpoint{step, c_.summary.evaluated_loss()} : kept_};
     step_ = step;
     retry_ = SaveKind::none;  // this one stands for it
-    writer_.begin(contents(step, kind == SaveKind::permanent));
+    const SavePart part = writer_.begin(contents(step, kind == SaveKind::permanent));
+    if (part.count > 1)
+      c_.crew.call(kService, json{{"step", step},
+                                  {"permanent", kind == SaveKind::permanent},
+                                  {"key", part.key},
+                                  {"folder", part.folder}}
+                                 .dump());
     last_save_ = Clock::now();
   }
 
@@ -125,7 +136,9 @@ class CheckpointHook final : public Hook {
             .model = model_,
             .optimizer = optimizer_,
             .permanent = permanent,
-            .keep_step = keeps ? under_way_.kept.step : -1};
+            .keep_step = keeps ? under_way_.kept.step : -1,
+            .part = {.count = writers_,
+                     .key = cat(step, " ", Clock::now().time_since_epoch().count())}};
   }
 
   /// Does what may find that the save under way has failed.
@@ -166,6 +179,7 @@ class CheckpointHook final : public Hook {
   HookContext c_;
   std::string config_text_;
   std::vector<Tensor> model_, optimizer_;
+  int64_t writers_;  ///< ranks that have a part of the state
   CheckpointWriter writer_;
   Clock::time_point last_save_;
   BestCheckpoint kept_;  ///< once the save under way has committed, under_way_.kept
@@ -180,7 +194,56 @@ class CheckpointHook final : public Hook {
   int64_t failures_ = 0;
 };
 
+/// What fails here is written into the part, and the first rank tells it.
+class PartHook final : public Hook {
+ public:
+  PartHook(Engine& engine, dist::Crew& crew)
+      : optimizer_(engine.optimizer_tensors()),
+        writers_(engine.step().options.ranks),
+        rank_(engine.step().options.rank),
+        writer_("", staging_bytes(engine.step().save_bytes())) {
+    crew.serve(std::string(kService), [this](const std::string& text) { save(json::parse(text)); });
+  }
+
+  void after_step(const StepInfo&) override {}
+  void before_update() override {
+    trying([&] { writer_.before_update(); });
+  }
+
+ private:
+  void save(const json& call) {
+    trying([&] { writer_.wait(); });
+    writer_.begin({.step = call.at("step"),
+                   .config_toml = {},
+                   .config_hash = {},
+                   .numerics = {},
+                   .tokenizer = {},
+                   .extra_json = {},
+                   .model = {},
+                   .optimizer = optimizer_,
+                   .permanent = call.at("permanent"),
+                   .part = {rank_, writers_, call.at("key"), call.at("folder")}});
+  }
+
+  template <class Call>
+  static void trying(Call call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kIo) throw;
+    }
+  }
+
+  std::vector<Tensor> optimizer_;
+  int64_t writers_, rank_;
+  CheckpointWriter writer_;
+};
+
 }  // namespace
+
+std::unique_ptr<Hook> make_checkpoint_part_hook(Engine& engine, dist::Crew& crew) {
+  return std::make_unique<PartHook>(engine, crew);
+}
 
 std::unique_ptr<Hook> make_checkpoint_hook(const HookContext& context) {
   return std::make_unique<CheckpointHook>(context);

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "base/stop.h"
 #include "base/strings.h"
 #include "data/rows/loader.h"
@@ -74,38 +76,79 @@ void require_rows_of(const data::Batch& batch, const EvaluationOptions& options,
   }
 }
 
+/// What a row adds to the sums of its component.
+struct RowSums {
+  int64_t row = 0;
+  float nats = 0;
+  double tokens = 0, bytes = 0;
+};
+
+RowSums sums_of_row(const data::Batch& batch, int64_t row, std::span<const float> losses,
+                    const EvaluationOptions& options, const ByteLengths& byte_lengths) {
+  RowSums sums{.row = batch.first_example + row};
+  for (int64_t t = 0; t < options.seq_len; ++t) {
+    const auto at = static_cast<size_t>(row * options.seq_len + t);
+    const float weight = batch.loss_weight[at];
+    if (weight == 0) continue;
+    sums.nats += losses[at] * weight;
+    sums.tokens += weight;
+    sums.bytes += weight * byte_lengths.of(batch.tokens[at], batch.targets[at]);
+  }
+  return sums;
+}
+
+/// Throws where this rank was asked to stop, or another, which all do at the same batch.
+void throw_if_any_stopped(const EvaluationOptions& options) {
+  const bool any_stops = options.communicator && dist::any(*options.communicator, stop_requested());
+  throw_if_stopped();
+  if (any_stops) throw Error(ErrorKind::kSignal, "another rank was asked to stop");
+}
+
+/// The rows of all ranks, in their order.
+std::vector<RowSums> all_rows(std::vector<RowSums> own, const EvaluationOptions& options) {
+  if (!options.communicator) return own;
+  std::vector<RowSums> rows;
+  const std::string_view bytes(reinterpret_cast<const char*>(own.data()),
+                               own.size() * sizeof(RowSums));
+  for (const std::string& of_rank : dist::gather_texts(*options.communicator, bytes)) {
+    const size_t begin = rows.size();
+    rows.resize(begin + of_rank.size() / sizeof(RowSums));
+    std::memcpy(rows.data() + begin, of_rank.data(), of_rank.size());
+  }
+  std::sort(rows.begin(), rows.end(),
+            [](const RowSums& a, const RowSums& b) { return a.row < b.row; });
+  return rows;
+}
+
 Sums evaluate_component(const data::TextData& data, const std::string& name,
                         const data::ExampleSource& source, const TokenLosses& token_losses,
                         const EvaluationOptions& options,
                         const std::function<void(int64_t rows)>& done) {
   const ByteLengths byte_lengths(*data.tokenizer());
+  const int64_t ranks = options.communicator ? options.communicator->size() : 1;
   data::LoaderOptions loading;
   loading.seq_len = options.seq_len;
-  loading.batch_size = loading.rows = options.batch;
-  if (options.max_rows >= 0)
-    loading.end_step = (options.max_rows + options.batch - 1) / options.batch;
+  loading.rows = options.batch;
+  loading.batch_size = options.batch * ranks;
+  loading.first_row = options.communicator ? options.batch * options.communicator->rank() : 0;
+  if (options.max_rows >= 0) loading.end_step = ceil_div(options.max_rows, loading.batch_size);
   data::Loader loader(source, loading);
-  Sums sums;
-  int64_t rows_left = options.max_rows;
+  std::vector<RowSums> rows;
   while (!loader.done()) {
     const data::Batch& batch = loader.next();
-    throw_if_stopped();  // which leaves a batch unmade
+    throw_if_any_stopped(options);  // which leaves a batch unmade
     require_rows_of(batch, options, *data.tokenizer(), name);
-    const std::span<const float> losses = token_losses({batch, 0, batch.first_example});
-    for (int64_t row = 0; row < batch.real_rows; ++row) {
-      if (options.max_rows >= 0 && rows_left-- <= 0) break;
-      float nats = 0;
-      for (int64_t t = 0; t < options.seq_len; ++t) {
-        const auto at = static_cast<size_t>(row * options.seq_len + t);
-        if (batch.loss_weight[at] == 0) continue;
-        nats += losses[at] * batch.loss_weight[at];
-        sums.tokens += batch.loss_weight[at];
-        sums.bytes += batch.loss_weight[at] * byte_lengths.of(batch.tokens[at], batch.targets[at]);
-      }
-      sums.nats += nats;
+    if (batch.real_rows > 0) {
+      const std::span<const float> losses = token_losses({batch, 0, batch.first_example});
+      for (int64_t row = 0; row < batch.real_rows; ++row)
+        if (options.max_rows < 0 || batch.first_example + row < options.max_rows)
+          rows.push_back(sums_of_row(batch, row, losses, options, byte_lengths));
     }
-    done(batch.real_rows);
+    done(batch.real_rows * ranks);
   }
+  Sums sums;
+  for (const RowSums& row : all_rows(std::move(rows), options))
+    sums += {row.nats, row.tokens, row.bytes};
   return sums;
 }
 

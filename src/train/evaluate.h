@@ -7,6 +7,7 @@
 #include <string>
 
 #include "data/text_data.h"
+#include "dist/communicator.h"
 #include "infer/trace.h"
 #include "trackers/tracker.h"
 
@@ -20,6 +21,8 @@ struct EvaluationOptions {
   int64_t seq_len = 1;
   int64_t max_rows = -1;                               ///< of each component; -1: all
   std::function<void(double fraction)> progress = {};  ///< hears after each batch how far it is
+  /// Of the ranks that evaluate together, each its share of the rows; null: this one has them all.
+  dist::Communicator* communicator = nullptr;
   int64_t vocab_size = 0;  ///< tokens that the model knows, where some may be others; 0: all
 };
 
@@ -31,15 +34,15 @@ void require_rows(std::span<const int32_t> ids, int64_t vocab_size,
 /// Rows that an evaluation goes through, of all components.
 int64_t evaluation_rows(const data::TextData& data, const EvaluationOptions& options);
 
-/// Losses of every validation component. Token losses of a row are added in f32 in order, rows in
-/// f64 in order, so that the result depends on neither threads nor batch.
-/// Every component has its name as a tag, and those that it lists.
+/// Losses of every validation component; collective where there are several ranks. Token losses of
+/// a row are added in f32 in order, rows in f64 in order, so that the result depends on neither
+/// threads nor ranks nor batch. Every component has its name as a tag, and those that it lists.
 /// returns eval/loss (mean over all tokens, nats), eval/bpb (bits per byte of the targets' text);
 ///         with several tags eval/macro_loss and eval/macro_bpb (their means over tags),
 ///         eval/<tag>/loss and eval/<tag>/bpb, and for tags "a/b" eval/a/micro_loss (mean over the
 ///         tokens of all components below a) and eval/a/macro_loss (mean over the tags below a);
 ///         eval/total_time (seconds). Empty when there is no validation text.
-/// error   kSignal, between two microbatches, once the program was asked to stop; as require_rows,
+/// error   kSignal, between two microbatches, once some rank was asked to stop; as require_rows,
 ///         naming the component and how the text goes on to the token
 Metrics evaluate(const data::TextData& data, const TokenLosses& token_losses,
                  const EvaluationOptions& options);

@@ -12,6 +12,8 @@ namespace levanter::train {
 
 namespace {
 
+constexpr std::string_view kEvaluate = "evaluate";  // what the crew does for the hook
+
 /// Steps before the machine's rate is looked up, which may take a moment the first time.
 constexpr int64_t kStepsBeforePeak = 20;
 
@@ -121,8 +123,26 @@ EvaluationOptions evaluation_options(const TrainConfig& config) {
 
 }  // namespace
 
+void serve_evaluation(dist::Crew& crew, const TrainConfig& config, const data::TextData& data,
+                      Engine& engine) {
+  crew.serve(std::string(kEvaluate), [&](const std::string&) {
+    EvaluationOptions options = evaluation_options(config);
+    options.communicator = &crew.communicator();
+    try {
+      evaluate(
+          data, [&](const Rows& rows) { return engine.run_evaluation(rows); }, options);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kSignal) throw;  // all ranks stop at the next step
+    }
+  });
+}
+
 Metrics evaluate_now(const HookContext& c) {
   EvaluationOptions options = evaluation_options(c.config);
+  if (!c.crew.is_alone()) {
+    c.crew.call(kEvaluate);
+    options.communicator = &c.crew.communicator();
+  }
   options.progress = [&c](double fraction) { c.tracker.progress("evaluating", fraction); };
   return evaluate(
       c.data, [&c](const Rows& rows) { return c.engine.run_evaluation(rows); }, options);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "data/text_data.h"
+#include "dist/crew.h"
 #include "trackers/tracker.h"
 #include "checkpoint/load.h"
 #include "train/engine/engine.h"
@@ -46,13 +47,18 @@ struct HookContext {
   Tracker& tracker;
   Summary& summary;
   RunFolder& folder;
+  dist::Crew& crew;
   int64_t start_step = 0;
   int64_t first_step = 0;    ///< steps of another run that this one was begun with
   BestCheckpoint kept = {};  ///< what is there already
   int64_t epoch_length = 1;  ///< rows
 };
 
-/// The validation losses of the state as it is.
+/// Another rank than the first: its share of every evaluation, when it is called to it. All of
+/// these outlive the crew's last call.
+void serve_evaluation(dist::Crew& crew, const TrainConfig& config, const data::TextData& data,
+                      Engine& engine);
+/// The first rank: the validation losses of the state as it is, with the help of its crew.
 Metrics evaluate_now(const HookContext& context);
 /// Rows of such an evaluation, 0 where there is nothing to validate with.
 int64_t evaluation_rows(const TrainConfig& config, const data::TextData& data);
@@ -65,6 +71,9 @@ std::unique_ptr<Hook> make_evaluation_hook(const HookContext& context);
 /// Checkpoints as trainer.checkpointer says, after the last step, and when the run is stopped. Only
 /// the last two have to succeed: another one that fails is tried again while the run goes on.
 std::unique_ptr<Hook> make_checkpoint_hook(const HookContext& context);
+/// Another rank than the first: its part of every checkpoint, when it is called to it; nothing
+/// where the first has all of the state. The crew outlives the hook, and calls it no more then.
+std::unique_ptr<Hook> make_checkpoint_part_hook(Engine& engine, dist::Crew& crew);
 /// Hugging Face folders after the steps in which they are due; after the last one, what is missing
 /// is made from checkpoints. Comes after the hook of the checkpoints.
 std::unique_ptr<Hook> make_hf_save_hook(const HookContext& context, HfFolders& folders);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <map>
+#include <set>
 
 #include "base/files.h"
 #include "base/strings.h"
@@ -36,6 +38,28 @@ std::vector<std::string> introduction(const TrainConfig& config, const RunFacts&
           format_count(t.train_batch_size * config.model->max_seq_len), " a step, ",
           count_of(static_cast<int64_t>(std::ceil(steps)), "step"), " an epoch, ",
           format_fixed(static_cast<double>(t.num_train_steps) / steps, 1), " epochs in all")};
+}
+
+int64_t count_hosts(std::span<const dist::Place> places) {
+  std::set<std::string> hosts;
+  for (const dist::Place& place : places) hosts.insert(place.host);
+  return std::ssize(hosts);
+}
+
+std::string describe_places(std::span<const dist::Place> places, int threads) {
+  std::map<std::string, std::vector<const dist::Place*>> by_host;
+  for (const dist::Place& place : places) by_host[place.host].push_back(&place);
+  std::string hosts;
+  for (const auto& [host, on_it] : by_host) {
+    std::vector<std::string> processors;  // each once, as they come
+    for (const dist::Place* place : on_it)
+      if (std::find(processors.begin(), processors.end(), place->processors) == processors.end())
+        processors.push_back(place->processors);
+    hosts += cat(hosts.empty() ? "" : "; ", host, " has ", on_it.size(), " on processors ",
+                 join(processors, ", "));
+  }
+  return cat(count_of(std::ssize(places), "rank"), ", ", count_of(threads, "thread"),
+             " each: ", hosts);
 }
 
 std::string schedule_change(const TrainConfig& saved, const TrainConfig& now, int64_t step) {

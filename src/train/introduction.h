@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "checkpoint/load.h"
+#include "dist/communicator.h"
 #include "train/config/train_config.h"
 
 namespace levanter::train {
@@ -19,6 +21,11 @@ struct RunFacts {
 
 /// Two lines: the model and the run's folder; the data and what a step takes of them.
 std::vector<std::string> introduction(const TrainConfig& config, const RunFacts& facts);
+
+/// How many hosts those are.
+int64_t count_hosts(std::span<const dist::Place> places);
+/// "3 ranks, 2 threads each: node1 has 2 on processors 0-1, 2-3; node2 has 1 on processors 0-3".
+std::string describe_places(std::span<const dist::Place> places, int threads);
 
 /// What becomes of the learning rate in the step after `step` when a run of `saved` goes on as
 /// `now` says; "" when its schedule stays.

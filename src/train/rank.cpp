@@ -21,12 +21,19 @@ double seconds_since(Clock::time_point start) {
 
 }  // namespace
 
+void meet(dist::Crew& crew) {
+  if (crew.communicator().rank() == 0)
+    crew.release();
+  else
+    crew.follow();
+}
+
 Rank::Rank(Run& run, dist::Communicator& communicator)
     : run_(run),
       communicator_(communicator),
+      crew_(communicator),
       engine_(*std::move(run.step), *run.backend),
-      sum_(communicator, *run.backend, engine_.step().options.groups,
-           engine_.step().layout.elements),
+      exchange_(communicator, *run.backend, engine_),
       schedule_(run.config.schedule()),
       optimizer_(optim::entry(run.config.optimizer.type)),
       scalars_(optimizer_.scalar_names.size()) {
@@ -55,6 +62,7 @@ int64_t Rank::run(std::span<const std::unique_ptr<Hook>> hooks) {
     if (!info.report.proceeded && run_.config.trainer.crash_on_nan) stop_at_nan(info);
     start = Clock::now();
     for (const auto& hook : hooks) hook->after_step(info);
+    meet(crew_);
     hook_time = seconds_since(start);
   }
   return last;
@@ -102,11 +110,12 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   for (int64_t row = 0; row < batch.rows && !stop_requested(); row += shape.batch)
     engine_.run_microbatch({batch, row, batch.first_example + row});
   if (dist::any(communicator_, stop_requested())) return false;
-  sum_.run(engine_.subtree_sums(), engine_.total());
+  exchange_.sum_gradients();
   for (const auto& hook : hooks) hook->before_update();
   info.lr = schedule_.at(step);
   optimizer_.fill_scalars(*run_.config.optimizer, step, scalars_);
   info.report = engine_.run_update(info.lr, scalars_);
+  exchange_.share_parameters();
   return true;
 }
 

@@ -8,12 +8,16 @@
 
 #include "data/rows/loader.h"
 #include "dist/communicator.h"
-#include "dist/gradient_sum.h"
+#include "dist/crew.h"
+#include "train/engine/exchange.h"
 #include "train/engine/nan_guard.h"
 #include "train/hooks.h"
 #include "train/start.h"
 
 namespace levanter::train {
+
+/// The first rank releases its crew, which has followed until then. Collective.
+void meet(dist::Crew& crew);
 
 class Rank final {
  public:
@@ -22,8 +26,10 @@ class Rank final {
   Rank(Run& run, dist::Communicator& communicator);
 
   Engine& engine() { return engine_; }
+  dist::Crew& crew() { return crew_; }
 
-  /// Steps until the end or until asked to stop; the steps done. Collective.
+  /// Steps until the end or until asked to stop; the steps done. After each step the first rank's
+  /// hooks may call the crew. Collective.
   /// error  kGuard at a step that is not finite, with trainer.crash_on_nan
   int64_t run(std::span<const std::unique_ptr<Hook>> hooks);
 
@@ -38,8 +44,9 @@ class Rank final {
 
   const Run& run_;
   dist::Communicator& communicator_;
+  dist::Crew crew_;
   Engine engine_;
-  dist::GradientSum sum_;
+  StepExchange exchange_;
   Schedule schedule_;
   const optim::OptimizerEntry& optimizer_;
   std::vector<double> scalars_;

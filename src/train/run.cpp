@@ -37,14 +37,14 @@ Error out_of_memory_of(const Run& run) {
       .hint("levanter plan lists what takes it; `ulimit -v` limits it too");
 }
 
-void log_summary(const HookContext& c, Tracker& tracker) {
+void log_summary(const HookContext& c, std::span<const dist::Place> places, Tracker& tracker) {
   const Metrics facts = {
       {"parameter_count", static_cast<double>(c.engine.step().parameter_count())},
       {"dataset/total_tokens", static_cast<double>(c.data.train_tokens())},
       {"throughput/flops_per_example",
        c.engine.step().flops_per_token() * static_cast<double>(c.config.model->max_seq_len)},
       {"num_devices", static_cast<double>(c.config.trainer.ranks)},
-      {"num_hosts", 1}};
+      {"num_hosts", static_cast<double>(count_hosts(places))}};
   tracker.log_summary(facts);
   for (const auto& [name, value] : facts) c.summary.set(name, value);
   c.summary.set("backend", c.backend.name());
@@ -111,6 +111,7 @@ void introduce(const HookContext& c, const Run& run, const std::vector<std::stri
   const RunFacts facts{c.engine.step().parameter_count(), run.decision.vocab, c.data.train_tokens(),
                        c.data.validation_tokens(), c.epoch_length};
   for (const std::string& line : introduction(run.config, facts)) c.tracker.message(line);
+  if (run.places.size() > 1) c.tracker.message(describe_places(run.places, run.backend->threads()));
   log_counts(c, fold_in(run.root, "data"));
 }
 
@@ -156,11 +157,12 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
       .tracker = *tracker,
       .summary = summary,
       .folder = folder,
+      .crew = rank.crew(),
       .start_step = run.decision.start_step,
       .first_step = run.decision.first_step,
       .kept = run.kept,
       .epoch_length = run.opened.data->training(training_options(run.config, {})).epoch_length};
-  log_summary(hooks_context, *tracker);
+  log_summary(hooks_context, run.places, *tracker);
   introduce(hooks_context, run, messages);
   std::optional<HfFolders> hf;
   if (run.config.hf_save_path) {
@@ -170,12 +172,14 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   int64_t done = run.decision.start_step;
   const bool owed = owes_evaluation(run, extra);
   std::vector<std::unique_ptr<Hook>> hooks = make_hooks(hooks_context, owed, hf);
+  meet(rank.crew());
   try {
     done = rank.run(hooks);
     hooks.clear();
     // Ended between its last checkpoint and its summary.
     if (run.decision.start_step == run.config.trainer.num_train_steps && !owed)
       summary.log(evaluate_now(hooks_context), done);
+    meet(rank.crew());
   } catch (...) {
     const std::exception_ptr failure = std::current_exception();
     tracker->finish();  // what was measured before the error stays
@@ -310,9 +314,35 @@ Outcome train_leading(Run& run, dist::Communicator& communicator, Leader& leader
 Outcome train_following(Run& run, dist::Communicator& communicator) {
   std::optional<Rank> rank(std::in_place, run, communicator);
   const DeferredStop deferred;  // a stop is rank 0's to save, and all wait for it
-  rank->run({});
+  serve_evaluation(rank->crew(), run.config, *run.opened.data, rank->engine());
+  std::vector<std::unique_ptr<Hook>> hooks;
+  if (rank->engine().step().is_sharded())
+    hooks.push_back(make_checkpoint_part_hook(rank->engine(), rank->crew()));
+  meet(rank->crew());
+  rank->run(hooks);
+  meet(rank->crew());
+  hooks.clear();
   rank.reset();
   return tell(communicator, Outcome::kFinished);
+}
+
+void require_trainable(const TrainConfig& config) {
+  require_data(config, true);
+  if (config.not_trained.empty()) return;
+  throw config
+      .error(ErrorKind::kConfig, "model",
+             cat("the folder's settings matter in training, and are not implemented: ",
+                 join(config.not_trained, ", ")))
+      .hint("remove them from its config.json to train without them");
+}
+
+void require_ranks(const TrainConfig& config, int64_t started) {
+  if (config.trainer.ranks == started) return;
+  throw config
+      .error(ErrorKind::kConfig, "trainer.ranks",
+             cat("trainer.ranks = ", config.trainer.ranks, ", and ", started,
+                 " processes were started"))
+      .hint("leave it out: the launcher says how many there are");
 }
 
 /// The story of one rank: rank 0 begins and decides, all train, rank 0 says how it ended.
@@ -333,29 +363,40 @@ Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator) {
   return tell(communicator, outcome);
 }
 
+/// One rank, from the checks that need no other.
+Outcome train_as(const TrainConfig& config, const RunOptions& options, Process& process,
+                 dist::Communicator& communicator) {
+  dist::together(communicator, [&] {
+    require_trainable(config);
+    require_ranks(config, communicator.size());
+    return true;
+  });
+  Run run{.given = config, .options = options, .rank = communicator.rank()};
+  try {
+    run.places = dist::gather_places(communicator);
+    return run_rank(run, process, communicator);
+  } catch (const std::bad_alloc&) {
+    throw out_of_memory_of(run);
+  }
+}
+
 }  // namespace
 
 Outcome train(const TrainConfig& config, const RunOptions& options) {
-  require_data(config, true);
-  if (!config.not_trained.empty())
-    throw config
-        .error(ErrorKind::kConfig, "model",
-               cat("the folder's settings matter in training, and are not implemented: ",
-                   join(config.not_trained, ", ")))
-        .hint("remove them from its config.json to train without them");
   const dist::CommunicatorEntry& kind =
       options.communicator ? *options.communicator : dist::entry(config.trainer.communicator);
   Process process;
   std::atomic<Outcome> outcome = Outcome::kFinished;  // every rank's
   dist::run_ranks(kind, config.trainer.ranks, [&](dist::Communicator& communicator) {
-    Run run{.given = config, .options = options, .rank = communicator.rank()};
-    try {
-      outcome = run_rank(run, process, communicator);
-    } catch (const std::bad_alloc&) {
-      throw out_of_memory_of(run);
-    }
+    outcome = train_as(config, options, process, communicator);
   });
   return outcome;
+}
+
+Outcome train(const TrainConfig& config, const RunOptions& options,
+              dist::Communicator& communicator) {
+  Process process;
+  return train_as(config, options, process, communicator);
 }
 
 }  // namespace levanter::train

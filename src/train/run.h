@@ -38,4 +38,8 @@ enum class Outcome {
 ///        another process that had the error
 Outcome train(const TrainConfig& config, const RunOptions& options);
 
+/// The same for a process that has one rank, already begun. Collective.
+Outcome train(const TrainConfig& config, const RunOptions& options,
+              dist::Communicator& communicator);
+
 }  // namespace levanter::train

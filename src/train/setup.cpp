@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/integers.h"
 #include "base/limits.h"
@@ -214,6 +215,7 @@ StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t 
           .groups = config.gradient_groups(),
           .ranks = config.trainer.ranks,
           .rank = rank,
+          .sharding = config.trainer.shard,
           .objective = models::objectives::make("language_model", {.z_loss = config.z_loss_weight}),
           .optimise = optimise,
           .debug = config.trainer.debug,
@@ -232,18 +234,32 @@ void require_precision(const TrainConfig& config, const Backend& backend) {
 }
 
 MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config) {
-  const int64_t ranks = config.trainer.ranks;
+  std::vector<int64_t> ranks = {step.options.rank};
+  if (config.trainer.communicator != "mpi") {
+    ranks.resize(static_cast<size_t>(config.trainer.ranks));
+    std::iota(ranks.begin(), ranks.end(), int64_t{0});
+  }
+  return memory_total(step, config, ranks);
+}
+
+MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config,
+                         std::span<const int64_t> ranks) {
   data::LoaderOptions loading;
   loading.seq_len = config.model->max_seq_len;
   loading.batch_size = config.trainer.train_batch_size;
-  loading.rows = ceil_div(config.trainer.train_batch_size, ranks);
+  loading.rows = ceil_div(config.trainer.train_batch_size, config.trainer.ranks);
   loading.prefetch = config.data.prefetch;
-  return {.persistent = step.persistent_bytes() * ranks,
-          .arena = step.arena_bytes() * ranks,
-          .workspace = step.workspace_bytes() * ranks,
-          .first_run = step.first_run_bytes() * ranks,
-          .loader = data::loader_bytes(loading) * ranks,
-          .save = staging_bytes(step.state_bytes())};
+  int64_t persistent = 0, save = 0;
+  for (const int64_t rank : ranks) {
+    persistent += step.persistent_bytes_of(rank);
+    save += staging_bytes(step.save_bytes_of(rank));
+  }
+  return {.persistent = persistent,
+          .arena = step.arena_bytes() * std::ssize(ranks),
+          .workspace = step.workspace_bytes() * std::ssize(ranks),
+          .first_run = step.first_run_bytes() * std::ssize(ranks),
+          .loader = data::loader_bytes(loading) * std::ssize(ranks),
+          .save = save};
 }
 
 std::vector<MemoryNeed> memory_needs(const MemoryTotal& total, const std::string& device,
@@ -254,10 +270,12 @@ std::vector<MemoryNeed> memory_needs(const MemoryTotal& total, const std::string
           {"the host's memory", of_host, host_limit}};
 }
 
-void require_memory(const TrainConfig& config, const CompiledStep& step, const Backend& backend) {
+void require_memory(const TrainConfig& config, const CompiledStep& step, const Backend& backend,
+                    std::span<const int64_t> ranks) {
   backend.synchronize();  // a device that is missing is told of first
-  const auto needs = memory_needs(memory_total(step, config), backend.name(),
-                                  backend.device_memory(), memory_limit());
+  const MemoryTotal total =
+      ranks.empty() ? memory_total(step, config) : memory_total(step, config, ranks);
+  const auto needs = memory_needs(total, backend.name(), backend.device_memory(), memory_limit());
   for (const MemoryNeed& need : needs) {
     if (need.fits()) continue;
     const bool one = needs.size() == 1;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "data/text_data.h"
@@ -57,7 +58,7 @@ void require_precision(const TrainConfig& config, const Backend& backend);
 StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t rank,
                          bool optimise = true);
 
-/// The total that a run of this step holds: persistent + arena + workspaces + loader, all ranks.
+/// What ranks of a run hold together.
 struct MemoryTotal {
   int64_t persistent = 0, arena = 0, workspace = 0;  ///< where kernels work
   int64_t first_run = 0;                             ///< there too, for a moment at the beginning
@@ -66,6 +67,10 @@ struct MemoryTotal {
   /// What must fit: the total, and the copies that a save stages.
   int64_t needed() const { return total() + save; }
 };
+/// Of these ranks of the run, which share a machine.
+MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config,
+                         std::span<const int64_t> ranks);
+/// Of all ranks; of the step's own where they are processes, which may have a machine each.
 MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config);
 
 /// What a run needs of a memory, and what it may take.
@@ -79,9 +84,11 @@ struct MemoryNeed {
 std::vector<MemoryNeed> memory_needs(const MemoryTotal& total, const std::string& device,
                                      std::optional<int64_t> own, int64_t host_limit);
 
-/// Throws where a run of this step does not fit, before it takes memory.
+/// Throws where a run of this step does not fit, before it takes memory. Of its ranks those count
+/// that are given, else as memory_total says.
 /// error  kDevice naming what it needs and what there is
-void require_memory(const TrainConfig& config, const CompiledStep& step, const Backend& backend);
+void require_memory(const TrainConfig& config, const CompiledStep& step, const Backend& backend,
+                    std::span<const int64_t> ranks = {});
 
 /// Bytes of memory that a run may take here: the machine's, the control group's limit or what the
 /// limits of address space and data leave, whichever is least.

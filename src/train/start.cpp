@@ -58,16 +58,29 @@ std::shared_ptr<const text::Tokenizer> first_tokenizer(const TrainConfig& config
 }
 
 /// Of the backend of one rank.
-int threads(const TrainConfig& config) {
-  if (config.trainer.threads) return static_cast<int>(*config.trainer.threads);
-  return config.trainer.ranks > 1
-             ? std::max<int>(1, available_threads() / static_cast<int>(config.trainer.ranks))
-             : 0;
+int threads(const Run& run) {
+  if (run.config.trainer.threads) return static_cast<int>(*run.config.trainer.threads);
+  // Ranks that may use the same processors share them.
+  const dist::Place& own = run.places[static_cast<size_t>(run.rank)];
+  const auto sharers = std::count(run.places.begin(), run.places.end(), own);
+  return std::max(1, available_threads() / static_cast<int>(sharers));
+}
+
+/// The ranks of the same machine, this one among them.
+std::vector<int64_t> ranks_beside(const Run& run) {
+  std::vector<int64_t> ranks;
+  for (size_t r = 0; r < run.places.size(); ++r)
+    if (run.places[r].host == run.places[static_cast<size_t>(run.rank)].host)
+      ranks.push_back(static_cast<int64_t>(r));
+  return ranks;
 }
 
 void compile(Run& run, int64_t vocab) {
   run.step.emplace(step_options(run.config, vocab, run.rank, !run.options.eager), *run.backend);
-  if (run.rank == 0) require_memory(run.config, *run.step, *run.backend);
+  if (run.rank != 0) return;
+  const std::vector<int64_t> here = ranks_beside(run);
+  require_memory(run.config, *run.step, *run.backend, here);
+  run.decision.need = memory_total(*run.step, run.config, here).needed();
 }
 
 /// Reads the texts with the tokenizer, null for one that they make. Where it or the config tells
@@ -121,7 +134,7 @@ Opened Process::once(const std::function<Opened()>& open) {
 void make_backend(Run& run) {
   const TrainConfig& config = run.config;
   run.backend = run.options.make_backend(run.options.eager ? "reference" : config.trainer.device,
-                                         threads(config));
+                                         threads(run));
   require_precision(config, *run.backend);
   if (config.trainer.debug && !run.backend->is_host())
     throw config
@@ -266,7 +279,6 @@ void decide(Run& run, Process& process, const dist::Communicator& communicator) 
   Decision& decision = run.decision;
   if (!run.step) compile(run, decision.vocab);
   decision.num_train_steps = run.config.trainer.num_train_steps;
-  decision.need = memory_total(*run.step, run.config).needed();
   process.once([&run] { return run.opened; });
   if (communicator.size() == 1) return;
   if (run.opened.from) decision.checkpoint = run.opened.from->folder();

@@ -44,7 +44,8 @@ struct Run {
   const TrainConfig& given;  ///< outlives what is opened
   const RunOptions& options;
   int64_t rank = 0;
-  TrainConfig config = given;  ///< with the steps that are decided
+  std::vector<dist::Place> places = {};  ///< where each rank runs
+  TrainConfig config = given;            ///< with the steps that are decided
   std::unique_ptr<Backend> backend = nullptr;
   std::optional<CompiledStep> step = {};
   Opened opened = {};

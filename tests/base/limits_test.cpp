@@ -1,5 +1,6 @@
-// What limits a process: the control groups that it is in.
+// Where a process runs and what limits it: the control groups that it is in.
 #include <catch2/catch.hpp>
+#include <sched.h>
 
 #include <string>
 
@@ -69,4 +70,21 @@ TEST_CASE("the memory of a process is limited by its control group and those aro
   CHECK_FALSE(limit(""));
   groups.write(".", "memory.max", "600\n");
   CHECK(limit("0::/a/b/c\n") == 600);
+}
+
+TEST_CASE("a process knows its own file and its machine's name", "[base]") {
+  CHECK(file_name(executable_path()) == "levanter_tests");
+  CHECK_FALSE(host_name().empty());
+}
+
+TEST_CASE("the processors that a process may use are ranges", "[base]") {
+  cpu_set_t before, one;
+  REQUIRE(::sched_getaffinity(0, sizeof before, &before) == 0);
+  int last = CPU_SETSIZE - 1;
+  while (!CPU_ISSET(static_cast<size_t>(last), &before)) --last;
+  CPU_ZERO(&one);
+  CPU_SET(static_cast<size_t>(last), &one);
+  REQUIRE(::sched_setaffinity(0, sizeof one, &one) == 0);
+  CHECK(usable_processors() == std::to_string(last));
+  REQUIRE(::sched_setaffinity(0, sizeof before, &before) == 0);
 }

@@ -149,7 +149,10 @@ TEST_CASE("a save that fails is told at the next call, once, and the writer goes
         const std::string text = failure_of(ErrorKind::kIo, [&] {
           // The update may come before the failure; then a later call tells.
           writer.before_update();
-          call == 1 ? writer.begin(state.contents(3)) : writer.wait();
+          if (call == 1)
+            writer.begin(state.contents(3));
+          else
+            writer.wait();
         });
         if (text.find("cannot write") == text.npos) code |= 1;
         if (!failure_of(ErrorKind::kIo, [&] { writer.wait(); }).empty()) code |= 2;

@@ -35,13 +35,14 @@ Values tree_sum(int64_t begin, int64_t n, int64_t elements) {
 }
 
 /// What each rank ends with after `rounds` sums with one object.
-std::vector<Values> sum_on_ranks(int64_t ranks, int64_t groups, int64_t elements, int rounds) {
+std::vector<Values> sum_on_ranks(const std::vector<Shard>& shards, int64_t groups, int rounds) {
+  const int64_t ranks = std::ssize(shards), elements = shards.back().end;
   std::vector<Values> totals(static_cast<size_t>(ranks),
                              Values(static_cast<size_t>(elements), NAN));
   const auto backend = testing::make_backend("reference");
   run_ranks(entry(ranks == 1 ? "single" : "threads"), ranks, [&](Communicator& end) {
     Values& total = totals[static_cast<size_t>(end.rank())];
-    GradientSum sum(end, *backend, groups, elements);
+    GradientSum sum(end, *backend, groups, shards);
     for (int round = 0; round < rounds; ++round) {
       std::vector<Values> partials;
       for (const GroupRange& subtree :
@@ -50,9 +51,11 @@ std::vector<Values> sum_on_ranks(int64_t ranks, int64_t groups, int64_t elements
       std::vector<float*> pointers;
       for (Values& partial : partials) pointers.push_back(partial.data());
       if (round % 2 == 0) {
-        sum.run(pointers, total.data());
+        sum.reduce(pointers, total.data());
+        sum.gather(total.data());
       } else {  // over one of the partial sums, as the engine does
-        sum.run(pointers, pointers[0]);
+        sum.reduce(pointers, pointers[0]);
+        sum.gather(pointers[0]);
         total = partials[0];
       }
     }
@@ -68,8 +71,11 @@ TEST_CASE("all ranks end with the bits of the tree on one rank", "[dist]") {
       for (const int64_t elements : {1, 2, 16, 1009}) {
         INFO(groups << " groups, " << ranks << " ranks, " << elements << " elements");
         const Values expected = tree_sum(0, groups, elements);
-        for (const Values& total : sum_on_ranks(ranks, groups, elements, 2))
-          REQUIRE(std::memcmp(total.data(), expected.data(), expected.size() * 4) == 0);
+        std::vector<Shard> first_has_most = {{0, elements}};
+        first_has_most.resize(static_cast<size_t>(ranks), {elements, elements});
+        for (const auto& shards : {equal_shards(elements, ranks), first_has_most})
+          for (const Values& total : sum_on_ranks(shards, groups, 2))
+            REQUIRE(std::memcmp(total.data(), expected.data(), expected.size() * 4) == 0);
       }
 }
 
@@ -88,8 +94,8 @@ TEST_CASE("a rank's staging is what staging_bytes says", "[dist]") {
     for (int64_t rank = 0; rank < ranks; ++rank) {
       testing::LoneEnd end(rank, ranks);
       const testing::CountingBackend backend(testing::make_backend("reference"));
-      const GradientSum sum(end, backend, 6, 1009);
-      CHECK(backend.bytes() == GradientSum::staging_bytes(ranks, 6, 1009));
+      const GradientSum sum(end, backend, 6, equal_shards(1009, ranks));
+      CHECK(backend.bytes() == GradientSum::staging_bytes(6, equal_shards(1009, ranks), rank));
       CHECK((backend.bytes() > 0) == (ranks > 1));
     }
   }

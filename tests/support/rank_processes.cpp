@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/limits.h"
 #include "base/stop.h"
 #include "base/strings.h"
 #include "train/run.h"
@@ -139,13 +140,6 @@ void launch(int64_t ranks, const dist::RankBody& body) {
 constexpr dist::CommunicatorEntry kSocketsEntry = {"sockets", "ranks as processes of a test",
                                                    launch};
 
-std::string own_path() {
-  char path[4096];
-  const ssize_t size = ::readlink("/proc/self/exe", path, sizeof path);
-  LEV_CHECK(size > 0, "the test program knows its own path");
-  return std::string(path, static_cast<size_t>(size));
-}
-
 }  // namespace
 
 RankProcesses::RankProcesses(const std::vector<RankStart>& starts) {
@@ -160,8 +154,9 @@ RankProcesses::RankProcesses(const std::vector<RankStart>& starts) {
       sockets[b][a] = pair[1];
     }
   for (size_t r = 0; r < ranks; ++r) {
-    Surroundings surroundings{
-        .input = starts[r].input, .environment = starts[r].environment, .program = own_path()};
+    Surroundings surroundings{.input = starts[r].input,
+                              .environment = starts[r].environment,
+                              .program = executable_path()};
     std::vector<std::string> words;
     for (const int socket : sockets[r]) {
       words.push_back(socket < 0 ? "-" : cat(socket));

@@ -1,7 +1,9 @@
 #include "support/training.h"
 
 #include <array>
+#include <map>
 #include <memory>
+#include <mutex>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -55,6 +57,7 @@ TrainConfig tiny_config(const Gpt2Config& model, const StepPlan& plan, const std
           "\nmp = ", quote(plan.compute == DType::bf16 ? "p=f32,c=bf16" : "f32"), "\n"),
       folder / "tiny.toml");
   config.trainer.debug = plan.debug;
+  config.trainer.shard = plan.sharding;
   if (plan.schedule_seed) config.trainer.schedule_seed = static_cast<int64_t>(*plan.schedule_seed);
   auto& chosen = config.model.as<Gpt2Config>();
   const auto copy = chosen.copy;
@@ -107,6 +110,7 @@ train::CompiledStep compile_step(const Gpt2Config& model, const AdamConfig& adam
                               .groups = plan.groups,
                               .ranks = plan.ranks,
                               .rank = rank,
+                              .sharding = plan.sharding,
                               .optimise = plan.optimise,
                               .fuse = plan.fuse,
                               .debug = plan.debug,
@@ -138,7 +142,7 @@ double MadeUpRows::loss_tokens() const {
   return total;
 }
 
-train::UpdateReport run_step(train::Engine& engine, dist::GradientSum& sum, int64_t step,
+train::UpdateReport run_step(train::Engine& engine, train::StepExchange& exchange, int64_t step,
                              double lr) {
   const train::StepOptions& o = engine.step().options;
   const int64_t batch = o.shape.batch * o.microbatches;
@@ -149,10 +153,12 @@ train::UpdateReport run_step(train::Engine& engine, dist::GradientSum& sum, int6
     for (int64_t m = members.begin; m < members.end; ++m)
       engine.run_microbatch(MadeUpRows(step, m * o.shape.batch, o.shape.batch).from(0));
   }
-  sum.run(engine.subtree_sums(), engine.total());
+  exchange.sum_gradients();
   std::array<double, 2> scalars;
   o.optimizer.scalars(o.optimizer_config, step, scalars);
-  return engine.run_update(lr, scalars);
+  const train::UpdateReport report = engine.run_update(lr, scalars);
+  exchange.share_parameters();
+  return report;
 }
 
 Trained train_tiny(const Gpt2Config& model, const StepPlan& plan, const std::string& device,
@@ -162,8 +168,13 @@ Trained train_tiny(const Gpt2Config& model, const StepPlan& plan, const std::str
   const train::RunOptions options;
   const std::shared_ptr<const data::TextData> data = train::load_data(config);
   std::vector<Trained> results(static_cast<size_t>(plan.ranks));
+  std::mutex mutex;
+  std::map<std::string, std::string> state;  // the hash of each tensor of some rank's
   dist::run_ranks(dist::entry("threads"), plan.ranks, [&](dist::Communicator& communicator) {
-    train::Run run{.given = config, .options = options, .rank = communicator.rank()};
+    train::Run run{.given = config,
+                   .options = options,
+                   .rank = communicator.rank(),
+                   .places = dist::gather_places(communicator)};
     run.backend = make_device(device, threads);
     run.opened.data = data;
     train::StepOptions step = train::step_options(run.config, kVocab, run.rank, plan.optimise);
@@ -175,10 +186,17 @@ Trained train_tiny(const Gpt2Config& model, const StepPlan& plan, const std::str
     hooks.push_back(std::make_unique<Recorder>(result));
     rank.run(hooks);
     result.params_hash = params_hash(rank.engine().model_tensors());
-    result.state_hash = params_hash(rank.engine().optimizer_tensors());
+    const std::lock_guard lock(mutex);
+    for (const Tensor& tensor : rank.engine().optimizer_tensors()) {
+      const std::string hash = params_hash(std::span(&tensor, 1));
+      LEV_CHECK(state.emplace(tensor.path, hash).first->second == hash,
+                "ranks end with different states");
+    }
   });
-  for (const Trained& result : results)
+  for (Trained& result : results) {
+    for (const auto& [path, hash] : state) result.state_hash += hash;
     LEV_CHECK(result == results[0], "ranks end with different states");
+  }
   return results[0];
 }
 

@@ -5,11 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "dist/gradient_sum.h"
+#include "dist/sharding.h"
 #include "models/families/gpt2_config.h"
 #include "optim/adam_config.h"
 #include "support/evaluate.h"
 #include "train/engine/engine.h"
+#include "train/engine/exchange.h"
 
 namespace levanter::testing {
 
@@ -28,6 +29,7 @@ struct StepPlan {
   bool debug = false;
   std::optional<uint64_t> schedule_seed = {};
   models::Segments segments = models::Segments::kSeveral;
+  dist::Sharding sharding = dist::Sharding::kOptimizer;
 };
 
 /// The step of one rank; `model` and `adam` must outlive it.
@@ -54,7 +56,7 @@ struct Trained {
 };
 
 /// One step of one rank: its microbatches, the sum over ranks, the update.
-train::UpdateReport run_step(train::Engine& engine, dist::GradientSum& sum, int64_t step,
+train::UpdateReport run_step(train::Engine& engine, train::StepExchange& exchange, int64_t step,
                              double lr = 1e-2);
 
 /// So many steps of the program's own loop from the same beginning, on a few documents of made-up

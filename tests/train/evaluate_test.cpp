@@ -100,6 +100,30 @@ TEST_CASE("the loss is the mean over all tokens, in nats and in bits a byte", "[
         Approx(nats / (std::log(2.0) * bytes)).epsilon(kSumTolerance));
 }
 
+TEST_CASE("ranks share the rows of an evaluation and change no bit of it", "[train]") {
+  const Texts texts;
+  const data::TextData data = texts.data({"a", "b"});
+  for (const int64_t max_rows : {-1, 1, 7}) {
+    const train::EvaluationOptions alone{.batch = 2, .seq_len = kPositions, .max_rows = max_rows};
+    Model model;
+    const Metrics expected = timeless(train::evaluate(data, model.losses(2), alone));
+    for (const int64_t ranks : {2, 3, 9}) {
+      INFO(ranks << " ranks, at most " << max_rows << " rows");
+      std::vector<Metrics> metrics(static_cast<size_t>(ranks));
+      dist::run_ranks(dist::entry("threads"), ranks, [&](dist::Communicator& end) {
+        Model of_rank;
+        train::EvaluationOptions options = alone;
+        options.communicator = &end;
+        metrics[static_cast<size_t>(end.rank())] =
+            train::evaluate(data, of_rank.losses(2), options);
+        if (max_rows < 0 && of_rank.rows_seen >= model.rows_seen)
+          throw Error(ErrorKind::kInternal, "one rank has evaluated all rows");
+      });
+      for (const Metrics& of_rank : metrics) CHECK(timeless(of_rank) == expected);
+    }
+  }
+}
+
 TEST_CASE("the blank that a tokenizer puts before a text is no byte of it", "[train]") {
   const TemporaryFolder folder;
   write_file_atomic(folder / "v.jsonl",

@@ -59,3 +59,10 @@ TEST_CASE("paths are shown as one would type them", "[train]") {
   CHECK(typed_path("/tmp/my räume/it's") == "'/tmp/my räume/it'\\''s'");
   CHECK(typed_path(absolute_path(".")) == absolute_path("."));
 }
+
+TEST_CASE("ranks say where they are", "[train]") {
+  const std::vector<dist::Place> places = {{"b", "0-3"}, {"a", "0"}, {"a", "1"}, {"b", "0-3"}};
+  CHECK(train::count_hosts(places) == 2);
+  CHECK(train::describe_places(places, 2) ==
+        "4 ranks, 2 threads each: a has 2 on processors 0, 1; b has 2 on processors 0-3");
+}

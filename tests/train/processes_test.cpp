@@ -110,7 +110,7 @@ TEST_CASE("an error of another rank in the middle ends the first with its code",
   const TinyRun run;
   const std::string config = run.config_file("a", keys(2, 12), kDropout);
   std::vector<RankStart> starts = all_with(config, 2);
-  starts[1].fault_at = 2 + 3 * 5;  // two of the start, three a step
+  starts[1].fault_at = 8 + 5 * 5;  // eight of the start, five a step
   const std::vector<Ended> ends = RankProcesses(starts).wait();
   check_ends(ends, 6);
   CHECK(ends[0].err.empty());

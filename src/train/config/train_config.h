@@ -12,11 +12,16 @@
 #include "config/fields.h"
 #include "config/problems.h"
 #include "data/data_config.h"
+#include "dist/sharding.h"
 #include "models/model_config.h"
 #include "optim/optimizer_config.h"
 #include "optim/schedule.h"
 
 namespace levanter {
+
+namespace dist {
+std::span<const config::Word<Sharding>> words_of(Sharding);
+}
 
 /// Keep every n-th step for good, up to and including step `until`.
 struct KeepRule {
@@ -50,8 +55,9 @@ struct TrainerConfig {
   std::optional<std::string> id;
   std::string device = "cpu";           ///< cpu, reference
   std::optional<int64_t> threads;       ///< absent: what affinity and quota allow
-  std::string communicator = "single";  ///< single, threads
+  std::string communicator = "single";  ///< single, threads, mpi
   int64_t ranks = 1;
+  dist::Sharding shard = dist::Sharding::kOptimizer;
   std::vector<std::string> tracker = {"console", "jsonl", "tensorboard"};
   CheckpointerConfig checkpointer;
   bool crash_on_nan = true;

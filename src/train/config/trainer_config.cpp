@@ -8,6 +8,16 @@
 #include "train/config/foreign_keys.h"
 #include "train/config/train_config.h"
 
+namespace levanter::dist {
+
+std::span<const config::Word<Sharding>> words_of(Sharding) {
+  static constexpr config::Word<Sharding> kWords[] = {{Sharding::kNone, "none"},
+                                                      {Sharding::kOptimizer, "optimizer"}};
+  return kWords;
+}
+
+}  // namespace levanter::dist
+
 namespace levanter {
 
 void KeepRule::fields(config::Fields& f) {
@@ -100,10 +110,16 @@ void TrainerConfig::fields(config::Fields& f) {
       .at_most(1024)
       .may_change();
   f("communicator", communicator,
-    "how ranks talk: there is one, or they are threads of the process")
+    "how ranks talk: there is one, or they are threads of the process, or processes of a launcher")
       .one_of(config::names_of(dist::entries()))
       .may_change();
-  f("ranks", ranks, "data-parallel ranks").at_least(1).at_most(1024).may_change();
+  f("ranks", ranks, "data-parallel ranks; those of mpirun or srun count themselves")
+      .at_least(1)
+      .at_most(1024)
+      .may_change();
+  f("shard", shard,
+    "what each rank has a part of, instead of all: nothing, or the optimizer's state")
+      .may_change();
   f("tracker", tracker, "where metrics go")
       .one_of(config::names_of(trackers::entries()))
       .may_change();

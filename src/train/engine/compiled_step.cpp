@@ -41,11 +41,48 @@ FlatLayout lay_out(const Function& gradients, const std::vector<nn::Param>& para
   return layout;
 }
 
+/// For each rank, which of the parameters that are trained are its own, in their order.
+std::vector<dist::Shard> own_parameters(const StepOptions& o,
+                                        const std::vector<nn::Param>& params) {
+  std::vector<int64_t> sizes;
+  for (const nn::Param& param : trained(params)) sizes.push_back(aligned(param.type.elements()));
+  return dist::whole_shards(sizes, o.ranks);
+}
+
+/// Each rank's part of a flat array of gradients.
+std::vector<dist::Shard> shard_gradients(const StepOptions& o, const std::vector<nn::Param>& params,
+                                         const FlatLayout& layout,
+                                         std::span<const dist::Shard> own) {
+  if (own.empty()) return dist::equal_shards(layout.elements, o.ranks);
+  std::vector<int64_t> begins;  // of each that is trained, and of the reports
+  for (size_t i = 0; i < params.size(); ++i)
+    if (params[i].trainable) begins.push_back(layout.offsets[i]);
+  begins.push_back(layout.offset_of(0));
+  std::vector<dist::Shard> shards;
+  for (const dist::Shard& params_of_rank : own)
+    shards.push_back({begins[static_cast<size_t>(params_of_rank.begin)],
+                      begins[static_cast<size_t>(params_of_rank.end)]});
+  shards.back().end = layout.elements;
+  return shards;
+}
+
+/// Which of the parameters that are trained the rank owns; none where each has all.
+Owned owned_by(const StepOptions& o, std::span<const dist::Shard> own) {
+  if (own.empty()) return {};
+  Owned owned(static_cast<size_t>(own.back().end));
+  const dist::Shard& mine = own[static_cast<size_t>(o.rank)];
+  std::fill(owned.begin() + mine.begin, owned.begin() + mine.end, true);
+  return owned;
+}
+
 StateLayout lay_out_state(const StepOptions& o, const std::vector<nn::Param>& params,
-                          const FlatLayout& flat) {
+                          const FlatLayout& flat, const Owned& owned) {
   StateLayout layout;
+  size_t trained = 0;
   for (size_t i = 0; i < params.size(); ++i) {
     if (!params[i].trainable) continue;
+    const size_t at = trained++;
+    if (!owned.empty() && !owned[at]) continue;
     for (optim::StateArray& array : o.optimizer.state(o.optimizer_config, params[i])) {
       size_t part = 0;
       while (part < layout.parts.size() && layout.parts[part].name != array.name) ++part;
@@ -68,6 +105,13 @@ Executable make(Function function, const StepOptions& options, const Backend& ba
                  backend, {.debug = options.debug});
 }
 
+/// The squares of the rank's own gradients, where there are such.
+std::optional<Executable> make_squares(const StepOptions& o, const Backend& backend,
+                                       std::span<const dist::Shard> own) {
+  if (own.empty() || own[static_cast<size_t>(o.rank)].size() == 0) return std::nullopt;
+  return make(trace_squares(o.model, o.shape, owned_by(o, own)), o, backend);
+}
+
 /// Whether some group of these has more than one microbatch.
 bool accumulates(const StepOptions& o, dist::GroupRange groups) {
   for (int64_t g = groups.begin; g < groups.end; ++g)
@@ -82,12 +126,16 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
     : options(o),
       params(infer::trace_params(o.model, o.shape)),
       layout(lay_out(first, params)),
-      state(lay_out_state(o, params, layout)),
       groups(dist::groups_of_rank(o.groups, o.ranks, o.rank)),
+      owned_(is_sharded() ? own_parameters(o, params) : std::vector<dist::Shard>()),
+      state(lay_out_state(o, params, layout, owned_by(o, owned_))),
+      shards(shard_gradients(o, params, layout, owned_)),
       gradients(make(hoist_packs(std::move(first)), o, backend)),
+      squares(former ? std::move(former->squares) : make_squares(o, backend, owned_)),
       update(former ? std::move(former->update)
-                    : make(trace_update(o.model, o.shape, o.optimizer, o.optimizer_config), o,
-                           backend)),
+                    : make(trace_update(o.model, o.shape, o.optimizer, o.optimizer_config,
+                                        owned_by(o, owned_)),
+                           o, backend)),
       evaluation(former && former->options.shape.batch == o.shape.batch
                      ? std::move(former->evaluation)
                      : make(hoist_packs(infer::trace_evaluation(o.model, o.shape, *o.objective)), o,
@@ -113,6 +161,18 @@ int64_t CompiledStep::input_bytes() const {
   return batch.bytes() + (aligned(kScalars) + aligned(losses)) * 4;
 }
 
+int64_t CompiledStep::norm_reports() const { return aligned(owned_.back().end); }
+
+int64_t CompiledStep::norm_elements() const {
+  return norm_reports() + layout.elements - layout.offset_of(0);
+}
+
+std::vector<dist::Shard> CompiledStep::norm_shards() const {
+  std::vector<dist::Shard> norms = owned_;
+  norms.back().end = norm_elements();
+  return norms;
+}
+
 int64_t CompiledStep::state_bytes() const {
   int64_t total = layout.parameter_bytes();
   for (const StateLayout::Part& part : state.parts) total += part.bytes();
@@ -126,17 +186,16 @@ std::vector<MemoryLine> CompiledStep::persistent() const {
     lines.push_back({"optimizer " + part.name, part.bytes()});
   lines.push_back({"gradients", layout.bytes() * gradient_buffers()});
   if (options.ranks > 1)
-    lines.push_back({"gradient exchange", dist::GradientSum::staging_bytes(
-                                              options.ranks, options.groups, layout.elements)});
+    lines.push_back({"gradient exchange",
+                     dist::GradientSum::staging_bytes(options.groups, shards, options.rank)});
+  if (is_sharded()) lines.push_back({"parts of the norm", norm_elements() * 4});
   lines.push_back({"inputs", input_bytes()});
-  int64_t constants =
-      gradients.constant_bytes() + update.constant_bytes() + evaluation.constant_bytes();
-  if (gradients_next) constants += gradients_next->constant_bytes();
-  if (pack) constants += pack->constant_bytes();
+  int64_t constants = 0, debug = 0;
+  for (const Executable* executable : executables()) {
+    constants += executable->constant_bytes();
+    debug += executable->debug_bytes();
+  }
   lines.push_back({"constants", constants});
-  int64_t debug = gradients.debug_bytes() + update.debug_bytes() + evaluation.debug_bytes();
-  if (gradients_next) debug += gradients_next->debug_bytes();
-  if (pack) debug += pack->debug_bytes();
   if (options.debug) lines.push_back({"map of writers", debug});
   return lines;
 }
@@ -147,16 +206,65 @@ int64_t CompiledStep::persistent_bytes() const {
   return total;
 }
 
+int64_t CompiledStep::optimizer_bytes(int64_t rank) const {
+  StepOptions other = options;
+  other.rank = rank;
+  int64_t total = 0;
+  for (const StateLayout::Part& part :
+       lay_out_state(other, params, layout, owned_by(other, owned_)).parts)
+    total += part.bytes();
+  return total;
+}
+
+int64_t CompiledStep::save_bytes_of(int64_t rank) const {
+  if (rank == 0) return layout.parameter_bytes() + optimizer_bytes(0);
+  return is_sharded() ? optimizer_bytes(rank) : 0;
+}
+
+int64_t CompiledStep::differing_bytes(int64_t rank) const {
+  const int64_t staging =
+      options.ranks > 1 ? dist::GradientSum::staging_bytes(options.groups, shards, rank) : 0;
+  const dist::GroupRange own = dist::groups_of_rank(options.groups, options.ranks, rank);
+  return staging + optimizer_bytes(rank) +
+         dist::schedule_tree(options.groups, own).depth * layout.bytes();
+}
+
+int64_t CompiledStep::persistent_bytes_of(int64_t rank) const {
+  return persistent_bytes() - differing_bytes(options.rank) + differing_bytes(rank);
+}
+
+int64_t CompiledStep::sent_bytes_of(int64_t rank) const {
+  const int64_t others = options.ranks - 1;
+  if (others == 0) return 0;
+  const auto own = static_cast<size_t>(rank);
+  const auto subtrees = dist::maximal_subtrees(
+      options.groups, dist::groups_of_rank(options.groups, options.ranks, rank));
+  int64_t sent =
+      std::ssize(subtrees) * (layout.elements - shards[own].size()) + others * shards[own].size();
+  if (is_sharded()) {
+    sent += others * norm_shards()[own].size();
+    if (rank == others) sent -= others * (layout.elements - layout.offset_of(0));  // its reports
+  }
+  return sent * 4;
+}
+
+std::vector<const Executable*> CompiledStep::executables() const {
+  std::vector<const Executable*> all = {&gradients, &update, &evaluation};
+  for (const std::optional<Executable>* optional : {&gradients_next, &squares, &pack})
+    if (*optional) all.push_back(&**optional);
+  return all;
+}
+
 int64_t CompiledStep::arena_bytes() const {
-  return std::max({gradients.arena_bytes(), update.arena_bytes(), evaluation.arena_bytes(),
-                   gradients_next ? gradients_next->arena_bytes() : 0,
-                   pack ? pack->arena_bytes() : 0});
+  int64_t most = 0;
+  for (const Executable* e : executables()) most = std::max(most, e->arena_bytes());
+  return most;
 }
 
 int64_t CompiledStep::workspace_bytes() const {
-  return std::max(
-      {gradients.workspace_bytes(), update.workspace_bytes(), evaluation.workspace_bytes(),
-       gradients_next ? gradients_next->workspace_bytes() : 0, pack ? pack->workspace_bytes() : 0});
+  int64_t most = 0;
+  for (const Executable* e : executables()) most = std::max(most, e->workspace_bytes());
+  return most;
 }
 
 int64_t CompiledStep::first_run_bytes() const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/executable.h"
+#include "dist/gradient_sum.h"
 #include "dist/gradient_tree.h"
 #include "infer/batch_layout.h"
 #include "infer/packing.h"
@@ -25,6 +26,7 @@ struct StepOptions {
   int64_t microbatches = 1;  ///< of the global batch, U
   int64_t groups = 1;        ///< in which they are summed, G
   int64_t ranks = 1, rank = 0;
+  dist::Sharding sharding = dist::Sharding::kNone;
   std::shared_ptr<const models::Objective> objective = models::objectives::make("language_model");
   bool optimise = true;  ///< false: node by node as traced (--eager)
   bool fuse = true;      ///< of what is optimised; no bit depends on it
@@ -90,16 +92,33 @@ class CompiledStep {
   StepOptions options;
   std::vector<nn::Param> params;
   FlatLayout layout;
-  StateLayout state;
+  dist::GroupRange groups;  ///< this rank's
   dist::TreeSchedule tree;
-  dist::GroupRange groups;                   ///< this rank's
+
+ private:
+  /// For each rank, the parameters that are trained which it owns, [begin, end) in their order;
+  /// none where each has all.
+  std::vector<dist::Shard> owned_;
+
+ public:
+  StateLayout state;                         ///< of this rank's parameters
+  std::vector<dist::Shard> shards;           ///< of a flat array of gradients, each rank's
   Executable gradients;                      ///< a group's first microbatch
   std::optional<Executable> gradients_next;  ///< the others, when a group has more than one
+  std::optional<Executable> squares;         ///< where this rank owns some parameters alone
   Executable update;
   Executable evaluation;
   infer::BatchLayout batch;        ///< the arrays of a microbatch that the functions read
   infer::Packing packing;          ///< of the weights that the functions read packed
   std::optional<Executable> pack;  ///< absent: nothing is packed
+
+  /// Whether this rank updates a part of the parameters.
+  bool is_sharded() const { return options.sharding != dist::Sharding::kNone && options.ranks > 1; }
+  /// Places in the flat array that then tells all ranks the norm of the gradients: the sum of
+  /// squares of each that is trained, in order, then the reports; and each rank's part of it.
+  int64_t norm_reports() const;
+  int64_t norm_elements() const;
+  std::vector<dist::Shard> norm_shards() const;
 
   /// Flat gradient arrays: the one being accumulated and the stack of partial sums.
   int64_t gradient_buffers() const { return options.groups == 1 ? 1 : 1 + tree.depth; }
@@ -111,16 +130,32 @@ class CompiledStep {
   /// gradients, inputs, constants.
   std::vector<MemoryLine> persistent() const;
   int64_t persistent_bytes() const;
+  /// Those of another rank of the same run.
+  int64_t persistent_bytes_of(int64_t rank) const;
+  /// What a rank sends to the others in a step: of the gradients, one partial sum for each of its
+  /// subtrees; then its shard of the sum, or of the parameters. With one subtree a rank and equal
+  /// shards that is what a ring sends, 2 (N - 1) / N of an array.
+  int64_t sent_bytes_of(int64_t rank) const;
   int64_t arena_bytes() const;
   int64_t workspace_bytes() const;
   int64_t first_run_bytes() const;
-  /// Bytes of parameters and optimizer state: what a checkpoint holds.
+  /// Bytes of parameters and optimizer state: what a checkpoint holds of one rank that has all.
   int64_t state_bytes() const;
+  /// Bytes that this rank writes of a checkpoint.
+  int64_t save_bytes() const { return save_bytes_of(options.rank); }
+  int64_t save_bytes_of(int64_t rank) const;
   int64_t parameter_count() const;
   /// Of one token, forward and backward.
   double flops_per_token() const;
 
  private:
+  std::vector<const Executable*> executables() const;
+  /// What a rank keeps for its optimizer.
+  int64_t optimizer_bytes(int64_t rank) const;
+  /// Of what ranks hold more or less of: that, the shards that they add up, and the stack of
+  /// partial sums.
+  int64_t differing_bytes(int64_t rank) const;
+
   CompiledStep(const StepOptions& options, const Backend& backend, CompiledStep* former)
       : CompiledStep(
             options, backend, former,

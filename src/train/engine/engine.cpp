@@ -79,6 +79,7 @@ struct Engine::Impl {
   infer::ParameterStore store;
   std::vector<float*> states;     ///< one flat array a part of step.state
   std::vector<float*> gradients;  ///< [0] is accumulated into, [1 + i] is the stack
+  float* norms = nullptr;         ///< see CompiledStep::norm_shards
   std::byte *arena = nullptr, *workspace = nullptr;
   Inputs inputs;
   StepObserver* observer = nullptr;
@@ -99,6 +100,10 @@ struct Engine::Impl {
   std::byte* state(const StateLayout::Place& place) const {
     return bytes(states[place.part] + place.offset);
   }
+  /// Of the global batch.
+  float* first_report() {
+    return norms ? norms + step.norm_reports() : total() + step.layout.offset_of(0);
+  }
   float* total() { return step.options.groups == 1 ? gradients[0] : gradients[1]; }
   /// What the functions report of the global batch: the loss, then the measures.
   std::span<const float> reports();
@@ -110,6 +115,7 @@ void Engine::Impl::allocate_all() {
     states.push_back(reinterpret_cast<float*>(allocate(part.bytes())));
   for (int64_t i = 0; i < step.gradient_buffers(); ++i)
     gradients.push_back(reinterpret_cast<float*>(allocate(step.layout.bytes())));
+  if (step.is_sharded()) norms = reinterpret_cast<float*>(allocate(step.norm_elements() * 4));
   if (step.pack) store.keep_packed(step.packing);
   inputs = Inputs(backend, allocate(step.input_bytes()), step);
   arena = allocate(step.arena_bytes());
@@ -120,9 +126,11 @@ void Engine::Impl::bind_all() {
   Addresses memory, microbatch;  // of everything, and of what a microbatch's results are
   inputs.add_places(memory);
   store.add_places(memory);
+  int64_t trained = 0;
   for (size_t i = 0; i < step.params.size(); ++i) {
     if (!step.params[i].trainable) continue;
     const std::string& path = step.params[i].path;
+    if (norms) memory[square_name(path)] = bytes(norms + trained++);
     const int64_t offset = step.layout.offsets[i];
     memory[grad_name(path)] = bytes(total() + offset);
     microbatch[path] = bytes(gradients[0] + offset);
@@ -132,10 +140,11 @@ void Engine::Impl::bind_all() {
   for (size_t i = 0; i < step.layout.reported.size(); ++i)
     microbatch[step.layout.reported[i].name] = bytes(gradients[0] + step.layout.offset_of(i));
   for (const auto& [name, address] : microbatch) memory[sum_name(name)] = address;
-  memory["loss"] = bytes(total() + step.layout.offset_of(0));
+  memory["loss"] = bytes(first_report());
 
   step.gradients.bind_by_name(arena, workspace, memory, microbatch);
   if (step.gradients_next) step.gradients_next->bind_by_name(arena, workspace, memory, microbatch);
+  if (step.squares) step.squares->bind_by_name(arena, workspace, memory, memory);
   step.update.bind_by_name(arena, workspace, memory, memory);
   step.evaluation.bind_by_name(arena, workspace, memory, memory);
   if (step.pack) step.pack->bind_by_name(arena, workspace, memory, memory);
@@ -272,10 +281,23 @@ std::span<float* const> Engine::subtree_sums() {
 }
 
 float* Engine::total() { return impl_->total(); }
+
+float* Engine::run_squares() {
+  Impl& m = *impl_;
+  if (m.step.squares) m.step.squares->run(m.observer);
+  const FlatLayout& layout = m.step.layout;
+  if (m.step.options.rank + 1 == m.step.options.ranks)  // the reports' owner
+    m.backend.copy(bytes(m.first_report()), bytes(m.total() + layout.offset_of(0)),
+                   (layout.elements - layout.offset_of(0)) * 4);
+  return m.norms;
+}
+
+float* Engine::parameters() { return reinterpret_cast<float*>(impl_->store.memory()); }
+void Engine::changed() { impl_->store.changed(); }
 const CompiledStep& Engine::step() const { return impl_->step; }
 
 std::span<const float> Engine::Impl::reports() {
-  const float* const first = total() + step.layout.offset_of(0);
+  const float* const first = first_report();
   const auto count = static_cast<size_t>(step.layout.elements - step.layout.offset_of(0));
   const auto room =
       read_bytes(backend, reinterpret_cast<const std::byte*>(first), count * 4, report_room);

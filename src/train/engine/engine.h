@@ -48,8 +48,15 @@ class Engine final {
   /// The flat sums of this rank's maximal subtrees (gradients and reports), in order, after the
   /// last microbatch. Each has step().layout.elements.
   std::span<float* const> subtree_sums();
-  /// Where the sum over all groups must be when update runs.
+  /// Where the sum over all groups must be when update runs, of this rank's shard at least.
   float* total();
+  /// Where the step is sharded: writes this rank's part of the array that tells the norm, from
+  /// total(). All of it must be there when update runs.
+  float* run_squares();
+  /// The parameters that are trained, laid out as a gradient is: after an update this rank's shard
+  /// is new, and changed() says that the others are too.
+  float* parameters();
+  void changed();
   const CompiledStep& step() const;
   /// The update with gradients from total().
   UpdateReport run_update(double lr, std::span<const double> scalars);

@@ -45,6 +45,26 @@ std::string buffers(std::string_view title, std::vector<LiveBuffer> alive, bool 
   return text;
 }
 
+/// What ranks hold of the persistent memory and send in a step, where there are several: each, or
+/// the one with most of it.
+std::string ranks_table(const CompiledStep& step) {
+  constexpr int64_t kShown = 8;
+  const int64_t ranks = step.options.ranks;
+  if (ranks == 1) return "";
+  std::string text = "persistent, and what is sent in a step\n";
+  const auto row = [&](int64_t rank) {
+    std::string sent = line(cat("rank ", rank), step.persistent_bytes_of(rank));
+    sent.pop_back();
+    return cat(sent, align_right(format_bytes(step.sent_bytes_of(rank)), 13), "\n");
+  };
+  int64_t largest = 0;
+  for (int64_t rank = 0; rank < ranks; ++rank) {
+    if (step.persistent_bytes_of(rank) > step.persistent_bytes_of(largest)) largest = rank;
+    if (ranks <= kShown) text += row(rank);
+  }
+  return ranks <= kShown ? text : cat(text, row(largest));
+}
+
 /// What is needed, next to what there is.
 std::string totals(const MemoryTotal& need, std::span<const MemoryNeed> needs) {
   if (needs.size() == 1)
@@ -66,8 +86,9 @@ std::string memory_report(const TrainConfig& config, const CompiledStep& step,
           " parameters, ", config.trainer.precision(), "\nmicrobatch ", shape.batch, " x position ",
           shape.position, ", ", step.options.microbatches, " a step in ",
           count_of(step.options.groups, "group"), ", ", count_of(config.trainer.ranks, "rank"),
-          "\n\npersistent, each rank\n");
+          "\n\npersistent, ", step.options.ranks > 1 ? "the first rank\n" : "each rank\n");
   for (const MemoryLine& l : step.persistent()) text += line(l.what, l.bytes);
+  text += ranks_table(step);
   text += heading("arena", step.arena_bytes());
   text += cat("  lower bound ", format_bytes(step.gradients.arena_lower_bound()), "; fullest at ",
               step.gradients.peak_place(), "\n");

@@ -36,6 +36,14 @@ std::vector<std::pair<std::string, NamedArray>> report_of(
   return report;
 }
 
+std::vector<nn::Param> owned_of(std::vector<nn::Param> params, const Owned& owned) {
+  if (owned.empty()) return params;
+  std::vector<nn::Param> out;
+  for (size_t i = 0; i < params.size(); ++i)
+    if (owned[i]) out.push_back(std::move(params[i]));
+  return out;
+}
+
 }  // namespace
 
 std::string sum_name(std::string_view name) { return cat("sum of ", name); }
@@ -43,6 +51,7 @@ std::string grad_name(std::string_view path) { return cat("grad of ", path); }
 std::string state_name(std::string_view path, std::string_view state) {
   return cat(path, ".", state);
 }
+std::string square_name(std::string_view path) { return cat("squares of grad of ", path); }
 
 Function trace_gradients(const ModelSpec& spec, const StepShape& s,
                          const models::Objective& objective, Accumulate mode) {
@@ -75,6 +84,18 @@ Function trace_gradients(const ModelSpec& spec, const StepShape& s,
   return std::move(t.function);
 }
 
+Function trace_squares(const ModelSpec& spec, const StepShape& s, const Owned& owned) {
+  infer::Tracing t("squares", spec, s);
+  Function& f = t.function;
+  Origin origin = f.graph.origin();
+  origin.phase = Phase::kUpdate;
+  const OriginScope scope(f.graph, origin, false);
+  for (const nn::Param& param : owned_of(trained(t.params), owned))
+    f.result(square_name(param.path),
+             optim::square_sum(f.argument(grad_name(param.path), param.type)));
+  return std::move(t.function);
+}
+
 std::vector<nn::Param> trained(const std::vector<nn::Param>& params) {
   std::vector<nn::Param> out;
   std::copy_if(params.begin(), params.end(), std::back_inserter(out),
@@ -83,19 +104,18 @@ std::vector<nn::Param> trained(const std::vector<nn::Param>& params) {
 }
 
 Function trace_update(const ModelSpec& spec, const StepShape& s,
-                      const optim::OptimizerEntry& optimizer, const OptimizerConfig& config) {
+                      const optim::OptimizerEntry& optimizer, const OptimizerConfig& config,
+                      const Owned& owned) {
   infer::Tracing t("update", spec, s);
   Function& f = t.function;
   Origin origin = f.graph.origin();
   origin.phase = Phase::kUpdate;
   const OriginScope scope(f.graph, origin, false);
-  const std::vector<nn::Param> params = trained(t.params);
+  const std::vector<nn::Param> params = owned_of(trained(t.params), owned);
   std::vector<optim::Before> before;
-  std::vector<NamedArray> grads;
-  for (const nn::Param& param : params) {
-    grads.push_back(f.argument(grad_name(param.path), param.type));
-    before.push_back({param.value, grads.back(), {}});
-  }
+  std::vector<NamedArray> squares;
+  for (const nn::Param& param : params)
+    before.push_back({param.value, f.argument(grad_name(param.path), param.type), {}});
   const int first_state = static_cast<int>(f.arguments.size());
   for (size_t i = 0; i < params.size(); ++i)
     for (const optim::StateArray& state : optimizer.state(config, params[i]))
@@ -106,17 +126,21 @@ Function trace_update(const ModelSpec& spec, const StepShape& s,
   step.lr = f.argument("lr", scalar);
   for (const std::string_view name : optimizer.scalar_names)
     step.own.push_back(f.argument(std::string(name), scalar));
-  const NamedArray grad_norm = optim::global_norm(grads);
+  if (owned.empty()) {
+    for (const optim::Before& b : before) squares.push_back(optim::square_sum(b.grad));
+  } else {
+    for (const nn::Param& param : trained(t.params))
+      squares.push_back(f.argument(square_name(param.path), scalar));
+  }
+  const NamedArray grad_norm = optim::global_norm(squares);
   step.proceed = map(Map::kAnd, map(Map::kIsFinite, loss), map(Map::kIsFinite, grad_norm));
   step.clip = config.max_grad_norm ? optim::clip_factor(grad_norm, *config.max_grad_norm)
                                    : constant(f.graph, 1, s.real);
 
   const std::vector<optim::After> after = optimizer.update(config, params, before, step);
-  auto next = after.begin();
-  for (size_t i = 0; i < t.params.size(); ++i) {
-    if (!t.params[i].trainable) continue;
-    f.result(t.params[i].path, next->param, static_cast<int>(i));
-    ++next;
+  for (size_t i = 0, at = 0; i < t.params.size() && at < params.size(); ++i) {
+    if (t.params[i].path != params[at].path) continue;
+    f.result(t.params[i].path, after[at++].param, static_cast<int>(i));
   }
   int state = first_state;
   for (const optim::After& a : after)

@@ -21,6 +21,7 @@ enum class Accumulate { kFirst, kNext };
 std::string sum_name(std::string_view result);
 std::string grad_name(std::string_view path);
 std::string state_name(std::string_view path, std::string_view state);
+std::string square_name(std::string_view path);
 
 /// Loss and gradients of one microbatch.
 ///   arguments  parameters; what the objective asks for; with kNext the accumulators, sum_name of
@@ -37,13 +38,23 @@ Function trace_gradients(const ModelSpec& model, const StepShape& shape,
 /// The parameters that are trained, in order of declaration.
 std::vector<nn::Param> trained(const std::vector<nn::Param>& params);
 
-/// The update of all parameters that are trained; their gradients are first scaled down together to
-/// the config's max_grad_norm.
+/// Which parameters that are trained a rank updates, in order; none where it updates them all.
+using Owned = std::vector<bool>;
+
+/// The sum of squares of each gradient of a rank's own parameters.
+///   arguments  parameters; gradients, grad_name of each
+///   results    square_name of each, scalars
+Function trace_squares(const ModelSpec& model, const StepShape& shape, const Owned& owned);
+
+/// The update of the parameters that are trained and owned; gradients are first scaled down
+/// together to the config's max_grad_norm.
 ///   arguments  parameters, all of them; gradients, grad_name of each; state arrays, state_name of
-///              each; loss; lr; the optimizer's own scalars
+///              each; where others are owned elsewhere, square_name of each that is trained; loss;
+///              lr; the optimizer's own scalars
 ///   results    parameters and state (donated, in the same order), grad_norm, proceed
 /// `proceed` is 1 when loss and norm are finite; when it is 0 no bit of the state changes.
 Function trace_update(const ModelSpec& model, const StepShape& shape,
-                      const optim::OptimizerEntry& optimizer, const OptimizerConfig& config);
+                      const optim::OptimizerEntry& optimizer, const OptimizerConfig& config,
+                      const Owned& owned = {});
 
 }  // namespace levanter::train

@@ -3,6 +3,9 @@
 
 #include <catch2/catch.hpp>
 
+#include <atomic>
+
+#include "base/integers.h"
 #include "dist/gradient_sum.h"
 #include "support/training.h"
 
@@ -10,6 +13,26 @@ using namespace levanter;
 using namespace levanter::testing;
 
 namespace {
+
+/// Another end, whose bytes to other ranks are counted.
+class CountingEnd final : public dist::Communicator {
+ public:
+  explicit CountingEnd(dist::Communicator& end) : end_(end) {}
+  int64_t rank() const override { return end_.rank(); }
+  int64_t size() const override { return end_.size(); }
+  void exchange(std::span<const dist::Sent> send,
+                std::span<const dist::Received> receive) override {
+    for (size_t r = 0; r < send.size(); ++r)
+      if (static_cast<int64_t>(r) != rank()) sent_ += static_cast<int64_t>(send[r].bytes);
+    end_.exchange(send, receive);
+  }
+  void abandon(ErrorKind kind) override { end_.abandon(kind); }
+  int64_t sent() const { return sent_; }
+
+ private:
+  dist::Communicator& end_;
+  int64_t sent_ = 0;
+};
 
 constexpr int64_t kCacheLine = 64;
 
@@ -43,6 +66,74 @@ TEST_CASE("parameters lie one after the other, each from a multiple of 64 bytes"
   CHECK(count == 11 * 16 + 8 * 16 + 2 * block + 32);
 }
 
+TEST_CASE("ranks have whole parameters' parts of the optimizer's state", "[train]") {
+  const AdamConfig adam;
+  const Gpt2Config model = tiny_model();
+  const auto backend = make_backend("cpu", 1);
+  for (const int64_t ranks : {2, 3, 5}) {
+    StepPlan plan{1, 5, 5, ranks};
+    int64_t places = 0, elements = 0;
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      const train::CompiledStep step = compile_step(model, adam, plan, *backend, rank);
+      CHECK(step.shards[0].begin == 0);
+      CHECK(step.shards.back().end == step.layout.elements);
+      CHECK(step.norm_shards().back().end == step.norm_elements());
+      places += std::ssize(step.state.places);
+      elements += step.shards[static_cast<size_t>(rank)].size();
+      for (int64_t other = 0; other < ranks; ++other) {
+        const train::CompiledStep there = compile_step(model, adam, plan, *backend, other);
+        int64_t constants = 0;  // of the update, which is another function on each
+        for (const train::MemoryLine& l : step.persistent())
+          if (l.what == "constants") constants += l.bytes;
+        for (const train::MemoryLine& l : there.persistent())
+          if (l.what == "constants") constants -= l.bytes;
+        CHECK(step.persistent_bytes_of(other) - constants == there.persistent_bytes());
+        CHECK(step.save_bytes_of(other) == there.save_bytes());
+      }
+    }
+    const train::CompiledStep whole = compile_step(model, adam, {1, 5, 5}, *backend);
+    CHECK(places == std::ssize(whole.state.places));
+    CHECK(elements == whole.layout.elements);
+  }
+}
+
+TEST_CASE("a rank sends in a step what the plan says, and no more than a ring where it can",
+          "[train]") {
+  const AdamConfig adam;
+  const Gpt2Config model = tiny_model();
+  const auto backend = make_backend("cpu", 1);
+  for (const dist::Sharding sharding : {dist::Sharding::kNone, dist::Sharding::kOptimizer})
+    for (const StepPlan& plan :
+         {StepPlan{1, 4, 4, 2}, StepPlan{1, 4, 4, 4}, StepPlan{1, 7, 5, 3}}) {
+      INFO(plan.ranks << " ranks");
+      std::atomic<int64_t> wrong = 0;
+      dist::run_ranks(dist::entry("threads"), plan.ranks, [&](dist::Communicator& end) {
+        StepPlan sharded = plan;
+        sharded.sharding = sharding;
+        CountingEnd counting(end);
+        const auto own = make_backend("cpu", 1);
+        train::Engine engine(compile_step(model, adam, sharded, *own, end.rank()), *own);
+        engine.initialise(key_from_seed(1));
+        train::StepExchange exchange(counting, *own, engine);
+        run_step(engine, exchange, 0);
+        wrong += counting.sent() == engine.step().sent_bytes_of(end.rank()) ? 0 : 1;
+      });
+      CHECK(wrong == 0);
+      if (sharding == dist::Sharding::kNone && plan.groups == plan.ranks) {
+        const train::CompiledStep step = compile_step(model, adam,
+                                                      {.microbatch = 1,
+                                                       .microbatches = plan.microbatches,
+                                                       .groups = plan.groups,
+                                                       .ranks = plan.ranks,
+                                                       .sharding = sharding},
+                                                      *backend);
+        const int64_t ring = 2 * (plan.ranks - 1) * ceil_div(step.layout.elements, plan.ranks) * 4;
+        CHECK(step.sent_bytes_of(0) <= ring);
+        CHECK(step.sent_bytes_of(0) > ring - 8 * plan.ranks);
+      }
+    }
+}
+
 TEST_CASE("the plan lists what lives from step to step", "[train]") {
   const AdamConfig adam;
   const Gpt2Config model = tiny_model();
@@ -50,19 +141,20 @@ TEST_CASE("the plan lists what lives from step to step", "[train]") {
     const train::CompiledStep step = compile_step(model, adam, plan, *make_backend("cpu", 2));
     const int64_t flat = step.layout.bytes();
     CHECK(line(step, "parameters") == flat);
-    CHECK(line(step, "optimizer exp_avg") == flat);
-    CHECK(line(step, "optimizer exp_avg_sq") == flat);
+    const int64_t reports = flat - step.layout.offset_of(0) * 4;
+    const int64_t own = plan.ranks == 1 ? flat : step.shards[0].size() * 4 + reports;
+    CHECK(line(step, "optimizer exp_avg") == own);
+    CHECK(line(step, "optimizer exp_avg_sq") == own);
     CHECK(line(step, "gradients") == flat * step.gradient_buffers());
     CHECK(line(step, "gradient exchange") ==
-          (plan.ranks == 1
-               ? -1
-               : dist::GradientSum::staging_bytes(plan.ranks, plan.groups, step.layout.elements)));
+          (plan.ranks == 1 ? -1 : dist::GradientSum::staging_bytes(plan.groups, step.shards, 0)));
     CHECK(line(step, "inputs") == step.input_bytes());
     CHECK(line(step, "constants") >= 0);
     int64_t total = 0;
     for (const train::MemoryLine& l : step.persistent()) total += l.bytes;
     CHECK(step.persistent_bytes() == total);
-    CHECK(step.state_bytes() == 3 * flat);
+    CHECK(step.state_bytes() == flat + 2 * own);
+    CHECK(step.save_bytes() == step.state_bytes());
     CHECK(step.arena_bytes() >= step.gradients.arena_bytes());
     CHECK(step.arena_bytes() >= step.gradients.arena_lower_bound());
     CHECK(step.workspace_bytes() >= step.evaluation.workspace_bytes());

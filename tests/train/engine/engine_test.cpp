@@ -31,11 +31,11 @@ struct Single {
       : model(m),
         backend(std::move(b)),
         engine(compile_step(model, adam, plan, *backend), *backend),
-        sum(end, *backend, plan.groups, engine.step().layout.elements) {
+        exchange(end, *backend, engine) {
     engine.initialise(key_from_seed(1));
   }
   train::UpdateReport step(int64_t index, double lr = 1e-2) {
-    return run_step(engine, sum, index, lr);
+    return run_step(engine, exchange, index, lr);
   }
 
   const Gpt2Config model;
@@ -43,7 +43,7 @@ struct Single {
   std::unique_ptr<Backend> backend;
   train::Engine engine;
   LoneEnd end;
-  dist::GradientSum sum;
+  train::StepExchange exchange;
 };
 
 }  // namespace
@@ -59,7 +59,10 @@ TEST_CASE("any number of threads and ranks gives the same bits", "[train]") {
       for (const int64_t ranks : {2, 3}) {
         StepPlan shared = plan;
         shared.ranks = ranks;
-        CHECK(train_tiny(model, shared, "cpu", 1, kSteps) == expected);
+        for (const dist::Sharding sharding : {dist::Sharding::kNone, dist::Sharding::kOptimizer}) {
+          shared.sharding = sharding;
+          CHECK(train_tiny(model, shared, "cpu", 1, kSteps) == expected);
+        }
       }
     }
 }
@@ -160,7 +163,7 @@ TEST_CASE("a batch without loss tokens changes nothing but the running means", "
   std::fill(rows.loss_weight.begin(), rows.loss_weight.end(), 0.0f);
   run.engine.begin_step(rows.loss_tokens(), {});
   run.engine.run_microbatch(rows.from(0));
-  run.sum.run(run.engine.subtree_sums(), run.engine.total());
+  run.exchange.sum_gradients();
   const double scalars[] = {0.1, 0.05};
   const train::UpdateReport report = run.engine.run_update(1e-2, scalars);
   CHECK(report.loss == 0);
@@ -191,7 +194,7 @@ TEST_CASE("a gradient whose norm overflows is not taken either", "[train]") {
   const MadeUpRows rows(0, 0, 2);
   run.engine.begin_step(1e-37, {});  // 1 / tokens is huge: the loss is finite, its norm is not
   run.engine.run_microbatch(rows.from(0));
-  run.sum.run(run.engine.subtree_sums(), run.engine.total());
+  run.exchange.sum_gradients();
   const double scalars[] = {0.1, 0.05};
   const train::UpdateReport report = run.engine.run_update(1e-2, scalars);
   CHECK_FALSE(report.proceeded);
@@ -296,7 +299,12 @@ TEST_CASE("an engine holds the bytes that the plan names, to the byte", "[train]
   const AdamConfig adam;
   for (const char* device : {"cpu", "reference"})
     for (const StepPlan& plan :
-         {StepPlan{12, 1, 1}, StepPlan{2, 6, 6}, StepPlan{1, 12, 5, 3}, StepPlan{1, 7, 1}})
+         {StepPlan{12, 1, 1}, StepPlan{2, 6, 6}, StepPlan{1, 12, 5, 3}, StepPlan{1, 7, 1},
+          StepPlan{.microbatch = 1,
+          .microbatches = 12,
+          .groups = 5,
+          .ranks = 3,
+          .sharding = dist::Sharding::kNone}})
       for (const char* policy : {"none", "full"}) {
         Gpt2Config model = tiny_model_with_dropout();
         model.gradient_checkpointing = policy;
@@ -309,10 +317,10 @@ TEST_CASE("an engine holds the bytes that the plan names, to the byte", "[train]
           const int64_t planned =
               step.persistent_bytes() - constants + step.arena_bytes() + step.workspace_bytes();
           CHECK(backend.bytes() == 0);  // a plan takes no memory of the device
-          const train::Engine engine(std::move(step), backend);
+          train::Engine engine(std::move(step), backend);
           CHECK(engine.allocated_bytes() == backend.bytes());
           LoneEnd end(rank, plan.ranks);
-          const dist::GradientSum sum(end, backend, plan.groups, engine.step().layout.elements);
+          const train::StepExchange exchange(end, backend, engine);
           CHECK(backend.bytes() == planned);
         }
       }
@@ -331,7 +339,7 @@ TEST_CASE("a compiled step allocates nothing after its first run", "[train]") {
     const auto step = [&] {
       run.engine.begin_step(30, key_from_seed(2));
       for (const MadeUpRows& microbatch : rows) run.engine.run_microbatch(microbatch.from(0));
-      run.sum.run(run.engine.subtree_sums(), run.engine.total());
+      run.exchange.sum_gradients();
       return run.engine.run_update(1e-3, scalars).proceeded &&
              !run.engine.run_evaluation(rows[0].from(0)).empty();
     };

@@ -106,10 +106,10 @@ struct Run {
                                     .groups = 2},
                                    *backend),
                *backend),
-        sum(end, *backend, 2, engine.step().layout.elements) {
+        exchange(end, *backend, engine) {
     engine.initialise(key_from_seed(1));
   }
-  train::UpdateReport step(int64_t index) { return run_step(engine, sum, index); }
+  train::UpdateReport step(int64_t index) { return run_step(engine, exchange, index); }
   const train::CompiledStep& compiled() const { return engine.step(); }
 
   Gpt2Config config = tiny_model();
@@ -117,7 +117,7 @@ struct Run {
   std::unique_ptr<Backend> backend = make_backend("cpu", 2);
   train::Engine engine;
   LoneEnd end;
-  dist::GradientSum sum;
+  train::StepExchange exchange;
 };
 
 /// The hash of one parameter.

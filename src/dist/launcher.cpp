@@ -1,0 +1,45 @@
+// What the program that started this process has put into its environment: mpirun, srun.
+#include "dist/launcher.h"
+
+#include <charconv>
+#include <cstdlib>
+#include <optional>
+#include <string_view>
+
+namespace levanter::dist {
+
+namespace {
+
+struct Variables {
+  const char* launcher;
+  const char* ranks;
+  const char* rank;
+};
+constexpr Variables kLaunchers[] = {
+    {"Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"},
+    {"mpiexec", "PMI_SIZE", "PMI_RANK"},
+    {"srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"},
+};
+
+std::optional<int64_t> number_in(const char* variable) {
+  const char* const value = std::getenv(variable);
+  if (!value) return std::nullopt;
+  const std::string_view text = value;
+  int64_t number = 0;
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (fault != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+}  // namespace
+
+Launched read_launched() {
+  for (const Variables& variables : kLaunchers) {
+    const std::optional<int64_t> ranks = number_in(variables.ranks);
+    const std::optional<int64_t> rank = number_in(variables.rank);
+    if (ranks && rank && *rank >= 0 && *rank < *ranks) return {variables.launcher, *ranks, *rank};
+  }
+  return {};
+}
+
+}  // namespace levanter::dist

@@ -1,0 +1,21 @@
+// What the program that started this process has put into its environment: mpirun, srun.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace levanter::dist {
+
+/// This process among those that a launcher has started together.
+struct Launched {
+  std::string launcher = {};  ///< "Open MPI's mpirun", "srun"; "" where there is none
+  int64_t ranks = 1, rank = 0;
+};
+
+/// Reads, in this order, the variables of Open MPI (OMPI_COMM_WORLD_SIZE, _RANK), of PMI and PMIx
+/// as MPICH, Intel MPI and others set them (PMI_SIZE, PMI_RANK) and of a step of Slurm's
+/// (SLURM_STEP_NUM_TASKS, SLURM_PROCID: a batch script itself is no step).
+/// Values that make no sense count as absent.
+Launched read_launched();
+
+}  // namespace levanter::dist

@@ -1,0 +1,243 @@
+// Ranks as processes that mpirun or srun has started, which exchange bytes through MPI.
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "base/files.h"
+#include "base/limits.h"
+#include "base/stop.h"
+#include "base/strings.h"
+#include "dist/communicator.h"
+#include "dist/launcher.h"
+#include "dist/mpi_library.h"
+
+namespace levanter::dist {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+enum Tag : int { kBytes = 0, kEnd = 1 };
+
+/// One message of MPI counts its bytes in an int.
+constexpr size_t kLongestMessage = size_t{1} << 30;
+
+/// How long a rank whose exchange has failed waits for what of it is under way.
+constexpr std::chrono::seconds kLetGo{2};
+/// How long a rank that ends waits for the others to end too.
+constexpr std::chrono::seconds kFarewell{20};
+
+/// Waits that become longer: at first the answer is there at once, later another process may need
+/// the processor.
+class Patience {
+ public:
+  void wait() {
+    if (++asked_ < 1000) return std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::microseconds(asked_ < 5000 ? 20 : 200));
+  }
+
+ private:
+  int64_t asked_ = 0;
+};
+
+const MpiLibrary& open_library() {
+  std::string path = join_path(parent_path(executable_path()), kMpiFile);
+  if (!path_exists(path))
+    throw Error(ErrorKind::kDevice, "levanter was built without MPI")
+        .at(path)
+        .hint("install libopenmpi-dev, or the cluster's own MPI with its mpi.pc, and build again");
+  // Parts of MPI that it opens itself look for its symbols among all of the program's.
+  void* const handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
+  if (!handle)
+    throw Error(ErrorKind::kDevice, cat("MPI cannot be opened: ", ::dlerror()))
+        .at(std::move(path))
+        .hint("load the MPI that levanter was built with, or build it again with this one");
+  const auto get = reinterpret_cast<const MpiLibrary* (*)()>(::dlsym(handle, kMpiSymbol));
+  if (!get || get()->version != MpiLibrary::kVersion)
+    throw Error(ErrorKind::kDevice, "the part that calls MPI is of another build of levanter")
+        .at(std::move(path))
+        .hint("build both again");
+  return *get();
+}
+
+class MpiRank final : public Communicator {
+ public:
+  explicit MpiRank(const MpiLibrary& library) : library_(library) {
+    int rank = 0, ranks = 0;
+    check(library_.start(&rank, &ranks));
+    rank_ = rank;
+    ranks_ = ranks;
+    ends_.resize(static_cast<size_t>(ranks));
+    for (int r = 0; r < ranks; ++r)
+      if (r != rank)
+        check(library_.receive(&end_of(r).kind, sizeof(int), r, kEnd, &end_of(r).request));
+  }
+
+  int64_t rank() const override { return rank_; }
+  int64_t size() const override { return ranks_; }
+
+  void exchange(std::span<const Sent> send, std::span<const Received> receive) override {
+    for (int r = 0; r < ranks_; ++r) {
+      const auto [data, bytes] = receive[static_cast<size_t>(r)];
+      for (size_t at = 0; r != rank_ && at < bytes; at += kLongestMessage)
+        check(library_.receive(data + at, std::min(bytes - at, kLongestMessage), r, kBytes,
+                               receive_from(r)));
+    }
+    // Each rank begins with the one behind it, so that no rank gets all messages at once.
+    for (int i = 1; i < ranks_; ++i) {
+      const int r = (rank_ + i) % ranks_;
+      const auto [data, bytes] = send[static_cast<size_t>(r)];
+      for (size_t at = 0; at < bytes; at += kLongestMessage)
+        check(
+            library_.send(data + at, std::min(bytes - at, kLongestMessage), r, kBytes, send_to(r)));
+    }
+    const auto me = static_cast<size_t>(rank_);
+    LEV_CHECK(send[me].bytes == receive[me].bytes, "a rank's own sizes differ");
+    if (send[me].bytes > 0) std::memmove(receive[me].data, send[me].data, send[me].bytes);
+    try {
+      for (Patience patience; !all_done(); patience.wait()) heed();
+    } catch (...) {
+      let_go();
+      throw;
+    }
+  }
+
+  void abandon(ErrorKind kind) override {
+    if (last_word_ != 0) return;
+    last_word_ = static_cast<int>(kind);
+    // Nobody waits for these: a rank that is gone does not take them.
+    for (int r = 0; r < ranks_; ++r)
+      if (r != rank_) library_.send(&last_word_, sizeof last_word_, r, kEnd, send_to(r));
+  }
+
+  /// Waits until every rank has come here, for MPI's launcher ends all others as soon as one is
+  /// gone, and ends MPI.
+  void finish() {
+    // The launcher's signal to those that are left has nothing to stop any more.
+    static const DeferredStop deferred;
+    void* met = nullptr;
+    int done = 0;
+    if (library_.meet(&met) != 0) return;
+    const Clock::time_point last = Clock::now() + kFarewell;
+    for (Patience patience; !done; patience.wait()) {
+      if (Clock::now() > last || library_.test(&met, &done) != 0) return;
+      all_done();
+    }
+    for (End& end : ends_)
+      if (end.request) library_.cancel(&end.request);
+    library_.finish();
+  }
+
+ private:
+  struct Transfer {
+    int rank;
+    bool receives;
+    void* request;
+  };
+
+  void check(int code) const {
+    if (code == 0) return;
+    std::array<char, 256> words{};
+    library_.explain(code, words.data(), words.size());
+    throw Error(ErrorKind::kDevice, cat("MPI failed on rank ", rank_, ": ", words.data()));
+  }
+
+  void** receive_from(int rank) {
+    return &transfers_.emplace_back(Transfer{rank, true, nullptr}).request;
+  }
+  void** send_to(int rank) {
+    return &transfers_.emplace_back(Transfer{rank, false, nullptr}).request;
+  }
+
+  bool all_done() {
+    std::erase_if(transfers_, [&](Transfer& transfer) {
+      int done = 0;
+      check(library_.test(&transfer.request, &done));
+      return done != 0;
+    });
+    return transfers_.empty();
+  }
+
+  /// Leaves no request that could still touch the memory of an exchange which has failed: what has
+  /// begun is waited for, what has not is never begun.
+  void let_go() {
+    const Clock::time_point last = Clock::now() + kLetGo;
+    for (Patience patience; !all_done() && Clock::now() < last;) patience.wait();
+    for (Transfer& transfer : transfers_)
+      if (transfer.receives) library_.cancel(&transfer.request);
+    transfers_.clear();
+  }
+
+  /// Throws where a rank that has still to take part in the exchange never will: it has said its
+  /// last word, and what it sent before has come. Others that have ended are met in a later one.
+  void heed() {
+    for (End& end : ends_) {
+      int done = 0;
+      if (end.request) check(library_.test(&end.request, &done));
+    }
+    if (all_done()) return;
+    for (const Transfer& transfer : transfers_) {
+      const End& end = end_of(transfer.rank);
+      if (!end.request) throw Abandoned(static_cast<ErrorKind>(end.kind));
+    }
+  }
+
+  /// The last word of another rank, an ErrorKind, once its request is done.
+  struct End {
+    int kind = 0;
+    void* request = nullptr;
+  };
+  End& end_of(int rank) { return ends_[static_cast<size_t>(rank)]; }
+
+  const MpiLibrary& library_;
+  int rank_ = 0, ranks_ = 1;
+  std::vector<Transfer> transfers_;
+  std::vector<End> ends_;  ///< of the other ranks
+  int last_word_ = 0;      ///< this rank's own, 0 before it is said
+};
+
+/// This process's rank. MPI is begun once and ended when the program ends, after its last words:
+/// as soon as a process is gone with an exit code, its launcher may end the others.
+MpiRank& own_rank() {
+  static MpiRank* const rank = [] {
+    auto* const started = new MpiRank(open_library());
+    std::atexit([] { own_rank().finish(); });
+    return started;
+  }();
+  return *rank;
+}
+
+void launch(int64_t ranks, const RankBody& body) {
+  const Launched launched = read_launched();
+  if (launched.launcher.empty())
+    throw Error(ErrorKind::kConfig, "the communicator mpi needs a launcher of processes")
+        .hint(
+            "mpirun -np 4 levanter train --config FILE; on one machine, communicator = "
+            "\"threads\" needs none");
+  if (launched.ranks != ranks)
+    throw Error(ErrorKind::kConfig, cat("trainer.ranks = ", ranks, " and ", launched.launcher,
+                                        " has started ", launched.ranks))
+        .hint("leave trainer.ranks out: the launcher says how many there are");
+  MpiRank& end = own_rank();
+  if (end.size() != ranks)
+    throw Error(ErrorKind::kDevice, cat(launched.launcher, " has started ", ranks,
+                                        " processes, of which MPI sees ", end.size()))
+        .hint(
+            "levanter was built with another MPI than this launcher's: build it again with this "
+            "one");
+  body(end);
+}
+
+}  // namespace
+
+extern const CommunicatorEntry mpi_entry;
+const CommunicatorEntry mpi_entry = {"mpi", "ranks as processes that mpirun or srun starts",
+                                     launch};
+
+}  // namespace levanter::dist

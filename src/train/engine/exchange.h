@@ -1,0 +1,30 @@
+// What the ranks of a run tell each other in a step: sums of gradients, and what a rank that
+// updates a part of the parameters needs from the others.
+#pragma once
+
+#include "dist/communicator.h"
+#include "dist/gradient_sum.h"
+#include "train/engine/engine.h"
+
+namespace levanter::train {
+
+/// One rank's end; its calls are collective.
+class StepExchange final {
+ public:
+  /// All of these outlive it.
+  StepExchange(dist::Communicator& communicator, const Backend& backend, Engine& engine);
+
+  /// After the last microbatch: the engine can then update.
+  void sum_gradients();
+  /// After the update: the engine then has all parameters.
+  void share_parameters();
+
+ private:
+  dist::Communicator& communicator_;
+  const Backend& backend_;
+  Engine& engine_;
+  dist::GradientSum sum_;
+  std::vector<std::byte> host_;
+};
+
+}  // namespace levanter::train

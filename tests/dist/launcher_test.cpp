@@ -1,0 +1,51 @@
+// What launchers of processes say in the environment.
+#include "dist/launcher.h"
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+using namespace levanter;
+
+namespace {
+
+/// Variables of this process while it lives.
+class Variables {
+ public:
+  explicit Variables(std::vector<std::pair<std::string, std::string>> values)
+      : values_(std::move(values)) {
+    for (const auto& [name, value] : values_) ::setenv(name.c_str(), value.c_str(), 1);
+  }
+  ~Variables() {
+    for (const auto& [name, value] : values_) ::unsetenv(name.c_str());
+  }
+  Variables(const Variables&) = delete;
+  Variables& operator=(const Variables&) = delete;
+
+ private:
+  std::vector<std::pair<std::string, std::string>> values_;
+};
+
+}  // namespace
+
+TEST_CASE("a launcher says how many ranks there are and which this one is", "[dist]") {
+  CHECK(dist::read_launched().ranks == 1);
+  CHECK(dist::read_launched().launcher.empty());
+  const auto check = [](std::vector<std::pair<std::string, std::string>> values,
+                        const std::string& launcher, int64_t ranks, int64_t rank) {
+    const Variables variables(std::move(values));
+    const dist::Launched launched = dist::read_launched();
+    CHECK(launched.launcher == launcher);
+    CHECK(launched.ranks == ranks);
+    CHECK(launched.rank == rank);
+  };
+  check({{"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_RANK", "3"}}, "Open MPI's mpirun", 4, 3);
+  check({{"PMI_SIZE", "2"}, {"PMI_RANK", "1"}}, "mpiexec", 2, 1);
+  check({{"SLURM_STEP_NUM_TASKS", "8"}, {"SLURM_PROCID", "5"}}, "srun", 8, 5);
+  // A batch script of Slurm's is no step, and does not start ranks.
+  check({{"SLURM_NTASKS", "8"}, {"SLURM_PROCID", "0"}}, "", 1, 0);
+  check({{"PMI_SIZE", "2"}}, "", 1, 0);
+  check({{"PMI_SIZE", "2"}, {"PMI_RANK", "2"}}, "", 1, 0);
+  check({{"PMI_SIZE", "two"}, {"PMI_RANK", "0"}}, "", 1, 0);
+}

@@ -1,0 +1,150 @@
+// Runs that mpirun starts: the bits, the end and the error of a run on one rank.
+#include <catch2/catch.hpp>
+
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/files.h"
+#include "base/limits.h"
+#include "base/strings.h"
+#include "dist/communicator.h"
+#include "support/program.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+using nlohmann::json;
+
+namespace {
+
+/// Whether mpirun is here and the program is built with MPI; says so where not.
+bool can_run_mpi() {
+#ifdef __SANITIZE_ADDRESS__
+  WARN("skipped: MPI leaves memory behind, which the address sanitizer takes for ours");
+  return false;
+#endif
+  const bool can = run_shell("command -v mpirun", ".").code == 0 &&
+                   path_exists(join_path(parent_path(executable_path()), "../levanter_mpi.so"));
+  if (!can) WARN("skipped: no MPI here (libopenmpi-dev, openmpi-bin)");
+  return can;
+}
+
+/// `levanter train` with the words, as so many processes.
+Ended train(const SmallRun& run, int64_t ranks, const std::string& words) {
+  return run_shell(cat("mpirun --allow-run-as-root --oversubscribe -np ", ranks,
+                       " levanter train --config run.toml ", words),
+                   run.path());
+}
+
+std::string hash_of(const SmallRun& run, const std::string& id) {
+  return json::parse(read_file(run / cat("logs/", id, "/summary.json")))["params_hash"];
+}
+
+int64_t count(std::string_view text, std::string_view words) {
+  int64_t found = 0;
+  for (size_t at = text.find(words); at != text.npos; at = text.find(words, at + 1)) ++found;
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("processes of mpirun give the bits of one process", "[dist][mpi]") {
+  if (!can_run_mpi()) return;
+  const SmallRun run;
+  const std::string groups = "--trainer.microbatch_size=1";
+  REQUIRE(run.train({groups, "--trainer.id=one"}).code == 0);
+  for (const int64_t ranks : {2, 3, 4}) {
+    const Ended ended = train(run, ranks, cat(groups, " --trainer.id=mpi-", ranks));
+    INFO(ended.err);
+    CHECK(ended.code == 0);
+    CHECK(hash_of(run, cat("mpi-", ranks)) == hash_of(run, "one"));
+    CHECK(count(ended.err, "finished: ") == 1);
+  }
+}
+
+TEST_CASE("what all processes of mpirun find wrong is told once, and all end with its code",
+          "[dist][mpi]") {
+  if (!can_run_mpi()) return;
+  const SmallRun run;
+  const std::string rows = "--trainer.microbatch_size=1 ";
+  for (const auto& [words, error] :
+       {std::pair{"--trainer.sed=1", "trainer.sed = 1 is not a key"},
+        std::pair{"--trainer.ranks=2", "trainer.ranks = 2, and 3 processes were started"},
+        std::pair{"--sed", "levanter train has no option --sed"}}) {
+    const Ended ended = train(run, 3, cat(rows, words));
+    INFO(ended.err);
+    CHECK(ended.code == 2);
+    CHECK(count(ended.err, "error: ") == 1);
+    CHECK(count(ended.err, error) == 1);
+  }
+  remove_tree(run / "a.txt");
+  const Ended ended = train(run, 3, rows);
+  CHECK(ended.code == 3);
+  CHECK(count(ended.err, "error: ") == 1);
+  CHECK_FALSE(path_exists(run / "logs"));
+  for (const std::string command : {"eval --checkpoint logs/run", "plan --config run.toml"}) {
+    const Ended refused = run_shell(
+        cat("mpirun --allow-run-as-root --oversubscribe -np 2 levanter ", command), run.path());
+    CHECK(refused.code == 2);
+    CHECK(count(refused.err, "is one process, and Open MPI's mpirun has started 2") == 1);
+  }
+}
+
+TEST_CASE("a rank that is killed ends a run of mpirun, and another number of ranks goes on",
+          "[dist][mpi]") {
+  if (!can_run_mpi()) return;
+  const SmallRun run;
+  const std::string steps = "--trainer.microbatch_size=1 --trainer.num_train_steps=400 ";
+  REQUIRE(run.train({"--trainer.microbatch_size=1", "--trainer.num_train_steps=400",
+                     "--trainer.id=one"})
+              .code == 0);
+  const std::string start =
+      cat("(mpirun --allow-run-as-root --oversubscribe -np 3 levanter train --config run.toml ",
+          steps, "--trainer.id=many & echo $! > pid; wait $!)");
+  std::jthread watcher([&] {
+    REQUIRE(wait_for_growth(run / "logs/many/metrics.jsonl", 2000));
+    run_shell("pkill -KILL -n -P $(cat pid) levanter", run.path());
+  });
+  const Ended killed = run_shell(start, run.path());
+  watcher.join();
+  CHECK(killed.code != 0);
+  const Ended ended = train(run, 2, cat(steps, "--trainer.id=many"));
+  INFO(ended.err);
+  CHECK(ended.code == 0);
+  CHECK(hash_of(run, "many") == hash_of(run, "one"));
+}
+
+TEST_CASE("SIGUSR1 to mpirun saves and stops all ranks", "[dist][mpi]") {
+  if (!can_run_mpi()) return;
+  const SmallRun run;
+  const std::string steps = "--trainer.microbatch_size=1 --trainer.num_train_steps=4000 ";
+  const Ended stopped = run_shell(
+      cat("mpirun --allow-run-as-root --oversubscribe -np 2 levanter train --config run.toml ",
+          steps,
+          "--trainer.id=run & mpi=$!; while [ ! -s logs/run/metrics.jsonl ]; do sleep 0.05; "
+          "done; kill -USR1 $mpi; wait $mpi"),
+      run.path());
+  INFO(stopped.err);
+  CHECK(stopped.code == 75);
+  CHECK(count(stopped.err, "stopped and saved; the same command goes on from there") == 1);
+}
+
+TEST_CASE("the communicator mpi wants a launcher", "[dist][mpi]") {
+  const SmallRun run;
+  const Ended ended = run.train({"--trainer.communicator=mpi"});
+  CHECK(ended.code == 2);
+  CHECK_THAT(ended.err, Catch::StartsWith("error: the communicator mpi needs a launcher"));
+}
+
+TEST_CASE("a program built without MPI does not train as a crowd", "[dist]") {
+  const SmallRun run;
+  const std::string alone = run / "alone/levanter";  // without levanter_mpi.so beside it
+  make_directories(run / "alone");
+  REQUIRE(run_shell(cat("cp \"$(command -v levanter)\" '", alone, "'"), ".").code == 0);
+  for (const std::string rank : {"0", "1"}) {
+    const Ended ended =
+        run.train({}, {.environment = {"PMI_SIZE=2", cat("PMI_RANK=", rank)}, .program = alone});
+    CHECK(ended.code == 5);
+    CHECK(count(ended.err, "error: levanter was built without MPI") == (rank == "0" ? 1 : 0));
+  }
+  CHECK_FALSE(path_exists(run / "logs"));
+}
