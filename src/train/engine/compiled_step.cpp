@@ -268,9 +268,9 @@ int64_t CompiledStep::workspace_bytes() const {
 }
 
 int64_t CompiledStep::first_run_bytes() const {
-  return std::max(
-      {gradients.first_run_bytes(), update.first_run_bytes(), evaluation.first_run_bytes(),
-       gradients_next ? gradients_next->first_run_bytes() : 0, pack ? pack->first_run_bytes() : 0});
+  int64_t most = 0;
+  for (const Executable* e : executables()) most = std::max(most, e->first_run_bytes());
+  return most;
 }
 
 int64_t CompiledStep::parameter_count() const {
