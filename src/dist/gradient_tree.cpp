@@ -26,15 +26,22 @@ void collect(GroupRange node, GroupRange own, std::vector<GroupRange>& found) {
 
 /// The moves that sum the groups of `node`, onto a stack of `depth` sums.
 void sum_moves(GroupRange node, int64_t depth, int64_t first, TreeSchedule& schedule) {
+  const auto after = [&](int64_t group) -> std::vector<TreeMove>& {
+    return schedule.after_group[static_cast<size_t>(group - first)];
+  };
   if (node.size() == 1) {
-    schedule.after_group[static_cast<size_t>(node.begin - first)].push_back(TreeMove::kPush);
+    after(node.begin).push_back(TreeMove::kPush);
     schedule.depth = std::max(schedule.depth, depth + 1);
     return;
   }
   const int64_t middle = node.begin + tree_split(node.size());
   sum_moves({node.begin, middle}, depth, first, schedule);
+  if (node.end - middle == 1) {  // it need not be on the stack to be added
+    after(middle).push_back(TreeMove::kAddGroup);
+    return;
+  }
   sum_moves({middle, node.end}, depth + 1, first, schedule);
-  schedule.after_group[static_cast<size_t>(node.end - 1 - first)].push_back(TreeMove::kAdd);
+  after(node.end - 1).push_back(TreeMove::kAdd);
 }
 
 }  // namespace

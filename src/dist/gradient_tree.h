@@ -32,8 +32,9 @@ GroupRange microbatches_of_group(int64_t microbatches, int64_t groups, int64_t g
 
 /// One move of the local summation, over a stack of partial sums.
 enum class TreeMove : uint8_t {
-  kPush,  ///< the group just computed becomes the top of the stack
-  kAdd,   ///< the top is added to the one below it and taken off
+  kPush,      ///< the group just computed becomes the top of the stack
+  kAddGroup,  ///< the group just computed is added to the top
+  kAdd,       ///< the top is added to the one below it and taken off
 };
 /// The moves after each group of `own`, in order, that leave exactly the maximal subtrees on the
 /// stack; and the highest that the stack gets.

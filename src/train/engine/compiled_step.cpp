@@ -225,8 +225,8 @@ int64_t CompiledStep::differing_bytes(int64_t rank) const {
   const int64_t staging =
       options.ranks > 1 ? dist::GradientSum::staging_bytes(options.groups, shards, rank) : 0;
   const dist::GroupRange own = dist::groups_of_rank(options.groups, options.ranks, rank);
-  return staging + optimizer_bytes(rank) +
-         dist::schedule_tree(options.groups, own).depth * layout.bytes();
+  const int64_t stack = own.size() == 1 ? 0 : dist::schedule_tree(options.groups, own).depth;
+  return staging + optimizer_bytes(rank) + stack * layout.bytes();
 }
 
 int64_t CompiledStep::persistent_bytes_of(int64_t rank) const {

@@ -121,7 +121,7 @@ class CompiledStep {
   std::vector<dist::Shard> norm_shards() const;
 
   /// Flat gradient arrays: the one being accumulated and the stack of partial sums.
-  int64_t gradient_buffers() const { return options.groups == 1 ? 1 : 1 + tree.depth; }
+  int64_t gradient_buffers() const { return groups.size() == 1 ? 1 : 1 + tree.depth; }
   /// Room for the scalars of a step: four and the optimizer's own.
   static constexpr int64_t kScalars = 64;
   /// Arrays of one microbatch, the scalars of a step, and the losses of evaluation's tokens.

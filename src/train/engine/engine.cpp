@@ -104,7 +104,7 @@ struct Engine::Impl {
   float* first_report() {
     return norms ? norms + step.norm_reports() : total() + step.layout.offset_of(0);
   }
-  float* total() { return step.options.groups == 1 ? gradients[0] : gradients[1]; }
+  float* total() { return step.groups.size() == 1 ? gradients[0] : gradients[1]; }
   /// What the functions report of the global batch: the loss, then the measures.
   std::span<const float> reports();
   std::vector<std::byte> report_room = {};
@@ -259,13 +259,15 @@ void Engine::run_microbatch(const Rows& rows) {
   while (index >= dist::microbatches_of_group(o.microbatches, o.groups, group).end) ++group;
   const dist::GroupRange members = dist::microbatches_of_group(o.microbatches, o.groups, group);
   (index == members.begin ? m.step.gradients : *m.step.gradients_next).run(m.observer);
-  if (index + 1 < members.end || o.groups == 1) return;
+  if (index + 1 < members.end || m.step.groups.size() == 1) return;
   const int64_t elements = m.step.layout.elements;
   for (const dist::TreeMove move :
        m.step.tree.after_group[static_cast<size_t>(group - m.step.groups.begin)]) {
     if (move == dist::TreeMove::kPush) {
       m.backend.copy(bytes(m.gradients[static_cast<size_t>(1 + m.depth++)]), bytes(m.gradients[0]),
                      m.step.layout.bytes());
+    } else if (move == dist::TreeMove::kAddGroup) {
+      m.backend.add(m.gradients[static_cast<size_t>(m.depth)], m.gradients[0], elements);
     } else {
       --m.depth;
       m.backend.add(m.gradients[static_cast<size_t>(m.depth)],
@@ -276,7 +278,7 @@ void Engine::run_microbatch(const Rows& rows) {
 
 std::span<float* const> Engine::subtree_sums() {
   const std::span<float* const> all(impl_->gradients);
-  if (impl_->step.options.groups == 1) return all;
+  if (impl_->step.groups.size() == 1) return all;
   return all.subspan(1, static_cast<size_t>(impl_->depth));
 }
 
