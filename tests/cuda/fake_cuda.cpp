@@ -648,11 +648,8 @@ cuda::Source FakeCuda::source(std::string cache) {
     source.product_side = kProductSide;
     return source;
   }
-  cuda::Source source{driver,           nvrtc,       FakeCublas::functions,
-                      std::move(cache), kLogitBytes, kProductSide};
-  source.cudnn = cudnn;
-  source.sdpa.positions = kFewPositions;
-  return source;
+  return {driver,       nvrtc, FakeCublas::functions,       std::move(cache), kLogitBytes,
+          kProductSide, cudnn, {.positions = kFewPositions}};
 }
 
 void attach_cudnn(cuda::Cudnn (*functions)()) { cudnn = functions; }
