@@ -114,7 +114,7 @@ do_learn() {
 }
 
 do_bench() {
-  local batch
+  local batch cudnn
   for batch in 64 32 8; do
     "$levanter" bench step --config "$root/configs/gpt2/gpt2_124m_gpu.toml" --json \
       --trainer.microbatch_size=$batch --trainer.train_batch_size=$batch >"$out/bench_$batch.json"
@@ -125,6 +125,15 @@ do_bench() {
     --trainer.train_batch_size=4 >"$out/bench_1b.json"
   cat "$out/bench_1b.json"
   note "1B bf16, batch 4" "$(value tokens_per_second "$out/bench_1b.json") tokens/s"
+  local dense=--data.block_cross_document_attention=false  # what cuDNN's attention can do
+  for cudnn in 1 0; do
+    LEVANTER_CUDNN=$cudnn "$levanter" bench step --config "$root/configs/gpt2/gpt2_124m_gpu.toml" \
+      --json $dense >"$out/bench_cudnn_$cudnn.json"
+    cat "$out/bench_cudnn_$cudnn.json"
+    note "124M, one segment, cuDNN $cudnn" \
+      "$(value tokens_per_second "$out/bench_cudnn_$cudnn.json") tokens/s"
+  done
+  "$levanter" bench kernels --config "$root/configs/gpt2/gpt2_124m_gpu.toml" $dense
   "$levanter" bench kernels --config "$root/configs/gpt2/gpt2_124m_gpu.toml"
 }
 

@@ -1,14 +1,8 @@
 // Opens libcuda, libnvrtc and libcublasLt and finds their functions.
 #include "kernels/cuda/api.h"
 
-#include <dlfcn.h>
-
-#include <span>
-#include <string>
-
-#include "base/error.h"
-#include "base/strings.h"
 #include "kernels/cuda/cublas_lt.h"
+#include "kernels/cuda/library.h"
 
 namespace levanter::cuda {
 
@@ -22,44 +16,6 @@ constexpr const char* kNvrtcHint =
 constexpr const char* kCublasLtHint =
     "install the CUDA toolkit's libcublasLt, release 12 or newer, and add its folder to "
     "LD_LIBRARY_PATH, or set trainer.device = \"cpu\"";
-
-/// What a library is for, where it is looked for and how it is got.
-struct Library {
-  const char* what;
-  std::span<const char* const> files;
-  const char* hint;
-};
-
-Error failure(const Library& library, const std::string& fault) {
-  std::string files;
-  for (const char* file : library.files) files += cat(files.empty() ? "" : ", ", file);
-  return Error(ErrorKind::kDevice, cat("device cuda needs ", library.what, ": ", fault))
-      .at(cat(files, " (in LD_LIBRARY_PATH and the loader's folders where no folder is named)"))
-      .hint(library.hint);
-}
-
-/// The functions of one library.
-class Functions {
- public:
-  explicit Functions(const Library& library) : library_(library) {
-    for (const char* file : library.files) {
-      handle_ = ::dlopen(file, RTLD_NOW | RTLD_LOCAL);
-      if (handle_) break;
-    }
-    if (!handle_) throw failure(library, "the library is not there");
-  }
-
-  template <class Function>
-  void find(Function& function, const char* name) const {
-    void* found = ::dlsym(handle_, name);
-    if (!found) throw failure(library_, cat("the library is too old, it lacks ", name));
-    function = reinterpret_cast<Function>(found);
-  }
-
- private:
-  const Library& library_;
-  void* handle_ = nullptr;
-};
 
 }  // namespace
 

@@ -63,6 +63,7 @@ struct Nvrtc {
 };
 
 struct CublasLt;  // kernels/cuda/cublas_lt.h
+struct Cudnn;     // kernels/cuda/cudnn.h
 
 /// The libraries stay open until the program ends.
 /// error  kDevice where the library is not there or lacks a function: what was looked for, where,
@@ -70,5 +71,7 @@ struct CublasLt;  // kernels/cuda/cublas_lt.h
 Driver open_driver();
 Nvrtc open_nvrtc();
 CublasLt open_cublas_lt();
+/// Only in a program that was built with cuDNN's headers.
+Cudnn open_cudnn();
 
 }  // namespace levanter::cuda

@@ -68,7 +68,8 @@ class CudaBackend final : public Backend {
   std::string numerics_signature() const override {
     const Device& device = context_->device();
     return cat("cuda; ", device.name(), ", ", device.architecture(), "; ",
-               context_->modules().signature(), "; ", context_->products().signature());
+               context_->modules().signature(), "; ", context_->products().signature(), "; ",
+               context_->sdpa().signature());
   }
   void add(float* to, const float* from, int64_t n) const override {
     add_.loop(n, AddArguments{to, from, n});

@@ -50,9 +50,9 @@ void Device::open() {
   char name[256] = {};
   require(driver_.device_get_name(name, sizeof name - 1, device_), "name card 0");
   name_ = name;
-  const int major = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
-  architecture_ = cat("sm_", major, attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR));
-  if (major < kOldestMajor)
+  major_ = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+  architecture_ = cat("sm_", major_, attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR));
+  if (major_ < kOldestMajor)
     throw Error(ErrorKind::kDevice, cat("card ", name_, " is of architecture ", architecture_,
                                         ", which device cuda does not support"))
         .allowed("sm_80 (A100) and newer")

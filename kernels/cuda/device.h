@@ -40,6 +40,8 @@ class Device final {
   const std::string& name() const { return name_; }
   /// "sm_90": what its kernels are compiled for.
   const std::string& architecture() const { return architecture_; }
+  /// 9 for sm_90.
+  int major() const { return major_; }
   int multiprocessors() const { return multiprocessors_; }
   /// 13000 for one that knows CUDA 13.0.
   int driver_version() const { return driver_version_; }
@@ -90,7 +92,7 @@ class Device final {
   CUcontext context_ = nullptr;
   CUstream stream_ = nullptr;
   std::string name_, architecture_;
-  int multiprocessors_ = 0;
+  int major_ = 0, multiprocessors_ = 0;
   int driver_version_ = 0;
   bool waits_ = false;        ///< after each kernel, to name the one that failed
   mutable std::mutex mutex_;  ///< of the pieces

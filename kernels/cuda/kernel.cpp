@@ -23,9 +23,11 @@ constexpr int64_t kSharedBytesUnasked = 48 << 10;
 Context::Context(Source source)
     : source_(std::move(source)),
       modules_(source_.nvrtc, source_.cache),
-      products_(std::make_unique<Products>(*this, source_.cublas_lt)) {}
+      products_(std::make_unique<Products>(*this, source_.cublas_lt)),
+      sdpa_(make_sdpa(*this, source_.cudnn, source_.sdpa)) {}
 
 Context::~Context() {
+  sdpa_.reset();
   products_.reset();
   if (device_) modules_.unload(*device_);
 }

@@ -14,6 +14,7 @@
 #include "device/backend.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/modules.h"
+#include "kernels/cuda/sdpa.h"
 #include "kernels/cuda/spaces.h"
 #include "kernels/shared/strides.h"
 #include "ops/attributes.h"
@@ -34,6 +35,9 @@ struct Source {
   /// Of a chunk of linear_xent, at most.
   int64_t logit_bytes = int64_t{2} << 30;
   int64_t product_side = 4096;  ///< of Backend
+  /// Null for none.
+  Cudnn (*cudnn)() = kOpenCudnn;
+  SdpaLimits sdpa = {};
 };
 
 /// The card of a backend and the functions on it.
@@ -49,6 +53,7 @@ class Context final {
   int64_t logit_bytes() const { return source_.logit_bytes; }
   int64_t product_side() const { return source_.product_side; }
   Products& products() { return *products_; }
+  Sdpa& sdpa() { return *sdpa_; }
 
  private:
   Source source_;
@@ -56,6 +61,7 @@ class Context final {
   std::unique_ptr<Device> device_;
   Modules modules_;
   std::unique_ptr<Products> products_;
+  std::unique_ptr<Sdpa> sdpa_;
 };
 
 /// A kernel by its name, found on the card when it first runs.

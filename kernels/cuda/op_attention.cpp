@@ -7,6 +7,7 @@
 #include "base/integers.h"
 #include "base/strings.h"
 #include "kernels/cuda/kernel.h"
+#include "kernels/cuda/sdpa_kernel.h"
 #include "kernels/shared/attention_shape.h"
 #include "ops/composite/attention.h"
 
@@ -243,11 +244,19 @@ class BackwardKernel final : public AttentionKernel {
   PassFunction keys_, queries_;
 };
 
+/// By cuDNN where it has a plan, else by kernels of ours: what keeps lse may differ from what reads
+/// it, since it means the same to both.
+template <class Ours>
+std::unique_ptr<Kernel> make_attention(Context& context, const KernelRequest& request) {
+  std::unique_ptr<Kernel> kernel = make_sdpa_kernel(context, request);
+  return kernel ? std::move(kernel) : make<Ours>(context, request);
+}
+
 }  // namespace
 
 extern const CudaKernelEntry attention_entry;
 const CudaKernelEntry attention_entry = {
-    {{&ops::attention_entry, make<ForwardKernel>, always, supports},
-     {&ops::attention_grad_entry, make<BackwardKernel>, always, supports}}};
+    {{&ops::attention_entry, make_attention<ForwardKernel>, always, supports},
+     {&ops::attention_grad_entry, make_attention<BackwardKernel>, always, supports}}};
 
 }  // namespace levanter::cuda

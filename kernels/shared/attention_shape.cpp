@@ -38,8 +38,7 @@ bool takes_attention(const Node& node, std::span<const Type> in) {
          (!a.has_keys || in[a.operands() - 1].axes == Axes{batch, key_word()});
 }
 
-bool reads_attention(const KernelRequest& request, size_t input) {
-  const View& view = request.inputs[input].view;
+bool reads_attention(const View& view) {
   if (!view.axes.contains("head_dim")) return false;
   const auto steps_by = [&](AxisName axis, int64_t stride) {
     return view.axes.size_of(axis) == 1 || stride_of(view, axis) == stride;
@@ -47,6 +46,10 @@ bool reads_attention(const KernelRequest& request, size_t input) {
   return steps_by("head_dim", 1) &&
          (!is_grouped(view.axes) ||
           steps_by("kv_head", view.axes.size_of("q_group") * stride_of(view, "q_group")));
+}
+
+bool reads_attention(const KernelRequest& request, size_t input) {
+  return reads_attention(request.inputs[input].view);
 }
 
 AttentionShape attention_shape(const Attributes& attributes, const std::vector<ArrayInfo>& in) {

@@ -38,8 +38,9 @@ struct AttentionShape {
 /// dropout.
 bool takes_attention(const Node& node, std::span<const Type> in);
 
-/// Whether an operand of the queries' or keys' form is read where it lies: its rows of head_dim
+/// Whether an array of the queries' or keys' form is read where it lies: its rows of head_dim
 /// without gaps, and its heads like one axis.
+bool reads_attention(const View& view);
 bool reads_attention(const KernelRequest& request, size_t input);
 
 /// Heads are kv_head x q_group, which lie like one axis in q. `position`: what the array calls it.

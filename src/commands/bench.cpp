@@ -129,7 +129,8 @@ std::string kind_of(const Node& node) {
   return name;
 }
 
-/// Seconds and work by kind of op; "(reference)" stands by what runs as a plain loop.
+/// Seconds and work by kind of op; "(reference)" stands by what runs as a plain loop, and a
+/// library's plan by what runs by one.
 class Profile final : public StepObserver {
  public:
   struct Row {
@@ -148,8 +149,10 @@ class Profile final : public StepObserver {
     backend_.synchronize();
     const double seconds = now_seconds() - start_;
     const auto cost = costs_.find(&node);
-    const bool plain = cost != costs_.end() && cost->second.by_reference;
-    Row& row = rows_[cat(kind_of(node), plain ? " (reference)" : "")];
+    std::string remark;
+    if (cost != costs_.end()) remark = cost->second.plan;
+    if (cost != costs_.end() && cost->second.by_reference) remark = "reference";
+    Row& row = rows_[remark.empty() ? kind_of(node) : cat(kind_of(node), " (", remark, ")")];
     row.seconds += seconds;
     ++row.count;
     if (cost == costs_.end()) return;

@@ -46,6 +46,8 @@ class Kernel {
   }
   /// Whether this is a plain loop of the reference backend, which others borrow: right, but slow.
   virtual bool is_reference() const { return false; }
+  /// The library's plan that does the work, "" for kernels of the backend's own.
+  virtual std::string plan() const { return ""; }
 };
 
 /// Something that enqueues work on a device.

@@ -191,6 +191,7 @@ std::map<const Node*, StepCost> Executable::step_costs() const {
     const Node& node = graph.node(step.node);
     StepCost& cost = costs[&node];
     cost.by_reference = step.kernel->is_reference();
+    cost.plan = step.kernel->plan();
     each_cost(graph, node, [&](const Op&, double flops) { cost.flops += flops; });
     for (const auto* places : {&step.inputs, &step.outputs})
       for (const Place& place : *places)  // a view that repeats its memory reads it once

@@ -35,6 +35,7 @@ struct StepCost {
   double flops = 0;           ///< 0 where the op counts none
   double bytes = 0;           ///< of its operands and results, each read or written once
   bool by_reference = false;  ///< its kernel is a plain loop of the reference backend
+  std::string plan;           ///< a library's that its kernel runs by; mostly ""
 };
 
 struct CompileOptions {

@@ -14,7 +14,8 @@
 
 namespace levanter::cuda {
 struct CublasLt;
-}
+struct Cudnn;
+}  // namespace levanter::cuda
 
 namespace levanter::testing {
 
@@ -22,6 +23,8 @@ namespace levanter::testing {
 /// are the card's.
 CUresult enqueue_on(CUstream stream, std::function<CUresult()> work);
 bool is_card_memory(const void* data, size_t bytes);
+/// A cuDNN for the cards that are emulated from here on, or null for none: see FakeCudnn.
+void attach_cudnn(cuda::Cudnn (*functions)());
 
 /// The only one while it lives: part of a FakeCuda.
 class FakeCublas final {

@@ -31,6 +31,9 @@ constexpr int64_t kLogitBytes = 128 << 10;  // so that small tests have several 
 constexpr int64_t kProductSide = 32;        // of bench
 constexpr unsigned kSharedBytes = 48 << 10, kMostSharedBytes = 227 << 10;
 constexpr std::string_view kCubin = "cubin of ";
+constexpr int64_t kFewPositions = 8;  // of attention by cuDNN, so that small tests have it
+
+cuda::Cudnn (*cudnn)() = nullptr;
 
 using Work = std::function<CUresult()>;
 /// What was enqueued while it was captured.
@@ -645,8 +648,11 @@ cuda::Source FakeCuda::source(std::string cache) {
     source.product_side = kProductSide;
     return source;
   }
-  return {driver, nvrtc, FakeCublas::functions, std::move(cache), kLogitBytes, kProductSide};
+  return {driver,       nvrtc, FakeCublas::functions,       std::move(cache), kLogitBytes,
+          kProductSide, cudnn, {.positions = kFewPositions}};
 }
+
+void attach_cudnn(cuda::Cudnn (*functions)()) { cudnn = functions; }
 
 CUresult enqueue_on(CUstream stream, std::function<CUresult()> work) {
   return called_inside([&](State& s) { return s.enqueue(stream, std::move(work)); });

@@ -58,6 +58,7 @@ TrainConfig tiny_config(const Gpt2Config& model, const StepPlan& plan, const std
       folder / "tiny.toml");
   config.trainer.debug = plan.debug;
   config.trainer.shard = plan.sharding;
+  config.data.block_cross_document_attention = plan.segments == models::Segments::kSeveral;
   if (plan.schedule_seed) config.trainer.schedule_seed = static_cast<int64_t>(*plan.schedule_seed);
   auto& chosen = config.model.as<Gpt2Config>();
   const auto copy = chosen.copy;
