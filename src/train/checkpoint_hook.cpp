@@ -26,7 +26,6 @@ class CheckpointHook final : public Hook {
  public:
   explicit CheckpointHook(const HookContext& c)
       : c_(c),
-        config_text_(print_config(c.config)),
         model_(c.engine.model_tensors()),
         optimizer_(c.engine.optimizer_tensors()),
         writer_(c.folder.checkpoints(), staging_bytes(c.engine.step().state_bytes())),
@@ -101,31 +100,11 @@ class CheckpointHook final : public Hook {
   }
 
   CheckpointContents contents(int64_t step, bool permanent) const {
-    const TrainConfig& config = c_.config;
-    std::string extra =
-        cat("{\"microbatches\": ", config.num_microbatches(),
-            ", \"groups\": ", config.gradient_groups(), ", \"seed\": ", config.trainer.seed,
-            ", \"evaluated_step\": ", c_.summary.evaluated_step(),
-            ", \"data\": ", data_record(c_.data));
-    if (c_.first_step > 0) extra += cat(", \"first_step\": ", c_.first_step);
-    if (c_.summary.best_step() >= 0)
-      extra += cat(", \"best_loss\": ", c_.summary.best_loss(),
-                   ", \"best_step\": ", c_.summary.best_step());
-    const bool keeps = config.trainer.checkpointer.keep_best && under_way_.kept.step >= 0;
-    if (keeps)
-      extra +=
-          cat(", \"kept_loss\": ", under_way_.kept.loss, ", \"kept_step\": ", under_way_.kept.step);
-    const std::string canonical = canonical_text(config);
-    return {.step = step,
-            .config_toml = config_text_,
-            .config_hash = hex64(xxh3_64(canonical)),
-            .numerics = c_.backend.numerics_signature() + "; mp " + config.trainer.precision(),
-            .tokenizer = c_.data.tokenizer()->serialise(),
-            .extra_json = extra + "}",
-            .model = model_,
-            .optimizer = optimizer_,
-            .permanent = permanent,
-            .keep_step = keeps ? under_way_.kept.step : -1};
+    CheckpointContents contents = checkpoint_contents(c_, step, under_way_.kept);
+    contents.model = model_;
+    contents.optimizer = optimizer_;
+    contents.permanent = permanent;
+    return contents;
   }
 
   /// Does what may find that the save under way has failed.
@@ -164,7 +143,6 @@ class CheckpointHook final : public Hook {
   }
 
   HookContext c_;
-  std::string config_text_;
   std::vector<Tensor> model_, optimizer_;
   CheckpointWriter writer_;
   Clock::time_point last_save_;
@@ -181,6 +159,32 @@ class CheckpointHook final : public Hook {
 };
 
 }  // namespace
+
+CheckpointContents checkpoint_contents(const HookContext& c, int64_t step,
+                                       const BestCheckpoint& kept) {
+  const TrainConfig& config = c.config;
+  std::string extra = cat(
+      "{\"microbatches\": ", config.num_microbatches(), ", \"groups\": ", config.gradient_groups(),
+      ", \"seed\": ", config.trainer.seed, ", \"evaluated_step\": ", c.summary.evaluated_step(),
+      ", \"data\": ", data_record(c.data));
+  if (c.first_step > 0) extra += cat(", \"first_step\": ", c.first_step);
+  if (c.summary.best_step() >= 0)
+    extra +=
+        cat(", \"best_loss\": ", c.summary.best_loss(), ", \"best_step\": ", c.summary.best_step());
+  const bool keeps = config.trainer.checkpointer.keep_best && kept.step >= 0;
+  if (keeps) extra += cat(", \"kept_loss\": ", kept.loss, ", \"kept_step\": ", kept.step);
+  if (const std::string record = c.guard.record(); !record.empty())
+    extra += cat(", \"guard\": ", record);
+  return {.step = step,
+          .config_toml = print_config(config),
+          .config_hash = hex64(xxh3_64(canonical_text(config))),
+          .numerics = c.backend.numerics_signature() + "; mp " + config.trainer.precision(),
+          .tokenizer = c.data.tokenizer()->serialise(),
+          .extra_json = extra + "}",
+          .model = {},
+          .optimizer = {},
+          .keep_step = keeps ? kept.step : -1};
+}
 
 std::unique_ptr<Hook> make_checkpoint_hook(const HookContext& context) {
   return std::make_unique<CheckpointHook>(context);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -10,10 +11,17 @@
 #include "dist/communicator.h"
 #include "dist/gradient_sum.h"
 #include "train/engine/nan_guard.h"
+#include "train/guard/guard.h"
 #include "train/hooks.h"
 #include "train/start.h"
 
 namespace levanter::train {
+
+/// Where a rank's steps end, and whether the run goes on from an earlier one.
+struct RankEnd {
+  int64_t step = 0;  ///< steps done
+  std::optional<Rollback> rollback = {};
+};
 
 class Rank final {
  public:
@@ -22,19 +30,21 @@ class Rank final {
   Rank(Run& run, dist::Communicator& communicator);
 
   Engine& engine() { return engine_; }
+  const Guard& guard() const { return guard_; }
 
-  /// Steps until the end or until asked to stop; the steps done. Collective.
-  /// error  kGuard at a step that is not finite, with trainer.crash_on_nan
-  int64_t run(std::span<const std::unique_ptr<Hook>> hooks);
+  /// Steps until the end, until asked to stop, or until the guard goes back. Collective.
+  /// error  kGuard at a step that the guard stops at
+  RankEnd run(std::span<const std::unique_ptr<Hook>> hooks);
+  /// Step `step`, counted from 0, within info.limits; fills in its report. Collective. False when
+  /// asked to stop before the state was changed; then no rank has changed its own.
+  bool one_step(int64_t step, const data::Batch& batch,
+                std::span<const std::unique_ptr<Hook>> hooks, StepInfo& info);
 
  private:
   data::ExampleSource training_source() const;
   /// This rank's rows: those of its groups' microbatches.
   data::LoaderOptions loading() const;
-  /// False when asked to stop before the state was changed; then no rank has changed its own.
-  bool one_step(int64_t step, const data::Batch& batch,
-                std::span<const std::unique_ptr<Hook>> hooks, StepInfo& info);
-  [[noreturn]] void stop_at_nan(const StepInfo& info) const;
+  [[noreturn]] void stop_at(const StepInfo& info) const;
 
   const Run& run_;
   dist::Communicator& communicator_;
@@ -44,6 +54,7 @@ class Rank final {
   const optim::OptimizerEntry& optimizer_;
   std::vector<double> scalars_;
   NanGuard nan_guard_;
+  Guard guard_;
 };
 
 }  // namespace levanter::train

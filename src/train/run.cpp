@@ -118,6 +118,7 @@ std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_ev
                                               std::optional<HfFolders>& hf) {
   std::vector<std::unique_ptr<Hook>> hooks;
   hooks.push_back(make_metrics_hook(context));
+  hooks.push_back(make_guard_hook(context));
   hooks.push_back(make_evaluation_hook(context));
   StepInfo info;
   info.step = context.start_step;
@@ -138,6 +139,19 @@ std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_ev
   return hooks;
 }
 
+/// Rank 0: from here on the run's folder says where it goes on, whatever happens.
+Outcome roll_back(const Run& run, const Rollback& rollback, const RunFolder& folder,
+                  Tracker& tracker) {
+  Rollbacks all = run.decision.rollbacks;
+  all.push_back(rollback);
+  write_rollbacks(folder.path(), all);
+  tracker.message(cat("rolling back to step ", rollback.back_to,
+                      " or a checkpoint before it; batches ", rollback.first, " to ", rollback.last,
+                      " are left out from now on"));
+  tracker.finish();
+  return Outcome::kRolledBack;
+}
+
 /// Rank 0: with the trackers, the hooks and the run's folder.
 Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::string>& messages) {
   const DeferredStop deferred;
@@ -156,6 +170,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
       .tracker = *tracker,
       .summary = summary,
       .folder = folder,
+      .guard = rank.guard(),
       .start_step = run.decision.start_step,
       .first_step = run.decision.first_step,
       .kept = run.kept,
@@ -171,8 +186,10 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   const bool owed = owes_evaluation(run, extra);
   std::vector<std::unique_ptr<Hook>> hooks = make_hooks(hooks_context, owed, hf);
   try {
-    done = rank.run(hooks);
+    const RankEnd end = rank.run(hooks);
+    done = end.step;
     hooks.clear();
+    if (end.rollback) return roll_back(run, *end.rollback, folder, *tracker);
     // Ended between its last checkpoint and its summary.
     if (run.decision.start_step == run.config.trainer.num_train_steps && !owed)
       summary.log(evaluate_now(hooks_context), done);
@@ -348,12 +365,22 @@ Outcome train(const TrainConfig& config, const RunOptions& options) {
   Process process;
   std::atomic<Outcome> outcome = Outcome::kFinished;  // every rank's
   dist::run_ranks(kind, config.trainer.ranks, [&](dist::Communicator& communicator) {
-    Run run{.given = config, .options = options, .rank = communicator.rank()};
-    try {
-      outcome = run_rank(run, process, communicator);
-    } catch (const std::bad_alloc&) {
-      throw out_of_memory_of(run);
+    std::shared_ptr<const data::TextData> data;  // read once, however often the run begins
+    int64_t vocab = 0;
+    Outcome end = Outcome::kRolledBack;
+    for (int64_t start = 0; end == Outcome::kRolledBack; ++start) {
+      Run run{.given = config, .options = options, .rank = communicator.rank(), .start = start};
+      run.opened.data = data;
+      run.decision.vocab = vocab;
+      try {
+        end = run_rank(run, process, communicator);
+      } catch (const std::bad_alloc&) {
+        throw out_of_memory_of(run);
+      }
+      data = run.opened.data;
+      vocab = run.decision.vocab;
     }
+    outcome = end;
   });
   return outcome;
 }

@@ -85,9 +85,10 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
       state(lay_out_state(o, params, layout)),
       groups(dist::groups_of_rank(o.groups, o.ranks, o.rank)),
       gradients(make(hoist_packs(std::move(first)), o, backend)),
-      update(former ? std::move(former->update)
-                    : make(trace_update(o.model, o.shape, o.optimizer, o.optimizer_config), o,
-                           backend)),
+      update(former
+                 ? std::move(former->update)
+                 : make(trace_update(o.model, o.shape, o.optimizer, o.optimizer_config, o.limits),
+                        o, backend)),
       evaluation(former && former->options.shape.batch == o.shape.batch
                      ? std::move(former->evaluation)
                      : make(hoist_packs(infer::trace_evaluation(o.model, o.shape, *o.objective)), o,

@@ -40,10 +40,12 @@ std::vector<nn::Param> trained(const std::vector<nn::Param>& params);
 /// The update of all parameters that are trained; their gradients are first scaled down together to
 /// the config's max_grad_norm.
 ///   arguments  parameters, all of them; gradients, grad_name of each; state arrays, state_name of
-///              each; loss; lr; the optimizer's own scalars
+///              each; loss; lr; the optimizer's own scalars; with `limits` loss_limit, norm_limit
 ///   results    parameters and state (donated, in the same order), grad_norm, proceed
-/// `proceed` is 1 when loss and norm are finite; when it is 0 no bit of the state changes.
+/// `proceed` is 1 when loss and norm are finite and at most their limits; when it is 0 no bit of
+/// the state changes.
 Function trace_update(const ModelSpec& model, const StepShape& shape,
-                      const optim::OptimizerEntry& optimizer, const OptimizerConfig& config);
+                      const optim::OptimizerEntry& optimizer, const OptimizerConfig& config,
+                      bool limits = false);
 
 }  // namespace levanter::train
