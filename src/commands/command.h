@@ -21,9 +21,10 @@ struct Option {
   const char* value;  ///< what to call its value in help: "FILE"; "" for a flag
   const char* help;
   bool required = false;
-  bool may_be_empty = false;  ///< whether "" is a value
-  bool repeats = false;       ///< may be given several times
-  const char* with = "";      ///< the option without which this one is not read
+  bool may_be_empty = false;   ///< whether "" is a value
+  bool repeats = false;        ///< may be given several times
+  const char* with = "";       ///< the option without which this one is not read
+  const char* otherwise = "";  ///< the option that may stand in place of a required one
 };
 
 /// What the user wrote.

@@ -254,7 +254,7 @@ class Parser final {
 
   void check_needs() const {
     for (const Option& option : target().options) {
-      if (option.required && !given(option.name))
+      if (option.required && !given(option.name) && !given(option.otherwise))
         throw Error(ErrorKind::kConfig, cat(called(), " needs --", option.name, " ", option.value))
             .hint(cat(option.name, ": ", option.help));
       if (*option.with && given(option.name) && !given(option.with))

@@ -1,4 +1,5 @@
 // levanter train: trains, resuming by itself.
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 
@@ -9,6 +10,7 @@
 #include "commands/command.h"
 #include "checkpoint/folder.h"
 #include "dist/launcher.h"
+#include "train/guard/replay.h"
 #include "train/run.h"
 
 namespace levanter::commands {
@@ -16,8 +18,11 @@ namespace levanter::commands {
 namespace {
 
 constexpr Option kOptions[] = {
-    {"config", "FILE", "the run's configuration", true},
+    {"config", "FILE", "the run's configuration", true, false, false, "", "replay"},
     {"eager", "", "run node by node on the reference backend; name the first NaN"},
+    {"replay", "DIR",
+     "in place of --config: run the step of a bundle again, <run>/bundles/step-N, and compare; the "
+     "exit code is 7 where a bit differs"},
 };
 
 int exit_code(train::Outcome outcome) {
@@ -65,7 +70,40 @@ int run_launched(const Arguments& a, const dist::Launched& launched) {
   return code;
 }
 
+/// A table of what the run has recorded and what the step gives now.
+std::string table(const train::Replay& r) {
+  const auto row = [](std::string_view name, std::string_view was, std::string_view is) {
+    const auto wide = [](std::string_view text, size_t width) {
+      return std::string(text) + std::string(width - std::min(width, text.size()), ' ');
+    };
+    return cat(wide(name, 15), wide(was, 34), is, "\n");
+  };
+  return cat(row("", "recorded", "now"),
+             row("loss", train::float_text(r.recorded.loss), train::float_text(r.now.loss)),
+             row("gradient norm", train::float_text(r.recorded.grad_norm),
+                 train::float_text(r.now.grad_norm)),
+             row("gradients", r.recorded.gradients, r.now.gradients));
+}
+
+/// Runs the step of a bundle again and says whether it is the same to the bit.
+int replay(const Arguments& a) {
+  if (!a.text("config").empty())
+    throw Error(ErrorKind::kConfig, "levanter train reads --config or --replay, not both")
+        .at("--config")
+        .hint("the bundle has the run's configuration; --key=value changes it");
+  const train::Replay r = train::replay(a.text("replay"), a.overrides, {.eager = a.has("eager")});
+  std::string text = cat("step ", r.recorded.step, " ", r.reason, "; batch ", r.recorded.place,
+                         ", again on ", r.backend, "\n\n", table(r), "\n");
+  if (r.recorded.numerics != r.now.numerics)
+    text +=
+        cat("numerics were ", quote(r.recorded.numerics), " and are ", quote(r.now.numerics), "\n");
+  text += r.same_bits() ? "equal" : "differs";
+  print(cat(text, r.taken ? "; the step would be taken now" : "", "\n"));
+  return r.same_bits() ? 0 : static_cast<int>(ErrorKind::kGuard);
+}
+
 int run(const Arguments& a) {
+  if (!a.text("replay").empty()) return replay(a);
   std::signal(SIGPIPE, SIG_IGN);  // who watches may leave; the training goes on
   try {
     const dist::Launched launched = dist::read_launched();

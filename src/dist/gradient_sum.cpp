@@ -13,7 +13,6 @@ namespace {
 constexpr int64_t kElementBytes = sizeof(float);
 
 std::byte* bytes(float* p) { return reinterpret_cast<std::byte*>(p); }
-const std::byte* bytes(const float* p) { return reinterpret_cast<const std::byte*>(p); }
 size_t bytes_of(const Shard& shard) { return static_cast<size_t>(shard.size() * kElementBytes); }
 
 std::vector<std::vector<GroupRange>> subtrees_of(int64_t groups, int64_t ranks) {

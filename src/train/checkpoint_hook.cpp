@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/strings.h"
 #include "train/checkpoint_policy.h"
+#include "checkpoint/save.h"
 #include "checkpoint/writer.h"
 #include "train/data_record.h"
 #include "train/hooks.h"
@@ -24,16 +25,28 @@ using nlohmann::json;
 constexpr std::string_view kService = "save";  // of the ranks that have a part of the state
 constexpr double kMostDelay = 60;              // seconds between two tries of a save that fails
 
+/// The first rank's part of a save.
+SavePart part_of_save(const HookContext& c, int64_t step) {
+  const CompiledStep& compiled = c.engine.step();
+  if (!compiled.is_sharded()) return {};
+  return {.count = compiled.options.ranks,
+          .key = cat(step, " ", Clock::now().time_since_epoch().count())};
+}
+
+/// Calls the ranks that have the other parts.
+void call_to_save(const HookContext& c, int64_t step, const SavePart& part) {
+  if (part.count > 1)
+    c.crew.call(kService, json{{"step", step}, {"key", part.key}, {"folder", part.folder}}.dump());
+}
+
 /// A save that fails ends nothing while the run goes on: the next steps try again. The one after
 /// the last step, or before a stop, has to be made.
 class CheckpointHook final : public Hook {
  public:
   explicit CheckpointHook(const HookContext& c)
       : c_(c),
-        config_text_(print_config(c.config)),
         model_(c.engine.model_tensors()),
         optimizer_(c.engine.optimizer_tensors()),
-        writers_(c.engine.step().is_sharded() ? c.engine.step().options.ranks : 1),
         writer_(c.folder.checkpoints(), staging_bytes(c.engine.step().save_bytes())),
         last_save_(Clock::now()),
         kept_(c.kept),
@@ -101,44 +114,17 @@ class CheckpointHook final : public Hook {
     under_way_ = {kind, best(step) ? BestCheckpoint{step, c_.summary.evaluated_loss()} : kept_};
     step_ = step;
     retry_ = SaveKind::none;  // this one stands for it
-    const SavePart part = writer_.begin(contents(step, kind == SaveKind::permanent));
-    if (part.count > 1)
-      c_.crew.call(kService, json{{"step", step},
-                                  {"permanent", kind == SaveKind::permanent},
-                                  {"key", part.key},
-                                  {"folder", part.folder}}
-                                 .dump());
+    call_to_save(c_, step, writer_.begin(contents(step, kind == SaveKind::permanent)));
     last_save_ = Clock::now();
   }
 
   CheckpointContents contents(int64_t step, bool permanent) const {
-    const TrainConfig& config = c_.config;
-    std::string extra =
-        cat("{\"microbatches\": ", config.num_microbatches(),
-            ", \"groups\": ", config.gradient_groups(), ", \"seed\": ", config.trainer.seed,
-            ", \"evaluated_step\": ", c_.summary.evaluated_step(),
-            ", \"data\": ", data_record(c_.data));
-    if (c_.first_step > 0) extra += cat(", \"first_step\": ", c_.first_step);
-    if (c_.summary.best_step() >= 0)
-      extra += cat(", \"best_loss\": ", c_.summary.best_loss(),
-                   ", \"best_step\": ", c_.summary.best_step());
-    const bool keeps = config.trainer.checkpointer.keep_best && under_way_.kept.step >= 0;
-    if (keeps)
-      extra +=
-          cat(", \"kept_loss\": ", under_way_.kept.loss, ", \"kept_step\": ", under_way_.kept.step);
-    const std::string canonical = canonical_text(config);
-    return {.step = step,
-            .config_toml = config_text_,
-            .config_hash = hex64(xxh3_64(canonical)),
-            .numerics = c_.backend.numerics_signature() + "; mp " + config.trainer.precision(),
-            .tokenizer = c_.data.tokenizer()->serialise(),
-            .extra_json = extra + "}",
-            .model = model_,
-            .optimizer = optimizer_,
-            .permanent = permanent,
-            .keep_step = keeps ? under_way_.kept.step : -1,
-            .part = {.count = writers_,
-                     .key = cat(step, " ", Clock::now().time_since_epoch().count())}};
+    CheckpointContents contents = checkpoint_contents(c_, step, under_way_.kept);
+    contents.model = model_;
+    contents.optimizer = optimizer_;
+    contents.permanent = permanent;
+    contents.part = part_of_save(c_, step);
+    return contents;
   }
 
   /// Does what may find that the save under way has failed.
@@ -177,9 +163,7 @@ class CheckpointHook final : public Hook {
   }
 
   HookContext c_;
-  std::string config_text_;
   std::vector<Tensor> model_, optimizer_;
-  int64_t writers_;  ///< ranks that have a part of the state
   CheckpointWriter writer_;
   Clock::time_point last_save_;
   BestCheckpoint kept_;  ///< once the save under way has committed, under_way_.kept
@@ -221,7 +205,6 @@ class PartHook final : public Hook {
                    .extra_json = {},
                    .model = {},
                    .optimizer = optimizer_,
-                   .permanent = call.at("permanent"),
                    .part = {rank_, writers_, call.at("key"), call.at("folder")}});
   }
 
@@ -243,6 +226,39 @@ class PartHook final : public Hook {
 
 std::unique_ptr<Hook> make_checkpoint_part_hook(Engine& engine, dist::Crew& crew) {
   return std::make_unique<PartHook>(engine, crew);
+}
+
+CheckpointContents checkpoint_contents(const HookContext& c, int64_t step,
+                                       const BestCheckpoint& kept) {
+  const TrainConfig& config = c.config;
+  std::string extra = cat(
+      "{\"microbatches\": ", config.num_microbatches(), ", \"groups\": ", config.gradient_groups(),
+      ", \"seed\": ", config.trainer.seed, ", \"evaluated_step\": ", c.summary.evaluated_step(),
+      ", \"data\": ", data_record(c.data));
+  if (c.first_step > 0) extra += cat(", \"first_step\": ", c.first_step);
+  if (c.summary.best_step() >= 0)
+    extra +=
+        cat(", \"best_loss\": ", c.summary.best_loss(), ", \"best_step\": ", c.summary.best_step());
+  const bool keeps = config.trainer.checkpointer.keep_best && kept.step >= 0;
+  if (keeps) extra += cat(", \"kept_loss\": ", kept.loss, ", \"kept_step\": ", kept.step);
+  if (const std::string record = c.guard.record(); !record.empty())
+    extra += cat(", \"guard\": ", record);
+  return {.step = step,
+          .config_toml = print_config(config),
+          .config_hash = hex64(xxh3_64(canonical_text(config))),
+          .numerics = c.backend.numerics_signature() + "; mp " + config.trainer.precision(),
+          .tokenizer = c.data.tokenizer()->serialise(),
+          .extra_json = extra + "}",
+          .model = {},
+          .optimizer = {},
+          .keep_step = keeps ? kept.step : -1};
+}
+
+void save_now(const HookContext& c, const std::string& folder, CheckpointContents contents) {
+  contents.part = part_of_save(c, contents.step);
+  if (contents.part.count > 1) contents.part.folder = prepare_checkpoint(folder, contents.step);
+  call_to_save(c, contents.step, contents.part);
+  save_checkpoint(folder, contents);
 }
 
 std::unique_ptr<Hook> make_checkpoint_hook(const HookContext& context) {

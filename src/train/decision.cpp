@@ -14,6 +14,7 @@ json written(const Decision& d) {
                {"length_key", d.length_key},
                {"start_step", d.start_step},
                {"first_step", d.first_step},
+               {"rollbacks", to_json(d.rollbacks)},
                {"checkpoint", d.checkpoint},
                {"restore_optimizer", d.restore_optimizer},
                {"hf_folder", d.hf_folder},
@@ -33,6 +34,7 @@ Decision read(const json& text) {
   text.at("length_key").get_to(d.length_key);
   text.at("start_step").get_to(d.start_step);
   text.at("first_step").get_to(d.first_step);
+  d.rollbacks = rollbacks_of(text.at("rollbacks"));
   text.at("checkpoint").get_to(d.checkpoint);
   text.at("restore_optimizer").get_to(d.restore_optimizer);
   text.at("hf_folder").get_to(d.hf_folder);

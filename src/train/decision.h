@@ -6,6 +6,7 @@
 #include <string>
 
 #include "dist/communicator.h"
+#include "train/guard/rollbacks.h"
 #include "train/run.h"
 
 namespace levanter::train {
@@ -20,6 +21,7 @@ struct Decision {
   std::string length_key = "trainer.num_train_steps";
   int64_t start_step = 0;
   int64_t first_step = 0;         ///< steps of another run that it was begun with
+  Rollbacks rollbacks = {};       ///< of the run, so far
   std::string checkpoint = {};    ///< the folder step-N that the state is read from, or ""
   bool restore_optimizer = true;  ///< and not the model alone
   std::string hf_folder = {};     ///< or where the model is read from, or ""

@@ -9,8 +9,10 @@
 #include "data/text_data.h"
 #include "dist/crew.h"
 #include "trackers/tracker.h"
+#include "checkpoint/checkpoint.h"
 #include "checkpoint/load.h"
 #include "train/engine/engine.h"
+#include "train/guard/guard.h"
 #include "train/hf/folders.h"
 #include "train/run_folder.h"
 #include "train/config/train_config.h"
@@ -21,7 +23,10 @@ namespace levanter::train {
 struct StepInfo {
   int64_t step = 0;  ///< updates done, from 1
   bool last = false;
+  int64_t place = 0;  ///< of its batch in the order of all
+  StepLimits limits;  ///< that it was run with
   UpdateReport report;
+  Verdict verdict;
   double lr = 0;
   double duration = 0;      ///< seconds of computation: no loading, no hooks
   double loading_time = 0;  ///< seconds that the step waited for its batch
@@ -32,6 +37,9 @@ class Hook {
  public:
   virtual ~Hook() = default;
   virtual void after_step(const StepInfo& info) = 0;
+  /// The step was not taken; the state is that of the step before. Comes before after_step, which
+  /// is left out where the run goes no further.
+  virtual void refused(const StepInfo& /*info*/) {}
   /// Before the state changes.
   virtual void before_update() {}
   /// The run ends here because it was asked to, after `step` updates.
@@ -48,6 +56,7 @@ struct HookContext {
   Summary& summary;
   RunFolder& folder;
   dist::Crew& crew;
+  const Guard& guard;
   int64_t start_step = 0;
   int64_t first_step = 0;    ///< steps of another run that this one was begun with
   BestCheckpoint kept = {};  ///< what is there already
@@ -65,6 +74,8 @@ int64_t evaluation_rows(const TrainConfig& config, const data::TextData& data);
 
 /// Loss, learning rate, norm and throughput of every step.
 std::unique_ptr<Hook> make_metrics_hook(const HookContext& context);
+/// Says which steps were not taken and why, counts them, and keeps bundles of their batches.
+std::unique_ptr<Hook> make_guard_hook(const HookContext& context);
 /// Validation every trainer.steps_per_eval steps and after the last; left out when a stop comes
 /// meanwhile.
 std::unique_ptr<Hook> make_evaluation_hook(const HookContext& context);
@@ -74,6 +85,11 @@ std::unique_ptr<Hook> make_checkpoint_hook(const HookContext& context);
 /// Another rank than the first: its part of every checkpoint, when it is called to it; nothing
 /// where the first has all of the state. The crew outlives the hook, and calls it no more then.
 std::unique_ptr<Hook> make_checkpoint_part_hook(Engine& engine, dist::Crew& crew);
+/// What such a checkpoint holds besides the tensors.
+CheckpointContents checkpoint_contents(const HookContext& context, int64_t step,
+                                       const BestCheckpoint& kept);
+/// The first rank: writes <folder>/step-N with the help of its crew, as save_checkpoint does.
+void save_now(const HookContext& context, const std::string& folder, CheckpointContents contents);
 /// Hugging Face folders after the steps in which they are due; after the last one, what is missing
 /// is made from checkpoints. Comes after the hook of the checkpoints.
 std::unique_ptr<Hook> make_hf_save_hook(const HookContext& context, HfFolders& folders);

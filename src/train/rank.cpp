@@ -2,11 +2,13 @@
 #include "train/rank.h"
 
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/stop.h"
 #include "base/strings.h"
 #include "device/ranges.h"
+#include "train/guard/batches.h"
 #include "train/setup.h"
 
 namespace levanter::train {
@@ -36,36 +38,48 @@ Rank::Rank(Run& run, dist::Communicator& communicator)
       exchange_(communicator, *run.backend, engine_),
       schedule_(run.config.schedule()),
       optimizer_(optim::entry(run.config.optimizer.type)),
-      scalars_(optimizer_.scalar_names.size()) {
+      scalars_(optimizer_.scalar_names.size()),
+      guard_(run.config.trainer.guard, extra_of(run).value("guard", nlohmann::json()),
+             run.decision.rollbacks) {
   if (run.options.eager) engine_.observe(&nan_guard_);
   restore(run, engine_);
 }
 
-int64_t Rank::run(std::span<const std::unique_ptr<Hook>> hooks) {
+RankEnd Rank::run(std::span<const std::unique_ptr<Hook>> hooks) {
   const int64_t last = run_.config.trainer.num_train_steps;
-  data::Loader loader(training_source(), loading());
+  Batches batches(training_source(), loading(), guard_.rollbacks());
   double hook_time = 0;
   for (int64_t step = run_.decision.start_step; step < last; ++step) {
     StepInfo info;
     info.step = step + 1;
     info.last = info.step == last;
     info.hook_time = hook_time;
-    const double waited = loader.seconds_waited();
-    const data::Batch& batch = loader.next();
-    info.loading_time = loader.seconds_waited() - waited;
+    const double waited = batches.seconds_waited();
+    const data::Batch& batch = batches.next();
+    info.loading_time = batches.seconds_waited() - waited;
+    info.place = batch.step;
+    info.limits = guard_.limits();
     auto start = Clock::now();
     if (!one_step(step, batch, hooks, info)) {
       for (const auto& hook : hooks) hook->stopped(step);
-      return step;
+      return {step};
     }
     info.duration = seconds_since(start);
-    if (!info.report.proceeded && run_.config.trainer.crash_on_nan) stop_at_nan(info);
     start = Clock::now();
+    info.verdict = guard_.judge(info.report);
+    if (info.verdict.action) {
+      exchange_.gather_gradients();
+      for (const auto& hook : hooks) hook->refused(info);
+      meet(crew_);
+      if (info.verdict.action == GuardAction::kStop) stop_at(info);
+      if (info.verdict.action == GuardAction::kRollback)
+        return {step, guard_.back_from(step, run_.decision.first_step, info.verdict.reason)};
+    }
     for (const auto& hook : hooks) hook->after_step(info);
     meet(crew_);
     hook_time = seconds_since(start);
   }
-  return last;
+  return {last};
 }
 
 data::ExampleSource Rank::training_source() const {
@@ -73,7 +87,8 @@ data::ExampleSource Rank::training_source() const {
       run_.opened.data->training(training_options(run_.config, fold_in(run_.root, "data")));
   const int64_t length = source.examples->length().get();
   const TrainerConfig& t = run_.config.trainer;
-  if (length != data::kEndless && length / t.train_batch_size < t.num_train_steps)
+  const int64_t needed = places_of(guard_.rollbacks(), 0, t.num_train_steps).back().end;
+  if (length != data::kEndless && length / t.train_batch_size < needed)
     throw run_.config
         .error(
             ErrorKind::kConfig, run_.decision.length_key,
@@ -114,17 +129,17 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   for (const auto& hook : hooks) hook->before_update();
   info.lr = schedule_.at(step);
   optimizer_.fill_scalars(*run_.config.optimizer, step, scalars_);
-  info.report = engine_.run_update(info.lr, scalars_);
+  info.report = engine_.run_update(info.lr, scalars_, info.limits);
   exchange_.share_parameters();
   return true;
 }
 
-void Rank::stop_at_nan(const StepInfo& info) const {
+void Rank::stop_at(const StepInfo& info) const {
+  if (communicator_.rank() > 0) throw dist::Abandoned(ErrorKind::kGuard);  // the first tells it
   throw Error(ErrorKind::kGuard,
-              cat("step ", info.step, " has loss ", info.report.loss, " and gradient norm ",
-                  info.report.grad_norm, "; the step was not taken"))
-      .at(run_.config.where("trainer.crash_on_nan"))
-      .hint("run with --eager to see where it begins; trainer.crash_on_nan = false skips the step");
+              cat("step ", info.step, " ", info.verdict.reason, "; the step was not taken"))
+      .at(run_.config.where(info.verdict.key))
+      .hint(info.verdict.hint);
 }
 
 }  // namespace levanter::train

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "dist/crew.h"
 #include "train/engine/exchange.h"
 #include "train/engine/nan_guard.h"
+#include "train/guard/guard.h"
 #include "train/hooks.h"
 #include "train/start.h"
 
@@ -18,6 +20,11 @@ namespace levanter::train {
 
 /// The first rank releases its crew, which has followed until then. Collective.
 void meet(dist::Crew& crew);
+/// Where a rank's steps end, and whether the run goes on from an earlier one.
+struct RankEnd {
+  int64_t step = 0;  ///< steps done
+  std::optional<Rollback> rollback = {};
+};
 
 class Rank final {
  public:
@@ -27,20 +34,22 @@ class Rank final {
 
   Engine& engine() { return engine_; }
   dist::Crew& crew() { return crew_; }
+  const Guard& guard() const { return guard_; }
 
-  /// Steps until the end or until asked to stop; the steps done. After each step the first rank's
-  /// hooks may call the crew. Collective.
-  /// error  kGuard at a step that is not finite, with trainer.crash_on_nan
-  int64_t run(std::span<const std::unique_ptr<Hook>> hooks);
+  /// Steps until the end, until asked to stop, or until the guard goes back. After each
+  /// step the first rank's hooks may call the crew. Collective.
+  /// error  kGuard at a step that the guard stops at
+  RankEnd run(std::span<const std::unique_ptr<Hook>> hooks);
+  /// Step `step`, counted from 0, within info.limits; fills in its report. Collective. False when
+  /// asked to stop before the state was changed; then no rank has changed its own.
+  bool one_step(int64_t step, const data::Batch& batch,
+                std::span<const std::unique_ptr<Hook>> hooks, StepInfo& info);
 
  private:
   data::ExampleSource training_source() const;
   /// This rank's rows: those of its groups' microbatches.
   data::LoaderOptions loading() const;
-  /// False when asked to stop before the state was changed; then no rank has changed its own.
-  bool one_step(int64_t step, const data::Batch& batch,
-                std::span<const std::unique_ptr<Hook>> hooks, StepInfo& info);
-  [[noreturn]] void stop_at_nan(const StepInfo& info) const;
+  [[noreturn]] void stop_at(const StepInfo& info) const;
 
   const Run& run_;
   dist::Communicator& communicator_;
@@ -51,6 +60,7 @@ class Rank final {
   const optim::OptimizerEntry& optimizer_;
   std::vector<double> scalars_;
   NanGuard nan_guard_;
+  Guard guard_;
 };
 
 }  // namespace levanter::train

@@ -119,6 +119,7 @@ std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_ev
                                               std::optional<HfFolders>& hf) {
   std::vector<std::unique_ptr<Hook>> hooks;
   hooks.push_back(make_metrics_hook(context));
+  hooks.push_back(make_guard_hook(context));
   hooks.push_back(make_evaluation_hook(context));
   StepInfo info;
   info.step = context.start_step;
@@ -137,6 +138,19 @@ std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_ev
     hooks.back()->after_step(info);
   if (hf) hooks.push_back(make_hf_save_hook(context, *hf));
   return hooks;
+}
+
+/// Rank 0: from here on the run's folder says where it goes on, whatever happens.
+Outcome roll_back(const Run& run, const Rollback& rollback, const RunFolder& folder,
+                  Tracker& tracker) {
+  Rollbacks all = run.decision.rollbacks;
+  all.push_back(rollback);
+  write_rollbacks(folder.path(), all);
+  tracker.message(cat("rolling back to step ", rollback.back_to,
+                      " or a checkpoint before it; batches ", rollback.first, " to ", rollback.last,
+                      " are left out from now on"));
+  tracker.finish();
+  return Outcome::kRolledBack;
 }
 
 /// Rank 0: with the trackers, the hooks and the run's folder.
@@ -158,6 +172,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
       .summary = summary,
       .folder = folder,
       .crew = rank.crew(),
+      .guard = rank.guard(),
       .start_step = run.decision.start_step,
       .first_step = run.decision.first_step,
       .kept = run.kept,
@@ -174,12 +189,14 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   std::vector<std::unique_ptr<Hook>> hooks = make_hooks(hooks_context, owed, hf);
   meet(rank.crew());
   try {
-    done = rank.run(hooks);
+    const RankEnd end = rank.run(hooks);
+    done = end.step;
     hooks.clear();
     // Ended between its last checkpoint and its summary.
-    if (run.decision.start_step == run.config.trainer.num_train_steps && !owed)
+    if (!end.rollback && run.decision.start_step == run.config.trainer.num_train_steps && !owed)
       summary.log(evaluate_now(hooks_context), done);
     meet(rank.crew());
+    if (end.rollback) return roll_back(run, *end.rollback, folder, *tracker);
   } catch (...) {
     const std::exception_ptr failure = std::current_exception();
     tracker->finish();  // what was measured before the error stays
@@ -371,12 +388,25 @@ Outcome train_as(const TrainConfig& config, const RunOptions& options, Process& 
     require_ranks(config, communicator.size());
     return true;
   });
-  Run run{.given = config, .options = options, .rank = communicator.rank()};
-  try {
-    run.places = dist::gather_places(communicator);
-    return run_rank(run, process, communicator);
-  } catch (const std::bad_alloc&) {
-    throw out_of_memory_of(run);
+  const std::vector<dist::Place> places = dist::gather_places(communicator);
+  std::shared_ptr<const data::TextData> data;  // read once, however often the run begins
+  int64_t vocab = 0;
+  for (int64_t start = 0;; ++start) {
+    Run run{.given = config,
+            .options = options,
+            .rank = communicator.rank(),
+            .places = places,
+            .start = start};
+    run.opened.data = data;
+    run.decision.vocab = vocab;
+    try {
+      const Outcome end = run_rank(run, process, communicator);
+      if (end != Outcome::kRolledBack) return end;
+    } catch (const std::bad_alloc&) {
+      throw out_of_memory_of(run);
+    }
+    data = run.opened.data;
+    vocab = run.decision.vocab;
   }
 }
 

@@ -28,13 +28,14 @@ enum class Outcome {
   kFinished,         ///< all steps are done
   kAlreadyFinished,  ///< they were done before; nothing was changed
   kStopped,          ///< a signal came; the state was saved
+  kRolledBack,       ///< of one start of a run, never of train: it begins again from before
 };
 
 /// Trains, resuming from the run's own latest good checkpoint if there is one. SIGINT and SIGTERM
 /// end the run after the step under way, with a checkpoint. Where ranks are processes each calls
 /// this with the same config, and all return the same.
-/// error  kConfig, kData, kCheckpoint, kDevice, kIo as each part says; kGuard when a loss or norm
-///        is not finite and trainer.crash_on_nan is set; dist::Abandoned where it is a rank of
+/// error  kConfig, kData, kCheckpoint, kDevice, kIo as each part says; kGuard where trainer.guard
+///        stops the run; dist::Abandoned where it is a rank of
 ///        another process that had the error
 Outcome train(const TrainConfig& config, const RunOptions& options);
 

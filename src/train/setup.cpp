@@ -217,6 +217,7 @@ StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t 
           .rank = rank,
           .sharding = config.trainer.shard,
           .objective = models::objectives::make("language_model", {.z_loss = config.z_loss_weight}),
+          .limits = config.trainer.guard.on_spike.has_value(),
           .optimise = optimise,
           .debug = config.trainer.debug,
           .schedule_seed = config.trainer.schedule_seed};

@@ -114,7 +114,8 @@ Opened open_as_decided(Run& run) {
   if (!decision.hf_folder.empty())
     run.opened.hf = std::make_shared<const compat::HfWeights>(decision.hf_folder);
   const int64_t vocab = decision.vocab;
-  read_texts(run, run.opened.from ? tokenizer_of(*run.opened.from) : open_tokenizer(run.config));
+  if (!run.opened.data)
+    read_texts(run, run.opened.from ? tokenizer_of(*run.opened.from) : open_tokenizer(run.config));
   std::string list = changed_data(cat("{\"data\": ", decision.data, "}"), *run.opened.data);
   if (vocab != decision.vocab) list = cat(list, list.empty() ? "" : "; ", "another vocabulary");
   if (!list.empty())
@@ -125,9 +126,10 @@ Opened open_as_decided(Run& run) {
 
 }  // namespace
 
-Opened Process::once(const std::function<Opened()>& open) {
+Opened Process::once(int64_t start, const std::function<Opened()>& open) {
   const std::lock_guard lock(mutex_);
-  if (!opened_) opened_ = open();
+  if (!opened_ || start_ != start) opened_ = open();
+  start_ = start;
   return *opened_;
 }
 
@@ -164,7 +166,10 @@ nlohmann::json extra_of(const Run& run) {
   return extra.is_object() ? extra : nlohmann::json::object();
 }
 
-void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& messages) {
+namespace {
+
+/// As choose_start, of the checkpoints that are there.
+void choose_among(Run& run, const RunFolder& folder, std::vector<std::string>& messages) {
   FoundCheckpoint found = find_latest(folder.checkpoints());
   for (const std::string& problem : found.problems) messages.push_back(problem);
   if (!found.checkpoint && !found.problems.empty())
@@ -213,6 +218,19 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
       cat("starting from ", run.opened.from->folder(), " (", config::word_of(start.what), ")"));
 }
 
+}  // namespace
+
+void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& messages) {
+  const std::optional<Rollbacks> known = read_rollbacks(folder.path());
+  if (known)
+    for (std::string& line : remove_abandoned(folder.checkpoints(), *known))
+      messages.push_back(std::move(line));
+  choose_among(run, folder, messages);
+  const nlohmann::json guard = extra_of(run).value("guard", nlohmann::json::object());
+  run.decision.rollbacks =
+      known ? *known : rollbacks_of(guard.value("rollbacks", nlohmann::json::array()));
+}
+
 void check_numerics(const Run& run, std::vector<std::string>& messages) {
   if (run.decision.start_step == 0 || !run.opened.from) return;
   const std::string now =
@@ -242,7 +260,7 @@ void read_early(Run& run, std::vector<std::string>& messages) {
   const bool is_new =
       run.config.start_from.kind == StartKind::kNone && !path_exists(run.config.run_folder());
   if (!is_new && !trainer.num_train_epochs) return;
-  read_texts(run, first_tokenizer(run.config));
+  if (!run.opened.data) read_texts(run, first_tokenizer(run.config));
   if (!trainer.num_train_epochs) return;
   trainer.num_train_steps = steps_of_epochs(run.config, *run.opened.data);
   run.decision.length_key = "trainer.num_train_epochs";
@@ -279,7 +297,7 @@ void decide(Run& run, Process& process, const dist::Communicator& communicator) 
   Decision& decision = run.decision;
   if (!run.step) compile(run, decision.vocab);
   decision.num_train_steps = run.config.trainer.num_train_steps;
-  process.once([&run] { return run.opened; });
+  process.once(run.start, [&run] { return run.opened; });
   if (communicator.size() == 1) return;
   if (run.opened.from) decision.checkpoint = run.opened.from->folder();
   if (run.opened.hf) decision.hf_folder = run.opened.hf->folder();
@@ -300,7 +318,7 @@ void follow(Run& run, Process& process) {
             "sets a level that all processors have");
   run.config.trainer.num_train_steps = run.decision.num_train_steps;
   run.config.trainer.num_train_epochs.reset();
-  run.opened = process.once([&run] { return open_as_decided(run); });
+  run.opened = process.once(run.start, [&run] { return open_as_decided(run); });
   if (!run.step) compile(run, run.decision.vocab);
 }
 

@@ -31,12 +31,13 @@ struct Opened {
 /// What the ranks of one process share: files that are opened once.
 class Process final {
  public:
-  /// What `open` gave to the first rank that asked, or gives now.
-  Opened once(const std::function<Opened()>& open);
+  /// What `open` gave to the first rank that asked at this start of the run, or gives now.
+  Opened once(int64_t start, const std::function<Opened()>& open);
 
  private:
   std::mutex mutex_;
   std::optional<Opened> opened_;
+  int64_t start_ = 0;
 };
 
 /// A run as one rank sees it.
@@ -45,6 +46,7 @@ struct Run {
   const RunOptions& options;
   int64_t rank = 0;
   std::vector<dist::Place> places = {};  ///< where each rank runs
+  int64_t start = 0;                     ///< how often this process has begun it before
   TrainConfig config = given;            ///< with the steps that are decided
   std::unique_ptr<Backend> backend = nullptr;
   std::optional<CompiledStep> step = {};
@@ -70,7 +72,7 @@ nlohmann::json extra_of(const Run& run);
 void read_early(Run& run, std::vector<std::string>& messages);
 
 /// Rank 0: chooses the checkpoint to go on from, if any: the run's own, else the one that
-/// start_from names.
+/// start_from names. Those that rollbacks have abandoned are removed first.
 void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& messages);
 
 /// Rank 0: reads the texts with the tokenizer of the chosen start, unless they are read; a resumed

@@ -163,6 +163,23 @@ void settle_length(TrainConfig& config, config::Problems& problems) {
         .hint(cat("remove one of them, or write ", steps));
 }
 
+/// Levanter's word for what guard.on_nan says becomes that. Of two that are said, a command's
+/// override counts.
+void settle_guard(TrainConfig& config, config::Problems& problems) {
+  std::optional<bool>& crash = config.trainer.crash_on_nan;
+  if (!crash) return;
+  const std::string_view key = "trainer.crash_on_nan", ours = "trainer.guard.on_nan";
+  const bool both = config.sources.has(ours);
+  const bool in_file = config.sources.find(key).line > 0;
+  const bool ours_in_file = both && config.sources.find(ours).line > 0;
+  if (both && in_file == ours_in_file)
+    problems.add(key, cat(key, " and ", ours, " both say what a run does at a NaN"), {ours})
+        .hint(cat("remove ", key));
+  if (!both || ours_in_file)
+    config.trainer.guard.on_nan = *crash ? GuardAction::kStop : GuardAction::kSkip;
+  crash.reset();
+}
+
 /// Binds a document to a config; the reader is given the problems to report to.
 template <class Read>
 TrainConfig load(const std::string& file, Inspector* inspector, Read read) {
@@ -175,6 +192,7 @@ TrainConfig load(const std::string& file, Inspector* inspector, Read read) {
   const std::optional<Error> no_model = take_hf_model(root, config, problems);
   bind(root, config::type_of<TrainConfig>(), &config, config.sources, problems);
   settle_length(config, problems);
+  settle_guard(config, problems);
   if (inspector) inspector->inspect(config, problems);
   if (no_model && problems.count() == 1) throw *no_model;
   problems.raise(subject);

@@ -41,6 +41,27 @@ struct CheckpointerConfig {
   void validate(config::Problems& p) const;
 };
 
+/// What a run does at a step that its guard does not let through.
+enum class GuardAction {
+  kStop,      ///< ends, with ErrorKind::kGuard
+  kSkip,      ///< goes on with the next step
+  kRollback,  ///< goes back, and leaves out the batches that led there
+};
+std::span<const config::Word<GuardAction>> words_of(GuardAction);
+
+/// What keeps a step from being taken, and what the run does then.
+struct GuardConfig {
+  GuardAction on_nan = GuardAction::kStop;
+  std::optional<GuardAction> on_spike;  ///< absent: spikes are not looked for
+  double loss_spike = 1.5, norm_spike = 10;
+  int64_t window = 128;
+  int64_t max_skips = 100;
+  int64_t rollback_steps = 100, max_rollbacks = 3;
+  int64_t max_bundles = 3;
+
+  void fields(config::Fields& f);
+};
+
 struct TrainerConfig {
   int64_t seed = 0;
   std::string mp = "f32";
@@ -60,7 +81,8 @@ struct TrainerConfig {
   dist::Sharding shard = dist::Sharding::kOptimizer;
   std::vector<std::string> tracker = {"console", "jsonl", "tensorboard"};
   CheckpointerConfig checkpointer;
-  bool crash_on_nan = true;
+  GuardConfig guard;
+  std::optional<bool> crash_on_nan;  ///< guard.on_nan in Levanter's words; absent once loaded
   bool require_same_bits = false;
   bool debug = false;
   std::optional<int64_t> schedule_seed;  ///< absent: the order that takes the least memory

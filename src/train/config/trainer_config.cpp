@@ -58,6 +58,52 @@ void CheckpointerConfig::validate(config::Problems& p) const {
   }
 }
 
+std::span<const config::Word<GuardAction>> words_of(GuardAction) {
+  static constexpr config::Word<GuardAction> kWords[] = {{GuardAction::kStop, "stop"},
+                                                         {GuardAction::kSkip, "skip"},
+                                                         {GuardAction::kRollback, "rollback"}};
+  return kWords;
+}
+
+void GuardConfig::fields(config::Fields& f) {
+  f("on_nan", on_nan,
+    "what the run does where loss or gradient norm are not finite: it stops, skips the step, or "
+    "rolls back to an earlier one and leaves out the batches that led here")
+      .may_change();
+  f("on_spike", on_spike,
+    "what it does where loss or gradient norm jump; by default that is not looked for")
+      .may_change();
+  f("loss_spike", loss_spike, "a loss of more than so many medians of the window is a spike")
+      .at_least(1)
+      .may_change();
+  f("norm_spike", norm_spike, "a gradient norm of more than so many medians is one")
+      .at_least(1)
+      .may_change();
+  f("window", window,
+    "steps whose median is compared with, taken or not; none is a spike before half as many")
+      .at_least(2)
+      .at_most(4096)
+      .unit("steps")
+      .may_change();
+  f("max_skips", max_skips, "steps skipped one after the other; one more ends the run")
+      .at_least(1)
+      .unit("steps")
+      .may_change();
+  f("rollback_steps", rollback_steps,
+    "how far a rollback goes back at least; the batches of these steps are left out from then on")
+      .at_least(1)
+      .unit("steps")
+      .may_change();
+  f("max_rollbacks", max_rollbacks, "rollbacks of a run; one more ends it")
+      .at_least(1)
+      .may_change();
+  f("max_bundles", max_bundles,
+    "bundles kept of batches that were not learned from, with the state before them: the first "
+    "and the newest; 0 keeps none")
+      .at_least(0)
+      .may_change();
+}
+
 void TrainerConfig::fields(config::Fields& f) {
   f("seed", seed, "what all random numbers derive from").at_least(0);
   f("mp", mp,
@@ -124,8 +170,8 @@ void TrainerConfig::fields(config::Fields& f) {
       .one_of(config::names_of(trackers::entries()))
       .may_change();
   f("checkpointer", checkpointer, "when the state of the run is saved").may_change();
-  f("crash_on_nan", crash_on_nan,
-    "whether a loss or gradient that is not finite ends the run, or only skips the step")
+  f("guard", guard, "which steps are not taken, and what the run does then").may_change();
+  f("crash_on_nan", crash_on_nan, "in place of guard.on_nan: true is \"stop\", false is \"skip\"")
       .may_change();
   f("require_same_bits", require_same_bits,
     "whether a resume is refused where libraries or instructions would change the bits")
@@ -148,7 +194,7 @@ void TrainerConfig::fields(config::Fields& f) {
             "remove it: there is no profiler");
   f.dropped({"log_jaxprs", "log_xla_hlo"},
             "remove it: levanter plan and levanter bench kernels show what a step is made of");
-  f.dropped("crash_on_inf", "write crash_on_nan, which covers both");
+  f.dropped("crash_on_inf", "write trainer.guard.on_nan, which covers both");
   f.dropped("batch_axis", "the batch's axis is called batch");
   f.dropped({"fsdp_axis", "tensor_parallel_axes", "axis_resources", "parameter_axis_resources",
              "model_axis_size"},

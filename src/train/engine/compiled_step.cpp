@@ -133,7 +133,7 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
       gradients(make(hoist_packs(std::move(first)), o, backend)),
       squares(former ? std::move(former->squares) : make_squares(o, backend, owned_)),
       update(former ? std::move(former->update)
-                    : make(trace_update(o.model, o.shape, o.optimizer, o.optimizer_config,
+                    : make(trace_update(o.model, o.shape, o.optimizer, o.optimizer_config, o.limits,
                                         owned_by(o, owned_)),
                            o, backend)),
       evaluation(former && former->options.shape.batch == o.shape.batch

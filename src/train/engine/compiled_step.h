@@ -28,6 +28,7 @@ struct StepOptions {
   int64_t ranks = 1, rank = 0;
   dist::Sharding sharding = dist::Sharding::kNone;
   std::shared_ptr<const models::Objective> objective = models::objectives::make("language_model");
+  bool limits = false;   ///< whether a loss or norm above a limit keeps a step from being taken
   bool optimise = true;  ///< false: node by node as traced (--eager)
   bool fuse = true;      ///< of what is optimised; no bit depends on it
   bool debug = false;    ///< every run checks its memory: see runtime/memory_check.h
@@ -122,7 +123,7 @@ class CompiledStep {
 
   /// Flat gradient arrays: the one being accumulated and the stack of partial sums.
   int64_t gradient_buffers() const { return groups.size() == 1 ? 1 : 1 + tree.depth; }
-  /// Room for the scalars of a step: four and the optimizer's own.
+  /// Room for the scalars of a step: six and the optimizer's own.
   static constexpr int64_t kScalars = 64;
   /// Arrays of one microbatch, the scalars of a step, and the losses of evaluation's tokens.
   int64_t input_bytes() const;

@@ -27,11 +27,11 @@ class Inputs {
     scalars_ = step.batch.bytes();
     losses_ = scalars_ + round_up(4 * CompiledStep::kScalars, 64);
     end_ = step.input_bytes();
-    const std::pair<const char*, int64_t> named[] = {{"inverse_tokens", inverse_tokens()},
-                                                     {"lr", lr()},
-                                                     {"grad_norm", grad_norm()},
-                                                     {"proceed", proceed()},
-                                                     {"token_loss", token_loss()}};
+    const std::pair<const char*, int64_t> named[] = {
+        {"inverse_tokens", inverse_tokens()}, {"lr", lr()},
+        {"loss_limit", loss_limit()},         {"norm_limit", norm_limit()},
+        {"grad_norm", grad_norm()},           {"proceed", proceed()},
+        {"token_loss", token_loss()}};
     for (const auto& [name, place] : named) places_[name] = memory + place;
     const auto own = step.options.optimizer.scalar_names;
     for (size_t i = 0; i < own.size(); ++i) places_[std::string(own[i])] = memory + own_scalar(i);
@@ -41,7 +41,9 @@ class Inputs {
   // microbatch are before all of these.
   int64_t inverse_tokens() const { return scalars_; }
   int64_t lr() const { return scalars_ + 4; }
-  int64_t own_scalar(size_t i) const { return scalars_ + 8 + 4 * static_cast<int64_t>(i); }
+  int64_t loss_limit() const { return scalars_ + 8; }
+  int64_t norm_limit() const { return scalars_ + 12; }
+  int64_t own_scalar(size_t i) const { return scalars_ + 16 + 4 * static_cast<int64_t>(i); }
   int64_t grad_norm() const { return losses_ - 8; }  // at the end of the scalars' room
   int64_t proceed() const { return losses_ - 4; }
   int64_t token_loss() const { return losses_; }  ///< [batch, position]
@@ -306,9 +308,12 @@ std::span<const float> Engine::Impl::reports() {
   return {reinterpret_cast<const float*>(room.data()), count};
 }
 
-UpdateReport Engine::run_update(double lr, std::span<const double> scalars) {
+UpdateReport Engine::run_update(double lr, std::span<const double> scalars,
+                                const StepLimits& limits) {
   Inputs& inputs = impl_->inputs;
   *inputs.host<float>(inputs.lr()) = static_cast<float>(lr);
+  *inputs.host<float>(inputs.loss_limit()) = limits.loss;
+  *inputs.host<float>(inputs.norm_limit()) = limits.grad_norm;
   for (size_t i = 0; i < scalars.size(); ++i)
     *inputs.host<float>(inputs.own_scalar(i)) = static_cast<float>(scalars[i]);
   inputs.upload_scalars();
@@ -317,6 +322,17 @@ UpdateReport Engine::run_update(double lr, std::span<const double> scalars) {
   inputs.download_update();
   return {impl_->reports()[0], *inputs.host<float>(inputs.grad_norm()),
           *inputs.host<float>(inputs.proceed()) != 0};
+}
+
+std::vector<Tensor> Engine::gradients() const {
+  std::vector<Tensor> tensors = model_tensors();
+  std::vector<Tensor> out;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (!impl_->step.params[i].trainable) continue;
+    out.push_back(std::move(tensors[i]));
+    out.back().data = bytes(impl_->total() + impl_->step.layout.offsets[i]);
+  }
+  return out;
 }
 
 std::vector<std::pair<std::string, double>> Engine::measures() const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,6 +15,12 @@
 #include "train/engine/compiled_step.h"
 
 namespace levanter::train {
+
+/// What loss and gradient norm of a step may be at most, for the step to be taken.
+struct StepLimits {
+  float loss = std::numeric_limits<float>::infinity();
+  float grad_norm = std::numeric_limits<float>::infinity();
+};
 
 /// What one update reports.
 struct UpdateReport {
@@ -58,8 +65,13 @@ class Engine final {
   float* parameters();
   void changed();
   const CompiledStep& step() const;
-  /// The update with gradients from total().
-  UpdateReport run_update(double lr, std::span<const double> scalars);
+  /// The update with gradients from total(). Other limits than the default take a step that was
+  /// compiled with StepOptions::limits.
+  UpdateReport run_update(double lr, std::span<const double> scalars,
+                          const StepLimits& limits = {});
+  /// The gradients of the parameters that are trained, summed over the global batch, before they
+  /// are clipped: good from the update to the next microbatch.
+  std::vector<Tensor> gradients() const;
   /// The model's measures of the global batch, by metric: see models::Measure.
   std::vector<std::pair<std::string, double>> measures() const;
 

@@ -25,4 +25,8 @@ void StepExchange::share_parameters() {
   engine_.changed();
 }
 
+void StepExchange::gather_gradients() {
+  if (engine_.step().is_sharded()) sum_.gather(engine_.total());
+}
+
 }  // namespace levanter::train

@@ -18,6 +18,8 @@ class StepExchange final {
   void sum_gradients();
   /// After the update: the engine then has all parameters.
   void share_parameters();
+  /// Until the next microbatch: the engine then has the gradients of all parameters.
+  void gather_gradients();
 
  private:
   dist::Communicator& communicator_;

@@ -105,7 +105,7 @@ std::vector<nn::Param> trained(const std::vector<nn::Param>& params) {
 
 Function trace_update(const ModelSpec& spec, const StepShape& s,
                       const optim::OptimizerEntry& optimizer, const OptimizerConfig& config,
-                      const Owned& owned) {
+                      bool limits, const Owned& owned) {
   infer::Tracing t("update", spec, s);
   Function& f = t.function;
   Origin origin = f.graph.origin();
@@ -134,6 +134,14 @@ Function trace_update(const ModelSpec& spec, const StepShape& s,
   }
   const NamedArray grad_norm = optim::global_norm(squares);
   step.proceed = map(Map::kAnd, map(Map::kIsFinite, loss), map(Map::kIsFinite, grad_norm));
+  if (limits) {
+    const auto within = [&](const NamedArray& value, const char* limit) {
+      step.proceed =
+          map(Map::kAnd, step.proceed, map(Map::kLessEqual, value, f.argument(limit, scalar)));
+    };
+    within(loss, "loss_limit");
+    within(grad_norm, "norm_limit");
+  }
   step.clip = config.max_grad_norm ? optim::clip_factor(grad_norm, *config.max_grad_norm)
                                    : constant(f.graph, 1, s.real);
 

@@ -50,11 +50,12 @@ Function trace_squares(const ModelSpec& model, const StepShape& shape, const Own
 /// together to the config's max_grad_norm.
 ///   arguments  parameters, all of them; gradients, grad_name of each; state arrays, state_name of
 ///              each; where others are owned elsewhere, square_name of each that is trained; loss;
-///              lr; the optimizer's own scalars
+///              lr; the optimizer's own scalars; with `limits` loss_limit, norm_limit
 ///   results    parameters and state (donated, in the same order), grad_norm, proceed
-/// `proceed` is 1 when loss and norm are finite; when it is 0 no bit of the state changes.
+/// `proceed` is 1 when loss and norm are finite and at most their limits; when it is 0 no bit of
+/// the state changes.
 Function trace_update(const ModelSpec& model, const StepShape& shape,
                       const optim::OptimizerEntry& optimizer, const OptimizerConfig& config,
-                      const Owned& owned = {});
+                      bool limits = false, const Owned& owned = {});
 
 }  // namespace levanter::train

@@ -9,6 +9,7 @@
 #include "base/strings.h"
 #include "models/families/gpt2_config.h"
 #include "optim/adam_config.h"
+#include "support/fault.h"
 
 using namespace levanter;
 
@@ -173,4 +174,24 @@ TEST_CASE("a resumed run may change what does not bear on its bits", "[train]") 
       "[model]\nmax_seq_len = 64\nhidden_dim = 96\ngradient_checkpointing "
       "= \"full\"\n[trainer]\ntrain_batch_size = 12\n");
   CHECK(keys(resume_differences(parse(base), wider)) == Keys{"model.hidden_dim"});
+}
+
+TEST_CASE("crash_on_nan is guard.on_nan in Levanter's words", "[train]") {
+  CHECK(parse("").trainer.guard.on_nan == GuardAction::kStop);
+  const TrainConfig skips = parse("[trainer]\ncrash_on_nan = false\n");
+  CHECK(skips.trainer.guard.on_nan == GuardAction::kSkip);
+  CHECK(differences(skips, parse("[trainer]\nguard = { on_nan = \"skip\" }\n")).empty());
+  CHECK(parse(print_config(skips)).trainer.guard.on_nan == GuardAction::kSkip);
+  CHECK(differences(parse("[trainer]\ncrash_on_nan = true\n"), parse("")).empty());
+  const std::string error = testing::failure_of(ErrorKind::kConfig, [] {
+    parse("[trainer]\ncrash_on_nan = true\nguard = { on_nan = \"skip\" }\n");
+  });
+  CHECK_THAT(error, Catch::Contains("both say what a run does at a NaN"));
+  CHECK(resume_differences(parse(""), skips).empty());
+  const std::vector<std::string> override = {"--trainer.crash_on_nan=false"};
+  CHECK(parse_train_config("[trainer]\nguard = { on_nan = \"rollback\" }\n", "run.toml", override)
+            .trainer.guard.on_nan == GuardAction::kSkip);
+  const std::vector<std::string> ours = {"--trainer.guard.on_nan=rollback"};
+  CHECK(parse_train_config("[trainer]\ncrash_on_nan = false\n", "run.toml", ours)
+            .trainer.guard.on_nan == GuardAction::kRollback);
 }
