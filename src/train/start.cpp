@@ -61,6 +61,7 @@ std::shared_ptr<const text::Tokenizer> first_tokenizer(const TrainConfig& config
 int threads(const Run& run) {
   if (run.config.trainer.threads) return static_cast<int>(*run.config.trainer.threads);
   // Ranks that may use the same processors share them.
+  LEV_CHECK(run.rank < std::ssize(run.places), "a run knows where its ranks are");
   const dist::Place& own = run.places[static_cast<size_t>(run.rank)];
   const auto sharers = std::count(run.places.begin(), run.places.end(), own);
   return std::max(1, available_threads() / static_cast<int>(sharers));

@@ -58,7 +58,7 @@ Replay replay(const std::string& folder, std::span<const std::string> overrides,
   require_batch(config, bundle.batch);
   Replay replay{.recorded = bundle.record, .now = {}, .reason = bundle.reason, .backend = {}};
   dist::run_ranks(dist::entry("single"), 1, [&](dist::Communicator& communicator) {
-    Run run{.given = config, .options = options};
+    Run run{.given = config, .options = options, .places = dist::gather_places(communicator)};
     run.opened.from = state;
     prepare(run, bundle);
     Rank rank(run, communicator);
