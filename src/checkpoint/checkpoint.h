@@ -26,6 +26,7 @@ struct SavePart {
   int64_t index = 0, count = 1;
   std::string key = {};     ///< what tells this save from all others
   std::string folder = {};  ///< that the first has made for it
+  double patience = 600;    ///< seconds that the first waits for another's
 };
 
 /// All that a save needs. The tensors' memory is borrowed: see the function that takes the contents

@@ -23,8 +23,7 @@ namespace {
 /// Room asked for beyond the tensors' files: manifest, texts, the file system's own blocks.
 constexpr int64_t kSpareDiskBytes = int64_t{1} << 20;
 
-/// How long the first writer waits for another's part, and between two looks for it.
-constexpr std::chrono::minutes kPatience{10};
+/// How long the first writer waits between two looks for another's part.
 constexpr std::chrono::milliseconds kLongestPause{50};
 
 void check_free_space(const std::string& folder, int64_t needed) {
@@ -111,11 +110,11 @@ void take_part(const std::string& target, const SavePart& save, int64_t index,
                const PieceSource& source, Manifest& manifest) {
   using Clock = std::chrono::steady_clock;
   const std::string path = join_path(target, part_file(index));
-  const Clock::time_point last = Clock::now() + kPatience;
+  const Clock::time_point begun = Clock::now();
   std::chrono::milliseconds pause{1};
   while (!path_exists(path)) {
     if (source.given_up()) throw Error(ErrorKind::kIo, "the run has ended before all was saved");
-    if (Clock::now() > last)
+    if (std::chrono::duration<double>(Clock::now() - begun).count() > save.patience)
       throw Error(ErrorKind::kIo, cat("rank ", index, " has not saved its part")).at(target);
     std::this_thread::sleep_for(pause);
     pause = std::min(2 * pause, kLongestPause);

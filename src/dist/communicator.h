@@ -44,6 +44,8 @@ class Abandoned final : public std::exception {
   ErrorKind kind_;
 };
 
+class Watch;
+
 /// One rank's end. Calls are collective: every rank makes the same ones in the same order.
 class Communicator {
  public:
@@ -52,11 +54,15 @@ class Communicator {
   virtual int64_t size() const = 0;
   /// Sends send[d] to each rank d and fills receive[s] from each rank s, itself included. Sizes
   /// agree pairwise. Pure movement: no bit changes, whatever the order.
-  /// error  Abandoned; kDevice where a rank is gone without a word, such as a killed process
+  /// error  Abandoned; kDevice where a rank is gone without a word, such as a killed process, or
+  ///        has not taken part within the deadline
   virtual void exchange(std::span<const Sent> send, std::span<const Received> receive) = 0;
   /// Tells the others that this rank will take part no more, for an error of that kind: their calls
   /// throw, waiting ones too. What was exchanged before stays whole.
   virtual void abandon(ErrorKind kind) = 0;
+  /// This rank's waits for the others and their deadlines; null where all ranks are threads of one
+  /// process, of which none can be missed.
+  virtual Watch* watch() { return nullptr; }
 };
 
 /// Whether any rank says so; all ranks get the same answer. Collective.

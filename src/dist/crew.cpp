@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/strings.h"
+#include "dist/watch.h"
 
 namespace levanter::dist {
 
@@ -23,7 +24,9 @@ std::string tell(Communicator& communicator, const std::string& call) {
 }  // namespace
 
 void Crew::call(std::string_view name, std::string_view text) {
-  if (!is_alone()) tell(communicator_, cat(name, "\n", text));
+  if (is_alone()) return;
+  tell(communicator_, cat(name, "\n", text));
+  if (Watch* const watch = communicator_.watch()) watch->enter_service(name);
 }
 
 void Crew::release() {
@@ -39,6 +42,7 @@ void Crew::follow() {
     const auto found = std::find_if(services_.begin(), services_.end(),
                                     [&](const auto& service) { return service.first == name; });
     LEV_CHECK(found != services_.end(), cat("no rank but the first knows ", quote(name)));
+    if (Watch* const watch = communicator_.watch()) watch->enter_service(name);
     found->second(call.substr(end + 1));
   }
 }

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "dist/communicator.h"
 #include "dist/launcher.h"
 #include "dist/mpi_library.h"
+#include "dist/watch.h"
 
 namespace levanter::dist {
 
@@ -32,6 +34,8 @@ constexpr size_t kLongestMessage = size_t{1} << 30;
 constexpr std::chrono::seconds kLetGo{2};
 /// How long a rank that ends waits for the others to end too.
 constexpr std::chrono::seconds kFarewell{20};
+/// How long one that has missed another leaves the others to end, before all are ended.
+constexpr std::chrono::seconds kLastWords{1};
 
 /// Waits that become longer: at first the answer is there at once, later another process may need
 /// the processor.
@@ -73,6 +77,7 @@ class MpiRank final : public Communicator {
     check(library_.start(&rank, &ranks));
     rank_ = rank;
     ranks_ = ranks;
+    watch_.emplace(rank);
     ends_.resize(static_cast<size_t>(ranks));
     for (int r = 0; r < ranks; ++r)
       if (r != rank)
@@ -101,7 +106,11 @@ class MpiRank final : public Communicator {
     LEV_CHECK(send[me].bytes == receive[me].bytes, "a rank's own sizes differ");
     if (send[me].bytes > 0) std::memmove(receive[me].data, send[me].data, send[me].bytes);
     try {
-      for (Patience patience; !all_done(); patience.wait()) heed();
+      Watch::Wait wait(*watch_);
+      for (Patience patience; !all_done(); patience.wait()) {
+        heed();
+        if (!transfers_.empty() && wait.is_too_long(transfers_.front().rank)) miss(wait);
+      }
     } catch (...) {
       let_go();
       throw;
@@ -116,11 +125,18 @@ class MpiRank final : public Communicator {
       if (r != rank_) library_.send(&last_word_, sizeof last_word_, r, kEnd, send_to(r));
   }
 
+  Watch* watch() override { return &*watch_; }
+
   /// Waits until every rank has come here, for MPI's launcher ends all others as soon as one is
-  /// gone, and ends MPI.
+  /// gone, and ends MPI. One that has missed another ends all, for that one may never come.
   void finish() {
     // The launcher's signal to those that are left has nothing to stop any more.
     static const DeferredStop deferred;
+    if (has_missed_) {
+      std::this_thread::sleep_for(kLastWords);
+      library_.end_all(last_word_);
+      return;
+    }
     void* met = nullptr;
     int done = 0;
     if (library_.meet(&met) != 0) return;
@@ -188,6 +204,19 @@ class MpiRank final : public Communicator {
     }
   }
 
+  /// Throws where it is time to go without those that this exchange waits for.
+  void miss(const Watch::Wait& wait) {
+    for (int r = 0; r < ranks_; ++r)
+      if (r != rank_ && !end_of(r).request) throw Abandoned(static_cast<ErrorKind>(end_of(r).kind));
+    std::vector<int64_t> late;
+    for (const Transfer& transfer : transfers_) late.push_back(transfer.rank);
+    std::sort(late.begin(), late.end());
+    late.erase(std::unique(late.begin(), late.end()), late.end());
+    if (!wait.speaks(late)) return;
+    has_missed_ = true;
+    throw watch_->late(late, wait.seconds());
+  }
+
   /// The last word of another rank, an ErrorKind, once its request is done.
   struct End {
     int kind = 0;
@@ -200,6 +229,8 @@ class MpiRank final : public Communicator {
   std::vector<Transfer> transfers_;
   std::vector<End> ends_;  ///< of the other ranks
   int last_word_ = 0;      ///< this rank's own, 0 before it is said
+  std::optional<Watch> watch_;
+  bool has_missed_ = false;  ///< has ended the run because another rank was late
 };
 
 /// This process's rank. MPI is begun once and ended when the program ends, after its last words:

@@ -76,6 +76,8 @@ int cancel(void** request) {
 
 int finish() { return MPI_Finalize(); }
 
+int end_all(int code) { return MPI_Abort(MPI_COMM_WORLD, code); }
+
 void describe(char* text, size_t size) {
   std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> version{};
   int length = 0;
@@ -99,6 +101,7 @@ constexpr MpiLibrary kLibrary = {
     .meet = meet,
     .cancel = cancel,
     .finish = finish,
+    .end_all = end_all,
     .describe = describe,
     .explain = explain,
 };

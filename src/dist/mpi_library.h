@@ -12,7 +12,7 @@ namespace levanter::dist {
 /// Functions that return int return 0 or an error code of MPI's.
 struct MpiLibrary {
   /// Of this struct; another one is refused.
-  static constexpr int kVersion = 1;
+  static constexpr int kVersion = 2;
   static constexpr int kAnyRank = -1;
   int version;
 
@@ -28,6 +28,8 @@ struct MpiLibrary {
   /// MPI_Cancel of a receive that nothing has come for.
   int (*cancel)(void** request);
   int (*finish)();
+  /// MPI_Abort: the launcher ends all ranks, those too that do not answer, and ends with `code`.
+  int (*end_all)(int code);
   /// "Open MPI v4.1.4, ...", of `size` bytes with the zero.
   void (*describe)(char* text, size_t size);
   /// What an error code means.

@@ -12,6 +12,7 @@
 #include "checkpoint/writer.h"
 #include "train/data_record.h"
 #include "train/hooks.h"
+#include "train/ranks/watchdog.h"
 #include "train/setup.h"
 
 namespace levanter::train {
@@ -30,7 +31,8 @@ SavePart part_of_save(const HookContext& c, int64_t step) {
   const CompiledStep& compiled = c.engine.step();
   if (!compiled.is_sharded()) return {};
   return {.count = compiled.options.ranks,
-          .key = cat(step, " ", Clock::now().time_since_epoch().count())};
+          .key = cat(step, " ", Clock::now().time_since_epoch().count()),
+          .patience = patience_with_parts(c.config.trainer.watchdog)};
 }
 
 /// Calls the ranks that have the other parts.

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "data/text_data.h"
@@ -31,6 +32,8 @@ struct StepInfo {
   double duration = 0;      ///< seconds of computation: no loading, no hooks
   double loading_time = 0;  ///< seconds that the step waited for its batch
   double hook_time = 0;     ///< seconds of the hooks after the step before
+  double waited = 0;        ///< seconds of the duration that exchanges waited for other ranks
+  std::optional<int64_t> slowest_rank;  ///< that came last; absent where none can be missed
 };
 
 class Hook {

@@ -8,6 +8,7 @@
 #include "base/stop.h"
 #include "base/strings.h"
 #include "device/ranges.h"
+#include "dist/watch.h"
 #include "train/guard/batches.h"
 #include "train/setup.h"
 
@@ -61,11 +62,13 @@ RankEnd Rank::run(std::span<const std::unique_ptr<Hook>> hooks) {
     info.limits = guard_.limits();
     auto start = Clock::now();
     if (!one_step(step, batch, hooks, info)) {
+      dist::enter(communicator_, dist::Phase::kEnd, step);
       for (const auto& hook : hooks) hook->stopped(step);
       return {step};
     }
     info.duration = seconds_since(start);
     start = Clock::now();
+    dist::enter(communicator_, info.last ? dist::Phase::kEnd : dist::Phase::kBetween, info.step);
     info.verdict = guard_.judge(info.report);
     if (info.verdict.action) {
       exchange_.gather_gradients();
@@ -121,16 +124,23 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   const Range range("step");
   const StepShape& shape = engine_.step().options.shape;
   const Key dropout = fold_in(run_.root, "dropout");
+  dist::Watch* const watch = communicator_.watch();
+  if (watch) watch->take_waited();
+  dist::enter(communicator_, dist::Phase::kMicrobatches, info.step);
   engine_.begin_step(batch.loss_tokens, fold_in(dropout, static_cast<uint32_t>(step)));
   for (int64_t row = 0; row < batch.rows && !stop_requested(); row += shape.batch)
     engine_.run_microbatch({batch, row, batch.first_example + row});
   if (dist::any(communicator_, stop_requested())) return false;
+  if (watch) info.slowest_rank = watch->slowest();
+  dist::enter(communicator_, dist::Phase::kGradients, info.step);
   exchange_.sum_gradients();
   for (const auto& hook : hooks) hook->before_update();
   info.lr = schedule_.at(step);
   optimizer_.fill_scalars(*run_.config.optimizer, step, scalars_);
   info.report = engine_.run_update(info.lr, scalars_, info.limits);
+  dist::enter(communicator_, dist::Phase::kParameters, info.step);
   exchange_.share_parameters();
+  if (watch) info.waited = watch->take_waited();
   return true;
 }
 

@@ -20,6 +20,7 @@
 #include "train/hooks.h"
 #include "train/introduction.h"
 #include "train/rank.h"
+#include "train/ranks/watchdog.h"
 #include "train/setup.h"
 #include "train/start.h"
 
@@ -363,7 +364,7 @@ void require_ranks(const TrainConfig& config, int64_t started) {
 }
 
 /// The story of one rank: rank 0 begins and decides, all train, rank 0 says how it ended.
-Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator) {
+Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator, Watchdog& watchdog) {
   Leader leader;
   if (run.rank == 0) {
     run.decision.outcome = begin_run(run, leader);
@@ -371,10 +372,10 @@ Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator) {
   }
   run.decision = tell(communicator, run.decision);
   if (run.decision.outcome) return *run.decision.outcome;
-  if (run.rank > 0) {
-    follow(run, process);
-    return train_following(run, communicator);
-  }
+  if (run.rank > 0) follow(run, process);
+  watchdog.open_log(run.places[static_cast<size_t>(run.rank)], run.backend->threads(),
+                    run.decision.start_step);
+  if (run.rank > 0) return train_following(run, communicator);
   const Outcome outcome = train_leading(run, communicator, leader);
   end_run(run, leader, outcome);
   return tell(communicator, outcome);
@@ -388,7 +389,9 @@ Outcome train_as(const TrainConfig& config, const RunOptions& options, Process& 
     require_ranks(config, communicator.size());
     return true;
   });
+  Watchdog watchdog(config, communicator);
   const std::vector<dist::Place> places = dist::gather_places(communicator);
+  watchdog.know(places);
   std::shared_ptr<const data::TextData> data;  // read once, however often the run begins
   int64_t vocab = 0;
   for (int64_t start = 0;; ++start) {
@@ -400,7 +403,8 @@ Outcome train_as(const TrainConfig& config, const RunOptions& options, Process& 
     run.opened.data = data;
     run.decision.vocab = vocab;
     try {
-      const Outcome end = run_rank(run, process, communicator);
+      const Outcome end =
+          watchdog.watch([&] { return run_rank(run, process, communicator, watchdog); });
       if (end != Outcome::kRolledBack) return end;
     } catch (const std::bad_alloc&) {
       throw out_of_memory_of(run);

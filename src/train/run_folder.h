@@ -50,6 +50,7 @@ class Summary final {
 
 /// The folder, made if missing and locked for as long as this object lives:
 ///   config.toml  metrics.jsonl  summary.json  tensorboard/  checkpoints/step-N/  lock
+///   ranks/rank-N.log, where ranks are processes
 class RunFolder final {
  public:
   /// An Error of kind kIo when the folder cannot be made, or when a process (named) trains in it.

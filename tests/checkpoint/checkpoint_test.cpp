@@ -22,6 +22,7 @@
 #include "support/temporary_folder.h"
 #include "checkpoint/folder.h"
 #include "checkpoint/load.h"
+#include "checkpoint/save.h"
 
 using namespace levanter;
 using Catch::Matchers::Contains;
@@ -230,4 +231,16 @@ TEST_CASE("a folder that cannot be written is named", "[train]") {
   const std::string text = failure_of(
       ErrorKind::kIo, [&] { save_checkpoint(folder / "file/checkpoints", state.contents(1)); });
   CHECK_THAT(text, Contains(folder / "file"));
+}
+
+TEST_CASE("a part that another rank does not save is waited for no longer than it is given",
+          "[train]") {
+  const TemporaryFolder folder;
+  const CheckpointState state;
+  CheckpointContents contents = state.contents(3);
+  contents.part = {
+      .count = 2, .key = "a", .folder = prepare_checkpoint(folder.path(), 3), .patience = 0.05};
+  CHECK_THAT(failure_of(ErrorKind::kIo, [&] { save_checkpoint(folder.path(), contents); }),
+             Contains("rank 1 has not saved its part"));
+  CHECK(list_directory(folder.path()).empty());
 }

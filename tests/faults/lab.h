@@ -86,6 +86,7 @@ struct Kind {
 
 std::unique_ptr<Trials> make_stops(const Lab& lab);
 std::unique_ptr<Trials> make_evaluations(const Lab& lab);
+std::unique_ptr<Trials> make_ranks(const Lab& lab);
 std::unique_ptr<Trials> make_kills(const Lab& lab);
 std::unique_ptr<Trials> make_failing_calls(const Lab& lab);
 std::unique_ptr<Trials> make_disks(const Lab& lab);

@@ -21,6 +21,7 @@ namespace {
 constexpr Kind kKinds[] = {
     {"stops", "a signal at a random moment, then the same command", 400, 6, make_stops},
     {"evaluations", "a signal in an evaluation of a minute", 8, 1, make_evaluations},
+    {"ranks", "one rank of mpirun's is killed or stands still", 60, 4, make_ranks},
     {"kills", "SIGKILL at a call that changes a file", 200, 6, make_kills},
     {"failing", "calls that change files fail: full, broken, read-only", 200, 6,
      make_failing_calls},

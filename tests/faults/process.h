@@ -39,6 +39,7 @@ class Process final {
   double seconds() const;  ///< since it was started
   bool running();
   void signal(int number) const;
+  int64_t id() const { return pid_; }
   /// True once the program has taken the signal's meaning from the system: blocked or handled it.
   bool expects(int number) const;
   /// Waits so many seconds at most, then kills it.

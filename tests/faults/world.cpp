@@ -65,10 +65,10 @@ std::string essence(const std::string& path, bool best_is_sure) {
   return lines;
 }
 
-/// Locks hold a process's number, event files are made anew by every start.
+/// Locks hold a process's number, event files are made anew by every start, ranks' logs have times.
 bool counts(std::string_view path) {
-  return file_name(path) != "lock" && !path.ends_with(".lock") &&
-         path.find("tensorboard/") == std::string_view::npos;
+  return path.find("/ranks/rank-") == std::string_view::npos && file_name(path) != "lock" &&
+         !path.ends_with(".lock") && path.find("tensorboard/") == std::string_view::npos;
 }
 
 /// How two texts of lines differ, for metrics.jsonl.
@@ -189,7 +189,14 @@ checkpointer = { save_interval = ")",
 }
 
 Process World::train(std::vector<std::string> environment) const {
-  return Process(lab_, lab_.trial(), {"train", "--config", "run.toml"}, std::move(environment));
+  std::vector<std::string> words = {"train", "--config", "run.toml"};
+  if (recipe_.launcher.empty())
+    return Process(lab_, lab_.trial(), std::move(words), std::move(environment));
+  Lab launching = lab_;
+  launching.program = recipe_.launcher[0];
+  words.insert(words.begin(), lab_.program);
+  words.insert(words.begin(), recipe_.launcher.begin() + 1, recipe_.launcher.end());
+  return Process(launching, lab_.trial(), std::move(words), std::move(environment));
 }
 
 Verdict World::judge(const std::vector<std::string>& but) const {

@@ -21,6 +21,8 @@ struct Recipe {
   /// Whether the checkpoint of the best weights is sure to be saved when it is due; where it is
   /// not, which one is kept does not count.
   bool best_is_sure = true;
+  /// What starts the program: a path and words before the program's own; none: nothing does.
+  std::vector<std::string> launcher = {};
 };
 
 class World final {

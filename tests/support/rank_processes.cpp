@@ -6,15 +6,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 #include "base/limits.h"
 #include "base/stop.h"
 #include "base/strings.h"
+#include "dist/watch.h"
 #include "train/run.h"
 
 namespace levanter::testing {
@@ -28,6 +31,8 @@ constexpr const char* kConfig = "LEVANTER_TEST_CONFIG";
 constexpr const char* kSockets = "LEVANTER_TEST_SOCKETS";  // one a rank, "-" for the own
 constexpr const char* kFaultAt = "LEVANTER_TEST_FAULT_AT";
 constexpr unsigned kLongest = 120;  // seconds of a rank's life: one that hangs fails the test
+
+constexpr int kLook = 50;  // milliseconds between two looks at who is late
 
 /// A message is its length and so many bytes; a length with this bit is an ErrorKind, and the last.
 constexpr uint64_t kAbandoned = uint64_t{1} << 63;
@@ -78,6 +83,7 @@ class SocketRank final : public dist::Communicator {
       : sockets_(std::move(sockets)), fault_at_(fault_at) {
     for (size_t r = 0; r < sockets_.size(); ++r)
       if (sockets_[r] < 0) rank_ = static_cast<int64_t>(r);
+    watch_.emplace(rank_);
   }
   int64_t rank() const override { return rank_; }
   int64_t size() const override { return std::ssize(sockets_); }
@@ -92,9 +98,13 @@ class SocketRank final : public dist::Communicator {
       else if (send[r].bytes > 0)
         std::memmove(receive[r].data, send[r].data, send[r].bytes);
     }
+    dist::Watch::Wait wait(*watch_);
     while (move_some(transfers)) {
+      const auto late = std::find_if(transfers.begin(), transfers.end(), is_under_way);
+      if (late != transfers.end() && wait.is_too_long(late->rank)) miss(transfers, wait);
     }
   }
+  dist::Watch* watch() override { return &*watch_; }
 
   void abandon(ErrorKind kind) override {
     const uint64_t last = kAbandoned | static_cast<uint64_t>(kind);
@@ -104,6 +114,22 @@ class SocketRank final : public dist::Communicator {
   }
 
  private:
+  static bool is_under_way(const Transfer& t) { return !t.has_sent() || !t.has_received(); }
+
+  /// Throws where it is time to go without those that the exchange waits for.
+  void miss(const std::vector<Transfer>& transfers, const dist::Watch::Wait& wait) {
+    std::vector<int64_t> late;
+    for (const Transfer& t : transfers) {
+      uint64_t last = 0;  // of a rank that has taken part and then left
+      if (is_under_way(t))
+        late.push_back(t.rank);
+      else if (::recv(t.socket, &last, sizeof last, MSG_PEEK | MSG_DONTWAIT) == sizeof last &&
+               (last & kAbandoned))
+        throw dist::Abandoned(static_cast<ErrorKind>(last & ~kAbandoned));
+    }
+    if (wait.speaks(late)) throw watch_->late(late, wait.seconds());
+  }
+
   /// Waits until something can be moved, and moves it; false when all is done.
   static bool move_some(std::vector<Transfer>& transfers) {
     std::vector<pollfd> waits;
@@ -114,7 +140,7 @@ class SocketRank final : public dist::Communicator {
       all = all && in == 0 && out == 0;
     }
     if (all) return false;
-    ::poll(waits.data(), waits.size(), -1);
+    ::poll(waits.data(), waits.size(), kLook);
     for (size_t i = 0; i < waits.size(); ++i) {
       Transfer& t = transfers[i];
       if ((waits[i].revents & (POLLOUT | POLLERR | POLLHUP)) && !t.has_sent()) t.go_on_sending();
@@ -126,6 +152,7 @@ class SocketRank final : public dist::Communicator {
 
   std::vector<int> sockets_;
   int64_t fault_at_, rank_ = 0, exchanges_ = 0;
+  std::optional<dist::Watch> watch_;
 };
 
 void launch(int64_t ranks, const dist::RankBody& body) {

@@ -3,8 +3,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 
+#include "base/limits.h"
 #include "checkpoint/folder.h"
 #include "checkpoint/load.h"
 #include "support/rank_processes.h"
@@ -129,6 +132,85 @@ TEST_CASE("a rank that is killed is missed, and the same command goes on", "[tra
   CHECK(ends[0].code == 5);
   CHECK_THAT(ends[0].err, Catch::Contains("rank 1 of this run is gone"));
   check_resumes(run, config, "a", 800);
+}
+
+TEST_CASE("a rank that stands still is named, and the same command goes on", "[train]") {
+  const std::string watched = cat(keys(3, 800), "watchdog = { step = \"3s\", save = \"3s\" }\n");
+  for (const size_t still : {0, 1}) {
+    INFO("rank " << still);
+    const size_t speaks = still == 0 ? 1 : 0;
+    const TinyRun run;
+    const std::string config = run.config_file("a", watched, kDropout);
+    RankProcesses ranks(all_with(config, 3));
+    REQUIRE(wait_for_growth(run.folder / "runs/a/metrics.jsonl", 0));
+    ranks.rank(still).signal(SIGSTOP);
+    const Ended named = ranks.rank(speaks).wait();
+    CHECK(named.code == 5);
+    CHECK_THAT(named.err, Catch::Contains(cat("rank ", still, " on ", host_name(), " is late: ")) &&
+                              Catch::Contains(cat("rank ", speaks, " on ", host_name(),
+                                                  " has waited for it for 3.")));
+    const Ended other = ranks.rank(2).wait();
+    CHECK(other.code == 5);
+    CHECK(other.err.empty());
+    ranks.rank(still).signal(SIGCONT);  // what becomes of it then is no matter of the others
+    const Ended late = ranks.rank(still).wait();
+    CHECK(late.code == 5);
+    CHECK(late.err.empty());
+    const std::string log = read_file(run.folder / cat("runs/a/ranks/rank-0000", speaks, ".log"));
+    CHECK_THAT(log, Catch::Contains(cat("failed: rank ", still)));
+    check_ends(RankProcesses(all_with(config, 3)).wait(), 0);
+    CHECK(hash_of(run, "a") == hash_on_one_rank(run, 800));
+  }
+}
+
+TEST_CASE("a rank that goes on in time changes nothing, and the others' logs say who it was",
+          "[train]") {
+  for (const std::string deadline : {"\"1m\"", "\"none\""}) {
+    const TinyRun run;
+    const std::string config = run.config_file(
+        "a", cat(keys(2, 800), "watchdog = { step = ", deadline, ", save = ", deadline, " }\n"),
+        kDropout);
+    RankProcesses ranks(all_with(config, 2));
+    REQUIRE(wait_for_growth(run.folder / "runs/a/metrics.jsonl", 0));
+    ranks.rank(1).signal(SIGSTOP);
+    const std::string log = run.folder / "runs/a/ranks/rank-00000.log";
+    std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+    ranks.rank(1).signal(SIGCONT);
+    check_ends(ranks.wait(), 0);
+    CHECK(hash_of(run, "a") == hash_on_one_rank(run, 800));
+    const std::string lines = read_file(log);
+    INFO(lines);
+    CHECK_THAT(lines, Catch::Contains(cat("rank 0 of 2 on ", host_name(), ", process ")) &&
+                          Catch::Contains(cat(" s for rank 1 on ", host_name())) &&
+                          Catch::EndsWith("Z finished\n"));
+    CHECK_THAT(read_file(run.folder / "runs/a/ranks/rank-00001.log"),
+               Catch::EndsWith("Z finished\n"));
+  }
+}
+
+TEST_CASE("metrics say how long the first rank waited, and for whom", "[train]") {
+  const TinyRun run;
+  const std::string config = run.config_file("a", keys(2, 12));
+  check_ends(RankProcesses(all_with(config, 2)).wait(), 0);
+  const std::vector<std::string> lines =
+      split(read_file(run.folder / "runs/a/metrics.jsonl"), '\n');
+  const json step = json::parse(lines[0]);
+  const double share = step.at("throughput/waited_share"),
+               slowest = step.at("throughput/slowest_rank");
+  CHECK((share >= 0 && share <= 1));
+  CHECK((slowest == 0 || slowest == 1));
+  const TrainConfig threads = run.config("b", keys(2, 12));
+  REQUIRE(train::train(threads, {}) == train::Outcome::kFinished);
+  CHECK_THAT(read_file(run.folder / "runs/b/metrics.jsonl"), !Catch::Contains("slowest_rank"));
+  CHECK_FALSE(path_exists(run.folder / "runs/b/ranks"));
+}
+
+TEST_CASE("a rank whose log cannot be written trains all the same", "[train]") {
+  const TinyRun run;
+  const std::string config = run.config_file("a", keys(2, 12));
+  make_directories(run.folder / "runs/a");
+  write_file_atomic(run.folder / "runs/a/ranks", "no folder");
+  check_ends(RankProcesses(all_with(config, 2)).wait(), 0);
 }
 
 TEST_CASE("a stop of one process stops all at the same step, with a checkpoint", "[train]") {

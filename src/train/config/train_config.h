@@ -62,6 +62,15 @@ struct GuardConfig {
   void fields(config::Fields& f);
 };
 
+/// How long ranks wait for each other in one exchange; absent: without end.
+struct WatchdogConfig {
+  std::optional<config::Duration> start = config::Duration{6 * 3600};
+  std::optional<config::Duration> step = config::Duration{600};
+  std::optional<config::Duration> save = config::Duration{1800};
+
+  void fields(config::Fields& f);
+};
+
 struct TrainerConfig {
   int64_t seed = 0;
   std::string mp = "f32";
@@ -82,6 +91,7 @@ struct TrainerConfig {
   std::vector<std::string> tracker = {"console", "jsonl", "tensorboard"};
   CheckpointerConfig checkpointer;
   GuardConfig guard;
+  WatchdogConfig watchdog;
   std::optional<bool> crash_on_nan;  ///< guard.on_nan in Levanter's words; absent once loaded
   bool require_same_bits = false;
   bool debug = false;

@@ -104,6 +104,18 @@ void GuardConfig::fields(config::Fields& f) {
       .may_change();
 }
 
+void WatchdogConfig::fields(config::Fields& f) {
+  f("start", start,
+    "the longest wait for a rank before the first step, while one reads texts or makes their "
+    "caches; \"none\" waits without end")
+      .above(0)
+      .may_change();
+  f("step", step, "the longest wait for a rank in a step").above(0).may_change();
+  f("save", save, "the longest wait for a rank between steps, in evaluations and saves")
+      .above(0)
+      .may_change();
+}
+
 void TrainerConfig::fields(config::Fields& f) {
   f("seed", seed, "what all random numbers derive from").at_least(0);
   f("mp", mp,
@@ -171,6 +183,9 @@ void TrainerConfig::fields(config::Fields& f) {
       .may_change();
   f("checkpointer", checkpointer, "when the state of the run is saved").may_change();
   f("guard", guard, "which steps are not taken, and what the run does then").may_change();
+  f("watchdog", watchdog,
+    "when ranks that are processes give up one that is late, and with it the run")
+      .may_change();
   f("crash_on_nan", crash_on_nan, "in place of guard.on_nan: true is \"stop\", false is \"skip\"")
       .may_change();
   f("require_same_bits", require_same_bits,

@@ -1,0 +1,115 @@
+// How long a rank waits for ranks of other processes, and what it says of those that are late.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "dist/communicator.h"
+
+namespace levanter::dist {
+
+/// What the ranks of a run are at.
+enum class Phase {
+  kStart,         ///< until the first step
+  kMicrobatches,  ///< until every rank has its gradients of a step
+  kGradients,     ///< which are summed
+  kParameters,    ///< which some ranks have updated for all
+  kBetween,       ///< what follows a step: evaluations, checkpoints
+  kEnd,           ///< what follows the last one
+};
+
+/// The longest waits of one exchange, in seconds.
+struct Deadlines {
+  static constexpr double kNone = std::numeric_limits<double>::infinity();
+  double start = 6 * 3600;
+  double step = 600;   ///< in a step
+  double save = 1800;  ///< between steps and after the last
+};
+
+/// One rank's waits. A communicator whose ranks can be missed has one.
+class Watch final {
+ public:
+  /// Until it is told otherwise a rank is at the start, with the deadlines that are the default.
+  explicit Watch(int64_t rank) : rank_(rank) {}
+
+  void set_deadlines(const Deadlines& deadlines) { deadlines_ = deadlines; }
+  /// Where each rank runs, for what is said of it.
+  void set_places(std::vector<Place> places) { places_ = std::move(places); }
+  /// Hears a line of every wait of more than a second, up to a thousand of them; null for nobody.
+  void set_log(std::function<void(const std::string&)> log) { log_ = std::move(log); }
+
+  /// What the ranks are at from here on; `step` counts from 1.
+  void enter(Phase phase, int64_t step);
+  /// What rank 0 has called them to, between two steps.
+  void enter_service(std::string_view name) { service_ = name; }
+
+  /// Seconds that exchanges have waited since this was last asked.
+  double take_waited() { return std::exchange(waited_, 0); }
+  /// The rank that the last exchange waited for to its end; this one where it did not wait for
+  /// more than a millisecond.
+  int64_t slowest() const { return slowest_; }
+
+  /// kDevice: these ranks have not taken part for so long; names them, their machines, what was
+  /// waited for and who waited.
+  Error late(std::span<const int64_t> ranks, double seconds) const;
+
+  /// The wait of one exchange, as long as it lives.
+  class Wait final {
+   public:
+    explicit Wait(Watch& watch) : watch_(watch) {}
+    ~Wait() { watch_.end(seconds_, rank_); }
+    Wait(const Wait&) = delete;
+    Wait& operator=(const Wait&) = delete;
+
+    /// Whether the exchange, which still waits for `rank`, has waited too long. Ask at least ten
+    /// times a second: what is longer, this process has stood still itself, which is no wait.
+    bool is_too_long(int64_t rank);
+    /// Whether it is for this rank to say so: the lowest of those that are not late does, and the
+    /// next ones only where it does not within seconds.
+    bool speaks(std::span<const int64_t> late) const;
+    double seconds() const { return seconds_; }
+
+   private:
+    using Clock = std::chrono::steady_clock;
+    Watch& watch_;
+    Clock::time_point seen_ = Clock::now();
+    double seconds_ = 0;
+    int64_t rank_ = -1;
+  };
+
+ private:
+  /// Of what the ranks are at.
+  struct Deadline {
+    const char* key;  ///< of the config
+    double seconds;
+  };
+  Deadline deadline() const;
+  std::string phase_words() const;
+  std::string name(int64_t rank) const;
+  void end(double seconds, int64_t rank);
+
+  int64_t rank_;
+  Deadlines deadlines_;
+  std::vector<Place> places_;
+  std::function<void(const std::string&)> log_;
+  Phase phase_ = Phase::kStart;
+  int64_t step_ = 0;
+  std::string service_;
+  double waited_ = 0;
+  int64_t slowest_ = 0, logged_ = 0;
+};
+
+/// Watch::enter, where ranks can be missed.
+inline void enter(Communicator& communicator, Phase phase, int64_t step) {
+  if (Watch* const watch = communicator.watch()) watch->enter(phase, step);
+}
+
+}  // namespace levanter::dist
