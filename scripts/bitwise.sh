@@ -84,7 +84,7 @@ compare() {
 # hit SIGNAL: sends it to one of the processes that train here.
 hit() {
   local process
-  for process in $(pgrep -x levanter); do
+  for process in $(pgrep -x levanter | shuf); do
     [ "$(readlink "/proc/$process/cwd")" = "$folder" ] || continue
     kill "-$1" "$process"
     return
@@ -105,6 +105,7 @@ travel() {
     wait "$launched" 2>/dev/null || disturbed=$((disturbed + 1))
   done
   start 3 --trainer.id="$id" --trainer.mp="$format" >/dev/null 2>&1 || true
+  [ "$disturbed" -gt 0 ] || rm -f "logs/$id/summary.json"  # nothing was shown
 }
 
 formats=(f32)

@@ -184,8 +184,13 @@ std::string optimizer_file(int64_t index, int64_t count) {
 std::string part_file(int64_t index) { return cat("part-", index, ".json"); }
 
 bool is_part_name(std::string_view name) {
-  return (name.starts_with("optimizer-") && name.ends_with(".safetensors")) ||
-         (name.starts_with("part-") && name.ends_with(".json"));
+  // The names above, with letters for their numbers.
+  std::string form;
+  for (const char c : name) {
+    const bool digit = c >= '0' && c <= '9';
+    if (!digit || form.empty() || form.back() != 'N') form += digit ? 'N' : c;
+  }
+  return form == "optimizer-N-of-N.safetensors" || form == "part-N.json";
 }
 
 int64_t TensorRecord::elements() const { return product(shape); }

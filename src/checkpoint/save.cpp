@@ -5,6 +5,7 @@
 #include <chrono>
 #include <exception>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -25,6 +26,8 @@ constexpr int64_t kSpareDiskBytes = int64_t{1} << 20;
 
 /// How long the first writer waits between two looks for another's part.
 constexpr std::chrono::milliseconds kLongestPause{50};
+/// Seconds that it still waits once nobody wants the save any more.
+constexpr double kLastPatience = 2;
 
 void check_free_space(const std::string& folder, int64_t needed) {
   const int64_t free = free_disk_bytes(folder);
@@ -85,6 +88,11 @@ void write_part_file(const std::string& target, const SavePart& part, Manifest& 
   write_file_atomic(join_path(target, part_file(part.index)), manifest.text());
 }
 
+std::string message_of(const std::exception& error) {
+  const auto* const ours = dynamic_cast<const Error*>(&error);
+  return ours ? ours->message() : error.what();
+}
+
 /// Writes a part that is not the first; its failure is for the first to tell.
 SaveReport write_part(const SavePlan& plan, PieceSource& source) {
   const SavePart& part = plan.contents.part;
@@ -96,13 +104,37 @@ SaveReport write_part(const SavePlan& plan, PieceSource& source) {
     for (const SavePlan::File& file : plan.files)
       write_tensors(part.folder, file, source, next, manifest);
     write_part_file(part.folder, part, manifest, "");
-  } catch (const Error& error) {
-    Manifest none;
-    none.step = plan.contents.step;
-    write_part_file(part.folder, part, none, error.message());
-    throw;
+  } catch (const std::exception& error) {
+    const std::exception_ptr failure = std::current_exception();
+    try {
+      Manifest none;
+      none.step = plan.contents.step;
+      write_part_file(part.folder, part, none, message_of(error));
+    } catch (const std::exception&) {
+      // The first hears of it when its patience ends.
+    }
+    std::rethrow_exception(failure);
   }
   return {plan.contents.step, plan.contents.permanent, part.folder, plan.tensor_file_bytes, 0, ""};
+}
+
+/// What another writer says of its part of this save, if it has: nothing yet, or a file that an
+/// earlier try of the save has left, says nothing.
+std::optional<Manifest> find_part(const std::string& path, const SavePart& save) {
+  if (!path_exists(path)) return std::nullopt;
+  try {
+    Manifest part = Manifest::parse(read_file(path), path);
+    const auto said = nlohmann::json::parse(part.extra_json);
+    if (said.at("key") != save.key) return std::nullopt;
+    if (const std::string failure = said.at("failure"); !failure.empty())
+      throw Error(ErrorKind::kIo, failure);
+    return part;
+  } catch (const nlohmann::json::exception&) {
+    return std::nullopt;
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::kCheckpoint) return std::nullopt;  // is being replaced
+    throw;
+  }
 }
 
 /// Waits for another writer's part and adds it to the manifest.
@@ -110,29 +142,30 @@ void take_part(const std::string& target, const SavePart& save, int64_t index,
                const PieceSource& source, Manifest& manifest) {
   using Clock = std::chrono::steady_clock;
   const std::string path = join_path(target, part_file(index));
-  const Clock::time_point begun = Clock::now();
-  std::chrono::milliseconds pause{1};
-  while (!path_exists(path)) {
-    if (source.given_up()) throw Error(ErrorKind::kIo, "the run has ended before all was saved");
-    if (std::chrono::duration<double>(Clock::now() - begun).count() > save.patience)
-      throw Error(ErrorKind::kIo, cat("rank ", index, " has not saved its part")).at(target);
-    std::this_thread::sleep_for(pause);
-    pause = std::min(2 * pause, kLongestPause);
-  }
-  Manifest part = Manifest::parse(read_file(path), path);
-  const auto said = nlohmann::json::parse(part.extra_json, nullptr, /*allow_exceptions=*/false);
-  const auto of = [&](const char* key) {
-    return said.is_object() && said.contains(key) && said[key].is_string()
-               ? said[key].get<std::string>()
-               : std::string();
+  const auto seconds_since = [](Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
   };
-  if (of("key") != save.key)
-    throw Error(ErrorKind::kIo, cat("rank ", index, " has saved another state")).at(path);
-  if (const std::string failure = of("failure"); !failure.empty())
-    throw Error(ErrorKind::kIo, cat("rank ", index, " cannot save its part: ", failure)).at(target);
-  manifest.files.merge(part.files);
-  manifest.tensors.merge(part.tensors);
-  LEV_CHECK(part.files.empty() && part.tensors.empty(), "two ranks have saved one tensor");
+  const Clock::time_point begun = Clock::now();
+  std::optional<Clock::time_point> given_up;
+  std::chrono::milliseconds pause{1};
+  std::optional<Manifest> part;
+  try {
+    for (part = find_part(path, save); !part; part = find_part(path, save)) {
+      if (source.given_up() && !given_up) given_up = Clock::now();
+      if (seconds_since(begun) > save.patience ||
+          (given_up && seconds_since(*given_up) > kLastPatience))
+        throw Error(ErrorKind::kIo, "it has not been heard of");
+      std::this_thread::sleep_for(pause);
+      pause = std::min(2 * pause, kLongestPause);
+    }
+  } catch (const Error& error) {
+    throw Error(ErrorKind::kIo, cat("rank ", index, " has not saved its part: ", error.message()))
+        .at(target)
+        .hint("the run's folder must be on a disk that all ranks see and may write to");
+  }
+  manifest.files.merge(part->files);
+  manifest.tensors.merge(part->tensors);
+  LEV_CHECK(part->files.empty() && part->tensors.empty(), "two ranks have saved one tensor");
   remove_tree(path);
 }
 

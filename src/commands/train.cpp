@@ -103,10 +103,17 @@ int replay(const Arguments& a) {
 }
 
 int run(const Arguments& a) {
-  if (!a.text("replay").empty()) return replay(a);
+  const dist::Launched launched = dist::read_launched();
+  if (!a.text("replay").empty()) {
+    if (launched.rank > 0) return static_cast<int>(ErrorKind::kConfig);
+    if (launched.ranks > 1)
+      throw Error(ErrorKind::kConfig, cat("levanter train --replay is one process, and ",
+                                          launched.launcher, " has started ", launched.ranks))
+          .hint("start it without the launcher");
+    return replay(a);
+  }
   std::signal(SIGPIPE, SIG_IGN);  // who watches may leave; the training goes on
   try {
-    const dist::Launched launched = dist::read_launched();
     if (launched.ranks > 1) return run_launched(a, launched);
     const TrainConfig config = load_train_config(a.text("config"), a.overrides);
     const train::Outcome outcome = train::train(config, options_of(a));

@@ -76,7 +76,7 @@ std::string broadcast_text(Communicator& communicator, std::string_view text, in
   broadcast(communicator, std::as_writable_bytes(std::span(&length, 1)), root);
   std::string told(text);
   told.resize(length);
-  broadcast(communicator, std::as_writable_bytes(std::span(told)), root);
+  if (length > 0) broadcast(communicator, std::as_writable_bytes(std::span(told)), root);
   return told;
 }
 

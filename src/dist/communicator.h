@@ -1,6 +1,6 @@
 // How the ranks of a data-parallel run exchange bytes, and how they begin and end.
 //
-// A rank is one share of a run: its part of every batch, its copy of the state. Which ranks a
+// A rank is one share of a run: its part of every batch, its part of the state. Which ranks a
 // process has is for the kind of communicator to say: threads has them all in this one; where ranks
 // are processes (MPI, or NCCL with a GPU for each), their launcher starts the same program
 // once for each rank and each has its own. So a run is told as the story of one rank, and nothing

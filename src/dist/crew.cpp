@@ -2,40 +2,26 @@
 #include "dist/crew.h"
 
 #include <algorithm>
-#include <cstdint>
 
 #include "base/strings.h"
 #include "dist/watch.h"
 
 namespace levanter::dist {
 
-namespace {
-
-/// "", or the name of a service, a line's end and the text for it.
-std::string tell(Communicator& communicator, const std::string& call) {
-  uint64_t length = call.size();
-  broadcast(communicator, std::as_writable_bytes(std::span(&length, 1)));
-  std::string told = call;
-  told.resize(length);
-  if (length > 0) broadcast(communicator, std::as_writable_bytes(std::span(told)));
-  return told;
-}
-
-}  // namespace
-
 void Crew::call(std::string_view name, std::string_view text) {
   if (is_alone()) return;
-  tell(communicator_, cat(name, "\n", text));
+  broadcast_text(communicator_, cat(name, "\n", text));
   if (Watch* const watch = communicator_.watch()) watch->enter_service(name);
 }
 
 void Crew::release() {
-  if (!is_alone()) tell(communicator_, "");
+  if (!is_alone()) broadcast_text(communicator_, "");
 }
 
 void Crew::follow() {
   for (;;) {
-    const std::string call = tell(communicator_, "");
+    // "", or the name of a service, a line's end and the text for it.
+    const std::string call = broadcast_text(communicator_, "");
     if (call.empty()) return;
     const size_t end = call.find('\n');
     const std::string name = call.substr(0, end);

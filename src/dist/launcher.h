@@ -12,8 +12,8 @@ struct Launched {
   int64_t ranks = 1, rank = 0;
 };
 
-/// Reads, in this order, the variables of Open MPI (OMPI_COMM_WORLD_SIZE, _RANK), of PMI and PMIx
-/// as MPICH, Intel MPI and others set them (PMI_SIZE, PMI_RANK) and of a step of Slurm's
+/// Reads, in this order, the variables of Open MPI (OMPI_COMM_WORLD_SIZE, _RANK), of PMI as MPICH
+/// and Intel MPI set them (PMI_SIZE, PMI_RANK) and of a step of Slurm's, also with PMIx
 /// (SLURM_STEP_NUM_TASKS, SLURM_PROCID: a batch script itself is no step).
 /// Values that make no sense count as absent.
 Launched read_launched();

@@ -33,7 +33,7 @@ constexpr size_t kLongestMessage = size_t{1} << 30;
 /// How long a rank whose exchange has failed waits for what of it is under way.
 constexpr std::chrono::seconds kLetGo{2};
 /// How long a rank that ends waits for the others to end too.
-constexpr std::chrono::seconds kFarewell{20};
+constexpr std::chrono::minutes kFarewell{10};
 /// How long one that has missed another leaves the others to end, before all are ended.
 constexpr std::chrono::seconds kLastWords{1};
 
@@ -88,24 +88,11 @@ class MpiRank final : public Communicator {
   int64_t size() const override { return ranks_; }
 
   void exchange(std::span<const Sent> send, std::span<const Received> receive) override {
-    for (int r = 0; r < ranks_; ++r) {
-      const auto [data, bytes] = receive[static_cast<size_t>(r)];
-      for (size_t at = 0; r != rank_ && at < bytes; at += kLongestMessage)
-        check(library_.receive(data + at, std::min(bytes - at, kLongestMessage), r, kBytes,
-                               receive_from(r)));
-    }
-    // Each rank begins with the one behind it, so that no rank gets all messages at once.
-    for (int i = 1; i < ranks_; ++i) {
-      const int r = (rank_ + i) % ranks_;
-      const auto [data, bytes] = send[static_cast<size_t>(r)];
-      for (size_t at = 0; at < bytes; at += kLongestMessage)
-        check(
-            library_.send(data + at, std::min(bytes - at, kLongestMessage), r, kBytes, send_to(r)));
-    }
     const auto me = static_cast<size_t>(rank_);
     LEV_CHECK(send[me].bytes == receive[me].bytes, "a rank's own sizes differ");
     if (send[me].bytes > 0) std::memmove(receive[me].data, send[me].data, send[me].bytes);
     try {
+      start_transfers(send, receive);
       Watch::Wait wait(*watch_);
       for (Patience patience; !all_done(); patience.wait()) {
         heed();
@@ -129,25 +116,16 @@ class MpiRank final : public Communicator {
 
   /// Waits until every rank has come here, for MPI's launcher ends all others as soon as one is
   /// gone, and ends MPI. One that has missed another ends all, for that one may never come.
-  void finish() {
-    // The launcher's signal to those that are left has nothing to stop any more.
-    static const DeferredStop deferred;
-    if (has_missed_) {
+  void finish() noexcept {
+    try {
+      // The launcher's signal to those that are left has nothing to stop any more.
+      static const DeferredStop deferred;
+      if (!has_missed_) return leave_together();
       std::this_thread::sleep_for(kLastWords);
       library_.end_all(last_word_);
-      return;
+    } catch (const std::exception&) {
+      // The exit code says how this rank has ended.
     }
-    void* met = nullptr;
-    int done = 0;
-    if (library_.meet(&met) != 0) return;
-    const Clock::time_point last = Clock::now() + kFarewell;
-    for (Patience patience; !done; patience.wait()) {
-      if (Clock::now() > last || library_.test(&met, &done) != 0) return;
-      all_done();
-    }
-    for (End& end : ends_)
-      if (end.request) library_.cancel(&end.request);
-    library_.finish();
   }
 
  private:
@@ -164,6 +142,23 @@ class MpiRank final : public Communicator {
     throw Error(ErrorKind::kDevice, cat("MPI failed on rank ", rank_, ": ", words.data()));
   }
 
+  void start_transfers(std::span<const Sent> send, std::span<const Received> receive) {
+    for (int r = 0; r < ranks_; ++r) {
+      const auto [data, bytes] = receive[static_cast<size_t>(r)];
+      for (size_t at = 0; r != rank_ && at < bytes; at += kLongestMessage)
+        check(library_.receive(data + at, std::min(bytes - at, kLongestMessage), r, kBytes,
+                               receive_from(r)));
+    }
+    // Each rank begins with the one behind it, so that no rank gets all messages at once.
+    for (int i = 1; i < ranks_; ++i) {
+      const int r = (rank_ + i) % ranks_;
+      const auto [data, bytes] = send[static_cast<size_t>(r)];
+      for (size_t at = 0; at < bytes; at += kLongestMessage)
+        check(
+            library_.send(data + at, std::min(bytes - at, kLongestMessage), r, kBytes, send_to(r)));
+    }
+  }
+
   void** receive_from(int rank) {
     return &transfers_.emplace_back(Transfer{rank, true, nullptr}).request;
   }
@@ -172,21 +167,42 @@ class MpiRank final : public Communicator {
   }
 
   bool all_done() {
-    std::erase_if(transfers_, [&](Transfer& transfer) {
+    for (size_t i = transfers_.size(); i-- > 0;) {
       int done = 0;
-      check(library_.test(&transfer.request, &done));
-      return done != 0;
-    });
+      check(library_.test(&transfers_[i].request, &done));
+      if (done) transfers_.erase(transfers_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
     return transfers_.empty();
+  }
+
+  void leave_together() {
+    void* met = nullptr;
+    int done = 0;
+    if (library_.meet(&met) != 0) return;
+    const Clock::time_point last = Clock::now() + kFarewell;
+    for (Patience patience; !done; patience.wait()) {
+      if (Clock::now() > last || library_.test(&met, &done) != 0) return;
+      all_done();
+    }
+    for (End& end : ends_) {
+      if (!end.request) continue;
+      library_.cancel(&end.request);
+      *receive_from(0) = end.request;
+    }
+    const Clock::time_point soon = Clock::now() + kLetGo;
+    for (Patience patience; !all_done() && Clock::now() < soon;) patience.wait();
+    library_.finish();
   }
 
   /// Leaves no request that could still touch the memory of an exchange which has failed: what has
   /// begun is waited for, what has not is never begun.
   void let_go() {
-    const Clock::time_point last = Clock::now() + kLetGo;
-    for (Patience patience; !all_done() && Clock::now() < last;) patience.wait();
-    for (Transfer& transfer : transfers_)
-      if (transfer.receives) library_.cancel(&transfer.request);
+    for (const bool cancelled : {false, true}) {
+      const Clock::time_point last = Clock::now() + kLetGo;
+      for (Patience patience; !all_done() && Clock::now() < last;) patience.wait();
+      for (Transfer& transfer : transfers_)
+        if (transfer.receives && !cancelled) library_.cancel(&transfer.request);
+    }
     transfers_.clear();
   }
 

@@ -24,6 +24,7 @@ int start(int* rank, int* ranks) {
   int provided = 0;
   if (const int code = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided))
     return code;
+  if (provided < MPI_THREAD_FUNNELED) return MPI_ERR_UNSUPPORTED_OPERATION;
   if (const int code = MPI_Comm_dup(MPI_COMM_WORLD, &ours)) return code;
   MPI_Comm_set_errhandler(ours, MPI_ERRORS_RETURN);
   MPI_Comm_rank(ours, rank);
@@ -65,14 +66,7 @@ int meet(void** request) {
   return keep(request, [](MPI_Request* started) { return MPI_Ibarrier(ours, started); });
 }
 
-int cancel(void** request) {
-  auto* const started = static_cast<MPI_Request*>(*request);
-  if (const int code = MPI_Cancel(started)) return code;
-  const int code = MPI_Wait(started, MPI_STATUS_IGNORE);
-  delete started;
-  *request = nullptr;
-  return code;
-}
+int cancel(void** request) { return MPI_Cancel(static_cast<MPI_Request*>(*request)); }
 
 int finish() { return MPI_Finalize(); }
 

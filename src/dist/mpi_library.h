@@ -25,7 +25,7 @@ struct MpiLibrary {
   int (*test)(void** request, int* done);
   /// MPI_Ibarrier.
   int (*meet)(void** request);
-  /// MPI_Cancel of a receive that nothing has come for.
+  /// MPI_Cancel of a receive; `test` says when it is done with, cancelled or not.
   int (*cancel)(void** request);
   int (*finish)();
   /// MPI_Abort: the launcher ends all ranks, those too that do not answer, and ends with `code`.

@@ -48,7 +48,9 @@ Rank::Rank(Run& run, dist::Communicator& communicator)
 
 RankEnd Rank::run(std::span<const std::unique_ptr<Hook>> hooks) {
   const int64_t last = run_.config.trainer.num_train_steps;
-  Batches batches(training_source(), loading(), guard_.rollbacks());
+  // What is wrong with the data, all ranks find.
+  Batches batches(dist::together(communicator_, [&] { return training_source(); }), loading(),
+                  guard_.rollbacks());
   double hook_time = 0;
   for (int64_t step = run_.decision.start_step; step < last; ++step) {
     StepInfo info;

@@ -154,6 +154,13 @@ Outcome roll_back(const Run& run, const Rollback& rollback, const RunFolder& fol
   return Outcome::kRolledBack;
 }
 
+/// The last meeting; whether any rank was asked to stop, and so to leave out what follows the last
+/// step. Collective.
+bool meet_at_end(dist::Crew& crew) {
+  meet(crew);
+  return dist::any(crew.communicator(), stop_requested());
+}
+
 /// Rank 0: with the trackers, the hooks and the run's folder.
 Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::string>& messages) {
   const DeferredStop deferred;
@@ -186,6 +193,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
     hf->make_missing(folder.checkpoints(), run.decision.start_step);
   }
   int64_t done = run.decision.start_step;
+  bool stops = false;  // some rank
   const bool owed = owes_evaluation(run, extra);
   std::vector<std::unique_ptr<Hook>> hooks = make_hooks(hooks_context, owed, hf);
   meet(rank.crew());
@@ -196,7 +204,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
     // Ended between its last checkpoint and its summary.
     if (!end.rollback && run.decision.start_step == run.config.trainer.num_train_steps && !owed)
       summary.log(evaluate_now(hooks_context), done);
-    meet(rank.crew());
+    stops = meet_at_end(rank.crew());
     if (end.rollback) return roll_back(run, *end.rollback, folder, *tracker);
   } catch (...) {
     const std::exception_ptr failure = std::current_exception();
@@ -210,7 +218,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
     std::rethrow_exception(failure);
   }
   // Of a stop in what follows the last step, the next start does what is left.
-  const bool finished = done == run.config.trainer.num_train_steps && !stop_requested();
+  const bool finished = done == run.config.trainer.num_train_steps && !stops && !stop_requested();
   if (finished) summary.set("params_hash", params_hash(rank.engine().model_tensors()));
   summary.set("global_step", static_cast<double>(done));
   summary.set("status", finished ? "finished" : "stopped");
@@ -338,7 +346,7 @@ Outcome train_following(Run& run, dist::Communicator& communicator) {
     hooks.push_back(make_checkpoint_part_hook(rank->engine(), rank->crew()));
   meet(rank->crew());
   rank->run(hooks);
-  meet(rank->crew());
+  meet_at_end(rank->crew());
   hooks.clear();
   rank.reset();
   return tell(communicator, Outcome::kFinished);
@@ -373,6 +381,10 @@ Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator, W
   run.decision = tell(communicator, run.decision);
   if (run.decision.outcome) return *run.decision.outcome;
   if (run.rank > 0) follow(run, process);
+  dist::together(communicator, [&] {
+    require_room(run);
+    return true;
+  });
   watchdog.open_log(run.places[static_cast<size_t>(run.rank)], run.backend->threads(),
                     run.decision.start_step);
   if (run.rank > 0) return train_following(run, communicator);

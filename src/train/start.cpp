@@ -96,10 +96,13 @@ void read_texts(Run& run, std::shared_ptr<const text::Tokenizer> tokenizer) {
 }
 
 void refuse_other_config(const Run& run) {
+  const TrainConfig there = parse_train_config(run.decision.config, "rank 0's config");
   std::string list;
-  for (const Difference& d :
-       resume_differences(parse_train_config(run.decision.config, "rank 0's config"), run.config))
-    list += cat(list.empty() ? "" : "; ", d.key, " is ", d.now, " and there ", d.saved);
+  if (there.run_id() != run.config.run_id())
+    list = cat("trainer.id is ", run.config.run_id(), " and there ", there.run_id());
+  for (const Difference& d : differences(there, run.config))
+    if (d.key != "trainer.threads" && d.key != "trainer.id")
+      list += cat(list.empty() ? "" : "; ", d.key, " is ", d.now, " and there ", d.saved);
   if (list.empty()) return;
   throw Error(ErrorKind::kConfig, cat("rank ", run.rank, " has another config than rank 0: ", list))
       .at(run.config.file)
@@ -230,6 +233,12 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
   const nlohmann::json guard = extra_of(run).value("guard", nlohmann::json::object());
   run.decision.rollbacks =
       known ? *known : rollbacks_of(guard.value("rollbacks", nlohmann::json::array()));
+}
+
+void require_room(const Run& run) {
+  const std::vector<int64_t> here = ranks_beside(run);
+  if (run.rank > 0 && here.front() == run.rank)
+    require_memory(run.config, *run.step, *run.backend, here);
 }
 
 void check_numerics(const Run& run, std::vector<std::string>& messages) {

@@ -87,6 +87,10 @@ void decide(Run& run, Process& process, const dist::Communicator& communicator);
 /// error  kConfig, kData, kDevice where its config, texts or numerics are not rank 0's
 void follow(Run& run, Process& process);
 
+/// The first rank of each machine but rank 0's, which has asked before: error  kDevice where what
+/// its ranks need is not there
+void require_room(const Run& run);
+
 /// Says where the bits will differ from those of the checkpoint's machine.
 /// error  kCheckpoint with trainer.require_same_bits
 void check_numerics(const Run& run, std::vector<std::string>& messages);

@@ -101,8 +101,8 @@ TEST_CASE("a rank that is killed ends a run of mpirun, and another number of ran
       cat("(mpirun --allow-run-as-root --oversubscribe -np 3 levanter train --config run.toml ",
           steps, "--trainer.id=many & echo $! > pid; wait $!)");
   std::jthread watcher([&] {
-    REQUIRE(wait_for_growth(run / "logs/many/metrics.jsonl", 2000));
-    run_shell("pkill -KILL -n -P $(cat pid) levanter", run.path());
+    if (wait_for_growth(run / "logs/many/metrics.jsonl", 2000))
+      run_shell("pkill -KILL -n -P $(cat pid) levanter", run.path());
   });
   const Ended killed = run_shell(start, run.path());
   watcher.join();

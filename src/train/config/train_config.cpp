@@ -80,7 +80,8 @@ void check_batch(const TrainConfig& config, config::Problems& p) {
     return;  // what follows counts microbatches
   }
   const int64_t groups = config.gradient_groups();
-  if (groups > config.num_microbatches()) {
+  const int64_t num_of_microbatches = config.num_microbatches();
+  if (groups > num_of_microbatches) {
     p.add("trainer.gradient_groups",
           cat("trainer.gradient_groups = ", groups, " is more than the ", config.num_microbatches(),
               " microbatches of a step"),
@@ -94,9 +95,10 @@ void check_batch(const TrainConfig& config, config::Problems& p) {
          {"trainer.train_batch_size", "trainer.microbatch_size", "trainer.gradient_groups",
           "model.max_seq_len"})
         .allowed(cat("1 to ", groups))
-        .hint(
-            "a rank owns whole groups of microbatches; a smaller trainer.microbatch_size gives "
-            "more");
+        .hint(groups < num_of_microbatches
+                  ? "a rank owns whole groups of microbatches; raise trainer.gradient_groups"
+                  : "a rank owns whole groups of microbatches; a smaller trainer.microbatch_size "
+                    "gives more");
   }
 }
 

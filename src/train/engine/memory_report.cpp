@@ -62,7 +62,7 @@ std::string ranks_table(const CompiledStep& step) {
     if (step.persistent_bytes_of(rank) > step.persistent_bytes_of(largest)) largest = rank;
     if (ranks <= kShown) text += row(rank);
   }
-  return ranks <= kShown ? text : cat(text, row(largest));
+  return ranks <= kShown ? text : cat(text, row(largest), "  which has the most\n");
 }
 
 /// What is needed, next to what there is.

@@ -27,9 +27,8 @@ std::string square_name(std::string_view path);
 ///   arguments  parameters; what the objective asks for; with kNext the accumulators, sum_name of
 ///              each result
 ///   results    one gradient a parameter that is trained, in its axes; the objective's loss; its
-///   measures by name,
-///              each times the microbatch's share of the loss tokens; with kNext added to the
-///              accumulators
+///              measures by name, each times the microbatch's share of the loss tokens; with kNext
+///              added to the accumulators
 /// The gradients are those of the loss and of the measures times their coefficients. A gradient is
 /// called as its parameter is, by its path.
 Function trace_gradients(const ModelSpec& model, const StepShape& shape,
