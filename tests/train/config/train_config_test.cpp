@@ -195,3 +195,16 @@ TEST_CASE("crash_on_nan is guard.on_nan in Levanter's words", "[train]") {
   CHECK(parse_train_config("[trainer]\ncrash_on_nan = false\n", "run.toml", ours)
             .trainer.guard.on_nan == GuardAction::kRollback);
 }
+
+TEST_CASE("the watchdog's deadlines are durations, or none", "[train]") {
+  const WatchdogConfig standard = load_train_config("").trainer.watchdog;
+  CHECK(standard.start->seconds == 6 * 3600);
+  CHECK(standard.step->seconds == 600);
+  CHECK(standard.save->seconds == 1800);
+  const std::vector<std::string> overrides = {
+      "--trainer.watchdog={start=\"none\", step=\"90s\", save=\"1h30m\"}"};
+  const WatchdogConfig given = load_train_config("", overrides).trainer.watchdog;
+  CHECK_FALSE(given.start);
+  CHECK(given.step->seconds == 90);
+  CHECK(given.save->seconds == 5400);
+}
