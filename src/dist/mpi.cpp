@@ -33,7 +33,7 @@ constexpr size_t kLongestMessage = size_t{1} << 30;
 /// How long a rank whose exchange has failed waits for what of it is under way.
 constexpr std::chrono::seconds kLetGo{2};
 /// How long a rank that ends waits for the others to end too.
-constexpr std::chrono::minutes kFarewell{10};
+constexpr std::chrono::minutes kFarewell{2};
 /// How long one that has missed another leaves the others to end, before all are ended.
 constexpr std::chrono::seconds kLastWords{1};
 

@@ -4,8 +4,8 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <map>
 #include <mutex>
-#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -15,14 +15,10 @@
 
 namespace levanter::testing {
 
-void host_compile(const std::string& name, const std::string& text,
-                  const std::vector<std::pair<std::string, std::string>>& headers) {
-  static std::mutex mutex;
-  static std::set<std::string> loaded;
-  {
-    const std::lock_guard lock(mutex);
-    if (!loaded.insert(name).second) return;
-  }
+namespace {
+
+void compile(const std::string& name, const std::string& text,
+             const std::vector<std::pair<std::string, std::string>>& headers) {
   const TemporaryFolder folder;
   for (const auto& [header, content] : headers) {
     const std::string path = folder / header;
@@ -40,6 +36,19 @@ void host_compile(const std::string& name, const std::string& text,
   // For good: kernels that are known by name stay known.
   if (!::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL))
     throw Error(ErrorKind::kInternal, cat("cannot load ", name, ": ", ::dlerror()));
+}
+
+}  // namespace
+
+void host_compile(const std::string& name, const std::string& text,
+                  const std::vector<std::pair<std::string, std::string>>& headers) {
+  static std::mutex mutex;
+  static std::map<std::string, std::once_flag> compiled;
+  mutex.lock();
+  std::once_flag& once = compiled[name];
+  mutex.unlock();
+  // Who comes while another compiles the same program waits for it.
+  std::call_once(once, [&] { compile(name, text, headers); });
 }
 
 }  // namespace levanter::testing

@@ -240,7 +240,8 @@ TEST_CASE("ranks with different configs or different bits are refused", "[train]
   check_ends(ends, 2);
   CHECK(ends[0].err.empty());
   CHECK_THAT(ends[1].err,
-             Catch::Contains("rank 1 has another config than rank 0: trainer.seed is 1"));
+             Catch::Contains("rank 1 has another config than rank 0: trainer.id is b and there a; "
+                             "trainer.seed is 1 and there 0"));
   starts = all_with(config, 2);
   starts[1].environment = {"ONEDNN_MAX_CPU_ISA=SSE41"};
   ends = RankProcesses(starts).wait();
