@@ -8,7 +8,7 @@ build_in build-sanitize levanter levanter_tests -- \
   --optimization=1 -Dcpp_args=-g1 -Db_sanitize=address,undefined -Db_lundef=false
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-# Without what the real NVRTC does, which is no code of ours, and the emulated card's long
+# Without what the real NVRTC and cuDNN do, which is no code of ours, and the emulated card's long
 # calculations, whose memory is closed around each piece anyway.
-[ $# -gt 0 ] || set -- "~[.]~[nvrtc]~[card]"
+[ $# -gt 0 ] || set -- "~[.]~[nvrtc]~[library]~[card]"
 "$root/scripts/run_tests.sh" build-sanitize "$@"

@@ -113,7 +113,7 @@ std::vector<RowSums> all_rows(std::vector<RowSums> own, const EvaluationOptions&
   for (const std::string& of_rank : dist::gather_texts(*options.communicator, bytes)) {
     const size_t begin = rows.size();
     rows.resize(begin + of_rank.size() / sizeof(RowSums));
-    std::memcpy(rows.data() + begin, of_rank.data(), of_rank.size());
+    if (!of_rank.empty()) std::memcpy(rows.data() + begin, of_rank.data(), of_rank.size());
   }
   std::sort(rows.begin(), rows.end(),
             [](const RowSums& a, const RowSums& b) { return a.row < b.row; });

@@ -152,7 +152,8 @@ TEST_CASE("plans of cuDNN, for the tests that read them", "[.cudnn_plans]") {
   }
 }
 
-TEST_CASE("the real cuDNN has the functions, or what is missing is said", "[cuda][cudnn]") {
+TEST_CASE("the real cuDNN has the functions, or what is missing is said",
+          "[cuda][cudnn][library]") {
   cuda::Cudnn functions;
   const std::string error = error_of([&] { functions = cuda::open_cudnn(); });
   if (error == "") {
@@ -163,7 +164,7 @@ TEST_CASE("the real cuDNN has the functions, or what is missing is said", "[cuda
     CHECK_THAT(error, Catch::Contains(part));
 }
 
-TEST_CASE("cuDNN has plans for GPT-2 and Llama on Hopper", "[cuda][cudnn]") {
+TEST_CASE("cuDNN has plans for GPT-2 and Llama on Hopper", "[cuda][cudnn][library]") {
   const auto lines = planned("some");
   if (!lines) return;
   const bool known = cuda::open_cudnn().get_version() == kPlannedVersion;
