@@ -31,7 +31,7 @@ enum Tag : int { kBytes = 0, kEnd = 1 };
 constexpr size_t kLongestMessage = size_t{1} << 30;
 
 /// How long a rank whose exchange has failed waits for what of it is under way.
-constexpr std::chrono::seconds kLetGo{2};
+constexpr std::chrono::seconds kLetGo{1};
 /// How long a rank that ends waits for the others to end too.
 constexpr std::chrono::minutes kFarewell{2};
 /// How long one that has missed another leaves the others to end, before all are ended.
@@ -230,6 +230,7 @@ class MpiRank final : public Communicator {
     late.erase(std::unique(late.begin(), late.end()), late.end());
     if (!wait.speaks(late)) return;
     has_missed_ = true;
+    abandon(ErrorKind::kDevice);  // at once, so that no other speaks too
     throw watch_->late(late, wait.seconds());
   }
 
