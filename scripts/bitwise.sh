@@ -28,7 +28,7 @@ folder=$(cd "$(mktemp -d)" && pwd -P)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 
-awk -v seed="$seed" 'BEGIN { srand(seed); for (i = 0; i < 4000; ++i) printf "%c", rand() < 0.2 ? 32 : 97 + int(rand() * 20) }' >text.txt
+made_up_text "$seed" >text.txt
 cat >run.toml <<'TOML'
 [model]
 max_seq_len = 32
@@ -65,14 +65,12 @@ start() {
   esac
 }
 
-hash_of() { sed -n 's/.*"params_hash": *"\([0-9a-f]*\)".*/\1/p' "logs/$1/summary.json" 2>/dev/null || true; }
-
 passed=0
 failed=0
 # compare NAME EXPECTED ID: counts a run and prints its row.
 compare() {
   local got
-  got=$(hash_of "$3")
+  got=$(params_hash_of "logs/$3")
   if [ -n "$2" ] && [ "$got" = "$2" ]; then
     passed=$((passed + 1))
   else
@@ -124,7 +122,7 @@ number=0
 for format in "${formats[@]}"; do
   one=one-${#format}
   start 1 --trainer.id="$one" --trainer.mp="$format" >/dev/null 2>&1
-  expected=$(hash_of "$one")
+  expected=$(params_hash_of "logs/$one")
   compare "$format, one rank, one thread" "$expected" "$one"
   for remat in "${remats[@]}"; do
     for count in "${threads[@]}"; do

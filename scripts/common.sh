@@ -66,6 +66,15 @@ build_in() {
   meson compile -C "$root/$folder" "${targets[@]}" >&2
 }
 
+# params_hash_of RUN: what the run's folder says of its parameters; nothing where it has not ended.
+params_hash_of() { sed -n 's/.*"params_hash": *"\([0-9a-f]*\)".*/\1/p' "$1/summary.json" 2>/dev/null || true; }
+
+# made_up_text SEED: 4,000 characters, 20 letters and blanks.
+made_up_text() {
+  awk -v seed="$1" 'BEGIN { srand(seed)
+    for (i = 0; i < 4000; ++i) printf "%c", rand() < 0.2 ? 32 : 97 + int(rand() * 20) }'
+}
+
 # king_james FILE: writes the King James Bible, one verse a line, 4.4 MB of plain ASCII.
 king_james() {
   [ ! -s "$1" ] || return 0

@@ -81,7 +81,7 @@ class MpiRank final : public Communicator {
     ends_.resize(static_cast<size_t>(ranks));
     for (int r = 0; r < ranks; ++r)
       if (r != rank)
-        check(library_.receive(&end_of(r).kind, sizeof(int), r, kEnd, &end_of(r).request));
+        check(library_.receive(&end_of(r).word, sizeof(int), r, kEnd, &end_of(r).request));
   }
 
   int64_t rank() const override { return rank_; }
@@ -106,7 +106,7 @@ class MpiRank final : public Communicator {
 
   void abandon(ErrorKind kind) override {
     if (last_word_ != 0) return;
-    last_word_ = static_cast<int>(kind);
+    last_word_ = static_cast<int>(kind) | (has_missed_ ? kMissed : 0);
     // Nobody waits for these: a rank that is gone does not take them.
     for (int r = 0; r < ranks_; ++r)
       if (r != rank_) library_.send(&last_word_, sizeof last_word_, r, kEnd, send_to(r));
@@ -122,7 +122,7 @@ class MpiRank final : public Communicator {
       static const DeferredStop deferred;
       if (!has_missed_) return leave_together();
       std::this_thread::sleep_for(kLastWords);
-      library_.end_all(last_word_);
+      library_.end_all(last_word_ & ~kMissed);
     } catch (const std::exception&) {
       // The exit code says how this rank has ended.
     }
@@ -216,14 +216,14 @@ class MpiRank final : public Communicator {
     if (all_done()) return;
     for (const Transfer& transfer : transfers_) {
       const End& end = end_of(transfer.rank);
-      if (!end.request) throw Abandoned(static_cast<ErrorKind>(end.kind));
+      if (!end.request) leave_as_told(end);
     }
   }
 
   /// Throws where it is time to go without those that this exchange waits for.
   void miss(const Watch::Wait& wait) {
     for (int r = 0; r < ranks_; ++r)
-      if (r != rank_ && !end_of(r).request) throw Abandoned(static_cast<ErrorKind>(end_of(r).kind));
+      if (r != rank_ && !end_of(r).request) leave_as_told(end_of(r));
     std::vector<int64_t> late;
     for (const Transfer& transfer : transfers_) late.push_back(transfer.rank);
     std::sort(late.begin(), late.end());
@@ -234,11 +234,18 @@ class MpiRank final : public Communicator {
     throw watch_->late(late, wait.seconds());
   }
 
-  /// The last word of another rank, an ErrorKind, once its request is done.
+  /// The last word of another rank, once its request is done: an ErrorKind, and kMissed where the
+  /// run ends because some rank was missed.
   struct End {
-    int kind = 0;
+    int word = 0;
     void* request = nullptr;
   };
+  static constexpr int kMissed = 1 << 16;
+
+  [[noreturn]] void leave_as_told(const End& end) {
+    has_missed_ = has_missed_ || (end.word & kMissed) != 0;
+    throw Abandoned(static_cast<ErrorKind>(end.word & ~kMissed));
+  }
   End& end_of(int rank) { return ends_[static_cast<size_t>(rank)]; }
 
   const MpiLibrary& library_;
@@ -247,7 +254,7 @@ class MpiRank final : public Communicator {
   std::vector<End> ends_;  ///< of the other ranks
   int last_word_ = 0;      ///< this rank's own, 0 before it is said
   std::optional<Watch> watch_;
-  bool has_missed_ = false;  ///< has ended the run because another rank was late
+  bool has_missed_ = false;  ///< the run ends because some rank was missed, and may never come
 };
 
 /// This process's rank. MPI is begun once and ended when the program ends, after its last words:
