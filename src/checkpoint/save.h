@@ -59,7 +59,7 @@ std::string prepare_checkpoint(const std::string& folder, int64_t step);
 
 /// Writes <folder>/step-N as save_checkpoint says, with the tensors' bytes from `source`; or the
 /// part of it that the plan is of. The first waits for the others' parts. error  kIo too where one
-/// of them fails, or takes ten minutes longer than the one before it
+/// of them fails, or takes longer than the part's patience after the one before it
 SaveReport write_checkpoint(const std::string& folder, const SavePlan& plan, PieceSource& source);
 
 }  // namespace levanter

@@ -21,16 +21,16 @@ namespace levanter {
 /// call of begin, before_update or wait; its partial folder is gone by then, the former checkpoints
 /// are untouched, and the writer is ready for another save.
 ///
-/// A permanent save whose state the staging holds whole is first tried again, in the background and
-/// with the same state: at once, then with growing pauses, and for one more second once begin or
-/// wait is called.
+/// A permanent save of one part whose state the staging holds whole is first tried again, in the
+/// background and with the same state: at once, then with growing pauses, and for one more second
+/// once begin or wait is called.
 class CheckpointWriter final {
  public:
   /// Saves below `folder`. `staging_bytes` of memory are taken now, for copies: with as much as the
   /// state holds an update never waits, with 0 it waits for the whole save.
   CheckpointWriter(std::string folder, int64_t staging_bytes);
-  /// Waits for the save under way, but for no other writer's part; an Error that nobody asked for
-  /// is lost.
+  /// Waits for the save under way, and two seconds for other writers' parts; an Error that nobody
+  /// asked for is lost.
   ~CheckpointWriter();
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;

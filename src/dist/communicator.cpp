@@ -28,6 +28,19 @@ ErrorKind kind_of(const std::exception_ptr& error) {
   }
 }
 
+/// Every rank's value, by rank.
+template <class Value>
+std::vector<Value> gather(Communicator& communicator, const Value& own) {
+  const auto ranks = static_cast<size_t>(communicator.size());
+  std::vector<Value> values(ranks);
+  std::vector<Received> receive;
+  for (Value& value : values)
+    receive.push_back({reinterpret_cast<std::byte*>(&value), sizeof value});
+  const Sent sent{reinterpret_cast<const std::byte*>(&own), sizeof own};
+  communicator.exchange(std::vector<Sent>(ranks, sent), receive);
+  return values;
+}
+
 /// Whether a rank was only told of another's end.
 bool was_told(const std::exception_ptr& error) {
   try {
@@ -48,13 +61,8 @@ const CommunicatorEntry& entry(std::string_view name) {
 }
 
 bool any(Communicator& communicator, bool mine) {
-  const auto ranks = static_cast<size_t>(communicator.size());
-  if (ranks == 1) return mine;
-  const std::byte own{mine};
-  std::vector<std::byte> answers(ranks);
-  std::vector<Received> receive;
-  for (std::byte& answer : answers) receive.push_back({&answer, 1});
-  communicator.exchange(std::vector<Sent>(ranks, Sent{&own, 1}), receive);
+  if (communicator.size() == 1) return mine;
+  const std::vector<std::byte> answers = gather(communicator, std::byte{mine});
   return std::find(answers.begin(), answers.end(), std::byte{1}) != answers.end();
 }
 
@@ -83,23 +91,14 @@ std::string broadcast_text(Communicator& communicator, std::string_view text, in
 void barrier(Communicator& communicator) { any(communicator, false); }
 
 std::vector<std::string> gather_texts(Communicator& communicator, std::string_view text) {
-  const auto ranks = static_cast<size_t>(communicator.size());
-  const uint64_t own = text.size();
-  std::vector<uint64_t> lengths(ranks);
+  std::vector<std::string> texts;
+  for (const uint64_t length : gather(communicator, uint64_t{text.size()}))
+    texts.emplace_back(length, '\0');
   std::vector<Received> receive;
-  for (uint64_t& length : lengths)
-    receive.push_back({reinterpret_cast<std::byte*>(&length), sizeof length});
-  communicator.exchange(
-      std::vector<Sent>(ranks, Sent{reinterpret_cast<const std::byte*>(&own), sizeof own}),
-      receive);
-  std::vector<std::string> texts(ranks);
-  for (size_t r = 0; r < ranks; ++r) {
-    texts[r].resize(lengths[r]);
-    receive[r] = {reinterpret_cast<std::byte*>(texts[r].data()), texts[r].size()};
-  }
-  communicator.exchange(
-      std::vector<Sent>(ranks, Sent{reinterpret_cast<const std::byte*>(text.data()), text.size()}),
-      receive);
+  for (std::string& other : texts)
+    receive.push_back({reinterpret_cast<std::byte*>(other.data()), other.size()});
+  const Sent own{reinterpret_cast<const std::byte*>(text.data()), text.size()};
+  communicator.exchange(std::vector<Sent>(texts.size(), own), receive);
   return texts;
 }
 
@@ -112,17 +111,13 @@ std::vector<Place> gather_places(Communicator& communicator) {
 }
 
 void agree(Communicator& communicator, const std::exception_ptr& failure) {
-  const auto ranks = static_cast<size_t>(communicator.size());
-  const auto own = static_cast<std::byte>(failure ? kind_of(failure) : ErrorKind{});
-  std::vector<std::byte> kinds(ranks);
-  std::vector<Received> receive;
-  for (std::byte& kind : kinds) receive.push_back({&kind, 1});
-  communicator.exchange(std::vector<Sent>(ranks, Sent{&own, 1}), receive);
+  const std::vector<ErrorKind> kinds =
+      gather(communicator, failure ? kind_of(failure) : ErrorKind{});
   const auto first =
-      std::find_if(kinds.begin(), kinds.end(), [](std::byte kind) { return kind != std::byte{}; });
+      std::find_if(kinds.begin(), kinds.end(), [](ErrorKind kind) { return kind != ErrorKind{}; });
   if (first == kinds.end()) return;
   if (first - kinds.begin() == communicator.rank()) std::rethrow_exception(failure);
-  throw Abandoned(static_cast<ErrorKind>(*first));
+  throw Abandoned(*first);
 }
 
 void run_ranks(const CommunicatorEntry& kind, int64_t ranks, const RankBody& body) {

@@ -15,6 +15,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -95,15 +96,19 @@ void agree(Communicator& communicator, const std::exception_ptr& failure);
 /// What `work` returns, where it fails on no rank. Collective; `work` is not.
 template <class Work>
 auto together(Communicator& communicator, Work&& work) {
-  std::optional<decltype(work())> result;
+  constexpr bool returns = !std::is_void_v<decltype(work())>;
+  std::optional<std::conditional_t<returns, decltype(work()), char>> result;
   std::exception_ptr failure;
   try {
-    result.emplace(work());
+    if constexpr (returns)
+      result.emplace(work());
+    else
+      work();
   } catch (...) {
     failure = std::current_exception();
   }
   agree(communicator, failure);
-  return *std::move(result);
+  if constexpr (returns) return *std::move(result);
 }
 
 /// What a rank does.

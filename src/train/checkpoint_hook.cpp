@@ -180,7 +180,7 @@ class CheckpointHook final : public Hook {
   int64_t failures_ = 0;
 };
 
-/// What fails here is written into the part, and the first rank tells it.
+/// What fails here is written beside the part, if that can be done, and the first rank tells it.
 class PartHook final : public Hook {
  public:
   PartHook(Engine& engine, dist::Crew& crew)

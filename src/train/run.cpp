@@ -381,10 +381,7 @@ Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator, W
   run.decision = tell(communicator, run.decision);
   if (run.decision.outcome) return *run.decision.outcome;
   if (run.rank > 0) follow(run, process);
-  dist::together(communicator, [&] {
-    require_room(run);
-    return true;
-  });
+  dist::together(communicator, [&] { require_room(run); });
   watchdog.open_log(run.places[static_cast<size_t>(run.rank)], run.backend->threads(),
                     run.decision.start_step);
   if (run.rank > 0) return train_following(run, communicator);
@@ -399,7 +396,6 @@ Outcome train_as(const TrainConfig& config, const RunOptions& options, Process& 
   dist::together(communicator, [&] {
     require_trainable(config);
     require_ranks(config, communicator.size());
-    return true;
   });
   Watchdog watchdog(config, communicator);
   const std::vector<dist::Place> places = dist::gather_places(communicator);

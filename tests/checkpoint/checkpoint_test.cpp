@@ -11,8 +11,10 @@
 #include <sched.h>
 
 #include <bit>
+#include <chrono>
 #include <csignal>
 #include <cstring>
+#include <thread>
 
 #include "base/hash.h"
 #include "compat/safetensors.h"
@@ -243,4 +245,101 @@ TEST_CASE("a part that another rank does not save is waited for no longer than i
   CHECK_THAT(failure_of(ErrorKind::kIo, [&] { save_checkpoint(folder.path(), contents); }),
              Contains("rank 1 has not saved its part"));
   CHECK(list_directory(folder.path()).empty());
+}
+
+namespace {
+
+/// Two writers of one save, the second with the last of the optimizer's tensors.
+class TwoWriters {
+ public:
+  explicit TwoWriters(const std::string& folder) : folder_(folder) { state.fill(3); }
+
+  /// The first makes the folder of a save that is told from others by `key`.
+  void prepare(const std::string& key) { part_ = {0, 2, key, prepare_checkpoint(folder_, 3), 10}; }
+  void save_first() const {
+    CheckpointContents contents = state.contents(3);
+    contents.optimizer = contents.optimizer.first(2);
+    contents.part = part_;
+    save_checkpoint(folder_, contents);
+  }
+  void save_second(const std::string& key) const {
+    CheckpointContents contents = state.contents(3);
+    contents.optimizer = contents.optimizer.subspan(2);
+    contents.part = part_;
+    contents.part.index = 1;
+    contents.part.key = key;
+    save_checkpoint(folder_, contents);
+  }
+  void check_whole() const {
+    const Checkpoint saved = read_checkpoint(step_folder(folder_, 3));
+    CHECK(same_tensors(saved, state.model()));
+    CHECK(same_tensors(saved, state.optimizer()));
+    CHECK(list_directory(saved.folder()) ==
+          std::vector<std::string>{"config.toml", "manifest.json", "model.safetensors",
+                                   "optimizer-00001-of-00002.safetensors",
+                                   "optimizer-00002-of-00002.safetensors", "tokenizer.json"});
+  }
+  const std::string& part_folder() const { return part_.folder; }
+
+  CheckpointState state;
+
+ private:
+  std::string folder_;
+  SavePart part_;
+};
+
+}  // namespace
+
+TEST_CASE("parts of two writers are one checkpoint, also over one of the same step", "[train]") {
+  const TemporaryFolder folder;
+  TwoWriters writers(folder.path());
+  for (const std::string key : {"a", "b"}) {
+    writers.state.fill(key == "a" ? 3 : 4);
+    writers.prepare(key);
+    writers.save_second(key);
+    CHECK(list_checkpoints(folder.path()).size() == (key == "a" ? 0 : 1));
+    writers.save_first();
+    writers.check_whole();
+  }
+  CHECK(list_directory(folder.path()) == std::vector<std::string>{"step-3"});
+}
+
+TEST_CASE("what an earlier try of a save has left is no part of it", "[train]") {
+  const TemporaryFolder folder;
+  TwoWriters writers(folder.path());
+  writers.prepare("now");
+  writers.state.fill(2);
+  writers.save_second("before");
+  writers.state.fill(3);
+  std::thread second([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    writers.save_second("now");
+  });
+  writers.save_first();
+  second.join();
+  writers.check_whole();
+}
+
+TEST_CASE("a part that cannot be written fails the save with its reason", "[train]") {
+  const TemporaryFolder folder;
+  TwoWriters writers(folder.path());
+  writers.prepare("a");
+  make_directories(join_path(writers.part_folder(), "optimizer-00002-of-00002.safetensors"));
+  const std::string reason = failure_of(ErrorKind::kIo, [&] { writers.save_second("a"); });
+  CHECK_THAT(failure_of(ErrorKind::kIo, [&] { writers.save_first(); }),
+             Contains("rank 1 has not saved its part: ") && Contains("optimizer-00002-of-00002"));
+  CHECK_THAT(reason, Contains("optimizer-00002-of-00002"));
+  CHECK(list_checkpoints(folder.path()).empty());
+}
+
+TEST_CASE("a file of a person's own that sounds like a part is not the program's", "[train]") {
+  const TemporaryFolder folder;
+  for (const auto& [name, ours] :
+       {std::pair{"optimizer-00001-of-00002.safetensors", true}, std::pair{"part-12.json", true},
+        std::pair{"optimizer-notes.safetensors", false},
+        std::pair{"optimizer-1-of-2-old.safetensors", false}, std::pair{"part-one.json", false}}) {
+    write_file_atomic(folder / name, "");
+    INFO(name);
+    CHECK(is_checkpoint_file(folder / name) == ours);
+  }
 }

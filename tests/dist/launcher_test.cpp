@@ -27,9 +27,30 @@ class Variables {
   std::vector<std::pair<std::string, std::string>> values_;
 };
 
+/// As in a process that no launcher has started, while it lives.
+class NoLauncher {
+ public:
+  NoLauncher() {
+    for (const char* name : {"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "PMI_SIZE", "PMI_RANK",
+                             "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"}) {
+      if (const char* value = std::getenv(name)) former_.emplace_back(name, value);
+      ::unsetenv(name);
+    }
+  }
+  ~NoLauncher() {
+    for (const auto& [name, value] : former_) ::setenv(name.c_str(), value.c_str(), 1);
+  }
+  NoLauncher(const NoLauncher&) = delete;
+  NoLauncher& operator=(const NoLauncher&) = delete;
+
+ private:
+  std::vector<std::pair<std::string, std::string>> former_;
+};
+
 }  // namespace
 
 TEST_CASE("a launcher says how many ranks there are and which this one is", "[dist]") {
+  const NoLauncher none;
   CHECK(dist::read_launched().ranks == 1);
   CHECK(dist::read_launched().launcher.empty());
   const auto check = [](std::vector<std::pair<std::string, std::string>> values,
