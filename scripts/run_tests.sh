@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs a build's tests and closes with 'N passed, N failed, N skipped': run_tests.sh FOLDER [test spec]
+# Runs a build's tests, as many at once as there are processors, and closes with
+# 'N passed, N failed, N skipped': run_tests.sh FOLDER [test spec]
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 cd "$root"
@@ -8,15 +9,33 @@ cd "$root"
 tests=$(find "$1" -maxdepth 2 -type f -name levanter_tests)
 [ -x "$tests" ] || fail "no program levanter_tests in $1"
 shift
-output=$(mktemp)
-trap 'rm -f "$output"' EXIT
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+trap 'cat "$folder"/output.*; exit 1' TERM
 
+# A process for each of up to four processors, each with every n-th test.
+"$tests" --list-test-names-only "$@" >"$folder/names" || true
+shards=$(nproc)
+[ "$shards" -le 4 ] || shards=4
+for ((i = 0; i < shards; ++i)); do
+  # In a file of names a comma is a separator, unless it is escaped.
+  awk -v shards="$shards" -v i="$i" 'NR % shards == i { gsub(/,/, "\\\\,"); print }' \
+    "$folder/names" >"$folder/names.$i"
+  [ -s "$folder/names.$i" ] || continue
+  { "$tests" --input-file "$folder/names.$i" 2>&1 || touch "$folder/failed"; } >"$folder/output.$i" &
+done
+wait
+for ((i = 0; i < shards; ++i)); do
+  [ ! -e "$folder/output.$i" ] || cat "$folder/output.$i" >>"$folder/output"
+done
+touch "$folder/output"
+cat "$folder/output"
 status=0
-"$tests" "$@" 2>&1 | tee "$output" || status=$?
+[ ! -e "$folder/failed" ] || status=1
 
 # Catch2 closes with 'All tests passed (A assertions in N test cases)' or with
 # 'test cases: N | P passed | F failed'. Skipped are the cases that warn with 'skipped: reason'.
-awk -v status="$status" '
+awk -v status="$status" -v names="$(wc -l <"$folder/names")" '
   function number_before(word, text) {
     return match(text, "[0-9]+ " word) ? substr(text, RSTART) + 0 : 0
   }
@@ -27,18 +46,21 @@ awk -v status="$status" '
   }
   take_name { name = $0; take_name = 0 }
   /^[ \t]*skipped: / && !seen[name]++ { ++skipped }
-  /^All tests passed \(/ { passed = number_before("test case", $0); ++summaries }
+  /^All tests passed \(/ { passed += number_before("test case", $0); ++summaries }
   /^test cases: / {
-    failed = number_before("failed( \\||$)", $0)
-    expected = number_before("failed as expected", $0)
-    passed = number_before("passed", $0) + expected
+    failed += number_before("failed( \\||$)", $0)
+    passed += number_before("passed", $0) + number_before("failed as expected", $0)
     ++summaries
   }
   END {
     # A crash leaves no summary, or one without the case that crashed.
     if (status != 0 && failed == 0) failed = 1
+    if (failed == 0 && passed != names) {
+      failed = 1
+      print names - passed " tests did not run"
+    }
     if (passed < skipped) passed = skipped
     if (summaries == 0 && failed == 0) { failed = 1; print "no test ran" }
     printf "%d passed, %d failed, %d skipped\n", passed - skipped, failed, skipped
     exit failed > 0
-  }' "$output"
+  }' "$folder/output"
