@@ -5,7 +5,7 @@ set -euo pipefail
 
 install_packages build test mpi
 build_in build-sanitize levanter levanter_tests -- \
-  --optimization=1 -Dcpp_args=-g1 -Db_sanitize=address,undefined -Db_lundef=false
+  --optimization=1 -Db_sanitize=address,undefined -Db_lundef=false
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 # Without what the real NVRTC and cuDNN do, which is no code of ours, and the emulated card's long
