@@ -136,25 +136,40 @@ int64_t Executable::debug_bytes() const { return impl_->check ? impl_->check->by
 int64_t Executable::arena_lower_bound() const { return impl_->plan.lower_bound; }
 size_t Executable::step_count() const { return impl_->lowered.steps.size(); }
 
-std::vector<LiveBuffer> Executable::peak() const {
-  std::vector<LiveBuffer> alive;
+std::vector<LiveBuffer> Executable::buffers() const {
+  std::vector<LiveBuffer> all;
   const Graph& graph = impl_->function.graph;
   const auto phase_of = [&](int step) {
     return graph.node(impl_->lowered.steps[static_cast<size_t>(step)].node).origin.phase;
   };
   const int last_step = static_cast<int>(impl_->lowered.steps.size()) - 1;
-  for (const int s : impl_->planned) {
-    const Slot& slot = impl_->lowered.slots[static_cast<size_t>(s)];
-    if (slot.first > impl_->plan.peak_step || slot.last < impl_->plan.peak_step) continue;
+  for (size_t i = 0; i < impl_->planned.size(); ++i) {
+    const Slot& slot = impl_->lowered.slots[static_cast<size_t>(impl_->planned[i])];
     const Node& node = graph.node(slot.maker);
-    alive.push_back({slot.bytes, node.op->name, graph.describe(slot.maker),
-                     node.origin.phase == Phase::kForward &&
-                         phase_of(std::min(slot.last, last_step)) == Phase::kBackward});
+    all.push_back(
+        {.bytes = slot.bytes,
+         .op = node.op->name,
+         .where = graph.describe(slot.maker),
+         .saved_for_backward = node.origin.phase == Phase::kForward &&
+                               phase_of(std::min(slot.last, last_step)) == Phase::kBackward,
+         .offset = impl_->plan.offsets[i],
+         .first = slot.first,
+         .last = slot.last});
   }
-  std::stable_sort(alive.begin(), alive.end(),
+  std::stable_sort(all.begin(), all.end(),
                    [](const LiveBuffer& a, const LiveBuffer& b) { return a.bytes > b.bytes; });
+  return all;
+}
+
+std::vector<LiveBuffer> Executable::peak() const {
+  std::vector<LiveBuffer> alive = buffers();
+  std::erase_if(alive, [&](const LiveBuffer& b) {
+    return b.first > impl_->plan.peak_step || b.last < impl_->plan.peak_step;
+  });
   return alive;
 }
+
+int Executable::peak_step() const { return impl_->plan.peak_step; }
 
 std::string Executable::peak_place() const {
   if (impl_->lowered.steps.empty()) return "";

@@ -14,11 +14,13 @@
 
 namespace levanter {
 
-/// A buffer that is alive where the arena is fullest.
+/// A buffer of the arena.
 struct LiveBuffer {
   int64_t bytes = 0;
   std::string op, where;  ///< "gelu", "transformer.h.3.mlp, src/models/gpt2.cpp:52"
   bool saved_for_backward = false;
+  int64_t offset = 0;       ///< in the arena
+  int first = 0, last = 0;  ///< steps between which it is alive, both included
 };
 
 /// Watches a run step by step: the eager debugger and the profiler.
@@ -70,8 +72,11 @@ class Executable final {
   int64_t debug_bytes() const;
   /// The largest sum of buffers alive at once: no plan can have a smaller arena.
   int64_t arena_lower_bound() const;
-  /// The buffers alive at that moment, largest first, and the step's own place.
+  /// All buffers of the arena, largest first.
+  std::vector<LiveBuffer> buffers() const;
+  /// Those alive at that moment, and the step's number and own place.
   std::vector<LiveBuffer> peak() const;
+  int peak_step() const;
   std::string peak_place() const;
   /// Arithmetic of one run by op name, in floating-point operations.
   std::vector<std::pair<std::string, double>> flops_by_op() const;

@@ -247,7 +247,7 @@ CheckpointContents checkpoint_contents(const HookContext& c, int64_t step,
     extra += cat(", \"guard\": ", record);
   return {.step = step,
           .config_toml = print_config(config),
-          .config_hash = hex64(xxh3_64(canonical_text(config))),
+          .config_hash = config_hash(config),
           .numerics = c.backend.numerics_signature() + "; mp " + config.trainer.precision(),
           .tokenizer = c.data.tokenizer()->serialise(),
           .extra_json = extra + "}",

@@ -19,6 +19,7 @@
 #include "train/hf/start.h"
 #include "train/hooks.h"
 #include "train/introduction.h"
+#include "train/leader.h"
 #include "train/rank.h"
 #include "train/ranks/watchdog.h"
 #include "train/setup.h"
@@ -87,10 +88,10 @@ void log_counts(const HookContext& c, Key key) {
   put("epoch_steps", ceil_div(rows, batch));
 }
 
-TrackerContext tracker_context(const Run& run, const RunFolder& folder, double best_loss) {
+TrackerContext tracker_context(const Run& run, const Leader& leader, double best_loss) {
   const TrainerConfig& trainer = run.config.trainer;
   TrackerContext context;
-  context.run_folder = folder.path();
+  context.run_folder = leader.folder->path();
   context.run_id = run.config.run_id();
   context.total_steps = trainer.num_train_steps;
   context.resume_step = run.decision.start_step;
@@ -102,6 +103,9 @@ TrackerContext tracker_context(const Run& run, const RunFolder& folder, double b
     context.steps_of_eval = rows / static_cast<double>(trainer.train_batch_size) / 3;
     context.steps_per_eval = trainer.steps_per_eval;
   }
+  for (const config::Entry& entry : config_entries(run.config))
+    context.config.emplace_back(entry.key, entry.text);
+  context.record = leader.record->start_json();
   look_at_console(context);
   return context;
 }
@@ -150,7 +154,7 @@ Outcome roll_back(const Run& run, const Rollback& rollback, const RunFolder& fol
   tracker.message(cat("rolling back to step ", rollback.back_to,
                       " or a checkpoint before it; batches ", rollback.first, " to ", rollback.last,
                       " are left out from now on"));
-  tracker.finish();
+  finish(tracker, {"rolled back"});
   return Outcome::kRolledBack;
 }
 
@@ -162,15 +166,16 @@ bool meet_at_end(dist::Crew& crew) {
 }
 
 /// Rank 0: with the trackers, the hooks and the run's folder.
-Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::string>& messages) {
+Outcome lead(Run& run, Rank& rank, Leader& leader) {
+  RunFolder& folder = *leader.folder;
   const DeferredStop deferred;
   Summary summary;
   summary.set("id", run.config.run_id());
   const nlohmann::json extra = extra_of(run);
   if (extra.contains("best_step")) summary.restore_best(extra["best_loss"], extra["best_step"]);
   summary.restore_evaluated(extra.value("evaluated_step", int64_t{-1}));
-  const auto tracker = make_trackers(run.config.trainer.tracker, trackers::entries(),
-                                     tracker_context(run, folder, summary.best_loss()));
+  const auto tracker =
+      make_trackers(run.config.trainer.tracker, tracker_context(run, leader, summary.best_loss()));
   HookContext hooks_context{
       .config = run.config,
       .data = *run.opened.data,
@@ -186,7 +191,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
       .kept = run.kept,
       .epoch_length = run.opened.data->training(training_options(run.config, {})).epoch_length};
   log_summary(hooks_context, run.places, *tracker);
-  introduce(hooks_context, run, messages);
+  introduce(hooks_context, run, leader.messages);
   std::optional<HfFolders> hf;
   if (run.config.hf_save_path) {
     hf.emplace(run.config, [&](std::string_view line) { tracker->message(line); });
@@ -200,6 +205,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   try {
     const RankEnd end = rank.run(hooks);
     done = end.step;
+    leader.record->set("last_step", done);
     hooks.clear();
     // Ended between its last checkpoint and its summary.
     if (!end.rollback && run.decision.start_step == run.config.trainer.num_train_steps && !owed)
@@ -208,21 +214,24 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
     if (end.rollback) return roll_back(run, *end.rollback, folder, *tracker);
   } catch (...) {
     const std::exception_ptr failure = std::current_exception();
-    tracker->finish();  // what was measured before the error stays
-    summary.set("status", stop_requested() ? "stopped" : "failed");
+    const Ending ending = ending_of(failure);
+    finish(*tracker, ending);  // what was measured before the error stays
+    summary.set("status", ending.outcome);
     try {
       folder.write_summary(summary);
     } catch (const Error&) {
       // The error that ended the run is the one to be told.
     }
+    leader.close_record(*tracker, ending);
     std::rethrow_exception(failure);
   }
   // Of a stop in what follows the last step, the next start does what is left.
   const bool finished = done == run.config.trainer.num_train_steps && !stops && !stop_requested();
   if (finished) summary.set("params_hash", params_hash(rank.engine().model_tensors()));
   summary.set("global_step", static_cast<double>(done));
-  summary.set("status", finished ? "finished" : "stopped");
-  tracker->finish();
+  const Ending ending = {finished ? "finished" : "stopped"};
+  summary.set("status", ending.outcome);
+  finish(*tracker, ending);
   std::exception_ptr unwritten;  // the state itself is saved
   try {
     folder.write_summary(summary);
@@ -230,6 +239,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
     unwritten = std::current_exception();
     tracker->message(error.message());
   }
+  leader.close_record(*tracker, ending);
   if (finished) {
     tracker->message(farewell(run.config, best_checkpoint(folder.checkpoints())));
   }
@@ -266,8 +276,7 @@ Outcome make_up(const TrainConfig& config) {
   if (!config.hf_save_path) return Outcome::kAlreadyFinished;
   TrackerContext context;
   look_at_console(context);
-  const std::string name = "console";
-  const auto console = make_trackers(std::span(&name, 1), trackers::entries(), context);
+  const auto console = make_trackers(trackers_named({"console"}), context);
   HfFolders hf(config, [&](std::string_view line) { console->message(line); });
   const std::string checkpoints = join_path(config.run_folder(), "checkpoints");
   const int64_t last = config.trainer.num_train_steps;
@@ -278,13 +287,6 @@ Outcome make_up(const TrainConfig& config) {
   hf.account();
   return Outcome::kFinished;
 }
-
-/// Rank 0's own: the run's folder, and what there is to say of its start.
-struct Leader {
-  std::optional<RunFolder> folder = {};
-  std::vector<std::string> messages = {};
-  std::string unwritten = {};  ///< why its config.toml is not written, or ""
-};
 
 /// What a run ends with that has done all its steps before; nothing for others.
 std::optional<Outcome> end_of_finished(const TrainConfig& config) {
@@ -316,6 +318,7 @@ std::optional<Outcome> begin_run(Run& run, Leader& leader) {
     return Outcome::kAlreadyFinished;  // and more
   read_chosen(run, messages);
   if (hf) check_hf(*hf, model_spec(config), run.decision.vocab);
+  leader.begin_record(run);
   leader.unwritten = write_config(folder, config);
   if (!leader.unwritten.empty())
     messages.push_back(cat(leader.unwritten, "; the run goes on, every checkpoint has its own"));
@@ -333,7 +336,8 @@ void end_run(const Run& run, Leader& leader, Outcome outcome) {
 Outcome train_leading(Run& run, dist::Communicator& communicator, Leader& leader) {
   Rank rank(run, communicator);
   check_numerics(run, leader.messages);
-  return lead(run, rank, *leader.folder, leader.messages);
+  leader.write_plan(run.config, rank.engine().step());
+  return lead(run, rank, leader);
 }
 
 /// What rank 0 says that the run ended with.
@@ -385,7 +389,7 @@ Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator, W
   watchdog.open_log(run.places[static_cast<size_t>(run.rank)], run.backend->threads(),
                     run.decision.start_step);
   if (run.rank > 0) return train_following(run, communicator);
-  const Outcome outcome = train_leading(run, communicator, leader);
+  const Outcome outcome = leader.recorded([&] { return train_leading(run, communicator, leader); });
   end_run(run, leader, outcome);
   return tell(communicator, outcome);
 }
@@ -423,6 +427,20 @@ Outcome train_as(const TrainConfig& config, const RunOptions& options, Process& 
 }
 
 }  // namespace
+
+const char* word_of(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kFinished:
+      return "finished";
+    case Outcome::kAlreadyFinished:
+      return "finished before";
+    case Outcome::kStopped:
+      return "stopped";
+    case Outcome::kRolledBack:
+      return "rolled back";
+  }
+  return "ended";
+}
 
 Outcome train(const TrainConfig& config, const RunOptions& options) {
   const dist::CommunicatorEntry& kind =

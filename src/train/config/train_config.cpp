@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/strings.h"
 #include "config/bind.h"
 #include "config/document.h"
@@ -233,11 +234,19 @@ std::string print_config(const TrainConfig& config) {
   return config::print_document(root);
 }
 
+std::vector<config::Entry> config_entries(const TrainConfig& config) {
+  return config::flatten(config::type_of<TrainConfig>(), &config);
+}
+
 std::string canonical_text(const TrainConfig& config) {
   std::string out;
-  for (const config::Entry& entry : config::flatten(config::type_of<TrainConfig>(), &config))
+  for (const config::Entry& entry : config_entries(config))
     out += cat(entry.key, " = ", entry.text, "\n");
   return out;
+}
+
+std::string config_hash(const TrainConfig& config) {
+  return hex64(xxh3_64(canonical_text(config)));
 }
 
 namespace {

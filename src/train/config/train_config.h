@@ -10,12 +10,14 @@
 #include "axes/dtype.h"
 #include "base/error.h"
 #include "config/fields.h"
+#include "config/print.h"
 #include "config/problems.h"
 #include "data/data_config.h"
 #include "dist/sharding.h"
 #include "models/model_config.h"
 #include "optim/optimizer_config.h"
 #include "optim/schedule.h"
+#include "trackers/tracker_config.h"
 
 namespace levanter {
 
@@ -88,7 +90,7 @@ struct TrainerConfig {
   std::string communicator = "single";  ///< single, threads, mpi
   int64_t ranks = 1;
   dist::Sharding shard = dist::Sharding::kOptimizer;
-  std::vector<std::string> tracker = {"console", "jsonl", "tensorboard"};
+  TrackerList tracker = default_trackers();
   CheckpointerConfig checkpointer;
   GuardConfig guard;
   WatchdogConfig watchdog;
@@ -187,8 +189,12 @@ TrainConfig parse_train_config(std::string_view text, const std::string& name,
 
 /// The config as TOML with every value in it; reading it again gives the same config.
 std::string print_config(const TrainConfig& config);
+/// Every key with its value as TOML, in declaration order.
+std::vector<config::Entry> config_entries(const TrainConfig& config);
 /// One line "key = value" for each key in declaration order: what config_hash is taken of.
 std::string canonical_text(const TrainConfig& config);
+/// Its xxh3, in hexadecimal.
+std::string config_hash(const TrainConfig& config);
 
 /// A key whose values differ, as TOML; a value that is absent reads "none".
 struct Difference {

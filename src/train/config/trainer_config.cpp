@@ -178,8 +178,7 @@ void TrainerConfig::fields(config::Fields& f) {
   f("shard", shard,
     "what each rank has a part of, instead of all: nothing, or the optimizer's state")
       .may_change();
-  f("tracker", tracker, "where metrics go")
-      .one_of(config::names_of(trackers::entries()))
+  f("tracker", tracker, "where metrics go: words, or tables where a tracker has keys of its own")
       .may_change();
   f("checkpointer", checkpointer, "when the state of the run is saved").may_change();
   f("guard", guard, "which steps are not taken, and what the run does then").may_change();
@@ -203,7 +202,8 @@ void TrainerConfig::fields(config::Fields& f) {
   f.dropped("batch_size", "write train_batch_size");
   f.dropped("quantization", "nothing is computed in int8 or fp8; trainer.mp says what it is in");
   f.dropped("model_averaging", "remove it: there is no averaged model");
-  f.dropped("wandb", "write tracker = [\"console\", \"jsonl\", \"tensorboard\"]");
+  f.dropped("wandb",
+            "write tracker = [\"console\", \"jsonl\", { type = \"wandb\", project = ... }]");
   f.dropped("watch", "remove it: the gradient's total norm is always logged");
   f.dropped({"profiler", "profiler_start_step", "profiler_num_steps", "profiler_perfetto_link"},
             "remove it: there is no profiler");
@@ -307,6 +307,20 @@ std::string TrainerConfig::precision() const {
   return compute() == DType::bf16 ? "p=f32,c=bf16" : "f32";
 }
 
+namespace {
+
+/// Two of a kind would write to the same files.
+void check_trackers(const TrackerList& trackers, config::Problems& p) {
+  for (size_t i = 0; i < trackers.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      if (trackers[i].type == trackers[j].type) {
+        p.add("tracker", cat(p.name("tracker"), " names ", trackers[i].type, " twice"));
+        return;
+      }
+}
+
+}  // namespace
+
 void TrainerConfig::validate(config::Problems& p) const {
   check_precision(mp, p);
   if (communicator == "single" && ranks > 1)
@@ -314,6 +328,7 @@ void TrainerConfig::validate(config::Problems& p) const {
           {"communicator"})
         .allowed("1 with communicator = \"single\"")
         .hint("write communicator = \"threads\"");
+  check_trackers(tracker, p);
   if (!id) return;
   const auto good = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
@@ -409,9 +424,9 @@ void TrainConfig::fields(config::Fields& f) {
   f.dropped("train_seq_len", "model.max_seq_len is the length of what is trained on");
   f.dropped("pad_tokenizer_to_match_model", "write model.vocab_size");
   f.dropped("adapter", "remove it: every parameter is trained");
-  f.dropped("wandb",
-            "nothing is sent over a network: write trainer.tracker = [\"console\", "
-            "\"jsonl\", \"tensorboard\"]");
+  f.dropped(
+      "wandb",
+      "write trainer.tracker = [\"console\", \"jsonl\", { type = \"wandb\", project = ... }]");
   f.dropped("tokenizer", "write data.tokenizer");
   foreign_keys(f);
   f.dropped({"initialize_from", "load_checkpoint"},

@@ -2,6 +2,7 @@
 #include "train/engine/memory_report.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/strings.h"
 #include "runtime/plan_report.h"
@@ -98,6 +99,39 @@ std::string memory_report(const TrainConfig& config, const CompiledStep& step,
   if (step.first_run_bytes() > 0)
     text += heading("checks in the first run", step.first_run_bytes());
   return text + totals(memory_total(step, config), needs);
+}
+
+std::string memory_json(const TrainConfig& config, const CompiledStep& step) {
+  constexpr size_t kMostBuffers = 400;
+  using Json = nlohmann::ordered_json;
+  const MemoryTotal total = memory_total(step, config);
+  Json persistent = Json::array(), listed = Json::array();
+  for (const MemoryLine& l : step.persistent())
+    persistent.push_back({{"what", l.what}, {"bytes", l.bytes}});
+  std::vector<LiveBuffer> buffers = step.gradients.buffers();
+  const auto weight = [](const LiveBuffer& b) { return b.bytes * (b.last - b.first + 1); };
+  std::stable_sort(buffers.begin(), buffers.end(),
+                   [&](const LiveBuffer& a, const LiveBuffer& b) { return weight(a) > weight(b); });
+  buffers.resize(std::min(buffers.size(), kMostBuffers));
+  for (const LiveBuffer& b : buffers)
+    listed.push_back({{"offset", b.offset},
+                      {"bytes", b.bytes},
+                      {"first", b.first},
+                      {"last", b.last},
+                      {"saved", b.saved_for_backward},
+                      {"op", b.op},
+                      {"where", b.where}});
+  const Json plan = {{"ranks", config.trainer.ranks},
+                     {"persistent", std::move(persistent)},
+                     {"arena_bytes", step.arena_bytes()},
+                     {"workspace_bytes", step.workspace_bytes()},
+                     {"loader_bytes", total.loader},
+                     {"save_bytes", total.save},
+                     {"steps", step.gradients.step_count()},
+                     {"peak_step", step.gradients.peak_step()},
+                     {"peak_place", step.gradients.peak_place()},
+                     {"buffers", std::move(listed)}};
+  return plan.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace levanter::train
