@@ -22,44 +22,16 @@ std::vector<std::vector<GroupRange>> subtrees_of(int64_t groups, int64_t ranks) 
   return subtrees;
 }
 
-/// Exchanges what lies in the device's memory, through `host` where the host cannot read it there.
-void exchange_on(Communicator& communicator, const Backend& backend, std::span<const Sent> send,
-                 std::span<const Received> receive, std::vector<std::byte>& host) {
-  if (backend.is_host()) return communicator.exchange(send, receive);
-  size_t total = 0;
-  for (const Sent& sent : send) total += sent.bytes;
-  for (const Received& received : receive) total += received.bytes;
-  host.resize(total);
-  std::byte* at = host.data();
-  std::vector<Sent> host_send(send.begin(), send.end());
-  std::vector<Received> host_receive(receive.begin(), receive.end());
-  for (Sent& sent : host_send) {
-    if (sent.bytes > 0) backend.download({at, sent.bytes}, sent.data);
-    sent.data = at;
-    at += sent.bytes;
-  }
-  for (Received& received : host_receive) {
-    received.data = at;
-    at += received.bytes;
-  }
-  communicator.exchange(host_send, host_receive);
-  for (size_t i = 0; i < receive.size(); ++i)
-    if (receive[i].bytes > 0)
-      backend.upload(receive[i].data, {host_receive[i].data, receive[i].bytes});
-}
-
 }  // namespace
 
-GradientSum::GradientSum(Communicator& communicator, const Backend& backend, int64_t groups,
-                         std::vector<Shard> shards)
-    : communicator_(communicator),
-      backend_(backend),
+GradientSum::GradientSum(ArrayExchange& exchange, int64_t groups, std::vector<Shard> shards)
+    : exchange_(exchange),
       groups_(groups),
       shards_(std::move(shards)),
-      subtrees_(subtrees_of(groups, communicator.size())) {
-  LEV_CHECK(std::ssize(shards_) == communicator.size(), "every rank has a shard");
-  const int64_t staged = staging_bytes(groups, shards_, communicator.rank());
-  if (staged > 0) staging_ = backend.allocate(staged);
+      subtrees_(subtrees_of(groups, exchange.communicator().size())) {
+  LEV_CHECK(std::ssize(shards_) == exchange.communicator().size(), "every rank has a shard");
+  const int64_t staged = staging_bytes(groups, shards_, exchange.communicator().rank());
+  if (staged > 0) staging_ = exchange.backend().allocate(staged);
 }
 
 int64_t GradientSum::staging_bytes(int64_t groups, std::span<const Shard> shards, int64_t rank) {
@@ -76,7 +48,7 @@ void GradientSum::reduce(std::span<float* const> partials, float* total) {
     // One rank's maximal subtree is the whole tree.
     LEV_CHECK(partials.size() == 1, "one rank has one subtree");
     if (partials[0] != total)
-      backend_.copy(bytes(total), bytes(partials[0]), own().size() * kElementBytes);
+      exchange_.backend().copy(bytes(total), bytes(partials[0]), own().size() * kElementBytes);
     return;
   }
   size_t rounds = 0;  // each moves one subtree of every rank that has so many
@@ -92,16 +64,14 @@ void GradientSum::reduce(std::span<float* const> partials, float* total) {
         receive[r] = {piece + round * bytes_of(own()), bytes_of(own())};
       piece += subtrees_[r].size() * bytes_of(own());
     }
-    exchange_on(communicator_, backend_, send, receive, host_);
+    exchange_.run(send, receive);
   }
   if (own().size() == 0) return;
-  backend_.copy(bytes(total + own().begin), bytes(add_up({0, groups_})),
-                own().size() * kElementBytes);
+  exchange_.backend().copy(bytes(total + own().begin), bytes(add_up({0, groups_})),
+                           own().size() * kElementBytes);
 }
 
-void GradientSum::gather(float* array) {
-  gather_shards(communicator_, backend_, shards_, array, host_);
-}
+void GradientSum::gather(float* array) { gather_shards(exchange_, shards_, array); }
 
 /// The sum of this rank's shard over the groups of `node`, in the memory of its leftmost piece.
 float* GradientSum::add_up(GroupRange node) {
@@ -114,22 +84,22 @@ float* GradientSum::add_up(GroupRange node) {
   const int64_t middle = node.begin + tree_split(node.size());
   float* left = add_up({node.begin, middle});
   const float* right = add_up({middle, node.end});
-  backend_.add(left, right, own().size());
+  exchange_.backend().add(left, right, own().size());
   return left;
 }
 
-void gather_shards(Communicator& communicator, const Backend& backend,
-                   std::span<const Shard> shards, float* array, std::vector<std::byte>& host) {
+void gather_shards(ArrayExchange& exchange, std::span<const Shard> shards, float* array) {
   if (shards.size() == 1) return;
-  const Shard& own = shards[static_cast<size_t>(communicator.rank())];
+  const int64_t rank = exchange.communicator().rank();
+  const Shard& own = shards[static_cast<size_t>(rank)];
   std::vector<Sent> send;
   std::vector<Received> receive;
   for (size_t r = 0; r < shards.size(); ++r) {
-    const bool self = static_cast<int64_t>(r) == communicator.rank();
+    const bool self = static_cast<int64_t>(r) == rank;
     send.push_back({bytes(array + own.begin), self ? 0 : bytes_of(own)});
     receive.push_back({bytes(array + shards[r].begin), self ? 0 : bytes_of(shards[r])});
   }
-  exchange_on(communicator, backend, send, receive, host);
+  exchange.run(send, receive);
 }
 
 }  // namespace levanter::dist

@@ -17,6 +17,7 @@
 #include "dist/communicator.h"
 #include "dist/launcher.h"
 #include "dist/mpi_library.h"
+#include "dist/patience.h"
 #include "dist/watch.h"
 
 namespace levanter::dist {
@@ -36,19 +37,6 @@ constexpr std::chrono::seconds kLetGo{1};
 constexpr std::chrono::minutes kFarewell{2};
 /// How long one that has missed another leaves the others to end, before all are ended.
 constexpr std::chrono::seconds kLastWords{1};
-
-/// Waits that become longer: at first the answer is there at once, later another process may need
-/// the processor.
-class Patience {
- public:
-  void wait() {
-    if (++asked_ < 1000) return std::this_thread::yield();
-    std::this_thread::sleep_for(std::chrono::microseconds(asked_ < 5000 ? 20 : 200));
-  }
-
- private:
-  int64_t asked_ = 0;
-};
 
 const MpiLibrary& open_library() {
   std::string path = join_path(parent_path(executable_path()), kMpiFile);
@@ -95,7 +83,7 @@ class MpiRank final : public Communicator {
       start_transfers(send, receive);
       Watch::Wait wait(*watch_);
       for (Patience patience; !all_done(); patience.wait()) {
-        heed();
+        heed_those_awaited();
         if (!transfers_.empty() && wait.is_too_long(transfers_.front().rank)) miss(wait);
       }
     } catch (...) {
@@ -110,6 +98,11 @@ class MpiRank final : public Communicator {
     // Nobody waits for these: a rank that is gone does not take them.
     for (int r = 0; r < ranks_; ++r)
       if (r != rank_) library_.send(&last_word_, sizeof last_word_, r, kEnd, send_to(r));
+  }
+
+  void heed() override {
+    test_ends();
+    leave_if_told();
   }
 
   Watch* watch() override { return &*watch_; }
@@ -208,11 +201,8 @@ class MpiRank final : public Communicator {
 
   /// Throws where a rank that has still to take part in the exchange never will: it has said its
   /// last word, and what it sent before has come. Others that have ended are met in a later one.
-  void heed() {
-    for (End& end : ends_) {
-      int done = 0;
-      if (end.request) check(library_.test(&end.request, &done));
-    }
+  void heed_those_awaited() {
+    test_ends();
     if (all_done()) return;
     for (const Transfer& transfer : transfers_) {
       const End& end = end_of(transfer.rank);
@@ -222,8 +212,7 @@ class MpiRank final : public Communicator {
 
   /// Throws where it is time to go without those that this exchange waits for.
   void miss(const Watch::Wait& wait) {
-    for (int r = 0; r < ranks_; ++r)
-      if (r != rank_ && !end_of(r).request) leave_as_told(end_of(r));
+    leave_if_told();
     std::vector<int64_t> late;
     for (const Transfer& transfer : transfers_) late.push_back(transfer.rank);
     std::sort(late.begin(), late.end());
@@ -242,6 +231,16 @@ class MpiRank final : public Communicator {
   };
   static constexpr int kMissed = 1 << 16;
 
+  void test_ends() {
+    for (End& end : ends_) {
+      int done = 0;
+      if (end.request) check(library_.test(&end.request, &done));
+    }
+  }
+  void leave_if_told() {
+    for (int r = 0; r < ranks_; ++r)
+      if (r != rank_ && !end_of(r).request) leave_as_told(end_of(r));
+  }
   [[noreturn]] void leave_as_told(const End& end) {
     has_missed_ = has_missed_ || (end.word & kMissed) != 0;
     throw Abandoned(static_cast<ErrorKind>(end.word & ~kMissed));

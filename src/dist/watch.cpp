@@ -55,6 +55,7 @@ std::string Watch::phase_words() const {
 }
 
 std::string Watch::name(int64_t rank) const {
+  if (rank == kNobody) return "the devices";
   const auto r = static_cast<size_t>(rank);
   return r < places_.size() ? cat("rank ", rank, " on ", places_[r].host) : cat("rank ", rank);
 }
@@ -74,9 +75,20 @@ Error Watch::late(std::span<const int64_t> ranks, double seconds) const {
           "last checkpoint; for ranks that are only slow, raise the deadline");
 }
 
+Error Watch::stuck(double seconds) const {
+  return Error(ErrorKind::kDevice,
+               cat("the devices of the ranks exchange nothing: ", name(rank_), " has waited for ",
+                   format_duration(seconds), " ", phase_words()))
+      .allowed(cat(deadline().key, " = ", format_duration(deadline().seconds)))
+      .hint(
+          "look after the devices and what joins them, and give the same command again, which goes "
+          "on from the last checkpoint; NCCL_DEBUG=INFO says more, and LEVANTER_NCCL=0 goes "
+          "through the host's memory");
+}
+
 void Watch::end(double seconds, int64_t rank) {
   waited_ += seconds;
-  slowest_ = seconds > kSlow ? rank : rank_;
+  slowest_ = seconds > kSlow && rank != kNobody ? rank : rank_;
   if (seconds <= kLoggedWait || !log_ || logged_ >= kMostLogged) return;
   ++logged_;
   log_(cat("waited ", format_duration(seconds), " for ", name(rank), " ", phase_words(),

@@ -60,6 +60,10 @@ class Watch final {
   /// kDevice: these ranks have not taken part for so long; names them, their machines, what was
   /// waited for and who waited.
   Error late(std::span<const int64_t> ranks, double seconds) const;
+  /// kDevice: all ranks have taken part, and what their devices send has not come for so long.
+  Error stuck(double seconds) const;
+  /// In the place of a rank where it is the devices that are waited for.
+  static constexpr int64_t kNobody = -1;
 
   /// The wait of one exchange, as long as it lives.
   class Wait final {

@@ -132,6 +132,8 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   engine_.begin_step(batch.loss_tokens, fold_in(dropout, static_cast<uint32_t>(step)));
   for (int64_t row = 0; row < batch.rows && !stop_requested(); row += shape.batch)
     engine_.run_microbatch({batch, row, batch.first_example + row});
+  // Work of this rank's own device is no wait for the others.
+  if (!crew_.is_alone()) run_.backend->synchronize();
   if (dist::any(communicator_, stop_requested())) return false;
   if (watch) info.slowest_rank = watch->slowest();
   dist::enter(communicator_, dist::Phase::kGradients, info.step);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "data/rows/loader.h"
@@ -29,12 +30,16 @@ struct RankEnd {
 class Rank final {
  public:
   /// Its engine, of the run's compiled step, holds the state that the run begins with. The run and
-  /// the communicator outlive it.
+  /// the communicator outlive it. Collective.
   Rank(Run& run, dist::Communicator& communicator);
 
   Engine& engine() { return engine_; }
   dist::Crew& crew() { return crew_; }
   const Guard& guard() const { return guard_; }
+  /// After the last meeting: no step comes any more.
+  void end() { exchange_.end(); }
+  /// See dist::ArrayExchange::way.
+  const std::string& way_of_arrays() const { return exchange_.way(); }
 
   /// Steps until the end, until asked to stop, or until the guard goes back. After each
   /// step the first rank's hooks may call the crew. Collective.

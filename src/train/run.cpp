@@ -20,6 +20,7 @@
 #include "train/hooks.h"
 #include "train/introduction.h"
 #include "train/rank.h"
+#include "train/ranks/devices.h"
 #include "train/ranks/watchdog.h"
 #include "train/setup.h"
 #include "train/start.h"
@@ -107,12 +108,15 @@ TrackerContext tracker_context(const Run& run, const RunFolder& folder, double b
 }
 
 /// Says what the run is, and what was found when it started.
-void introduce(const HookContext& c, const Run& run, const std::vector<std::string>& messages) {
+void introduce(const HookContext& c, const Run& run, const Rank& rank,
+               const std::vector<std::string>& messages) {
   for (const std::string& line : messages) c.tracker.message(line);
   const RunFacts facts{c.engine.step().parameter_count(), run.decision.vocab, c.data.train_tokens(),
                        c.data.validation_tokens(), c.epoch_length};
   for (const std::string& line : introduction(run.config, facts)) c.tracker.message(line);
   if (run.places.size() > 1) c.tracker.message(describe_places(run.places, run.backend->threads()));
+  if (const std::string& way = rank.way_of_arrays(); !way.empty())
+    c.tracker.message(cat("ranks exchange through ", way));
   log_counts(c, fold_in(run.root, "data"));
 }
 
@@ -186,7 +190,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
       .kept = run.kept,
       .epoch_length = run.opened.data->training(training_options(run.config, {})).epoch_length};
   log_summary(hooks_context, run.places, *tracker);
-  introduce(hooks_context, run, messages);
+  introduce(hooks_context, run, rank, messages);
   std::optional<HfFolders> hf;
   if (run.config.hf_save_path) {
     hf.emplace(run.config, [&](std::string_view line) { tracker->message(line); });
@@ -205,6 +209,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
     if (!end.rollback && run.decision.start_step == run.config.trainer.num_train_steps && !owed)
       summary.log(evaluate_now(hooks_context), done);
     stops = meet_at_end(rank.crew());
+    rank.end();  // as the others do; what follows is the first rank's alone
     if (end.rollback) return roll_back(run, *end.rollback, folder, *tracker);
   } catch (...) {
     const std::exception_ptr failure = std::current_exception();
@@ -400,6 +405,7 @@ Outcome train_as(const TrainConfig& config, const RunOptions& options, Process& 
   Watchdog watchdog(config, communicator);
   const std::vector<dist::Place> places = dist::gather_places(communicator);
   watchdog.know(places);
+  const size_t device = own_device(config, options, communicator, places);
   std::shared_ptr<const data::TextData> data;  // read once, however often the run begins
   int64_t vocab = 0;
   for (int64_t start = 0;; ++start) {
@@ -407,6 +413,7 @@ Outcome train_as(const TrainConfig& config, const RunOptions& options, Process& 
             .options = options,
             .rank = communicator.rank(),
             .places = places,
+            .device = device,
             .start = start};
     run.opened.data = data;
     run.decision.vocab = vocab;

@@ -250,15 +250,19 @@ MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config,
   loading.batch_size = config.trainer.train_batch_size;
   loading.rows = ceil_div(config.trainer.train_batch_size, config.trainer.ranks);
   loading.prefetch = config.data.prefetch;
-  int64_t persistent = 0, save = 0;
+  int64_t persistent = 0, most_persistent = 0, save = 0;
   for (const int64_t rank : ranks) {
-    persistent += step.persistent_bytes_of(rank);
+    const int64_t own = step.persistent_bytes_of(rank);
+    persistent += own;
+    most_persistent = std::max(most_persistent, own);
     save += staging_bytes(step.save_bytes_of(rank));
   }
   return {.persistent = persistent,
           .arena = step.arena_bytes() * std::ssize(ranks),
           .workspace = step.workspace_bytes() * std::ssize(ranks),
           .first_run = step.first_run_bytes() * std::ssize(ranks),
+          .of_a_device = most_persistent + step.arena_bytes() + step.workspace_bytes() +
+                         step.first_run_bytes(),
           .loader = data::loader_bytes(loading) * std::ssize(ranks),
           .save = save};
 }
@@ -266,9 +270,8 @@ MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config,
 std::vector<MemoryNeed> memory_needs(const MemoryTotal& total, const std::string& device,
                                      std::optional<int64_t> own, int64_t host_limit) {
   if (!own) return {{"memory", total.needed(), host_limit}};
-  const int64_t of_host = total.loader + total.save;
-  return {{cat(device, "'s memory"), total.needed() - of_host, *own},
-          {"the host's memory", of_host, host_limit}};
+  return {{cat(device, "'s memory"), total.of_a_device, *own},
+          {"the host's memory", total.loader + total.save, host_limit}};
 }
 
 void require_memory(const TrainConfig& config, const CompiledStep& step, const Backend& backend,

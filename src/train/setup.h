@@ -62,7 +62,9 @@ StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t 
 struct MemoryTotal {
   int64_t persistent = 0, arena = 0, workspace = 0;  ///< where kernels work
   int64_t first_run = 0;                             ///< there too, for a moment at the beginning
-  int64_t loader = 0, save = 0;                      ///< in the host's memory, always
+  /// Of these four what the rank with most of them needs: each has a device of its own, if any.
+  int64_t of_a_device = 0;
+  int64_t loader = 0, save = 0;  ///< in the host's memory, always
   int64_t total() const { return persistent + arena + workspace + first_run + loader; }
   /// What must fit: the total, and the copies that a save stages.
   int64_t needed() const { return total() + save; }
@@ -79,7 +81,8 @@ struct MemoryNeed {
   int64_t needed = 0, limit = 0;
   bool fits() const { return needed <= limit; }
 };
-/// Of the one memory that there is, or where the device has its own of that and of the host's.
+/// Of the one memory that there is, or where devices have their own of that of each and of the
+/// host's.
 ///   own  what the device called `device` has, if it has memory of its own
 std::vector<MemoryNeed> memory_needs(const MemoryTotal& total, const std::string& device,
                                      std::optional<int64_t> own, int64_t host_limit);

@@ -141,6 +141,7 @@ void make_backend(Run& run) {
   const TrainConfig& config = run.config;
   run.backend = run.options.make_backend(run.options.eager ? "reference" : config.trainer.device,
                                          threads(run));
+  run.backend->take_device(run.device);
   require_precision(config, *run.backend);
   if (config.trainer.debug && !run.backend->is_host())
     throw config
@@ -237,7 +238,8 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
 
 void require_room(const Run& run) {
   const std::vector<int64_t> here = ranks_beside(run);
-  if (run.rank > 0 && here.front() == run.rank)
+  if (run.rank == 0) return;
+  if (here.front() == run.rank || run.backend->device_memory())
     require_memory(run.config, *run.step, *run.backend, here);
 }
 

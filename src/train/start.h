@@ -46,6 +46,7 @@ struct Run {
   const RunOptions& options;
   int64_t rank = 0;
   std::vector<dist::Place> places = {};  ///< where each rank runs
+  size_t device = 0;                     ///< that this one takes: see train/ranks/devices.h
   int64_t start = 0;                     ///< how often this process has begun it before
   TrainConfig config = given;            ///< with the steps that are decided
   std::unique_ptr<Backend> backend = nullptr;
@@ -87,8 +88,8 @@ void decide(Run& run, Process& process, const dist::Communicator& communicator);
 /// error  kConfig, kData, kDevice where its config, texts or numerics are not rank 0's
 void follow(Run& run, Process& process);
 
-/// The first rank of each machine but rank 0's, which has asked before: error  kDevice where what
-/// its ranks need is not there
+/// Each rank but rank 0, which has asked before: error  kDevice where what it needs of a device of
+/// its own is not there, or on the first rank of a machine what all there need
 void require_room(const Run& run);
 
 /// Says where the bits will differ from those of the checkpoint's machine.

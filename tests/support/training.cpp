@@ -177,6 +177,8 @@ Trained train_tiny(const Gpt2Config& model, const StepPlan& plan, const std::str
                    .rank = communicator.rank(),
                    .places = dist::gather_places(communicator)};
     run.backend = make_device(device, threads);
+    if (const size_t devices = run.backend->devices().size(); devices > 0)
+      run.backend->take_device(static_cast<size_t>(run.rank) % devices);
     run.opened.data = data;
     train::StepOptions step = train::step_options(run.config, kVocab, run.rank, plan.optimise);
     step.fuse = plan.fuse;

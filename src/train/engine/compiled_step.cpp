@@ -105,6 +105,11 @@ Executable make(Function function, const StepOptions& options, const Backend& ba
                  backend, {.debug = options.debug});
 }
 
+int64_t link_bytes(const StepOptions& o, const Backend& backend) {
+  const DeviceNetwork* const network = backend.network();
+  return network && o.ranks > 1 ? network->link_bytes(o.ranks) : 0;
+}
+
 /// The squares of the rank's own gradients, where there are such.
 std::optional<Executable> make_squares(const StepOptions& o, const Backend& backend,
                                        std::span<const dist::Shard> own) {
@@ -128,6 +133,7 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
       layout(lay_out(first, params)),
       groups(dist::groups_of_rank(o.groups, o.ranks, o.rank)),
       owned_(is_sharded() ? own_parameters(o, params) : std::vector<dist::Shard>()),
+      link_bytes_(link_bytes(o, backend)),
       state(lay_out_state(o, params, layout, owned_by(o, owned_))),
       shards(shard_gradients(o, params, layout, owned_)),
       gradients(make(hoist_packs(std::move(first)), o, backend)),
@@ -188,6 +194,7 @@ std::vector<MemoryLine> CompiledStep::persistent() const {
   if (options.ranks > 1)
     lines.push_back({"gradient exchange",
                      dist::GradientSum::staging_bytes(options.groups, shards, options.rank)});
+  if (link_bytes_ > 0) lines.push_back({"network (estimated)", link_bytes_});
   if (is_sharded()) lines.push_back({"parts of the norm", norm_elements() * 4});
   lines.push_back({"inputs", input_bytes()});
   int64_t constants = 0, debug = 0;

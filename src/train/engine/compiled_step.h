@@ -100,6 +100,7 @@ class CompiledStep {
   /// For each rank, the parameters that are trained which it owns, [begin, end) in their order;
   /// none where each has all.
   std::vector<dist::Shard> owned_;
+  int64_t link_bytes_;  ///< of the device's: see DeviceNetwork
 
  public:
   StateLayout state;                         ///< of this rank's parameters

@@ -2,7 +2,7 @@
 // updates a part of the parameters needs from the others.
 #pragma once
 
-#include "dist/communicator.h"
+#include "dist/array_exchange.h"
 #include "dist/gradient_sum.h"
 #include "train/engine/engine.h"
 
@@ -11,7 +11,7 @@ namespace levanter::train {
 /// One rank's end; its calls are collective.
 class StepExchange final {
  public:
-  /// All of these outlive it.
+  /// All of these outlive it. Collective.
   StepExchange(dist::Communicator& communicator, const Backend& backend, Engine& engine);
 
   /// After the last microbatch: the engine can then update.
@@ -20,13 +20,15 @@ class StepExchange final {
   void share_parameters();
   /// Until the next microbatch: the engine then has the gradients of all parameters.
   void gather_gradients();
+  /// No exchange comes any more: see dist::ArrayExchange::end.
+  void end() { arrays_.end(); }
+  /// How arrays come to other ranks: see dist::ArrayExchange.
+  const std::string& way() const { return arrays_.way(); }
 
  private:
-  dist::Communicator& communicator_;
-  const Backend& backend_;
   Engine& engine_;
+  dist::ArrayExchange arrays_;
   dist::GradientSum sum_;
-  std::vector<std::byte> host_;
 };
 
 }  // namespace levanter::train
