@@ -69,6 +69,20 @@ class Communicator {
 /// Whether any rank says so; all ranks get the same answer. Collective.
 bool any(Communicator& communicator, bool mine);
 
+/// Every rank's value, by rank, as its bytes are. Collective.
+template <class Value>
+std::vector<Value> gather(Communicator& communicator, const Value& own) {
+  static_assert(std::is_trivially_copyable_v<Value>);
+  const auto ranks = static_cast<size_t>(communicator.size());
+  std::vector<Value> values(ranks);
+  std::vector<Received> receive;
+  for (Value& value : values)
+    receive.push_back({reinterpret_cast<std::byte*>(&value), sizeof value});
+  const Sent sent{reinterpret_cast<const std::byte*>(&own), sizeof own};
+  communicator.exchange(std::vector<Sent>(ranks, sent), receive);
+  return values;
+}
+
 /// Fills `bytes` of every rank with those of `root`, as many on each. Collective.
 void broadcast(Communicator& communicator, std::span<std::byte> bytes, int64_t root = 0);
 
@@ -80,6 +94,15 @@ void barrier(Communicator& communicator);
 
 /// Every rank's text, of any length, by rank. Collective.
 std::vector<std::string> gather_texts(Communicator& communicator, std::string_view text);
+
+/// The text that `root` has for this rank, of one for each; what the others give is ignored.
+/// Collective.
+std::string scatter_texts(Communicator& communicator, std::span<const std::string> texts,
+                          int64_t root = 0);
+
+/// Every rank's text, by rank, on `root`; on the others as many empty ones. Collective.
+std::vector<std::string> collect_texts(Communicator& communicator, std::string_view text,
+                                       int64_t root = 0);
 
 /// Where a rank runs.
 struct Place {

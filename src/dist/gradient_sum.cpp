@@ -65,8 +65,9 @@ GradientSum::GradientSum(Communicator& communicator, const Backend& backend, int
 int64_t GradientSum::staging_bytes(int64_t groups, std::span<const Shard> shards, int64_t rank) {
   if (shards.size() == 1) return 0;
   int64_t pieces = 0;  // one for each subtree of every rank
-  for (const auto& subtrees : subtrees_of(groups, std::ssize(shards)))
-    pieces += std::ssize(subtrees);
+  const int64_t ranks = std::ssize(shards);
+  for (int64_t r = 0; r < ranks; ++r)
+    pieces += std::ssize(maximal_subtrees(groups, groups_of_rank(groups, ranks, r)));
   return pieces * shards[static_cast<size_t>(rank)].size() * kElementBytes;
 }
 

@@ -32,8 +32,10 @@ constexpr size_t kLongestMessage = size_t{1} << 30;
 
 /// How long a rank whose exchange has failed waits for what of it is under way.
 constexpr std::chrono::seconds kLetGo{1};
-/// How long a rank that ends waits for the others to end too.
+/// How long a rank that ends waits for the others to end too; after an error, of which the others
+/// are told at once, all are then ended: one of them may stand still.
 constexpr std::chrono::minutes kFarewell{2};
+constexpr std::chrono::seconds kFarewellOfError{20};
 /// How long one that has missed another leaves the others to end, before all are ended.
 constexpr std::chrono::seconds kLastWords{1};
 
@@ -115,7 +117,8 @@ class MpiRank final : public Communicator {
   Watch* watch() override { return &*watch_; }
 
   /// Waits until every rank has come here, for MPI's launcher ends all others as soon as one is
-  /// gone, and ends MPI. One that has missed another ends all, for that one may never come.
+  /// gone, and ends MPI. One that has missed another ends all at once, for that one may never
+  /// come.
   void finish() noexcept {
     try {
       // The launcher's signal to those that are left has nothing to stop any more.
@@ -179,8 +182,10 @@ class MpiRank final : public Communicator {
     void* met = nullptr;
     int done = 0;
     if (library_.meet(&met) != 0) return;
-    const Clock::time_point last = Clock::now() + kFarewell;
+    const bool failed = last_word_ != 0;
+    const Clock::time_point last = Clock::now() + (failed ? kFarewellOfError : kFarewell);
     for (Patience patience; !done; patience.wait()) {
+      if (failed && Clock::now() > last) library_.end_all(last_word_ & ~kMissed);
       if (Clock::now() > last || library_.test(&met, &done) != 0) return;
       all_done();
     }

@@ -11,7 +11,6 @@ namespace {
 
 constexpr double kLongestBlink = 1;    ///< seconds between two looks that count as waited
 constexpr double kNextSpeaker = 3;     ///< seconds until another rank says what the first has not
-constexpr double kSlow = 1e-3;         ///< seconds of an exchange that waits for nobody
 constexpr double kLoggedWait = 1;      ///< seconds
 constexpr int64_t kMostLogged = 1000;  ///< lines, for a rank that is late at every step
 constexpr size_t kMostNamed = 8;       ///< ranks of one error
@@ -76,7 +75,6 @@ Error Watch::late(std::span<const int64_t> ranks, double seconds) const {
 
 void Watch::end(double seconds, int64_t rank) {
   waited_ += seconds;
-  slowest_ = seconds > kSlow ? rank : rank_;
   if (seconds <= kLoggedWait || !log_ || logged_ >= kMostLogged) return;
   ++logged_;
   log_(cat("waited ", format_duration(seconds), " for ", name(rank), " ", phase_words(),

@@ -53,9 +53,6 @@ class Watch final {
 
   /// Seconds that exchanges have waited since this was last asked.
   double take_waited() { return std::exchange(waited_, 0); }
-  /// The rank that the last exchange waited for to its end; this one where it did not wait for
-  /// more than a millisecond.
-  int64_t slowest() const { return slowest_; }
 
   /// kDevice: these ranks have not taken part for so long; names them, their machines, what was
   /// waited for and who waited.
@@ -104,7 +101,7 @@ class Watch final {
   int64_t step_ = 0;
   std::string service_;
   double waited_ = 0;
-  int64_t slowest_ = 0, logged_ = 0;
+  int64_t logged_ = 0;
 };
 
 /// Watch::enter, where ranks can be missed.

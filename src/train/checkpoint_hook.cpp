@@ -36,9 +36,11 @@ SavePart part_of_save(const HookContext& c, int64_t step) {
 }
 
 /// Calls the ranks that have the other parts.
-void call_to_save(const HookContext& c, int64_t step, const SavePart& part) {
-  if (part.count > 1)
-    c.crew.call(kService, json{{"step", step}, {"key", part.key}, {"folder", part.folder}}.dump());
+void call_to_save(const HookContext& c, int64_t step, bool permanent, const SavePart& part) {
+  if (part.count == 1) return;
+  const json call = {
+      {"step", step}, {"permanent", permanent}, {"key", part.key}, {"folder", part.folder}};
+  c.crew.call(kService, call.dump());
 }
 
 /// A save that fails ends nothing while the run goes on: the next steps try again. The one after
@@ -116,7 +118,8 @@ class CheckpointHook final : public Hook {
     under_way_ = {kind, best(step) ? BestCheckpoint{step, c_.summary.evaluated_loss()} : kept_};
     step_ = step;
     retry_ = SaveKind::none;  // this one stands for it
-    call_to_save(c_, step, writer_.begin(contents(step, kind == SaveKind::permanent)));
+    const bool permanent = kind == SaveKind::permanent;
+    call_to_save(c_, step, permanent, writer_.begin(contents(step, permanent)));
     last_save_ = Clock::now();
   }
 
@@ -207,6 +210,7 @@ class PartHook final : public Hook {
                    .extra_json = {},
                    .model = {},
                    .optimizer = optimizer_,
+                   .permanent = call.at("permanent"),
                    .part = {rank_, writers_, call.at("key"), call.at("folder")}});
   }
 
@@ -259,7 +263,7 @@ CheckpointContents checkpoint_contents(const HookContext& c, int64_t step,
 void save_now(const HookContext& c, const std::string& folder, CheckpointContents contents) {
   contents.part = part_of_save(c, contents.step);
   if (contents.part.count > 1) contents.part.folder = prepare_checkpoint(folder, contents.step);
-  call_to_save(c, contents.step, contents.part);
+  call_to_save(c, contents.step, false, contents.part);  // there is one try
   save_checkpoint(folder, contents);
 }
 

@@ -83,6 +83,8 @@ struct RowSums {
   double tokens = 0, bytes = 0;
 };
 
+static_assert(sizeof(RowSums) == kRowSumsBytes);
+
 RowSums sums_of_row(const data::Batch& batch, int64_t row, std::span<const float> losses,
                     const EvaluationOptions& options, const ByteLengths& byte_lengths) {
   RowSums sums{.row = batch.first_example + row};

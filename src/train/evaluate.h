@@ -31,6 +31,9 @@ struct EvaluationOptions {
 void require_rows(std::span<const int32_t> ids, int64_t vocab_size,
                   const text::Tokenizer& tokenizer, const std::string& place);
 
+/// Bytes that a rank sends to each other one for a row that it has evaluated.
+inline constexpr int64_t kRowSumsBytes = 32;
+
 /// Rows that an evaluation goes through, of all components.
 int64_t evaluation_rows(const data::TextData& data, const EvaluationOptions& options);
 

@@ -48,9 +48,11 @@ class MetricsHook final : public Hook {
     if (info.step - c_.start_step == kStepsBeforePeak) find_peak();
     if (peak_ > 0) m.emplace_back("throughput/mfu", 100 * rate / peak_);
     if (info.slowest_rank) {
-      m.emplace_back("throughput/waited_share", info.waited / info.duration);
       m.emplace_back("throughput/slowest_rank", static_cast<double>(*info.slowest_rank));
+      m.emplace_back("throughput/straggler_share", info.straggled / info.duration);
     }
+    if (c_.crew.communicator().watch())
+      m.emplace_back("throughput/waited_share", info.waited / info.duration);
     for (auto& measure : c_.engine.measures()) m.push_back(std::move(measure));
     c_.tracker.log(m, info.step);
     if (info.last || info.step % 100 == 0) c_.summary.log(m, info.step);

@@ -33,7 +33,10 @@ struct StepInfo {
   double loading_time = 0;  ///< seconds that the step waited for its batch
   double hook_time = 0;     ///< seconds of the hooks after the step before
   double waited = 0;        ///< seconds of the duration that exchanges waited for other ranks
-  std::optional<int64_t> slowest_rank;  ///< that came last; absent where none can be missed
+  /// Of several ranks the one that took longest until it had its gradients, and by how many seconds
+  /// longer than the median rank.
+  std::optional<int64_t> slowest_rank;
+  double straggled = 0;
 };
 
 class Hook {

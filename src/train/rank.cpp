@@ -1,6 +1,7 @@
 // One rank of a run: its backend, its state, its part of every batch, and the loop over the steps.
 #include "train/rank.h"
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -16,11 +17,15 @@ namespace levanter::train {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
+
+/// What a rank tells the others when it has its gradients of a step.
+struct Arrival {
+  double seconds = 0;  ///< that it has worked since all have met
+  bool stops = false;
+};
 
 }  // namespace
 
@@ -52,6 +57,7 @@ RankEnd Rank::run(std::span<const std::unique_ptr<Hook>> hooks) {
   Batches batches(dist::together(communicator_, [&] { return training_source(); }), loading(),
                   guard_.rollbacks());
   double hook_time = 0;
+  met_ = Clock::now();
   for (int64_t step = run_.decision.start_step; step < last; ++step) {
     StepInfo info;
     info.step = step + 1;
@@ -82,6 +88,7 @@ RankEnd Rank::run(std::span<const std::unique_ptr<Hook>> hooks) {
     }
     for (const auto& hook : hooks) hook->after_step(info);
     meet(crew_);
+    met_ = Clock::now();
     hook_time = seconds_since(start);
   }
   return {last};
@@ -132,8 +139,7 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   engine_.begin_step(batch.loss_tokens, fold_in(dropout, static_cast<uint32_t>(step)));
   for (int64_t row = 0; row < batch.rows && !stop_requested(); row += shape.batch)
     engine_.run_microbatch({batch, row, batch.first_example + row});
-  if (dist::any(communicator_, stop_requested())) return false;
-  if (watch) info.slowest_rank = watch->slowest();
+  if (any_stops(info)) return false;
   dist::enter(communicator_, dist::Phase::kGradients, info.step);
   exchange_.sum_gradients();
   for (const auto& hook : hooks) hook->before_update();
@@ -142,8 +148,26 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   info.report = engine_.run_update(info.lr, scalars_, info.limits);
   dist::enter(communicator_, dist::Phase::kParameters, info.step);
   exchange_.share_parameters();
-  if (watch) info.waited = watch->take_waited();
+  if (watch) info.waited += watch->take_waited();
   return true;
+}
+
+bool Rank::any_stops(StepInfo& info) {
+  if (communicator_.size() == 1) return stop_requested();
+  run_.backend->synchronize();  // what a device still computes is this rank's work
+  dist::Watch* const watch = communicator_.watch();
+  if (watch) info.waited = watch->take_waited();
+  const Arrival own{seconds_since(met_) - info.waited, stop_requested()};
+  std::vector<Arrival> ranks = dist::gather(communicator_, own);
+  const auto sooner = [](const Arrival& a, const Arrival& b) { return a.seconds < b.seconds; };
+  const auto slowest = std::max_element(ranks.begin(), ranks.end(), sooner);
+  const double longest = slowest->seconds;
+  info.slowest_rank = slowest - ranks.begin();
+  const auto median = ranks.begin() + (std::ssize(ranks) - 1) / 2;
+  const bool stops = std::any_of(ranks.begin(), ranks.end(), [](auto& r) { return r.stops; });
+  std::nth_element(ranks.begin(), median, ranks.end(), sooner);
+  info.straggled = longest - median->seconds;
+  return stops;
 }
 
 void Rank::stop_at(const StepInfo& info) const {

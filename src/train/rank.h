@@ -1,6 +1,7 @@
 // One rank of a run: its backend, its state, its part of every batch, and the loop over the steps.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -46,10 +47,14 @@ class Rank final {
                 std::span<const std::unique_ptr<Hook>> hooks, StepInfo& info);
 
  private:
+  /// All ranks have their gradients, or some is asked to stop: then true. Collective.
+  bool any_stops(StepInfo& info);
   data::ExampleSource training_source() const;
   /// This rank's rows: those of its groups' microbatches.
   data::LoaderOptions loading() const;
   [[noreturn]] void stop_at(const StepInfo& info) const;
+
+  using Clock = std::chrono::steady_clock;
 
   const Run& run_;
   dist::Communicator& communicator_;
@@ -61,6 +66,7 @@ class Rank final {
   std::vector<double> scalars_;
   NanGuard nan_guard_;
   Guard guard_;
+  Clock::time_point met_ = Clock::now();  ///< when all ranks were through with the step before
 };
 
 }  // namespace levanter::train

@@ -374,9 +374,16 @@ void require_ranks(const TrainConfig& config, int64_t started) {
 /// The story of one rank: rank 0 begins and decides, all train, rank 0 says how it ended.
 Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator, Watchdog& watchdog) {
   Leader leader;
+  dist::Crew crew(communicator);
   if (run.rank == 0) {
+    // Ranks that are threads of one process have no processors that rank 0 has not.
+    if (communicator.watch()) run.helpers = &crew;
     run.decision.outcome = begin_run(run, leader);
     if (!run.decision.outcome) decide(run, process, communicator);
+    run.helpers = nullptr;
+    crew.release();
+  } else {
+    help(run, crew);
   }
   run.decision = tell(communicator, run.decision);
   if (run.decision.outcome) return *run.decision.outcome;

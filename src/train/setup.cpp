@@ -10,7 +10,9 @@
 #include "base/integers.h"
 #include "base/limits.h"
 #include "base/strings.h"
+#include "data/encoding/together.h"
 #include "data/rows/loader.h"
+#include "dist/watch.h"
 #include "text/hf/config.h"
 
 namespace levanter::train {
@@ -98,15 +100,55 @@ data::TextDataOptions data_options(const TrainConfig& config) {
 
 std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
                                           std::shared_ptr<const text::Tokenizer> saved,
-                                          data::CacheReport report, DataPart part) {
+                                          data::CacheReport report, DataPart part,
+                                          const SharedOpening& shared) {
   require_data(config);
   data::TextDataOptions options = data_options(config);
   options.saved = std::move(saved);
   options.report = std::move(report);
   options.held_out_only = part == DataPart::kHeldOut;
+  options.crew = shared.crew;
+  options.checked_caches = shared.checked;
   auto data = std::make_unique<data::TextData>(components_of(config), options);
   data->check_lengths(config.model->max_seq_len);
   return data;
+}
+
+int threads_of_rank(const TrainConfig& config, std::span<const dist::Place> places, int64_t rank) {
+  if (config.trainer.threads) return static_cast<int>(*config.trainer.threads);
+  // Ranks that may use the same processors share them.
+  LEV_CHECK(rank < std::ssize(places), "a run knows where its ranks are");
+  const dist::Place& own = places[static_cast<size_t>(rank)];
+  const auto sharers = std::count(places.begin(), places.end(), own);
+  return std::max(1, available_threads() / static_cast<int>(sharers));
+}
+
+std::unique_ptr<data::TextData> load_data_together(const TrainConfig& config,
+                                                   dist::Communicator& communicator,
+                                                   data::CacheReport report) {
+  const std::vector<dist::Place> places = dist::gather_places(communicator);
+  const int64_t rank = communicator.rank();
+  if (dist::Watch* const watch = communicator.watch()) watch->set_places(places);
+  dist::Crew crew(communicator);
+  if (rank > 0) {
+    serve_encoding(crew, config, threads_of_rank(config, places, rank));
+    crew.follow();
+    return nullptr;
+  }
+  auto data = load_data(config, nullptr, std::move(report), DataPart::kAll, {.crew = &crew});
+  crew.release();
+  return data;
+}
+
+void serve_encoding(dist::Crew& crew, const TrainConfig& config, int threads) {
+  const auto format_of = [&config](const std::string& name) -> const FormatConfig& {
+    const auto found = config.data.components.find(name);
+    if (found != config.data.components.end()) return *found->second.format;
+    throw Error(ErrorKind::kConfig, cat("rank 0 has a component ", quote(name)))
+        .at("data.components")
+        .hint("every rank of a run starts with the same config");
+  };
+  data::serve_encoding(crew, format_of, threads);
 }
 
 std::shared_ptr<const text::Tokenizer> open_tokenizer(const TrainConfig& config) {
@@ -234,12 +276,24 @@ void require_precision(const TrainConfig& config, const Backend& backend) {
       .hint("a run that has begun in bf16 can only go on in it");
 }
 
-MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config) {
-  std::vector<int64_t> ranks = {step.options.rank};
-  if (config.trainer.communicator != "mpi") {
-    ranks.resize(static_cast<size_t>(config.trainer.ranks));
-    std::iota(ranks.begin(), ranks.end(), int64_t{0});
+int64_t neediest_rank(const CompiledStep& step, const TrainConfig& config) {
+  int64_t neediest = 0, most = 0;
+  for (int64_t rank = 0; rank < config.trainer.ranks; ++rank) {
+    const int64_t needed = memory_total(step, config, std::span(&rank, 1)).needed();
+    if (needed <= most) continue;
+    most = needed;
+    neediest = rank;
   }
+  return neediest;
+}
+
+MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config) {
+  if (config.trainer.communicator == "mpi") {
+    const int64_t rank = neediest_rank(step, config);
+    return memory_total(step, config, std::span(&rank, 1));
+  }
+  std::vector<int64_t> ranks(static_cast<size_t>(config.trainer.ranks));
+  std::iota(ranks.begin(), ranks.end(), int64_t{0});
   return memory_total(step, config, ranks);
 }
 

@@ -16,13 +16,34 @@ namespace levanter::train {
 /// The part of the data that is wanted.
 enum class DataPart { kAll, kHeldOut };
 
+/// How the ranks of a run share the work of opening it.
+struct SharedOpening {
+  dist::Crew* crew = nullptr;  ///< the first rank's: who helps it to make token caches
+  bool checked = false;        ///< another rank: the first has checked what it opens
+};
+
 /// The texts that the config names, tokenised, or their caches; with the tokenizer of a checkpoint
 /// where given. The config must outlive the data. `report` hears of caches that are made.
 /// kHeldOut leaves training texts alone that no validation is cut from.
 std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
                                           std::shared_ptr<const text::Tokenizer> saved = nullptr,
                                           data::CacheReport report = {},
-                                          DataPart part = DataPart::kAll);
+                                          DataPart part = DataPart::kAll,
+                                          const SharedOpening& shared = {});
+
+/// The same by all ranks of a launcher, of which the first gets the data and the others null: they
+/// help it to make token caches. Collective.
+std::unique_ptr<data::TextData> load_data_together(const TrainConfig& config,
+                                                   dist::Communicator& communicator,
+                                                   data::CacheReport report);
+
+/// Threads of the rank number `rank`: trainer.threads, else its share of the processors that its
+/// process may use.
+int threads_of_rank(const TrainConfig& config, std::span<const dist::Place> places, int64_t rank);
+
+/// Another rank than the first, until that has its data: encodes texts for token caches, on so many
+/// threads.
+void serve_encoding(dist::Crew& crew, const TrainConfig& config, int threads);
 
 /// The tokenizer that the config describes; null for a kind whose vocabulary comes from the texts.
 std::shared_ptr<const text::Tokenizer> open_tokenizer(const TrainConfig& config);
@@ -70,7 +91,9 @@ struct MemoryTotal {
 /// Of these ranks of the run, which share a machine.
 MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config,
                          std::span<const int64_t> ranks);
-/// Of all ranks; of the step's own where they are processes, which may have a machine each.
+/// The rank that needs the most.
+int64_t neediest_rank(const CompiledStep& step, const TrainConfig& config);
+/// Of all ranks; of the neediest where they are processes, which may have a machine each.
 MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config);
 
 /// What a run needs of a memory, and what it may take.

@@ -14,6 +14,7 @@
 #include "checkpoint/load.h"
 #include "compat/hf_folder.h"
 #include "data/text_data.h"
+#include "dist/crew.h"
 #include "train/decision.h"
 #include "train/engine/engine.h"
 #include "train/run.h"
@@ -46,8 +47,9 @@ struct Run {
   const RunOptions& options;
   int64_t rank = 0;
   std::vector<dist::Place> places = {};  ///< where each rank runs
-  int64_t start = 0;                     ///< how often this process has begun it before
-  TrainConfig config = given;            ///< with the steps that are decided
+  dist::Crew* helpers = nullptr;  ///< rank 0, until it has decided: the others, who encode texts
+  int64_t start = 0;              ///< how often this process has begun it before
+  TrainConfig config = given;     ///< with the steps that are decided
   std::unique_ptr<Backend> backend = nullptr;
   std::optional<CompiledStep> step = {};
   Opened opened = {};
@@ -82,6 +84,9 @@ void read_chosen(Run& run, std::vector<std::string>& messages);
 
 /// Rank 0: fills in the decision and leaves what is open to the others of its process.
 void decide(Run& run, Process& process, const dist::Communicator& communicator);
+
+/// Another rank, until rank 0 has decided: encodes texts for the token caches that it makes.
+void help(const Run& run, dist::Crew& crew);
 
 /// Another rank: begins as the decision says, with what its process has opened.
 /// error  kConfig, kData, kDevice where its config, texts or numerics are not rank 0's

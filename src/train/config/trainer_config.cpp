@@ -163,7 +163,9 @@ void TrainerConfig::fields(config::Fields& f) {
   f("device", device, "what computes: the fast CPU kernels, or the plain ones that define them")
       .one_of(config::names_of(device::entries()))
       .may_change();
-  f("threads", threads, "CPU threads; by default as many as the process may use")
+  f("threads", threads,
+    "CPU threads of each rank; by default the processors that its process may use, shared by the "
+    "ranks that may use the same")
       .at_least(1)
       .at_most(1024)
       .may_change();

@@ -233,19 +233,22 @@ int64_t CompiledStep::persistent_bytes_of(int64_t rank) const {
   return persistent_bytes() - differing_bytes(options.rank) + differing_bytes(rank);
 }
 
-int64_t CompiledStep::sent_bytes_of(int64_t rank) const {
+SentBytes CompiledStep::sent_bytes_of(int64_t rank) const {
   const int64_t others = options.ranks - 1;
-  if (others == 0) return 0;
+  if (others == 0) return {};
   const auto own = static_cast<size_t>(rank);
   const auto subtrees = dist::maximal_subtrees(
       options.groups, dist::groups_of_rank(options.groups, options.ranks, rank));
-  int64_t sent =
-      std::ssize(subtrees) * (layout.elements - shards[own].size()) + others * shards[own].size();
-  if (is_sharded()) {
-    sent += others * norm_shards()[own].size();
-    if (rank == others) sent -= others * (layout.elements - layout.offset_of(0));  // its reports
+  SentBytes sent;
+  sent.gradients = std::ssize(subtrees) * (layout.elements - shards[own].size()) * 4;
+  if (!is_sharded()) {
+    sent.gradients += others * shards[own].size() * 4;
+    return sent;
   }
-  return sent * 4;
+  sent.norm = others * norm_shards()[own].size() * 4;
+  const int64_t end = std::min(shards[own].end, layout.offset_of(0));  // without the reports
+  sent.parameters = others * (end - shards[own].begin) * 4;
+  return sent;
 }
 
 std::vector<const Executable*> CompiledStep::executables() const {

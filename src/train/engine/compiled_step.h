@@ -75,6 +75,14 @@ struct StateLayout {
   std::vector<Place> places;  ///< parameter by parameter
 };
 
+/// Bytes that a rank sends to the others in a step, by what they are of.
+struct SentBytes {
+  int64_t gradients = 0;   ///< partial sums; where nothing is sharded, its part of the sum too
+  int64_t norm = 0;        ///< its parts of the norm and of the reports
+  int64_t parameters = 0;  ///< those that it has updated for all
+  int64_t total() const { return gradients + norm + parameters; }
+};
+
 /// One line of the memory plan.
 struct MemoryLine {
   std::string what;
@@ -136,7 +144,7 @@ class CompiledStep {
   /// What a rank sends to the others in a step: of the gradients, one partial sum for each of its
   /// subtrees; then its shard of the sum, or of the parameters. With one subtree a rank and equal
   /// shards that is what a ring sends, 2 (N - 1) / N of an array.
-  int64_t sent_bytes_of(int64_t rank) const;
+  SentBytes sent_bytes_of(int64_t rank) const;
   int64_t arena_bytes() const;
   int64_t workspace_bytes() const;
   int64_t first_run_bytes() const;

@@ -2,9 +2,12 @@
 #include "train/engine/memory_report.h"
 
 #include <algorithm>
+#include <array>
+#include <initializer_list>
 
 #include "base/strings.h"
 #include "runtime/plan_report.h"
+#include "train/evaluate.h"
 
 namespace levanter::train {
 
@@ -45,24 +48,35 @@ std::string buffers(std::string_view title, std::vector<LiveBuffer> alive, bool 
   return text;
 }
 
-/// What ranks hold of the persistent memory and send in a step, where there are several: each, or
-/// the one with most of it.
-std::string ranks_table(const CompiledStep& step) {
+std::string columns(std::initializer_list<std::string> words) {
+  std::string text;
+  for (const std::string& word : words) text += align_right(word, 13);
+  return text + "\n";
+}
+
+/// What ranks need and send in a step, where there are several: each, or the one that needs most.
+std::string ranks_table(const TrainConfig& config, const CompiledStep& step) {
   constexpr int64_t kShown = 8;
   const int64_t ranks = step.options.ranks;
   if (ranks == 1) return "";
-  std::string text = "persistent, and what is sent in a step\n";
+  std::string text = cat(std::string(26, ' '), align_right("sent in a step:", 54), "\n",
+                         "ranks                     ",
+                         columns({"persistent", "in all", "gradients", "norms", "parameters"}));
   const auto row = [&](int64_t rank) {
-    std::string sent = line(cat("rank ", rank), step.persistent_bytes_of(rank));
-    sent.pop_back();
-    return cat(sent, align_right(format_bytes(step.sent_bytes_of(rank)), 13), "\n");
+    const SentBytes sent = step.sent_bytes_of(rank);
+    std::string name = cat("  rank ", rank);
+    name.resize(std::max<size_t>(name.size(), 26), ' ');
+    return cat(name, columns({format_bytes(step.persistent_bytes_of(rank)),
+                              format_bytes(memory_total(step, config, std::array{rank}).total()),
+                              format_bytes(sent.gradients), format_bytes(sent.norm),
+                              format_bytes(sent.parameters)}));
   };
-  int64_t largest = 0;
-  for (int64_t rank = 0; rank < ranks; ++rank) {
-    if (step.persistent_bytes_of(rank) > step.persistent_bytes_of(largest)) largest = rank;
-    if (ranks <= kShown) text += row(rank);
-  }
-  return ranks <= kShown ? text : cat(text, row(largest), "  which has the most\n");
+  if (ranks <= kShown)
+    for (int64_t rank = 0; rank < ranks; ++rank) text += row(rank);
+  else
+    text += cat(row(neediest_rank(step, config)), "  which needs the most\n");
+  return cat(text, "  a row of an evaluation", align_right(format_bytes(kRowSumsBytes), 15),
+             " to each other rank\n");
 }
 
 /// What is needed, next to what there is.
@@ -88,7 +102,7 @@ std::string memory_report(const TrainConfig& config, const CompiledStep& step,
           count_of(step.options.groups, "group"), ", ", count_of(config.trainer.ranks, "rank"),
           "\n\npersistent, ", step.options.ranks > 1 ? "the first rank\n" : "each rank\n");
   for (const MemoryLine& l : step.persistent()) text += line(l.what, l.bytes);
-  text += ranks_table(step);
+  text += ranks_table(config, step);
   text += heading("arena", step.arena_bytes());
   text += cat("  lower bound ", format_bytes(step.gradients.arena_lower_bound()), "; fullest at ",
               step.gradients.peak_place(), "\n");
