@@ -198,12 +198,14 @@ std::span<const std::byte> SavePlan::Piece::read(std::vector<std::byte>& room) c
 }
 
 SavePlan::SavePlan(CheckpointContents given) : contents(std::move(given)) {
-  const std::string optimizer = optimizer_file(contents.part.index, contents.part.count);
+  const SavePart& part = contents.part;
+  const std::string optimizer = file_of_part(kOptimizerFile, part.index, part.count);
+  const std::string model = file_of_part(kModelFile, part.index, part.parts_model ? part.count : 1);
   const std::pair<std::string_view, std::span<const Tensor>> groups[] = {
-      {kModelFile, contents.model}, {optimizer, contents.optimizer}};
+      {model, contents.model}, {optimizer, contents.optimizer}};
   std::vector<std::string> paths;
   for (const auto& [name, tensors] : groups) {
-    if (name == kModelFile && contents.part.index > 0) continue;
+    if (name == kModelFile && part.index > 0) continue;
     std::vector<safetensors::Entry> entries;
     for (const Tensor& tensor : tensors) {
       entries.push_back({tensor.path, safetensors::element_of(tensor.dtype), tensor.shape});

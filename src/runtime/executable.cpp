@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "device/ranges.h"
+#include "ops/attributes.h"
+#include "ops/entries.h"
 #include "runtime/lowering.h"
 #include "runtime/memory_check.h"
 
@@ -44,6 +46,10 @@ struct Executable::Impl final : Runnable {
   /// Of the addresses that are bound.
   enum class Replay : uint8_t { kNew, kHasRun, kRecorded, kNever } replay = Replay::kNew;
   std::unique_ptr<Recording> recording;
+  std::vector<Gather> gathers;
+  std::vector<size_t> gather_steps;   ///< of each
+  std::vector<size_t> gather_reader;  ///< the first step that reads each
+  GatherSource* source = nullptr;
 
   int root(int slot) const {
     while (lowered.slots[static_cast<size_t>(slot)].moved_to >= 0)
@@ -52,9 +58,12 @@ struct Executable::Impl final : Runnable {
   }
   void plan_slots(const CompileOptions& options);
   void write_constants();
+  void find_gathers();
   std::byte* constants();
   void run() const override;
   void run_step(size_t s) const;
+  void start_gather(size_t gather) const;
+  void run_gathering() const;
   void run_shown() const;
   void run_watched(StepObserver* observer);
 };
@@ -113,6 +122,31 @@ void Executable::Impl::write_constants() {
         *static_cast<Bf16*>(at) = static_cast<float>(value);
         break;
     }
+  }
+}
+
+void Executable::Impl::find_gathers() {
+  const auto& steps = lowered.steps;
+  const auto reads = [](const Step& step, const Step& maker) {
+    for (const Place& input : step.inputs)
+      for (const Place& made : maker.outputs)
+        if (input.slot == made.slot) return true;
+    return false;
+  };
+  for (size_t s = 0; s < steps.size(); ++s) {
+    const Node& node = function.graph.node(steps[s].node);
+    if (!is(node, ops::all_gather_entry)) continue;
+    Gather& gather = gathers.emplace_back();
+    for (const Value& input : node.inputs) {
+      const Node& argument = function.graph.node(input.node);
+      const int64_t index = InputAttributes::of(argument.attributes).index;
+      gather.names.push_back(function.arguments[static_cast<size_t>(index)].name);
+      gather.bytes.push_back(static_cast<size_t>(argument.outputs[0].bytes()));
+    }
+    size_t reader = s + 1;
+    while (reader < steps.size() && !reads(steps[reader], steps[s])) ++reader;
+    gather_steps.push_back(s);
+    gather_reader.push_back(reader);
   }
 }
 
@@ -258,7 +292,25 @@ void Executable::Impl::run_step(size_t s) const {
 }
 
 void Executable::Impl::run() const {
+  if (source && !gathers.empty()) return run_gathering();
   for (size_t s = 0; s < lowered.steps.size(); ++s) run_step(s);
+}
+
+void Executable::Impl::start_gather(size_t gather) const {
+  const Pointers& at = pointers[gather_steps[gather]];
+  source->start(gathers[gather], at.inputs.data(), at.outputs.data());
+}
+
+/// A gather goes on while the steps up to its first reader run.
+void Executable::Impl::run_gathering() const {
+  size_t started = 0, finished = 0;
+  for (size_t s = 0; s < lowered.steps.size(); ++s) {
+    for (; finished < started && gather_reader[finished] <= s; ++finished) source->finish();
+    if (started < gathers.size() && gather_steps[started] == s)
+      start_gather(started++);
+    else
+      run_step(s);
+  }
 }
 
 /// Each step in a range: "linear_xent backward of lm_head, src/nn/layers.cpp:20".
@@ -272,17 +324,34 @@ void Executable::Impl::run_shown() const {
 
 void Executable::Impl::run_watched(StepObserver* observer) {
   const Graph& graph = function.graph;
+  size_t gather = 0;
   if (check) check->before_run();
   for (size_t s = 0; s < lowered.steps.size(); ++s) {
     const Step& step = lowered.steps[s];
     if (check) check->before_step(s);
     if (observer) observer->before(graph.node(step.node));
-    run_step(s);
+    if (source && gather < gathers.size() && gather_steps[gather] == s) {
+      start_gather(gather++);
+      source->finish();
+    } else {
+      run_step(s);
+    }
     if (check) check->after_step(s);
     if (observer)
       observer->after(graph.node(step.node), graph.describe(step.node), pointers[s].outputs.data());
   }
   if (check) check->after_run();
+}
+
+const std::vector<Gather>& Executable::gathers() const { return impl_->gathers; }
+void Executable::gather_from(GatherSource* source) { impl_->source = source; }
+
+void Executable::attend() const {
+  LEV_CHECK(impl_->bound && impl_->source, cat(name(), " has nothing to gather from"));
+  for (size_t gather = 0; gather < impl_->gathers.size(); ++gather) {
+    impl_->start_gather(gather);
+    impl_->source->finish();
+  }
 }
 
 void Executable::run(StepObserver* observer) const {
@@ -309,6 +378,7 @@ Executable compile(Function function, const Backend& backend, const CompileOptio
   impl->lowered = lower(impl->function, backend, options.small_m);
   impl->plan_slots(options);
   impl->write_constants();
+  impl->find_gathers();
   backend.prepare();
   return Executable(std::move(impl));
 }

@@ -11,6 +11,7 @@
 #include "device/backend.h"
 #include "ops/function.h"
 #include "passes/memory_plan.h"
+#include "runtime/gather.h"
 
 namespace levanter {
 
@@ -85,6 +86,12 @@ class Executable final {
   /// The same by name: `arguments` and `results` hold those of this function, and may hold others.
   void bind_by_name(std::byte* arena, std::byte* workspace, const Addresses& arguments,
                     const Addresses& results);
+  /// What is gathered in a run, in order. Without a source a rank must have it all.
+  const std::vector<Gather>& gathers() const;
+  /// Where that comes from, which outlives the runs.
+  void gather_from(GatherSource* source);
+  /// Takes part in the gathers of a run, into this function's memory, and computes nothing.
+  void attend() const;
   /// Runs all steps; from the third run after a bind, and unobserved, as one where the backend
   /// records. Allocates nothing, but in the second.
   void run(StepObserver* observer = nullptr) const;

@@ -32,7 +32,8 @@ SavePart part_of_save(const HookContext& c, int64_t step) {
   if (!compiled.is_sharded()) return {};
   return {.count = compiled.options.ranks,
           .key = cat(step, " ", Clock::now().time_since_epoch().count()),
-          .patience = patience_with_parts(c.config.trainer.watchdog)};
+          .patience = patience_with_parts(c.config.trainer.watchdog),
+          .parts_model = compiled.gathers()};
 }
 
 /// Calls the ranks that have the other parts.
@@ -47,7 +48,7 @@ class CheckpointHook final : public Hook {
  public:
   explicit CheckpointHook(const HookContext& c)
       : c_(c),
-        model_(c.engine.model_tensors()),
+        model_(c.engine.model_part()),
         optimizer_(c.engine.optimizer_tensors()),
         writer_(c.folder.checkpoints(), staging_bytes(c.engine.step().save_bytes())),
         last_save_(Clock::now()),
@@ -184,7 +185,9 @@ class CheckpointHook final : public Hook {
 class PartHook final : public Hook {
  public:
   PartHook(Engine& engine, dist::Crew& crew)
-      : optimizer_(engine.optimizer_tensors()),
+      : model_(engine.model_part()),
+        optimizer_(engine.optimizer_tensors()),
+        parts_model_(engine.step().gathers()),
         writers_(engine.step().options.ranks),
         rank_(engine.step().options.rank),
         writer_("", staging_bytes(engine.step().save_bytes())) {
@@ -205,9 +208,13 @@ class PartHook final : public Hook {
                    .numerics = {},
                    .tokenizer = {},
                    .extra_json = {},
-                   .model = {},
+                   .model = model_,
                    .optimizer = optimizer_,
-                   .part = {rank_, writers_, call.at("key"), call.at("folder")}});
+                   .part = {.index = rank_,
+                            .count = writers_,
+                            .key = call.at("key"),
+                            .folder = call.at("folder"),
+                            .parts_model = parts_model_}});
   }
 
   template <class Call>
@@ -219,7 +226,8 @@ class PartHook final : public Hook {
     }
   }
 
-  std::vector<Tensor> optimizer_;
+  std::vector<Tensor> model_, optimizer_;
+  bool parts_model_;
   int64_t writers_, rank_;
   CheckpointWriter writer_;
 };

@@ -143,6 +143,8 @@ Sums evaluate_component(const data::TextData& data, const std::string& name,
       for (int64_t row = 0; row < batch.real_rows; ++row)
         if (options.max_rows < 0 || batch.first_example + row < options.max_rows)
           rows.push_back(sums_of_row(batch, row, losses, options, byte_lengths));
+    } else if (options.attend) {
+      options.attend();
     }
     done(batch.real_rows * ranks);
   }

@@ -23,6 +23,7 @@ struct EvaluationOptions {
   std::function<void(double fraction)> progress = {};  ///< hears after each batch how far it is
   /// Of the ranks that evaluate together, each its share of the rows; null: this one has them all.
   dist::Communicator* communicator = nullptr;
+  std::function<void()> attend = {};  ///< comes where other ranks have rows and this one has none
   int64_t vocab_size = 0;  ///< tokens that the model knows, where some may be others; 0: all
 };
 

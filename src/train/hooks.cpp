@@ -99,7 +99,7 @@ class HfSaveHook final : public Hook {
   HfSaveHook(const HookContext& c, HfFolders& folders)
       : c_(c),
         folders_(folders),
-        source_(hf_source(print_config(c.config), c.data.tokenizer(), c.engine.model_tensors())) {}
+        source_(hf_source(print_config(c.config), c.data.tokenizer(), c.parameters)) {}
 
   void after_step(const StepInfo& info) override {
     if (folders_.due(info.step)) folders_.write(info.step, source_);
@@ -125,13 +125,19 @@ EvaluationOptions evaluation_options(const TrainConfig& config) {
   return options;
 }
 
+/// Of the rows each rank has a share.
+void share(EvaluationOptions& options, dist::Crew& crew, Engine& engine) {
+  options.communicator = &crew.communicator();
+  if (engine.step().gathers()) options.attend = [&engine] { engine.attend_evaluation(); };
+}
+
 }  // namespace
 
 void serve_evaluation(dist::Crew& crew, const TrainConfig& config, const data::TextData& data,
                       Engine& engine) {
   crew.serve(std::string(kEvaluate), [&](const std::string&) {
     EvaluationOptions options = evaluation_options(config);
-    options.communicator = &crew.communicator();
+    share(options, crew, engine);
     try {
       evaluate(
           data, [&](const Rows& rows) { return engine.run_evaluation(rows); }, options);
@@ -145,7 +151,7 @@ Metrics evaluate_now(const HookContext& c) {
   EvaluationOptions options = evaluation_options(c.config);
   if (!c.crew.is_alone()) {
     c.crew.call(kEvaluate);
-    options.communicator = &c.crew.communicator();
+    share(options, c.crew, c.engine);
   }
   options.progress = [&c](double fraction) { c.tracker.progress("evaluating", fraction); };
   return evaluate(

@@ -55,6 +55,7 @@ struct HookContext {
   const data::TextData& data;
   const Backend& backend;
   Engine& engine;
+  std::span<const Tensor> parameters;  ///< all of them: see AllParameters
   Tracker& tracker;
   Summary& summary;
   RunFolder& folder;

@@ -130,8 +130,13 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   if (watch) watch->take_waited();
   dist::enter(communicator_, dist::Phase::kMicrobatches, info.step);
   engine_.begin_step(batch.loss_tokens, fold_in(dropout, static_cast<uint32_t>(step)));
-  for (int64_t row = 0; row < batch.rows && !stop_requested(); row += shape.batch)
-    engine_.run_microbatch({batch, row, batch.first_example + row});
+  for (int64_t round = 0; round < engine_.step().rounds() && !stops(); ++round) {
+    const int64_t row = round * shape.batch;
+    if (row < batch.rows)
+      engine_.run_microbatch({batch, row, batch.first_example + row});
+    else
+      engine_.attend_microbatch();
+  }
   if (dist::any(communicator_, stop_requested())) return false;
   if (watch) info.slowest_rank = watch->slowest();
   dist::enter(communicator_, dist::Phase::kGradients, info.step);
@@ -144,6 +149,11 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   exchange_.share_parameters();
   if (watch) info.waited = watch->take_waited();
   return true;
+}
+
+bool Rank::stops() {
+  if (!engine_.step().gathers()) return stop_requested();
+  return dist::any(communicator_, stop_requested());
 }
 
 void Rank::stop_at(const StepInfo& info) const {

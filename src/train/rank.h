@@ -49,6 +49,9 @@ class Rank final {
   data::ExampleSource training_source() const;
   /// This rank's rows: those of its groups' microbatches.
   data::LoaderOptions loading() const;
+  /// Whether the step is left before the next microbatch. Collective where parameters are gathered:
+  /// then no rank may leave alone.
+  bool stops();
   [[noreturn]] void stop_at(const StepInfo& info) const;
 
   const Run& run_;

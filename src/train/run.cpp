@@ -15,6 +15,7 @@
 #include "base/strings.h"
 #include "checkpoint/folder.h"
 #include "dist/communicator.h"
+#include "train/engine/all_parameters.h"
 #include "train/hf/folders.h"
 #include "train/hf/start.h"
 #include "train/hooks.h"
@@ -171,11 +172,14 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   summary.restore_evaluated(extra.value("evaluated_step", int64_t{-1}));
   const auto tracker = make_trackers(run.config.trainer.tracker, trackers::entries(),
                                      tracker_context(run, folder, summary.best_loss()));
+  const AllParameters all(rank.crew(), rank.engine());
+  const std::vector<Tensor> parameters = all.tensors();
   HookContext hooks_context{
       .config = run.config,
       .data = *run.opened.data,
       .backend = *run.backend,
       .engine = rank.engine(),
+      .parameters = parameters,
       .tracker = *tracker,
       .summary = summary,
       .folder = folder,
@@ -194,6 +198,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   }
   int64_t done = run.decision.start_step;
   bool stops = false;  // some rank
+  std::string hash;    // of the parameters after the last step
   const bool owed = owes_evaluation(run, extra);
   std::vector<std::unique_ptr<Hook>> hooks = make_hooks(hooks_context, owed, hf);
   meet(rank.crew());
@@ -204,6 +209,8 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
     // Ended between its last checkpoint and its summary.
     if (!end.rollback && run.decision.start_step == run.config.trainer.num_train_steps && !owed)
       summary.log(evaluate_now(hooks_context), done);
+    if (!end.rollback && done == run.config.trainer.num_train_steps)
+      hash = params_hash(parameters);
     stops = meet_at_end(rank.crew());
     if (end.rollback) return roll_back(run, *end.rollback, folder, *tracker);
   } catch (...) {
@@ -219,7 +226,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   }
   // Of a stop in what follows the last step, the next start does what is left.
   const bool finished = done == run.config.trainer.num_train_steps && !stops && !stop_requested();
-  if (finished) summary.set("params_hash", params_hash(rank.engine().model_tensors()));
+  if (finished) summary.set("params_hash", hash);
   summary.set("global_step", static_cast<double>(done));
   summary.set("status", finished ? "finished" : "stopped");
   tracker->finish();
@@ -341,6 +348,7 @@ Outcome train_following(Run& run, dist::Communicator& communicator) {
   std::optional<Rank> rank(std::in_place, run, communicator);
   const DeferredStop deferred;  // a stop is rank 0's to save, and all wait for it
   serve_evaluation(rank->crew(), run.config, *run.opened.data, rank->engine());
+  serve_parameters(rank->crew(), rank->engine());
   std::vector<std::unique_ptr<Hook>> hooks;
   if (rank->engine().step().is_sharded())
     hooks.push_back(make_checkpoint_part_hook(rank->engine(), rank->crew()));

@@ -234,6 +234,17 @@ void require_precision(const TrainConfig& config, const Backend& backend) {
       .hint("a run that has begun in bf16 can only go on in it");
 }
 
+void require_shard(const TrainConfig& config, const Backend& backend) {
+  const bool gathers = config.trainer.shard == dist::Sharding::kParameters;
+  if (!gathers || config.trainer.ranks == 1 || backend.is_host()) return;
+  throw config
+      .error(ErrorKind::kConfig, "trainer.shard",
+             cat("trainer.shard = \"parameters\" gathers parameters in the host's memory, and device ",
+                 quote(backend.name()), " has its own"))
+      .allowed("\"none\", \"optimizer\"")
+      .hint("\"optimizer\" keeps a part of the optimizer's state on each rank");
+}
+
 MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config) {
   std::vector<int64_t> ranks = {step.options.rank};
   if (config.trainer.communicator != "mpi") {

@@ -54,6 +54,9 @@ ModelSpec model_spec(const TrainConfig& config);
 /// multiply.
 void require_precision(const TrainConfig& config, const Backend& backend);
 
+/// Error kConfig where parameters are to be gathered in memory that the host does not read.
+void require_shard(const TrainConfig& config, const Backend& backend);
+
 /// What rank `rank` compiles.
 StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t rank,
                          bool optimise = true);

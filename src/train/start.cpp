@@ -142,6 +142,7 @@ void make_backend(Run& run) {
   run.backend = run.options.make_backend(run.options.eager ? "reference" : config.trainer.device,
                                          threads(run));
   require_precision(config, *run.backend);
+  require_shard(config, *run.backend);
   if (config.trainer.debug && !run.backend->is_host())
     throw config
         .error(ErrorKind::kConfig, "trainer.debug",

@@ -154,6 +154,10 @@ train::UpdateReport run_step(train::Engine& engine, train::StepExchange& exchang
     for (int64_t m = members.begin; m < members.end; ++m)
       engine.run_microbatch(MadeUpRows(step, m * o.shape.batch, o.shape.batch).from(0));
   }
+  int64_t own = 0;
+  for (int64_t group = engine.step().groups.begin; group < engine.step().groups.end; ++group)
+    own += dist::microbatches_of_group(o.microbatches, o.groups, group).size();
+  while (own++ < engine.step().rounds()) engine.attend_microbatch();
   exchange.sum_gradients();
   std::array<double, 2> scalars;
   o.optimizer.scalars(o.optimizer_config, step, scalars);
@@ -170,7 +174,8 @@ Trained train_tiny(const Gpt2Config& model, const StepPlan& plan, const std::str
   const std::shared_ptr<const data::TextData> data = train::load_data(config);
   std::vector<Trained> results(static_cast<size_t>(plan.ranks));
   std::mutex mutex;
-  std::map<std::string, std::string> state;  // the hash of each tensor of some rank's
+  using Hashes = std::map<std::string, std::string>;  // of each tensor, by its path
+  Hashes model_hashes, state;
   dist::run_ranks(dist::entry("threads"), plan.ranks, [&](dist::Communicator& communicator) {
     train::Run run{.given = config,
                    .options = options,
@@ -186,15 +191,19 @@ Trained train_tiny(const Gpt2Config& model, const StepPlan& plan, const std::str
     std::vector<std::unique_ptr<train::Hook>> hooks;
     hooks.push_back(std::make_unique<Recorder>(result));
     rank.run(hooks);
-    result.params_hash = params_hash(rank.engine().model_tensors());
     const std::lock_guard lock(mutex);
-    for (const Tensor& tensor : rank.engine().optimizer_tensors()) {
-      const std::string hash = params_hash(std::span(&tensor, 1));
-      LEV_CHECK(state.emplace(tensor.path, hash).first->second == hash,
-                "ranks end with different states");
-    }
+    const auto note = [](const std::vector<Tensor>& tensors, Hashes& hashes) {
+      for (const Tensor& tensor : tensors) {
+        const std::string hash = params_hash(std::span(&tensor, 1));
+        LEV_CHECK(hashes.emplace(tensor.path, hash).first->second == hash,
+                  "ranks end with different states");
+      }
+    };
+    note(rank.engine().model_tensors(), model_hashes);
+    note(rank.engine().optimizer_tensors(), state);
   });
   for (Trained& result : results) {
+    for (const auto& [path, hash] : model_hashes) result.params_hash += hash;
     for (const auto& [path, hash] : state) result.state_hash += hash;
     LEV_CHECK(result == results[0], "ranks end with different states");
   }

@@ -12,7 +12,8 @@ namespace levanter::dist {
 
 std::span<const config::Word<Sharding>> words_of(Sharding) {
   static constexpr config::Word<Sharding> kWords[] = {{Sharding::kNone, "none"},
-                                                      {Sharding::kOptimizer, "optimizer"}};
+                                                      {Sharding::kOptimizer, "optimizer"},
+                                                      {Sharding::kParameters, "parameters"}};
   return kWords;
 }
 
@@ -176,7 +177,8 @@ void TrainerConfig::fields(config::Fields& f) {
       .at_most(1024)
       .may_change();
   f("shard", shard,
-    "what each rank has a part of, instead of all: nothing, or the optimizer's state")
+    "what each rank has a part of, instead of all: nothing, the optimizer's state, or the "
+    "parameters too, which are then gathered where they are read")
       .may_change();
   f("tracker", tracker, "where metrics go")
       .one_of(config::names_of(trackers::entries()))
@@ -211,9 +213,10 @@ void TrainerConfig::fields(config::Fields& f) {
             "remove it: levanter plan and levanter bench kernels show what a step is made of");
   f.dropped("crash_on_inf", "write trainer.guard.on_nan, which covers both");
   f.dropped("batch_axis", "the batch's axis is called batch");
-  f.dropped({"fsdp_axis", "tensor_parallel_axes", "axis_resources", "parameter_axis_resources",
-             "model_axis_size"},
-            "data parallelism is trainer.ranks; parameters are not sharded");
+  f.dropped({"fsdp_axis", "parameter_axis_resources"},
+            "write trainer.shard = \"parameters\", whole parameters at a time");
+  f.dropped({"tensor_parallel_axes", "axis_resources", "model_axis_size"},
+            "data parallelism is trainer.ranks; nothing is computed in parts");
   f.dropped({"replica_ici_axis_size", "replica_dcn_axis_size", "mesh", "use_explicit_mesh_axes"},
             "write trainer.ranks");
   f.dropped("per_device_parallelism", "write microbatch_size, the same on every device");

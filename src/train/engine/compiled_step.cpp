@@ -97,12 +97,42 @@ StateLayout lay_out_state(const StepOptions& o, const std::vector<nn::Param>& pa
   return layout;
 }
 
+Function optimised(Function function, const StepOptions& o, const Backend& backend) {
+  if (!o.optimise) return decompose(std::move(function), backend);
+  return optimise(function, backend, {.fuse = o.fuse, .schedule_seed = o.schedule_seed});
+}
+
 Executable make(Function function, const StepOptions& options, const Backend& backend) {
-  return compile(options.optimise
-                     ? optimise(function, backend,
-                                {.fuse = options.fuse, .schedule_seed = options.schedule_seed})
-                     : decompose(std::move(function), backend),
-                 backend, {.debug = options.debug});
+  return compile(optimised(std::move(function), options, backend), backend,
+                 {.debug = options.debug});
+}
+
+/// Whose parameters are in parts over the ranks, `own` of each.
+dist::Owners owners_of(const std::vector<nn::Param>& params, std::span<const dist::Shard> own) {
+  dist::Owners owners;
+  const std::vector<nn::Param> all = trained(params);
+  for (size_t rank = 0; rank < own.size(); ++rank)
+    for (int64_t i = own[rank].begin; i < own[rank].end; ++i) {
+      const std::string& path = all[static_cast<size_t>(i)].path;
+      owners[path] = owners[packed_name(path)] = static_cast<int64_t>(rank);
+    }
+  return owners;
+}
+
+/// A function that reads parameters, which it gathers if each rank has some.
+Executable make_reader(const Function& traced, const StepOptions& o, const Backend& backend,
+                       const dist::Owners& owners) {
+  Function hoisted = hoist_packs(traced);
+  if (owners.empty()) return make(std::move(hoisted), o, backend);
+  std::set<std::string> names;
+  for (const auto& [name, owner] : owners) names.insert(name);
+  GatherUnits units = gather_units(hoisted, names);
+  if (o.schedule_seed) {  // an order that is drawn may be another for each function
+    for (int& unit : units.of) unit = std::min(unit, 0);
+    units.once = true;
+  }
+  return compile(gather_parameters(optimised(std::move(hoisted), o, backend), units), backend,
+                 {.debug = o.debug});
 }
 
 /// The squares of the rank's own gradients, where there are such.
@@ -130,7 +160,7 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
       owned_(is_sharded() ? own_parameters(o, params) : std::vector<dist::Shard>()),
       state(lay_out_state(o, params, layout, owned_by(o, owned_))),
       shards(shard_gradients(o, params, layout, owned_)),
-      gradients(make(hoist_packs(std::move(first)), o, backend)),
+      gradients(make_reader(first, o, backend, owners())),
       squares(former ? std::move(former->squares) : make_squares(o, backend, owned_)),
       update(former ? std::move(former->update)
                     : make(trace_update(o.model, o.shape, o.optimizer, o.optimizer_config, o.limits,
@@ -138,22 +168,67 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
                            o, backend)),
       evaluation(former && former->options.shape.batch == o.shape.batch
                      ? std::move(former->evaluation)
-                     : make(hoist_packs(infer::trace_evaluation(o.model, o.shape, *o.objective)), o,
-                            backend)) {
+                     : make_reader(infer::trace_evaluation(o.model, o.shape, *o.objective), o,
+                                   backend, owners())) {
   tree = dist::schedule_tree(o.groups, groups);
-  if (accumulates(o, groups))
+  if (accumulates(o, groups)) {
     gradients_next.emplace(
-        make(hoist_packs(trace_gradients(o.model, o.shape, *o.objective, Accumulate::kNext)), o,
-             backend));
-  const std::initializer_list<const Executable*> readers = {
-      &gradients, gradients_next ? &*gradients_next : nullptr, &evaluation};
-  batch = infer::BatchLayout(readers);
-  packing = infer::Packing(params, readers);
+        make_reader(trace_gradients(o.model, o.shape, *o.objective, Accumulate::kNext), o, backend,
+                    owners()));
+    LEV_CHECK(gradients_next->gathers() == gradients.gathers(),
+              "two microbatches gather parameters in different orders");
+  }
+  batch = infer::BatchLayout(
+      {&gradients, gradients_next ? &*gradients_next : nullptr, &evaluation});
+  packing = packing_of(o.rank);
   if (!packing.empty()) pack.emplace(make(packing.function(), o, backend));
 }
 
-infer::ParameterLayout FlatLayout::parameters() const {
-  return {{offsets.begin(), offsets.end() - std::ssize(reported)}, all_elements};
+dist::Owners CompiledStep::owners() const {
+  return gathers() ? owners_of(params, owned_) : dist::Owners();
+}
+
+infer::ParameterLayout CompiledStep::parameters_of(int64_t rank) const {
+  infer::ParameterLayout all;
+  all.offsets.assign(layout.offsets.begin(), layout.offsets.end() - std::ssize(layout.reported));
+  all.elements = layout.all_elements;
+  if (!gathers()) return all;
+  const dist::Shard& shard = shards[static_cast<size_t>(rank)];
+  const int64_t end = std::min(shard.end, layout.offset_of(0));  // the reports are no parameters
+  const int64_t own = end - shard.begin;
+  for (size_t i = 0; i < params.size(); ++i) {
+    int64_t& offset = all.offsets[i];
+    if (!params[i].trainable)
+      offset += own - layout.elements;
+    else if (offset < shard.begin || offset >= end)
+      offset = infer::ParameterLayout::kElsewhere;
+    else
+      offset -= shard.begin;
+  }
+  all.elements += own - layout.elements;
+  return all;
+}
+
+infer::Packing CompiledStep::packing_of(int64_t rank) const {
+  const infer::ParameterLayout here = parameters_of(rank);
+  std::vector<bool> held;
+  for (const int64_t offset : here.offsets)
+    held.push_back(offset != infer::ParameterLayout::kElsewhere);
+  return {params, {&gradients, &evaluation}, held};
+}
+
+int64_t CompiledStep::rounds() const {
+  const auto microbatches_of = [&](int64_t rank) {
+    const dist::GroupRange own = dist::groups_of_rank(options.groups, options.ranks, rank);
+    int64_t count = 0;
+    for (int64_t g = own.begin; g < own.end; ++g)
+      count += dist::microbatches_of_group(options.microbatches, options.groups, g).size();
+    return count;
+  };
+  int64_t most = microbatches_of(options.rank);
+  for (int64_t rank = 0; gathers() && rank < options.ranks; ++rank)
+    most = std::max(most, microbatches_of(rank));
+  return most;
 }
 
 int64_t CompiledStep::input_bytes() const {
@@ -174,13 +249,13 @@ std::vector<dist::Shard> CompiledStep::norm_shards() const {
 }
 
 int64_t CompiledStep::state_bytes() const {
-  int64_t total = layout.parameter_bytes();
+  int64_t total = parameter_bytes(options.rank);
   for (const StateLayout::Part& part : state.parts) total += part.bytes();
   return total;
 }
 
 std::vector<MemoryLine> CompiledStep::persistent() const {
-  std::vector<MemoryLine> lines = {{"parameters", layout.parameter_bytes()}};
+  std::vector<MemoryLine> lines = {{"parameters", parameter_bytes(options.rank)}};
   if (pack) lines.push_back({"packed parameters", packing.bytes()});
   for (const StateLayout::Part& part : state.parts)
     lines.push_back({"optimizer " + part.name, part.bytes()});
@@ -217,8 +292,11 @@ int64_t CompiledStep::optimizer_bytes(int64_t rank) const {
 }
 
 int64_t CompiledStep::save_bytes_of(int64_t rank) const {
-  if (rank == 0) return layout.parameter_bytes() + optimizer_bytes(0);
-  return is_sharded() ? optimizer_bytes(rank) : 0;
+  const int64_t optimizer = is_sharded() || rank == 0 ? optimizer_bytes(rank) : 0;
+  if (rank == 0) return parameter_bytes(rank) + optimizer;
+  if (!gathers()) return optimizer;
+  const int64_t frozen = layout.all_elements - layout.elements;  // which the first saves
+  return parameter_bytes(rank) - frozen * 4 + optimizer;
 }
 
 int64_t CompiledStep::differing_bytes(int64_t rank) const {
@@ -226,26 +304,37 @@ int64_t CompiledStep::differing_bytes(int64_t rank) const {
       options.ranks > 1 ? dist::GradientSum::staging_bytes(options.groups, shards, rank) : 0;
   const dist::GroupRange own = dist::groups_of_rank(options.groups, options.ranks, rank);
   const int64_t stack = own.size() == 1 ? 0 : dist::schedule_tree(options.groups, own).depth;
-  return staging + optimizer_bytes(rank) + stack * layout.bytes();
+  return parameter_bytes(rank) + packing_of(rank).bytes() + staging + optimizer_bytes(rank) +
+         stack * layout.bytes();
 }
 
 int64_t CompiledStep::persistent_bytes_of(int64_t rank) const {
   return persistent_bytes() - differing_bytes(options.rank) + differing_bytes(rank);
 }
 
-int64_t CompiledStep::sent_bytes_of(int64_t rank) const {
+SentBytes CompiledStep::sent_bytes_of(int64_t rank) const {
   const int64_t others = options.ranks - 1;
-  if (others == 0) return 0;
+  if (others == 0) return {};
   const auto own = static_cast<size_t>(rank);
   const auto subtrees = dist::maximal_subtrees(
       options.groups, dist::groups_of_rank(options.groups, options.ranks, rank));
-  int64_t sent =
-      std::ssize(subtrees) * (layout.elements - shards[own].size()) + others * shards[own].size();
-  if (is_sharded()) {
-    sent += others * norm_shards()[own].size();
-    if (rank == others) sent -= others * (layout.elements - layout.offset_of(0));  // its reports
+  SentBytes sent;
+  sent.gradients = std::ssize(subtrees) * (layout.elements - shards[own].size()) * 4;
+  if (!is_sharded()) {
+    sent.gradients += others * shards[own].size() * 4;
+    return sent;
   }
-  return sent * 4;
+  sent.norm = others * norm_shards()[own].size() * 4;
+  const dist::Owners owner = owners();
+  for (const Gather& gather : gradients.gathers())
+    for (size_t i = 0; i < gather.names.size(); ++i)
+      if (owner.at(gather.names[i]) == rank)
+        sent.gathers += rounds() * others * static_cast<int64_t>(gather.bytes[i]);
+  if (!gathers()) {
+    const int64_t end = std::min(shards[own].end, layout.offset_of(0));  // without the reports
+    sent.parameters = others * (end - shards[own].begin) * 4;
+  }
+  return sent;
 }
 
 std::vector<const Executable*> CompiledStep::executables() const {

@@ -10,6 +10,7 @@
 #include "runtime/executable.h"
 #include "dist/gradient_sum.h"
 #include "dist/gradient_tree.h"
+#include "dist/parameter_gather.h"
 #include "infer/batch_layout.h"
 #include "infer/packing.h"
 #include "infer/parameter_store.h"
@@ -53,8 +54,6 @@ struct FlatLayout {
     return offsets[offsets.size() - reported.size() + report];
   }
   int64_t bytes() const { return elements * 4; }
-  int64_t parameter_bytes() const { return all_elements * 4; }
-  infer::ParameterLayout parameters() const;
 };
 
 /// Places of the optimizer's state: what it keeps under one name is one flat array of f32, a
@@ -73,6 +72,15 @@ struct StateLayout {
   };
   std::vector<Part> parts;    ///< in the order in which their names are first said
   std::vector<Place> places;  ///< parameter by parameter
+};
+
+/// Bytes that a rank sends to the others in a step, by what they are of.
+struct SentBytes {
+  int64_t gathers = 0;     ///< its parameters, to be read in the microbatches
+  int64_t gradients = 0;   ///< partial sums; where nothing is sharded, its part of the sum too
+  int64_t norm = 0;        ///< its parts of the norm and of the reports
+  int64_t parameters = 0;  ///< those that it has updated for all
+  int64_t total() const { return gathers + gradients + norm + parameters; }
 };
 
 /// One line of the memory plan.
@@ -115,6 +123,17 @@ class CompiledStep {
 
   /// Whether this rank updates a part of the parameters.
   bool is_sharded() const { return options.sharding != dist::Sharding::kNone && options.ranks > 1; }
+  /// Whether it also has no others, and gathers those where they are read.
+  bool gathers() const {
+    return options.sharding == dist::Sharding::kParameters && options.ranks > 1;
+  }
+  /// Then: the rank that has each argument which is gathered.
+  dist::Owners owners() const;
+  /// Where a rank has its parameters.
+  infer::ParameterLayout parameters_of(int64_t rank) const;
+  /// Microbatches of a step that this rank takes part in: its own, or where parameters are gathered
+  /// as many as the rank with most of them has.
+  int64_t rounds() const;
   /// Places in the flat array that then tells all ranks the norm of the gradients: the sum of
   /// squares of each that is trained, in order, then the reports; and each rank's part of it.
   int64_t norm_reports() const;
@@ -135,8 +154,9 @@ class CompiledStep {
   int64_t persistent_bytes_of(int64_t rank) const;
   /// What a rank sends to the others in a step: of the gradients, one partial sum for each of its
   /// subtrees; then its shard of the sum, or of the parameters. With one subtree a rank and equal
-  /// shards that is what a ring sends, 2 (N - 1) / N of an array.
-  int64_t sent_bytes_of(int64_t rank) const;
+  /// shards that is what a ring sends, 2 (N - 1) / N of an array. A parameter that is gathered goes
+  /// to all others as often as a microbatch gathers it.
+  SentBytes sent_bytes_of(int64_t rank) const;
   int64_t arena_bytes() const;
   int64_t workspace_bytes() const;
   int64_t first_run_bytes() const;
@@ -153,8 +173,10 @@ class CompiledStep {
   std::vector<const Executable*> executables() const;
   /// What a rank keeps for its optimizer.
   int64_t optimizer_bytes(int64_t rank) const;
-  /// Of what ranks hold more or less of: that, the shards that they add up, and the stack of
-  /// partial sums.
+  infer::Packing packing_of(int64_t rank) const;
+  int64_t parameter_bytes(int64_t rank) const { return parameters_of(rank).elements * 4; }
+  /// Of what ranks hold more or less of: that, their parameters, the shards that they add up, and
+  /// the stack of partial sums.
   int64_t differing_bytes(int64_t rank) const;
 
   CompiledStep(const StepOptions& options, const Backend& backend, CompiledStep* former)

@@ -73,7 +73,7 @@ std::byte* bytes(void* p) { return static_cast<std::byte*>(p); }
 
 struct Engine::Impl {
   Impl(CompiledStep s, const Backend& b)
-      : step(std::move(s)), backend(b), store(b, step.params, step.layout.parameters()) {}
+      : step(std::move(s)), backend(b), store(b, step.params, step.parameters_of(step.options.rank)) {}
 
   CompiledStep step;
   const Backend& backend;
@@ -128,6 +128,7 @@ void Engine::Impl::bind_all() {
   Addresses memory, microbatch;  // of everything, and of what a microbatch's results are
   inputs.add_places(memory);
   store.add_places(memory);
+  for (const auto& [name, owner] : step.owners()) memory.try_emplace(name, nullptr);
   int64_t trained = 0;
   for (size_t i = 0; i < step.params.size(); ++i) {
     if (!step.params[i].trainable) continue;
@@ -211,6 +212,7 @@ void Engine::initialise(Key key) {
   };
   for (size_t i = 0; i < impl_->step.params.size(); ++i) {
     const nn::Param& param = impl_->step.params[i];
+    if (!impl_->store.place(i)) continue;
     cut({reinterpret_cast<float*>(impl_->store.place(i)), 0, param.type.elements(), param.init,
          fold_in(key, param.path)});
   }
@@ -229,6 +231,16 @@ std::vector<Tensor> Engine::model_targets() {
   return impl_->store.tensors();
 }
 
+std::vector<Tensor> Engine::model_part() const {
+  const CompiledStep& step = impl_->step;
+  std::vector<Tensor> tensors = model_tensors();
+  if (step.options.rank == 0) return tensors;
+  if (!step.gathers()) return {};
+  const dist::Owners owners = step.owners();  // of what is trained: all have what is not
+  std::erase_if(tensors, [&](const Tensor& tensor) { return !owners.contains(tensor.path); });
+  return tensors;
+}
+
 std::vector<Tensor> Engine::optimizer_tensors() const {
   std::vector<Tensor> tensors;
   for (const StateLayout::Place& place : impl_->step.state.places)
@@ -245,6 +257,23 @@ void Engine::begin_step(double loss_tokens, Key dropout_key) {
   impl_->dropout_key = dropout_key;
   impl_->microbatch = 0;
   impl_->depth = 0;
+}
+
+void Engine::gather_from(GatherSource& source) {
+  CompiledStep& step = impl_->step;
+  step.gradients.gather_from(&source);
+  if (step.gradients_next) step.gradients_next->gather_from(&source);
+  step.evaluation.gather_from(&source);
+}
+
+void Engine::attend_microbatch() {
+  impl_->refresh_packed();
+  impl_->step.gradients.attend();
+}
+
+void Engine::attend_evaluation() {
+  impl_->refresh_packed();
+  impl_->step.evaluation.attend();
 }
 
 void Engine::run_microbatch(const Rows& rows) {
@@ -325,14 +354,14 @@ UpdateReport Engine::run_update(double lr, std::span<const double> scalars,
 }
 
 std::vector<Tensor> Engine::gradients() const {
-  std::vector<Tensor> tensors = model_tensors();
-  std::vector<Tensor> out;
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    if (!impl_->step.params[i].trainable) continue;
-    out.push_back(std::move(tensors[i]));
-    out.back().data = bytes(impl_->total() + impl_->step.layout.offsets[i]);
+  std::vector<Tensor> tensors;
+  for (size_t i = 0; i < impl_->step.params.size(); ++i) {
+    const nn::Param& param = impl_->step.params[i];
+    if (param.trainable)
+      tensors.push_back({param.path, DType::f32, param.shape,
+                         bytes(impl_->total() + impl_->step.layout.offsets[i]), &impl_->backend});
   }
-  return out;
+  return tensors;
 }
 
 std::vector<std::pair<std::string, double>> Engine::measures() const {

@@ -41,17 +41,26 @@ class Engine final {
   /// optimizer's state.
   void initialise(Key key);
 
-  /// The state as checkpoints see it; the memory is this engine's. Packed parameters are made again
+  /// The state as checkpoints see it, of parameters those that this rank has; the memory is this
+  /// engine's. Packed parameters are made again
   /// from it before the first run after initialise, model_targets or an update: who writes to
   /// parameters takes model_targets.
   std::vector<Tensor> model_tensors() const;
   std::vector<Tensor> model_targets();
   std::vector<Tensor> optimizer_tensors() const;
+  /// The parameters that this rank writes into a checkpoint: each is some rank's.
+  std::vector<Tensor> model_part() const;
 
   /// The global batch's 1 / loss tokens and the key that this step's dropout derives from.
   void begin_step(double loss_tokens, Key dropout_key);
+  /// Where the functions' parameters come from, of those that this rank has not. Before the first
+  /// microbatch of a step that gathers; the source outlives this.
+  void gather_from(GatherSource& source);
+
   /// Gradients of one microbatch; the microbatches of this rank come in order.
   void run_microbatch(const Rows& rows);
+  /// A microbatch that other ranks have and this one has not: it gives them its parameters.
+  void attend_microbatch();
   /// The flat sums of this rank's maximal subtrees (gradients and reports), in order, after the
   /// last microbatch. Each has step().layout.elements.
   std::span<float* const> subtree_sums();
@@ -61,7 +70,7 @@ class Engine final {
   /// total(). All of it must be there when update runs.
   float* run_squares();
   /// The parameters that are trained, laid out as a gradient is: after an update this rank's shard
-  /// is new, and changed() says that the others are too.
+  /// is new, and changed() says that the others are too. Where the step gathers, the shard alone.
   float* parameters();
   void changed();
   const CompiledStep& step() const;
@@ -77,6 +86,8 @@ class Engine final {
 
   /// Token losses of a microbatch of rows, [batch, position]; good until the next call.
   std::span<const float> run_evaluation(const Rows& rows);
+  /// As attend_microbatch, of one of an evaluation.
+  void attend_evaluation();
 
   /// Watches every later run, when not null.
   void observe(StepObserver* observer);

@@ -7,7 +7,11 @@ StepExchange::StepExchange(dist::Communicator& communicator, const Backend& back
     : communicator_(communicator),
       backend_(backend),
       engine_(engine),
-      sum_(communicator, backend, engine.step().options.groups, engine.step().shards) {}
+      sum_(communicator, backend, engine.step().options.groups, engine.step().shards) {
+  if (!engine.step().gathers()) return;
+  gather_.emplace(communicator, engine.step().owners());
+  engine.gather_from(*gather_);
+}
 
 void StepExchange::sum_gradients() {
   sum_.reduce(engine_.subtree_sums(), engine_.total());
@@ -17,7 +21,7 @@ void StepExchange::sum_gradients() {
 }
 
 void StepExchange::share_parameters() {
-  if (!engine_.step().is_sharded()) return;
+  if (!engine_.step().is_sharded() || engine_.step().gathers()) return;
   std::vector<dist::Shard> shards = engine_.step().shards;
   const FlatLayout& layout = engine_.step().layout;
   shards.back().end = layout.offset_of(0);  // the reports are no parameters

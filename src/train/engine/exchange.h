@@ -2,8 +2,11 @@
 // updates a part of the parameters needs from the others.
 #pragma once
 
+#include <optional>
+
 #include "dist/communicator.h"
 #include "dist/gradient_sum.h"
+#include "dist/parameter_gather.h"
 #include "train/engine/engine.h"
 
 namespace levanter::train {
@@ -11,12 +14,12 @@ namespace levanter::train {
 /// One rank's end; its calls are collective.
 class StepExchange final {
  public:
-  /// All of these outlive it.
+  /// All of these outlive it. The engine runs nothing that gathers after it.
   StepExchange(dist::Communicator& communicator, const Backend& backend, Engine& engine);
 
   /// After the last microbatch: the engine can then update.
   void sum_gradients();
-  /// After the update: the engine then has all parameters.
+  /// After the update: the engine then has all parameters, but where they are gathered.
   void share_parameters();
   /// Until the next microbatch: the engine then has the gradients of all parameters.
   void gather_gradients();
@@ -26,6 +29,7 @@ class StepExchange final {
   const Backend& backend_;
   Engine& engine_;
   dist::GradientSum sum_;
+  std::optional<dist::ParameterGather> gather_;
   std::vector<std::byte> host_;
 };
 

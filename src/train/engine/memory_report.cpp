@@ -45,17 +45,23 @@ std::string buffers(std::string_view title, std::vector<LiveBuffer> alive, bool 
   return text;
 }
 
-/// What ranks hold of the persistent memory and send in a step, where there are several: each, or
-/// the one with most of it.
+/// What ranks hold of the persistent memory and send in a step, in all and by what it is of, where
+/// there are several: each, or the one with most of it.
 std::string ranks_table(const CompiledStep& step) {
   constexpr int64_t kShown = 8;
   const int64_t ranks = step.options.ranks;
   if (ranks == 1) return "";
-  std::string text = "persistent, and what is sent in a step\n";
+  std::string text =
+      "each rank                   persistent, what it sends in a step: gathered parameters, "
+      "gradients, norm, new parameters\n";
   const auto row = [&](int64_t rank) {
-    std::string sent = line(cat("rank ", rank), step.persistent_bytes_of(rank));
-    sent.pop_back();
-    return cat(sent, align_right(format_bytes(step.sent_bytes_of(rank)), 13), "\n");
+    std::string columns = line(cat("rank ", rank), step.persistent_bytes_of(rank));
+    columns.pop_back();
+    const SentBytes sent = step.sent_bytes_of(rank);
+    for (const int64_t bytes :
+         {sent.total(), sent.gathers, sent.gradients, sent.norm, sent.parameters})
+      columns += align_right(format_bytes(bytes), 13);
+    return cat(columns, "\n");
   };
   int64_t largest = 0;
   for (int64_t rank = 0; rank < ranks; ++rank) {

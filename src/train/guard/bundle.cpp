@@ -226,7 +226,7 @@ std::string write_bundle(const HookContext& c, const StepInfo& info) {
   make_directories(folder);
 
   CheckpointContents state = checkpoint_contents(c, info.step - 1, {});
-  const std::vector<Tensor> model = c.engine.model_tensors();
+  const std::vector<Tensor> model = c.engine.model_part();
   const std::vector<Tensor> optimizer = c.engine.optimizer_tensors();
   state.model = model;
   state.optimizer = optimizer;

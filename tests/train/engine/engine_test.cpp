@@ -59,7 +59,8 @@ TEST_CASE("any number of threads and ranks gives the same bits", "[train]") {
       for (const int64_t ranks : {2, 3}) {
         StepPlan shared = plan;
         shared.ranks = ranks;
-        for (const dist::Sharding sharding : {dist::Sharding::kNone, dist::Sharding::kOptimizer}) {
+        for (const dist::Sharding sharding :
+             {dist::Sharding::kNone, dist::Sharding::kOptimizer, dist::Sharding::kParameters}) {
           shared.sharding = sharding;
           CHECK(train_tiny(model, shared, "cpu", 1, kSteps) == expected);
         }
@@ -101,6 +102,27 @@ TEST_CASE("debug mode finds no fault and changes no bit, in any order of steps",
         plan.schedule_seed = seed;
         CHECK(train_tiny(model, plan, device, 2, 2) == expected);
       }
+    }
+}
+
+TEST_CASE("gathered parameters change no bit, whatever is computed again and in any order",
+          "[train]") {
+  for (const DType compute : {DType::f32, DType::bf16})
+    for (const char* policy : {"none", "save_dots", "full", "nested(2)"}) {
+      INFO(policy << " in " << name_of(compute));
+      Gpt2Config model = tiny_model_with_dropout();
+      model.gradient_checkpointing = policy;
+      StepPlan plan{.microbatches = 5, .groups = 3, .compute = compute};
+      const Trained expected = train_tiny(model, plan, "reference", 1, 2);
+      plan.ranks = 3;
+      plan.sharding = dist::Sharding::kParameters;
+      CHECK(train_tiny(model, plan, "reference", 1, 2) == expected);
+      plan.debug = true;
+      CHECK(train_tiny(model, plan, "reference", 1, 2) == expected);
+      plan.schedule_seed = 1;
+      CHECK(train_tiny(model, plan, "reference", 1, 2) == expected);
+      plan.debug = plan.optimise = false;
+      CHECK(train_tiny(model, plan, "reference", 1, 2) == expected);
     }
 }
 
@@ -304,7 +326,11 @@ TEST_CASE("an engine holds the bytes that the plan names, to the byte", "[train]
           .microbatches = 12,
           .groups = 5,
           .ranks = 3,
-          .sharding = dist::Sharding::kNone}})
+          .sharding = dist::Sharding::kNone},
+          StepPlan{.ranks = 4, .sharding = dist::Sharding::kParameters},
+          StepPlan{.ranks = 2,
+                   .compute = DType::bf16,
+                   .sharding = dist::Sharding::kParameters}})
       for (const char* policy : {"none", "full"}) {
         Gpt2Config model = tiny_model_with_dropout();
         model.gradient_checkpointing = policy;
