@@ -15,6 +15,12 @@ constexpr int64_t kElementBytes = sizeof(float);
 std::byte* bytes(float* p) { return reinterpret_cast<std::byte*>(p); }
 size_t bytes_of(const Shard& shard) { return static_cast<size_t>(shard.size() * kElementBytes); }
 
+/// What both have; empty, at some place of the first, where they have nothing in common.
+Shard common(const Shard& a, const Shard& b) {
+  const int64_t begin = std::clamp(b.begin, a.begin, a.end);
+  return {begin, std::clamp(b.end, begin, a.end)};
+}
+
 std::vector<std::vector<GroupRange>> subtrees_of(int64_t groups, int64_t ranks) {
   std::vector<std::vector<GroupRange>> subtrees;
   for (int64_t r = 0; r < ranks; ++r)
@@ -70,15 +76,18 @@ int64_t GradientSum::staging_bytes(int64_t groups, std::span<const Shard> shards
   return pieces * shards[static_cast<size_t>(rank)].size() * kElementBytes;
 }
 
-void GradientSum::reduce(std::span<float* const> partials, float* total) {
+void GradientSum::reduce(std::span<float* const> partials, float* total, const Shard& part,
+                         bool beside_kernels) {
   const auto ranks = shards_.size();
   if (ranks == 1) {
     // One rank's maximal subtree is the whole tree.
     LEV_CHECK(partials.size() == 1, "one rank has one subtree");
     if (partials[0] != total)
-      backend_.copy(bytes(total), bytes(partials[0]), own().size() * kElementBytes);
+      backend_.copy(bytes(total + part.begin), bytes(partials[0] + part.begin),
+                    part.size() * kElementBytes);
     return;
   }
+  const Shard mine = common(own(), part);
   size_t rounds = 0;  // each moves one subtree of every rank that has so many
   for (const auto& subtrees : subtrees_) rounds = std::max(rounds, subtrees.size());
   for (size_t round = 0; round < rounds; ++round) {
@@ -86,35 +95,41 @@ void GradientSum::reduce(std::span<float* const> partials, float* total) {
     std::vector<Received> receive(ranks);
     std::byte* piece = staging_ ? staging_->data() : nullptr;
     for (size_t r = 0; r < ranks; ++r) {
+      const Shard theirs = common(shards_[r], part);
       if (round < partials.size())
-        send[r] = {bytes(partials[round] + shards_[r].begin), bytes_of(shards_[r])};
+        send[r] = {bytes(partials[round] + theirs.begin), bytes_of(theirs)};
       if (round < subtrees_[r].size())
-        receive[r] = {piece + round * bytes_of(own()), bytes_of(own())};
+        receive[r] = {piece + round * bytes_of(own()) + bytes_of({own().begin, mine.begin}),
+                      bytes_of(mine)};
       piece += subtrees_[r].size() * bytes_of(own());
     }
     exchange_on(communicator_, backend_, send, receive, host_);
   }
-  if (own().size() == 0) return;
-  backend_.copy(bytes(total + own().begin), bytes(add_up({0, groups_})),
-                own().size() * kElementBytes);
+  if (mine.size() == 0) return;
+  backend_.copy(bytes(total + mine.begin), bytes(add_up({0, groups_}, mine, beside_kernels)),
+                mine.size() * kElementBytes);
 }
 
 void GradientSum::gather(float* array) {
   gather_shards(communicator_, backend_, shards_, array, host_);
 }
 
-/// The sum of this rank's shard over the groups of `node`, in the memory of its leftmost piece.
-float* GradientSum::add_up(GroupRange node) {
-  auto* piece = reinterpret_cast<float*>(staging_->data());
+/// The sum of a part of this rank's shard over the groups of `node`, in the memory of its leftmost
+/// piece.
+float* GradientSum::add_up(GroupRange node, const Shard& part, bool beside_kernels) {
+  auto* piece = reinterpret_cast<float*>(staging_->data()) + (part.begin - own().begin);
   for (const auto& subtrees : subtrees_)
     for (const GroupRange& subtree : subtrees) {
       if (subtree == node) return piece;
       piece += own().size();
     }
   const int64_t middle = node.begin + tree_split(node.size());
-  float* left = add_up({node.begin, middle});
-  const float* right = add_up({middle, node.end});
-  backend_.add(left, right, own().size());
+  float* left = add_up({node.begin, middle}, part, beside_kernels);
+  const float* right = add_up({middle, node.end}, part, beside_kernels);
+  if (beside_kernels)
+    backend_.Backend::add(left, right, part.size());
+  else
+    backend_.add(left, right, part.size());
   return left;
 }
 

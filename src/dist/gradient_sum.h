@@ -25,7 +25,13 @@ class GradientSum final {
 
   /// `partials`: this rank's maximal subtrees, in order. This rank's shard of `total`, which may be
   /// one of them, becomes the sum; the rest of it means nothing then. Collective.
-  void reduce(std::span<float* const> partials, float* total);
+  void reduce(std::span<float* const> partials, float* total) {
+    reduce(partials, total, {0, shards_.back().end});
+  }
+  /// The same of a part of the arrays, beside kernels that run in other threads where
+  /// `beside_kernels`.
+  void reduce(std::span<float* const> partials, float* total, const Shard& part,
+              bool beside_kernels = false);
   /// Brings every rank's shard of an array to all. Collective.
   void gather(float* array);
 
@@ -33,7 +39,7 @@ class GradientSum final {
   static int64_t staging_bytes(int64_t groups, std::span<const Shard> shards, int64_t rank);
 
  private:
-  float* add_up(GroupRange node);
+  float* add_up(GroupRange node, const Shard& part, bool beside_kernels);
   const Shard& own() const { return shards_[static_cast<size_t>(communicator_.rank())]; }
 
   Communicator& communicator_;

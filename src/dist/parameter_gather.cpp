@@ -2,10 +2,12 @@
 #include "dist/parameter_gather.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
 #include "base/threads.h"
+#include "dist/watch.h"
 
 namespace levanter::dist {
 
@@ -32,10 +34,14 @@ void ParameterGather::start(const Gather& gather, const void* const* held, void*
 }
 
 void ParameterGather::finish() {
+  const auto start = std::chrono::steady_clock::now();
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return done_ > 0 || failure_; });
   if (done_ == 0) std::rethrow_exception(failure_);
   --done_;
+  if (Watch* const watch = communicator_.watch())
+    watch->add_waited(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
 }
 
 void ParameterGather::work() {

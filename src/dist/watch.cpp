@@ -75,7 +75,7 @@ Error Watch::late(std::span<const int64_t> ranks, double seconds) const {
 }
 
 void Watch::end(double seconds, int64_t rank) {
-  waited_ += seconds;
+  if (std::this_thread::get_id() == thread_) waited_ += seconds;
   slowest_ = seconds > kSlow ? rank : rank_;
   if (seconds <= kLoggedWait || !log_ || logged_ >= kMostLogged) return;
   ++logged_;

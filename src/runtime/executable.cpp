@@ -50,6 +50,8 @@ struct Executable::Impl final : Runnable {
   std::vector<size_t> gather_steps;   ///< of each
   std::vector<size_t> gather_reader;  ///< the first step that reads each
   GatherSource* source = nullptr;
+  /// The last step that writes or reads each result, 0 where none does, and the result; by step.
+  std::vector<std::pair<size_t, size_t>> last_uses;
 
   int root(int slot) const {
     while (lowered.slots[static_cast<size_t>(slot)].moved_to >= 0)
@@ -59,11 +61,12 @@ struct Executable::Impl final : Runnable {
   void plan_slots(const CompileOptions& options);
   void write_constants();
   void find_gathers();
+  void find_last_uses();
   std::byte* constants();
   void run() const override;
   void run_step(size_t s) const;
   void start_gather(size_t gather) const;
-  void run_gathering() const;
+  void run_steps(ResultListener* listener) const;
   void run_shown() const;
   void run_watched(StepObserver* observer);
 };
@@ -291,10 +294,27 @@ void Executable::Impl::run_step(size_t s) const {
   lowered.steps[s].kernel->run(pointers[s].inputs.data(), pointers[s].outputs.data(), workspace);
 }
 
-void Executable::Impl::run() const {
-  if (source && !gathers.empty()) return run_gathering();
-  for (size_t s = 0; s < lowered.steps.size(); ++s) run_step(s);
+void Executable::Impl::find_last_uses() {
+  const auto& results = function.results;
+  std::vector<size_t> last(results.size());
+  std::map<std::pair<Slot::Kind, int>, size_t> result_in;
+  for (size_t i = 0; i < results.size(); ++i)
+    if (results[i].donated < 0)
+      result_in[{Slot::Kind::kResult, static_cast<int>(i)}] = i;
+    else
+      result_in[{Slot::Kind::kArgument, results[i].donated}] = i;
+  for (size_t s = 0; s < lowered.steps.size(); ++s)
+    for (const auto* places : {&lowered.steps[s].inputs, &lowered.steps[s].outputs})
+      for (const Place& place : *places) {
+        const Slot& slot = lowered.slots[static_cast<size_t>(root(place.slot))];
+        const auto found = result_in.find({slot.kind, slot.index});
+        if (found != result_in.end()) last[found->second] = s;
+      }
+  for (size_t i = 0; i < results.size(); ++i) last_uses.emplace_back(last[i], i);
+  std::sort(last_uses.begin(), last_uses.end());
 }
+
+void Executable::Impl::run() const { run_steps(nullptr); }
 
 void Executable::Impl::start_gather(size_t gather) const {
   const Pointers& at = pointers[gather_steps[gather]];
@@ -302,14 +322,16 @@ void Executable::Impl::start_gather(size_t gather) const {
 }
 
 /// A gather goes on while the steps up to its first reader run.
-void Executable::Impl::run_gathering() const {
-  size_t started = 0, finished = 0;
+void Executable::Impl::run_steps(ResultListener* listener) const {
+  size_t started = 0, finished = 0, told = 0;
   for (size_t s = 0; s < lowered.steps.size(); ++s) {
     for (; finished < started && gather_reader[finished] <= s; ++finished) source->finish();
-    if (started < gathers.size() && gather_steps[started] == s)
+    if (source && started < gathers.size() && gather_steps[started] == s)
       start_gather(started++);
     else
       run_step(s);
+    for (; listener && told < last_uses.size() && last_uses[told].first == s; ++told)
+      listener->ready(last_uses[told].second);
   }
 }
 
@@ -354,7 +376,14 @@ void Executable::attend() const {
   }
 }
 
-void Executable::run(StepObserver* observer) const {
+void Executable::run(StepObserver* observer, ResultListener* listener) const {
+  if (listener) {
+    const bool stepwise = !observer && !impl_->check && !ranges_are_shown();
+    if (stepwise && impl_->backend->is_host() && impl_->bound) return impl_->run_steps(listener);
+    run(observer);
+    for (const auto& [step, result] : impl_->last_uses) listener->ready(result);
+    return;
+  }
   using Replay = Impl::Replay;
   LEV_CHECK(impl_->bound, cat(name(), " has no memory yet"));
   const Range range(name().c_str());
@@ -379,6 +408,7 @@ Executable compile(Function function, const Backend& backend, const CompileOptio
   impl->plan_slots(options);
   impl->write_constants();
   impl->find_gathers();
+  impl->find_last_uses();
   backend.prepare();
   return Executable(std::move(impl));
 }

@@ -31,6 +31,14 @@ class StepObserver {
   virtual void after(const Node& node, const std::string& where, void* const* outputs) = 0;
 };
 
+/// Hears in a run which results are there: nothing that comes later in it writes or reads them. Each
+/// is told once, in the thread that runs.
+class ResultListener {
+ public:
+  virtual ~ResultListener() = default;
+  virtual void ready(size_t result) = 0;
+};
+
 /// What one step of a compiled function does.
 struct StepCost {
   double flops = 0;           ///< 0 where the op counts none
@@ -94,7 +102,8 @@ class Executable final {
   void attend() const;
   /// Runs all steps; from the third run after a bind, and unobserved, as one where the backend
   /// records. Allocates nothing, but in the second.
-  void run(StepObserver* observer = nullptr) const;
+  /// `listener` hears of the results, at the end where the steps are not run one by one.
+  void run(StepObserver* observer = nullptr, ResultListener* listener = nullptr) const;
 
  private:
   friend Executable compile(Function, const Backend&, const CompileOptions&);

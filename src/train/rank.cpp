@@ -130,17 +130,23 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   if (watch) watch->take_waited();
   dist::enter(communicator_, dist::Phase::kMicrobatches, info.step);
   engine_.begin_step(batch.loss_tokens, fold_in(dropout, static_cast<uint32_t>(step)));
-  for (int64_t round = 0; round < engine_.step().rounds() && !stops(); ++round) {
-    const int64_t row = round * shape.batch;
-    if (row < batch.rows)
-      engine_.run_microbatch({batch, row, batch.first_example + row});
+  const int64_t rounds = engine_.step().rounds() - (exchange_.overlaps() ? 1 : 0);
+  const auto rows_of = [&](int64_t round) -> Rows {
+    return {batch, round * shape.batch, batch.first_example + round * shape.batch};
+  };
+  for (int64_t round = 0; round < rounds && !stops(); ++round) {
+    if (round * shape.batch < batch.rows)
+      engine_.run_microbatch(rows_of(round));
     else
       engine_.attend_microbatch();
   }
   if (dist::any(communicator_, stop_requested())) return false;
   if (watch) info.slowest_rank = watch->slowest();
   dist::enter(communicator_, dist::Phase::kGradients, info.step);
+  if (exchange_.overlaps())
+    engine_.run_last_microbatch(rows_of(rounds), exchange_.begin_sum());
   exchange_.sum_gradients();
+  if (watch && exchange_.overlaps()) info.slowest_rank = watch->slowest();
   for (const auto& hook : hooks) hook->before_update();
   info.lr = schedule_.at(step);
   optimizer_.fill_scalars(*run_.config.optimizer, step, scalars_);

@@ -149,15 +149,21 @@ train::UpdateReport run_step(train::Engine& engine, train::StepExchange& exchang
   const int64_t batch = o.shape.batch * o.microbatches;
   const double loss_tokens = MadeUpRows(step, 0, batch).loss_tokens();
   engine.begin_step(loss_tokens, fold_in(key_from_seed(9), static_cast<uint32_t>(step)));
-  for (int64_t group = engine.step().groups.begin; group < engine.step().groups.end; ++group) {
-    const auto members = dist::microbatches_of_group(o.microbatches, o.groups, group);
-    for (int64_t m = members.begin; m < members.end; ++m)
-      engine.run_microbatch(MadeUpRows(step, m * o.shape.batch, o.shape.batch).from(0));
+  const dist::GroupRange groups = engine.step().groups;
+  int64_t m = dist::microbatches_of_group(o.microbatches, o.groups, groups.begin).begin;
+  const int64_t end = dist::microbatches_of_group(o.microbatches, o.groups, groups.end - 1).end;
+  for (int64_t round = 0; round < engine.step().rounds(); ++round) {
+    if (m >= end) {
+      engine.attend_microbatch();
+      continue;
+    }
+    const MadeUpRows rows(step, m * o.shape.batch, o.shape.batch);
+    ++m;
+    if (m == end && exchange.overlaps())
+      engine.run_last_microbatch(rows.from(0), exchange.begin_sum());
+    else
+      engine.run_microbatch(rows.from(0));
   }
-  int64_t own = 0;
-  for (int64_t group = engine.step().groups.begin; group < engine.step().groups.end; ++group)
-    own += dist::microbatches_of_group(o.microbatches, o.groups, group).size();
-  while (own++ < engine.step().rounds()) engine.attend_microbatch();
   exchange.sum_gradients();
   std::array<double, 2> scalars;
   o.optimizer.scalars(o.optimizer_config, step, scalars);

@@ -99,6 +99,17 @@ struct Engine::Impl {
   /// Sends the arrays of a microbatch to the device.
   void load(const Rows& rows);
   void refresh_packed();
+  /// Which group a microbatch belongs to, and whether it is the group's last.
+  struct Place {
+    int64_t group = 0;
+    bool ends_group = false;
+  };
+  /// Runs it.
+  Place next_microbatch(const Rows& rows, ResultListener* listener);
+  /// Of a stack of partial sums; none where there is one group.
+  std::span<const dist::TreeMove> moves_after(int64_t group) const;
+  /// Of a part of the arrays; `depth`, of the stack, as it is then.
+  int64_t move(dist::TreeMove move, int64_t depth, const dist::Shard& part, bool beside_kernels);
   std::byte* state(const StateLayout::Place& place) const {
     return bytes(states[place.part] + place.offset);
   }
@@ -161,6 +172,49 @@ void Engine::Impl::load(const Rows& rows) {
 /// Packs the parameters if they may have changed since they were packed.
 void Engine::Impl::refresh_packed() {
   if (step.pack) store.refresh(*step.pack, observer);
+}
+
+Engine::Impl::Place Engine::Impl::next_microbatch(const Rows& rows, ResultListener* listener) {
+  const Range range("microbatch");
+  const StepOptions& o = step.options;
+  load(rows);
+  refresh_packed();
+  const int64_t index =
+      microbatch++ +
+      dist::microbatches_of_group(o.microbatches, o.groups, step.groups.begin).begin;
+  int64_t group = step.groups.begin;
+  while (index >= dist::microbatches_of_group(o.microbatches, o.groups, group).end) ++group;
+  const dist::GroupRange members = dist::microbatches_of_group(o.microbatches, o.groups, group);
+  (index == members.begin ? step.gradients : *step.gradients_next).run(observer, listener);
+  return {group, index + 1 == members.end};
+}
+
+std::span<const dist::TreeMove> Engine::Impl::moves_after(int64_t group) const {
+  if (step.groups.size() == 1) return {};
+  return step.tree.after_group[static_cast<size_t>(group - step.groups.begin)];
+}
+
+int64_t Engine::Impl::move(dist::TreeMove move, int64_t at, const dist::Shard& part,
+                           bool beside_kernels) {
+  const auto sum = [&](int64_t i) { return gradients[static_cast<size_t>(i)] + part.begin; };
+  const auto add = [&](float* to, const float* from) {
+    if (beside_kernels)
+      backend.Backend::add(to, from, part.size());  // without the threads that those run in
+    else
+      backend.add(to, from, part.size());
+  };
+  switch (move) {
+    case dist::TreeMove::kPush:
+      backend.copy(bytes(sum(at + 1)), bytes(sum(0)), part.size() * 4);
+      return at + 1;
+    case dist::TreeMove::kAddGroup:
+      add(sum(at), sum(0));
+      return at;
+    case dist::TreeMove::kAdd:
+      add(sum(at - 1), sum(at));
+      return at - 1;
+  }
+  return at;
 }
 
 Engine::Engine(CompiledStep step, const Backend& backend)
@@ -277,40 +331,28 @@ void Engine::attend_evaluation() {
 }
 
 void Engine::run_microbatch(const Rows& rows) {
-  const Range range("microbatch");
   Impl& m = *impl_;
-  const StepOptions& o = m.step.options;
-  m.load(rows);
-  m.refresh_packed();
-  // Which group this microbatch belongs to, and whether it is the group's first and last.
-  const int64_t index =
-      m.microbatch++ +
-      dist::microbatches_of_group(o.microbatches, o.groups, m.step.groups.begin).begin;
-  int64_t group = m.step.groups.begin;
-  while (index >= dist::microbatches_of_group(o.microbatches, o.groups, group).end) ++group;
-  const dist::GroupRange members = dist::microbatches_of_group(o.microbatches, o.groups, group);
-  (index == members.begin ? m.step.gradients : *m.step.gradients_next).run(m.observer);
-  if (index + 1 < members.end || m.step.groups.size() == 1) return;
-  const int64_t elements = m.step.layout.elements;
-  for (const dist::TreeMove move :
-       m.step.tree.after_group[static_cast<size_t>(group - m.step.groups.begin)]) {
-    if (move == dist::TreeMove::kPush) {
-      m.backend.copy(bytes(m.gradients[static_cast<size_t>(1 + m.depth++)]), bytes(m.gradients[0]),
-                     m.step.layout.bytes());
-    } else if (move == dist::TreeMove::kAddGroup) {
-      m.backend.add(m.gradients[static_cast<size_t>(m.depth)], m.gradients[0], elements);
-    } else {
-      --m.depth;
-      m.backend.add(m.gradients[static_cast<size_t>(m.depth)],
-                    m.gradients[static_cast<size_t>(m.depth + 1)], elements);
-    }
-  }
+  const Impl::Place place = m.next_microbatch(rows, nullptr);
+  if (!place.ends_group) return;
+  for (const dist::TreeMove move : m.moves_after(place.group))
+    m.depth = m.move(move, m.depth, {0, m.step.layout.elements}, false);
+}
+
+void Engine::run_last_microbatch(const Rows& rows, ResultListener& listener) {
+  const Impl::Place place = impl_->next_microbatch(rows, &listener);
+  LEV_CHECK(place.ends_group && place.group + 1 == impl_->step.groups.end, "more are to come");
+}
+
+void Engine::finish_part(const dist::Shard& part) {
+  int64_t depth = impl_->depth;
+  for (const dist::TreeMove move : impl_->moves_after(impl_->step.groups.end - 1))
+    depth = impl_->move(move, depth, part, true);
 }
 
 std::span<float* const> Engine::subtree_sums() {
   const std::span<float* const> all(impl_->gradients);
   if (impl_->step.groups.size() == 1) return all;
-  return all.subspan(1, static_cast<size_t>(impl_->depth));
+  return all.subspan(1, impl_->step.tree.subtrees.size());
 }
 
 float* Engine::total() { return impl_->total(); }

@@ -59,6 +59,11 @@ class Engine final {
 
   /// Gradients of one microbatch; the microbatches of this rank come in order.
   void run_microbatch(const Rows& rows);
+  /// The last one of the rank in a step, whose gradients are not added to those of other groups:
+  /// finish_part does that, once the listener has heard of the part's results.
+  void run_last_microbatch(const Rows& rows, ResultListener& listener);
+  /// Of a part of subtree_sums(); in any thread, beside the kernels of the last microbatch.
+  void finish_part(const dist::Shard& part);
   /// A microbatch that other ranks have and this one has not: it gives them its parameters.
   void attend_microbatch();
   /// The flat sums of this rank's maximal subtrees (gradients and reports), in order, after the

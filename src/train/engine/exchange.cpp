@@ -1,6 +1,10 @@
 // What the ranks of a run tell each other in a step.
 #include "train/engine/exchange.h"
 
+#include <utility>
+
+#include "dist/watch.h"
+
 namespace levanter::train {
 
 StepExchange::StepExchange(dist::Communicator& communicator, const Backend& backend, Engine& engine)
@@ -8,16 +12,32 @@ StepExchange::StepExchange(dist::Communicator& communicator, const Backend& back
       backend_(backend),
       engine_(engine),
       sum_(communicator, backend, engine.step().options.groups, engine.step().shards) {
-  if (!engine.step().gathers()) return;
-  gather_.emplace(communicator, engine.step().owners());
-  engine.gather_from(*gather_);
+  if (engine.step().gathers()) {
+    gather_.emplace(communicator, engine.step().owners());
+    engine.gather_from(*gather_);
+  } else if (communicator.size() > 1 && backend.is_host()) {
+    overlapped_.emplace(engine, sum_);
+  }
+}
+
+ResultListener& StepExchange::begin_sum() {
+  begun_ = true;
+  overlapped_->begin();
+  return *overlapped_;
 }
 
 void StepExchange::sum_gradients() {
-  sum_.reduce(engine_.subtree_sums(), engine_.total());
-  if (!engine_.step().is_sharded()) return sum_.gather(engine_.total());
-  dist::gather_shards(communicator_, backend_, engine_.step().norm_shards(), engine_.run_squares(),
-                      host_);
+  if (std::exchange(begun_, false)) {
+    const double waited = overlapped_->finish();
+    if (dist::Watch* const watch = communicator_.watch()) watch->add_waited(waited);
+  } else {
+    sum_.reduce(engine_.subtree_sums(), engine_.total());
+  }
+  if (engine_.step().is_sharded())
+    dist::gather_shards(communicator_, backend_, engine_.step().norm_shards(),
+                        engine_.run_squares(), host_);
+  else
+    sum_.gather(engine_.total());
 }
 
 void StepExchange::share_parameters() {

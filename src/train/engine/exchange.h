@@ -8,6 +8,7 @@
 #include "dist/gradient_sum.h"
 #include "dist/parameter_gather.h"
 #include "train/engine/engine.h"
+#include "train/engine/overlapped_sum.h"
 
 namespace levanter::train {
 
@@ -17,6 +18,11 @@ class StepExchange final {
   /// All of these outlive it. The engine runs nothing that gathers after it.
   StepExchange(dist::Communicator& communicator, const Backend& backend, Engine& engine);
 
+  /// Whether the sum of a step may begin before the gradients are all there: between ranks whose
+  /// kernels run in the host's memory, and which then gather nothing.
+  bool overlaps() const { return overlapped_.has_value(); }
+  /// Then, before the last microbatch: what hears of its results.
+  ResultListener& begin_sum();
   /// After the last microbatch: the engine can then update.
   void sum_gradients();
   /// After the update: the engine then has all parameters, but where they are gathered.
@@ -30,6 +36,8 @@ class StepExchange final {
   Engine& engine_;
   dist::GradientSum sum_;
   std::optional<dist::ParameterGather> gather_;
+  std::optional<OverlappedSum> overlapped_;
+  bool begun_ = false;  ///< the overlapped sum of this step
   std::vector<std::byte> host_;
 };
 

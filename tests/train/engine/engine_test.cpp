@@ -107,23 +107,21 @@ TEST_CASE("debug mode finds no fault and changes no bit, in any order of steps",
 
 TEST_CASE("gathered parameters change no bit, whatever is computed again and in any order",
           "[train]") {
-  for (const DType compute : {DType::f32, DType::bf16})
-    for (const char* policy : {"none", "save_dots", "full", "nested(2)"}) {
-      INFO(policy << " in " << name_of(compute));
-      Gpt2Config model = tiny_model_with_dropout();
-      model.gradient_checkpointing = policy;
-      StepPlan plan{.microbatches = 5, .groups = 3, .compute = compute};
-      const Trained expected = train_tiny(model, plan, "reference", 1, 2);
-      plan.ranks = 3;
-      plan.sharding = dist::Sharding::kParameters;
-      CHECK(train_tiny(model, plan, "reference", 1, 2) == expected);
-      plan.debug = true;
-      CHECK(train_tiny(model, plan, "reference", 1, 2) == expected);
-      plan.schedule_seed = 1;
-      CHECK(train_tiny(model, plan, "reference", 1, 2) == expected);
-      plan.debug = plan.optimise = false;
-      CHECK(train_tiny(model, plan, "reference", 1, 2) == expected);
-    }
+  for (const char* policy : {"none", "full", "nested(2)"}) {
+    INFO(policy);
+    Gpt2Config model = tiny_model_with_dropout();
+    model.gradient_checkpointing = policy;
+    StepPlan plan{.microbatches = 5, .groups = 3, .compute = DType::bf16};
+    const Trained expected = train_tiny(model, plan, "reference", 1, 2);
+    plan.ranks = 3;
+    plan.sharding = dist::Sharding::kParameters;
+    CHECK(train_tiny(model, plan, "reference", 1, 2) == expected);
+    plan.debug = true;
+    plan.schedule_seed = 1;
+    CHECK(train_tiny(model, plan, "reference", 1, 2) == expected);
+    plan.debug = plan.optimise = false;
+    CHECK(train_tiny(model, plan, "reference", 1, 2) == expected);
+  }
 }
 
 TEST_CASE("an optimised step has the bits of the step as traced", "[train]") {
