@@ -1,10 +1,11 @@
 // What a checkpoint holds, and saving one.
 //
 // A checkpoint is a folder step-N with config.toml, tokenizer.json, model.safetensors,
-// optimizer.safetensors and manifest.json; where ranks have parts of the optimizer's state, or of the
-// parameters, each writes a file of its own, optimizer-00001-of-00004.safetensors. The manifest comes last and makes
-// the folder complete: each file is written under a temporary name, made durable and renamed before
-// it. See checkpoint/manifest.h for what it says and checkpoint/load.h for reading.
+// optimizer.safetensors and manifest.json; where ranks have parts of the optimizer's state, or of
+// the parameters, each writes a file of its own, optimizer-00001-of-00004.safetensors. The manifest
+// comes last and makes the folder complete: each file is written under a temporary name, made
+// durable and renamed before it. See checkpoint/manifest.h for what it says and checkpoint/load.h
+// for reading.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Parameters that ranks hold in parts, gathered where they are read and dropped after (ZeRO stage 3;
-// Rajbhandari et al. 2020, arXiv:1910.02054).
+// Parameters that ranks hold in parts, gathered where they are read and dropped after (ZeRO stage
+// 3; Rajbhandari et al. 2020, arXiv:1910.02054).
 #include <algorithm>
 #include <compare>
 #include <map>
@@ -96,8 +96,7 @@ class Gathering {
     for (NodeId id = 0; id < nodes().size(); ++id) {
       if (is(nodes()[id], ops::input_entry))
         inputs_[static_cast<size_t>(InputAttributes::of(nodes()[id].attributes).index)] = id;
-      each_read(id,
-                [&](size_t, int root) { members_[{unit_of(root), part_of(id)}].insert(root); });
+      each_read(id, [&](size_t, int root) { members_[{unit_of(root), part_of(id)}].insert(root); });
     }
   }
 

@@ -31,8 +31,8 @@ class StepObserver {
   virtual void after(const Node& node, const std::string& where, void* const* outputs) = 0;
 };
 
-/// Hears in a run which results are there: nothing that comes later in it writes or reads them. Each
-/// is told once, in the thread that runs.
+/// Hears in a run which results are there: nothing that comes later in it writes or reads them.
+/// Each is told once, in the thread that runs.
 class ResultListener {
  public:
   virtual ~ResultListener() = default;

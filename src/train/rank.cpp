@@ -143,8 +143,7 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   if (dist::any(communicator_, stop_requested())) return false;
   if (watch) info.slowest_rank = watch->slowest();
   dist::enter(communicator_, dist::Phase::kGradients, info.step);
-  if (exchange_.overlaps())
-    engine_.run_last_microbatch(rows_of(rounds), exchange_.begin_sum());
+  if (exchange_.overlaps()) engine_.run_last_microbatch(rows_of(rounds), exchange_.begin_sum());
   exchange_.sum_gradients();
   if (watch && exchange_.overlaps()) info.slowest_rank = watch->slowest();
   for (const auto& hook : hooks) hook->before_update();

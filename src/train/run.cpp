@@ -209,8 +209,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
     // Ended between its last checkpoint and its summary.
     if (!end.rollback && run.decision.start_step == run.config.trainer.num_train_steps && !owed)
       summary.log(evaluate_now(hooks_context), done);
-    if (!end.rollback && done == run.config.trainer.num_train_steps)
-      hash = params_hash(parameters);
+    if (!end.rollback && done == run.config.trainer.num_train_steps) hash = params_hash(parameters);
     stops = meet_at_end(rank.crew());
     if (end.rollback) return roll_back(run, *end.rollback, folder, *tracker);
   } catch (...) {

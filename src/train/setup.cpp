@@ -238,9 +238,10 @@ void require_shard(const TrainConfig& config, const Backend& backend) {
   const bool gathers = config.trainer.shard == dist::Sharding::kParameters;
   if (!gathers || config.trainer.ranks == 1 || backend.is_host()) return;
   throw config
-      .error(ErrorKind::kConfig, "trainer.shard",
-             cat("trainer.shard = \"parameters\" gathers parameters in the host's memory, and device ",
-                 quote(backend.name()), " has its own"))
+      .error(
+          ErrorKind::kConfig, "trainer.shard",
+          cat("trainer.shard = \"parameters\" gathers parameters in the host's memory, and device ",
+              quote(backend.name()), " has its own"))
       .allowed("\"none\", \"optimizer\"")
       .hint("\"optimizer\" keeps a part of the optimizer's state on each rank");
 }

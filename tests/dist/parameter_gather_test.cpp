@@ -11,9 +11,7 @@ using namespace levanter::dist;
 namespace {
 
 /// Arrays of different sizes, three of rank 0, one of the last rank and none of the others.
-Owners owners_of(int64_t ranks) {
-  return {{"a", 0}, {"b", 0}, {"c", ranks - 1}, {"d", 0}};
-}
+Owners owners_of(int64_t ranks) { return {{"a", 0}, {"b", 0}, {"c", ranks - 1}, {"d", 0}}; }
 const Gather kGather{{"a", "b", "c", "d"}, {3, 70'000, 5, 1}};
 
 }  // namespace

@@ -66,9 +66,9 @@ std::vector<std::string> firsts(const Executable& executable) {
 TEST_CASE("each block is gathered forward and again backward, the embedding where it is read",
           "[passes]") {
   const auto backend = make_backend("cpu");
-  const std::vector<std::string> expected = {
-      "table",  "up 0",   "up 1", "up 2", "up 3", "up 4", "up 5", "norm", "table", "table",
-      "norm", "up 5", "up 4", "up 3", "up 2", "up 1", "up 0"};
+  const std::vector<std::string> expected = {"table", "up 0", "up 1",  "up 2",  "up 3", "up 4",
+                                             "up 5",  "norm", "table", "table", "norm", "up 5",
+                                             "up 4",  "up 3", "up 2",  "up 1",  "up 0"};
   const Executable e = compile(gathered(chain(Remat::kFull), *backend), *backend);
   CHECK(firsts(e) == expected);
   CHECK(e.gathers()[1].names == std::vector<std::string>{"up 0", "down 0"});

@@ -43,7 +43,8 @@ TEST_CASE("a run goes on from any shard and number of ranks to any other", "[tra
   CHECK(trained(run, "moved", sharded(3, "parameters")) == expected);
   const std::string checkpoints = run.folder / "runs/moved/checkpoints";
   CHECK(path_exists(checkpoints + "/step-6/model-00003-of-00003.safetensors"));
-  for (const int64_t step : {9, 18}) CHECK(weights(run, "moved", step) == weights(run, "one", step));
+  for (const int64_t step : {9, 18})
+    CHECK(weights(run, "moved", step) == weights(run, "one", step));
   struct Move {
     int64_t from, ranks;
     const char* shard;

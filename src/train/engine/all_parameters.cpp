@@ -54,8 +54,8 @@ std::vector<Tensor> AllParameters::tensors() const {
     if (own != here.end())
       all.push_back(std::move(*own));
     else
-      all.push_back({param.path, DType::f32, param.shape, address_of(step.layout.offsets[i] * 4),
-                     this});
+      all.push_back(
+          {param.path, DType::f32, param.shape, address_of(step.layout.offsets[i] * 4), this});
   }
   return all;
 }

@@ -172,14 +172,13 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
                                    backend, owners())) {
   tree = dist::schedule_tree(o.groups, groups);
   if (accumulates(o, groups)) {
-    gradients_next.emplace(
-        make_reader(trace_gradients(o.model, o.shape, *o.objective, Accumulate::kNext), o, backend,
-                    owners()));
+    gradients_next.emplace(make_reader(
+        trace_gradients(o.model, o.shape, *o.objective, Accumulate::kNext), o, backend, owners()));
     LEV_CHECK(gradients_next->gathers() == gradients.gathers(),
               "two microbatches gather parameters in different orders");
   }
-  batch = infer::BatchLayout(
-      {&gradients, gradients_next ? &*gradients_next : nullptr, &evaluation});
+  batch =
+      infer::BatchLayout({&gradients, gradients_next ? &*gradients_next : nullptr, &evaluation});
   packing = packing_of(o.rank);
   if (!packing.empty()) pack.emplace(make(packing.function(), o, backend));
 }

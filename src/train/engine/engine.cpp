@@ -73,7 +73,9 @@ std::byte* bytes(void* p) { return static_cast<std::byte*>(p); }
 
 struct Engine::Impl {
   Impl(CompiledStep s, const Backend& b)
-      : step(std::move(s)), backend(b), store(b, step.params, step.parameters_of(step.options.rank)) {}
+      : step(std::move(s)),
+        backend(b),
+        store(b, step.params, step.parameters_of(step.options.rank)) {}
 
   CompiledStep step;
   const Backend& backend;
@@ -180,8 +182,7 @@ Engine::Impl::Place Engine::Impl::next_microbatch(const Rows& rows, ResultListen
   load(rows);
   refresh_packed();
   const int64_t index =
-      microbatch++ +
-      dist::microbatches_of_group(o.microbatches, o.groups, step.groups.begin).begin;
+      microbatch++ + dist::microbatches_of_group(o.microbatches, o.groups, step.groups.begin).begin;
   int64_t group = step.groups.begin;
   while (index >= dist::microbatches_of_group(o.microbatches, o.groups, group).end) ++group;
   const dist::GroupRange members = dist::microbatches_of_group(o.microbatches, o.groups, group);

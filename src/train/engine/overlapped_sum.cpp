@@ -12,8 +12,7 @@ namespace {
 constexpr int64_t kSmallest = 1 << 10, kLargest = 1 << 20;  // elements of a bucket
 }  // namespace
 
-OverlappedSum::OverlappedSum(Engine& engine, dist::GradientSum& sum)
-    : engine_(engine), sum_(sum) {
+OverlappedSum::OverlappedSum(Engine& engine, dist::GradientSum& sum) : engine_(engine), sum_(sum) {
   const FlatLayout& layout = engine.step().layout;
   const int64_t least = std::clamp(layout.elements / 16, kSmallest, kLargest);
   std::vector<int64_t> begins;  // of the results: what is trained, then the reports
@@ -23,8 +22,7 @@ OverlappedSum::OverlappedSum(Engine& engine, dist::GradientSum& sum)
   bucket_of_.resize(begins.size());
   int64_t end = layout.elements;
   for (size_t i = begins.size(); i-- > 0;) {
-    if (buckets_.empty() || buckets_.back().part.size() >= least)
-      buckets_.push_back({{end, end}});
+    if (buckets_.empty() || buckets_.back().part.size() >= least) buckets_.push_back({{end, end}});
     buckets_.back().part.begin = end = begins[i];
     ++buckets_.back().results;
     bucket_of_[i] = buckets_.size() - 1;

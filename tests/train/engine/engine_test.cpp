@@ -326,9 +326,7 @@ TEST_CASE("an engine holds the bytes that the plan names, to the byte", "[train]
           .ranks = 3,
           .sharding = dist::Sharding::kNone},
           StepPlan{.ranks = 4, .sharding = dist::Sharding::kParameters},
-          StepPlan{.ranks = 2,
-                   .compute = DType::bf16,
-                   .sharding = dist::Sharding::kParameters}})
+          StepPlan{.ranks = 2, .compute = DType::bf16, .sharding = dist::Sharding::kParameters}})
       for (const char* policy : {"none", "full"}) {
         Gpt2Config model = tiny_model_with_dropout();
         model.gradient_checkpointing = policy;
