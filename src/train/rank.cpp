@@ -38,8 +38,6 @@ Rank::Rank(Run& run, dist::Communicator& communicator)
       engine_(*std::move(run.step), *run.backend),
       exchange_(communicator, *run.backend, engine_),
       schedule_(run.config.schedule()),
-      optimizer_(optim::entry(run.config.optimizer.type)),
-      scalars_(optimizer_.scalar_names.size()),
       guard_(run.config.trainer.guard, extra_of(run).value("guard", nlohmann::json()),
              run.decision.rollbacks) {
   if (run.options.eager) engine_.observe(&nan_guard_);
@@ -93,32 +91,49 @@ data::ExampleSource Rank::training_source() const {
   const int64_t length = source.examples->length().get();
   const TrainerConfig& t = run_.config.trainer;
   const int64_t needed = places_of(guard_.rollbacks(), 0, t.num_train_steps).back().end;
-  if (length != data::kEndless && length / t.train_batch_size < needed)
+  const data::BatchSizes sizes = run_.config.batch_sizes();
+  if (length != data::kEndless && sizes.filled_by(length) < needed)
     throw run_.config
         .error(
             ErrorKind::kConfig, run_.decision.length_key,
-            cat("the data end after ", count_of(length / t.train_batch_size, "step"),
+            cat("the data end after ", count_of(sizes.filled_by(length), "step"),
                 " (data.stop_strategy = ", quote(config::word_of(run_.config.data.stop_strategy)),
                 "), before the run's ", count_of(t.num_train_steps, "step")))
-        .allowed(cat("at most ", length / t.train_batch_size))
+        .allowed(cat("at most ", sizes.filled_by(length)))
         .hint("data.stop_strategy = \"restart\" begins components anew");
   return source;
 }
 
 data::LoaderOptions Rank::loading() const {
   const StepOptions& o = engine_.step().options;
-  const dist::GroupRange groups = engine_.step().groups;
-  const int64_t begin = dist::microbatches_of_group(o.microbatches, o.groups, groups.begin).begin;
-  const int64_t end = dist::microbatches_of_group(o.microbatches, o.groups, groups.end - 1).end;
   data::LoaderOptions loading;
   loading.seq_len = o.shape.position;
   loading.batch_size = run_.config.trainer.train_batch_size;
-  loading.first_row = begin * o.shape.batch;
-  loading.rows = (end - begin) * o.shape.batch;
+  loading.sizes = run_.config.batch_sizes();
+  loading.part = [microbatch = o.shape.batch, all = o.groups,
+                  own = engine_.step().groups](int64_t size) -> data::RowRange {
+    const auto of = [&](int64_t group) {
+      return dist::microbatches_of_group(size / microbatch, all, group);
+    };
+    const int64_t begin = of(own.begin).begin, end = of(own.end - 1).end;
+    return {begin * microbatch, (end - begin) * microbatch};
+  };
+  loading.rows = loading.part(loading.batch_size).count;
   loading.first_step = run_.decision.start_step;
   loading.end_step = run_.config.trainer.num_train_steps;
   loading.prefetch = run_.config.data.prefetch;
   return loading;
+}
+
+void Rank::refresh_by_drawn(int64_t step, const data::Batch& batch) {
+  constexpr optim::Refresh::By kDrawn = optim::Refresh::By::kDrawnLabels;
+  if (!engine_.step().options.optimizer->refreshes(kDrawn, step)) return;
+  const Key key = fold_in(run_.root, "drawn labels");
+  engine_.begin_step(batch.loss_tokens, fold_in(key, static_cast<uint32_t>(step)), true);
+  for (int64_t row = 0; row < batch.rows; row += engine_.step().options.shape.batch)
+    engine_.run_microbatch({batch, row, batch.first_example + row});
+  exchange_.sum_gradients();
+  engine_.run_refresh(kDrawn, step);
 }
 
 bool Rank::one_step(int64_t step, const data::Batch& batch,
@@ -129,6 +144,7 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   dist::Watch* const watch = communicator_.watch();
   if (watch) watch->take_waited();
   dist::enter(communicator_, dist::Phase::kMicrobatches, info.step);
+  engine_.use_microbatches(run_.config.batch_sizes().of(batch.step) / shape.batch);
   engine_.begin_step(batch.loss_tokens, fold_in(dropout, static_cast<uint32_t>(step)));
   for (int64_t row = 0; row < batch.rows && !stop_requested(); row += shape.batch)
     engine_.run_microbatch({batch, row, batch.first_example + row});
@@ -138,10 +154,10 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   exchange_.sum_gradients();
   for (const auto& hook : hooks) hook->before_update();
   info.lr = schedule_.at(step);
-  optimizer_.fill_scalars(*run_.config.optimizer, step, scalars_);
-  info.report = engine_.run_update(info.lr, scalars_, info.limits);
+  info.report = engine_.run_update(step, info.lr, info.limits);
   dist::enter(communicator_, dist::Phase::kParameters, info.step);
   exchange_.share_parameters();
+  if (info.report.proceeded) refresh_by_drawn(step, batch);
   if (watch) info.waited = watch->take_waited();
   return true;
 }

@@ -49,6 +49,9 @@ class Rank final {
   data::ExampleSource training_source() const;
   /// This rank's rows: those of its groups' microbatches.
   data::LoaderOptions loading() const;
+  /// Where an optimizer wants it after this step: goes through the batch again with labels that the
+  /// model draws. The step is taken, so no stop cuts this short. Collective.
+  void refresh_by_drawn(int64_t step, const data::Batch& batch);
   [[noreturn]] void stop_at(const StepInfo& info) const;
 
   const Run& run_;
@@ -57,8 +60,6 @@ class Rank final {
   Engine engine_;
   StepExchange exchange_;
   Schedule schedule_;
-  const optim::OptimizerEntry& optimizer_;
-  std::vector<double> scalars_;
   NanGuard nan_guard_;
   Guard guard_;
 };

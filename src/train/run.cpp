@@ -1,6 +1,7 @@
 // A training run from its config to its last checkpoint: start, ranks, end.
 #include "train/run.h"
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <memory>
@@ -117,7 +118,7 @@ void introduce(const HookContext& c, const Run& run, const std::vector<std::stri
 }
 
 std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_evaluation,
-                                              std::optional<HfFolders>& hf) {
+                                              std::vector<HfFolders>& hf) {
   std::vector<std::unique_ptr<Hook>> hooks;
   hooks.push_back(make_metrics_hook(context));
   hooks.push_back(make_guard_hook(context));
@@ -132,12 +133,14 @@ std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_ev
         context.summary.evaluated_loss() < context.kept.loss)
       context.kept = {info.step, context.summary.evaluated_loss()};
   }
+  for (HfFolders& folders : hf)
+    if (auto hook = make_average_save_hook(context, folders)) hooks.push_back(std::move(hook));
   hooks.push_back(make_checkpoint_hook(context));
   // A checkpoint that stays, saved before its evaluation was through, does not know it yet.
   const bool own = info.last || context.start_step > context.first_step;
   if (owes_evaluation && own && context.summary.evaluated_step() == info.step)
     hooks.back()->after_step(info);
-  if (hf) hooks.push_back(make_hf_save_hook(context, *hf));
+  for (HfFolders& folders : hf) hooks.push_back(make_hf_save_hook(context, folders));
   return hooks;
 }
 
@@ -187,11 +190,9 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
       .epoch_length = run.opened.data->training(training_options(run.config, {})).epoch_length};
   log_summary(hooks_context, run.places, *tracker);
   introduce(hooks_context, run, messages);
-  std::optional<HfFolders> hf;
-  if (run.config.hf_save_path) {
-    hf.emplace(run.config, [&](std::string_view line) { tracker->message(line); });
-    hf->make_missing(folder.checkpoints(), run.decision.start_step);
-  }
+  std::vector<HfFolders> hf =
+      hf_folders(run.config, [&](std::string_view line) { tracker->message(line); });
+  for (HfFolders& folders : hf) folders.make_missing(folder.checkpoints(), run.decision.start_step);
   int64_t done = run.decision.start_step;
   bool stops = false;  // some rank
   const bool owed = owes_evaluation(run, extra);
@@ -233,7 +234,7 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
   if (finished) {
     tracker->message(farewell(run.config, best_checkpoint(folder.checkpoints())));
   }
-  if (hf) hf->account();
+  for (const HfFolders& folders : hf) folders.account();
   if (finished && unwritten) std::rethrow_exception(unwritten);  // the next start writes it
   return finished ? Outcome::kFinished : Outcome::kStopped;
 }
@@ -268,14 +269,18 @@ Outcome make_up(const TrainConfig& config) {
   look_at_console(context);
   const std::string name = "console";
   const auto console = make_trackers(std::span(&name, 1), trackers::entries(), context);
-  HfFolders hf(config, [&](std::string_view line) { console->message(line); });
+  std::vector<HfFolders> hf =
+      hf_folders(config, [&](std::string_view line) { console->message(line); });
   const std::string checkpoints = join_path(config.run_folder(), "checkpoints");
   const int64_t last = config.trainer.num_train_steps;
-  if (hf.missing(checkpoints, last).empty()) return Outcome::kAlreadyFinished;
+  if (std::all_of(hf.begin(), hf.end(), [&](const HfFolders& folders) {
+        return folders.missing(checkpoints, last).empty();
+      }))
+    return Outcome::kAlreadyFinished;
   const RunFolder folder(config.run_folder());
-  hf.make_missing(checkpoints, last);
+  for (HfFolders& folders : hf) folders.make_missing(checkpoints, last);
   throw_if_stopped();
-  hf.account();
+  for (const HfFolders& folders : hf) folders.account();
   return Outcome::kFinished;
 }
 
@@ -340,7 +345,7 @@ Outcome train_leading(Run& run, dist::Communicator& communicator, Leader& leader
 Outcome train_following(Run& run, dist::Communicator& communicator) {
   std::optional<Rank> rank(std::in_place, run, communicator);
   const DeferredStop deferred;  // a stop is rank 0's to save, and all wait for it
-  serve_evaluation(rank->crew(), run.config, *run.opened.data, rank->engine());
+  serve_evaluation(rank->crew(), run.config, *run.opened.data, *run.backend, rank->engine());
   std::vector<std::unique_ptr<Hook>> hooks;
   if (rank->engine().step().is_sharded())
     hooks.push_back(make_checkpoint_part_hook(rank->engine(), rank->crew()));

@@ -55,7 +55,7 @@ std::optional<data::MixtureSpec> mixture_spec(const TrainConfig& config) {
   spec.stop = data.stop_strategy;
   if (data.train_weight_stages.empty()) spec.stages = {{0, data.train_weights}};
   for (const WeightStageConfig& stage : data.train_weight_stages)
-    spec.stages.push_back({stage.step * config.trainer.train_batch_size, stage.weights});
+    spec.stages.push_back({config.batch_sizes().before(stage.step), stage.weights});
   return spec;
 }
 
@@ -188,7 +188,8 @@ std::optional<int64_t> known_vocab_size(const TrainConfig& config,
 }
 
 ModelSpec model_spec(const TrainConfig& config) {
-  return {models::entry(config.model.type), *config.model};
+  return {models::entry(config.model.type), *config.model,
+          std::make_shared<optim::Groups>(config.optimizer->groups)};
 }
 
 namespace {
@@ -204,13 +205,57 @@ models::Segments segments_of(const DataConfig& config) {
 
 }  // namespace
 
+namespace {
+
+/// Some paths of parameters, for an error.
+std::string some_paths(const std::vector<nn::Param>& params) {
+  constexpr size_t kShown = 6;
+  std::vector<std::string> paths;
+  for (size_t i = 0; i < std::min(kShown, params.size()); ++i) paths.push_back(params[i].path);
+  if (params.size() > kShown) paths.push_back("...");
+  return join(paths, ", ");
+}
+
+/// Throws where a group has no parameters, or none is left to train.
+void require_groups(const TrainConfig& config, int64_t vocab_size) {
+  if (config.optimizer->groups.empty()) return;
+  const ModelSpec spec = model_spec(config);
+  const std::vector<nn::Param> params = infer::trace_params(spec, {.vocab_size = vocab_size});
+  const auto count = [&](auto is_meant) {
+    return std::count_if(params.begin(), params.end(), is_meant);
+  };
+  for (size_t i = 0; i < spec.groups->all().size(); ++i) {
+    const auto in_group = [&](const nn::Param& p) { return spec.groups->index_of(p.path) == i; };
+    if (count(in_group) > 0) continue;
+    const bool taken =
+        count([&](const nn::Param& p) { return spec.groups->matches(i, p.path); }) > 0;
+    const std::string key = cat("optimizer.groups[", i, "].match");
+    Error error = config.error(ErrorKind::kConfig, key,
+                               cat(key, " = ", quote(spec.groups->all()[i].match),
+                                   taken ? " is found in parameters of earlier groups only"
+                                         : " is found in no parameter"));
+    if (taken) throw std::move(error).hint("the first group that matches counts: put it before");
+    throw std::move(error)
+        .allowed(some_paths(params))
+        .hint("levanter plan lists what each group has");
+  }
+  if (count([](const nn::Param& p) { return p.trainable; }) == 0)
+    throw config
+        .error(ErrorKind::kConfig, "optimizer.groups",
+               "optimizer.groups freeze all parameters, and none is left to train")
+        .hint("a group before them, without frozen, keeps what it matches");
+}
+
+}  // namespace
+
 StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t rank,
                          bool optimise) {
+  require_groups(config, vocab_size);
   return {.model = model_spec(config),
           .shape = {config.microbatch_size(), config.model->max_seq_len, vocab_size, DType::f32,
                     config.trainer.compute(), segments_of(config.data)},
-          .optimizer = optim::entry(config.optimizer.type),
-          .optimizer_config = *config.optimizer,
+          .optimizer = std::make_shared<optim::Assignment>(optim::entry(config.optimizer.type),
+                                                           *config.optimizer),
           .microbatches = config.num_microbatches(),
           .groups = config.gradient_groups(),
           .ranks = config.trainer.ranks,

@@ -259,10 +259,17 @@ void restore(const Run& run, Engine& engine) {
   engine.initialise(fold_in(run.root, "init"));
   if (run.opened.hf)
     load_hf(*run.opened.hf, model_spec(run.config), run.decision.vocab, engine.model_targets());
-  if (!run.opened.from) return;
-  for (const Tensor& target : engine.model_targets()) run.opened.from->load(target);
-  if (run.decision.restore_optimizer)
+  if (run.opened.from)
+    for (Tensor target : engine.model_targets()) {
+      // Without its optimizer a model begins as it would be used.
+      if (!run.decision.restore_optimizer) target.path = run.opened.from->path_in_use(target.path);
+      run.opened.from->load(target);
+    }
+  if (run.opened.from && run.decision.restore_optimizer) {
     for (const Tensor& target : engine.optimizer_tensors()) run.opened.from->load(target);
+  } else {
+    engine.begin_optimizer();
+  }
 }
 
 void read_early(Run& run, std::vector<std::string>& messages) {

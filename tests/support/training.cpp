@@ -102,21 +102,21 @@ Gpt2Config tiny_model_with_dropout() {
 
 train::CompiledStep compile_step(const Gpt2Config& model, const AdamConfig& adam,
                                  const StepPlan& plan, const Backend& backend, int64_t rank) {
-  return train::CompiledStep({.model = {models::entry("gpt2"), model},
-                              .shape = {plan.microbatch, model.max_seq_len, kVocab, DType::f32,
-                                        plan.compute, plan.segments},
-                              .optimizer = optim::entry("adam"),
-                              .optimizer_config = adam,
-                              .microbatches = plan.microbatches,
-                              .groups = plan.groups,
-                              .ranks = plan.ranks,
-                              .rank = rank,
-                              .sharding = plan.sharding,
-                              .optimise = plan.optimise,
-                              .fuse = plan.fuse,
-                              .debug = plan.debug,
-                              .schedule_seed = plan.schedule_seed},
-                             backend);
+  return train::CompiledStep(
+      {.model = {models::entry("gpt2"), model},
+       .shape = {plan.microbatch, model.max_seq_len, kVocab, DType::f32, plan.compute,
+                 plan.segments},
+       .optimizer = std::make_shared<optim::Assignment>(optim::entry("adam"), adam),
+       .microbatches = plan.microbatches,
+       .groups = plan.groups,
+       .ranks = plan.ranks,
+       .rank = rank,
+       .sharding = plan.sharding,
+       .optimise = plan.optimise,
+       .fuse = plan.fuse,
+       .debug = plan.debug,
+       .schedule_seed = plan.schedule_seed},
+      backend);
 }
 
 MadeUpRows::MadeUpRows(int64_t step, int64_t first, int64_t count) : first_example(first) {
@@ -155,9 +155,7 @@ train::UpdateReport run_step(train::Engine& engine, train::StepExchange& exchang
       engine.run_microbatch(MadeUpRows(step, m * o.shape.batch, o.shape.batch).from(0));
   }
   exchange.sum_gradients();
-  std::array<double, 2> scalars;
-  o.optimizer.scalars(o.optimizer_config, step, scalars);
-  const train::UpdateReport report = engine.run_update(lr, scalars);
+  const train::UpdateReport report = engine.run_update(step, lr);
   exchange.share_parameters();
   return report;
 }

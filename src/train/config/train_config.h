@@ -12,6 +12,7 @@
 #include "config/fields.h"
 #include "config/problems.h"
 #include "data/data_config.h"
+#include "data/rows/batch_sizes.h"
 #include "dist/sharding.h"
 #include "models/model_config.h"
 #include "optim/optimizer_config.h"
@@ -71,14 +72,23 @@ struct WatchdogConfig {
   void fields(config::Fields& f);
 };
 
+/// A part of the run with batches of their own size: the steps before `until` that come after the
+/// part before.
+struct BatchStageConfig {
+  int64_t until = 0, size = 0;
+
+  void fields(config::Fields& f);
+};
+
 struct TrainerConfig {
   int64_t seed = 0;
   std::string mp = "f32";
   int64_t num_train_steps = 400000;
   std::optional<double> num_train_epochs;  ///< in place of steps, until the data are read
   int64_t train_batch_size = 512;
-  std::optional<int64_t> microbatch_size;  ///< absent: TrainConfig::microbatch_size decides
-  std::optional<int64_t> gradient_groups;  ///< absent: TrainConfig::gradient_groups decides
+  std::vector<BatchStageConfig> batch_schedule;  ///< before that size, which is the largest
+  std::optional<int64_t> microbatch_size;        ///< absent: TrainConfig::microbatch_size decides
+  std::optional<int64_t> gradient_groups;        ///< absent: TrainConfig::gradient_groups decides
   int64_t steps_per_eval = 1000;
   std::optional<int64_t> max_eval_batches;
   config::Path log_dir{.text = "logs", .resolved = ""};
@@ -146,6 +156,8 @@ struct TrainConfig {
   int64_t num_microbatches() const { return trainer.train_batch_size / microbatch_size(); }
   /// Groups in which gradients are summed, G: trainer.gradient_groups, else min(U, 8).
   int64_t gradient_groups() const;
+  /// Sequences of each step.
+  data::BatchSizes batch_sizes() const;
   /// The learning rate's course; refers to this config.
   Schedule schedule() const;
   /// The run's name: trainer.id, else the stem of the config's file name, else "run".

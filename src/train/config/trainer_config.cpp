@@ -104,6 +104,19 @@ void GuardConfig::fields(config::Fields& f) {
       .may_change();
 }
 
+void BatchStageConfig::fields(config::Fields& f) {
+  f("until", until, "the first step, counted from 0, that is no longer of the stage")
+      .required()
+      .at_least(1)
+      .at_most(1e12)
+      .unit("steps");
+  f("size", size, "sequences of each step, at most trainer.train_batch_size")
+      .required()
+      .at_least(1)
+      .at_most(1e7)
+      .unit("sequences");
+}
+
 void WatchdogConfig::fields(config::Fields& f) {
   f("start", start,
     "the longest wait for a rank before the first step, while one reads texts or makes their "
@@ -138,6 +151,10 @@ void TrainerConfig::fields(config::Fields& f) {
       .at_least(1)
       .at_most(1e7)
       .unit("sequences");
+  f("batch_schedule", batch_schedule,
+    "stages of the run with smaller batches, which are cut into the same groups of microbatches: "
+    "of "
+    "size sequences in the steps before until");
   f("microbatch_size", microbatch_size,
     "sequences whose gradient is computed at once, a divisor of train_batch_size; by default the "
     "largest one with at most 8192 tokens")
@@ -202,7 +219,7 @@ void TrainerConfig::fields(config::Fields& f) {
       .may_change();
   f.dropped("batch_size", "write train_batch_size");
   f.dropped("quantization", "nothing is computed in int8 or fp8; trainer.mp says what it is in");
-  f.dropped("model_averaging", "remove it: there is no averaged model");
+  f.dropped("model_averaging", "write optimizer.ema = { decay = 0.999 }");
   f.dropped("wandb", "write tracker = [\"console\", \"jsonl\", \"tensorboard\"]");
   f.dropped("watch", "remove it: the gradient's total norm is always logged");
   f.dropped({"profiler", "profiler_start_step", "profiler_num_steps", "profiler_perfetto_link"},

@@ -83,7 +83,7 @@ StateLayout lay_out_state(const StepOptions& o, const std::vector<nn::Param>& pa
     if (!params[i].trainable) continue;
     const size_t at = trained++;
     if (!owned.empty() && !owned[at]) continue;
-    for (optim::StateArray& array : o.optimizer.state(o.optimizer_config, params[i])) {
+    for (optim::StateArray& array : o.optimizer->state(params[i])) {
       size_t part = 0;
       while (part < layout.parts.size() && layout.parts[part].name != array.name) ++part;
       if (part == layout.parts.size()) layout.parts.push_back({array.name});
@@ -132,21 +132,39 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
       shards(shard_gradients(o, params, layout, owned_)),
       gradients(make(hoist_packs(std::move(first)), o, backend)),
       squares(former ? std::move(former->squares) : make_squares(o, backend, owned_)),
-      update(former ? std::move(former->update)
-                    : make(trace_update(o.model, o.shape, o.optimizer, o.optimizer_config, o.limits,
-                                        owned_by(o, owned_)),
-                           o, backend)),
+      update(former
+                 ? std::move(former->update)
+                 : make(trace_update(o.model, o.shape, *o.optimizer, o.limits, owned_by(o, owned_)),
+                        o, backend)),
       evaluation(former && former->options.shape.batch == o.shape.batch
                      ? std::move(former->evaluation)
                      : make(hoist_packs(infer::trace_evaluation(o.model, o.shape, *o.objective)), o,
                             backend)) {
+  using By = optim::Refresh::By;
+  const auto make_refresh = [&](By by, auto CompiledStep::*which) {
+    if (!o.optimizer->refreshes(by)) return;
+    if (former)
+      (this->*which).emplace(*std::move(former->*which));
+    else
+      (this->*which)
+          .emplace(make(trace_refresh(o.model, o.shape, *o.optimizer, by,
+                                      o.limits && by == By::kGradient, owned_by(o, owned_)),
+                        o, backend));
+  };
+  make_refresh(By::kGradient, &CompiledStep::refresh);
+  make_refresh(By::kDrawnLabels, &CompiledStep::refresh_drawn);
+  const auto make_gradients = [&](const models::Objective& objective, Accumulate mode) {
+    return make(hoist_packs(trace_gradients(o.model, o.shape, objective, mode)), o, backend);
+  };
+  if (refresh_drawn) drawn.emplace(make_gradients(*o.drawn, Accumulate::kFirst));
   tree = dist::schedule_tree(o.groups, groups);
-  if (accumulates(o, groups))
-    gradients_next.emplace(
-        make(hoist_packs(trace_gradients(o.model, o.shape, *o.objective, Accumulate::kNext)), o,
-             backend));
+  if (accumulates(o, groups)) {
+    gradients_next.emplace(make_gradients(*o.objective, Accumulate::kNext));
+    if (refresh_drawn) drawn_next.emplace(make_gradients(*o.drawn, Accumulate::kNext));
+  }
   const std::initializer_list<const Executable*> readers = {
-      &gradients, gradients_next ? &*gradients_next : nullptr, &evaluation};
+      &gradients, gradients_next ? &*gradients_next : nullptr, &evaluation,
+      drawn ? &*drawn : nullptr, drawn_next ? &*drawn_next : nullptr};
   batch = infer::BatchLayout(readers);
   packing = infer::Packing(params, readers);
   if (!packing.empty()) pack.emplace(make(packing.function(), o, backend));
@@ -250,7 +268,8 @@ int64_t CompiledStep::sent_bytes_of(int64_t rank) const {
 
 std::vector<const Executable*> CompiledStep::executables() const {
   std::vector<const Executable*> all = {&gradients, &update, &evaluation};
-  for (const std::optional<Executable>* optional : {&gradients_next, &squares, &pack})
+  for (const std::optional<Executable>* optional :
+       {&gradients_next, &squares, &pack, &refresh, &refresh_drawn, &drawn, &drawn_next})
     if (*optional) all.push_back(&**optional);
   return all;
 }

@@ -21,13 +21,14 @@ namespace levanter::train {
 struct StepOptions {
   ModelSpec model;
   StepShape shape;
-  const optim::OptimizerEntry& optimizer;
-  const OptimizerConfig& optimizer_config;
+  std::shared_ptr<const optim::Assignment> optimizer;
   int64_t microbatches = 1;  ///< of the global batch, U
   int64_t groups = 1;        ///< in which they are summed, G
   int64_t ranks = 1, rank = 0;
   dist::Sharding sharding = dist::Sharding::kNone;
   std::shared_ptr<const models::Objective> objective = models::objectives::make("language_model");
+  /// Of labels that the model draws, where an optimizer asks for their gradient: the same measures.
+  std::shared_ptr<const models::Objective> drawn = models::objectives::make("drawn_labels");
   bool limits = false;   ///< whether a loss or norm above a limit keeps a step from being taken
   bool optimise = true;  ///< false: node by node as traced (--eager)
   bool fuse = true;      ///< of what is optimised; no bit depends on it
@@ -108,6 +109,9 @@ class CompiledStep {
   std::optional<Executable> gradients_next;  ///< the others, when a group has more than one
   std::optional<Executable> squares;         ///< where this rank owns some parameters alone
   Executable update;
+  /// In steps where they are due: by the step's gradient before the update, and by that of drawn
+  /// labels after it, which is computed as that of the loss is.
+  std::optional<Executable> refresh, refresh_drawn, drawn, drawn_next;
   Executable evaluation;
   infer::BatchLayout batch;        ///< the arrays of a microbatch that the functions read
   infer::Packing packing;          ///< of the weights that the functions read packed
@@ -123,7 +127,7 @@ class CompiledStep {
 
   /// Flat gradient arrays: the one being accumulated and the stack of partial sums.
   int64_t gradient_buffers() const { return groups.size() == 1 ? 1 : 1 + tree.depth; }
-  /// Room for the scalars of a step: six and the optimizer's own.
+  /// Room for the scalars of a step: six and the optimizers' own.
   static constexpr int64_t kScalars = 64;
   /// Arrays of one microbatch, the scalars of a step, and the losses of evaluation's tokens.
   int64_t input_bytes() const;

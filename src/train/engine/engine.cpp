@@ -33,8 +33,10 @@ class Inputs {
         {"grad_norm", grad_norm()},           {"proceed", proceed()},
         {"token_loss", token_loss()}};
     for (const auto& [name, place] : named) places_[name] = memory + place;
-    const auto own = step.options.optimizer.scalar_names;
-    for (size_t i = 0; i < own.size(); ++i) places_[std::string(own[i])] = memory + own_scalar(i);
+    const std::vector<std::string> own = step.options.optimizer->scalar_names();
+    LEV_CHECK(own.size() + 6 <= CompiledStep::kScalars, "the scalars of a step have no room");
+    for (size_t i = 0; i < own.size(); ++i) places_[own[i]] = memory + own_scalar(i);
+    own_.resize(own.size());
   }
 
   // Places, in bytes: what the host writes comes first, what it reads last. The arrays of a
@@ -55,6 +57,13 @@ class Inputs {
     return reinterpret_cast<T*>(image_.host() + place);
   }
 
+  /// The optimizers' own, to be filled.
+  std::span<double> own() { return own_; }
+  void write_own() {
+    for (size_t i = 0; i < own_.size(); ++i)
+      *host<float>(own_scalar(i)) = static_cast<float>(own_[i]);
+  }
+
   void upload_batch() { image_.upload(0, lr()); }
   void upload_scalars() { image_.upload(lr(), grad_norm()); }
   void download_update() { image_.download(grad_norm(), losses_); }
@@ -64,6 +73,7 @@ class Inputs {
   Mirror image_;
   int64_t scalars_ = 0;  ///< 1 / loss tokens, the learning rate, the optimizer's own
   int64_t losses_ = 0, end_ = 0;
+  std::vector<double> own_;
   Addresses places_;
 };
 
@@ -86,8 +96,10 @@ struct Engine::Impl {
   Inputs inputs;
   StepObserver* observer = nullptr;
   Key dropout_key;
-  int64_t microbatch = 0;  ///< of this rank, in this step
-  int64_t depth = 0;       ///< of the stack
+  int64_t microbatches = step.options.microbatches;  ///< of the global batch
+  int64_t microbatch = 0;                            ///< of this rank, in this step
+  int64_t depth = 0;                                 ///< of the stack
+  bool draws = false;  ///< whether gradients are those of drawn labels
 
   std::byte* allocate(int64_t size) {
     buffers.push_back(backend.allocate(size));
@@ -99,6 +111,8 @@ struct Engine::Impl {
   /// Sends the arrays of a microbatch to the device.
   void load(const Rows& rows);
   void refresh_packed();
+  /// Sends the learning rate, the optimizers' own scalars and what stands between to the device.
+  void upload_scalars(int64_t step, double lr);
   std::byte* state(const StateLayout::Place& place) const {
     return bytes(states[place.part] + place.offset);
   }
@@ -110,6 +124,7 @@ struct Engine::Impl {
   /// What the functions report of the global batch: the loss, then the measures.
   std::span<const float> reports();
   std::vector<std::byte> report_room = {};
+  std::vector<float> step_reports = {};  ///< where labels were drawn since: before that
 };
 
 void Engine::Impl::allocate_all() {
@@ -148,6 +163,10 @@ void Engine::Impl::bind_all() {
   if (step.gradients_next) step.gradients_next->bind_by_name(arena, workspace, memory, microbatch);
   if (step.squares) step.squares->bind_by_name(arena, workspace, memory, memory);
   step.update.bind_by_name(arena, workspace, memory, memory);
+  for (auto* refresh : {&step.refresh, &step.refresh_drawn})
+    if (*refresh) (*refresh)->bind_by_name(arena, workspace, memory, memory);
+  for (auto* drawn : {&step.drawn, &step.drawn_next})
+    if (*drawn) (*drawn)->bind_by_name(arena, workspace, memory, microbatch);
   step.evaluation.bind_by_name(arena, workspace, memory, memory);
   if (step.pack) step.pack->bind_by_name(arena, workspace, memory, memory);
 }
@@ -220,6 +239,32 @@ void Engine::initialise(Key key) {
   ThreadPool pool(backend.threads());
   pool.parallel_for(static_cast<int64_t>(pieces.size()),
                     [&](int64_t i, int) { begin(pieces[static_cast<size_t>(i)], backend); });
+  begin_others();
+}
+
+void Engine::begin_optimizer() {
+  const Backend& backend = impl_->backend;
+  for (size_t part = 0; part < impl_->states.size(); ++part)
+    backend.fill(bytes(impl_->states[part]), impl_->step.state.parts[part].bytes(), std::byte{0});
+  begin_others();
+}
+
+/// State that does not begin as zeros.
+void Engine::begin_others() {
+  using Begin = optim::StateArray::Begin;
+  const Backend& backend = impl_->backend;
+  for (const StateLayout::Place& place : impl_->step.state.places) {
+    std::byte* const to = impl_->state(place);
+    const int64_t size = place.array.type.bytes();
+    if (place.array.begin == Begin::kParameter)
+      backend.copy(to, bytes(impl_->store.place(place.param)), size);
+    if (place.array.begin != Begin::kIdentity) continue;
+    HostWrite room(backend, to, static_cast<size_t>(size));
+    auto* const values = reinterpret_cast<float*>(room.bytes().data());
+    for (int64_t i = 0; i < place.array.type.elements(); ++i)
+      values[i] = optim::is_diagonal(place.array.type.axes, i) ? 1.0f : 0.0f;
+    room.done();
+  }
 }
 
 std::vector<Tensor> Engine::model_tensors() const { return impl_->store.tensors(); }
@@ -238,13 +283,24 @@ std::vector<Tensor> Engine::optimizer_tensors() const {
   return tensors;
 }
 
-void Engine::begin_step(double loss_tokens, Key dropout_key) {
+void Engine::begin_step(double loss_tokens, Key dropout_key, bool draws) {
+  if (draws) {
+    const std::span<const float> reports = impl_->reports();
+    impl_->step_reports.assign(reports.begin(), reports.end());
+  }
+  impl_->draws = draws;
   Inputs& inputs = impl_->inputs;
   *inputs.host<float>(inputs.inverse_tokens()) =
       loss_tokens > 0 ? static_cast<float>(1 / loss_tokens) : 0;
   impl_->dropout_key = dropout_key;
   impl_->microbatch = 0;
   impl_->depth = 0;
+}
+
+void Engine::use_microbatches(int64_t count) {
+  const StepOptions& o = impl_->step.options;
+  LEV_CHECK(count >= o.groups && count <= o.microbatches, "a step of another size");
+  impl_->microbatches = count;
 }
 
 void Engine::run_microbatch(const Rows& rows) {
@@ -254,13 +310,18 @@ void Engine::run_microbatch(const Rows& rows) {
   m.load(rows);
   m.refresh_packed();
   // Which group this microbatch belongs to, and whether it is the group's first and last.
-  const int64_t index =
-      m.microbatch++ +
-      dist::microbatches_of_group(o.microbatches, o.groups, m.step.groups.begin).begin;
+  const auto members_of = [&](int64_t group) {
+    return dist::microbatches_of_group(m.microbatches, o.groups, group);
+  };
+  const int64_t index = m.microbatch++ + members_of(m.step.groups.begin).begin;
   int64_t group = m.step.groups.begin;
-  while (index >= dist::microbatches_of_group(o.microbatches, o.groups, group).end) ++group;
-  const dist::GroupRange members = dist::microbatches_of_group(o.microbatches, o.groups, group);
-  (index == members.begin ? m.step.gradients : *m.step.gradients_next).run(m.observer);
+  while (index >= members_of(group).end) ++group;
+  const dist::GroupRange members = members_of(group);
+  const bool first = index == members.begin;
+  if (m.draws)
+    (first ? *m.step.drawn : *m.step.drawn_next).run(m.observer);
+  else
+    (first ? m.step.gradients : *m.step.gradients_next).run(m.observer);
   if (index + 1 < members.end || m.step.groups.size() == 1) return;
   const int64_t elements = m.step.layout.elements;
   for (const dist::TreeMove move :
@@ -308,15 +369,26 @@ std::span<const float> Engine::Impl::reports() {
   return {reinterpret_cast<const float*>(room.data()), count};
 }
 
-UpdateReport Engine::run_update(double lr, std::span<const double> scalars,
-                                const StepLimits& limits) {
-  Inputs& inputs = impl_->inputs;
+void Engine::Impl::upload_scalars(int64_t at_step, double lr) {
   *inputs.host<float>(inputs.lr()) = static_cast<float>(lr);
+  step.options.optimizer->fill_scalars(at_step, inputs.own());
+  inputs.write_own();
+  inputs.upload_scalars();
+}
+
+void Engine::run_refresh(optim::Refresh::By by, int64_t step) {
+  impl_->upload_scalars(step, 0);
+  const bool drawn = by == optim::Refresh::By::kDrawnLabels;
+  (drawn ? impl_->step.refresh_drawn : impl_->step.refresh)->run(impl_->observer);
+}
+
+UpdateReport Engine::run_update(int64_t step, double lr, const StepLimits& limits) {
+  Inputs& inputs = impl_->inputs;
   *inputs.host<float>(inputs.loss_limit()) = limits.loss;
   *inputs.host<float>(inputs.norm_limit()) = limits.grad_norm;
-  for (size_t i = 0; i < scalars.size(); ++i)
-    *inputs.host<float>(inputs.own_scalar(i)) = static_cast<float>(scalars[i]);
-  inputs.upload_scalars();
+  if (impl_->step.options.optimizer->refreshes(optim::Refresh::By::kGradient, step))
+    run_refresh(optim::Refresh::By::kGradient, step);
+  impl_->upload_scalars(step, lr);
   impl_->step.update.run(impl_->observer);
   impl_->store.changed();
   inputs.download_update();
@@ -338,7 +410,7 @@ std::vector<Tensor> Engine::gradients() const {
 std::vector<std::pair<std::string, double>> Engine::measures() const {
   std::vector<std::pair<std::string, double>> out;
   const FlatLayout& layout = impl_->step.layout;
-  const std::span<const float> reports = impl_->reports();
+  const std::span<const float> reports = impl_->draws ? impl_->step_reports : impl_->reports();
   for (size_t i = 1; i < layout.reported.size(); ++i) {
     const auto& [name, elements] = layout.reported[i];
     const size_t place = name.find("{}");
@@ -351,6 +423,25 @@ std::vector<std::pair<std::string, double>> Engine::measures() const {
     }
   }
   return out;
+}
+
+bool Engine::keeps(optim::StateArray::Average average) const {
+  return impl_->step.options.optimizer->keeps(average, impl_->step.params);
+}
+
+void Engine::begin_average(optim::StateArray::Average average) {
+  Impl& m = *impl_;
+  m.backend.copy(bytes(m.gradients[0]), m.store.memory(), m.step.layout.offset_of(0) * 4);
+  for (const StateLayout::Place& place : m.step.state.places)
+    if (place.array.average == average)
+      m.backend.copy(m.store.place(place.param), m.state(place), place.array.type.bytes());
+  m.store.changed();
+}
+
+void Engine::end_average() {
+  Impl& m = *impl_;
+  m.backend.copy(m.store.memory(), bytes(m.gradients[0]), m.step.layout.offset_of(0) * 4);
+  m.store.changed();
 }
 
 std::span<const float> Engine::run_evaluation(const Rows& rows) {

@@ -37,9 +37,11 @@ class Engine final {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  /// Draws the initial parameters: element i of a parameter from its path's own key. Zeroes the
-  /// optimizer's state.
+  /// Draws the initial parameters: element i of a parameter from its path's own key. Then as
+  /// begin_optimizer.
   void initialise(Key key);
+  /// The optimizer's state before its first step, with the parameters as they are.
+  void begin_optimizer();
 
   /// The state as checkpoints see it; the memory is this engine's. Packed parameters are made again
   /// from it before the first run after initialise, model_targets or an update: who writes to
@@ -49,7 +51,11 @@ class Engine final {
   std::vector<Tensor> optimizer_tensors() const;
 
   /// The global batch's 1 / loss tokens and the key that this step's dropout derives from.
-  void begin_step(double loss_tokens, Key dropout_key);
+  /// `draws`: the gradients will be those of labels that the model draws, for run_refresh.
+  void begin_step(double loss_tokens, Key dropout_key, bool draws = false);
+  /// Microbatches of the global batch from the next step on: as many as it was compiled for at
+  /// most, as many as there are groups at least.
+  void use_microbatches(int64_t count);
   /// Gradients of one microbatch; the microbatches of this rank come in order.
   void run_microbatch(const Rows& rows);
   /// The flat sums of this rank's maximal subtrees (gradients and reports), in order, after the
@@ -65,15 +71,25 @@ class Engine final {
   float* parameters();
   void changed();
   const CompiledStep& step() const;
-  /// The update with gradients from total(). Other limits than the default take a step that was
-  /// compiled with StepOptions::limits.
-  UpdateReport run_update(double lr, std::span<const double> scalars,
-                          const StepLimits& limits = {});
+  /// What optimizers do at update number `step` with such gradients from total(); run_update has
+  /// done it for its own.
+  void run_refresh(optim::Refresh::By by, int64_t step);
+  /// Update number `step`, from 0, with gradients from total(). Other limits than the default take
+  /// a step that was compiled with StepOptions::limits.
+  UpdateReport run_update(int64_t step, double lr, const StepLimits& limits = {});
   /// The gradients of the parameters that are trained, summed over the global batch, before they
   /// are clipped: good from the update to the next microbatch.
   std::vector<Tensor> gradients() const;
   /// The model's measures of the global batch, by metric: see models::Measure.
   std::vector<std::pair<std::string, double>> measures() const;
+
+  /// Whether the optimizer keeps averages of this sort.
+  bool keeps(optim::StateArray::Average average) const;
+  /// Puts the averages of this rank's parameters in their place; the others' are to be shared then.
+  /// The parameters wait where gradients are, which are lost.
+  void begin_average(optim::StateArray::Average average);
+  /// Puts the parameters back, bit by bit.
+  void end_average();
 
   /// Token losses of a microbatch of rows, [batch, position]; good until the next call.
   std::span<const float> run_evaluation(const Rows& rows);
@@ -84,6 +100,8 @@ class Engine final {
   int64_t allocated_bytes() const;
 
  private:
+  void begin_others();
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

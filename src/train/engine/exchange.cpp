@@ -3,6 +3,24 @@
 
 namespace levanter::train {
 
+void share_parameters(dist::Communicator& communicator, const Backend& backend, Engine& engine,
+                      std::vector<std::byte>& host) {
+  if (!engine.step().is_sharded()) return;
+  std::vector<dist::Shard> shards = engine.step().shards;
+  const FlatLayout& layout = engine.step().layout;
+  shards.back().end = layout.offset_of(0);  // the reports are no parameters
+  dist::gather_shards(communicator, backend, shards, engine.parameters(), host);
+  engine.changed();
+}
+
+AverageScope::AverageScope(dist::Communicator& communicator, const Backend& backend, Engine& engine,
+                           optim::StateArray::Average average)
+    : engine_(engine) {
+  engine_.begin_average(average);
+  std::vector<std::byte> host;
+  share_parameters(communicator, backend, engine_, host);
+}
+
 StepExchange::StepExchange(dist::Communicator& communicator, const Backend& backend, Engine& engine)
     : communicator_(communicator),
       backend_(backend),
@@ -17,12 +35,7 @@ void StepExchange::sum_gradients() {
 }
 
 void StepExchange::share_parameters() {
-  if (!engine_.step().is_sharded()) return;
-  std::vector<dist::Shard> shards = engine_.step().shards;
-  const FlatLayout& layout = engine_.step().layout;
-  shards.back().end = layout.offset_of(0);  // the reports are no parameters
-  dist::gather_shards(communicator_, backend_, shards, engine_.parameters(), host_);
-  engine_.changed();
+  train::share_parameters(communicator_, backend_, engine_, host_);
 }
 
 void StepExchange::gather_gradients() {

@@ -8,6 +8,26 @@
 
 namespace levanter::train {
 
+/// Brings every rank's parameters to all, where each has changed its own; `host` is room for them.
+/// Collective.
+void share_parameters(dist::Communicator& communicator, const Backend& backend, Engine& engine,
+                      std::vector<std::byte>& host);
+
+/// The averages of the parameters in their place, on every rank, while it lives. Making and ending
+/// it are collective. The gradients are lost.
+class AverageScope final {
+ public:
+  /// The engine, whose optimizer keeps such averages, outlives it.
+  AverageScope(dist::Communicator& communicator, const Backend& backend, Engine& engine,
+               optim::StateArray::Average average);
+  ~AverageScope() { engine_.end_average(); }
+  AverageScope(const AverageScope&) = delete;
+  AverageScope& operator=(const AverageScope&) = delete;
+
+ private:
+  Engine& engine_;
+};
+
 /// One rank's end; its calls are collective.
 class StepExchange final {
  public:

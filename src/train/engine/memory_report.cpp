@@ -2,6 +2,7 @@
 #include "train/engine/memory_report.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/strings.h"
 #include "runtime/plan_report.h"
@@ -65,6 +66,33 @@ std::string ranks_table(const CompiledStep& step) {
   return ranks <= kShown ? text : cat(text, row(largest), "  which has the most\n");
 }
 
+/// How each group of parameters is trained; "" where there are none.
+std::string groups_table(const CompiledStep& step) {
+  const optim::Assignment& optimizer = *step.options.optimizer;
+  const std::span<const ParameterGroup> groups = optimizer.groups().all();
+  if (groups.empty()) return "";
+  const auto row = [&](std::optional<size_t> index, const std::string& name) {
+    int64_t tensors = 0, elements = 0;
+    std::set<std::string> ways;
+    for (const nn::Param& param : step.params) {
+      if (optimizer.groups().index_of(param.path) != index) continue;
+      ++tensors;
+      elements += param.type.elements();
+      const optim::Rule rule = optimizer.rule_of(param);
+      ways.insert(param.trainable
+                      ? cat(rule.optimizer->name, ", lr x ", format_number(rule.lr_scale),
+                            ", weight_decay ", format_number(rule.weight_decay))
+                      : std::string("frozen"));
+    }
+    const std::vector<std::string> words(ways.begin(), ways.end());
+    return cat("  ", name, ": ", count_of(tensors, "tensor"), ", ", count_of(elements, "parameter"),
+               tensors > 0 ? "; " : "", join(words, "; "), "\n");
+  };
+  std::string text = "parameter groups\n";
+  for (size_t i = 0; i < groups.size(); ++i) text += row(i, quote(groups[i].match));
+  return text + row(std::nullopt, "all others");
+}
+
 /// What is needed, next to what there is.
 std::string totals(const MemoryTotal& need, std::span<const MemoryNeed> needs) {
   if (needs.size() == 1)
@@ -88,6 +116,7 @@ std::string memory_report(const TrainConfig& config, const CompiledStep& step,
           count_of(step.options.groups, "group"), ", ", count_of(config.trainer.ranks, "rank"),
           "\n\npersistent, ", step.options.ranks > 1 ? "the first rank\n" : "each rank\n");
   for (const MemoryLine& l : step.persistent()) text += line(l.what, l.bytes);
+  text += groups_table(step);
   text += ranks_table(step);
   text += heading("arena", step.arena_bytes());
   text += cat("  lower bound ", format_bytes(step.gradients.arena_lower_bound()), "; fullest at ",

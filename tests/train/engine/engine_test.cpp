@@ -164,8 +164,7 @@ TEST_CASE("a batch without loss tokens changes nothing but the running means", "
   run.engine.begin_step(rows.loss_tokens(), {});
   run.engine.run_microbatch(rows.from(0));
   run.exchange.sum_gradients();
-  const double scalars[] = {0.1, 0.05};
-  const train::UpdateReport report = run.engine.run_update(1e-2, scalars);
+  const train::UpdateReport report = run.engine.run_update(0, 1e-2);
   CHECK(report.loss == 0);
   CHECK(report.grad_norm == 0);
   CHECK(report.proceeded);
@@ -195,8 +194,7 @@ TEST_CASE("a gradient whose norm overflows is not taken either", "[train]") {
   run.engine.begin_step(1e-37, {});  // 1 / tokens is huge: the loss is finite, its norm is not
   run.engine.run_microbatch(rows.from(0));
   run.exchange.sum_gradients();
-  const double scalars[] = {0.1, 0.05};
-  const train::UpdateReport report = run.engine.run_update(1e-2, scalars);
+  const train::UpdateReport report = run.engine.run_update(0, 1e-2);
   CHECK_FALSE(report.proceeded);
   CHECK(std::isinf(report.grad_norm));
   CHECK(state_of(run.engine) == before);
@@ -262,8 +260,7 @@ TEST_CASE("rows of one segment train to the same bits without segments", "[train
       losses.insert(losses.end(), view.begin() + 8, view.end());
       run.engine.begin_step(rows.loss_tokens(), key_from_seed(3));
       run.engine.run_microbatch(rows.from(0));
-      const double scalars[] = {0.1, 0.05};
-      losses.push_back(run.engine.run_update(1e-2, scalars).loss);
+      losses.push_back(run.engine.run_update(step, 1e-2).loss);
     }
     return std::pair(losses, state_of(run.engine));
   };
@@ -335,12 +332,11 @@ TEST_CASE("a compiled step allocates nothing after its first run", "[train]") {
     Single run(tiny_model_with_dropout(), {2, 5, 3}, make_backend(device, 1));
     std::vector<MadeUpRows> rows;
     for (int64_t m = 0; m < 5; ++m) rows.emplace_back(0, 2 * m, 2);
-    const double scalars[] = {0.1, 0.05};
     const auto step = [&] {
       run.engine.begin_step(30, key_from_seed(2));
       for (const MadeUpRows& microbatch : rows) run.engine.run_microbatch(microbatch.from(0));
       run.exchange.sum_gradients();
-      return run.engine.run_update(1e-3, scalars).proceeded &&
+      return run.engine.run_update(0, 1e-3).proceeded &&
              !run.engine.run_evaluation(rows[0].from(0)).empty();
     };
     bool good = step();
