@@ -128,7 +128,7 @@ for format in "${formats[@]}"; do
     for count in "${threads[@]}"; do
       for ranks in "${crowds[@]}"; do
         if ! $mpi && [ "${ranks#t}" = "$ranks" ]; then continue; fi
-        for shard in none optimizer; do
+        for shard in none optimizer parameters; do
           number=$((number + 1))
           start "$ranks" --trainer.id="n$number" --trainer.mp="$format" --trainer.threads="$count" \
             --trainer.shard="$shard" --model.gradient_checkpointing="$remat" >"out.$number" 2>&1 ||

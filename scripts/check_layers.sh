@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 # Top to bottom; on one line of docs/architecture.md the left one stands above the right one.
 layers="base json net config axes graph ops device passes runtime kernels dist nn optim text data
-  trackers compat models infer checkpoint train commands main"
+  record trackers compat models infer checkpoint report train commands main"
 
 find src kernels -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.inc' -o -name '*.cu' \
   -o -name '*.cuh' \) | LC_ALL=C sort | xargs -r -d '\n' awk -v layers="$layers" '

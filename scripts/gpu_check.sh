@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What only a card can say, in under ten minutes, most important first; ends with a table:
 #   gpu_check.sh [--only STAGE] [--out FOLDER] [--text FILE] [--folder FOLDER]
-# Stages: machine conformance bits learn bench torch. Each has a time of its own and writes what it
+# Stages: machine conformance bits ranks learn bench torch. Each has a time of its own and writes what it
 # finds at once, so that a stop loses nothing. FOLDER holds levanter and levanter_tests, as
 # bundle.sh makes it (default: where this script's folder is, or build/). FILE is what is learned
 # (default: data/tinyshakespeare.txt). TORCH_STEP names a script that times the same steps in PyTorch.
@@ -103,6 +103,44 @@ do_bits() {
   note "hash of the others" "again, stopped and resumed, not recorded: the same"
 }
 
+# A card a rank: the hash of one rank, from card to card by NCCL and through the host's memory, with
+# ranks as threads and, where MPI is, as processes.
+do_ranks() {
+  local nano=nano/shakespeare_char.toml cards way words name hash first
+  cards=$(nvidia-smi -L | wc -l)
+  [ "$cards" -ge 2 ] || { note "ranks" "not checked: it takes two cards, and there is $cards" && return 0; }
+  local steps=(--trainer.num_train_steps=100 --trainer.steps_per_eval=100 --trainer.gradient_groups=2
+    --trainer.microbatch_size=6)
+  local two=(--trainer.communicator=threads --trainer.ranks=2)
+  run ranks_one $nano "${steps[@]}"
+  run ranks_nccl $nano "${steps[@]}" "${two[@]}" 2>&1 | tee "$out/ranks_nccl.txt"
+  grep -q "ranks exchange through NCCL" "$out/ranks_nccl.txt" ||
+    { note "ranks" "FAILED: $(grep "ranks exchange through" "$out/ranks_nccl.txt")" && return 1; }
+  LEVANTER_NCCL=0 run ranks_host $nano "${steps[@]}" "${two[@]}"
+  local names="nccl host"
+  if command -v mpirun >/dev/null && [ -f "$(dirname "$levanter")/levanter_mpi.so" ]; then
+    mpirun --allow-run-as-root -np 2 "$levanter" train --config "$root/configs/$nano" \
+      --trainer.device=cuda --trainer.id=ranks_mpi --trainer.log_dir="$out/runs" \
+      --data.components.text.train="$text" "${steps[@]}"
+    names+=" mpi"
+  fi
+  first=$(value params_hash "$out/runs/ranks_one/summary.json")
+  [ -n "$first" ] || return 1
+  for name in $names; do
+    hash=$(value params_hash "$out/runs/ranks_$name/summary.json")
+    [ "$hash" = "$first" ] || { note "two ranks, $name" "DIFFERS: $hash" && return 1; }
+  done
+  note "two ranks" "$names: one rank's hash"
+  for way in 1 0; do
+    LEVANTER_NCCL=$way "$levanter" train --config "$root/configs/gpt2/gpt2_124m_gpu.toml" \
+      --trainer.id=ranks_124m_$way --trainer.log_dir="$out/runs" --trainer.num_train_steps=20 \
+      --data.tokenizer.type=bytes --data.components.text.train="$text" "${two[@]}" \
+      --trainer.tracker='["jsonl"]' || return 1
+    words=$(value throughput/tokens_per_second "$out/runs/ranks_124m_$way/metrics.jsonl")
+    note "124M on two cards, NCCL $way" "$words tokens/s"
+  done
+}
+
 do_learn() {
   local name config began
   for name in shakespeare_char shakespeare_char_10m; do
@@ -146,6 +184,7 @@ do_torch() {
 stage machine 20
 stage conformance 140
 stage bits 50
+stage ranks 120
 stage learn 150
 stage bench 120
 stage torch 60

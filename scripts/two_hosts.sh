@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Trains on two hosts that are network namespaces of this machine, joined by one cable, and pulls it:
 # the ranks on both must end with the reason within the deadline, and the same command must go on to
-# the bits of one process. mpirun itself waits for the cable much longer, and is ended here. Needs root, iproute2 and MPI. Closes with 'N passed, N failed'.
+# the bits of one process. Their token cache, which they make together, must have its bytes too.
+# mpirun itself waits for the cable much longer, and is ended here. Needs root, iproute2 and MPI.
+# Closes with 'N passed, N failed'.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -36,7 +38,11 @@ exec ip netns exec $two unshare --uts sh -c "hostname two; \$*"
 AGENT
 chmod +x agent.sh
 printf '10.77.0.1 slots=2\n10.77.0.2 slots=2\n' >hosts
-made_up_text 1 >text.txt
+# Files of more than a MiB, so that each host reads some of them.
+for part in 1 2 3 4; do
+  seq 36000 | awk '{ printf "{\"text\": \"%d is %d and %d\"}\n", $1, $1 * $1 % 1009, $1 % 17 }' \
+    >records-$part.jsonl
+done
 cat >run.toml <<'TOML'
 [model]
 max_seq_len = 32
@@ -46,7 +52,7 @@ num_heads = 4
 [data]
 tokenizer = { type = "char" }
 [data.components.text]
-train = ["text.txt"]
+train = ["records-*.jsonl"]
 [trainer]
 num_train_steps = 600
 train_batch_size = 16
@@ -61,7 +67,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 on_two_hosts() {
   ip netns exec "$one" unshare --uts sh -c "hostname one; exec mpirun --hostfile hosts -np 4 \
     --mca plm_rsh_agent $folder/agent.sh --mca btl_tcp_if_include 10.77.0.0/24 \
-    --mca oob_tcp_if_include 10.77.0.0/24 $program train --config run.toml --trainer.id=two $*"
+    --mca oob_tcp_if_include 10.77.0.0/24 $program train --config run.toml --trainer.id=two --data.cache_dir=cache-two $*"
 }
 # hosts_processes: those of both hosts; ranks_left: the ranks among them.
 hosts_processes() {
@@ -90,7 +96,7 @@ expect() {
   fi
 }
 
-"$program" train --config run.toml --trainer.id=one >/dev/null 2>&1
+"$program" train --config run.toml --trainer.id=one --data.cache_dir=cache-one >/dev/null 2>&1
 on_two_hosts >out.first 2>&1 &
 launched=$!
 while [ ! -s logs/two/metrics.jsonl ]; do sleep 0.1; done
@@ -107,6 +113,8 @@ grep -h ' failed: ' logs/two/ranks/*.log >&2 || true
 hosts_processes | xargs -r kill -KILL
 wait "$launched" 2>/dev/null || true
 ip -n "$one" link set cable up
+expect "the token cache of two hosts is that of one process" \
+  diff -r --exclude=lock cache-one cache-two
 expect "the same command goes on" on_two_hosts >out.second 2>&1
 say "$(grep -a ' ranks, ' out.second || tail -n 3 out.second)"
 expect "to the bits of one process" test "$(params_hash_of logs/two)" = "$(params_hash_of logs/one)"

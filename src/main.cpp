@@ -15,6 +15,7 @@
 #include "base/strings.h"
 #include "commands/command_line.h"
 #include "dist/launcher.h"
+#include "record/build.h"
 
 namespace {
 
@@ -47,16 +48,24 @@ void require_ranks(const levanter::commands::CommandEntry& command, const Launch
       .hint("start it without the launcher, or as one process of it");
 }
 
+int print_version(std::span<const std::string> words) {
+  const bool json = words.size() == 1 && (words[0] == "--json" || words[0] == "-j");
+  if (!json && !words.empty())
+    throw Error(ErrorKind::kConfig,
+                levanter::cat("levanter --version cannot take ", levanter::quote(words[0])))
+        .allowed("--json");
+  const levanter::record::Build build = levanter::record::this_build();
+  levanter::commands::print(json ? json_of(build) : describe(build));
+  return 0;
+}
+
 int run(std::span<const std::string> words) {
   namespace commands = levanter::commands;
   if (words.empty()) {
     std::fputs(commands::help_text().c_str(), stderr);
     return static_cast<int>(ErrorKind::kConfig);
   }
-  if (words[0] == "--version" || words[0] == "-V") {
-    commands::print("levanter " LEVANTER_VERSION "\n");
-    return 0;
-  }
+  if (words[0] == "--version" || words[0] == "-V") return print_version(words.subspan(1));
   const Launched launched = levanter::dist::read_launched();
   commands::CommandLine line;
   try {

@@ -13,7 +13,7 @@ namespace levanter::cpu {
 /// oneDNN's products of bf16 by AMX are cut along k where the extents and the layout of the factors
 /// say, the sums of the pieces rounded to f32 in between; so a tile would have other bits with a
 /// packed B than with a plain one. Within these extents it cuts none that was tried, whatever the
-/// layout. Other products are sums that do not depend on packing: nothing is cut.
+/// layout. Of other products nothing is cut: what is packed of them follows from their extents.
 std::optional<ProductLimits> product_limits(DType factors, bool amx);
 
 /// One call: A's rows from `row` on and columns from `begin`, B's rows from `begin` and columns

@@ -31,6 +31,7 @@ Driver open_driver() {
   functions.find(d.device_get_count, "cuDeviceGetCount");
   functions.find(d.device_get, "cuDeviceGet");
   functions.find(d.device_get_name, "cuDeviceGetName");
+  functions.find(d.device_get_uuid, "cuDeviceGetUuid_v2");
   functions.find(d.device_get_attribute, "cuDeviceGetAttribute");
   functions.find(d.primary_context_retain, "cuDevicePrimaryCtxRetain");
   functions.find(d.primary_context_release, "cuDevicePrimaryCtxRelease_v2");
@@ -50,6 +51,7 @@ Driver open_driver() {
   functions.find(d.event_create, "cuEventCreate");
   functions.find(d.event_destroy, "cuEventDestroy_v2");
   functions.find(d.event_record, "cuEventRecord");
+  functions.find(d.event_query, "cuEventQuery");
   functions.find(d.event_synchronize, "cuEventSynchronize");
   functions.find(d.module_load_data, "cuModuleLoadData");
   functions.find(d.module_unload, "cuModuleUnload");

@@ -16,6 +16,7 @@ struct Driver {
   decltype(&cuDeviceGetCount) device_get_count = nullptr;
   decltype(&cuDeviceGet) device_get = nullptr;
   decltype(&cuDeviceGetName) device_get_name = nullptr;
+  decltype(&cuDeviceGetUuid) device_get_uuid = nullptr;
   decltype(&cuDeviceGetAttribute) device_get_attribute = nullptr;
   decltype(&cuDevicePrimaryCtxRetain) primary_context_retain = nullptr;
   decltype(&cuDevicePrimaryCtxRelease) primary_context_release = nullptr;
@@ -35,6 +36,7 @@ struct Driver {
   decltype(&cuEventCreate) event_create = nullptr;
   decltype(&cuEventDestroy) event_destroy = nullptr;
   decltype(&cuEventRecord) event_record = nullptr;
+  decltype(&cuEventQuery) event_query = nullptr;
   decltype(&cuEventSynchronize) event_synchronize = nullptr;
   decltype(&cuModuleLoadData) module_load_data = nullptr;
   decltype(&cuModuleUnload) module_unload = nullptr;
@@ -64,6 +66,7 @@ struct Nvrtc {
 
 struct CublasLt;  // kernels/cuda/cublas_lt.h
 struct Cudnn;     // kernels/cuda/cudnn.h
+struct Nccl;      // kernels/cuda/nccl.h
 
 /// The libraries stay open until the program ends.
 /// error  kDevice where the library is not there or lacks a function: what was looked for, where,

@@ -86,6 +86,9 @@ class CudaBackend final : public Backend {
       return std::nullopt;
     }
   }
+  std::vector<std::string> devices() const override { return context_->cards(); }
+  void take_device(size_t place) override { context_->take_card(place); }
+  DeviceNetwork* network() const override { return &context_->network(); }
   std::unique_ptr<Recording> record(const Runnable& work) const override {
     return context_->device().record(work);
   }

@@ -21,11 +21,58 @@ bool is_set(const char* variable) {
   return value && *value && std::string_view(value) != "0";
 }
 
+Error failure(const Driver& driver, CUresult result, std::string_view what) {
+  const char *name = nullptr, *words = nullptr;
+  driver.get_error_name(result, &name);
+  driver.get_error_string(result, &words);
+  return Error(ErrorKind::kDevice, cat("cannot ", what, ": ", words ? words : "unknown error", " (",
+                                       name ? name : "no name", ")"));
+}
+
+/// The name of a card: "GPU-" and its number in groups of 4, 2, 2, 2 and 6 bytes.
+std::string identity_of(const CUuuid& uuid) {
+  static constexpr const char* kDigits = "0123456789abcdef";
+  std::string text = "GPU-";
+  for (size_t i = 0; i < sizeof uuid.bytes; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    const auto byte = static_cast<unsigned char>(uuid.bytes[i]);
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 15];
+  }
+  return text;
+}
+
 }  // namespace
 
-Device::Device(const Driver& driver) : driver_(driver) {
+std::vector<std::string> list_cards(const Driver& driver) {
+  const auto require = [&](CUresult result, const char* what) {
+    if (result != CUDA_SUCCESS) throw failure(driver, result, what);
+  };
+  if (const CUresult result = driver.init(0); result != CUDA_SUCCESS) {
+    if (result != CUDA_ERROR_NO_DEVICE) require(result, "start the driver");
+    throw Error(ErrorKind::kDevice, "device cuda needs an NVIDIA card, and there is none")
+        .hint("look with nvidia-smi, or set trainer.device = \"cpu\"");
+  }
+  int count = 0;
+  require(driver.device_get_count(&count), "count the cards");
+  if (count == 0)
+    throw Error(ErrorKind::kDevice, "device cuda needs an NVIDIA card, and none is visible")
+        .at("CUDA_VISIBLE_DEVICES")
+        .hint("unset the variable, or set trainer.device = \"cpu\"");
+  std::vector<std::string> cards;
+  for (int i = 0; i < count; ++i) {
+    CUdevice device = 0;
+    CUuuid uuid{};
+    require(driver.device_get(&device, i), "find a card");
+    require(driver.device_get_uuid(&uuid, device), "name a card");
+    cards.push_back(identity_of(uuid));
+  }
+  return cards;
+}
+
+Device::Device(const Driver& driver, size_t place) : driver_(driver) {
   try {
-    open();
+    open(place);
   } catch (...) {
     close();
     throw;
@@ -34,21 +81,13 @@ Device::Device(const Driver& driver) : driver_(driver) {
 
 Device::~Device() { close(); }
 
-void Device::open() {
-  if (const CUresult result = driver_.init(0); result != CUDA_SUCCESS) {
-    if (result != CUDA_ERROR_NO_DEVICE) require(result, "start the driver");
-    throw Error(ErrorKind::kDevice, "device cuda needs an NVIDIA card, and there is none")
-        .hint("look with nvidia-smi, or set trainer.device = \"cpu\"");
-  }
-  int count = 0;
-  require(driver_.device_get_count(&count), "count the cards");
-  if (count == 0)
-    throw Error(ErrorKind::kDevice, "device cuda needs an NVIDIA card, and none is visible")
-        .at("CUDA_VISIBLE_DEVICES")
-        .hint("unset the variable, or set trainer.device = \"cpu\"");
-  require(driver_.device_get(&device_, 0), "find card 0");
+void Device::open(size_t place) {
+  const std::vector<std::string> cards = list_cards(driver_);
+  LEV_CHECK(place < cards.size(), "a card that is not among those that were listed");
+  identity_ = cards[place];
+  require(driver_.device_get(&device_, static_cast<int>(place)), cat("find card ", place));
   char name[256] = {};
-  require(driver_.device_get_name(name, sizeof name - 1, device_), "name card 0");
+  require(driver_.device_get_name(name, sizeof name - 1, device_), cat("name card ", place));
   name_ = name;
   major_ = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
   architecture_ = cat("sm_", major_, attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR));
@@ -92,11 +131,7 @@ int Device::attribute(CUdevice_attribute attribute) const {
 
 void Device::require(CUresult result, std::string_view what) const {
   if (result == CUDA_SUCCESS) return;
-  const char *name = nullptr, *words = nullptr;
-  driver_.get_error_name(result, &name);
-  driver_.get_error_string(result, &words);
-  Error error(ErrorKind::kDevice, cat("cannot ", what, ": ", words ? words : "unknown error", " (",
-                                      name ? name : "no name", ")"));
+  Error error = failure(driver_, result, what);
   if (result == CUDA_ERROR_OUT_OF_MEMORY)
     throw std::move(error).hint("a smaller microbatch needs less; see levanter plan");
   if (waits_) throw error;

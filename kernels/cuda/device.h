@@ -10,12 +10,18 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "device/backend.h"
 #include "kernels/cuda/api.h"
 #include "kernels/cuda/device/arguments.h"
 
 namespace levanter::cuda {
+
+/// The cards that CUDA_VISIBLE_DEVICES leaves, by the names that nvidia-smi -L gives them,
+/// "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"; at least one.
+/// error  kDevice where there is none
+std::vector<std::string> list_cards(const Driver& driver);
 
 /// How many threads run a kernel.
 struct Grid {
@@ -28,9 +34,9 @@ struct Grid {
 /// An error of something enqueued before shows in a later call, as the driver tells it.
 class Device final {
  public:
-  /// Opens card 0 of those that CUDA_VISIBLE_DEVICES leaves.
+  /// Opens the card of this place in list_cards.
   /// error  kDevice where there is none, or none that is new enough
-  explicit Device(const Driver& driver);
+  Device(const Driver& driver, size_t place);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
@@ -38,6 +44,8 @@ class Device final {
   const Driver& driver() const { return driver_; }
   /// "NVIDIA H200"
   const std::string& name() const { return name_; }
+  /// Its name in list_cards.
+  const std::string& identity() const { return identity_; }
   /// "sm_90": what its kernels are compiled for.
   const std::string& architecture() const { return architecture_; }
   /// 9 for sm_90.
@@ -81,7 +89,7 @@ class Device final {
   };
   static constexpr size_t kPieceBytes = 4 << 20;
 
-  void open();
+  void open(size_t place);
   void close();
   int attribute(CUdevice_attribute attribute) const;
   /// The next piece, when the card has done with it.
@@ -91,7 +99,7 @@ class Device final {
   CUdevice device_ = 0;
   CUcontext context_ = nullptr;
   CUstream stream_ = nullptr;
-  std::string name_, architecture_;
+  std::string name_, identity_, architecture_;
   int major_ = 0, multiprocessors_ = 0;
   int driver_version_ = 0;
   bool waits_ = false;        ///< after each kernel, to name the one that failed

@@ -24,7 +24,8 @@ Context::Context(Source source)
     : source_(std::move(source)),
       modules_(source_.nvrtc, source_.cache),
       products_(std::make_unique<Products>(*this, source_.cublas_lt)),
-      sdpa_(make_sdpa(*this, source_.cudnn, source_.sdpa)) {}
+      sdpa_(make_sdpa(*this, source_.cudnn, source_.sdpa)),
+      network_(make_network(*this, source_.nccl)) {}
 
 Context::~Context() {
   sdpa_.reset();
@@ -34,8 +35,14 @@ Context::~Context() {
 
 Device& Context::device() {
   const std::lock_guard lock(mutex_);
-  if (!device_) device_ = std::make_unique<Device>(source_.driver());
+  if (!device_) device_ = std::make_unique<Device>(source_.driver(), card_);
   return *device_;
+}
+
+void Context::take_card(size_t place) {
+  const std::lock_guard lock(mutex_);
+  LEV_CHECK(!device_, "another card was opened before this one was taken");
+  card_ = place;
 }
 
 int64_t Function::loop_blocks(int64_t count) const {

@@ -14,6 +14,7 @@
 #include "device/backend.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/modules.h"
+#include "kernels/cuda/network.h"
 #include "kernels/cuda/sdpa.h"
 #include "kernels/cuda/spaces.h"
 #include "kernels/shared/strides.h"
@@ -38,6 +39,8 @@ struct Source {
   /// Null for none.
   Cudnn (*cudnn)() = kOpenCudnn;
   SdpaLimits sdpa = {};
+  /// Null for none.
+  Nccl (*nccl)() = kOpenNccl;
 };
 
 /// The card of a backend and the functions on it.
@@ -49,19 +52,26 @@ class Context final {
   /// Opens the card at the first call.
   /// error  kDevice where a library or the card is missing
   Device& device();
+  /// The cards that there are, of which none is opened.
+  std::vector<std::string> cards() const { return list_cards(source_.driver()); }
+  /// Before the card is opened: the one of this place in cards(), the first unless told.
+  void take_card(size_t place);
   Modules& modules() { return modules_; }
   int64_t logit_bytes() const { return source_.logit_bytes; }
   int64_t product_side() const { return source_.product_side; }
   Products& products() { return *products_; }
   Sdpa& sdpa() { return *sdpa_; }
+  DeviceNetwork& network() { return *network_; }
 
  private:
   Source source_;
   std::mutex mutex_;
+  size_t card_ = 0;
   std::unique_ptr<Device> device_;
   Modules modules_;
   std::unique_ptr<Products> products_;
   std::unique_ptr<Sdpa> sdpa_;
+  std::unique_ptr<DeviceNetwork> network_;
 };
 
 /// A kernel by its name, found on the card when it first runs.

@@ -120,6 +120,14 @@ void take_file(const std::string& held, std::string& holder) {
 
 }  // namespace
 
+std::string lock_holder(const std::string& path) {
+  for (const std::string& file : {path, path + ".held"}) {
+    const Owner owner = Owner::parse(content_of(file));
+    if (owner.pid > 0 && owner.may_live()) return owner.words();
+  }
+  return "";
+}
+
 ProcessLock::ProcessLock(Descriptor file, std::string held, std::string note)
     : file_(std::move(file)), held_(std::move(held)), note_(std::move(note)) {
   if (!held_.empty()) at_stop_ = std::make_unique<RemovedAtStop>(held_);

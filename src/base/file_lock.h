@@ -37,6 +37,10 @@ class ProcessLock final {
   std::unique_ptr<RemovedAtStop> at_stop_;  ///< of held_, where there is one
 };
 
+/// Who holds the lock at `path` as far as its file tells, "process 12 on node3", and takes nothing;
+/// "" where that process has ended. Of another host's process no more is known than its name.
+std::string lock_holder(const std::string& path);
+
 /// The system's flock; tests put a failing one in its place.
 extern int (*flock_call)(int fd, int operation);
 

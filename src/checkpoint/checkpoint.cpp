@@ -33,7 +33,13 @@ class LivePieces final : public PieceSource {
 SaveReport save_checkpoint(const std::string& folder, const CheckpointContents& contents) {
   const SavePlan plan(contents);
   LivePieces live(plan);
-  return write_checkpoint(folder, plan, live);
+  try {
+    return write_checkpoint(folder, plan, live);
+  } catch (...) {
+    const std::exception_ptr failure = std::current_exception();
+    discard_checkpoint(plan);
+    std::rethrow_exception(failure);
+  }
 }
 
 std::string params_hash(std::span<const Tensor> parameters) {

@@ -1,10 +1,11 @@
 // What a checkpoint holds, and saving one.
 //
 // A checkpoint is a folder step-N with config.toml, tokenizer.json, model.safetensors,
-// optimizer.safetensors and manifest.json; where ranks have parts of the optimizer's state each
-// writes a file of its own, optimizer-00001-of-00004.safetensors. The manifest comes last and makes
-// the folder complete: each file is written under a temporary name, made durable and renamed before
-// it. See checkpoint/manifest.h for what it says and checkpoint/load.h for reading.
+// optimizer.safetensors and manifest.json; where ranks have parts of the optimizer's state, or of
+// the parameters, each writes a file of its own, optimizer-00001-of-00004.safetensors. The manifest
+// comes last and makes the folder complete: each file is written under a temporary name, made
+// durable and renamed before it. See checkpoint/manifest.h for what it says and checkpoint/load.h
+// for reading.
 #pragma once
 
 #include <cstddef>
@@ -20,13 +21,15 @@
 namespace levanter {
 
 /// Which part of a save a writer makes, where several make one together, each in a thread or a
-/// process of its own. The first writes the model, the texts and, once all parts are there, the
-/// manifest; each writes the optimizer's tensors that it has.
+/// process of its own. The first writes the texts and, once all parts are there, the manifest; each
+/// writes the optimizer's tensors that it has, and of the model's, which else are all the first's,
+/// if they are in parts too.
 struct SavePart {
   int64_t index = 0, count = 1;
-  std::string key = {};     ///< what tells this save from all others
-  std::string folder = {};  ///< that the first has made for it
-  double patience = 600;    ///< seconds that the first waits for another's
+  std::string key = {};      ///< what tells this save from all others
+  std::string folder = {};   ///< that the first has made for it
+  double patience = 600;     ///< seconds that the first waits for another's
+  bool parts_model = false;  ///< whether each writes some of the model's tensors
 };
 
 /// All that a save needs. The tensors' memory is borrowed: see the function that takes the contents

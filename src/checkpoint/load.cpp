@@ -15,6 +15,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/folder.h"
 #include "device/transfer.h"
+#include "optim/optimizer.h"
 
 namespace levanter {
 
@@ -309,6 +310,18 @@ void Checkpoint::load(const Tensor& target) const {
   HostWrite place(*target.memory, target.data, static_cast<size_t>(record.bytes()));
   load_tensor(target.path, place.bytes());
   place.done();
+}
+
+std::string Checkpoint::path_in_use(std::string_view path, bool ema) const {
+  const std::string kept = cat("optimizer.", ema ? optim::kEma : optim::kAverage, ".", path);
+  if (has(kept)) return kept;
+  const std::string any = cat("optimizer.", optim::kEma, ".");
+  const auto first = manifest_.tensors.lower_bound(any);
+  if (ema && (first == manifest_.tensors.end() || !first->first.starts_with(any)))
+    throw Error(ErrorKind::kCheckpoint, "the checkpoint has no running mean of the weights")
+        .at(folder_)
+        .hint("a run keeps one with optimizer.ema = { decay = 0.999 }");
+  return std::string(path);  // a frozen one has no mean
 }
 
 std::string Checkpoint::params_hash() const {

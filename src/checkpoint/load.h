@@ -41,6 +41,9 @@ class Checkpoint final {
   void load_tensor(std::string_view path, std::span<std::byte> destination) const;
   /// The same after checking dtype and shape: an Error of kind kCheckpoint names both sides.
   void load(const Tensor& target) const;
+  /// Where the parameter `path` is as the model is used: its average, where the optimizer keeps one
+  /// instead of it, else the parameter. With `ema` its running mean, which must be there.
+  std::string path_in_use(std::string_view path, bool ema = false) const;
   /// Of the model's parameters as stored.
   std::string params_hash() const;
 

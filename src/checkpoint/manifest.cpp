@@ -173,12 +173,13 @@ void check_seal(const Reader& read, std::string_view text, const std::string& se
 
 }  // namespace
 
-std::string optimizer_file(int64_t index, int64_t count) {
-  if (count == 1) return std::string(kOptimizerFile);
-  std::array<char, 64> name{};
-  std::snprintf(name.data(), name.size(), "optimizer-%05d-of-%05d.safetensors",
-                static_cast<int>(index) + 1, static_cast<int>(count));
-  return name.data();
+std::string file_of_part(std::string_view whole, int64_t index, int64_t count) {
+  if (count == 1) return std::string(whole);
+  std::array<char, 64> numbers{};
+  std::snprintf(numbers.data(), numbers.size(), "-%05d-of-%05d", static_cast<int>(index) + 1,
+                static_cast<int>(count));
+  const size_t dot = whole.find('.');
+  return cat(whole.substr(0, dot), numbers.data(), whole.substr(dot));
 }
 
 std::string part_file(int64_t index) { return cat("part-", index, ".json"); }
@@ -190,7 +191,8 @@ bool is_part_name(std::string_view name) {
     const bool digit = c >= '0' && c <= '9';
     if (!digit || form.empty() || form.back() != 'N') form += digit ? 'N' : c;
   }
-  return form == "optimizer-N-of-N.safetensors" || form == "part-N.json";
+  return form == "optimizer-N-of-N.safetensors" || form == "model-N-of-N.safetensors" ||
+         form == "part-N.json";
 }
 
 int64_t TensorRecord::elements() const { return product(shape); }

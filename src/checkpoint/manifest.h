@@ -64,8 +64,9 @@ inline constexpr std::string_view kConfigFile = "config.toml";
 inline constexpr std::string_view kTokenizerFile = "tokenizer.json";
 inline constexpr std::string_view kModelFile = "model.safetensors";
 inline constexpr std::string_view kOptimizerFile = "optimizer.safetensors";
-/// The optimizer's file of one of several writers, index from 0: "optimizer-00001-of-00004...".
-std::string optimizer_file(int64_t index, int64_t count);
+/// The file of tensors of one of several writers, index from 0: "optimizer-00001-of-00004..." in
+/// the place of kOptimizerFile, and so of kModelFile.
+std::string file_of_part(std::string_view whole, int64_t index, int64_t count);
 /// What such a writer says when its file is done, a manifest of it; gone when all are.
 std::string part_file(int64_t index);
 /// Whether a name is one of these.

@@ -166,7 +166,6 @@ void take_part(const std::string& target, const SavePart& save, int64_t index,
   manifest.files.merge(part->files);
   manifest.tensors.merge(part->tensors);
   LEV_CHECK(part->files.empty() && part->tensors.empty(), "two ranks have saved one tensor");
-  remove_tree(path);
 }
 
 int64_t write_files(const std::string& target, const SavePlan& plan, PieceSource& source) {
@@ -185,7 +184,11 @@ int64_t write_files(const std::string& target, const SavePlan& plan, PieceSource
   write_text(target, kTokenizerFile, contents.tokenizer, manifest);
   const std::string text = manifest.text();
   Manifest::parse(text, target);  // a manifest that cannot be read back must not commit
-  write_file_atomic(join_path(target, kManifestFile), text);
+  AtomicFile file(join_path(target, kManifestFile));
+  file.write(text);  // before the parts' own files go, without which there is no second try
+  for (int64_t part = 1; part < contents.part.count; ++part)
+    remove_tree(join_path(target, part_file(part)));
+  file.commit();
   auto bytes = static_cast<int64_t>(text.size());
   for (const auto& [name, file] : manifest.files) bytes += file.bytes;
   return bytes;
@@ -198,12 +201,14 @@ std::span<const std::byte> SavePlan::Piece::read(std::vector<std::byte>& room) c
 }
 
 SavePlan::SavePlan(CheckpointContents given) : contents(std::move(given)) {
-  const std::string optimizer = optimizer_file(contents.part.index, contents.part.count);
+  const SavePart& part = contents.part;
+  const std::string optimizer = file_of_part(kOptimizerFile, part.index, part.count);
+  const std::string model = file_of_part(kModelFile, part.index, part.parts_model ? part.count : 1);
   const std::pair<std::string_view, std::span<const Tensor>> groups[] = {
-      {kModelFile, contents.model}, {optimizer, contents.optimizer}};
+      {model, contents.model}, {optimizer, contents.optimizer}};
   std::vector<std::string> paths;
   for (const auto& [name, tensors] : groups) {
-    if (name == kModelFile && contents.part.index > 0) continue;
+    if (name == kModelFile && part.index > 0) continue;
     std::vector<safetensors::Entry> entries;
     for (const Tensor& tensor : tensors) {
       entries.push_back({tensor.path, safetensors::element_of(tensor.dtype), tensor.shape});
@@ -237,6 +242,23 @@ std::string prepare_checkpoint(const std::string& folder, int64_t step) {
   return target;
 }
 
+namespace {
+
+void discard(const std::string& target) {
+  try {
+    remove_checkpoint(target);
+  } catch (const Error&) {
+    // What cannot be removed now has no manifest, and the next start removes it.
+  }
+}
+
+}  // namespace
+
+void discard_checkpoint(const SavePlan& plan) {
+  const SavePart& part = plan.contents.part;
+  if (part.count > 1 && part.index == 0) discard(part.folder);
+}
+
 SaveReport write_checkpoint(const std::string& folder, const SavePlan& plan, PieceSource& source) {
   const SavePart& part = plan.contents.part;
   if (part.index > 0) return write_part(plan, source);
@@ -254,11 +276,7 @@ SaveReport write_checkpoint(const std::string& folder, const SavePlan& plan, Pie
     sync_directory(folder);
   } catch (...) {
     const std::exception_ptr failure = std::current_exception();
-    try {
-      remove_checkpoint(target);
-    } catch (const Error&) {
-      // What cannot be removed now has no manifest, and the next start removes it.
-    }
+    if (part.count == 1) discard(target);
     std::rethrow_exception(failure);
   }
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

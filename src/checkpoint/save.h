@@ -59,7 +59,11 @@ std::string prepare_checkpoint(const std::string& folder, int64_t step);
 
 /// Writes <folder>/step-N as save_checkpoint says, with the tensors' bytes from `source`; or the
 /// part of it that the plan is of. The first waits for the others' parts. error  kIo too where one
-/// of them fails, or takes longer than the part's patience after the one before it
+/// of them fails, or takes longer than the part's patience after the one before it. The files of a
+/// failed save of several parts stay, for the first's next try.
 SaveReport write_checkpoint(const std::string& folder, const SavePlan& plan, PieceSource& source);
+
+/// Of several parts the first, after its last try: removes what is there of the save.
+void discard_checkpoint(const SavePlan& plan);
 
 }  // namespace levanter

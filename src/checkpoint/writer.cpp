@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/threads.h"
 #include "checkpoint/save.h"
 
@@ -32,8 +33,7 @@ class SharedPieces final : public PieceSource {
   SharedPieces(const SavePlan& plan, std::span<std::byte> staging)
       : plan_(plan), staging_(staging), left_(plan.pieces.size() + 1, 0) {
     for (size_t i = plan.pieces.size(); i-- > 0;) left_[i] = left_[i + 1] + plan.pieces[i].size;
-    // Of several parts none is begun anew without the others.
-    whole_ = plan.contents.permanent && plan.contents.part.count == 1 && left_[0] <= staging.size();
+    whole_ = plan.contents.permanent && left_[0] <= staging.size();
   }
 
   /// Begins anew, after a failure; false where the pieces read first are gone.
@@ -142,6 +142,13 @@ struct CheckpointWriter::Impl {
 
   /// Tries until the save is made, or failed for good.
   void save() {
+    const SavePart& part = plan->contents.part;
+    const Clock::time_point begun = Clock::now();
+    const auto ends = [&] {
+      if (part.index > 0) return !path_exists(part.folder);
+      const std::chrono::duration<double> elapsed = Clock::now() - begun;
+      return part.count > 1 && elapsed.count() > part.patience;
+    };
     for (double seconds = 0;; seconds = std::clamp(2 * seconds, 1.0, kMostPause)) {
       // A fault that passes, such as of a network, costs nobody more than a second try at once.
       const bool last_try = seconds > 0 && gives_up();
@@ -151,13 +158,14 @@ struct CheckpointWriter::Impl {
         break;
       } catch (const Error& error) {
         failure = std::current_exception();
-        if (last_try || error.kind() != ErrorKind::kIo || !pieces->rewind()) break;
+        if (last_try || error.kind() != ErrorKind::kIo || ends() || !pieces->rewind()) break;
         pause(seconds, error.message());
       } catch (...) {
         failure = std::current_exception();
         break;
       }
     }
+    if (failure) discard_checkpoint(*plan);
   }
 
   /// Whether somebody has waited for long: a try that begins now is the last one.

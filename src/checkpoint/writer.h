@@ -21,9 +21,10 @@ namespace levanter {
 /// call of begin, before_update or wait; its partial folder is gone by then, the former checkpoints
 /// are untouched, and the writer is ready for another save.
 ///
-/// A permanent save of one part whose state the staging holds whole is first tried again, in the
-/// background and with the same state: at once, then with growing pauses, and for one more second
-/// once begin or wait is called.
+/// A permanent save whose state the staging holds whole is first tried again, in the background and
+/// with the same state: at once, then with growing pauses, and for one more second once begin or
+/// wait is called. Of several parts each is tried again by its writer, the first until its patience
+/// with the others has ended, the others until the folder is gone.
 class CheckpointWriter final {
  public:
   /// Saves below `folder`. `staging_bytes` of memory are taken now, for copies: with as much as the

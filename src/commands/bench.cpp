@@ -193,7 +193,6 @@ class StepBench {
       rows_.positions[i] = static_cast<int32_t>(i % static_cast<size_t>(config.model->max_seq_len));
     }
     engine_.initialise(key_from_seed(0));
-    scalars_.resize(engine_.step().options.optimizer.scalar_names.size());
   }
 
   double tokens() const {
@@ -210,8 +209,7 @@ class StepBench {
       engine_.run_microbatch({rows_, 0, m * o.shape.batch});
     if (engine_.subtree_sums()[0] != engine_.total())
       throw Error(ErrorKind::kInternal, "one rank's sum is not the total");
-    o.optimizer.fill_scalars(*config_.optimizer, step_, scalars_);
-    engine_.run_update(schedule_.at(step_), scalars_);
+    engine_.run_update(step_, schedule_.at(step_));
     ++step_;
     return now_seconds() - start;
   }
@@ -232,7 +230,6 @@ class StepBench {
   train::Engine engine_;
   Schedule schedule_;
   data::Example rows_;
-  std::vector<double> scalars_;
   int64_t step_ = 0;
 };
 

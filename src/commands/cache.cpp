@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "commands/progress.h"
 #include "commands/command.h"
+#include "commands/ranks/by_ranks.h"
 #include "commands/shown_document.h"
 #include "train/setup.h"
 
@@ -86,17 +87,18 @@ int inspect(const Arguments& a) {
   return 0;
 }
 
-int build(const Arguments& a) {
-  const TrainConfig config = load_train_config(a.text("config"), a.overrides);
+void require_cache_dir(const TrainConfig& config) {
   if (!config.data.cache_dir)
     throw Error(ErrorKind::kConfig, "the configuration names no folder for token caches")
         .at(config.where("data.cache_dir"))
         .hint("set data.cache_dir, in the file or as --data.cache_dir=DIR");
-  const auto data = train::load_data(config, nullptr, cache_progress());
-  for (const data::ComponentStreams* streams : data->components()) {
+}
+
+void tell(const data::TextData& data, bool json) {
+  for (const data::ComponentStreams* streams : data.components()) {
     const int64_t documents = streams->train->num_documents(), tokens = streams->train->size();
     const int64_t held = streams->validation->size();
-    if (a.has("json"))
+    if (json)
       print(cat("{\"component\": ", quote(streams->name), ", \"train_documents\": ", documents,
                 ", \"train_tokens\": ", tokens,
                 ", \"validation_documents\": ", streams->validation->num_documents(),
@@ -106,7 +108,27 @@ int build(const Arguments& a) {
                 count_of(documents, "document"), " to train on, ", format_count(held),
                 " to validate on; checksums are right\n"));
   }
-  return 0;
+}
+
+int build(const Arguments& a) {
+  const dist::Launched launched = dist::read_launched();
+  if (launched.ranks == 1) {
+    const TrainConfig config = load_train_config(a.text("config"), a.overrides);
+    require_cache_dir(config);
+    tell(*train::load_data(config, nullptr, cache_progress()), a.has("json"));
+    return 0;
+  }
+  try {
+    return run_by_ranks(
+        a, launched, {}, [&](const TrainConfig& config, dist::Communicator& communicator) {
+          dist::together(communicator, [&] { require_cache_dir(config); });
+          const auto data = train::load_data_together(config, communicator, cache_progress());
+          if (data) tell(*data, a.has("json"));
+          return 0;
+        });
+  } catch (const dist::Abandoned& elsewhere) {
+    return static_cast<int>(elsewhere.kind());  // the rank that it happened to says why
+  }
 }
 
 constexpr CommandEntry kCommands[] = {{"inspect",
@@ -119,6 +141,7 @@ extern const CommandEntry cache_entry;
 const CommandEntry cache_entry = {"cache",       "make and check token caches; show documents",
                                   "[inspect]",   0,
                                   kBuildOptions, true,
-                                  build,         kCommands};
+                                  build,         kCommands,
+                                  "do",          true};
 
 }  // namespace levanter::commands

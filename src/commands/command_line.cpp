@@ -358,7 +358,8 @@ std::string help_text() {
       "levanter: trains language models\n\nusage: levanter COMMAND [options]\n\n", table(commands),
       "\n",
       table({{"--help, -h", "this text; after a command, what that command takes"},
-             {"--version, -V", "the program's version"}}),
+             {"--version, -V",
+              "the program's version, what it was built from and by; with --json as JSON"}}),
       "\nExit codes: 0 done; 2 configuration or command line, 3 data, 4 checkpoint, 5 device or "
       "memory,\n6 files, 7 training's own guard, 75 stopped by a signal after saving (the same "
       "command goes on),\n70 a defect of levanter.\n");

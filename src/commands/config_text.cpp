@@ -132,6 +132,26 @@ std::string key_called(const std::string& name) {
   return "";
 }
 
+namespace {
+
+/// The entry of a key; of a choice's, that of the one taken where none is named.
+const config::Described& entry_of(const std::vector<config::Described>& all, std::string_view key) {
+  const std::string_view owner = key.substr(0, key.rfind('.'));
+  std::string standard;
+  for (const config::Described& d : all)
+    if (d.key == owner && !d.choices.empty()) standard = d.choices[0].name;
+  const auto is_standard = [&](const std::string& name) { return trim(name) == standard; };
+  const auto found = std::find_if(all.begin(), all.end(), [&](const config::Described& d) {
+    if (d.key != key) return false;
+    const std::vector<std::string> variants = split(d.variant, ',');
+    return d.variant.empty() || std::any_of(variants.begin(), variants.end(), is_standard);
+  });
+  LEV_CHECK(found != all.end(), cat("help names ", key, ", which is no key"));
+  return *found;
+}
+
+}  // namespace
+
 std::vector<std::pair<std::string, std::string>> often_set_keys() {
   static constexpr std::string_view kOften[] = {
       "trainer.num_train_steps", "trainer.train_batch_size",
@@ -141,12 +161,10 @@ std::vector<std::pair<std::string, std::string>> often_set_keys() {
   const std::vector<config::Described> all = config::describe(config::type_of<TrainConfig>());
   std::vector<std::pair<std::string, std::string>> rows;
   for (const std::string_view key : kOften) {
-    const auto found = std::find_if(all.begin(), all.end(),
-                                    [&](const config::Described& d) { return d.key == key; });
-    LEV_CHECK(found != all.end(), cat("help names ", key, ", which is no key"));
-    const bool none = found->standard.empty() || found->standard == "none";
+    const config::Described& found = entry_of(all, key);
+    const bool none = found.standard.empty() || found.standard == "none";
     rows.emplace_back(cat("--", key),
-                      cat(found->meaning, none ? "" : "; default ", none ? "" : found->standard));
+                      cat(found.meaning, none ? "" : "; default ", none ? "" : found.standard));
   }
   return rows;
 }

@@ -16,6 +16,7 @@ constexpr Option kOptions[] = {
     {"dtype", "TYPE",
      "f32, bf16 or f16; default: f32, or what each tensor of a Hugging Face folder is"},
     {"max-shard-size", "BYTES", "the longest file of weights, as 512M or 5GB; default 5GB"},
+    {"ema", "", "the running mean of the weights that optimizer.ema keeps, instead of them"},
     {"overwrite", "", "replace a Hugging Face folder that is there already"},
 };
 
@@ -25,7 +26,7 @@ int run(const Arguments& a) {
   options.max_shard_bytes = parse_bytes(a.text("max-shard-size", "5GB"), "max-shard-size");
   options.overwrite = a.has("overwrite");
   std::vector<std::string> problems;
-  const train::HfSource source = train::hf_source(a.text("checkpoint"), problems);
+  const train::HfSource source = train::hf_source(a.text("checkpoint"), problems, a.has("ema"));
   for (const std::string& problem : problems) std::fprintf(stderr, "%s\n", problem.c_str());
   const train::HfReport report = train::export_hf(source, a.text("out"), options);
   print(cat(a.text("out"), ": ", count_of(report.tensors, "tensor"), ", ",

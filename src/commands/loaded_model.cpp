@@ -166,7 +166,10 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
       text::load_tokenizer(good.tokenizer(), join_path(good.folder(), "tokenizer.json"));
   make_model(loaded, rows);
   try {
-    for (const Tensor& target : loaded.model->tensors()) good.load(target);
+    for (Tensor target : loaded.model->tensors()) {
+      target.path = good.path_in_use(target.path);
+      good.load(target);
+    }
   } catch (const Error& error) {
     explain(error, good, loaded.config);
   }

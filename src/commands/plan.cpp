@@ -1,5 +1,6 @@
 // levanter plan: every byte that a run needs, before it starts.
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
@@ -16,6 +17,8 @@ namespace {
 
 constexpr Option kOptions[] = {
     {"config", "FILE", "the run's configuration", true},
+    {"ranks", "N", "for so many ranks as processes; no launcher is needed"},
+    {"shard", "WORD", "what each rank has a part of: as trainer.shard"},
     {"memory", "BYTES", "what must suffice, such as 16G; default: what this machine allows"},
     {"device-model", "NAME",
      "whose memory must suffice, where the device is not here: h200, h100, a100, b200, rtx4090"},
@@ -192,15 +195,32 @@ std::string advice(const std::vector<Way>& ways, int64_t limit) {
   return text;
 }
 
-std::string json_of(const train::CompiledStep& step, const train::MemoryTotal& need,
-                    std::span<const train::MemoryNeed> needs, bool fits) {
-  std::string text =
-      cat("{\"parameters\": ", step.parameter_count(), ", \"persistent_bytes\": ", need.persistent,
-          ", \"arena_bytes\": ", need.arena, ", \"workspace_bytes\": ", need.workspace,
-          ", \"total_bytes\": ", need.total(), ", \"save_bytes\": ", need.save);
-  if (needs.size() > 1)
-    text += cat(", \"device_bytes\": ", needs[0].needed, ", \"host_bytes\": ", needs[1].needed);
-  return cat(text, ", \"fits\": ", fits, "}\n");
+std::string json_of(const TrainConfig& config, const train::CompiledStep& step,
+                    const train::MemoryTotal& need, std::span<const train::MemoryNeed> needs,
+                    bool fits) {
+  nlohmann::ordered_json plan = {{"parameters", step.parameter_count()},
+                                 {"persistent_bytes", need.persistent},
+                                 {"arena_bytes", need.arena},
+                                 {"workspace_bytes", need.workspace},
+                                 {"total_bytes", need.total()},
+                                 {"save_bytes", need.save}};
+  if (needs.size() > 1) {
+    plan["device_bytes"] = needs[0].needed;
+    plan["host_bytes"] = needs[1].needed;
+  }
+  for (int64_t rank = 0; rank < step.options.ranks && step.options.ranks > 1; ++rank) {
+    const train::SentBytes sent = step.sent_bytes_of(rank);
+    const train::MemoryTotal total = train::memory_total(step, config, std::span(&rank, 1));
+    plan["ranks"].push_back({{"persistent_bytes", total.persistent},
+                             {"total_bytes", total.total()},
+                             {"save_bytes", total.save},
+                             {"sent_gathered_bytes", sent.gathers},
+                             {"sent_gradients_bytes", sent.gradients},
+                             {"sent_norms_bytes", sent.norm},
+                             {"sent_parameters_bytes", sent.parameters}});
+  }
+  plan["fits"] = fits;
+  return plan.dump() + "\n";
 }
 
 /// The memory that a device has of its own.
@@ -230,22 +250,37 @@ Planned planned_device(const Arguments& a, std::string_view device, const Backen
   return {models[0].memory, models[0].name, ", as there is none here (--device-model)"};
 }
 
-int run(const Arguments& a) {
+/// With what --ranks and --shard stand for as words for the config, before those that are there.
+Arguments with_ranks(const Arguments& given) {
+  Arguments a = given;
+  std::vector<std::string> words;
+  if (a.values.contains("ranks")) {
+    const int64_t ranks = a.integer("ranks", 1, 1, 1024);
+    words = {"--trainer.communicator=mpi", cat("--trainer.ranks=", ranks)};
+  }
+  if (a.values.contains("shard")) words.push_back(cat("--trainer.shard=", a.text("shard")));
+  a.overrides.insert(a.overrides.begin(), words.begin(), words.end());
+  return a;
+}
+
+int run(const Arguments& given) {
+  const Arguments a = with_ranks(given);
   const TrainConfig config = load_train_config(a.text("config"), a.overrides);
-  const int64_t given = a.values.contains("memory") ? parse_bytes(a.text("memory"), "memory") : -1;
+  const int64_t memory = a.values.contains("memory") ? parse_bytes(a.text("memory"), "memory") : -1;
   const int64_t vocab = find_vocab(config);
   const auto backend = device::make_backend(config.trainer.device,
                                             static_cast<int>(config.trainer.threads.value_or(0)));
   train::require_precision(config, *backend);
+  train::require_shard(config, *backend);
   train::CompiledStep step(train::step_options(config, vocab, 0), *backend);
   // As a run asks, once the program has mapped what it takes itself.
   const train::MemoryTotal need = train::memory_total(step, config);
   const Planned planned = planned_device(a, config.trainer.device, *backend);
   auto needs = train::memory_needs(need, backend->name(), planned.memory, train::memory_limit());
-  if (given >= 0) needs[0].limit = given;
+  if (memory >= 0) needs[0].limit = memory;
   const bool fits = std::all_of(needs.begin(), needs.end(), [](const auto& m) { return m.fits(); });
   if (a.has("json")) {
-    print(json_of(step, need, needs, fits));
+    print(json_of(config, step, need, needs, fits));
   } else {
     print(train::memory_report(config, step, needs));
     if (planned.model) print(cat("device model   ", planned.model, planned.note, "\n"));

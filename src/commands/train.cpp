@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "commands/progress.h"
 #include "commands/command.h"
+#include "commands/ranks/by_ranks.h"
 #include "checkpoint/folder.h"
 #include "dist/launcher.h"
 #include "train/guard/replay.h"
@@ -42,32 +43,6 @@ void say_end(train::Outcome outcome, const TrainConfig& config) {
 
 train::RunOptions options_of(const Arguments& a) {
   return {.eager = a.has("eager"), .cache_report = cache_progress()};
-}
-
-/// The run of several processes, as one of them. What the launcher knows need not be written into
-/// a config.
-int run_launched(const Arguments& a, const dist::Launched& launched) {
-  std::vector<std::string> overrides = {"--trainer.communicator=mpi",
-                                        cat("--trainer.ranks=", launched.ranks)};
-  overrides.insert(overrides.end(), a.overrides.begin(), a.overrides.end());
-  int code = 0;
-  bool met = false;
-  const auto as_rank = [&](dist::Communicator& communicator) {
-    met = true;
-    const TrainConfig config = dist::together(
-        communicator, [&] { return load_train_config(a.text("config"), overrides); });
-    const train::Outcome outcome = train::train(config, options_of(a), communicator);
-    if (communicator.rank() == 0) say_end(outcome, config);
-    code = exit_code(outcome);
-  };
-  try {
-    dist::run_ranks(dist::entry("mpi"), launched.ranks, as_rank);
-  } catch (const Error& error) {
-    // What keeps ranks from meeting, all find alike, and the first tells it.
-    if (!met && launched.rank > 0) return static_cast<int>(error.kind());
-    throw;
-  }
-  return code;
 }
 
 /// A table of what the run has recorded and what the step gives now.
@@ -114,7 +89,14 @@ int run(const Arguments& a) {
   }
   std::signal(SIGPIPE, SIG_IGN);  // who watches may leave; the training goes on
   try {
-    if (launched.ranks > 1) return run_launched(a, launched);
+    if (launched.ranks > 1)
+      return run_by_ranks(
+          a, launched, {"--trainer.communicator=mpi", cat("--trainer.ranks=", launched.ranks)},
+          [&](const TrainConfig& config, dist::Communicator& communicator) {
+            const train::Outcome outcome = train::train(config, options_of(a), communicator);
+            if (communicator.rank() == 0) say_end(outcome, config);
+            return exit_code(outcome);
+          });
     const TrainConfig config = load_train_config(a.text("config"), a.overrides);
     const train::Outcome outcome = train::train(config, options_of(a));
     say_end(outcome, config);

@@ -288,7 +288,8 @@ void HfWeights::load(std::span<const HfTarget> targets) const {
   };
   std::vector<Piece> pieces;
   for (size_t i = 0; i < targets.size(); ++i)
-    for (int64_t first = 0; first < found[i]->size(); first += kPiece) pieces.push_back({i, first});
+    for (int64_t first = 0; targets[i].data && first < found[i]->size(); first += kPiece)
+      pieces.push_back({i, first});
   const auto count = static_cast<int64_t>(pieces.size());
   ThreadPool pool(static_cast<int>(std::clamp<int64_t>(count, 1, available_threads())));
   pool.parallel_for(count, [&](int64_t index, int) {
@@ -299,7 +300,7 @@ void HfWeights::load(std::span<const HfTarget> targets) const {
     require_finite(room, found[i]->name, folder_);
   });
   for (size_t i = 0; i < targets.size(); ++i)
-    if (targets[i].fewer_rows > 0) grow(targets[i], found[i]->shape[0]);
+    if (targets[i].data && targets[i].fewer_rows > 0) grow(targets[i], found[i]->shape[0]);
 }
 
 namespace {

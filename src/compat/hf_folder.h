@@ -16,7 +16,7 @@ namespace levanter::compat {
 struct HfTarget {
   std::string name;  ///< the tensor's, as the family calls it
   std::vector<int64_t> shape;
-  float* data = nullptr;
+  float* data = nullptr;  ///< null: it must be there, and is not read
   /// Rows that the tensor may have instead, if fewer: the others become the mean of those. 0: none.
   int64_t fewer_rows = 0;
 };
@@ -37,9 +37,9 @@ class HfWeights final {
   /// Compares every tensor with its checksum, where its file has one, on all threads.
   /// error  kCheckpoint naming file and tensor
   void check() const;
-  /// Reads all tensors into place, converted to f32, on all threads. Nothing is written unless all
-  /// fit and have the checksums that their files name.
-  /// error  as match and check; kCheckpoint naming a tensor that is not finite
+  /// Reads all tensors that have one into place, converted to f32, on all threads. Nothing is
+  /// written unless all fit and have the checksums that their files name. error  as match and
+  /// check; kCheckpoint naming a tensor that is not finite
   void load(std::span<const HfTarget> targets) const;
   /// What people should know of a folder that this program exported and in which somebody, or a
   /// disk, changed or removed another file of the folder: "DIR: tokenizer.json changed since the

@@ -111,6 +111,8 @@ class Describer final {
       entry.standard = standard(field);
     if (kind == Kind::kMap && !entry.table) entry.standard = "{}";
     if (kind == Kind::kChoice) entry.choices = candidates(*field.type);
+    if (kind == Kind::kList && field.type->element().kind == Kind::kChoice)
+      entry.choices = candidates(field.type->element());
     const std::string key = entry.key;
     const bool free = entry.may_change;
     out_.push_back(std::move(entry));

@@ -65,6 +65,13 @@ Value table_value(const Type& type, const void* object) {
   return out;
 }
 
+/// An element of a list: of a choice without keys the name alone.
+Value element_value(const Type& type, const void* object) {
+  Value out = to_value(type, object);
+  if (type.kind == Kind::kChoice && out.members.size() == 1) return out.members[0].value;
+  return out;
+}
+
 Value sequence_value(const Type& type, const void* object) {
   void* reached = const_cast<void*>(object);
   const size_t count = type.size(object);
@@ -73,7 +80,7 @@ Value sequence_value(const Type& type, const void* object) {
   Value out;
   out.kind = Value::Kind::kArray;
   for (size_t i = 0; i < count; ++i)
-    out.items.push_back(to_value(type.element(), type.at(reached, i)));
+    out.items.push_back(element_value(type.element(), type.at(reached, i)));
   return out;
 }
 

@@ -203,12 +203,20 @@ std::shared_ptr<const TokenStream> TextData::open(const TextComponent& spec,
     return tokenise(spec, split, files, pool);
   }
   const CacheJob job{cat(spec.name, "/", split),
-                     join_path(join_path(options_.cache_dir, spec.name), split), files};
+                     join_path(join_path(options_.cache_dir, spec.name), split),
+                     files,
+                     {options_.crew, spec.name}};
   if (piped && options_.build_caches && !has_cache(job.folder))
     require_standard_input(key_of(spec, split),
                            cat("pipe the text in from its beginning, as in zcat text.gz | levanter "
                                "train --config FILE: the cache ",
                                job.folder, " is not complete"));
+  if (options_.checked_caches) {
+    OpenedCache known = open_known_cache(job.folder);
+    read_[spec.name] += known.read;
+    digests_.push_back({job.name, std::move(known.digest)});
+    return known.stream;
+  }
   const CacheIdentity identity = cache_identity(job, *spec.format, rules(), pool);
   const bool made = options_.build_caches && build_cache(job, identity, *spec.format, rules(), pool,
                                                          options_.report, options_.on_bad_record);

@@ -53,6 +53,10 @@ struct TextDataOptions {
   bool held_out_only = false;
   int threads = 1;
   CacheReport report = {};
+  dist::Crew* crew = nullptr;  ///< the ranks that help to make caches; null for none
+  /// Whether another rank of the run has just checked the caches, all bytes of them and of the
+  /// texts that they were made of: then they are opened as their ledgers say.
+  bool checked_caches = false;
 };
 
 /// What a split of a component holds.

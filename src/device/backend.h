@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "device/memory.h"
+#include "device/network.h"
 #include "graph/graph.h"
 
 namespace levanter {
@@ -108,6 +109,14 @@ class Backend : public Memory {
   virtual int64_t product_side() const { return 2048; }
   /// The model of what computes: here the processor's.
   virtual std::string device_name() const;
+  /// The devices of this kind that the process may use, by names that no two devices of a machine
+  /// share; none where there is nothing to choose from.
+  virtual std::vector<std::string> devices() const { return {}; }
+  /// Takes the device of this place in devices(), the first unless told; before its first use.
+  virtual void take_device(size_t place) { (void)place; }
+  /// What can join this device with those of other ranks; null where bytes between ranks go
+  /// through the host's memory.
+  virtual DeviceNetwork* network() const { return nullptr; }
   /// Bytes of memory that are free for a run; none where it is taken from the host's.
   virtual std::optional<int64_t> device_memory() const { return std::nullopt; }
   /// to[i] += from[i], on the device: one rounding an element, in any order.

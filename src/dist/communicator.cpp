@@ -28,17 +28,22 @@ ErrorKind kind_of(const std::exception_ptr& error) {
   }
 }
 
-/// Every rank's value, by rank.
-template <class Value>
-std::vector<Value> gather(Communicator& communicator, const Value& own) {
-  const auto ranks = static_cast<size_t>(communicator.size());
-  std::vector<Value> values(ranks);
-  std::vector<Received> receive;
-  for (Value& value : values)
-    receive.push_back({reinterpret_cast<std::byte*>(&value), sizeof value});
-  const Sent sent{reinterpret_cast<const std::byte*>(&own), sizeof own};
-  communicator.exchange(std::vector<Sent>(ranks, sent), receive);
-  return values;
+/// An exchange in which only `root` sends: to each rank what it has for it.
+void exchange_from(Communicator& communicator, int64_t root, std::vector<Sent> send,
+                   Received receive) {
+  std::vector<Received> received(static_cast<size_t>(communicator.size()));
+  received[static_cast<size_t>(root)] = receive;
+  if (communicator.rank() != root) send.assign(received.size(), {});
+  communicator.exchange(send, received);
+}
+
+/// An exchange in which only `root` receives: what each rank has for it.
+void exchange_to(Communicator& communicator, int64_t root, Sent send,
+                 std::vector<Received> receive) {
+  std::vector<Sent> sent(static_cast<size_t>(communicator.size()));
+  sent[static_cast<size_t>(root)] = send;
+  if (communicator.rank() != root) receive.assign(sent.size(), {});
+  communicator.exchange(sent, receive);
 }
 
 /// Whether a rank was only told of another's end.
@@ -67,16 +72,13 @@ bool any(Communicator& communicator, bool mine) {
 }
 
 void broadcast(Communicator& communicator, std::span<std::byte> bytes, int64_t root) {
-  const auto ranks = static_cast<size_t>(communicator.size());
-  std::vector<Sent> send(ranks);
-  std::vector<Received> receive(ranks);
+  std::vector<Sent> send(static_cast<size_t>(communicator.size()), {bytes.data(), bytes.size()});
+  Received receive{bytes.data(), bytes.size()};
   if (communicator.rank() == root) {
-    for (size_t r = 0; r < ranks; ++r)
-      if (static_cast<int64_t>(r) != root) send[r] = {bytes.data(), bytes.size()};
-  } else {
-    receive[static_cast<size_t>(root)] = {bytes.data(), bytes.size()};
+    send[static_cast<size_t>(root)] = {};
+    receive = {};
   }
-  communicator.exchange(send, receive);
+  exchange_from(communicator, root, std::move(send), receive);
 }
 
 std::string broadcast_text(Communicator& communicator, std::string_view text, int64_t root) {
@@ -86,6 +88,42 @@ std::string broadcast_text(Communicator& communicator, std::string_view text, in
   told.resize(length);
   if (length > 0) broadcast(communicator, std::as_writable_bytes(std::span(told)), root);
   return told;
+}
+
+std::string scatter_texts(Communicator& communicator, std::span<const std::string> texts,
+                          int64_t root) {
+  std::vector<uint64_t> lengths;
+  std::vector<Sent> send_lengths, send;
+  for (const std::string& text : texts) {
+    lengths.push_back(text.size());
+    send.push_back({reinterpret_cast<const std::byte*>(text.data()), text.size()});
+  }
+  for (const uint64_t& length : lengths)
+    send_lengths.push_back({reinterpret_cast<const std::byte*>(&length), sizeof length});
+  uint64_t length = 0;
+  exchange_from(communicator, root, std::move(send_lengths),
+                {reinterpret_cast<std::byte*>(&length), sizeof length});
+  std::string own(length, '\0');
+  exchange_from(communicator, root, std::move(send),
+                {reinterpret_cast<std::byte*>(own.data()), own.size()});
+  return own;
+}
+
+std::vector<std::string> collect_texts(Communicator& communicator, std::string_view text,
+                                       int64_t root) {
+  const uint64_t own = text.size();
+  std::vector<uint64_t> lengths(static_cast<size_t>(communicator.size()));
+  std::vector<Received> receive;
+  for (uint64_t& length : lengths)
+    receive.push_back({reinterpret_cast<std::byte*>(&length), sizeof length});
+  exchange_to(communicator, root, {reinterpret_cast<const std::byte*>(&own), sizeof own}, receive);
+  std::vector<std::string> texts;
+  for (const uint64_t length : lengths) texts.emplace_back(length, '\0');
+  for (size_t r = 0; r < texts.size(); ++r)
+    receive[r] = {reinterpret_cast<std::byte*>(texts[r].data()), texts[r].size()};
+  exchange_to(communicator, root, {reinterpret_cast<const std::byte*>(text.data()), text.size()},
+              receive);
+  return texts;
 }
 
 void barrier(Communicator& communicator) { any(communicator, false); }

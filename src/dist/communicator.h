@@ -2,8 +2,8 @@
 //
 // A rank is one share of a run: its part of every batch, its part of the state. Which ranks a
 // process has is for the kind of communicator to say: threads has them all in this one; where ranks
-// are processes (MPI, or NCCL with a GPU for each), their launcher starts the same program
-// once for each rank and each has its own. So a run is told as the story of one rank, and nothing
+// are processes, which MPI joins, their launcher starts the same program once for each rank and
+// each has its own. So a run is told as the story of one rank, and nothing
 // but this interface says what the others do.
 #pragma once
 
@@ -20,17 +20,12 @@
 #include <vector>
 
 #include "base/error.h"
+#include "device/network.h"
 
 namespace levanter::dist {
 
-struct Sent {
-  const std::byte* data = nullptr;
-  size_t bytes = 0;
-};
-struct Received {
-  std::byte* data = nullptr;
-  size_t bytes = 0;
-};
+using levanter::Received;
+using levanter::Sent;
 
 /// What a call of a communicator throws where another rank has abandoned the run. That rank tells
 /// its error itself; this one only leaves, with the same exit code.
@@ -61,6 +56,9 @@ class Communicator {
   /// Tells the others that this rank will take part no more, for an error of that kind: their calls
   /// throw, waiting ones too. What was exchanged before stays whole.
   virtual void abandon(ErrorKind kind) = 0;
+  /// Throws Abandoned where another rank has abandoned the run, for one that waits elsewhere than
+  /// in exchange. Not collective.
+  virtual void heed() {}
   /// This rank's waits for the others and their deadlines; null where all ranks are threads of one
   /// process, of which none can be missed.
   virtual Watch* watch() { return nullptr; }
@@ -68,6 +66,20 @@ class Communicator {
 
 /// Whether any rank says so; all ranks get the same answer. Collective.
 bool any(Communicator& communicator, bool mine);
+
+/// Every rank's value, by rank, as its bytes are. Collective.
+template <class Value>
+std::vector<Value> gather(Communicator& communicator, const Value& own) {
+  static_assert(std::is_trivially_copyable_v<Value>);
+  const auto ranks = static_cast<size_t>(communicator.size());
+  std::vector<Value> values(ranks);
+  std::vector<Received> receive;
+  for (Value& value : values)
+    receive.push_back({reinterpret_cast<std::byte*>(&value), sizeof value});
+  const Sent sent{reinterpret_cast<const std::byte*>(&own), sizeof own};
+  communicator.exchange(std::vector<Sent>(ranks, sent), receive);
+  return values;
+}
 
 /// Fills `bytes` of every rank with those of `root`, as many on each. Collective.
 void broadcast(Communicator& communicator, std::span<std::byte> bytes, int64_t root = 0);
@@ -80,6 +92,15 @@ void barrier(Communicator& communicator);
 
 /// Every rank's text, of any length, by rank. Collective.
 std::vector<std::string> gather_texts(Communicator& communicator, std::string_view text);
+
+/// The text that `root` has for this rank, of one for each; what the others give is ignored.
+/// Collective.
+std::string scatter_texts(Communicator& communicator, std::span<const std::string> texts,
+                          int64_t root = 0);
+
+/// Every rank's text, by rank, on `root`; on the others as many empty ones. Collective.
+std::vector<std::string> collect_texts(Communicator& communicator, std::string_view text,
+                                       int64_t root = 0);
 
 /// Where a rank runs.
 struct Place {

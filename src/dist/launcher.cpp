@@ -14,11 +14,13 @@ struct Variables {
   const char* launcher;
   const char* ranks;
   const char* rank;
+  const char* local_rank;
 };
 constexpr Variables kLaunchers[] = {
-    {"Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"},
-    {"mpiexec", "PMI_SIZE", "PMI_RANK"},
-    {"srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"},
+    {"Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK",
+     "OMPI_COMM_WORLD_LOCAL_RANK"},
+    {"mpiexec", "PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID"},
+    {"srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"},
 };
 
 std::optional<int64_t> number_in(const char* variable) {
@@ -37,7 +39,9 @@ Launched read_launched() {
   for (const Variables& variables : kLaunchers) {
     const std::optional<int64_t> ranks = number_in(variables.ranks);
     const std::optional<int64_t> rank = number_in(variables.rank);
-    if (ranks && rank && *rank >= 0 && *rank < *ranks) return {variables.launcher, *ranks, *rank};
+    if (!ranks || !rank || *rank < 0 || *rank >= *ranks) continue;
+    const int64_t local = number_in(variables.local_rank).value_or(*rank);
+    return {variables.launcher, *ranks, *rank, local == 0};
   }
   return {};
 }

@@ -17,6 +17,7 @@
 #include "dist/communicator.h"
 #include "dist/launcher.h"
 #include "dist/mpi_library.h"
+#include "dist/patience.h"
 #include "dist/watch.h"
 
 namespace levanter::dist {
@@ -32,23 +33,12 @@ constexpr size_t kLongestMessage = size_t{1} << 30;
 
 /// How long a rank whose exchange has failed waits for what of it is under way.
 constexpr std::chrono::seconds kLetGo{1};
-/// How long a rank that ends waits for the others to end too.
+/// How long a rank that ends waits for the others to end too; after an error, of which the others
+/// are told at once, all are then ended: one of them may stand still.
 constexpr std::chrono::minutes kFarewell{2};
+constexpr std::chrono::seconds kFarewellOfError{20};
 /// How long one that has missed another leaves the others to end, before all are ended.
 constexpr std::chrono::seconds kLastWords{1};
-
-/// Waits that become longer: at first the answer is there at once, later another process may need
-/// the processor.
-class Patience {
- public:
-  void wait() {
-    if (++asked_ < 1000) return std::this_thread::yield();
-    std::this_thread::sleep_for(std::chrono::microseconds(asked_ < 5000 ? 20 : 200));
-  }
-
- private:
-  int64_t asked_ = 0;
-};
 
 const MpiLibrary& open_library() {
   std::string path = join_path(parent_path(executable_path()), kMpiFile);
@@ -95,7 +85,7 @@ class MpiRank final : public Communicator {
       start_transfers(send, receive);
       Watch::Wait wait(*watch_);
       for (Patience patience; !all_done(); patience.wait()) {
-        heed();
+        heed_those_awaited();
         if (!transfers_.empty() && wait.is_too_long(transfers_.front().rank)) miss(wait);
       }
     } catch (...) {
@@ -112,10 +102,16 @@ class MpiRank final : public Communicator {
       if (r != rank_) library_.send(&last_word_, sizeof last_word_, r, kEnd, send_to(r));
   }
 
+  void heed() override {
+    test_ends();
+    leave_if_told();
+  }
+
   Watch* watch() override { return &*watch_; }
 
   /// Waits until every rank has come here, for MPI's launcher ends all others as soon as one is
-  /// gone, and ends MPI. One that has missed another ends all, for that one may never come.
+  /// gone, and ends MPI. One that has missed another ends all at once, for that one may never
+  /// come.
   void finish() noexcept {
     try {
       // The launcher's signal to those that are left has nothing to stop any more.
@@ -179,8 +175,10 @@ class MpiRank final : public Communicator {
     void* met = nullptr;
     int done = 0;
     if (library_.meet(&met) != 0) return;
-    const Clock::time_point last = Clock::now() + kFarewell;
+    const bool failed = last_word_ != 0;
+    const Clock::time_point last = Clock::now() + (failed ? kFarewellOfError : kFarewell);
     for (Patience patience; !done; patience.wait()) {
+      if (failed && Clock::now() > last) library_.end_all(last_word_ & ~kMissed);
       if (Clock::now() > last || library_.test(&met, &done) != 0) return;
       all_done();
     }
@@ -208,11 +206,8 @@ class MpiRank final : public Communicator {
 
   /// Throws where a rank that has still to take part in the exchange never will: it has said its
   /// last word, and what it sent before has come. Others that have ended are met in a later one.
-  void heed() {
-    for (End& end : ends_) {
-      int done = 0;
-      if (end.request) check(library_.test(&end.request, &done));
-    }
+  void heed_those_awaited() {
+    test_ends();
     if (all_done()) return;
     for (const Transfer& transfer : transfers_) {
       const End& end = end_of(transfer.rank);
@@ -222,8 +217,7 @@ class MpiRank final : public Communicator {
 
   /// Throws where it is time to go without those that this exchange waits for.
   void miss(const Watch::Wait& wait) {
-    for (int r = 0; r < ranks_; ++r)
-      if (r != rank_ && !end_of(r).request) leave_as_told(end_of(r));
+    leave_if_told();
     std::vector<int64_t> late;
     for (const Transfer& transfer : transfers_) late.push_back(transfer.rank);
     std::sort(late.begin(), late.end());
@@ -242,6 +236,16 @@ class MpiRank final : public Communicator {
   };
   static constexpr int kMissed = 1 << 16;
 
+  void test_ends() {
+    for (End& end : ends_) {
+      int done = 0;
+      if (end.request) check(library_.test(&end.request, &done));
+    }
+  }
+  void leave_if_told() {
+    for (int r = 0; r < ranks_; ++r)
+      if (r != rank_ && !end_of(r).request) leave_as_told(end_of(r));
+  }
   [[noreturn]] void leave_as_told(const End& end) {
     has_missed_ = has_missed_ || (end.word & kMissed) != 0;
     throw Abandoned(static_cast<ErrorKind>(end.word & ~kMissed));

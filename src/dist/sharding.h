@@ -13,6 +13,9 @@ enum class Sharding {
   /// The optimizer's state, whole parameters at a time: a rank updates those that are its own, and
   /// gets the others from theirs (ZeRO stage 1; Rajbhandari et al. 2020, arXiv:1910.02054).
   kOptimizer,
+  /// The parameters too: those of others are gathered a block of the model at a time where it is
+  /// read, and dropped after (ZeRO stage 3, but for the gradients).
+  kParameters,
 };
 
 /// A rank's part of a flat array: elements [begin, end).

@@ -32,6 +32,11 @@ class Meeting {
     if (round_ == round) check();
   }
 
+  void heed() {
+    const std::lock_guard lock(mutex_);
+    check();
+  }
+
   /// The first error counts: the others follow from it.
   void abandon(ErrorKind kind) {
     const std::lock_guard lock(mutex_);
@@ -75,6 +80,7 @@ class ThreadRank final : public Communicator {
     LEV_CHECK(agree, "two ranks' sizes differ");
   }
   void abandon(ErrorKind kind) override { meeting_.abandon(kind); }
+  void heed() override { meeting_.heed(); }
 
  private:
   Meeting& meeting_;

@@ -11,7 +11,6 @@ namespace {
 
 constexpr double kLongestBlink = 1;    ///< seconds between two looks that count as waited
 constexpr double kNextSpeaker = 3;     ///< seconds until another rank says what the first has not
-constexpr double kSlow = 1e-3;         ///< seconds of an exchange that waits for nobody
 constexpr double kLoggedWait = 1;      ///< seconds
 constexpr int64_t kMostLogged = 1000;  ///< lines, for a rank that is late at every step
 constexpr size_t kMostNamed = 8;       ///< ranks of one error
@@ -55,6 +54,7 @@ std::string Watch::phase_words() const {
 }
 
 std::string Watch::name(int64_t rank) const {
+  if (rank == kNobody) return "the devices";
   const auto r = static_cast<size_t>(rank);
   return r < places_.size() ? cat("rank ", rank, " on ", places_[r].host) : cat("rank ", rank);
 }
@@ -74,9 +74,19 @@ Error Watch::late(std::span<const int64_t> ranks, double seconds) const {
           "last checkpoint; for ranks that are only slow, raise the deadline");
 }
 
+Error Watch::stuck(double seconds) const {
+  return Error(ErrorKind::kDevice,
+               cat("the devices of the ranks exchange nothing: ", name(rank_), " has waited for ",
+                   format_duration(seconds), " ", phase_words()))
+      .allowed(cat(deadline().key, " = ", format_duration(deadline().seconds)))
+      .hint(
+          "look after the devices and what joins them, and give the same command again, which goes "
+          "on from the last checkpoint; NCCL_DEBUG=INFO says more, and LEVANTER_NCCL=0 goes "
+          "through the host's memory");
+}
+
 void Watch::end(double seconds, int64_t rank) {
-  waited_ += seconds;
-  slowest_ = seconds > kSlow ? rank : rank_;
+  if (std::this_thread::get_id() == thread_) waited_ += seconds;
   if (seconds <= kLoggedWait || !log_ || logged_ >= kMostLogged) return;
   ++logged_;
   log_(cat("waited ", format_duration(seconds), " for ", name(rank), " ", phase_words(),

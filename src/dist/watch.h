@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -51,15 +52,20 @@ class Watch final {
   /// What rank 0 has called them to, between two steps.
   void enter_service(std::string_view name) { service_ = name; }
 
-  /// Seconds that exchanges have waited since this was last asked.
+  /// Seconds that this rank has waited since this was last asked: in exchanges of the thread that
+  /// made the watch, and what add_waited says. An exchange of another thread may wait while this
+  /// rank goes on.
   double take_waited() { return std::exchange(waited_, 0); }
-  /// The rank that the last exchange waited for to its end; this one where it did not wait for
-  /// more than a millisecond.
-  int64_t slowest() const { return slowest_; }
+  /// So long it has waited for one of those.
+  void add_waited(double seconds) { waited_ += seconds; }
 
   /// kDevice: these ranks have not taken part for so long; names them, their machines, what was
   /// waited for and who waited.
   Error late(std::span<const int64_t> ranks, double seconds) const;
+  /// kDevice: all ranks have taken part, and what their devices send has not come for so long.
+  Error stuck(double seconds) const;
+  /// In the place of a rank where it is the devices that are waited for.
+  static constexpr int64_t kNobody = -1;
 
   /// The wait of one exchange, as long as it lives.
   class Wait final {
@@ -103,8 +109,9 @@ class Watch final {
   Phase phase_ = Phase::kStart;
   int64_t step_ = 0;
   std::string service_;
+  std::thread::id thread_ = std::this_thread::get_id();
   double waited_ = 0;
-  int64_t slowest_ = 0, logged_ = 0;
+  int64_t logged_ = 0;
 };
 
 /// Watch::enter, where ranks can be missed.

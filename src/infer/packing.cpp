@@ -14,13 +14,13 @@ constexpr int64_t kAlignment = 64;
 }  // namespace
 
 Packing::Packing(const std::vector<nn::Param>& params,
-                 std::initializer_list<const Executable*> readers) {
+                 std::initializer_list<const Executable*> readers, const std::vector<bool>& held) {
   std::set<std::string_view> read;
   for (const Executable* reader : readers)
     if (reader)
       for (const Argument& argument : reader->arguments()) read.insert(argument.name);
   for (size_t i = 0; i < params.size(); ++i) {
-    if (!read.contains(packed_name(params[i].path))) continue;
+    if (!read.contains(packed_name(params[i].path)) || (!held.empty() && !held[i])) continue;
     packed_.push_back({i, params[i].path, params[i].type, bytes_});
     const int64_t size = params[i].type.elements() * size_of(DType::bf16);
     bytes_ += round_up(size, kAlignment);

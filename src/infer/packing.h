@@ -16,8 +16,10 @@ namespace levanter::infer {
 class Packing {
  public:
   Packing() = default;
-  /// What the readers' hoisted functions (see hoist_packs) have among their arguments.
-  Packing(const std::vector<nn::Param>& params, std::initializer_list<const Executable*> readers);
+  /// What the readers' hoisted functions (see hoist_packs) have among their arguments. `held`:
+  /// which parameters are here, where not all are.
+  Packing(const std::vector<nn::Param>& params, std::initializer_list<const Executable*> readers,
+          const std::vector<bool>& held = {});
 
   bool empty() const { return packed_.empty(); }
   int64_t bytes() const { return bytes_; }

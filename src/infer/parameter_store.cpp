@@ -28,13 +28,15 @@ ParameterStore::ParameterStore(const Backend& backend, std::vector<nn::Param> pa
       memory_(backend.allocate(layout_.elements * static_cast<int64_t>(sizeof(float)))) {}
 
 std::byte* ParameterStore::place(size_t param) const {
+  if (layout_.offsets[param] == ParameterLayout::kElsewhere) return nullptr;
   return memory_->data() + layout_.offsets[param] * static_cast<int64_t>(sizeof(float));
 }
 
 std::vector<Tensor> ParameterStore::tensors() const {
   std::vector<Tensor> tensors;
   for (size_t i = 0; i < params_.size(); ++i)
-    tensors.push_back({params_[i].path, DType::f32, params_[i].shape, place(i), backend_});
+    if (place(i))
+      tensors.push_back({params_[i].path, DType::f32, params_[i].shape, place(i), backend_});
   return tensors;
 }
 
@@ -51,7 +53,8 @@ void ParameterStore::refresh(const Executable& packer, StepObserver* observer) {
 }
 
 void ParameterStore::add_places(Addresses& addresses) const {
-  for (size_t i = 0; i < params_.size(); ++i) addresses[params_[i].path] = place(i);
+  for (size_t i = 0; i < params_.size(); ++i)
+    if (place(i)) addresses[params_[i].path] = place(i);
   if (packed_) packing_.add_places(packed_->data(), addresses);
 }
 

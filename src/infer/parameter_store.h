@@ -14,6 +14,7 @@ namespace levanter::infer {
 
 /// Where each parameter begins in one array of f32, in elements.
 struct ParameterLayout {
+  static constexpr int64_t kElsewhere = -1;  ///< the offset of one that another rank has
   std::vector<int64_t> offsets;
   int64_t elements = 0;
 };
@@ -29,10 +30,11 @@ class ParameterStore final {
       : ParameterStore(backend, params, one_after_the_other(params)) {}
 
   const std::vector<nn::Param>& params() const { return params_; }
+  /// Null for a parameter that another rank has.
   std::byte* place(size_t param) const;
   /// All of them, as they are laid out.
   std::byte* memory() const { return memory_->data(); }
-  /// The parameters in their order. After writing to them: changed().
+  /// The parameters that are here, in their order. After writing to them: changed().
   std::vector<Tensor> tensors() const;
 
   /// Makes room for packed forms.
@@ -43,7 +45,7 @@ class ParameterStore final {
   /// Runs `packer`, the packing's function bound to this memory, if they are not.
   void refresh(const Executable& packer, StepObserver* observer = nullptr);
 
-  /// Says where parameters and packed forms are.
+  /// Says where parameters and packed forms are, of those that are here.
   void add_places(Addresses& addresses) const;
   int64_t bytes() const;
 

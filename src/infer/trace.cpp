@@ -12,7 +12,13 @@ Type token_type(const StepShape& s) { return {DType::i32, {batch_axis(s), positi
 Tracing::Tracing(std::string name, const ModelSpec& spec, const StepShape& s)
     : function(std::move(name), Graph(s.real, s.compute.value_or(s.real))),
       model(spec.family.build(nn::Scope(function, params), spec.config, s.vocab_size)),
-      inputs(function, batch_axis(s), position_axis(s), s.segments) {}
+      inputs(function, batch_axis(s), position_axis(s), s.segments) {
+  if (!spec.groups) return;
+  for (nn::Param& param : params) {
+    const ParameterGroup* group = spec.groups->of(param.path);
+    if (group && group->frozen) param.trainable = false;
+  }
+}
 
 NamedArray logits_of(const models::LanguageModel& model, NamedArray h) {
   const NamedArray head = pack(model.head());

@@ -12,6 +12,7 @@
 #include "models/objective.h"
 #include "nn/scope.h"
 #include "ops/function.h"
+#include "optim/groups.h"
 
 namespace levanter::infer {
 
@@ -34,6 +35,8 @@ Type token_type(const StepShape& shape);
 struct ModelSpec {
   const models::ModelEntry& family;
   const ModelConfig& config;
+  /// Some of which may be frozen; null for none.
+  std::shared_ptr<const optim::Groups> groups = {};
 };
 
 /// Rows of a microbatch: `arrays` from row `first` on.

@@ -17,7 +17,7 @@ Experts::Experts(const nn::Scope& s, const DecoderConfig& c, Activation a)
     const nn::Scope at = s / "experts" / std::to_string(e);
     const auto matrix = [&](const char* name, Axis out, Axis in) {
       return (at / name).param("weight", {out, in}, {out.size, in.size},
-                               nn::Init::normal(c.initializer_range), nn::Role::kExpert);
+                               nn::Init::normal(c.initializer_range), nn::Role::kExpert, {in});
     };
     gate.push_back(matrix(c.expert_names.gate, mlp, embed));
     up.push_back(matrix(c.expert_names.up, mlp, embed));

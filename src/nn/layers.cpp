@@ -11,7 +11,7 @@ Linear::Linear(const Scope& s, const Axes& in_axes, const Axes& out_axes, const 
   const bool out_first = options.order == WeightOrder::kOutIn;
   const Axes &first = out_first ? out : in, &last = out_first ? in : out;
   weight = scope.param("weight", unite(first, last), {first.elements(), last.elements()},
-                       options.init, Role::kWeight);
+                       options.init, Role::kWeight, in);
   if (options.bias) bias = scope.param("bias", out, {out.elements()}, Init::zeros(), Role::kBias);
 }
 

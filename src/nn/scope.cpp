@@ -39,11 +39,11 @@ Scope Scope::in_group(std::string_view name) const {
 }
 
 NamedArray Scope::param(std::string_view name, const Axes& axes, std::vector<int64_t> shape,
-                        Init init, Role role) const {
+                        Init init, Role role, const Axes& in) const {
   const std::string path = cat(path_, ".", name);
   const Type type{graph().real(), axes};
   const NamedArray value = function_->argument(path, type);
-  params_->push_back({path, type, std::move(shape), init, role, value, trainable_, group_});
+  params_->push_back({path, type, std::move(shape), init, role, value, trainable_, group_, in});
   return value;
 }
 

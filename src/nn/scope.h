@@ -35,6 +35,7 @@ struct Param {
   NamedArray value;        ///< the argument of the function being traced
   bool trainable = true;   ///< false: it has no gradient and no optimizer state, and never moves
   std::string group = {};  ///< what optimizers may tell parameters apart by, besides their role
+  Axes in = {};            ///< of a weight that multiplies: the axes that are summed over
 };
 
 /// A place in the tree of modules of a function being traced. Constructors declare parameters
@@ -51,9 +52,9 @@ class Scope {
   /// The same place, whose parameters and those below it are of this group.
   Scope in_group(std::string_view name) const;
 
-  /// Declares the parameter `path`.`name`, an argument of the function.
+  /// Declares the parameter `path`.`name`, an argument of the function. `in`: see Param.
   NamedArray param(std::string_view name, const Axes& axes, std::vector<int64_t> shape, Init init,
-                   Role role) const;
+                   Role role, const Axes& in = {}) const;
 
   /// While the result lives, new nodes carry this path.
   [[nodiscard]] OriginScope enter() const;

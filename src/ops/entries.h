@@ -9,6 +9,7 @@ namespace levanter {
 namespace ops {
 
 extern const Op adamw_entry;
+extern const Op all_gather_entry;
 extern const Op attention_entry;
 extern const Op attention_grad_entry;
 extern const Op broadcast_entry;

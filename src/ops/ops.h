@@ -84,6 +84,10 @@ std::vector<NamedArray> partition(Operand x, AxisName axis, std::span<const int6
 
 /// The same values, row-major without gaps.
 NamedArray copy(Operand x);
+/// Arrays of which each rank has some, whole on every rank, in their order. No gradient: the pass
+/// `gather_parameters` makes it after the gradients are.
+std::vector<NamedArray> all_gather(std::span<const NamedArray> held,
+                                   std::source_location where = std::source_location::current());
 /// Neighbouring axes `pieces`, outermost first, as one axis `name`.
 NamedArray merge_axes(Operand x, const Axes& pieces, AxisName name);
 

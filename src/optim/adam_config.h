@@ -9,20 +9,20 @@ struct AdamConfig final : OptimizerConfig {
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
+  bool nesterov = false;            ///< Dozat 2016
+  bool adamc_weight_decay = false;  ///< AdamC (Defazio 2025, arXiv:2506.02285)
+  bool cautious = false;            ///< Liang et al. 2024, arXiv:2411.16085
 
  private:
   void own_fields(config::Fields& f) override {
     f("beta1", beta1, "decay of the running mean of the gradient").at_least(0).below(1);
     f("beta2", beta2, "decay of the running mean of its square").at_least(0).below(1);
     f("epsilon", epsilon, "added to the root of the running mean of the square").above(0);
-    f.dropped("nesterov", "AdamW without Nesterov's momentum is what there is");
-    f.dropped({"update_rms_clipping", "clip_update_norm"},
-              "updates are not clipped; max_grad_norm clips the gradient");
-    f.dropped("skip_bad_steps",
-              "steps are skipped for a loss or norm that is not finite, never for an unusual one");
-    f.dropped("adamc_weight_decay",
-              "weight_decay is multiplied by the learning rate, not by its share of the peak once "
-              "more: with true this would be another update; remove false");
+    f("nesterov", nesterov, "whether the mean of the gradient is looked ahead of by one step");
+    f("adamc_weight_decay", adamc_weight_decay,
+      "whether weight_decay is multiplied by the learning rate's share of its peak once more");
+    f("cautious", cautious,
+      "whether an element moves only where update and gradient have one sign, the others by more");
   }
 };
 

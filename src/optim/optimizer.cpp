@@ -1,4 +1,5 @@
-// The global norm of the gradients, the factor that clips them, and which parameters decay.
+// What optimizers share: the norm of the gradients, the factor that clips them, and how a step
+// ends.
 #include "optim/optimizer.h"
 
 #include <algorithm>
@@ -14,8 +15,39 @@ const OptimizerEntry& entry(std::string_view name) {
   throw Error(ErrorKind::kInternal, cat("there is no optimizer ", quote(name)));
 }
 
+bool is_diagonal(const Axes& axes, int64_t index) {
+  if (axes.size() < 2) return true;
+  const int64_t rows = axes[axes.size() - 2].size, columns = axes[axes.size() - 1].size;
+  return index % columns == index / columns % rows;
+}
+
 StateArray like(const nn::Param& param, std::string_view name) {
   return {std::string(name), param.type, param.shape};
+}
+
+StateArray scalar_state(const nn::Param& param, std::string_view name) {
+  return {std::string(name), {param.type.dtype, {}}, {}};
+}
+
+After settle(const Before& before, const Step& step, NamedArray param,
+             std::vector<NamedArray> state) {
+  After after{select(step.proceed, param, before.param), {}};
+  for (size_t i = 0; i < state.size(); ++i)
+    after.state.push_back(select(step.proceed, state[i], before.state[i]));
+  return after;
+}
+
+NamedArray moving(const OptimizerConfig& config, const Before& before, const Step& step,
+                  NamedArray direction) {
+  if (step.weight_decay != 0) direction = direction + before.param * step.weight_decay;
+  if (!config.update_rms_clipping) return direction;
+  return direction / at_least(root_mean_square(direction) / *config.update_rms_clipping, 1);
+}
+
+After descend(const OptimizerConfig& config, const Before& before, const Step& step,
+              NamedArray direction, std::vector<NamedArray> state) {
+  return settle(before, step, before.param - step.lr * moving(config, before, step, direction),
+                std::move(state));
 }
 
 NamedArray square_sum(NamedArray grad) {
@@ -40,6 +72,25 @@ bool decays(const OptimizerConfig& config, nn::Role role) {
   const auto& roles = config.decay_roles;
   return config.weight_decay != 0 &&
          std::find(roles.begin(), roles.end(), nn::name_of(role)) != roles.end();
+}
+
+NamedArray root_mean_square(NamedArray x) {
+  return sqrt(square_sum(x) / static_cast<double>(x.axes().elements()));
+}
+
+NamedArray mix(NamedArray a, NamedArray b, double weight) { return a * (1 - weight) + b * weight; }
+
+NamedArray at_least(NamedArray x, double bound) {
+  return map(Map::kMax, x, constant(x.graph(), bound, x.dtype()));
+}
+
+NamedArray at_most(NamedArray x, double bound) {
+  return map(Map::kMin, x, constant(x.graph(), bound, x.dtype()));
+}
+
+NamedArray sign(NamedArray x) {
+  const NamedArray zero = constant(x.graph(), 0, x.dtype());
+  return map(Map::kLess, zero, x) - map(Map::kLess, x, zero);
 }
 
 }  // namespace levanter::optim

@@ -1,4 +1,4 @@
-// An optimizer as graph code: what it keeps for each parameter and how a step changes it.
+// An optimizer as graph code: what it keeps for a parameter and how a step changes it.
 #pragma once
 
 #include <cstdint>
@@ -25,22 +25,51 @@ struct After {
   std::vector<NamedArray> state;
 };
 
-/// Scalars of the step, as values of the graph.
-struct StepScalars {
-  NamedArray lr;
+/// What an update of one parameter goes by, besides the gradient. Scalars are values of the graph.
+struct Step {
+  NamedArray lr;                ///< of this parameter
   NamedArray proceed;           ///< 1 to update; 0 leaves every bit of parameters and state
   NamedArray clip;              ///< what scales all gradients down to max_grad_norm; at most 1
   std::vector<NamedArray> own;  ///< the optimizer's own, in the order of scalar_names
+  double weight_decay = 0;      ///< of this parameter; 0 where it is not decayed
+  double peak_lr = 0;           ///< what `lr` is at its highest
+  NamedArray inverse_tokens;    ///< in a Refresh: 1 over the loss tokens of the global batch
 };
 
-/// An array that is kept for a parameter, zeros at first.
+/// An array that is kept for a parameter.
 struct StateArray {
+  /// What it holds before the first step. The identity is of the last two axes; of fewer, ones.
+  enum class Begin : uint8_t { kZeros, kParameter, kIdentity };
+  /// Whether it is what evaluations and exports take for the parameter.
+  enum class Average : uint8_t { kNo, kBeside, kInstead };
+
   std::string name;  ///< "exp_avg": those of one name lie together
   Type type;
   std::vector<int64_t> shape;  ///< in files
+  Begin begin = Begin::kZeros;
+  Average average = Average::kNo;
 };
+/// What averages are called in checkpoints: see StateArray::Average.
+inline constexpr std::string_view kEma = "ema", kAverage = "average";
+/// Whether the element `index`, row-major, is a 1 of Begin::kIdentity.
+bool is_diagonal(const Axes& axes, int64_t index);
 /// State as the parameter is.
 StateArray like(const nn::Param& param, std::string_view name);
+/// One number for a parameter.
+StateArray scalar_state(const nn::Param& param, std::string_view name);
+
+/// A second function of an optimizer, which at some steps changes its state.
+struct Refresh {
+  /// What gradient it takes: that of the step, before the update, which takes it too; or, after the
+  /// update, that of the same batch with labels that the model draws itself.
+  enum class By : uint8_t { kGradient, kDrawnLabels };
+  By by = By::kGradient;
+  /// Whether update number `step`, from 0, has one.
+  bool (*due)(const OptimizerConfig& config, int64_t step);
+  /// Appends the new state of one parameter, which it has some of: empty where it has none.
+  std::vector<NamedArray> (*state)(const OptimizerConfig& config, const nn::Param& param,
+                                   const Before& before, const Step& step);
+};
 
 /// One optimizer: src/optim/<name>.cpp defines `<name>_entry`.
 struct OptimizerEntry {
@@ -53,27 +82,45 @@ struct OptimizerEntry {
   std::span<const std::string_view> scalar_names = {};
   /// Their values at update number `step`, from 0; null where there are none.
   void (*scalars)(const OptimizerConfig& config, int64_t step, std::span<double> values) = nullptr;
-  /// Appends the update of every parameter that is trained, in its order.
-  std::vector<After> (*update)(const OptimizerConfig& config, std::span<const nn::Param> params,
-                               std::span<const Before> before, const StepScalars& scalars);
-
-  /// Fills `values`, one for each of scalar_names, for update number `step`.
-  void fill_scalars(const OptimizerConfig& config, int64_t step, std::span<double> values) const {
-    if (scalars) scalars(config, step, values);
-  }
+  /// Appends the update of one parameter.
+  After (*update)(const OptimizerConfig& config, const nn::Param& param, const Before& before,
+                  const Step& step);
+  const Refresh* refresh = nullptr;
 };
 
 std::span<const OptimizerEntry* const> entries();
 /// The optimizer called `name`, which a loaded config always names rightly.
 const OptimizerEntry& entry(std::string_view name);
 
+/// What the learning rate multiplies: direction + weight_decay p, with update_rms_clipping = c
+/// divided by max(1, its root mean square / c).
+NamedArray moving(const OptimizerConfig& config, const Before& before, const Step& step,
+                  NamedArray direction);
+/// What most updates end with, where the step proceeds:
+///   p' = p - lr moving(direction), and the new state
+After descend(const OptimizerConfig& config, const Before& before, const Step& step,
+              NamedArray direction, std::vector<NamedArray> state);
+/// The parameter and state given, where the step proceeds.
+After settle(const Before& before, const Step& step, NamedArray param,
+             std::vector<NamedArray> state);
+
 /// The sum of a gradient's squares, summed shard axis last.
 NamedArray square_sum(NamedArray grad);
+/// The root of the mean of all elements' squares.
+NamedArray root_mean_square(NamedArray x);
 /// The norm of all gradients from the sum of each one's squares.
 NamedArray global_norm(std::span<const NamedArray> square_sums);
 /// The factor that scales a gradient of norm `norm` down to `max_norm`; 1 where it is below.
 NamedArray clip_factor(NamedArray norm, double max_norm);
 /// Whether weight decay applies to a parameter of this role.
 bool decays(const OptimizerConfig& config, nn::Role role);
+
+/// A value between a and b: a + weight (b - a), with constants: (1 - weight) a + weight b.
+NamedArray mix(NamedArray a, NamedArray b, double weight);
+/// The larger, and the smaller, of x and a constant.
+NamedArray at_least(NamedArray x, double bound);
+NamedArray at_most(NamedArray x, double bound);
+/// -1, 0 or 1.
+NamedArray sign(NamedArray x);
 
 }  // namespace levanter::optim

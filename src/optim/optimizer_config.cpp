@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <string_view>
+#include <utility>
 
 #include "base/strings.h"
 #include "config/problems.h"
@@ -37,15 +38,29 @@ void OptimizerConfig::fields(config::Fields& f) {
   f("lr_schedule", lr_schedule, "shape of the decay");
   f("decay_roles", decay_roles, "which parameters are decayed, by their role")
       .one_of({"weight", "bias", "norm", "embedding"});
+  f("update_rms_clipping", update_rms_clipping,
+    "the update of a parameter, its decay included, is scaled down to this root mean square before "
+    "it is multiplied by the learning rate; by default it is not")
+      .above(0);
+  f("ema", ema, "keeps a running mean of the weights, which is evaluated and exported beside them");
+  f("groups", groups,
+    "parameters that are trained otherwise than the rest: with another optimizer, rate or decay, "
+    "or not at all");
+  f.dropped("clip_update_norm", "write update_rms_clipping, which clips each parameter's update");
+  f.dropped("skip_bad_steps", "write trainer.guard.on_spike = \"skip\"");
   f.dropped("cooldown", "write decay");
   f.dropped("stable_lr_schedule", "what lies between warmup and decay is constant");
   f.dropped("haps", "write cycles = [...]");
   f.dropped({"weight_decay_modules", "default_weight_decay_mask"},
-            "write decay_roles = [...], the roles of parameters");
+            "write decay_roles = [...], the roles of parameters, or groups = [...] by their paths");
   own_fields(f);
   f("max_grad_norm", max_grad_norm,
     "the gradient of all parameters together is scaled down to this norm; \"none\" does not clip")
       .above(0);
+}
+
+void EmaConfig::fields(config::Fields& f) {
+  f("decay", decay, "what stays of the mean in a step").at_least(0).below(1);
 }
 
 namespace {
@@ -78,6 +93,22 @@ void OptimizerConfig::validate(config::Problems& p) const {
                                       " does not come after ", cycles.values[i - 1]))
         .allowed("steps in increasing order");
   }
+}
+
+std::string OptimizerConfig::name_hint(std::string_view name) {
+  static constexpr std::pair<std::string_view, const char*> kOthers[] = {
+      {"adamw", "write \"adam\": its decay is decoupled"},
+      {"adamc", "write \"adam\" with adamc_weight_decay = true"},
+      {"cautious", "write \"adam\" with cautious = true"},
+      {"nadam", "write \"adam\" with nesterov = true"},
+      {"sophia-h", "write \"sophia\", which is Sophia-G"},
+      {"sophia-g", "write \"sophia\""},
+      {"schedule-free", "write \"schedule_free\""},
+      {"psgd", "write \"kron\""},
+  };
+  for (const auto& [other, hint] : kOthers)
+    if (name == other) return hint;
+  return "";
 }
 
 std::span<const config::ChoiceEntry> OptimizerConfig::choices() {

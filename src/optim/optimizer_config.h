@@ -5,12 +5,21 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/fields.h"
+#include "optim/groups.h"
 #include "optim/schedule_config.h"
 
 namespace levanter {
+
+/// The running mean of the weights: average' = decay average + (1 - decay) weights after each step,
+/// from the weights that the run begins with.
+struct EmaConfig {
+  double decay = 0.999;
+  void fields(config::Fields& f);
+};
 
 /// Base of the configs that `optimizer.type` chooses.
 ///
@@ -28,6 +37,9 @@ struct OptimizerConfig : config::Choosable {
   config::Choice<LrSchedule> lr_schedule;
   std::vector<std::string> decay_roles = {"weight"};  ///< weight, bias, norm, embedding
   std::optional<double> max_grad_norm = 1.0;          ///< absent: no clipping
+  std::optional<double> update_rms_clipping;          ///< absent: no clipping
+  std::optional<EmaConfig> ema;                       ///< absent: none
+  std::vector<ParameterGroup> groups;                 ///< a parameter is of the first that matches
 
   /// The keys above, the optimizer's own before the last.
   void fields(config::Fields& f) final;
@@ -36,6 +48,8 @@ struct OptimizerConfig : config::Choosable {
   /// The optimizers that a config can name.
   static std::span<const config::ChoiceEntry> choices();
   static constexpr const char* kDefaultChoice = "adam";
+  /// What others call an optimizer that is here under another name.
+  static std::string name_hint(std::string_view name);
 
  private:
   virtual void own_fields(config::Fields& f) = 0;

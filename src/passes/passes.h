@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -54,6 +55,20 @@ Function fuse(const Function& function, const Backend& backend);
 /// are then added to their accumulators as soon as they are there. With a seed the order is instead
 /// one of all that are possible, drawn by it: arguments first, every operand before its use.
 Function schedule(const Function& function, std::optional<uint64_t> seed = std::nullopt);
+
+/// Arguments that a rank may lack, in units that are gathered together.
+struct GatherUnits {
+  std::vector<int> of;  ///< by argument, its unit from 0; -1: every rank has it
+  bool once = false;    ///< one gather for the whole function, whatever reads when
+};
+/// Those of a traced function whose arguments `parted` are held in parts: of a region's parameters
+/// one unit; of those that are first read outside of regions, such as an embedding, one each.
+GatherUnits gather_units(const Function& traced, const std::set<std::string>& parted);
+/// Puts an `all_gather` of a unit before what reads it, forward and backward again, so that none of
+/// it is kept from the one to the other. Each gather stands where the one before is first read, so
+/// it may go on a unit ahead; the order of the gathers is that of their first readers. Comes last:
+/// the order of the nodes is that of the function, and no bit changes.
+Function gather_parameters(const Function& function, const GatherUnits& units);
 
 /// canonicalise, remat, canonicalise, decompose, a last merge of equal nodes, which drops what is
 /// unused and brings in no op that the backend has not been asked about, round_products, fuse and

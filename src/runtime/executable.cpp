@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "device/ranges.h"
+#include "ops/attributes.h"
+#include "ops/entries.h"
 #include "runtime/lowering.h"
 #include "runtime/memory_check.h"
 
@@ -44,6 +46,12 @@ struct Executable::Impl final : Runnable {
   /// Of the addresses that are bound.
   enum class Replay : uint8_t { kNew, kHasRun, kRecorded, kNever } replay = Replay::kNew;
   std::unique_ptr<Recording> recording;
+  std::vector<Gather> gathers;
+  std::vector<size_t> gather_steps;   ///< of each
+  std::vector<size_t> gather_reader;  ///< the first step that reads each
+  GatherSource* source = nullptr;
+  /// The last step that writes or reads each result, 0 where none does, and the result; by step.
+  std::vector<std::pair<size_t, size_t>> last_uses;
 
   int root(int slot) const {
     while (lowered.slots[static_cast<size_t>(slot)].moved_to >= 0)
@@ -52,9 +60,13 @@ struct Executable::Impl final : Runnable {
   }
   void plan_slots(const CompileOptions& options);
   void write_constants();
+  void find_gathers();
+  void find_last_uses();
   std::byte* constants();
   void run() const override;
   void run_step(size_t s) const;
+  void start_gather(size_t gather) const;
+  void run_steps(ResultListener* listener) const;
   void run_shown() const;
   void run_watched(StepObserver* observer);
 };
@@ -116,6 +128,31 @@ void Executable::Impl::write_constants() {
   }
 }
 
+void Executable::Impl::find_gathers() {
+  const auto& steps = lowered.steps;
+  const auto reads = [](const Step& step, const Step& maker) {
+    for (const Place& input : step.inputs)
+      for (const Place& made : maker.outputs)
+        if (input.slot == made.slot) return true;
+    return false;
+  };
+  for (size_t s = 0; s < steps.size(); ++s) {
+    const Node& node = function.graph.node(steps[s].node);
+    if (!is(node, ops::all_gather_entry)) continue;
+    Gather& gather = gathers.emplace_back();
+    for (const Value& input : node.inputs) {
+      const Node& argument = function.graph.node(input.node);
+      const int64_t index = InputAttributes::of(argument.attributes).index;
+      gather.names.push_back(function.arguments[static_cast<size_t>(index)].name);
+      gather.bytes.push_back(static_cast<size_t>(argument.outputs[0].bytes()));
+    }
+    size_t reader = s + 1;
+    while (reader < steps.size() && !reads(steps[reader], steps[s])) ++reader;
+    gather_steps.push_back(s);
+    gather_reader.push_back(reader);
+  }
+}
+
 Executable::Executable(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Executable::Executable(Executable&&) noexcept = default;
 Executable::~Executable() = default;
@@ -136,25 +173,40 @@ int64_t Executable::debug_bytes() const { return impl_->check ? impl_->check->by
 int64_t Executable::arena_lower_bound() const { return impl_->plan.lower_bound; }
 size_t Executable::step_count() const { return impl_->lowered.steps.size(); }
 
-std::vector<LiveBuffer> Executable::peak() const {
-  std::vector<LiveBuffer> alive;
+std::vector<LiveBuffer> Executable::buffers() const {
+  std::vector<LiveBuffer> all;
   const Graph& graph = impl_->function.graph;
   const auto phase_of = [&](int step) {
     return graph.node(impl_->lowered.steps[static_cast<size_t>(step)].node).origin.phase;
   };
   const int last_step = static_cast<int>(impl_->lowered.steps.size()) - 1;
-  for (const int s : impl_->planned) {
-    const Slot& slot = impl_->lowered.slots[static_cast<size_t>(s)];
-    if (slot.first > impl_->plan.peak_step || slot.last < impl_->plan.peak_step) continue;
+  for (size_t i = 0; i < impl_->planned.size(); ++i) {
+    const Slot& slot = impl_->lowered.slots[static_cast<size_t>(impl_->planned[i])];
     const Node& node = graph.node(slot.maker);
-    alive.push_back({slot.bytes, node.op->name, graph.describe(slot.maker),
-                     node.origin.phase == Phase::kForward &&
-                         phase_of(std::min(slot.last, last_step)) == Phase::kBackward});
+    all.push_back(
+        {.bytes = slot.bytes,
+         .op = node.op->name,
+         .where = graph.describe(slot.maker),
+         .saved_for_backward = node.origin.phase == Phase::kForward &&
+                               phase_of(std::min(slot.last, last_step)) == Phase::kBackward,
+         .offset = impl_->plan.offsets[i],
+         .first = slot.first,
+         .last = slot.last});
   }
-  std::stable_sort(alive.begin(), alive.end(),
+  std::stable_sort(all.begin(), all.end(),
                    [](const LiveBuffer& a, const LiveBuffer& b) { return a.bytes > b.bytes; });
+  return all;
+}
+
+std::vector<LiveBuffer> Executable::peak() const {
+  std::vector<LiveBuffer> alive = buffers();
+  std::erase_if(alive, [&](const LiveBuffer& b) {
+    return b.first > impl_->plan.peak_step || b.last < impl_->plan.peak_step;
+  });
   return alive;
 }
+
+int Executable::peak_step() const { return impl_->plan.peak_step; }
 
 std::string Executable::peak_place() const {
   if (impl_->lowered.steps.empty()) return "";
@@ -257,8 +309,45 @@ void Executable::Impl::run_step(size_t s) const {
   lowered.steps[s].kernel->run(pointers[s].inputs.data(), pointers[s].outputs.data(), workspace);
 }
 
-void Executable::Impl::run() const {
-  for (size_t s = 0; s < lowered.steps.size(); ++s) run_step(s);
+void Executable::Impl::find_last_uses() {
+  const auto& results = function.results;
+  std::vector<size_t> last(results.size());
+  std::map<std::pair<Slot::Kind, int>, size_t> result_in;
+  for (size_t i = 0; i < results.size(); ++i)
+    if (results[i].donated < 0)
+      result_in[{Slot::Kind::kResult, static_cast<int>(i)}] = i;
+    else
+      result_in[{Slot::Kind::kArgument, results[i].donated}] = i;
+  for (size_t s = 0; s < lowered.steps.size(); ++s)
+    for (const auto* places : {&lowered.steps[s].inputs, &lowered.steps[s].outputs})
+      for (const Place& place : *places) {
+        const Slot& slot = lowered.slots[static_cast<size_t>(root(place.slot))];
+        const auto found = result_in.find({slot.kind, slot.index});
+        if (found != result_in.end()) last[found->second] = s;
+      }
+  for (size_t i = 0; i < results.size(); ++i) last_uses.emplace_back(last[i], i);
+  std::sort(last_uses.begin(), last_uses.end());
+}
+
+void Executable::Impl::run() const { run_steps(nullptr); }
+
+void Executable::Impl::start_gather(size_t gather) const {
+  const Pointers& at = pointers[gather_steps[gather]];
+  source->start(gathers[gather], at.inputs.data(), at.outputs.data());
+}
+
+/// A gather goes on while the steps up to its first reader run.
+void Executable::Impl::run_steps(ResultListener* listener) const {
+  size_t started = 0, finished = 0, told = 0;
+  for (size_t s = 0; s < lowered.steps.size(); ++s) {
+    for (; finished < started && gather_reader[finished] <= s; ++finished) source->finish();
+    if (source && started < gathers.size() && gather_steps[started] == s)
+      start_gather(started++);
+    else
+      run_step(s);
+    for (; listener && told < last_uses.size() && last_uses[told].first == s; ++told)
+      listener->ready(last_uses[told].second);
+  }
 }
 
 /// Each step in a range: "linear_xent backward of lm_head, src/nn/layers.cpp:20".
@@ -272,12 +361,18 @@ void Executable::Impl::run_shown() const {
 
 void Executable::Impl::run_watched(StepObserver* observer) {
   const Graph& graph = function.graph;
+  size_t gather = 0;
   if (check) check->before_run();
   for (size_t s = 0; s < lowered.steps.size(); ++s) {
     const Step& step = lowered.steps[s];
     if (check) check->before_step(s);
     if (observer) observer->before(graph.node(step.node));
-    run_step(s);
+    if (source && gather < gathers.size() && gather_steps[gather] == s) {
+      start_gather(gather++);
+      source->finish();
+    } else {
+      run_step(s);
+    }
     if (check) check->after_step(s);
     if (observer)
       observer->after(graph.node(step.node), graph.describe(step.node), pointers[s].outputs.data());
@@ -285,7 +380,25 @@ void Executable::Impl::run_watched(StepObserver* observer) {
   if (check) check->after_run();
 }
 
-void Executable::run(StepObserver* observer) const {
+const std::vector<Gather>& Executable::gathers() const { return impl_->gathers; }
+void Executable::gather_from(GatherSource* source) { impl_->source = source; }
+
+void Executable::attend() const {
+  LEV_CHECK(impl_->bound && impl_->source, cat(name(), " has nothing to gather from"));
+  for (size_t gather = 0; gather < impl_->gathers.size(); ++gather) {
+    impl_->start_gather(gather);
+    impl_->source->finish();
+  }
+}
+
+void Executable::run(StepObserver* observer, ResultListener* listener) const {
+  if (listener) {
+    const bool stepwise = !observer && !impl_->check && !ranges_are_shown();
+    if (stepwise && impl_->backend->is_host() && impl_->bound) return impl_->run_steps(listener);
+    run(observer);
+    for (const auto& [step, result] : impl_->last_uses) listener->ready(result);
+    return;
+  }
   using Replay = Impl::Replay;
   LEV_CHECK(impl_->bound, cat(name(), " has no memory yet"));
   const Range range(name().c_str());
@@ -309,6 +422,8 @@ Executable compile(Function function, const Backend& backend, const CompileOptio
   impl->lowered = lower(impl->function, backend, options.small_m);
   impl->plan_slots(options);
   impl->write_constants();
+  impl->find_gathers();
+  impl->find_last_uses();
   backend.prepare();
   return Executable(std::move(impl));
 }

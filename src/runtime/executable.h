@@ -11,14 +11,17 @@
 #include "device/backend.h"
 #include "ops/function.h"
 #include "passes/memory_plan.h"
+#include "runtime/gather.h"
 
 namespace levanter {
 
-/// A buffer that is alive where the arena is fullest.
+/// A buffer of the arena.
 struct LiveBuffer {
   int64_t bytes = 0;
   std::string op, where;  ///< "gelu", "transformer.h.3.mlp, src/models/gpt2.cpp:52"
   bool saved_for_backward = false;
+  int64_t offset = 0;       ///< in the arena
+  int first = 0, last = 0;  ///< steps between which it is alive, both included
 };
 
 /// Watches a run step by step: the eager debugger and the profiler.
@@ -28,6 +31,14 @@ class StepObserver {
   /// Before and after each step; `outputs` are the pointers that it wrote.
   virtual void before(const Node& node) = 0;
   virtual void after(const Node& node, const std::string& where, void* const* outputs) = 0;
+};
+
+/// Hears in a run which results are there: nothing that comes later in it writes or reads them.
+/// Each is told once, in the thread that runs.
+class ResultListener {
+ public:
+  virtual ~ResultListener() = default;
+  virtual void ready(size_t result) = 0;
 };
 
 /// What one step of a compiled function does.
@@ -70,8 +81,11 @@ class Executable final {
   int64_t debug_bytes() const;
   /// The largest sum of buffers alive at once: no plan can have a smaller arena.
   int64_t arena_lower_bound() const;
-  /// The buffers alive at that moment, largest first, and the step's own place.
+  /// All buffers of the arena, largest first.
+  std::vector<LiveBuffer> buffers() const;
+  /// Those alive at that moment, and the step's number and own place.
   std::vector<LiveBuffer> peak() const;
+  int peak_step() const;
   std::string peak_place() const;
   /// Arithmetic of one run by op name, in floating-point operations.
   std::vector<std::pair<std::string, double>> flops_by_op() const;
@@ -85,9 +99,16 @@ class Executable final {
   /// The same by name: `arguments` and `results` hold those of this function, and may hold others.
   void bind_by_name(std::byte* arena, std::byte* workspace, const Addresses& arguments,
                     const Addresses& results);
+  /// What is gathered in a run, in order. Without a source a rank must have it all.
+  const std::vector<Gather>& gathers() const;
+  /// Where that comes from, which outlives the runs.
+  void gather_from(GatherSource* source);
+  /// Takes part in the gathers of a run, into this function's memory, and computes nothing.
+  void attend() const;
   /// Runs all steps; from the third run after a bind, and unobserved, as one where the backend
   /// records. Allocates nothing, but in the second.
-  void run(StepObserver* observer = nullptr) const;
+  /// `listener` hears of the results, at the end where the steps are not run one by one.
+  void run(StepObserver* observer = nullptr, ResultListener* listener = nullptr) const;
 
  private:
   friend Executable compile(Function, const Backend&, const CompileOptions&);

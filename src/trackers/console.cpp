@@ -7,9 +7,11 @@
 #include <cmath>
 #include <cstdio>
 #include <ctime>
+#include <functional>
 #include <limits>
 
 #include "base/strings.h"
+#include "trackers/console.h"
 #include "trackers/tracker.h"
 
 namespace levanter {
@@ -44,8 +46,13 @@ std::string short_rate(double value) {
 
 class ConsoleTracker final : public Tracker {
  public:
-  explicit ConsoleTracker(const TrackerContext& context)
-      : context_(context), step_(context.resume_step), best_(context.best_loss) {}
+  /// `put`: where text goes; none: to the console.
+  explicit ConsoleTracker(const TrackerContext& context,
+                          std::function<void(std::string_view)> put = {})
+      : context_(context),
+        put_(std::move(put)),
+        step_(context.resume_step),
+        best_(context.best_loss) {}
 
   void log(const Metrics& metrics, int64_t step) override {
     const double time = now(context_);
@@ -146,7 +153,7 @@ class ConsoleTracker final : public Tracker {
   /// A line of its own; the bar, if there is one, moves below it. A plain line has the time of day,
   /// once steps are done.
   void put_line(std::string_view line) {
-    const bool timed = !context_.terminal && first_step_ >= 0;
+    const bool timed = !context_.terminal && !put_ && first_step_ >= 0;
     if (!bar_shown_) return put(cat(timed ? time_of_day(now(context_)) : "", line, "\n"));
     put(cat("\r\x1b[K", line, "\n"));
     draw(time_);
@@ -199,6 +206,7 @@ class ConsoleTracker final : public Tracker {
 
   /// A console that went away must not stop the training, so failures are left at that.
   void put(std::string_view text) const {
+    if (put_) return put_(text);
     while (!text.empty()) {
       const ssize_t n = ::write(context_.console_fd, text.data(), text.size());
       if (n < 0 && errno == EINTR) continue;
@@ -208,6 +216,7 @@ class ConsoleTracker final : public Tracker {
   }
 
   TrackerContext context_;
+  std::function<void(std::string_view)> put_;
   int64_t step_ = 0, first_step_ = -1, written_step_ = -1, lines_ = 0;
   double time_ = 0, first_time_ = 0, written_at_ = 0;
   double drawn_at_ = -std::numeric_limits<double>::infinity();
@@ -220,16 +229,23 @@ class ConsoleTracker final : public Tracker {
   bool bar_shown_ = false;
 };
 
-std::unique_ptr<Tracker> make(const TrackerContext& context) {
+std::unique_ptr<Tracker> make(const TrackerConfig&, const TrackerContext& context) {
   return std::make_unique<ConsoleTracker>(context);
 }
 
 }  // namespace
 
 namespace trackers {
+
+std::unique_ptr<Tracker> make_console(const TrackerContext& context,
+                                      std::function<void(std::string_view)> put) {
+  return std::make_unique<ConsoleTracker>(context, std::move(put));
+}
+
 extern const TrackerEntry console_entry;
 const TrackerEntry console_entry = {
-    "console", "a progress bar on a terminal, plain lines elsewhere; to standard error", make};
+    "console", "a progress bar on a terminal, plain lines elsewhere; to standard error",
+    config::make_choice<TrackerConfig>, make};
 }  // namespace trackers
 
 }  // namespace levanter

@@ -3,7 +3,10 @@
 
 #include <array>
 #include <bit>
+#include <charconv>
 #include <cstring>
+
+#include "trackers/protobuf.h"
 
 namespace levanter::trackers {
 
@@ -26,9 +29,6 @@ constexpr std::array<uint32_t, 256> make_table() {
 
 constexpr std::array<uint32_t, 256> kTable = make_table();
 
-/// The wire types of protocol buffers that we need.
-enum class Wire : uint8_t { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
-
 template <class T>
 void append_raw(std::string& out, T value) {
   char bytes[sizeof value];
@@ -36,31 +36,12 @@ void append_raw(std::string& out, T value) {
   out.append(bytes, sizeof value);
 }
 
-void append_varint(std::string& out, uint64_t value) {
-  for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
-  out += static_cast<char>(value);
-}
-
-void append_key(std::string& out, uint32_t field, Wire wire) {
-  append_varint(out, field << 3 | static_cast<uint32_t>(wire));
-}
-
-void append_bytes(std::string& out, uint32_t field, std::string_view bytes) {
-  append_key(out, field, Wire::bytes);
-  append_varint(out, bytes.size());
-  out += bytes;
-}
-
-std::string event_head(double wall_time) {
-  std::string event;
-  append_key(event, 1, Wire::fixed64);
-  append_raw(event, wall_time);
+/// tensorflow.Event's wall_time, and its step where there is one.
+Message event_at(double wall_time, int64_t step = -1) {
+  Message event;
+  event.real(1, wall_time);
+  if (step >= 0) event.number(2, static_cast<uint64_t>(step));
   return event;
-}
-
-void append_step(std::string& event, int64_t step) {
-  append_key(event, 2, Wire::varint);
-  append_varint(event, static_cast<uint64_t>(step));
 }
 
 void append_masked_crc(std::string& out, std::string_view bytes) {
@@ -85,34 +66,65 @@ std::string tf_record(std::string_view payload) {
 }
 
 std::string version_event(double wall_time) {
-  std::string event = event_head(wall_time);
-  append_bytes(event, 3, "brain.Event:2");
-  return event;
+  return event_at(wall_time).text(3, "brain.Event:2").bytes();
 }
 
 std::string restart_event(double wall_time, int64_t step) {
-  std::string session;
-  append_key(session, 1, Wire::varint);
-  append_varint(session, 1);  // START
-  std::string event = event_head(wall_time);
-  append_step(event, step);
-  append_bytes(event, 7, session);
-  return event;
+  return event_at(wall_time, step).message(7, Message().number(1, 1)).bytes();  // START
 }
 
 std::string scalars_event(double wall_time, int64_t step, const Metrics& metrics) {
-  std::string summary;
-  for (const auto& [name, number] : metrics) {
-    std::string value;
-    append_bytes(value, 1, name);
-    append_key(value, 2, Wire::fixed32);
-    append_raw(value, static_cast<float>(number));
-    append_bytes(summary, 1, value);
-  }
-  std::string event = event_head(wall_time);
-  append_step(event, step);
-  append_bytes(event, 5, summary);
-  return event;
+  Message summary;
+  for (const auto& [name, number] : metrics)
+    summary.message(1, Message().text(1, name).single(2, static_cast<float>(number)));
+  return event_at(wall_time, step).message(5, summary).bytes();
+}
+
+std::string text_event(double wall_time, int64_t step, std::string_view tag,
+                       std::string_view text) {
+  const Message plugin = Message().message(1, Message().text(1, "text"));
+  const Message tensor = Message()
+                             .number(1, 7)  // DT_STRING
+                             .message(2, Message().message(2, Message().number(1, 1)))
+                             .text(8, text);
+  const Message value = Message().text(1, tag).message(9, plugin).message(8, tensor);
+  return event_at(wall_time, step).message(5, Message().message(1, value)).bytes();
+}
+
+namespace {
+
+/// A summary of the plugin that shows hyperparameters; its content is in the metadata.
+std::string hparams_event(double wall_time, std::string_view tag, const Message& content) {
+  const Message data = Message().text(1, "hparams").message(2, content);
+  const Message tensor = Message().number(1, 1).message(2, Message());  // DT_FLOAT, nothing
+  const Message value =
+      Message().text(1, tag).message(9, Message().message(1, data)).message(8, tensor);
+  return event_at(wall_time, 0).message(5, Message().message(1, value)).bytes();
+}
+
+/// A google.protobuf.Value of what a TOML text says: a number, a boolean, else a string.
+Message value_of(const std::string& toml) {
+  if (toml == "true" || toml == "false") return Message().number(4, toml == "true" ? 1 : 0);
+  double number = 0;
+  const auto [end, problem] = std::from_chars(toml.data(), toml.data() + toml.size(), number);
+  if (problem == std::errc() && end == toml.data() + toml.size()) return Message().real(2, number);
+  const bool quoted = toml.size() >= 2 && toml.front() == '"';
+  return Message().text(3, quoted ? toml.substr(1, toml.size() - 2) : toml);
+}
+
+}  // namespace
+
+std::string session_start_event(double wall_time, std::string_view name, const KeyTexts& values) {
+  Message info;
+  for (const auto& [key, toml] : values)
+    info.message(1, Message().text(1, key).message(2, value_of(toml)));
+  info.text(4, name).real(5, wall_time);
+  return hparams_event(wall_time, "_hparams_/session_start_info", Message().message(3, info));
+}
+
+std::string session_end_event(double wall_time, bool good) {
+  const Message info = Message().number(1, good ? 1 : 2).real(2, wall_time);
+  return hparams_event(wall_time, "_hparams_/session_end_info", Message().message(4, info));
 }
 
 }  // namespace levanter::trackers

@@ -6,6 +6,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "trackers/tracker.h"
 
@@ -26,5 +28,14 @@ std::string version_event(double wall_time);
 std::string restart_event(double wall_time, int64_t step);
 /// tensorflow.Event {wall_time = 1, step = 2, summary = 5 {value {tag = 1, simple_value = 2}...}}.
 std::string scalars_event(double wall_time, int64_t step, const Metrics& metrics);
+
+/// A text, which TensorBoard shows as Markdown.
+std::string text_event(double wall_time, int64_t step, std::string_view tag, std::string_view text);
+
+/// Keys and their values as TOML.
+using KeyTexts = std::vector<std::pair<std::string, std::string>>;
+/// What the HPARAMS page shows of a run: its keys and, at its end, whether that was a good one.
+std::string session_start_event(double wall_time, std::string_view name, const KeyTexts& values);
+std::string session_end_event(double wall_time, bool good);
 
 }  // namespace levanter::trackers

@@ -191,7 +191,7 @@ class JsonlTracker final : public Tracker {
   bool changed_ = false, written_ = false;  // the line since it was given to the sink, and whether
 };
 
-std::unique_ptr<Tracker> make(const TrackerContext& context) {
+std::unique_ptr<Tracker> make(const TrackerConfig&, const TrackerContext& context) {
   return std::make_unique<JsonlTracker>(context);
 }
 
@@ -200,7 +200,8 @@ std::unique_ptr<Tracker> make(const TrackerContext& context) {
 namespace trackers {
 extern const TrackerEntry jsonl_entry;
 const TrackerEntry jsonl_entry = {
-    "jsonl", "metrics.jsonl in the run's folder: one object a step, for scripts", make};
+    "jsonl", "metrics.jsonl in the run's folder: one object a step, for scripts",
+    config::make_choice<TrackerConfig>, make};
 }  // namespace trackers
 
 }  // namespace levanter

@@ -14,11 +14,13 @@ constexpr size_t kPieceBytes = size_t{1} << 16;
 }  // namespace
 
 LogSink::LogSink(std::string path, std::string name, std::string record,
-                 std::function<void(LogFile&)> prepare)
+                 std::function<void(LogFile&)> prepare,
+                 std::function<std::string(std::string_view, int64_t)> frame)
     : path_(std::move(path)),
       name_(std::move(name)),
       record_(std::move(record)),
-      prepare_(std::move(prepare)) {}
+      prepare_(std::move(prepare)),
+      frame_(std::move(frame)) {}
 
 void LogSink::add(std::string record) {
   waiting_bytes_ += record.size();
@@ -89,14 +91,19 @@ void LogSink::open() {
 
 void LogSink::append_some() {
   std::string piece;
-  size_t records = 0;
+  size_t records = 0, taken = 0, last_begin = 0;
+  const int64_t from = frame_ ? file_->size() : 0;
   while (records < waiting_.size() &&
-         (records == 0 || piece.size() + waiting_[records].size() <= kPieceBytes))
-    piece += waiting_[records++];
+         (records == 0 || piece.size() + waiting_[records].size() <= kPieceBytes)) {
+    const std::string& record = waiting_[records++];
+    last_begin = piece.size();
+    taken += record.size();
+    piece += frame_ ? frame_(record, from + static_cast<int64_t>(piece.size())) : record;
+  }
   file_->append(piece);
   end_ = file_->size();
-  last_start_ = end_ - static_cast<int64_t>(waiting_[records - 1].size());
-  waiting_bytes_ -= piece.size();
+  last_start_ = end_ - static_cast<int64_t>(piece.size() - last_begin);
+  waiting_bytes_ -= taken;
   waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(records));
 }
 

@@ -21,9 +21,11 @@ class LogSink final {
   static constexpr size_t kWaitingBytes = size_t{16} << 20;
 
   /// `name` and `record` are what people call the file and its parts: "metrics.jsonl", "line".
-  /// `prepare`, if any, is given the file when it is first opened.
+  /// `prepare`, if any, is given the file when it is first opened. `frame`, if any, makes of a
+  /// record what stands in the file from an offset on.
   LogSink(std::string path, std::string name, std::string record,
-          std::function<void(LogFile&)> prepare = {});
+          std::function<void(LogFile&)> prepare = {},
+          std::function<std::string(std::string_view record, int64_t offset)> frame = {});
 
   /// Takes a record, to be written by the next `write`.
   void add(std::string record);
@@ -51,6 +53,7 @@ class LogSink final {
 
   std::string path_, name_, record_;
   std::function<void(LogFile&)> prepare_;
+  std::function<std::string(std::string_view, int64_t)> frame_;
   std::optional<LogFile> file_;
   std::deque<std::string> waiting_;
   size_t waiting_bytes_ = 0;

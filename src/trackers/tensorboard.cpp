@@ -50,6 +50,28 @@ std::string name_of_file(int64_t seconds) {
   return cat(kPrefix, digits, ".", host_name(), ".", static_cast<int64_t>(::getpid()));
 }
 
+/// What of a config decides what comes of a run: not where its files are.
+trackers::KeyTexts hyperparameters(const TrackerContext& context) {
+  trackers::KeyTexts keys;
+  for (const auto& [key, toml] : context.config)
+    if (key.starts_with("model.") || key.starts_with("optimizer.") || key == "trainer.seed" ||
+        key == "trainer.mp" || key == "trainer.num_train_steps" ||
+        key == "trainer.train_batch_size")
+      keys.emplace_back(key, toml);
+  return keys;
+}
+
+/// The whole config as a table of Markdown.
+std::string config_text(const TrackerContext& context) {
+  std::string text = "| key | value |\n|---|---|\n";
+  for (const auto& [key, toml] : context.config) {
+    std::string cell = toml;
+    for (size_t at = 0; (at = cell.find('|', at)) != cell.npos; at += 2) cell.insert(at, 1, '\\');
+    text += cat("| ", key, " | `", cell, "` |\n");
+  }
+  return text;
+}
+
 class TensorboardTracker final : public Tracker {
  public:
   /// `newest` is the second of the newest file so far, or -1: a clock that stood still or went back
@@ -66,6 +88,10 @@ class TensorboardTracker final : public Tracker {
       const int64_t first = context.resume_step > 0 ? context.resume_step + 1 : 0;
       append(trackers::restart_event(wall, first));
     }
+    if (!context.config.empty()) {
+      append(trackers::session_start_event(wall, context.run_id, hyperparameters(context)));
+      append(trackers::text_event(wall, context.resume_step, "config", config_text(context)));
+    }
     flush();
   }
 
@@ -81,6 +107,12 @@ class TensorboardTracker final : public Tracker {
   }
 
   void message(std::string_view) override {}
+
+  void ended(std::string_view outcome) override {
+    append(trackers::text_event(now(context_), last_step_, "outcome", outcome));
+    if (!context_.config.empty())
+      append(trackers::session_end_event(now(context_), outcome == "finished"));
+  }
 
   void flush() override {
     flushed_at_ = now(context_);
@@ -109,7 +141,7 @@ class TensorboardTracker final : public Tracker {
   double flushed_at_ = 0;
 };
 
-std::unique_ptr<Tracker> make(const TrackerContext& context) {
+std::unique_ptr<Tracker> make(const TrackerConfig&, const TrackerContext& context) {
   const std::string folder = join_path(context.run_folder, "tensorboard");
   const int64_t newest = newest_seconds(folder);
   return std::make_unique<TensorboardTracker>(context, folder, newest);
@@ -119,8 +151,9 @@ std::unique_ptr<Tracker> make(const TrackerContext& context) {
 
 namespace trackers {
 extern const TrackerEntry tensorboard_entry;
-const TrackerEntry tensorboard_entry = {
-    "tensorboard", "event files in the run's tensorboard/, for TensorBoard", make};
+const TrackerEntry tensorboard_entry = {"tensorboard",
+                                        "event files in the run's tensorboard/, for TensorBoard",
+                                        config::make_choice<TrackerConfig>, make};
 }  // namespace trackers
 
 }  // namespace levanter

@@ -1,4 +1,4 @@
-// What all trackers share, and several trackers as one.
+// What all trackers share.
 #include "trackers/tracker.h"
 
 #include <unistd.h>
@@ -15,41 +15,6 @@ namespace levanter {
 namespace {
 
 constexpr double kExactWhole = 0x1p53;
-
-class TrackerSet final : public Tracker {
- public:
-  void add(std::unique_ptr<Tracker> tracker) { all_.push_back(std::move(tracker)); }
-
-  void log(const Metrics& metrics, int64_t step) override {
-    each([&](Tracker& tracker) { tracker.log(metrics, step); });
-  }
-  void log_summary(const Metrics& metrics) override {
-    each([&](Tracker& tracker) { tracker.log_summary(metrics); });
-  }
-  void message(std::string_view line) override {
-    each([&](Tracker& tracker) { tracker.message(line); });
-  }
-  void progress(std::string_view what, double fraction) override {
-    each([&](Tracker& tracker) { tracker.progress(what, fraction); });
-  }
-  void flush() override {
-    each([](Tracker& tracker) { tracker.flush(); });
-  }
-  void finish() override {
-    each([](Tracker& tracker) { tracker.finish(); });
-  }
-
- private:
-  template <class Call>
-  void each(Call call) {
-    for (const auto& tracker : all_) call(*tracker);
-    for (const auto& tracker : all_)
-      for (std::string line = tracker->news(); !line.empty(); line = tracker->news())
-        for (const auto& listener : all_) listener->message(line);
-  }
-
-  std::vector<std::unique_ptr<Tracker>> all_;
-};
 
 }  // namespace
 
@@ -89,25 +54,33 @@ void look_at_console(TrackerContext& context) {
   context.color = context.terminal && (!no_color || *no_color == '\0');
 }
 
-std::unique_ptr<Tracker> make_trackers(std::span<const std::string> names,
-                                       std::span<const TrackerEntry* const> known,
-                                       const TrackerContext& context) {
-  auto set = std::make_unique<TrackerSet>();
-  std::vector<std::string> all;
-  for (const TrackerEntry* entry : known) all.emplace_back(entry->name);
-  for (const std::string& name : names) {
-    const TrackerEntry* found = nullptr;
-    for (const TrackerEntry* entry : known)
-      if (entry->name == name) found = entry;
-    if (!found) {
-      const std::string near = nearest(name, all);
-      throw Error(ErrorKind::kConfig, cat("unknown tracker ", quote(name)))
-          .allowed(join(all, ", "))
-          .hint(near.empty() ? "" : cat("did you mean ", near, "?"));
+std::span<const config::ChoiceEntry> TrackerConfig::choices() {
+  static const std::vector<config::ChoiceEntry> all = config::choices_of(trackers::entries());
+  return all;
+}
+
+TrackerList trackers_named(std::initializer_list<const char*> names) {
+  TrackerList list;
+  for (const char* name : names) {
+    config::Choice<TrackerConfig>& choice = list.emplace_back();
+    for (const config::ChoiceEntry& entry : TrackerConfig::choices()) {
+      if (std::string_view(entry.name) != name) continue;
+      choice.type = name;
+      choice.value = entry.make();
     }
-    set->add(found->make(context));
+    LEV_CHECK(choice.type == name, "a tracker that is none of the build's");
   }
-  return set;
+  return list;
+}
+
+TrackerList default_trackers() { return trackers_named({"console", "jsonl", "tensorboard"}); }
+
+std::unique_ptr<Tracker> make_trackers(const TrackerList& chosen, const TrackerContext& context) {
+  std::vector<trackers::Named> all;
+  for (const config::Choice<TrackerConfig>& choice : chosen)
+    for (const TrackerEntry* entry : trackers::entries())
+      if (choice.type == entry->name) all.push_back({choice.type, entry->make(*choice, context)});
+  return trackers::together(std::move(all));
 }
 
 }  // namespace levanter

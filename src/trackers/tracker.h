@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "trackers/tracker_config.h"
+
 namespace levanter {
 
 /// Numbers by name, in the order they were measured. Names are Levanter's: train/loss,
@@ -43,6 +45,8 @@ class Tracker {
   /// Hands to the operating system all that was logged; call it before a checkpoint commits, so
   /// that a resumed run finds the metrics of every step before it.
   virtual void flush() = 0;
+  /// How the run has ended: "finished", "stopped", "failed: no space left". Comes before `finish`.
+  virtual void ended(std::string_view /*outcome*/) {}
   /// The last call but for those of `news` and `message`: flushes and closes.
   virtual void finish() = 0;
   /// The next line about the tracker's own trouble, "" when there is none: that something cannot be
@@ -60,6 +64,9 @@ struct TrackerContext {
   int64_t steps_per_eval = 0;  ///< trainer.steps_per_eval; 0 when nothing is evaluated
   double steps_of_eval = 0;    ///< what an evaluation takes, estimated, in time of steps
   double best_loss = std::numeric_limits<double>::infinity();  ///< eval/loss before this start
+  /// Every key of the run's config, its value as TOML.
+  std::vector<std::pair<std::string, std::string>> config = {};
+  std::string record = "{}";    ///< of this start, as JSON: record/run_record.h
   double (*clock)() = nullptr;  ///< seconds since 1970; nullptr is the system's clock
   int console_fd = 2;           ///< where words for people go
   bool terminal = false;        ///< whether console_fd is one that can redraw a line
@@ -74,20 +81,32 @@ void look_at_console(TrackerContext& context);
 
 /// A kind of tracker, for the registry.
 struct TrackerEntry {
-  std::string_view name;
-  std::string_view summary;
-  std::unique_ptr<Tracker> (*make)(const TrackerContext& context);
+  const char* name;
+  const char* summary;
+  std::unique_ptr<config::Choosable> (*make_config)();  ///< of a TrackerConfig
+  std::unique_ptr<Tracker> (*make)(const TrackerConfig& config, const TrackerContext& context);
 };
 
 namespace trackers {
 /// Every tracker of the build, in the order of the `parts` dictionary.
 std::span<const TrackerEntry* const> entries();
+
+/// A tracker and what to call it when it fails.
+struct Named {
+  std::string name;
+  std::unique_ptr<Tracker> tracker;
+};
+/// Several trackers as one. Each has a thread of its own and a queue before it, so that a call
+/// returns at once; `flush`, `finish` and the end of the object wait for what was called before, no
+/// longer than kPatience. What a tracker throws, what its queue has no room for, and the news of
+/// each are messages for all.
+std::unique_ptr<Tracker> together(std::vector<Named> trackers);
+
+inline constexpr size_t kMostWaiting = 8192;  ///< calls in a queue; then the oldest gives way
+inline constexpr double kPatience = 10;       ///< seconds
 }  // namespace trackers
 
-/// The trackers of these names as one. Every call reaches all of them; the news of each are
-/// messages for all. An unknown name is an Error of kind kConfig.
-std::unique_ptr<Tracker> make_trackers(std::span<const std::string> names,
-                                       std::span<const TrackerEntry* const> known,
-                                       const TrackerContext& context);
+/// The trackers that a config names, as one.
+std::unique_ptr<Tracker> make_trackers(const TrackerList& chosen, const TrackerContext& context);
 
 }  // namespace levanter

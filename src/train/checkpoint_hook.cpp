@@ -32,13 +32,16 @@ SavePart part_of_save(const HookContext& c, int64_t step) {
   if (!compiled.is_sharded()) return {};
   return {.count = compiled.options.ranks,
           .key = cat(step, " ", Clock::now().time_since_epoch().count()),
-          .patience = patience_with_parts(c.config.trainer.watchdog)};
+          .patience = patience_with_parts(c.config.trainer.watchdog),
+          .parts_model = compiled.gathers()};
 }
 
 /// Calls the ranks that have the other parts.
-void call_to_save(const HookContext& c, int64_t step, const SavePart& part) {
-  if (part.count > 1)
-    c.crew.call(kService, json{{"step", step}, {"key", part.key}, {"folder", part.folder}}.dump());
+void call_to_save(const HookContext& c, int64_t step, bool permanent, const SavePart& part) {
+  if (part.count == 1) return;
+  const json call = {
+      {"step", step}, {"permanent", permanent}, {"key", part.key}, {"folder", part.folder}};
+  c.crew.call(kService, call.dump());
 }
 
 /// A save that fails ends nothing while the run goes on: the next steps try again. The one after
@@ -47,7 +50,7 @@ class CheckpointHook final : public Hook {
  public:
   explicit CheckpointHook(const HookContext& c)
       : c_(c),
-        model_(c.engine.model_tensors()),
+        model_(c.engine.model_part()),
         optimizer_(c.engine.optimizer_tensors()),
         writer_(c.folder.checkpoints(), staging_bytes(c.engine.step().save_bytes())),
         last_save_(Clock::now()),
@@ -116,7 +119,8 @@ class CheckpointHook final : public Hook {
     under_way_ = {kind, best(step) ? BestCheckpoint{step, c_.summary.evaluated_loss()} : kept_};
     step_ = step;
     retry_ = SaveKind::none;  // this one stands for it
-    call_to_save(c_, step, writer_.begin(contents(step, kind == SaveKind::permanent)));
+    const bool permanent = kind == SaveKind::permanent;
+    call_to_save(c_, step, permanent, writer_.begin(contents(step, permanent)));
     last_save_ = Clock::now();
   }
 
@@ -184,7 +188,9 @@ class CheckpointHook final : public Hook {
 class PartHook final : public Hook {
  public:
   PartHook(Engine& engine, dist::Crew& crew)
-      : optimizer_(engine.optimizer_tensors()),
+      : model_(engine.model_part()),
+        optimizer_(engine.optimizer_tensors()),
+        parts_model_(engine.step().gathers()),
         writers_(engine.step().options.ranks),
         rank_(engine.step().options.rank),
         writer_("", staging_bytes(engine.step().save_bytes())) {
@@ -205,9 +211,14 @@ class PartHook final : public Hook {
                    .numerics = {},
                    .tokenizer = {},
                    .extra_json = {},
-                   .model = {},
+                   .model = model_,
                    .optimizer = optimizer_,
-                   .part = {rank_, writers_, call.at("key"), call.at("folder")}});
+                   .permanent = call.at("permanent"),
+                   .part = {.index = rank_,
+                            .count = writers_,
+                            .key = call.at("key"),
+                            .folder = call.at("folder"),
+                            .parts_model = parts_model_}});
   }
 
   template <class Call>
@@ -219,7 +230,8 @@ class PartHook final : public Hook {
     }
   }
 
-  std::vector<Tensor> optimizer_;
+  std::vector<Tensor> model_, optimizer_;
+  bool parts_model_;
   int64_t writers_, rank_;
   CheckpointWriter writer_;
 };
@@ -247,7 +259,7 @@ CheckpointContents checkpoint_contents(const HookContext& c, int64_t step,
     extra += cat(", \"guard\": ", record);
   return {.step = step,
           .config_toml = print_config(config),
-          .config_hash = hex64(xxh3_64(canonical_text(config))),
+          .config_hash = config_hash(config),
           .numerics = c.backend.numerics_signature() + "; mp " + config.trainer.precision(),
           .tokenizer = c.data.tokenizer()->serialise(),
           .extra_json = extra + "}",
@@ -259,7 +271,7 @@ CheckpointContents checkpoint_contents(const HookContext& c, int64_t step,
 void save_now(const HookContext& c, const std::string& folder, CheckpointContents contents) {
   contents.part = part_of_save(c, contents.step);
   if (contents.part.count > 1) contents.part.folder = prepare_checkpoint(folder, contents.step);
-  call_to_save(c, contents.step, contents.part);
+  call_to_save(c, contents.step, false, contents.part);  // there is one try
   save_checkpoint(folder, contents);
 }
 

@@ -19,6 +19,7 @@ json written(const Decision& d) {
                {"restore_optimizer", d.restore_optimizer},
                {"hf_folder", d.hf_folder},
                {"vocab", d.vocab},
+               {"tokenizer", d.tokenizer},
                {"need", d.need},
                {"config", d.config},
                {"data", d.data},
@@ -39,6 +40,7 @@ Decision read(const json& text) {
   text.at("restore_optimizer").get_to(d.restore_optimizer);
   text.at("hf_folder").get_to(d.hf_folder);
   text.at("vocab").get_to(d.vocab);
+  text.at("tokenizer").get_to(d.tokenizer);
   text.at("need").get_to(d.need);
   text.at("config").get_to(d.config);
   text.at("data").get_to(d.data);

@@ -26,6 +26,8 @@ struct Decision {
   bool restore_optimizer = true;  ///< and not the model alone
   std::string hf_folder = {};     ///< or where the model is read from, or ""
   int64_t vocab = 0;
+  /// What the texts' caches are read with, in JSON; "" where every process reads the texts.
+  std::string tokenizer = {};
   int64_t need = 0;  ///< bytes of all ranks, by the plan; 0 before there is one
   // What has to be the same on every rank, and would else be found out by wrong bits.
   std::string config = {};    ///< resolved

@@ -83,6 +83,8 @@ struct RowSums {
   double tokens = 0, bytes = 0;
 };
 
+static_assert(sizeof(RowSums) == kRowSumsBytes);
+
 RowSums sums_of_row(const data::Batch& batch, int64_t row, std::span<const float> losses,
                     const EvaluationOptions& options, const ByteLengths& byte_lengths) {
   RowSums sums{.row = batch.first_example + row};
@@ -143,6 +145,8 @@ Sums evaluate_component(const data::TextData& data, const std::string& name,
       for (int64_t row = 0; row < batch.real_rows; ++row)
         if (options.max_rows < 0 || batch.first_example + row < options.max_rows)
           rows.push_back(sums_of_row(batch, row, losses, options, byte_lengths));
+    } else if (options.attend) {
+      options.attend();
     }
     done(batch.real_rows * ranks);
   }

@@ -23,6 +23,7 @@ struct EvaluationOptions {
   std::function<void(double fraction)> progress = {};  ///< hears after each batch how far it is
   /// Of the ranks that evaluate together, each its share of the rows; null: this one has them all.
   dist::Communicator* communicator = nullptr;
+  std::function<void()> attend = {};  ///< comes where other ranks have rows and this one has none
   int64_t vocab_size = 0;  ///< tokens that the model knows, where some may be others; 0: all
 };
 
@@ -30,6 +31,9 @@ struct EvaluationOptions {
 /// a tokenizer and not to its model. error  kData naming the first such token, at `place`
 void require_rows(std::span<const int32_t> ids, int64_t vocab_size,
                   const text::Tokenizer& tokenizer, const std::string& place);
+
+/// Bytes that a rank sends to each other one for a row that it has evaluated.
+inline constexpr int64_t kRowSumsBytes = 32;
 
 /// Rows that an evaluation goes through, of all components.
 int64_t evaluation_rows(const data::TextData& data, const EvaluationOptions& options);

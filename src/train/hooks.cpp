@@ -12,7 +12,9 @@ namespace levanter::train {
 
 namespace {
 
-constexpr std::string_view kEvaluate = "evaluate";  // what the crew does for the hook
+// What the crew does for the hooks.
+constexpr std::string_view kEvaluate = "evaluate", kShareAverage = "share average",
+                           kEndAverage = "end average";
 
 /// Steps before the machine's rate is looked up, which may take a moment the first time.
 constexpr int64_t kStepsBeforePeak = 20;
@@ -21,24 +23,25 @@ class MetricsHook final : public Hook {
  public:
   explicit MetricsHook(const HookContext& c)
       : c_(c),
-        tokens_a_step_(c.config.trainer.train_batch_size * c.config.model->max_seq_len),
-        flops_a_step_(c.engine.step().flops_per_token() * static_cast<double>(tokens_a_step_)),
+        sizes_(c.config.batch_sizes()),
+        flops_a_token_(c.engine.step().flops_per_token()),
         epoch_length_(static_cast<double>(c.epoch_length)) {}
 
   void after_step(const StepInfo& info) override {
-    const auto tokens = static_cast<double>(tokens_a_step_);
-    const auto batch = static_cast<double>(c_.config.trainer.train_batch_size);
-    const double step = static_cast<double>(info.step);
-    const double rate = flops_a_step_ / info.duration / 1e9;
+    const auto positions = static_cast<double>(c_.config.model->max_seq_len);
+    const auto batch = static_cast<double>(sizes_.of(info.place));
+    const auto examples = static_cast<double>(sizes_.before(info.step));  // of all steps so far
+    const double step = static_cast<double>(info.step), tokens = batch * positions;
+    const double rate = tokens * flops_a_token_ / info.duration / 1e9;
     Metrics m = {{"train/loss", info.report.loss},
                  {"global_step", step},
                  {"run_progress", step / static_cast<double>(c_.config.trainer.num_train_steps)},
-                 {"train/current_epoch", step * batch / epoch_length_},
+                 {"train/current_epoch", examples / epoch_length_},
                  {"optim/learning_rate", info.lr},
                  {"grad/norm/total", info.report.grad_norm},
                  {"optim/skipped_step", info.report.proceeded ? 0.0 : 1.0},
-                 {"throughput/total_tokens", step * tokens},
-                 {"throughput/total_gflops", step * flops_a_step_ / 1e9},
+                 {"throughput/total_tokens", examples * positions},
+                 {"throughput/total_gflops", examples * positions * flops_a_token_ / 1e9},
                  {"throughput/examples_per_second", batch / info.duration},
                  {"throughput/tokens_per_second", tokens / info.duration},
                  {"throughput/duration", info.duration},
@@ -48,9 +51,11 @@ class MetricsHook final : public Hook {
     if (info.step - c_.start_step == kStepsBeforePeak) find_peak();
     if (peak_ > 0) m.emplace_back("throughput/mfu", 100 * rate / peak_);
     if (info.slowest_rank) {
-      m.emplace_back("throughput/waited_share", info.waited / info.duration);
       m.emplace_back("throughput/slowest_rank", static_cast<double>(*info.slowest_rank));
+      m.emplace_back("throughput/straggler_share", info.straggled / info.duration);
     }
+    if (c_.crew.communicator().watch())
+      m.emplace_back("throughput/waited_share", info.waited / info.duration);
     for (auto& measure : c_.engine.measures()) m.push_back(std::move(measure));
     c_.tracker.log(m, info.step);
     if (info.last || info.step % 100 == 0) c_.summary.log(m, info.step);
@@ -67,8 +72,8 @@ class MetricsHook final : public Hook {
   }
 
   HookContext c_;
-  int64_t tokens_a_step_;
-  double flops_a_step_;
+  data::BatchSizes sizes_;
+  double flops_a_token_;
   double epoch_length_;
   double peak_ = 0;  ///< GFLOP/s of all ranks; 0: not known yet
 };
@@ -94,21 +99,56 @@ class EvaluationHook final : public Hook {
   HookContext c_;
 };
 
+using Average = optim::StateArray::Average;
+
+/// What stands in the parameters' place while such folders are written.
+Average average_of(const HfFolders& folders, const Engine& engine) {
+  if (folders.of_ema()) return Average::kBeside;
+  return engine.keeps(Average::kInstead) ? Average::kInstead : Average::kNo;
+}
+
+/// Folders of averages, of which each rank has a part.
+class AverageSaveHook final : public Hook {
+ public:
+  AverageSaveHook(const HookContext& c, HfFolders& folders)
+      : c_(c),
+        folders_(folders),
+        source_(hf_source(print_config(c.config), c.data.tokenizer(), c.parameters)) {}
+
+  void after_step(const StepInfo& info) override {
+    if (!folders_.due(info.step)) return;
+    if (!c_.crew.is_alone()) c_.crew.call(kShareAverage, folders_.of_ema() ? optim::kEma : "");
+    {
+      const AverageScope scope(c_.exchange, c_.engine, average_of(folders_, c_.engine));
+      folders_.write(info.step, source_);
+    }
+    if (c_.engine.step().gathers()) c_.crew.call(kEndAverage);
+  }
+
+ private:
+  HookContext c_;
+  HfFolders& folders_;
+  HfSource source_;
+};
+
+/// Folders of the parameters as they are trained, and what is missing of others.
 class HfSaveHook final : public Hook {
  public:
   HfSaveHook(const HookContext& c, HfFolders& folders)
       : c_(c),
         folders_(folders),
-        source_(hf_source(print_config(c.config), c.data.tokenizer(), c.engine.model_tensors())) {}
+        writes_(average_of(folders, c.engine) == Average::kNo),
+        source_(hf_source(print_config(c.config), c.data.tokenizer(), c.parameters)) {}
 
   void after_step(const StepInfo& info) override {
-    if (folders_.due(info.step)) folders_.write(info.step, source_);
+    if (writes_ && folders_.due(info.step)) folders_.write(info.step, source_);
     if (info.last) folders_.make_missing(c_.folder.checkpoints(), info.step);
   }
 
  private:
   HookContext c_;
   HfFolders& folders_;
+  bool writes_;
   HfSource source_;
 };
 
@@ -125,31 +165,67 @@ EvaluationOptions evaluation_options(const TrainConfig& config) {
   return options;
 }
 
+/// Of the rows each rank has a share.
+void share(EvaluationOptions& options, dist::Crew& crew, Engine& engine) {
+  options.communicator = &crew.communicator();
+  if (engine.step().gathers()) options.attend = [&engine] { engine.attend_evaluation(); };
+}
+
+}  // namespace
+
+namespace {
+
+/// What rank 0 calls the crew with.
+Average average_called(std::string_view text) {
+  return text == optim::kEma ? Average::kBeside : Average::kInstead;
+}
+
+/// The validation losses with the averages that the crew is called with: of the weights as they
+/// are trained, or as they are used where that is something else.
+Metrics evaluate_with(Average average, const data::TextData& data, StepExchange& exchange,
+                      Engine& engine, const EvaluationOptions& options) {
+  std::optional<AverageScope> scope;
+  if (engine.keeps(average)) scope.emplace(exchange, engine, average);
+  return evaluate(
+      data, [&](const Rows& rows) { return engine.run_evaluation(rows); }, options);
+}
+
 }  // namespace
 
 void serve_evaluation(dist::Crew& crew, const TrainConfig& config, const data::TextData& data,
-                      Engine& engine) {
-  crew.serve(std::string(kEvaluate), [&](const std::string&) {
+                      StepExchange& exchange, Engine& engine) {
+  crew.serve(std::string(kEvaluate), [&](const std::string& text) {
     EvaluationOptions options = evaluation_options(config);
-    options.communicator = &crew.communicator();
+    share(options, crew, engine);
+    const Average average = average_called(text);
     try {
-      evaluate(
-          data, [&](const Rows& rows) { return engine.run_evaluation(rows); }, options);
+      evaluate_with(average, data, exchange, engine, options);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kSignal) throw;  // all ranks stop at the next step
     }
   });
+  crew.serve(std::string(kShareAverage), [&](const std::string& text) {
+    const Average average = average_called(text);
+    if (engine.step().gathers())
+      return engine.begin_average(average);  // rank 0 reads, then ends it
+    const AverageScope scope(exchange, engine, average);
+  });
+  crew.serve(std::string(kEndAverage), [&](const std::string&) { engine.end_average(); });
 }
 
 Metrics evaluate_now(const HookContext& c) {
   EvaluationOptions options = evaluation_options(c.config);
-  if (!c.crew.is_alone()) {
-    c.crew.call(kEvaluate);
-    options.communicator = &c.crew.communicator();
-  }
+  if (!c.crew.is_alone()) share(options, c.crew, c.engine);
   options.progress = [&c](double fraction) { c.tracker.progress("evaluating", fraction); };
-  return evaluate(
-      c.data, [&c](const Rows& rows) { return c.engine.run_evaluation(rows); }, options);
+  const auto now = [&](std::string_view text, Average average) {
+    if (!c.crew.is_alone()) c.crew.call(kEvaluate, text);
+    return evaluate_with(average, c.data, c.exchange, c.engine, options);
+  };
+  Metrics metrics = now("", Average::kInstead);
+  if (metrics.empty() || !c.engine.keeps(Average::kBeside)) return metrics;
+  for (const auto& [name, value] : now(optim::kEma, Average::kBeside))
+    metrics.emplace_back(cat("eval/", optim::kEma, name.substr(name.find('/'))), value);
+  return metrics;
 }
 
 int64_t evaluation_rows(const TrainConfig& config, const data::TextData& data) {
@@ -161,6 +237,10 @@ std::unique_ptr<Hook> make_metrics_hook(const HookContext& context) {
 }
 std::unique_ptr<Hook> make_evaluation_hook(const HookContext& context) {
   return std::make_unique<EvaluationHook>(context);
+}
+std::unique_ptr<Hook> make_average_save_hook(const HookContext& context, HfFolders& folders) {
+  if (average_of(folders, context.engine) == Average::kNo) return nullptr;
+  return std::make_unique<AverageSaveHook>(context, folders);
 }
 std::unique_ptr<Hook> make_hf_save_hook(const HookContext& context, HfFolders& folders) {
   return std::make_unique<HfSaveHook>(context, folders);

@@ -13,6 +13,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/load.h"
 #include "train/engine/engine.h"
+#include "train/engine/exchange.h"
 #include "train/guard/guard.h"
 #include "train/hf/folders.h"
 #include "train/run_folder.h"
@@ -33,7 +34,10 @@ struct StepInfo {
   double loading_time = 0;  ///< seconds that the step waited for its batch
   double hook_time = 0;     ///< seconds of the hooks after the step before
   double waited = 0;        ///< seconds of the duration that exchanges waited for other ranks
-  std::optional<int64_t> slowest_rank;  ///< that came last; absent where none can be missed
+  /// Of several ranks the one that took longest until it had its gradients, and by how many seconds
+  /// longer than the median rank.
+  std::optional<int64_t> slowest_rank;
+  double straggled = 0;
 };
 
 class Hook {
@@ -55,6 +59,8 @@ struct HookContext {
   const data::TextData& data;
   const Backend& backend;
   Engine& engine;
+  StepExchange& exchange;
+  std::span<const Tensor> parameters;  ///< all of them: see AllParameters
   Tracker& tracker;
   Summary& summary;
   RunFolder& folder;
@@ -69,8 +75,9 @@ struct HookContext {
 /// Another rank than the first: its share of every evaluation, when it is called to it. All of
 /// these outlive the crew's last call.
 void serve_evaluation(dist::Crew& crew, const TrainConfig& config, const data::TextData& data,
-                      Engine& engine);
-/// The first rank: the validation losses of the state as it is, with the help of its crew.
+                      StepExchange& exchange, Engine& engine);
+/// The first rank: the validation losses of the state as it is, with the help of its crew, and
+/// those of optimizer.ema as eval/ema/...
 Metrics evaluate_now(const HookContext& context);
 /// Rows of such an evaluation, 0 where there is nothing to validate with.
 int64_t evaluation_rows(const TrainConfig& config, const data::TextData& data);
@@ -93,6 +100,9 @@ CheckpointContents checkpoint_contents(const HookContext& context, int64_t step,
                                        const BestCheckpoint& kept);
 /// The first rank: writes <folder>/step-N with the help of its crew, as save_checkpoint does.
 void save_now(const HookContext& context, const std::string& folder, CheckpointContents contents);
+/// Those of averages, null where the folders are of none. Comes before the hook of the checkpoints,
+/// which read the parameters while the run goes on.
+std::unique_ptr<Hook> make_average_save_hook(const HookContext& context, HfFolders& folders);
 /// Hugging Face folders after the steps in which they are due; after the last one, what is missing
 /// is made from checkpoints. Comes after the hook of the checkpoints.
 std::unique_ptr<Hook> make_hf_save_hook(const HookContext& context, HfFolders& folders);

@@ -1,6 +1,7 @@
 // One rank of a run: its backend, its state, its part of every batch, and the loop over the steps.
 #include "train/rank.h"
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -16,11 +17,15 @@ namespace levanter::train {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
+
+/// What a rank tells the others when it has its gradients of a step.
+struct Arrival {
+  double seconds = 0;  ///< that it has worked since all have met
+  bool stops = false;
+};
 
 }  // namespace
 
@@ -38,8 +43,6 @@ Rank::Rank(Run& run, dist::Communicator& communicator)
       engine_(*std::move(run.step), *run.backend),
       exchange_(communicator, *run.backend, engine_),
       schedule_(run.config.schedule()),
-      optimizer_(optim::entry(run.config.optimizer.type)),
-      scalars_(optimizer_.scalar_names.size()),
       guard_(run.config.trainer.guard, extra_of(run).value("guard", nlohmann::json()),
              run.decision.rollbacks) {
   if (run.options.eager) engine_.observe(&nan_guard_);
@@ -52,6 +55,7 @@ RankEnd Rank::run(std::span<const std::unique_ptr<Hook>> hooks) {
   Batches batches(dist::together(communicator_, [&] { return training_source(); }), loading(),
                   guard_.rollbacks());
   double hook_time = 0;
+  met_ = Clock::now();
   for (int64_t step = run_.decision.start_step; step < last; ++step) {
     StepInfo info;
     info.step = step + 1;
@@ -82,6 +86,7 @@ RankEnd Rank::run(std::span<const std::unique_ptr<Hook>> hooks) {
     }
     for (const auto& hook : hooks) hook->after_step(info);
     meet(crew_);
+    met_ = Clock::now();
     hook_time = seconds_since(start);
   }
   return {last};
@@ -93,32 +98,48 @@ data::ExampleSource Rank::training_source() const {
   const int64_t length = source.examples->length().get();
   const TrainerConfig& t = run_.config.trainer;
   const int64_t needed = places_of(guard_.rollbacks(), 0, t.num_train_steps).back().end;
-  if (length != data::kEndless && length / t.train_batch_size < needed)
+  const data::BatchSizes sizes = run_.config.batch_sizes();
+  if (length != data::kEndless && sizes.filled_by(length) < needed)
     throw run_.config
         .error(
             ErrorKind::kConfig, run_.decision.length_key,
-            cat("the data end after ", count_of(length / t.train_batch_size, "step"),
+            cat("the data end after ", count_of(sizes.filled_by(length), "step"),
                 " (data.stop_strategy = ", quote(config::word_of(run_.config.data.stop_strategy)),
                 "), before the run's ", count_of(t.num_train_steps, "step")))
-        .allowed(cat("at most ", length / t.train_batch_size))
+        .allowed(cat("at most ", sizes.filled_by(length)))
         .hint("data.stop_strategy = \"restart\" begins components anew");
   return source;
 }
 
 data::LoaderOptions Rank::loading() const {
   const StepOptions& o = engine_.step().options;
-  const dist::GroupRange groups = engine_.step().groups;
-  const int64_t begin = dist::microbatches_of_group(o.microbatches, o.groups, groups.begin).begin;
-  const int64_t end = dist::microbatches_of_group(o.microbatches, o.groups, groups.end - 1).end;
   data::LoaderOptions loading;
   loading.seq_len = o.shape.position;
   loading.batch_size = run_.config.trainer.train_batch_size;
-  loading.first_row = begin * o.shape.batch;
-  loading.rows = (end - begin) * o.shape.batch;
+  loading.sizes = run_.config.batch_sizes();
+  loading.part = [microbatch = o.shape.batch, all = o.groups,
+                  own = engine_.step().groups](int64_t size) -> data::RowRange {
+    const auto of = [&](int64_t group) {
+      return dist::microbatches_of_group(size / microbatch, all, group);
+    };
+    const int64_t begin = of(own.begin).begin, end = of(own.end - 1).end;
+    return {begin * microbatch, (end - begin) * microbatch};
+  };
+  loading.rows = loading.part(loading.batch_size).count;
   loading.first_step = run_.decision.start_step;
   loading.end_step = run_.config.trainer.num_train_steps;
   loading.prefetch = run_.config.data.prefetch;
   return loading;
+}
+
+void Rank::refresh_by_drawn(int64_t step, const data::Batch& batch) {
+  constexpr optim::Refresh::By kDrawn = optim::Refresh::By::kDrawnLabels;
+  if (!engine_.step().options.optimizer->refreshes(kDrawn, step)) return;
+  const Key key = fold_in(run_.root, "drawn labels");
+  engine_.begin_step(batch.loss_tokens, fold_in(key, static_cast<uint32_t>(step)), true);
+  for (int64_t round = 0; round < engine_.rounds(); ++round) run_round(batch, round);
+  exchange_.sum_gradients();
+  engine_.run_refresh(kDrawn, step);
 }
 
 bool Rank::one_step(int64_t step, const data::Batch& batch,
@@ -129,21 +150,74 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   dist::Watch* const watch = communicator_.watch();
   if (watch) watch->take_waited();
   dist::enter(communicator_, dist::Phase::kMicrobatches, info.step);
+  engine_.use_microbatches(run_.config.batch_sizes().of(batch.step) / shape.batch);
   engine_.begin_step(batch.loss_tokens, fold_in(dropout, static_cast<uint32_t>(step)));
-  for (int64_t row = 0; row < batch.rows && !stop_requested(); row += shape.batch)
-    engine_.run_microbatch({batch, row, batch.first_example + row});
-  if (dist::any(communicator_, stop_requested())) return false;
-  if (watch) info.slowest_rank = watch->slowest();
-  dist::enter(communicator_, dist::Phase::kGradients, info.step);
-  exchange_.sum_gradients();
+  if (!sum_gradients(batch, info)) return false;
   for (const auto& hook : hooks) hook->before_update();
   info.lr = schedule_.at(step);
-  optimizer_.fill_scalars(*run_.config.optimizer, step, scalars_);
-  info.report = engine_.run_update(info.lr, scalars_, info.limits);
+  info.report = engine_.run_update(step, info.lr, info.limits);
   dist::enter(communicator_, dist::Phase::kParameters, info.step);
   exchange_.share_parameters();
-  if (watch) info.waited = watch->take_waited();
+  if (info.report.proceeded) refresh_by_drawn(step, batch);
+  if (watch) info.waited += watch->take_waited();
   return true;
+}
+
+bool Rank::sum_gradients(const data::Batch& batch, StepInfo& info) {
+  const bool overlaps = exchange_.overlaps();
+  const int64_t rounds = engine_.rounds() - (overlaps ? 1 : 0);
+  for (int64_t round = 0; round < rounds && !stops(); ++round) run_round(batch, round);
+  if (overlaps ? dist::any(communicator_, stop_requested()) : compare(worked(info), info))
+    return false;
+  dist::enter(communicator_, dist::Phase::kGradients, info.step);
+  if (!overlaps) {
+    exchange_.sum_gradients();
+    return true;
+  }
+  engine_.run_last_microbatch(rows_of(batch, rounds), exchange_.begin_sum());
+  const double seconds = worked(info);
+  exchange_.sum_gradients();
+  compare(seconds, info);
+  return true;
+}
+
+Rows Rank::rows_of(const data::Batch& batch, int64_t round) const {
+  const int64_t row = round * engine_.step().options.shape.batch;
+  return {batch, row, batch.first_example + row};
+}
+
+void Rank::run_round(const data::Batch& batch, int64_t round) {
+  if (round * engine_.step().options.shape.batch < batch.rows)
+    engine_.run_microbatch(rows_of(batch, round));
+  else
+    engine_.attend_microbatch();
+}
+
+bool Rank::stops() {
+  if (!engine_.step().gathers()) return stop_requested();
+  return dist::any(communicator_, stop_requested());
+}
+
+double Rank::worked(StepInfo& info) {
+  if (communicator_.size() == 1) return 0;
+  run_.backend->synchronize();  // what a device still computes is this rank's work
+  if (dist::Watch* const watch = communicator_.watch()) info.waited += watch->take_waited();
+  return seconds_since(met_) - info.waited;
+}
+
+bool Rank::compare(double seconds, StepInfo& info) {
+  if (communicator_.size() == 1) return stop_requested();
+  const Arrival own{seconds, stop_requested()};
+  std::vector<Arrival> ranks = dist::gather(communicator_, own);
+  const auto sooner = [](const Arrival& a, const Arrival& b) { return a.seconds < b.seconds; };
+  const auto slowest = std::max_element(ranks.begin(), ranks.end(), sooner);
+  const double longest = slowest->seconds;
+  info.slowest_rank = slowest - ranks.begin();
+  const auto median = ranks.begin() + (std::ssize(ranks) - 1) / 2;
+  const bool stops = std::any_of(ranks.begin(), ranks.end(), [](auto& r) { return r.stops; });
+  std::nth_element(ranks.begin(), median, ranks.end(), sooner);
+  info.straggled = longest - median->seconds;
+  return stops;
 }
 
 void Rank::stop_at(const StepInfo& info) const {

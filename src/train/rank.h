@@ -1,10 +1,12 @@
 // One rank of a run: its backend, its state, its part of every batch, and the loop over the steps.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "data/rows/loader.h"
@@ -29,12 +31,17 @@ struct RankEnd {
 class Rank final {
  public:
   /// Its engine, of the run's compiled step, holds the state that the run begins with. The run and
-  /// the communicator outlive it.
+  /// the communicator outlive it. Collective.
   Rank(Run& run, dist::Communicator& communicator);
 
   Engine& engine() { return engine_; }
+  StepExchange& exchange() { return exchange_; }
   dist::Crew& crew() { return crew_; }
   const Guard& guard() const { return guard_; }
+  /// After the last meeting: no step comes any more.
+  void end() { exchange_.end(); }
+  /// See dist::ArrayExchange::way.
+  const std::string& way_of_arrays() const { return exchange_.way(); }
 
   /// Steps until the end, until asked to stop, or until the guard goes back. After each
   /// step the first rank's hooks may call the crew. Collective.
@@ -46,10 +53,29 @@ class Rank final {
                 std::span<const std::unique_ptr<Hook>> hooks, StepInfo& info);
 
  private:
+  /// Of the batch, over all ranks. False where some rank was asked to stop before its last
+  /// microbatch, or where the sum begins after that, before the sum. Collective.
+  bool sum_gradients(const data::Batch& batch, StepInfo& info);
+  /// Seconds until now that this rank has worked since all have met; adds to info.waited.
+  double worked(StepInfo& info);
+  /// Every rank has its gradients, or some is asked to stop: then true. Notes which was the slowest
+  /// to have them, this one after `seconds` of work. Collective.
+  bool compare(double seconds, StepInfo& info);
   data::ExampleSource training_source() const;
   /// This rank's rows: those of its groups' microbatches.
   data::LoaderOptions loading() const;
+  /// Where an optimizer wants it after this step: goes through the batch again with labels that the
+  /// model draws. The step is taken, so no stop cuts this short. Collective.
+  void refresh_by_drawn(int64_t step, const data::Batch& batch);
+  Rows rows_of(const data::Batch& batch, int64_t round) const;
+  /// The microbatch of rows_of; where there are none left, this rank's part in those of others.
+  void run_round(const data::Batch& batch, int64_t round);
+  /// Whether the step is left before the next microbatch. Collective where parameters are gathered:
+  /// then no rank may leave alone.
+  bool stops();
   [[noreturn]] void stop_at(const StepInfo& info) const;
+
+  using Clock = std::chrono::steady_clock;
 
   const Run& run_;
   dist::Communicator& communicator_;
@@ -57,10 +83,9 @@ class Rank final {
   Engine engine_;
   StepExchange exchange_;
   Schedule schedule_;
-  const optim::OptimizerEntry& optimizer_;
-  std::vector<double> scalars_;
   NanGuard nan_guard_;
   Guard guard_;
+  Clock::time_point met_ = Clock::now();  ///< when all ranks were through with the step before
 };
 
 }  // namespace levanter::train

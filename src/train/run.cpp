@@ -1,6 +1,7 @@
 // A training run from its config to its last checkpoint: start, ranks, end.
 #include "train/run.h"
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <memory>
@@ -15,11 +16,14 @@
 #include "base/strings.h"
 #include "checkpoint/folder.h"
 #include "dist/communicator.h"
+#include "train/engine/all_parameters.h"
 #include "train/hf/folders.h"
 #include "train/hf/start.h"
 #include "train/hooks.h"
 #include "train/introduction.h"
+#include "train/leader.h"
 #include "train/rank.h"
+#include "train/ranks/devices.h"
 #include "train/ranks/watchdog.h"
 #include "train/setup.h"
 #include "train/start.h"
@@ -87,10 +91,10 @@ void log_counts(const HookContext& c, Key key) {
   put("epoch_steps", ceil_div(rows, batch));
 }
 
-TrackerContext tracker_context(const Run& run, const RunFolder& folder, double best_loss) {
+TrackerContext tracker_context(const Run& run, const Leader& leader, double best_loss) {
   const TrainerConfig& trainer = run.config.trainer;
   TrackerContext context;
-  context.run_folder = folder.path();
+  context.run_folder = leader.folder->path();
   context.run_id = run.config.run_id();
   context.total_steps = trainer.num_train_steps;
   context.resume_step = run.decision.start_step;
@@ -102,22 +106,28 @@ TrackerContext tracker_context(const Run& run, const RunFolder& folder, double b
     context.steps_of_eval = rows / static_cast<double>(trainer.train_batch_size) / 3;
     context.steps_per_eval = trainer.steps_per_eval;
   }
+  for (const config::Entry& entry : config_entries(run.config))
+    context.config.emplace_back(entry.key, entry.text);
+  context.record = leader.record->start_json();
   look_at_console(context);
   return context;
 }
 
 /// Says what the run is, and what was found when it started.
-void introduce(const HookContext& c, const Run& run, const std::vector<std::string>& messages) {
+void introduce(const HookContext& c, const Run& run, const Rank& rank,
+               const std::vector<std::string>& messages) {
   for (const std::string& line : messages) c.tracker.message(line);
   const RunFacts facts{c.engine.step().parameter_count(), run.decision.vocab, c.data.train_tokens(),
                        c.data.validation_tokens(), c.epoch_length};
   for (const std::string& line : introduction(run.config, facts)) c.tracker.message(line);
   if (run.places.size() > 1) c.tracker.message(describe_places(run.places, run.backend->threads()));
+  if (const std::string& way = rank.way_of_arrays(); !way.empty())
+    c.tracker.message(cat("ranks exchange through ", way));
   log_counts(c, fold_in(run.root, "data"));
 }
 
 std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_evaluation,
-                                              std::optional<HfFolders>& hf) {
+                                              std::vector<HfFolders>& hf) {
   std::vector<std::unique_ptr<Hook>> hooks;
   hooks.push_back(make_metrics_hook(context));
   hooks.push_back(make_guard_hook(context));
@@ -132,12 +142,14 @@ std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_ev
         context.summary.evaluated_loss() < context.kept.loss)
       context.kept = {info.step, context.summary.evaluated_loss()};
   }
+  for (HfFolders& folders : hf)
+    if (auto hook = make_average_save_hook(context, folders)) hooks.push_back(std::move(hook));
   hooks.push_back(make_checkpoint_hook(context));
   // A checkpoint that stays, saved before its evaluation was through, does not know it yet.
   const bool own = info.last || context.start_step > context.first_step;
   if (owes_evaluation && own && context.summary.evaluated_step() == info.step)
     hooks.back()->after_step(info);
-  if (hf) hooks.push_back(make_hf_save_hook(context, *hf));
+  for (HfFolders& folders : hf) hooks.push_back(make_hf_save_hook(context, folders));
   return hooks;
 }
 
@@ -150,7 +162,7 @@ Outcome roll_back(const Run& run, const Rollback& rollback, const RunFolder& fol
   tracker.message(cat("rolling back to step ", rollback.back_to,
                       " or a checkpoint before it; batches ", rollback.first, " to ", rollback.last,
                       " are left out from now on"));
-  tracker.finish();
+  finish(tracker, {"rolled back"});
   return Outcome::kRolledBack;
 }
 
@@ -162,20 +174,25 @@ bool meet_at_end(dist::Crew& crew) {
 }
 
 /// Rank 0: with the trackers, the hooks and the run's folder.
-Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::string>& messages) {
+Outcome lead(Run& run, Rank& rank, Leader& leader) {
+  RunFolder& folder = *leader.folder;
   const DeferredStop deferred;
   Summary summary;
   summary.set("id", run.config.run_id());
   const nlohmann::json extra = extra_of(run);
   if (extra.contains("best_step")) summary.restore_best(extra["best_loss"], extra["best_step"]);
   summary.restore_evaluated(extra.value("evaluated_step", int64_t{-1}));
-  const auto tracker = make_trackers(run.config.trainer.tracker, trackers::entries(),
-                                     tracker_context(run, folder, summary.best_loss()));
+  const auto tracker =
+      make_trackers(run.config.trainer.tracker, tracker_context(run, leader, summary.best_loss()));
+  const AllParameters all(rank.crew(), rank.engine());
+  const std::vector<Tensor> parameters = all.tensors();
   HookContext hooks_context{
       .config = run.config,
       .data = *run.opened.data,
       .backend = *run.backend,
       .engine = rank.engine(),
+      .exchange = rank.exchange(),
+      .parameters = parameters,
       .tracker = *tracker,
       .summary = summary,
       .folder = folder,
@@ -186,43 +203,48 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
       .kept = run.kept,
       .epoch_length = run.opened.data->training(training_options(run.config, {})).epoch_length};
   log_summary(hooks_context, run.places, *tracker);
-  introduce(hooks_context, run, messages);
-  std::optional<HfFolders> hf;
-  if (run.config.hf_save_path) {
-    hf.emplace(run.config, [&](std::string_view line) { tracker->message(line); });
-    hf->make_missing(folder.checkpoints(), run.decision.start_step);
-  }
+  introduce(hooks_context, run, rank, leader.messages);
+  std::vector<HfFolders> hf =
+      hf_folders(run.config, [&](std::string_view line) { tracker->message(line); });
+  for (HfFolders& folders : hf) folders.make_missing(folder.checkpoints(), run.decision.start_step);
   int64_t done = run.decision.start_step;
   bool stops = false;  // some rank
+  std::string hash;    // of the parameters after the last step
   const bool owed = owes_evaluation(run, extra);
   std::vector<std::unique_ptr<Hook>> hooks = make_hooks(hooks_context, owed, hf);
   meet(rank.crew());
   try {
     const RankEnd end = rank.run(hooks);
     done = end.step;
+    leader.record->set("last_step", done);
     hooks.clear();
     // Ended between its last checkpoint and its summary.
     if (!end.rollback && run.decision.start_step == run.config.trainer.num_train_steps && !owed)
       summary.log(evaluate_now(hooks_context), done);
+    if (!end.rollback && done == run.config.trainer.num_train_steps) hash = params_hash(parameters);
     stops = meet_at_end(rank.crew());
+    rank.end();  // as the others do; what follows is the first rank's alone
     if (end.rollback) return roll_back(run, *end.rollback, folder, *tracker);
   } catch (...) {
     const std::exception_ptr failure = std::current_exception();
-    tracker->finish();  // what was measured before the error stays
-    summary.set("status", stop_requested() ? "stopped" : "failed");
+    const Ending ending = ending_of(failure);
+    finish(*tracker, ending);  // what was measured before the error stays
+    summary.set("status", ending.outcome);
     try {
       folder.write_summary(summary);
     } catch (const Error&) {
       // The error that ended the run is the one to be told.
     }
+    leader.close_record(*tracker, ending);
     std::rethrow_exception(failure);
   }
   // Of a stop in what follows the last step, the next start does what is left.
   const bool finished = done == run.config.trainer.num_train_steps && !stops && !stop_requested();
-  if (finished) summary.set("params_hash", params_hash(rank.engine().model_tensors()));
+  if (finished) summary.set("params_hash", hash);
   summary.set("global_step", static_cast<double>(done));
-  summary.set("status", finished ? "finished" : "stopped");
-  tracker->finish();
+  const Ending ending = {finished ? "finished" : "stopped"};
+  summary.set("status", ending.outcome);
+  finish(*tracker, ending);
   std::exception_ptr unwritten;  // the state itself is saved
   try {
     folder.write_summary(summary);
@@ -230,10 +252,11 @@ Outcome lead(Run& run, Rank& rank, RunFolder& folder, const std::vector<std::str
     unwritten = std::current_exception();
     tracker->message(error.message());
   }
+  leader.close_record(*tracker, ending);
   if (finished) {
     tracker->message(farewell(run.config, best_checkpoint(folder.checkpoints())));
   }
-  if (hf) hf->account();
+  for (const HfFolders& folders : hf) folders.account();
   if (finished && unwritten) std::rethrow_exception(unwritten);  // the next start writes it
   return finished ? Outcome::kFinished : Outcome::kStopped;
 }
@@ -266,25 +289,21 @@ Outcome make_up(const TrainConfig& config) {
   if (!config.hf_save_path) return Outcome::kAlreadyFinished;
   TrackerContext context;
   look_at_console(context);
-  const std::string name = "console";
-  const auto console = make_trackers(std::span(&name, 1), trackers::entries(), context);
-  HfFolders hf(config, [&](std::string_view line) { console->message(line); });
+  const auto console = make_trackers(trackers_named({"console"}), context);
+  std::vector<HfFolders> hf =
+      hf_folders(config, [&](std::string_view line) { console->message(line); });
   const std::string checkpoints = join_path(config.run_folder(), "checkpoints");
   const int64_t last = config.trainer.num_train_steps;
-  if (hf.missing(checkpoints, last).empty()) return Outcome::kAlreadyFinished;
+  if (std::all_of(hf.begin(), hf.end(), [&](const HfFolders& folders) {
+        return folders.missing(checkpoints, last).empty();
+      }))
+    return Outcome::kAlreadyFinished;
   const RunFolder folder(config.run_folder());
-  hf.make_missing(checkpoints, last);
+  for (HfFolders& folders : hf) folders.make_missing(checkpoints, last);
   throw_if_stopped();
-  hf.account();
+  for (const HfFolders& folders : hf) folders.account();
   return Outcome::kFinished;
 }
-
-/// Rank 0's own: the run's folder, and what there is to say of its start.
-struct Leader {
-  std::optional<RunFolder> folder = {};
-  std::vector<std::string> messages = {};
-  std::string unwritten = {};  ///< why its config.toml is not written, or ""
-};
 
 /// What a run ends with that has done all its steps before; nothing for others.
 std::optional<Outcome> end_of_finished(const TrainConfig& config) {
@@ -316,6 +335,7 @@ std::optional<Outcome> begin_run(Run& run, Leader& leader) {
     return Outcome::kAlreadyFinished;  // and more
   read_chosen(run, messages);
   if (hf) check_hf(*hf, model_spec(config), run.decision.vocab);
+  leader.begin_record(run);
   leader.unwritten = write_config(folder, config);
   if (!leader.unwritten.empty())
     messages.push_back(cat(leader.unwritten, "; the run goes on, every checkpoint has its own"));
@@ -333,14 +353,16 @@ void end_run(const Run& run, Leader& leader, Outcome outcome) {
 Outcome train_leading(Run& run, dist::Communicator& communicator, Leader& leader) {
   Rank rank(run, communicator);
   check_numerics(run, leader.messages);
-  return lead(run, rank, *leader.folder, leader.messages);
+  leader.write_plan(run.config, rank.engine().step());
+  return lead(run, rank, leader);
 }
 
 /// What rank 0 says that the run ended with.
 Outcome train_following(Run& run, dist::Communicator& communicator) {
   std::optional<Rank> rank(std::in_place, run, communicator);
   const DeferredStop deferred;  // a stop is rank 0's to save, and all wait for it
-  serve_evaluation(rank->crew(), run.config, *run.opened.data, rank->engine());
+  serve_evaluation(rank->crew(), run.config, *run.opened.data, rank->exchange(), rank->engine());
+  serve_parameters(rank->crew(), rank->engine());
   std::vector<std::unique_ptr<Hook>> hooks;
   if (rank->engine().step().is_sharded())
     hooks.push_back(make_checkpoint_part_hook(rank->engine(), rank->crew()));
@@ -374,9 +396,16 @@ void require_ranks(const TrainConfig& config, int64_t started) {
 /// The story of one rank: rank 0 begins and decides, all train, rank 0 says how it ended.
 Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator, Watchdog& watchdog) {
   Leader leader;
+  dist::Crew crew(communicator);
   if (run.rank == 0) {
+    // Ranks that are threads of one process have no processors that rank 0 has not.
+    if (communicator.watch()) run.helpers = &crew;
     run.decision.outcome = begin_run(run, leader);
     if (!run.decision.outcome) decide(run, process, communicator);
+    run.helpers = nullptr;
+    crew.release();
+  } else {
+    help(run, crew);
   }
   run.decision = tell(communicator, run.decision);
   if (run.decision.outcome) return *run.decision.outcome;
@@ -385,7 +414,7 @@ Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator, W
   watchdog.open_log(run.places[static_cast<size_t>(run.rank)], run.backend->threads(),
                     run.decision.start_step);
   if (run.rank > 0) return train_following(run, communicator);
-  const Outcome outcome = train_leading(run, communicator, leader);
+  const Outcome outcome = leader.recorded([&] { return train_leading(run, communicator, leader); });
   end_run(run, leader, outcome);
   return tell(communicator, outcome);
 }
@@ -400,6 +429,7 @@ Outcome train_as(const TrainConfig& config, const RunOptions& options, Process& 
   Watchdog watchdog(config, communicator);
   const std::vector<dist::Place> places = dist::gather_places(communicator);
   watchdog.know(places);
+  const size_t device = own_device(config, options, communicator, places);
   std::shared_ptr<const data::TextData> data;  // read once, however often the run begins
   int64_t vocab = 0;
   for (int64_t start = 0;; ++start) {
@@ -407,6 +437,7 @@ Outcome train_as(const TrainConfig& config, const RunOptions& options, Process& 
             .options = options,
             .rank = communicator.rank(),
             .places = places,
+            .device = device,
             .start = start};
     run.opened.data = data;
     run.decision.vocab = vocab;
@@ -423,6 +454,20 @@ Outcome train_as(const TrainConfig& config, const RunOptions& options, Process& 
 }
 
 }  // namespace
+
+const char* word_of(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kFinished:
+      return "finished";
+    case Outcome::kAlreadyFinished:
+      return "finished before";
+    case Outcome::kStopped:
+      return "stopped";
+    case Outcome::kRolledBack:
+      return "rolled back";
+  }
+  return "ended";
+}
 
 Outcome train(const TrainConfig& config, const RunOptions& options) {
   const dist::CommunicatorEntry& kind =

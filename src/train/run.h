@@ -31,6 +31,9 @@ enum class Outcome {
   kRolledBack,       ///< of one start of a run, never of train: it begins again from before
 };
 
+/// "finished", "finished before", "stopped", "rolled back".
+const char* word_of(Outcome outcome);
+
 /// Trains, resuming from the run's own latest good checkpoint if there is one. SIGINT and SIGTERM
 /// end the run after the step under way, with a checkpoint. Where ranks are processes each calls
 /// this with the same config, and all return the same.

@@ -86,6 +86,10 @@ void RunFolder::write_config(std::string_view toml) const {
   write_file_atomic(config_file(), toml);
 }
 
+void RunFolder::write_plan(std::string_view json) const {
+  write_file_atomic(join_path(path_, "plan.json"), json);
+}
+
 void RunFolder::write_summary(const Summary& summary) const {
   write_file_atomic(join_path(path_, kSummaryFile), summary.json());
 }

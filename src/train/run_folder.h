@@ -49,7 +49,8 @@ class Summary final {
 };
 
 /// The folder, made if missing and locked for as long as this object lives:
-///   config.toml  metrics.jsonl  summary.json  tensorboard/  checkpoints/step-N/  lock
+///   config.toml  run.json  plan.json  metrics.jsonl  summary.json  report.html  tensorboard/
+///   checkpoints/step-N/  lock
 ///   ranks/rank-N.log, where ranks are processes
 class RunFolder final {
  public:
@@ -65,6 +66,8 @@ class RunFolder final {
 
   /// Writes config.toml, the resolved configuration.
   void write_config(std::string_view toml) const;
+  /// Writes plan.json, the memory of the run.
+  void write_plan(std::string_view json) const;
   /// Writes summary.json.
   void write_summary(const Summary& summary) const;
 

@@ -10,7 +10,9 @@
 #include "base/integers.h"
 #include "base/limits.h"
 #include "base/strings.h"
+#include "data/encoding/together.h"
 #include "data/rows/loader.h"
+#include "dist/watch.h"
 #include "text/hf/config.h"
 
 namespace levanter::train {
@@ -55,7 +57,7 @@ std::optional<data::MixtureSpec> mixture_spec(const TrainConfig& config) {
   spec.stop = data.stop_strategy;
   if (data.train_weight_stages.empty()) spec.stages = {{0, data.train_weights}};
   for (const WeightStageConfig& stage : data.train_weight_stages)
-    spec.stages.push_back({stage.step * config.trainer.train_batch_size, stage.weights});
+    spec.stages.push_back({config.batch_sizes().before(stage.step), stage.weights});
   return spec;
 }
 
@@ -98,15 +100,55 @@ data::TextDataOptions data_options(const TrainConfig& config) {
 
 std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
                                           std::shared_ptr<const text::Tokenizer> saved,
-                                          data::CacheReport report, DataPart part) {
+                                          data::CacheReport report, DataPart part,
+                                          const SharedOpening& shared) {
   require_data(config);
   data::TextDataOptions options = data_options(config);
   options.saved = std::move(saved);
   options.report = std::move(report);
   options.held_out_only = part == DataPart::kHeldOut;
+  options.crew = shared.crew;
+  options.checked_caches = shared.checked;
   auto data = std::make_unique<data::TextData>(components_of(config), options);
   data->check_lengths(config.model->max_seq_len);
   return data;
+}
+
+int threads_of_rank(const TrainConfig& config, std::span<const dist::Place> places, int64_t rank) {
+  if (config.trainer.threads) return static_cast<int>(*config.trainer.threads);
+  // Ranks that may use the same processors share them.
+  LEV_CHECK(rank < std::ssize(places), "a run knows where its ranks are");
+  const dist::Place& own = places[static_cast<size_t>(rank)];
+  const auto sharers = std::count(places.begin(), places.end(), own);
+  return std::max(1, available_threads() / static_cast<int>(sharers));
+}
+
+std::unique_ptr<data::TextData> load_data_together(const TrainConfig& config,
+                                                   dist::Communicator& communicator,
+                                                   data::CacheReport report) {
+  const std::vector<dist::Place> places = dist::gather_places(communicator);
+  const int64_t rank = communicator.rank();
+  if (dist::Watch* const watch = communicator.watch()) watch->set_places(places);
+  dist::Crew crew(communicator);
+  if (rank > 0) {
+    serve_encoding(crew, config, threads_of_rank(config, places, rank));
+    crew.follow();
+    return nullptr;
+  }
+  auto data = load_data(config, nullptr, std::move(report), DataPart::kAll, {.crew = &crew});
+  crew.release();
+  return data;
+}
+
+void serve_encoding(dist::Crew& crew, const TrainConfig& config, int threads) {
+  const auto format_of = [&config](const std::string& name) -> const FormatConfig& {
+    const auto found = config.data.components.find(name);
+    if (found != config.data.components.end()) return *found->second.format;
+    throw Error(ErrorKind::kConfig, cat("rank 0 has a component ", quote(name)))
+        .at("data.components")
+        .hint("every rank of a run starts with the same config");
+  };
+  data::serve_encoding(crew, format_of, threads);
 }
 
 std::shared_ptr<const text::Tokenizer> open_tokenizer(const TrainConfig& config) {
@@ -188,7 +230,8 @@ std::optional<int64_t> known_vocab_size(const TrainConfig& config,
 }
 
 ModelSpec model_spec(const TrainConfig& config) {
-  return {models::entry(config.model.type), *config.model};
+  return {models::entry(config.model.type), *config.model,
+          std::make_shared<optim::Groups>(config.optimizer->groups)};
 }
 
 namespace {
@@ -204,13 +247,57 @@ models::Segments segments_of(const DataConfig& config) {
 
 }  // namespace
 
+namespace {
+
+/// Some paths of parameters, for an error.
+std::string some_paths(const std::vector<nn::Param>& params) {
+  constexpr size_t kShown = 6;
+  std::vector<std::string> paths;
+  for (size_t i = 0; i < std::min(kShown, params.size()); ++i) paths.push_back(params[i].path);
+  if (params.size() > kShown) paths.push_back("...");
+  return join(paths, ", ");
+}
+
+/// Throws where a group has no parameters, or none is left to train.
+void require_groups(const TrainConfig& config, int64_t vocab_size) {
+  if (config.optimizer->groups.empty()) return;
+  const ModelSpec spec = model_spec(config);
+  const std::vector<nn::Param> params = infer::trace_params(spec, {.vocab_size = vocab_size});
+  const auto count = [&](auto is_meant) {
+    return std::count_if(params.begin(), params.end(), is_meant);
+  };
+  for (size_t i = 0; i < spec.groups->all().size(); ++i) {
+    const auto in_group = [&](const nn::Param& p) { return spec.groups->index_of(p.path) == i; };
+    if (count(in_group) > 0) continue;
+    const bool taken =
+        count([&](const nn::Param& p) { return spec.groups->matches(i, p.path); }) > 0;
+    const std::string key = cat("optimizer.groups[", i, "].match");
+    Error error = config.error(ErrorKind::kConfig, key,
+                               cat(key, " = ", quote(spec.groups->all()[i].match),
+                                   taken ? " is found in parameters of earlier groups only"
+                                         : " is found in no parameter"));
+    if (taken) throw std::move(error).hint("the first group that matches counts: put it before");
+    throw std::move(error)
+        .allowed(some_paths(params))
+        .hint("levanter plan lists what each group has");
+  }
+  if (count([](const nn::Param& p) { return p.trainable; }) == 0)
+    throw config
+        .error(ErrorKind::kConfig, "optimizer.groups",
+               "optimizer.groups freeze all parameters, and none is left to train")
+        .hint("a group before them, without frozen, keeps what it matches");
+}
+
+}  // namespace
+
 StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t rank,
                          bool optimise) {
+  require_groups(config, vocab_size);
   return {.model = model_spec(config),
           .shape = {config.microbatch_size(), config.model->max_seq_len, vocab_size, DType::f32,
                     config.trainer.compute(), segments_of(config.data)},
-          .optimizer = optim::entry(config.optimizer.type),
-          .optimizer_config = *config.optimizer,
+          .optimizer = std::make_shared<optim::Assignment>(optim::entry(config.optimizer.type),
+                                                           *config.optimizer),
           .microbatches = config.num_microbatches(),
           .groups = config.gradient_groups(),
           .ranks = config.trainer.ranks,
@@ -234,12 +321,36 @@ void require_precision(const TrainConfig& config, const Backend& backend) {
       .hint("a run that has begun in bf16 can only go on in it");
 }
 
-MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config) {
-  std::vector<int64_t> ranks = {step.options.rank};
-  if (config.trainer.communicator != "mpi") {
-    ranks.resize(static_cast<size_t>(config.trainer.ranks));
-    std::iota(ranks.begin(), ranks.end(), int64_t{0});
+void require_shard(const TrainConfig& config, const Backend& backend) {
+  const bool gathers = config.trainer.shard == dist::Sharding::kParameters;
+  if (!gathers || config.trainer.ranks == 1 || backend.is_host()) return;
+  throw config
+      .error(
+          ErrorKind::kConfig, "trainer.shard",
+          cat("trainer.shard = \"parameters\" gathers parameters in the host's memory, and device ",
+              quote(backend.name()), " has its own"))
+      .allowed("\"none\", \"optimizer\"")
+      .hint("\"optimizer\" keeps a part of the optimizer's state on each rank");
+}
+
+int64_t neediest_rank(const CompiledStep& step, const TrainConfig& config) {
+  int64_t neediest = 0, most = 0;
+  for (int64_t rank = 0; rank < config.trainer.ranks; ++rank) {
+    const int64_t needed = memory_total(step, config, std::span(&rank, 1)).needed();
+    if (needed <= most) continue;
+    most = needed;
+    neediest = rank;
   }
+  return neediest;
+}
+
+MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config) {
+  if (config.trainer.communicator == "mpi") {
+    const int64_t rank = neediest_rank(step, config);
+    return memory_total(step, config, std::span(&rank, 1));
+  }
+  std::vector<int64_t> ranks(static_cast<size_t>(config.trainer.ranks));
+  std::iota(ranks.begin(), ranks.end(), int64_t{0});
   return memory_total(step, config, ranks);
 }
 
@@ -250,15 +361,19 @@ MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config,
   loading.batch_size = config.trainer.train_batch_size;
   loading.rows = ceil_div(config.trainer.train_batch_size, config.trainer.ranks);
   loading.prefetch = config.data.prefetch;
-  int64_t persistent = 0, save = 0;
+  int64_t persistent = 0, most_persistent = 0, save = 0;
   for (const int64_t rank : ranks) {
-    persistent += step.persistent_bytes_of(rank);
+    const int64_t own = step.persistent_bytes_of(rank);
+    persistent += own;
+    most_persistent = std::max(most_persistent, own);
     save += staging_bytes(step.save_bytes_of(rank));
   }
   return {.persistent = persistent,
           .arena = step.arena_bytes() * std::ssize(ranks),
           .workspace = step.workspace_bytes() * std::ssize(ranks),
           .first_run = step.first_run_bytes() * std::ssize(ranks),
+          .of_a_device = most_persistent + step.arena_bytes() + step.workspace_bytes() +
+                         step.first_run_bytes(),
           .loader = data::loader_bytes(loading) * std::ssize(ranks),
           .save = save};
 }
@@ -266,9 +381,8 @@ MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config,
 std::vector<MemoryNeed> memory_needs(const MemoryTotal& total, const std::string& device,
                                      std::optional<int64_t> own, int64_t host_limit) {
   if (!own) return {{"memory", total.needed(), host_limit}};
-  const int64_t of_host = total.loader + total.save;
-  return {{cat(device, "'s memory"), total.needed() - of_host, *own},
-          {"the host's memory", of_host, host_limit}};
+  return {{cat(device, "'s memory"), total.of_a_device, *own},
+          {"the host's memory", total.loader + total.save, host_limit}};
 }
 
 void require_memory(const TrainConfig& config, const CompiledStep& step, const Backend& backend,

@@ -16,13 +16,34 @@ namespace levanter::train {
 /// The part of the data that is wanted.
 enum class DataPart { kAll, kHeldOut };
 
+/// How the ranks of a run share the work of opening it.
+struct SharedOpening {
+  dist::Crew* crew = nullptr;  ///< the first rank's: who helps it to make token caches
+  bool checked = false;        ///< another rank: the first has checked what it opens
+};
+
 /// The texts that the config names, tokenised, or their caches; with the tokenizer of a checkpoint
 /// where given. The config must outlive the data. `report` hears of caches that are made.
 /// kHeldOut leaves training texts alone that no validation is cut from.
 std::unique_ptr<data::TextData> load_data(const TrainConfig& config,
                                           std::shared_ptr<const text::Tokenizer> saved = nullptr,
                                           data::CacheReport report = {},
-                                          DataPart part = DataPart::kAll);
+                                          DataPart part = DataPart::kAll,
+                                          const SharedOpening& shared = {});
+
+/// The same by all ranks of a launcher, of which the first gets the data and the others null: they
+/// help it to make token caches. Collective.
+std::unique_ptr<data::TextData> load_data_together(const TrainConfig& config,
+                                                   dist::Communicator& communicator,
+                                                   data::CacheReport report);
+
+/// Threads of the rank number `rank`: trainer.threads, else its share of the processors that its
+/// process may use.
+int threads_of_rank(const TrainConfig& config, std::span<const dist::Place> places, int64_t rank);
+
+/// Another rank than the first, until that has its data: encodes texts for token caches, on so many
+/// threads.
+void serve_encoding(dist::Crew& crew, const TrainConfig& config, int threads);
 
 /// The tokenizer that the config describes; null for a kind whose vocabulary comes from the texts.
 std::shared_ptr<const text::Tokenizer> open_tokenizer(const TrainConfig& config);
@@ -54,6 +75,9 @@ ModelSpec model_spec(const TrainConfig& config);
 /// multiply.
 void require_precision(const TrainConfig& config, const Backend& backend);
 
+/// Error kConfig where parameters are to be gathered in memory that the host does not read.
+void require_shard(const TrainConfig& config, const Backend& backend);
+
 /// What rank `rank` compiles.
 StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t rank,
                          bool optimise = true);
@@ -62,7 +86,9 @@ StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t 
 struct MemoryTotal {
   int64_t persistent = 0, arena = 0, workspace = 0;  ///< where kernels work
   int64_t first_run = 0;                             ///< there too, for a moment at the beginning
-  int64_t loader = 0, save = 0;                      ///< in the host's memory, always
+  /// Of these four what the rank with most of them needs: each has a device of its own, if any.
+  int64_t of_a_device = 0;
+  int64_t loader = 0, save = 0;  ///< in the host's memory, always
   int64_t total() const { return persistent + arena + workspace + first_run + loader; }
   /// What must fit: the total, and the copies that a save stages.
   int64_t needed() const { return total() + save; }
@@ -70,7 +96,9 @@ struct MemoryTotal {
 /// Of these ranks of the run, which share a machine.
 MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config,
                          std::span<const int64_t> ranks);
-/// Of all ranks; of the step's own where they are processes, which may have a machine each.
+/// The rank that needs the most.
+int64_t neediest_rank(const CompiledStep& step, const TrainConfig& config);
+/// Of all ranks; of the neediest where they are processes, which may have a machine each.
 MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config);
 
 /// What a run needs of a memory, and what it may take.
@@ -79,7 +107,8 @@ struct MemoryNeed {
   int64_t needed = 0, limit = 0;
   bool fits() const { return needed <= limit; }
 };
-/// Of the one memory that there is, or where the device has its own of that and of the host's.
+/// Of the one memory that there is, or where devices have their own of that of each and of the
+/// host's.
 ///   own  what the device called `device` has, if it has memory of its own
 std::vector<MemoryNeed> memory_needs(const MemoryTotal& total, const std::string& device,
                                      std::optional<int64_t> own, int64_t host_limit);

@@ -58,14 +58,7 @@ std::shared_ptr<const text::Tokenizer> first_tokenizer(const TrainConfig& config
 }
 
 /// Of the backend of one rank.
-int threads(const Run& run) {
-  if (run.config.trainer.threads) return static_cast<int>(*run.config.trainer.threads);
-  // Ranks that may use the same processors share them.
-  LEV_CHECK(run.rank < std::ssize(run.places), "a run knows where its ranks are");
-  const dist::Place& own = run.places[static_cast<size_t>(run.rank)];
-  const auto sharers = std::count(run.places.begin(), run.places.end(), own);
-  return std::max(1, available_threads() / static_cast<int>(sharers));
-}
+int threads(const Run& run) { return threads_of_rank(run.config, run.places, run.rank); }
 
 /// The ranks of the same machine, this one among them.
 std::vector<int64_t> ranks_beside(const Run& run) {
@@ -90,7 +83,9 @@ void read_texts(Run& run, std::shared_ptr<const text::Tokenizer> tokenizer) {
   const std::optional<int64_t> vocab =
       tokenizer ? vocab_size(run.config, tokenizer.get()) : known_vocab_size(run.config, nullptr);
   if (vocab) compile(run, *vocab);
-  run.opened.data = load_data(run.given, std::move(tokenizer), run.options.cache_report);
+  const SharedOpening shared{.crew = run.helpers, .checked = run.rank > 0};
+  run.opened.data =
+      load_data(run.given, std::move(tokenizer), run.options.cache_report, DataPart::kAll, shared);
   run.decision.vocab = vocab_size(run.config, run.opened.data->tokenizer().get());
   if (run.decision.vocab != vocab) run.step.reset();
 }
@@ -109,6 +104,13 @@ void refuse_other_config(const Run& run) {
       .hint("every rank of a run starts with the same config");
 }
 
+/// What a process without rank 0 reads the texts with, or their caches.
+std::shared_ptr<const text::Tokenizer> told_tokenizer(const Run& run) {
+  if (!run.decision.tokenizer.empty())
+    return text::load_tokenizer(run.decision.tokenizer, "rank 0's tokenizer");
+  return run.opened.from ? tokenizer_of(*run.opened.from) : open_tokenizer(run.config);
+}
+
 /// Opens what the decision names, in a process without rank 0.
 Opened open_as_decided(Run& run) {
   const Decision& decision = run.decision;
@@ -118,8 +120,7 @@ Opened open_as_decided(Run& run) {
   if (!decision.hf_folder.empty())
     run.opened.hf = std::make_shared<const compat::HfWeights>(decision.hf_folder);
   const int64_t vocab = decision.vocab;
-  if (!run.opened.data)
-    read_texts(run, run.opened.from ? tokenizer_of(*run.opened.from) : open_tokenizer(run.config));
+  if (!run.opened.data) read_texts(run, told_tokenizer(run));
   std::string list = changed_data(cat("{\"data\": ", decision.data, "}"), *run.opened.data);
   if (vocab != decision.vocab) list = cat(list, list.empty() ? "" : "; ", "another vocabulary");
   if (!list.empty())
@@ -141,7 +142,9 @@ void make_backend(Run& run) {
   const TrainConfig& config = run.config;
   run.backend = run.options.make_backend(run.options.eager ? "reference" : config.trainer.device,
                                          threads(run));
+  run.backend->take_device(run.device);
   require_precision(config, *run.backend);
+  require_shard(config, *run.backend);
   if (config.trainer.debug && !run.backend->is_host())
     throw config
         .error(ErrorKind::kConfig, "trainer.debug",
@@ -237,7 +240,8 @@ void choose_start(Run& run, const RunFolder& folder, std::vector<std::string>& m
 
 void require_room(const Run& run) {
   const std::vector<int64_t> here = ranks_beside(run);
-  if (run.rank > 0 && here.front() == run.rank)
+  if (run.rank == 0) return;
+  if (here.front() == run.rank || run.backend->device_memory())
     require_memory(run.config, *run.step, *run.backend, here);
 }
 
@@ -259,10 +263,17 @@ void restore(const Run& run, Engine& engine) {
   engine.initialise(fold_in(run.root, "init"));
   if (run.opened.hf)
     load_hf(*run.opened.hf, model_spec(run.config), run.decision.vocab, engine.model_targets());
-  if (!run.opened.from) return;
-  for (const Tensor& target : engine.model_targets()) run.opened.from->load(target);
-  if (run.decision.restore_optimizer)
+  if (run.opened.from)
+    for (Tensor target : engine.model_targets()) {
+      // Without its optimizer a model begins as it would be used.
+      if (!run.decision.restore_optimizer) target.path = run.opened.from->path_in_use(target.path);
+      run.opened.from->load(target);
+    }
+  if (run.opened.from && run.decision.restore_optimizer) {
     for (const Tensor& target : engine.optimizer_tensors()) run.opened.from->load(target);
+  } else {
+    engine.begin_optimizer();
+  }
 }
 
 void read_early(Run& run, std::vector<std::string>& messages) {
@@ -311,9 +322,15 @@ void decide(Run& run, Process& process, const dist::Communicator& communicator) 
   if (communicator.size() == 1) return;
   if (run.opened.from) decision.checkpoint = run.opened.from->folder();
   if (run.opened.hf) decision.hf_folder = run.opened.hf->folder();
+  if (run.config.data.cache_dir) decision.tokenizer = run.opened.data->tokenizer()->serialise();
   decision.config = print_config(run.config);
   decision.data = data_record(*run.opened.data);
   decision.numerics = run.backend->numerics_signature();
+}
+
+void help(const Run& run, dist::Crew& crew) {
+  serve_encoding(crew, run.given, threads(run));
+  crew.follow();
 }
 
 void follow(Run& run, Process& process) {

@@ -14,6 +14,7 @@
 #include "checkpoint/load.h"
 #include "compat/hf_folder.h"
 #include "data/text_data.h"
+#include "dist/crew.h"
 #include "train/decision.h"
 #include "train/engine/engine.h"
 #include "train/run.h"
@@ -46,8 +47,10 @@ struct Run {
   const RunOptions& options;
   int64_t rank = 0;
   std::vector<dist::Place> places = {};  ///< where each rank runs
-  int64_t start = 0;                     ///< how often this process has begun it before
-  TrainConfig config = given;            ///< with the steps that are decided
+  size_t device = 0;                     ///< that this one takes: see train/ranks/devices.h
+  dist::Crew* helpers = nullptr;  ///< rank 0, until it has decided: the others, who encode texts
+  int64_t start = 0;              ///< how often this process has begun it before
+  TrainConfig config = given;     ///< with the steps that are decided
   std::unique_ptr<Backend> backend = nullptr;
   std::optional<CompiledStep> step = {};
   Opened opened = {};
@@ -83,12 +86,15 @@ void read_chosen(Run& run, std::vector<std::string>& messages);
 /// Rank 0: fills in the decision and leaves what is open to the others of its process.
 void decide(Run& run, Process& process, const dist::Communicator& communicator);
 
+/// Another rank, until rank 0 has decided: encodes texts for the token caches that it makes.
+void help(const Run& run, dist::Crew& crew);
+
 /// Another rank: begins as the decision says, with what its process has opened.
 /// error  kConfig, kData, kDevice where its config, texts or numerics are not rank 0's
 void follow(Run& run, Process& process);
 
-/// The first rank of each machine but rank 0's, which has asked before: error  kDevice where what
-/// its ranks need is not there
+/// Each rank but rank 0, which has asked before: error  kDevice where what it needs of a device of
+/// its own is not there, or on the first rank of a machine what all there need
 void require_room(const Run& run);
 
 /// Says where the bits will differ from those of the checkpoint's machine.

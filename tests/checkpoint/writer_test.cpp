@@ -9,11 +9,13 @@
 
 #include <csignal>
 
+#include "base/strings.h"
 #include "support/checkpoint_state.h"
 #include "support/fault.h"
 #include "support/temporary_folder.h"
 #include "checkpoint/folder.h"
 #include "checkpoint/load.h"
+#include "checkpoint/manifest.h"
 
 using namespace levanter;
 using Catch::Matchers::Contains;
@@ -129,6 +131,40 @@ TEST_CASE("a permanent save that fails is made of the same state when it can be"
   CHECK(WEXITSTATUS(status) == 0);
   CHECK(list_directory(folder.path()) == std::vector<std::string>{"step-1"});
   CHECK(read_checkpoint(folder / "step-1").params_hash() == CheckpointState::hash_at(1, kScale));
+}
+
+TEST_CASE("a permanent save whose other part fails at first is made of the same state", "[train]") {
+  const TemporaryFolder folder;
+  const std::string checkpoints = folder / "checkpoints";
+  CheckpointState state(100);
+  CheckpointWriter first(checkpoints, state.bytes()), second("", state.bytes());
+  state.fill(3);
+  CheckpointContents contents = state.contents(3, true);
+  const auto optimizer = contents.optimizer;
+  contents.optimizer = optimizer.first(2);
+  contents.part = {.count = 2, .key = "a", .patience = 10};
+  SavePart part = first.begin(contents);
+  part.index = 1;
+  // A folder stands where the second's file is to be.
+  const std::string in_the_way = join_path(part.folder, file_of_part(kOptimizerFile, 1, 2));
+  make_directories(in_the_way);
+  contents.optimizer = optimizer.subspan(2);
+  contents.part = part;
+  second.begin(contents);
+  first.before_update();
+  second.before_update();
+  state.fill(4);
+  while (!first.retrying() || !second.retrying()) ::usleep(1000);
+  CHECK_THAT(first.take_problem(), Contains("rank 1 has not saved its part"));
+  remove_tree(in_the_way);
+  second.wait();
+  first.wait();
+  CHECK(first.take_report());
+  CHECK(list_directory(checkpoints) == std::vector<std::string>{"step-3"});
+  CHECK(read_checkpoint(join_path(checkpoints, "step-3")).params_hash() ==
+        CheckpointState::hash_at(3, 100));
+  CHECK(verify_checkpoint(checkpoints).ok);
+  CHECK_FALSE(path_exists(join_path(checkpoints, cat("step-3/", part_file(1)))));
 }
 
 TEST_CASE("a save that fails is told at the next call, once, and the writer goes on", "[train]") {

@@ -1,6 +1,7 @@
 // `levanter plan`: the report as reviewed, its JSON, and what it advises when memory is short.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
@@ -170,4 +171,43 @@ TEST_CASE("a run goes on when the folder of its tokenizer has moved away", "[com
   const Ended ended = run.train({tokenizer, "--trainer.num_train_steps=25"});
   INFO(ended.err);
   CHECK(ended.code == 0);
+}
+
+TEST_CASE("a plan for ranks needs no launcher, and says what each needs and sends", "[commands]") {
+  const SmallRun run;
+  const auto plan = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"plan", "--config", "run.toml", "--trainer.microbatch_size=1"});
+    return run(std::move(words));
+  };
+  for (const std::string shard : {"none", "optimizer", "parameters"}) {
+    const Ended ended = plan({"--ranks", "4", "--shard", shard, "--json"});
+    CHECK(ended.code == 0);
+    CHECK(ended.out == plan({"--trainer.communicator=mpi", "--trainer.ranks=4",
+                             cat("--trainer.shard=", shard), "--json"})
+                           .out);
+    const auto told = nlohmann::json::parse(ended.out);
+    REQUIRE(told["ranks"].size() == 4);
+    int64_t most = 0;
+    for (const auto& rank : told["ranks"]) {
+      most = std::max<int64_t>(
+          most, rank["total_bytes"].get<int64_t>() + rank["save_bytes"].get<int64_t>());
+      CHECK(rank["sent_gradients_bytes"] > 0);
+      CHECK((rank["sent_norms_bytes"] > 0) == (shard != "none"));
+    }
+    CHECK((told["ranks"][0]["sent_parameters_bytes"] > 0) == (shard == "optimizer"));
+    CHECK((told["ranks"][0]["sent_gathered_bytes"] > 0) == (shard == "parameters"));
+    CHECK(most == told["total_bytes"].get<int64_t>() + told["save_bytes"].get<int64_t>());
+  }
+  const std::string report = plan({"--ranks", "2"}).out;
+  CHECK(report.find("\n  rank 1  ") != std::string::npos);
+  CHECK(report.find("a row of an evaluation") != std::string::npos);
+  for (const auto& [words, error] :
+       {std::pair{std::vector<std::string>{"--ranks", "0"}, "--ranks = \"0\""},
+        std::pair{std::vector<std::string>{"--ranks", "9"}, "trainer.gradient_groups"},
+        std::pair{std::vector<std::string>{"--shard", "half"}, "none, optimizer"}}) {
+    const Ended ended = plan(words);
+    INFO(ended.err);
+    CHECK(ended.code == 2);
+    CHECK(ended.err.find(error) != std::string::npos);
+  }
 }

@@ -109,8 +109,8 @@ TEST_CASE("a run leaves its config, metrics, summary, events and checkpoints", "
   CHECK(ended.err.find('\x1b') == std::string::npos);  // no terminal, no colour
   CHECK(ended.err.find('\r') == std::string::npos);
   CHECK(list_directory(run / "logs/run") ==
-        std::vector<std::string>{"checkpoints", "config.toml", "lock", "metrics.jsonl",
-                                 "summary.json", "tensorboard"});
+        std::vector<std::string>{"checkpoints", "config.toml", "lock", "metrics.jsonl", "plan.json",
+                                 "report.html", "run.json", "summary.json", "tensorboard"});
   CHECK(list_directory(run / "logs/run/checkpoints") ==
         std::vector<std::string>{"step-10", "step-20"});
 

@@ -37,7 +37,8 @@ TEST_CASE("includes come first, tables merge and arrays replace", "[config]") {
   CHECK(config.trainer.seed == 2);
   CHECK(config.trainer.steps_per_eval == 10);
   CHECK(config.trainer.max_eval_batches == 5);
-  CHECK(config.trainer.tracker == Words{"jsonl"});
+  REQUIRE(config.trainer.tracker.size() == 1);
+  CHECK(config.trainer.tracker[0].type == "jsonl");
   CHECK(config.trainer.num_train_steps == 7);
   CHECK(config.where("trainer.seed") == folder / "parts/b.toml" + ":3:8");
   CHECK(config.where("trainer.max_eval_batches") == folder / "parts/c.toml" + ":3:20");
@@ -95,7 +96,8 @@ TEST_CASE("a string field takes an override as it stands, others read TOML", "[c
   CHECK(config.trainer.checkpointer.save_interval->seconds == 90);
   CHECK(config.optimizer->cycles.listed);
   CHECK(config.optimizer->cycles.values == std::vector<int64_t>{100, 200});
-  CHECK(config.trainer.tracker == Words{"jsonl"});
+  REQUIRE(config.trainer.tracker.size() == 1);
+  CHECK(config.trainer.tracker[0].type == "jsonl");
   CHECK(config.optimizer->decay_roles == Words{"weight", "norm"});
   CHECK(config.data.tokenizer.type == "char");
   CHECK(config.data.components.at("letters").train.at(0).text == "my letters.txt");

@@ -117,7 +117,6 @@ TEST_CASE("a hint never says that a meaning is kept which is not", "[config]") {
   contains(hint("[model]\ntype = \"llama\"\ninput_embedding_norm = true\n"),
            "no model here has it");
   contains(hint("[model]\ntype = \"olmo2\"\nhybrid_norm = true\n"), "always norms");
-  contains(hint("[optimizer]\nadamc_weight_decay = true\n"), "another update");
   contains(hint("[data]\nchat_template = \"x\"\n"), "[data.components.NAME]");
   contains(hint("data_seed = 3\n"), "no seed of its own");
 }

@@ -15,6 +15,7 @@
 namespace levanter::cuda {
 struct CublasLt;
 struct Cudnn;
+struct Nccl;
 }  // namespace levanter::cuda
 
 namespace levanter::testing {
@@ -25,6 +26,8 @@ CUresult enqueue_on(CUstream stream, std::function<CUresult()> work);
 bool is_card_memory(const void* data, size_t bytes);
 /// A cuDNN for the cards that are emulated from here on, or null for none: see FakeCudnn.
 void attach_cudnn(cuda::Cudnn (*functions)());
+/// The same of an NCCL: see FakeNccl.
+void attach_nccl(cuda::Nccl (*functions)());
 
 /// The only one while it lives: part of a FakeCuda.
 class FakeCublas final {

@@ -1,196 +1,144 @@
-// A driver and an NVRTC that run kernels on the emulated device.
+// A driver that runs kernels on the emulated cards.
 #include "cuda/fake_cuda.h"
 
-#include "cuda/host_compiler.h"
-
-#include <sys/mman.h>
-
-#include <algorithm>
+#include <cstdlib>
 #include <cstring>
-#include <deque>
-#include <functional>
-#include <map>
-#include <mutex>
-#include <set>
-#include <vector>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/integers.h"
 #include "base/strings.h"
+#include "cuda/fake_machine.h"
 #include "kernels/cuda/backend.h"
 
 namespace levanter::testing {
 
+namespace fake {
+
+FakeCuda::State* machine = nullptr;
+
 namespace {
 
-constexpr size_t kPage = 4096, kAlignment = 256, kMostArgumentBytes = 4096;
+thread_local CUcontext current_context = nullptr;
+std::array<char, kMostCards> contexts;  // their addresses are the contexts' handles
+
+}  // namespace
+
+int current_card() {
+  for (size_t card = 0; card < contexts.size(); ++card)
+    if (current_context == reinterpret_cast<CUcontext>(&contexts[card]))
+      return static_cast<int>(card);
+  return -1;
+}
+
+}  // namespace fake
+
+/// What was not given back is the test's to tell, not the sanitizer's.
+FakeCuda::State::~State() {
+  for (const auto& [data, piece] : memory) ::munmap(piece.mapped, piece.mapped_bytes + fake::kPage);
+  for (const auto& [piece, bytes] : pinned) delete[] piece;
+  const auto drop = [](const auto& living) {
+    for (auto* object : living) delete object;
+  };
+  drop(streams);
+  drop(events);
+  drop(graphs);
+  drop(graph_execs);
+  drop(modules);
+  drop(programs);
+}
+
+void FakeCuda::State::protect(int card, int protection) const {
+  for (const auto& [data, piece] : memory)
+    if (piece.card == card) ::mprotect(piece.mapped, piece.mapped_bytes, protection);
+}
+
+CUresult FakeCuda::State::run(fake::Stream& stream, int64_t until) {
+  CUresult& failed = broken[static_cast<size_t>(stream.card)];
+  if (stream.done >= until) return failed;
+  protect(stream.card, PROT_READ | PROT_WRITE);
+  bool waits = false;
+  while (stream.done < until && failed == CUDA_SUCCESS && !waits) {
+    const CUresult result = stream.queue.front()();
+    waits = result == CUDA_ERROR_NOT_READY;
+    if (waits) break;
+    failed = result;
+    stream.queue.pop_front();
+    ++stream.done;
+  }
+  protect(stream.card, PROT_NONE);
+  return waits ? CUDA_ERROR_NOT_READY : failed;
+}
+
+CUresult FakeCuda::State::finish(fake::Stream& stream, int64_t until) {
+  for (;;) {
+    const CUresult result = run(stream, until);
+    if (result != CUDA_ERROR_NOT_READY) return result;
+    moved.wait(mutex);  // which the caller holds
+  }
+}
+
+CUresult FakeCuda::State::enqueue(CUstream handle, fake::Work work) {
+  auto* const stream = reinterpret_cast<fake::Stream*>(handle);
+  if (!streams.contains(stream)) return CUDA_ERROR_INVALID_HANDLE;
+  if (stream->card != fake::current_card()) return CUDA_ERROR_INVALID_CONTEXT;
+  if (stream->capture) {
+    stream->capture->nodes.push_back(std::move(work));
+    return CUDA_SUCCESS;
+  }
+  stream->queue.push_back(std::move(work));
+  ++stream->enqueued;
+  return CUDA_SUCCESS;
+}
+
+bool FakeCuda::State::is_memory(CUdeviceptr address, size_t bytes, int card) const {
+  const auto at = reinterpret_cast<std::byte*>(address);
+  auto found = memory.upper_bound(at);
+  if (found == memory.begin()) return false;
+  --found;
+  return found->second.card == card && at + bytes <= found->first + found->second.bytes;
+}
+
+bool FakeCuda::State::is_pinned(const void* data, size_t bytes) const {
+  const auto at = static_cast<std::byte*>(const_cast<void*>(data));
+  auto found = pinned.upper_bound(at);
+  if (found == pinned.begin()) return false;
+  --found;
+  return at + bytes <= found->first + found->second;
+}
+
+int64_t FakeCuda::State::used(int card) const {
+  int64_t bytes = 0;
+  for (const auto& [data, piece] : memory)
+    if (piece.card == card) bytes += static_cast<int64_t>(piece.bytes);
+  return bytes;
+}
+
+int64_t FakeCuda::State::used() const {
+  int64_t bytes = 0;
+  for (int card = 0; card < cards; ++card) bytes += used(card);
+  return bytes;
+}
+
+namespace {
+
+using namespace fake;
+using State = FakeCuda::State;
+
+constexpr size_t kAlignment = 256, kMostArgumentBytes = 4096;
 constexpr unsigned kMostBlocks = 65535;
 constexpr size_t kPoisoned = 1 << 20;
 constexpr int64_t kLogitBytes = 128 << 10;  // so that small tests have several chunks
 constexpr int64_t kProductSide = 32;        // of bench
-constexpr unsigned kSharedBytes = 48 << 10, kMostSharedBytes = 227 << 10;
-constexpr std::string_view kCubin = "cubin of ";
+constexpr unsigned kMostSharedBytes = 227 << 10;
 constexpr int64_t kFewPositions = 8;  // of attention by cuDNN, so that small tests have it
 
 cuda::Cudnn (*cudnn)() = nullptr;
-
-using Work = std::function<CUresult()>;
-/// What was enqueued while it was captured.
-struct Graph {
-  std::vector<Work> nodes;
-};
-struct GraphExec {
-  std::vector<Work> nodes;
-};
-struct Stream {
-  std::deque<Work> queue;
-  int64_t enqueued = 0, done = 0;
-  Graph* capture = nullptr;
-};
-/// Happens when its stream has done so many.
-struct Event {
-  Stream* stream = nullptr;
-  int64_t after = 0;
-};
-struct Module {
-  std::string program;
-};
-struct Program {
-  std::string name, text;
-  std::vector<std::pair<std::string, std::string>> headers;
-  bool compiled = false;
-};
-/// Pages of the card: `bytes` from an address on, at the end of what is mapped; then a page that is
-/// never open.
-struct Piece {
-  std::byte* mapped = nullptr;
-  size_t mapped_bytes = 0, bytes = 0;
-};
+cuda::Nccl (*nccl)() = nullptr;
 
 template <class T>
 std::string counted(const T& living, const char* what) {
   return living.empty() ? "" : cat(living.size(), " ", what, ", ");
-}
-
-}  // namespace
-
-struct FakeCuda::State {
-  State() = default;
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-  /// What was not given back is the test's to tell, not the sanitizer's.
-  ~State() {
-    for (const auto& [data, piece] : memory) ::munmap(piece.mapped, piece.mapped_bytes + kPage);
-    for (const auto& [piece, bytes] : pinned) delete[] piece;
-    const auto drop = [](const auto& living) {
-      for (auto* object : living) delete object;
-    };
-    drop(streams);
-    drop(events);
-    drop(graphs);
-    drop(graph_execs);
-    drop(modules);
-    drop(programs);
-  }
-
-  mutable std::mutex mutex;
-  std::map<std::byte*, Piece> memory;
-  std::map<std::byte*, size_t> pinned;
-  std::set<Stream*> streams;
-  std::set<Event*> events;
-  std::set<Graph*> graphs;
-  std::set<GraphExec*> graph_execs;
-  std::set<Module*> modules;
-  std::set<Program*> programs;
-  std::map<const simt::Kernel*, unsigned> shared_bytes;  ///< of kernels that asked for more
-  int contexts = 0;
-  simt::Order order = simt::Order::kForward;
-  int multiprocessors = 1, major = 9, driver_version = 13000, compilations = 0;
-  int64_t capacity = int64_t{4} << 30, calls = 0, failing_call = -1, replays = 0;
-  CUresult failing_result = CUDA_SUCCESS;
-  CUresult broken = CUDA_SUCCESS;  ///< what every call gives once a kernel has failed
-  std::string fault;
-
-  void protect(int protection) const {
-    for (const auto& [data, piece] : memory)
-      ::mprotect(piece.mapped, piece.mapped_bytes, protection);
-  }
-  /// Runs a stream until it has done `until`.
-  CUresult run(Stream& stream, int64_t until) {
-    if (stream.done >= until) return broken;
-    protect(PROT_READ | PROT_WRITE);
-    while (stream.done < until && broken == CUDA_SUCCESS) {
-      broken = stream.queue.front()();
-      stream.queue.pop_front();
-      ++stream.done;
-    }
-    protect(PROT_NONE);
-    return broken;
-  }
-  CUresult run_all() {
-    for (Stream* stream : streams) run(*stream, stream->enqueued);
-    return broken;
-  }
-  CUresult enqueue(CUstream handle, Work work) {
-    auto* const stream = reinterpret_cast<Stream*>(handle);
-    if (!streams.contains(stream)) return CUDA_ERROR_INVALID_HANDLE;
-    if (stream->capture) {
-      stream->capture->nodes.push_back(std::move(work));
-      return CUDA_SUCCESS;
-    }
-    stream->queue.push_back(std::move(work));
-    ++stream->enqueued;
-    return CUDA_SUCCESS;
-  }
-  bool is_memory(CUdeviceptr address, size_t bytes) const {
-    const auto at = reinterpret_cast<std::byte*>(address);
-    auto found = memory.upper_bound(at);
-    if (found == memory.begin()) return false;
-    --found;
-    return at + bytes <= found->first + found->second.bytes;
-  }
-  bool is_pinned(const void* data, size_t bytes) const {
-    const auto at = static_cast<std::byte*>(const_cast<void*>(data));
-    auto found = pinned.upper_bound(at);
-    if (found == pinned.begin()) return false;
-    --found;
-    return at + bytes <= found->first + found->second;
-  }
-  unsigned shared_bytes_of(const simt::Kernel& kernel) const {
-    const auto found = shared_bytes.find(&kernel);
-    return found == shared_bytes.end() ? kSharedBytes : found->second;
-  }
-  int64_t most = 0;  ///< that was used at once
-  int64_t used() const {
-    int64_t bytes = 0;
-    for (const auto& [data, piece] : memory) bytes += static_cast<int64_t>(piece.bytes);
-    return bytes;
-  }
-};
-
-namespace {
-
-using State = FakeCuda::State;
-State* machine = nullptr;
-thread_local CUcontext current_context = nullptr;
-char the_context = 0;  // its address is the context's handle
-
-/// One call of the driver: counted, failing when its turn is.
-template <class Work>
-CUresult called(Work&& work) {
-  const std::lock_guard lock(machine->mutex);
-  if (++machine->calls == machine->failing_call) return machine->failing_result;
-  return work(*machine);
-}
-/// One that needs a context.
-template <class Work>
-CUresult called_inside(Work&& work) {
-  return called([&](State& s) {
-    if (!current_context || s.contexts == 0) return CUDA_ERROR_INVALID_CONTEXT;
-    if (s.broken != CUDA_SUCCESS) return s.broken;
-    return work(s);
-  });
 }
 
 template <class T, class Handle>
@@ -220,12 +168,13 @@ CUresult attribute(int* value, CUdevice_attribute which, CUdevice) {
 CUresult allocate(CUdeviceptr* address, size_t bytes) {
   return called_inside([&](State& s) {
     if (bytes == 0) return CUDA_ERROR_INVALID_VALUE;
-    if (s.used() + static_cast<int64_t>(bytes) > s.capacity) return CUDA_ERROR_OUT_OF_MEMORY;
+    const int card = current_card();
+    if (s.used(card) + static_cast<int64_t>(bytes) > s.capacity) return CUDA_ERROR_OUT_OF_MEMORY;
     const size_t padded = round_up(bytes, kAlignment), pages = round_up(padded, kPage);
     void* mapped = ::mmap(nullptr, pages + kPage, PROT_NONE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     LEV_CHECK(mapped != MAP_FAILED, "no memory for a test's pages");
-    const Piece piece{static_cast<std::byte*>(mapped), pages, bytes};
+    const Piece piece{card, static_cast<std::byte*>(mapped), pages, bytes};
     ::mprotect(mapped, pages, PROT_READ | PROT_WRITE);
     // As little zero as on a card; of what is large, the beginning and the end.
     const size_t poisoned = std::min(pages, kPoisoned);
@@ -244,7 +193,8 @@ CUresult release(CUdeviceptr address) {
   return called_inside([&](State& s) {
     const auto found = s.memory.find(reinterpret_cast<std::byte*>(address));
     if (found == s.memory.end()) return CUDA_ERROR_INVALID_VALUE;
-    s.run_all();
+    for (Stream* stream : s.streams)
+      if (stream->card == found->second.card) s.finish(*stream, stream->enqueued);
     ::munmap(found->second.mapped, found->second.mapped_bytes + kPage);
     s.memory.erase(found);
     return CUDA_SUCCESS;
@@ -272,7 +222,8 @@ CUresult release_host(void* data) {
 
 CUresult copy_to_device(CUdeviceptr to, const void* from, size_t bytes, CUstream stream) {
   return called_inside([&](State& s) {
-    if (!s.is_memory(to, bytes) || !s.is_pinned(from, bytes)) return CUDA_ERROR_INVALID_VALUE;
+    if (!s.is_memory(to, bytes, current_card()) || !s.is_pinned(from, bytes))
+      return CUDA_ERROR_INVALID_VALUE;
     return s.enqueue(stream, [=] {
       std::memcpy(reinterpret_cast<void*>(to), from, bytes);
       return CUDA_SUCCESS;
@@ -282,7 +233,8 @@ CUresult copy_to_device(CUdeviceptr to, const void* from, size_t bytes, CUstream
 
 CUresult copy_to_host(void* to, CUdeviceptr from, size_t bytes, CUstream stream) {
   return called_inside([&](State& s) {
-    if (!s.is_memory(from, bytes) || !s.is_pinned(to, bytes)) return CUDA_ERROR_INVALID_VALUE;
+    if (!s.is_memory(from, bytes, current_card()) || !s.is_pinned(to, bytes))
+      return CUDA_ERROR_INVALID_VALUE;
     return s.enqueue(stream, [=] {
       std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
       return CUDA_SUCCESS;
@@ -292,7 +244,9 @@ CUresult copy_to_host(void* to, CUdeviceptr from, size_t bytes, CUstream stream)
 
 CUresult copy_on_device(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
   return called_inside([&](State& s) {
-    if (!s.is_memory(to, bytes) || !s.is_memory(from, bytes)) return CUDA_ERROR_INVALID_VALUE;
+    const int card = current_card();
+    if (!s.is_memory(to, bytes, card) || !s.is_memory(from, bytes, card))
+      return CUDA_ERROR_INVALID_VALUE;
     return s.enqueue(stream, [=] {
       std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
       return CUDA_SUCCESS;
@@ -302,7 +256,7 @@ CUresult copy_on_device(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream
 
 CUresult fill(CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream) {
   return called_inside([&](State& s) {
-    if (!s.is_memory(to, bytes)) return CUDA_ERROR_INVALID_VALUE;
+    if (!s.is_memory(to, bytes, current_card())) return CUDA_ERROR_INVALID_VALUE;
     return s.enqueue(stream, [=] {
       std::memset(reinterpret_cast<void*>(to), value, bytes);
       return CUDA_SUCCESS;
@@ -365,14 +319,21 @@ cuda::Driver devices() {
     });
   };
   d.device_get_count = [](int* count) {
-    return called([&](State&) {
-      *count = 1;
+    return called([&](State& s) {
+      *count = s.cards;
       return CUDA_SUCCESS;
     });
   };
-  d.device_get = [](CUdevice* device, int) {
+  d.device_get = [](CUdevice* device, int place) {
+    return called([&](State& s) {
+      *device = place;
+      return place >= 0 && place < s.cards ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+    });
+  };
+  d.device_get_uuid = [](CUuuid* uuid, CUdevice device) {
     return called([&](State&) {
-      *device = 0;
+      *uuid = {};
+      uuid->bytes[15] = static_cast<char>(device);
       return CUDA_SUCCESS;
     });
   };
@@ -383,16 +344,18 @@ cuda::Driver devices() {
     });
   };
   d.device_get_attribute = attribute;
-  d.primary_context_retain = [](CUcontext* context, CUdevice) {
+  d.primary_context_retain = [](CUcontext* context, CUdevice device) {
     return called([&](State& s) {
-      ++s.contexts;
-      *context = reinterpret_cast<CUcontext>(&the_context);
+      ++s.contexts[static_cast<size_t>(device)];
+      *context = reinterpret_cast<CUcontext>(&contexts[static_cast<size_t>(device)]);
       return CUDA_SUCCESS;
     });
   };
-  d.primary_context_release = [](CUdevice) {
-    return called(
-        [&](State& s) { return --s.contexts < 0 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS; });
+  d.primary_context_release = [](CUdevice device) {
+    return called([&](State& s) {
+      return --s.contexts[static_cast<size_t>(device)] < 0 ? CUDA_ERROR_INVALID_VALUE
+                                                           : CUDA_SUCCESS;
+    });
   };
   d.context_set_current = [](CUcontext context) {
     return called([&](State&) {
@@ -407,7 +370,7 @@ void add_memory(cuda::Driver& d) {
   d.memory_get_info = [](size_t* free, size_t* total) {
     return called_inside([&](State& s) {
       *total = static_cast<size_t>(s.capacity);
-      *free = static_cast<size_t>(s.capacity - s.used());
+      *free = static_cast<size_t>(s.capacity - s.used(current_card()));
       return CUDA_SUCCESS;
     });
   };
@@ -424,7 +387,7 @@ void add_memory(cuda::Driver& d) {
 void add_streams(cuda::Driver& d) {
   d.stream_create = [](CUstream* stream, unsigned) {
     return called_inside([&](State& s) {
-      *stream = reinterpret_cast<CUstream>(*s.streams.insert(new Stream).first);
+      *stream = reinterpret_cast<CUstream>(*s.streams.insert(new Stream{current_card()}).first);
       return CUDA_SUCCESS;
     });
   };
@@ -436,7 +399,7 @@ void add_streams(cuda::Driver& d) {
       auto* const stream = reinterpret_cast<Stream*>(handle);
       if (!s.streams.contains(stream)) return CUDA_ERROR_INVALID_HANDLE;
       if (stream->capture) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-      return s.run(*stream, stream->enqueued);
+      return s.finish(*stream, stream->enqueued);
     });
   };
   d.event_create = [](CUevent* event, unsigned) {
@@ -457,11 +420,18 @@ void add_streams(cuda::Driver& d) {
       return CUDA_SUCCESS;
     });
   };
-  d.event_synchronize = [](CUevent handle) {
+  d.event_query = [](CUevent handle) {
     return called_inside([&](State& s) {
       auto* const event = reinterpret_cast<Event*>(handle);
       if (!s.events.contains(event)) return CUDA_ERROR_INVALID_HANDLE;
       return event->stream ? s.run(*event->stream, event->after) : CUDA_SUCCESS;
+    });
+  };
+  d.event_synchronize = [](CUevent handle) {
+    return called_inside([&](State& s) {
+      auto* const event = reinterpret_cast<Event*>(handle);
+      if (!s.events.contains(event)) return CUDA_ERROR_INVALID_HANDLE;
+      return event->stream ? s.finish(*event->stream, event->after) : CUDA_SUCCESS;
     });
   };
 }
@@ -556,78 +526,6 @@ cuda::Driver driver() {
   return d;
 }
 
-/// Programs are compiled by several threads.
-Program& program_of(nvrtcProgram handle) {
-  const std::lock_guard lock(machine->mutex);
-  auto* const program = reinterpret_cast<Program*>(handle);
-  LEV_CHECK(machine->programs.contains(program), "a program that NVRTC has not made");
-  return *program;
-}
-
-nvrtcResult compile(nvrtcProgram handle, int count, const char* const* options) {
-  const std::vector<std::string> given(options, options + count);
-  const std::string target = cat("--gpu-architecture=sm_", machine->major, "0");
-  for (const std::string& wanted : {target, std::string("--fmad=false")})
-    if (std::find(given.begin(), given.end(), wanted) == given.end())
-      return NVRTC_ERROR_INVALID_OPTION;
-  Program& program = program_of(handle);
-  if (program.name.starts_with("made_")) host_compile(program.name, program.text, program.headers);
-  program.compiled = true;
-  const std::lock_guard lock(machine->mutex);
-  ++machine->compilations;
-  return NVRTC_SUCCESS;
-}
-
-std::string cubin_of(nvrtcProgram handle) {
-  const Program& program = program_of(handle);
-  LEV_CHECK(program.compiled, "a program that is not compiled has no cubin");
-  return cat(kCubin, program.name, '\0');
-}
-
-cuda::Nvrtc nvrtc() {
-  cuda::Nvrtc n;
-  n.version = [](int* major, int* minor) {
-    *major = 13;
-    *minor = 0;
-    return NVRTC_SUCCESS;
-  };
-  n.get_error_string = [](nvrtcResult) { return "as the fake was told"; };
-  n.create_program = [](nvrtcProgram* program, const char* text, const char* name, int count,
-                        const char* const* headers, const char* const* names) {
-    auto* const made = new Program{name, text, {}};
-    for (int i = 0; i < count; ++i) made->headers.emplace_back(names[i], headers[i]);
-    const std::lock_guard lock(machine->mutex);
-    *program = reinterpret_cast<nvrtcProgram>(*machine->programs.insert(made).first);
-    return NVRTC_SUCCESS;
-  };
-  n.destroy_program = [](nvrtcProgram* program) {
-    Program& living = program_of(*program);
-    const std::lock_guard lock(machine->mutex);
-    machine->programs.erase(&living);
-    delete &living;
-    return NVRTC_SUCCESS;
-  };
-  n.compile_program = compile;
-  n.get_cubin_size = [](nvrtcProgram program, size_t* bytes) {
-    *bytes = cubin_of(program).size();
-    return NVRTC_SUCCESS;
-  };
-  n.get_cubin = [](nvrtcProgram program, char* to) {
-    const std::string cubin = cubin_of(program);
-    std::memcpy(to, cubin.data(), cubin.size());
-    return NVRTC_SUCCESS;
-  };
-  n.get_log_size = [](nvrtcProgram, size_t* bytes) {
-    *bytes = 1;
-    return NVRTC_SUCCESS;
-  };
-  n.get_log = [](nvrtcProgram, char* to) {
-    *to = '\0';
-    return NVRTC_SUCCESS;
-  };
-  return n;
-}
-
 }  // namespace
 
 FakeCuda::FakeCuda() : state_(std::make_unique<State>()) {
@@ -648,9 +546,18 @@ cuda::Source FakeCuda::source(std::string cache) {
     source.product_side = kProductSide;
     return source;
   }
-  return {driver,       nvrtc, FakeCublas::functions,       std::move(cache), kLogitBytes,
-          kProductSide, cudnn, {.positions = kFewPositions}};
+  return {.driver = driver,
+          .nvrtc = nvrtc,
+          .cublas_lt = FakeCublas::functions,
+          .cache = std::move(cache),
+          .logit_bytes = kLogitBytes,
+          .product_side = kProductSide,
+          .cudnn = cudnn,
+          .sdpa = {.positions = kFewPositions},
+          .nccl = nccl};
 }
+
+void attach_nccl(cuda::Nccl (*functions)()) { nccl = functions; }
 
 void attach_cudnn(cuda::Cudnn (*functions)()) { cudnn = functions; }
 
@@ -660,13 +567,14 @@ CUresult enqueue_on(CUstream stream, std::function<CUresult()> work) {
 
 bool is_card_memory(const void* data, size_t bytes) {
   const std::lock_guard lock(machine->mutex);
-  return machine->is_memory(reinterpret_cast<CUdeviceptr>(data), bytes);
+  return machine->is_memory(reinterpret_cast<CUdeviceptr>(data), bytes, current_card());
 }
 
 std::unique_ptr<Backend> FakeCuda::backend() { return cuda::make_backend(source()); }
 
 std::unique_ptr<Backend> FakeCuda::make(std::string_view, int) { return backend(); }
 
+void FakeCuda::set_cards(int count) { state_->cards = count; }
 void FakeCuda::set_order(simt::Order order) { state_->order = order; }
 void FakeCuda::set_multiprocessors(int count) { state_->multiprocessors = count; }
 void FakeCuda::set_driver_version(int version) { state_->driver_version = version; }
@@ -679,6 +587,10 @@ void FakeCuda::fail(int64_t call, CUresult result) {
 
 int64_t FakeCuda::calls() const { return state_->calls; }
 int64_t FakeCuda::memory() const { return state_->used(); }
+int64_t FakeCuda::memory(int card) const {
+  const std::lock_guard lock(state_->mutex);  // other cards may be at work
+  return state_->used(card);
+}
 int64_t FakeCuda::most_memory() const { return state_->most; }
 int64_t FakeCuda::replays() const { return state_->replays; }
 int FakeCuda::compilations() const { return state_->compilations; }
@@ -691,7 +603,8 @@ std::string FakeCuda::living() const {
                      counted(s.graphs, "graphs") + counted(s.graph_execs, "executable graphs") +
                      counted(s.modules, "modules") + counted(s.programs, "programs");
   if (cublas.living() != 0) text += cat(cublas.living(), " of cuBLASLt's, ");
-  if (s.contexts != 0) text += cat(s.contexts, " contexts, ");
+  for (const int contexts : s.contexts)
+    if (contexts != 0) text += cat(contexts, " contexts, ");
   if (!text.empty()) text.resize(text.size() - 2);
   return text;
 }

@@ -16,7 +16,7 @@
 
 namespace levanter::testing {
 
-/// One machine with an emulated card, the only one while it lives. It outlives what is made on it.
+/// One machine with emulated cards, the only one while it lives. It outlives what is made on it.
 class FakeCuda final {
  public:
   FakeCuda();
@@ -33,7 +33,9 @@ class FakeCuda final {
   static std::unique_ptr<Backend> make(std::string_view device, int threads);
 
   void set_order(simt::Order order);
-  /// The card's: 1 at first.
+  /// So many cards, each with memory of its own: 1 at first, 8 at most.
+  void set_cards(int count);
+  /// A card's: 1 at first.
   void set_multiprocessors(int count);
   /// The compute capability's: 9 at first.
   void set_major(int major);
@@ -41,11 +43,12 @@ class FakeCuda final {
   void set_driver_version(int version);
   /// Lets the `call`-th call of the driver from now on (1: the next) give `result`.
   void fail(int64_t call, CUresult result);
-  /// So many bytes of memory and no more.
+  /// So many bytes of a card's memory and no more.
   void set_memory(int64_t bytes);
 
   int64_t calls() const;
-  int64_t memory() const;       ///< bytes that are given out
+  int64_t memory() const;  ///< bytes that are given out
+  int64_t memory(int card) const;
   int64_t most_memory() const;  ///< bytes that were at once
   int compilations() const;
   int64_t replays() const;  ///< of recorded graphs

@@ -15,9 +15,12 @@
 #include "base/files.h"
 #include "base/strings.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/common_interface_defs.h>
-#endif
+// Of the address sanitizer's library, where that is linked: it is told of each change of the stack.
+extern "C" [[gnu::weak]] void __sanitizer_start_switch_fiber(void** fake_stack_save,
+                                                             const void* bottom, size_t size);
+extern "C" [[gnu::weak]] void __sanitizer_finish_switch_fiber(void* fake_stack_save,
+                                                              const void** bottom_old,
+                                                              size_t* size_old);
 
 // Saves the registers that calls keep and the stack at *save, goes on at the stack `load`.
 extern "C" void levanter_simt_switch(void** save, void* load);
@@ -50,13 +53,16 @@ thread_local Dim thread_index, block_index, block_size, grid_size;
 
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr size_t kStackBytes = 512 << 10;  // frames grow by what is watched
-#else
 constexpr size_t kStackBytes = 64 << 10;
-#endif
 constexpr size_t kGuardBytes = 4096;  // below a stack, closed
 constexpr unsigned kWarp = 32;
+
+void start_switch(void** saved, const void* stack, size_t bytes) {
+  if (__sanitizer_start_switch_fiber) __sanitizer_start_switch_fiber(saved, stack, bytes);
+}
+void finish_switch(void* saved, const void** stack, size_t* bytes) {
+  if (__sanitizer_finish_switch_fiber) __sanitizer_finish_switch_fiber(saved, stack, bytes);
+}
 
 std::multimap<std::string_view, const Kernel*>& registry() {
   static std::multimap<std::string_view, const Kernel*> kernels;
@@ -302,31 +308,20 @@ class Block {
   void enter(Fiber& fiber) {
     self_ = &fiber;
     thread_index = fiber.index;
-#if defined(__SANITIZE_ADDRESS__)
     void* saved = nullptr;
-    __sanitizer_start_switch_fiber(&saved, fiber.stack, kStackBytes);
-#endif
+    start_switch(&saved, fiber.stack, kStackBytes);
     levanter_simt_switch(&scheduler_, fiber.stack_pointer);
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_finish_switch_fiber(saved, nullptr, nullptr);
-#endif
+    finish_switch(saved, nullptr, nullptr);
   }
 
   void leave() {
     Fiber& fiber = *self_;
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_start_switch_fiber(fiber.done ? nullptr : &fiber.sanitizer, scheduler_stack_,
-                                   scheduler_bytes_);
-#endif
+    start_switch(fiber.done ? nullptr : &fiber.sanitizer, scheduler_stack_, scheduler_bytes_);
     levanter_simt_switch(&fiber.stack_pointer, scheduler_);
     arrived(fiber.sanitizer);
   }
 
-  void arrived([[maybe_unused]] void* saved) {
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_finish_switch_fiber(saved, &scheduler_stack_, &scheduler_bytes_);
-#endif
-  }
+  void arrived(void* saved) { finish_switch(saved, &scheduler_stack_, &scheduler_bytes_); }
 
   const Kernel& kernel_;
   const void* arguments_;

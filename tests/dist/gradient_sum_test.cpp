@@ -42,7 +42,8 @@ std::vector<Values> sum_on_ranks(const std::vector<Shard>& shards, int64_t group
   const auto backend = testing::make_backend("reference");
   run_ranks(entry(ranks == 1 ? "single" : "threads"), ranks, [&](Communicator& end) {
     Values& total = totals[static_cast<size_t>(end.rank())];
-    GradientSum sum(end, *backend, groups, shards);
+    ArrayExchange exchange(end, *backend);
+    GradientSum sum(exchange, groups, shards);
     for (int round = 0; round < rounds; ++round) {
       std::vector<Values> partials;
       for (const GroupRange& subtree :
@@ -94,7 +95,8 @@ TEST_CASE("a rank's staging is what staging_bytes says", "[dist]") {
     for (int64_t rank = 0; rank < ranks; ++rank) {
       testing::LoneEnd end(rank, ranks);
       const testing::CountingBackend backend(testing::make_backend("reference"));
-      const GradientSum sum(end, backend, 6, equal_shards(1009, ranks));
+      ArrayExchange exchange(end, backend);
+      const GradientSum sum(exchange, 6, equal_shards(1009, ranks));
       CHECK(backend.bytes() == GradientSum::staging_bytes(6, equal_shards(1009, ranks), rank));
       CHECK((backend.bytes() > 0) == (ranks > 1));
     }

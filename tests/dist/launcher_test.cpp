@@ -32,7 +32,8 @@ class NoLauncher {
  public:
   NoLauncher() {
     for (const char* name : {"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "PMI_SIZE", "PMI_RANK",
-                             "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"}) {
+                             "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID",
+                             "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"}) {
       if (const char* value = std::getenv(name)) former_.emplace_back(name, value);
       ::unsetenv(name);
     }
@@ -69,4 +70,26 @@ TEST_CASE("a launcher says how many ranks there are and which this one is", "[di
   check({{"PMI_SIZE", "2"}}, "", 1, 0);
   check({{"PMI_SIZE", "2"}, {"PMI_RANK", "2"}}, "", 1, 0);
   check({{"PMI_SIZE", "two"}, {"PMI_RANK", "0"}}, "", 1, 0);
+}
+
+TEST_CASE("a launcher says which ranks are the first of their machines", "[dist]") {
+  const NoLauncher none;
+  CHECK(dist::read_launched().leads_host);
+  for (const auto& [local, leads] : {std::pair{"0", true}, std::pair{"1", false}}) {
+    for (const char* name : {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"}) {
+      const std::string kind(name);
+      const std::string prefix = kind[0] == 'O' ? "OMPI_COMM_WORLD_" : "PMI_";
+      const bool slurm = kind[0] == 'S';
+      const Variables variables({{slurm ? "SLURM_STEP_NUM_TASKS" : prefix + "SIZE", "4"},
+                                 {slurm ? "SLURM_PROCID" : prefix + "RANK", "2"},
+                                 {name, local}});
+      CHECK(dist::read_launched().leads_host == leads);
+    }
+  }
+  const auto leads = [](const char* rank) {
+    const Variables variables({{"PMI_SIZE", "4"}, {"PMI_RANK", rank}});
+    return dist::read_launched().leads_host;
+  };
+  CHECK(leads("0"));  // where it does not say, the first of all stands for them
+  CHECK_FALSE(leads("2"));
 }

@@ -18,10 +18,10 @@ namespace {
 
 /// Whether mpirun is here and the program is built with MPI; says so where not.
 bool can_run_mpi() {
-#ifdef __SANITIZE_ADDRESS__
-  WARN("skipped: MPI leaves memory behind, which the address sanitizer takes for ours");
-  return false;
-#endif
+  if (address_is_sanitized()) {
+    WARN("skipped: MPI leaves memory behind, which the address sanitizer takes for ours");
+    return false;
+  }
   const bool can = run_shell("command -v mpirun", ".").code == 0 &&
                    path_exists(join_path(parent_path(executable_path()), "../levanter_mpi.so"));
   if (!can) WARN("skipped: no MPI here (libopenmpi-dev, openmpi-bin)");
@@ -173,4 +173,73 @@ TEST_CASE("a program built without MPI does not train as a crowd", "[dist]") {
     CHECK(count(ended.err, "error: levanter was built without MPI") == (rank == "0" ? 1 : 0));
   }
   CHECK_FALSE(path_exists(run / "logs"));
+}
+
+namespace {
+
+/// A config that caches the texts of these files.
+std::string records_config(const std::string& files) {
+  return cat(
+      "[model]\nmax_seq_len = 16\nhidden_dim = 16\nnum_layers = 1\nnum_heads = 2\n"
+      "[data]\ntokenizer = { type = \"bytes\" }\ncache_dir = \"cache\"\n"
+      "[data.components.records]\ntrain = [\"",
+      files,
+      "\"]\n[trainer]\nnum_train_steps = 2\ntrain_batch_size = 4\nmicrobatch_size = 1\n"
+      "threads = 1\nlog_dir = \"logs\"\n");
+}
+
+}  // namespace
+
+TEST_CASE("processes of mpirun make the token cache of one process", "[dist][mpi]") {
+  if (!can_run_mpi()) return;
+  const SmallRun run;
+  std::string lines;
+  for (int64_t n = 0; n < 24000; ++n)
+    lines += cat("{\"text\": \"", n, " ", std::string(static_cast<size_t>(n % 80), 'x'), "\"}\n");
+  for (const char* file : {"a", "b", "c"})
+    write_file_atomic(run / cat("records-", file, ".jsonl"), lines);
+  write_file_atomic(run / "records.toml", records_config("records-*.jsonl"));
+  const std::string mpirun = "mpirun --allow-run-as-root --oversubscribe -np 3 levanter ";
+  REQUIRE(run({"cache", "--config", "records.toml"}).code == 0);
+  for (const std::string command : {"cache", "train"}) {
+    const Ended ended = run_shell(
+        cat(mpirun, command, " --config records.toml --data.cache_dir=", command, "-cache"),
+        run.path());
+    INFO(ended.err);
+    CHECK(ended.code == 0);
+    CHECK(run_shell(cat("diff -r --exclude=lock cache ", command, "-cache"), run.path()).code == 0);
+  }
+}
+
+TEST_CASE("what one machine alone finds before ranks meet its first rank tells", "[dist][mpi]") {
+  if (!can_run_mpi()) return;
+  const SmallRun run;
+  for (const auto& [local, told] : {std::pair{"0", 1}, std::pair{"1", 0}}) {
+    // A process that thinks that it is one of two, and that MPI knows nothing of.
+    const Ended ended = run_shell(cat("OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=1 "
+                                      "OMPI_COMM_WORLD_LOCAL_RANK=",
+                                      local, " levanter train --config run.toml"),
+                                  run.path());
+    INFO(ended.err);
+    CHECK(ended.code != 0);
+    CHECK(count(ended.err, cat("error: on ", host_name(), ": ")) == told);
+  }
+}
+
+TEST_CASE("a rank that stands still does not hold a run that ends by another's error",
+          "[dist][mpi][.slow]") {
+  if (!can_run_mpi()) return;
+  const SmallRun run;
+  write_file_atomic(run / "records.toml", records_config("pipe.jsonl"));
+  run_shell("sed -i /cache_dir/d records.toml", run.path());  // then nobody is called to help
+  // Once the pipe is open the ranks have met, and the first reads the texts. Two minutes, which
+  // ranks are given to end together, are too long.
+  const Ended ended = run_shell(
+      "mkfifo pipe.jsonl; mpirun --allow-run-as-root --oversubscribe -np 3 levanter train --config "
+      "records.toml & mpi=$!; exec 3>pipe.jsonl; sleep 1; pkill -STOP -n -P $mpi levanter; "
+      "echo '{\"other\": 1}' >&3; exec 3>&-; (sleep 60; kill -KILL $mpi) & wait $mpi",
+      run.path());
+  INFO(ended.err);
+  CHECK(ended.code == 3);
+  CHECK(count(ended.err, "error: ") == 1);
 }

@@ -83,15 +83,13 @@ TEST_CASE("the error names ranks, machines, phase and deadline", "[dist]") {
   CHECK_THAT(watch.late(std::vector<int64_t>(20, 1), 1).message(), Catch::Contains(", 12 more"));
 }
 
-TEST_CASE("waits are counted, the slowest rank is known, and long waits are logged", "[dist]") {
+TEST_CASE("waits are counted, and long ones are logged", "[dist]") {
   Watch watch(2);
   std::vector<std::string> lines;
   watch.set_log([&](const std::string& line) { lines.push_back(line); });
   { const Watch::Wait none(watch); }
-  CHECK(watch.slowest() == 2);
   CHECK(watch.take_waited() == 0);
   is_long(watch);
-  CHECK(watch.slowest() == 1);
   CHECK(watch.take_waited() > 0.04);
   CHECK(watch.take_waited() == 0);
   CHECK(lines.empty());

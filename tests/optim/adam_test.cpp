@@ -37,8 +37,8 @@ struct Update {
   Update(const Gpt2Config& m, const AdamConfig& a, uint32_t seed)
       : adam(a),
         function(train::trace_update({models::entry("gpt2"), m},
-                                     {1, m.max_seq_len, kVocab, DType::f64}, optim::entry("adam"),
-                                     adam)),
+                                     {1, m.max_seq_len, kVocab, DType::f64},
+                                     optim::Assignment(optim::entry("adam"), adam))),
         params(infer::trace_params({models::entry("gpt2"), m},
                                    {1, m.max_seq_len, kVocab, DType::f64})) {
     for (const nn::Param& param : params) {

@@ -1,5 +1,5 @@
 // What all optimizers share.
-#include "optim/optimizer.h"
+#include "optim/assignment.h"
 
 #include <catch2/catch.hpp>
 
@@ -15,6 +15,7 @@ TEST_CASE("an optimizer without scalars of its own needs no function for them", 
   optim::OptimizerEntry plain = optim::entry("adam");
   plain.scalar_names = {};
   plain.scalars = nullptr;
+  const AdamConfig config;
   std::vector<double> none;
-  CHECK_NOTHROW(plain.fill_scalars(AdamConfig(), 3, none));
+  CHECK_NOTHROW(optim::Assignment(plain, config).fill_scalars(3, none));
 }

@@ -144,6 +144,41 @@ TEST_CASE("an observer sees every step in order, with its place", "[runtime]") {
   CHECK_THAT(observer.seen[2], Catch::StartsWith("dot at "));
 }
 
+TEST_CASE("a listener hears of a result once nothing changes it any more", "[runtime]") {
+  class Copies final : public ResultListener {
+   public:
+    explicit Copies(const Bound& bound) : bound_(bound) {}
+    void ready(size_t result) override {
+      CHECK(values.emplace(result, bytes_of(result)).second);
+      order.push_back(result);
+    }
+    std::string bytes_of(size_t result) const {
+      const Result& r = bound_.executable.results()[result];
+      const size_t count = bound_.executable.arguments().size();
+      const Buffer& there =
+          *bound_.memory[r.donated < 0 ? count + result : static_cast<size_t>(r.donated)];
+      return {reinterpret_cast<const char*>(there.data()),
+              static_cast<size_t>(bound_.executable.type(r).bytes())};
+    }
+    std::map<size_t, std::string> values;
+    std::vector<size_t> order;
+
+   private:
+    const Bound& bound_;
+  };
+  for (const char* device : {"cpu", "reference"})
+    for (const bool watched : {false, true}) {
+      const auto backend = make_backend(device);
+      const Bound bound(compile(optimise(step(DType::f32), *backend), *backend), *backend);
+      Copies copies(bound);
+      Counting observer;
+      bound.executable.run(watched ? &observer : nullptr, &copies);
+      REQUIRE(copies.order.size() == bound.executable.results().size());
+      for (size_t i = 0; i < copies.order.size(); ++i)
+        CHECK(copies.values.at(i) == copies.bytes_of(i));
+    }
+}
+
 TEST_CASE("arithmetic is counted by op", "[runtime]") {
   const auto backend = make_backend("reference");
   const Build build = [](const auto& in) {

@@ -29,6 +29,10 @@ struct Surroundings {
   std::vector<int> descriptors = {};  ///< of this process, which it keeps under their numbers
 };
 
+/// Whether the program runs under the address sanitizer; the tests themselves are never compiled
+/// for it.
+bool address_is_sanitized();
+
 /// Whether Surroundings::address_space works. The address sanitizer maps more than any limit; then
 /// it says that the test is skipped, which is for the caller to do.
 bool memory_can_be_limited();

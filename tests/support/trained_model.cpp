@@ -37,8 +37,10 @@ std::unique_ptr<train::Engine> TrainedModel::engine(const Backend& backend,
                                                     int64_t microbatches) const {
   const infer::StepShape shape{rows.count() / microbatches, rows.length, vocab_size};
   auto engine = std::make_unique<train::Engine>(
-      train::CompiledStep({spec, shape, optim::entry("adam"), adam, microbatches, microbatches},
-                          backend),
+      train::CompiledStep(
+          {spec, shape, std::make_shared<optim::Assignment>(optim::entry("adam"), adam),
+           microbatches, microbatches},
+          backend),
       backend);
   engine->initialise(key_from_seed(0));
   for (const Tensor& target : engine->model_targets()) {

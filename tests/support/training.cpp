@@ -102,21 +102,21 @@ Gpt2Config tiny_model_with_dropout() {
 
 train::CompiledStep compile_step(const Gpt2Config& model, const AdamConfig& adam,
                                  const StepPlan& plan, const Backend& backend, int64_t rank) {
-  return train::CompiledStep({.model = {models::entry("gpt2"), model},
-                              .shape = {plan.microbatch, model.max_seq_len, kVocab, DType::f32,
-                                        plan.compute, plan.segments},
-                              .optimizer = optim::entry("adam"),
-                              .optimizer_config = adam,
-                              .microbatches = plan.microbatches,
-                              .groups = plan.groups,
-                              .ranks = plan.ranks,
-                              .rank = rank,
-                              .sharding = plan.sharding,
-                              .optimise = plan.optimise,
-                              .fuse = plan.fuse,
-                              .debug = plan.debug,
-                              .schedule_seed = plan.schedule_seed},
-                             backend);
+  return train::CompiledStep(
+      {.model = {models::entry("gpt2"), model},
+       .shape = {plan.microbatch, model.max_seq_len, kVocab, DType::f32, plan.compute,
+                 plan.segments},
+       .optimizer = std::make_shared<optim::Assignment>(optim::entry("adam"), adam),
+       .microbatches = plan.microbatches,
+       .groups = plan.groups,
+       .ranks = plan.ranks,
+       .rank = rank,
+       .sharding = plan.sharding,
+       .optimise = plan.optimise,
+       .fuse = plan.fuse,
+       .debug = plan.debug,
+       .schedule_seed = plan.schedule_seed},
+      backend);
 }
 
 MadeUpRows::MadeUpRows(int64_t step, int64_t first, int64_t count) : first_example(first) {
@@ -149,15 +149,23 @@ train::UpdateReport run_step(train::Engine& engine, train::StepExchange& exchang
   const int64_t batch = o.shape.batch * o.microbatches;
   const double loss_tokens = MadeUpRows(step, 0, batch).loss_tokens();
   engine.begin_step(loss_tokens, fold_in(key_from_seed(9), static_cast<uint32_t>(step)));
-  for (int64_t group = engine.step().groups.begin; group < engine.step().groups.end; ++group) {
-    const auto members = dist::microbatches_of_group(o.microbatches, o.groups, group);
-    for (int64_t m = members.begin; m < members.end; ++m)
-      engine.run_microbatch(MadeUpRows(step, m * o.shape.batch, o.shape.batch).from(0));
+  const dist::GroupRange groups = engine.step().groups;
+  int64_t m = dist::microbatches_of_group(o.microbatches, o.groups, groups.begin).begin;
+  const int64_t end = dist::microbatches_of_group(o.microbatches, o.groups, groups.end - 1).end;
+  for (int64_t round = 0; round < engine.step().rounds(); ++round) {
+    if (m >= end) {
+      engine.attend_microbatch();
+      continue;
+    }
+    const MadeUpRows rows(step, m * o.shape.batch, o.shape.batch);
+    ++m;
+    if (m == end && exchange.overlaps())
+      engine.run_last_microbatch(rows.from(0), exchange.begin_sum());
+    else
+      engine.run_microbatch(rows.from(0));
   }
   exchange.sum_gradients();
-  std::array<double, 2> scalars;
-  o.optimizer.scalars(o.optimizer_config, step, scalars);
-  const train::UpdateReport report = engine.run_update(lr, scalars);
+  const train::UpdateReport report = engine.run_update(step, lr);
   exchange.share_parameters();
   return report;
 }
@@ -170,13 +178,16 @@ Trained train_tiny(const Gpt2Config& model, const StepPlan& plan, const std::str
   const std::shared_ptr<const data::TextData> data = train::load_data(config);
   std::vector<Trained> results(static_cast<size_t>(plan.ranks));
   std::mutex mutex;
-  std::map<std::string, std::string> state;  // the hash of each tensor of some rank's
+  using Hashes = std::map<std::string, std::string>;  // of each tensor, by its path
+  Hashes model_hashes, state;
   dist::run_ranks(dist::entry("threads"), plan.ranks, [&](dist::Communicator& communicator) {
     train::Run run{.given = config,
                    .options = options,
                    .rank = communicator.rank(),
                    .places = dist::gather_places(communicator)};
     run.backend = make_device(device, threads);
+    if (const size_t devices = run.backend->devices().size(); devices > 0)
+      run.backend->take_device(static_cast<size_t>(run.rank) % devices);
     run.opened.data = data;
     train::StepOptions step = train::step_options(run.config, kVocab, run.rank, plan.optimise);
     step.fuse = plan.fuse;
@@ -186,15 +197,19 @@ Trained train_tiny(const Gpt2Config& model, const StepPlan& plan, const std::str
     std::vector<std::unique_ptr<train::Hook>> hooks;
     hooks.push_back(std::make_unique<Recorder>(result));
     rank.run(hooks);
-    result.params_hash = params_hash(rank.engine().model_tensors());
     const std::lock_guard lock(mutex);
-    for (const Tensor& tensor : rank.engine().optimizer_tensors()) {
-      const std::string hash = params_hash(std::span(&tensor, 1));
-      LEV_CHECK(state.emplace(tensor.path, hash).first->second == hash,
-                "ranks end with different states");
-    }
+    const auto note = [](const std::vector<Tensor>& tensors, Hashes& hashes) {
+      for (const Tensor& tensor : tensors) {
+        const std::string hash = params_hash(std::span(&tensor, 1));
+        LEV_CHECK(hashes.emplace(tensor.path, hash).first->second == hash,
+                  "ranks end with different states");
+      }
+    };
+    note(rank.engine().model_tensors(), model_hashes);
+    note(rank.engine().optimizer_tensors(), state);
   });
   for (Trained& result : results) {
+    for (const auto& [path, hash] : model_hashes) result.params_hash += hash;
     for (const auto& [path, hash] : state) result.state_hash += hash;
     LEV_CHECK(result == results[0], "ranks end with different states");
   }

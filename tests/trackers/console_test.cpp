@@ -36,7 +36,7 @@ class Console {
     context.terminal = terminal;
     context.color = color;
     context.total_steps = total_steps;
-    tracker_ = trackers::console_entry.make(context);
+    tracker_ = trackers::console_entry.make(TrackerConfig(), context);
   }
   ~Console() { ::close(fd_); }
   Tracker* operator->() { return tracker_.get(); }

@@ -30,7 +30,7 @@ std::unique_ptr<Tracker> open(const testing::TemporaryFolder& folder, int64_t re
   context.first_step = first_step;
   context.run_folder = folder.path();
   context.resume_step = resume_step;
-  return trackers::jsonl_entry.make(context);
+  return trackers::jsonl_entry.make(TrackerConfig(), context);
 }
 
 /// The file without the times in it, each of which is the clock's.

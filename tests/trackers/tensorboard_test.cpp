@@ -21,7 +21,7 @@ std::unique_ptr<Tracker> open(const testing::TemporaryFolder& folder, int64_t re
   context.run_folder = folder.path();
   context.resume_step = resume_step;
   context.clock = fixed_clock;
-  return trackers::tensorboard_entry.make(context);
+  return trackers::tensorboard_entry.make(TrackerConfig(), context);
 }
 
 }  // namespace
@@ -80,4 +80,31 @@ TEST_CASE("event files that cannot be written wait until they can", "[trackers]"
   using namespace trackers;
   CHECK(read_file(join_path(folder / "tensorboard", names[0])) ==
         tf_record(version_event(wall)) + tf_record(scalars_event(wall, 1, {{"train/loss", 2.5}})));
+}
+
+TEST_CASE("a run's config and its end are among its events", "[trackers]") {
+  const testing::TemporaryFolder folder;
+  TrackerContext context;
+  context.run_folder = folder.path();
+  context.run_id = "a";
+  context.clock = fixed_clock;
+  context.config = {
+      {"trainer.seed", "3"}, {"trainer.log_dir", "\"x|y\""}, {"model.type", "\"gpt2\""}};
+  const auto tracker = trackers::tensorboard_entry.make(TrackerConfig(), context);
+  tracker->ended("finished");
+  tracker->finish();
+  const auto names = list_directory(folder / "tensorboard");
+  REQUIRE(names.size() == 1);
+  const double wall = fixed_clock();
+  using namespace trackers;
+  CHECK(read_file(join_path(folder / "tensorboard", names[0])) ==
+        tf_record(version_event(wall)) +
+            tf_record(session_start_event(wall, "a",
+                                          {{"trainer.seed", "3"}, {"model.type", "\"gpt2\""}})) +
+            tf_record(
+                text_event(wall, 0, "config",
+                           "| key | value |\n|---|---|\n| trainer.seed | `3` |\n"
+                           "| trainer.log_dir | `\"x\\|y\"` |\n| model.type | `\"gpt2\"` |\n")) +
+            tf_record(text_event(wall, 0, "outcome", "finished")) +
+            tf_record(session_end_event(wall, true)));
 }

@@ -4,46 +4,71 @@
 #include <catch2/catch.hpp>
 
 #include <cmath>
+#include <future>
+#include <mutex>
 #include <utility>
 
 #include "base/error.h"
+#include "train/config/train_config.h"
 
 using namespace levanter;
 using Catch::Matchers::Contains;
 
 namespace {
 
-std::string calls;  // what the trackers below were told
+/// What the trackers below were told; each writes from its own thread.
+class Calls final {
+ public:
+  void add(const std::string& call) {
+    const std::scoped_lock lock(mutex_);
+    all_ += call + ";";
+  }
+  std::string take() {
+    const std::scoped_lock lock(mutex_);
+    return std::exchange(all_, "");
+  }
+
+ private:
+  std::mutex mutex_;
+  std::string all_;
+};
 
 class Recorder final : public Tracker {
  public:
-  explicit Recorder(bool fails) : fails_(fails) {}
+  explicit Recorder(Calls& calls, bool fails = false) : calls_(calls), fails_(fails) {}
   void log(const Metrics& metrics, int64_t step) override {
-    note("log " + metrics.at(0).first + " " + std::to_string(step));
+    if (fails_) throw Error(ErrorKind::kIo, "no room");
+    calls_.add("log " + metrics.at(0).first + " " + std::to_string(step));
   }
-  void log_summary(const Metrics&) override { note("summary"); }
-  void message(std::string_view line) override { note(std::string(line)); }
-  void flush() override { note("flush"); }
-  void finish() override { note("finish"); }
+  void log_summary(const Metrics&) override { calls_.add("summary"); }
+  void message(std::string_view line) override { calls_.add(std::string(line)); }
+  void flush() override {
+    calls_.add("flush");
+    if (fails_ && !std::exchange(told_, true)) news_ = "tried again";
+  }
+  void ended(std::string_view outcome) override { calls_.add("ended " + std::string(outcome)); }
+  void finish() override { calls_.add("finish"); }
   std::string news() override { return std::exchange(news_, ""); }
 
  private:
-  void note(const std::string& call) {
-    calls += call + ";";
-    if (fails_ && call == "flush") news_ = "no room";
-  }
-  bool fails_;
+  Calls& calls_;
+  bool fails_, told_ = false;
   std::string news_;
 };
 
-const TrackerEntry kSteady = {"steady", "", [](const TrackerContext&) -> std::unique_ptr<Tracker> {
-                                return std::make_unique<Recorder>(false);
-                              }};
-const TrackerEntry kFailing = {"failing", "",
-                               [](const TrackerContext&) -> std::unique_ptr<Tracker> {
-                                 return std::make_unique<Recorder>(true);
-                               }};
-const TrackerEntry* const kKnown[] = {&kSteady, &kFailing};
+/// Does not return from its first call until it is let go.
+class Stuck final : public Tracker {
+ public:
+  explicit Stuck(std::shared_future<void> gate) : gate_(std::move(gate)) {}
+  void log(const Metrics&, int64_t) override { gate_.wait(); }
+  void log_summary(const Metrics&) override {}
+  void message(std::string_view) override {}
+  void flush() override {}
+  void finish() override {}
+
+ private:
+  std::shared_future<void> gate_;
+};
 
 }  // namespace
 
@@ -69,35 +94,64 @@ TEST_CASE("a time is written as the world writes it", "[trackers]") {
   CHECK(utc_time(4102444800) == "2100-01-01T00:00:00Z");
 }
 
-TEST_CASE("several trackers hear every call, and the trouble of one is told to all", "[trackers]") {
-  calls.clear();
-  const std::string names[] = {"steady", "steady"};
-  const auto two = make_trackers(names, kKnown, {});
-  two->log({{"a", 1}}, 7);
-  two->log_summary({});
-  two->message("m");
-  two->flush();
-  two->finish();
-  CHECK(calls == "log a 7;log a 7;summary;summary;m;m;flush;flush;finish;finish;");
-
-  calls.clear();
-  const std::string mixed[] = {"failing", "steady"};
-  const auto both = make_trackers(mixed, kKnown, {});
+TEST_CASE("each of several trackers hears every call in its order", "[trackers]") {
+  Calls a, b;
+  std::vector<trackers::Named> two;
+  two.push_back({"a", std::make_unique<Recorder>(a)});
+  two.push_back({"b", std::make_unique<Recorder>(b)});
+  const auto both = trackers::together(std::move(two));
+  both->log({{"x", 1}}, 7);
+  both->log_summary({});
+  both->message("m");
   both->flush();
-  CHECK(calls == "flush;flush;no room;no room;");
-  both->log({{"a", 1}}, 1);
-  CHECK(calls == "flush;flush;no room;no room;log a 1;log a 1;");
+  CHECK(a.take() == "log x 7;summary;m;flush;");
+  both->ended("stopped");
+  both->finish();
+  CHECK(a.take() == "ended stopped;finish;");
+  CHECK(b.take() == "log x 7;summary;m;flush;ended stopped;finish;");
 }
 
-TEST_CASE("an unknown tracker is a config error that names the nearest", "[trackers]") {
-  const std::string names[] = {"stedy"};
+TEST_CASE("a tracker that fails is told of once, and what it lost at the end", "[trackers]") {
+  Calls steady, failing;
+  std::vector<trackers::Named> two;
+  two.push_back({"steady", std::make_unique<Recorder>(steady)});
+  two.push_back({"failing", std::make_unique<Recorder>(failing, true)});
+  const auto both = trackers::together(std::move(two));
+  both->log({{"x", 1}}, 1);
+  both->log({{"x", 1}}, 2);
+  both->flush();
+  both->flush();
+  // News come as soon as they are there, so the calls around them are in no fixed order.
+  const std::string told = steady.take();
+  CHECK_THAT(told, Contains("failing: no room; the run goes on;") && Contains("tried again;"));
+  CHECK(told.find("no room") == told.rfind("no room"));
+  both->finish();
+  CHECK_THAT(steady.take(), Contains("failing: 2 calls came to nothing"));
+}
+
+TEST_CASE("a tracker that hangs holds up no step", "[trackers]") {
+  std::promise<void> gate;
+  std::vector<trackers::Named> one;
+  one.push_back({"stuck", std::make_unique<Stuck>(gate.get_future().share())});
+  auto tracker = trackers::together(std::move(one));
+  for (size_t i = 0; i < 2 * trackers::kMostWaiting; ++i) tracker->log({{"x", 1}}, 1);
+  gate.set_value();  // else the end waits as long as it has patience
+  tracker->finish();
+  tracker.reset();
+}
+
+TEST_CASE("a config names trackers by words, or by tables with keys", "[trackers]") {
+  CHECK(default_trackers().size() == 3);
+  const auto config =
+      parse_train_config("trainer.tracker = [\"jsonl\", { type = \"console\" }]\n", "run.toml");
+  CHECK_THAT(print_config(config), Contains("tracker = [\"jsonl\", \"console\"]"));
   try {
-    make_trackers(names, kKnown, {});
+    parse_train_config("trainer.tracker = [\"jsnl\"]\n", "run.toml");
     FAIL("accepted");
   } catch (const Error& error) {
-    CHECK(error.kind() == ErrorKind::kConfig);
-    CHECK_THAT(error.what(), Contains("unknown tracker \"stedy\""));
-    CHECK_THAT(error.what(), Contains("steady, failing"));
-    CHECK_THAT(error.what(), Contains("did you mean steady?"));
+    CHECK_THAT(error.what(), Contains("tensorboard"));
+    CHECK_THAT(error.what(), Contains("jsonl"));
   }
+  CHECK_THROWS_WITH(parse_train_config("trainer.tracker = [\"csv\", \"csv\"]\n", "run.toml"),
+                    Contains("twice"));
 }

@@ -97,6 +97,50 @@ TEST_CASE("processes count epochs and open the token cache that the first has ma
   CHECK(hash_of(run, "cached") == hash_of(run, "plain"));
 }
 
+namespace {
+
+/// A config whose texts are three shards of records, and their cache a folder of that name.
+std::string many_records(const TinyRun& run, const std::string& name, int64_t ranks) {
+  std::string lines;
+  for (int64_t n = 0; n < 24000; ++n)
+    lines += cat("{\"text\": \"", n, " ", std::string(static_cast<size_t>(n % 80), 'x'), "\"}\n");
+  for (const char* file : {"a", "b", "c"})
+    write_file_atomic(run.folder / cat("records-", file, ".jsonl"), lines);
+  const std::string config = run.config_file(name, keys(ranks, 2));
+  std::string text = read_file(config);
+  text.replace(text.find("text.txt"), 8, "records-*.jsonl");
+  text.replace(text.find("[data]"), 6, cat("[data]\ncache_dir = \"cache-", name, "\""));
+  write_file_atomic(config, text);
+  return config;
+}
+
+std::string cached(const TinyRun& run, const std::string& name, const std::string& file) {
+  return read_file(run.folder / cat("cache-", name, "/made_up/train/", file));
+}
+
+}  // namespace
+
+TEST_CASE(
+    "processes make a token cache together, one of them may end, and its bytes are those of "
+    "one process",
+    "[train]") {
+  const TinyRun run;
+  REQUIRE(train::train(load_train_config(many_records(run, "one", 1)), {}) ==
+          train::Outcome::kFinished);
+  const std::string config = many_records(run, "three", 3);
+  std::vector<RankStart> starts = all_with(config, 3);
+  starts[2].fault_at = 15;  // five or so of the start, two of the call, some of the cache
+  std::vector<Ended> ends = RankProcesses(starts).wait();
+  check_ends(ends, 6);
+  CHECK(ends[0].err.empty());
+  CHECK_THAT(ends[2].err, Catch::Contains("a fault made up by the test"));
+  CHECK(path_exists(run.folder / "cache-three/made_up/train/progress.json"));
+  check_ends(RankProcesses(all_with(config, 3)).wait(), 0);
+  for (const char* file : {"ledger.json", "tokens.u16", "starts.i64"})
+    CHECK((cached(run, "three", file) == cached(run, "one", file)));
+  CHECK(hash_of(run, "three") == hash_of(run, "one"));
+}
+
 TEST_CASE("an error of the first rank before the start ends the others, which say nothing",
           "[train]") {
   const TinyRun run;
@@ -113,7 +157,7 @@ TEST_CASE("an error of another rank in the middle ends the first with its code",
   const TinyRun run;
   const std::string config = run.config_file("a", keys(2, 12), kDropout);
   std::vector<RankStart> starts = all_with(config, 2);
-  starts[1].fault_at = 8 + 5 * 5;  // eight of the start, five a step
+  starts[1].fault_at = 9 + 5 * 5;  // nine of the start, five a step
   const std::vector<Ended> ends = RankProcesses(starts).wait();
   check_ends(ends, 6);
   CHECK(ends[0].err.empty());
@@ -191,7 +235,8 @@ TEST_CASE("a rank that goes on in time changes nothing, and the others' logs say
   }
 }
 
-TEST_CASE("metrics say how long the first rank waited, and for whom", "[train]") {
+TEST_CASE("metrics say which rank was the slowest, by how much, and how long the first waited",
+          "[train]") {
   const TinyRun run;
   const std::string config = run.config_file("a", keys(2, 12));
   check_ends(RankProcesses(all_with(config, 2)).wait(), 0);
@@ -199,12 +244,15 @@ TEST_CASE("metrics say how long the first rank waited, and for whom", "[train]")
       split(read_file(run.folder / "runs/a/metrics.jsonl"), '\n');
   const json step = json::parse(lines[0]);
   const double share = step.at("throughput/waited_share"),
-               slowest = step.at("throughput/slowest_rank");
+               slowest = step.at("throughput/slowest_rank"),
+               straggled = step.at("throughput/straggler_share");
+  CHECK((straggled >= 0 && straggled <= 1));
   CHECK((share >= 0 && share <= 1));
   CHECK((slowest == 0 || slowest == 1));
   const TrainConfig threads = run.config("b", keys(2, 12));
   REQUIRE(train::train(threads, {}) == train::Outcome::kFinished);
-  CHECK_THAT(read_file(run.folder / "runs/b/metrics.jsonl"), !Catch::Contains("slowest_rank"));
+  CHECK_THAT(read_file(run.folder / "runs/b/metrics.jsonl"),
+             Catch::Contains("slowest_rank") && !Catch::Contains("waited_share"));
   CHECK_FALSE(path_exists(run.folder / "runs/b/ranks"));
 }
 

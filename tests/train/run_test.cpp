@@ -45,7 +45,8 @@ std::vector<json> metrics_of(const TinyRun& run, const std::string& id) {
     for (const char* name :
          {"time", "throughput/duration", "throughput/examples_per_second",
           "throughput/tokens_per_second", "throughput/gflops_per_second", "throughput/loading_time",
-          "throughput/hook_time", "throughput/mfu", "eval/total_time"})
+          "throughput/hook_time", "throughput/mfu", "throughput/slowest_rank",
+          "throughput/straggler_share", "eval/total_time"})
       object.erase(name);
     lines.push_back(std::move(object));
   }

@@ -124,7 +124,7 @@ bool build_cache(const CacheJob& job, const CacheIdentity& identity, const Forma
           status.now = now;
           tell(false);
         },
-        on_bad);
+        on_bad, job.helpers);
   } catch (...) {
     writer.commit();
     throw;

@@ -18,6 +18,7 @@ struct CacheJob {
   std::string name;  ///< for people: "web/train"
   std::string folder;
   std::vector<std::string> files;
+  Helpers helpers = {};
 };
 
 /// How far the making of a cache has come.
@@ -41,7 +42,7 @@ CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
 /// Makes the cache unless a complete one is there, of whatever identity: open_cache judges it. What
 /// a killed process had committed is kept, but where a source is a pipe: then it is made anew.
 /// While another process makes it, it is waited for; should that one end before the cache is
-/// complete, this one goes on.
+/// complete, this one goes on. Helpers change no byte of it.
 ///   identity  what cache_identity says
 /// returns whether this call made it
 /// error  as CacheWriter and encode_files; what was made before the error is committed. kData where

@@ -310,16 +310,17 @@ void CacheWriter::finish(ThreadPool& pool) {
 
 namespace {
 
-/// A file of `count` elements whose bytes are those that the ledger was told of.
+/// A file of `count` elements whose bytes are those that the ledger was told of, as far as a pool
+/// is there to look at them.
 InputFile open_array(const std::string& path, const Ledger::File& file, int64_t count,
-                     int64_t element_bytes, ThreadPool& pool) {
+                     int64_t element_bytes, ThreadPool* pool) {
   if (!path_exists(path)) throw_damaged(path, "the file is missing");
   InputFile opened(path);
   const int64_t bytes = count * element_bytes;
   if (file.bytes != bytes || opened.size() != bytes)
     throw_damaged(path, cat("it has ", count_of(opened.size(), "byte"), " and should have ",
                             format_count(bytes)));
-  if (checksums(opened, pool) != file.xxh3) throw_damaged(path, "its checksum is wrong");
+  if (pool && checksums(opened, *pool) != file.xxh3) throw_damaged(path, "its checksum is wrong");
   return opened;
 }
 
@@ -334,20 +335,24 @@ std::vector<int64_t> read_starts(const InputFile& file, const std::string& path,
 
 }  // namespace
 
-OpenedCache open_cache(const std::string& folder, const CacheIdentity& identity, ThreadPool& pool) {
+namespace {
+
+/// The ledger of a complete cache.
+Ledger find_ledger(const std::string& folder) {
   const std::string path = join_path(folder, kLedger);
-  if (!path_exists(path)) {
-    const bool begun = path_exists(join_path(folder, kProgress));
-    throw Error(ErrorKind::kData,
-                begun ? "the token cache is unfinished" : "there is no token cache")
-        .at(folder)
-        .hint("make it with levanter cache --config FILE");
-  }
-  Ledger ledger = read_ledger(path);
-  require_same(ledger.identity, identity, folder);
+  if (path_exists(path)) return read_ledger(path);
+  const bool begun = path_exists(join_path(folder, kProgress));
+  throw Error(ErrorKind::kData, begun ? "the token cache is unfinished" : "there is no token cache")
+      .at(folder)
+      .hint("make it with levanter cache --config FILE");
+}
+
+/// `pool`: takes checksums; null for none.
+OpenedCache open_arrays(const std::string& folder, Ledger ledger, ThreadPool* pool) {
   const auto open = [&](const char* name, int64_t count, int64_t element_bytes) {
     return open_array(join_path(folder, name), ledger.files[name], count, element_bytes, pool);
   };
+  const CacheIdentity& identity = ledger.identity;
   const int64_t documents = ledger.done.documents, tokens = ledger.done.tokens;
   const int64_t id_bytes = token_bytes(identity.vocab_size);
   const char* const ids = tokens_file(identity.vocab_size);
@@ -363,6 +368,18 @@ OpenedCache open_cache(const std::string& folder, const CacheIdentity& identity,
           digest_of(documents, tokens, ledger.files[ids].xxh3, ledger.files[kStarts].xxh3,
                     identity.weighted ? ledger.files[kWeights].xxh3 : std::vector<std::string>()),
           ledger.done};
+}
+
+}  // namespace
+
+OpenedCache open_cache(const std::string& folder, const CacheIdentity& identity, ThreadPool& pool) {
+  Ledger ledger = find_ledger(folder);
+  require_same(ledger.identity, identity, folder);
+  return open_arrays(folder, std::move(ledger), &pool);
+}
+
+OpenedCache open_known_cache(const std::string& folder) {
+  return open_arrays(folder, find_ledger(folder), nullptr);
 }
 
 bool has_cache(const std::string& folder) { return path_exists(join_path(folder, kLedger)); }

@@ -101,6 +101,11 @@ struct OpenedCache {
 /// error  kData where it is missing, unfinished, damaged (naming the file) or of another identity
 OpenedCache open_cache(const std::string& folder, const CacheIdentity& identity, ThreadPool& pool);
 
+/// The same of a cache that another rank of the run has just opened so, by its ledger alone: no
+/// checksum is taken, and of the arrays only where documents begin is read.
+/// error  kData where it is missing, or its files have other sizes
+OpenedCache open_known_cache(const std::string& folder);
+
 /// Whether the folder holds a complete cache of whatever identity.
 bool has_cache(const std::string& folder);
 

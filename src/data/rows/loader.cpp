@@ -51,7 +51,7 @@ struct Loader::Impl {
                   options.first_row + options.rows <= options.batch_size,
               "a rank's rows are inside the global batch");
     num_examples = this->source.examples->length().get();
-    options.end_step = std::min(options.end_step, num_steps(num_examples, options.batch_size));
+    options.end_step = std::min(options.end_step, steps_of(num_examples));
     next_step = made_until = options.first_step;
     const auto size = static_cast<size_t>(options.rows * options.seq_len);
     slots.assign(static_cast<size_t>(options.prefetch + 1), {Example(size)});
@@ -65,6 +65,13 @@ struct Loader::Impl {
     }
     changed.notify_all();
     thread.join();
+  }
+
+  /// Steps needed to see so many examples once.
+  int64_t steps_of(int64_t examples) const {
+    if (!options.sizes || examples == kEndless) return num_steps(examples, options.batch_size);
+    const int64_t whole = options.sizes->filled_by(examples);
+    return whole + (options.sizes->before(whole) < examples);
   }
 
   Batch& slot(int64_t step) { return slots[static_cast<size_t>(step) % slots.size()]; }
@@ -104,12 +111,15 @@ struct Loader::Impl {
 
   /// Makes a batch; one that nobody will train on, for a stop was asked for, is left as it is.
   void fill(Batch& batch, int64_t step) {
-    const int64_t begin = step * options.batch_size;
-    const int64_t end = std::min(begin + options.batch_size, num_examples);
+    const int64_t size = options.sizes ? options.sizes->of(step) : options.batch_size;
+    const int64_t begin = options.sizes ? options.sizes->before(step) : step * options.batch_size;
+    const RowRange own =
+        options.part ? options.part(size) : RowRange{options.first_row, options.rows};
+    const int64_t end = std::min(begin + size, num_examples);
     indices.resize(static_cast<size_t>(end - begin));
     std::iota(indices.begin(), indices.end(), begin);
-    const int64_t mine = std::clamp<int64_t>(end - begin - options.first_row, 0, options.rows);
-    const int64_t first = std::min(options.first_row, end - begin);
+    const int64_t mine = std::clamp<int64_t>(end - begin - own.first, 0, own.count);
+    const int64_t first = std::min(own.first, end - begin);
     double loss_tokens = add_others(0, std::span(indices).first(static_cast<size_t>(first)));
     for (int64_t row = 0; row < mine && !stopping && !stop_requested(); row += kRowsAtOnce) {
       const int64_t count = std::min(kRowsAtOnce, mine - row);
@@ -127,8 +137,8 @@ struct Loader::Impl {
     for (int64_t row = mine; row < options.rows; ++row)
       set_example(batch, row, options.seq_len, padding);
     batch.step = step;
-    batch.first_example = begin + options.first_row;
-    batch.rows = options.rows;
+    batch.first_example = begin + own.first;
+    batch.rows = own.count;
     batch.real_rows = mine;
     batch.loss_tokens =
         add_others(loss_tokens, std::span(indices).subspan(static_cast<size_t>(first + mine)));

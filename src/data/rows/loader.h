@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "data/rows/batch_sizes.h"
 #include "data/rows/example.h"
 
 namespace levanter::data {
@@ -22,6 +25,11 @@ struct Batch : Example {
   double loss_tokens = 0;
 };
 
+/// Consecutive rows of a batch.
+struct RowRange {
+  int64_t first = 0, count = 0;
+};
+
 struct LoaderOptions {
   int64_t seq_len = 0;
   /// Examples in a global batch; step s holds examples [s * batch_size, (s + 1) * batch_size).
@@ -29,6 +37,10 @@ struct LoaderOptions {
   /// This rank's part of it: rows [first_row, first_row + rows).
   int64_t first_row = 0;
   int64_t rows = 0;
+  /// Where batches differ in size: the largest is batch_size, and `part` are this rank's rows of
+  /// one of so many, at most `rows`.
+  std::optional<BatchSizes> sizes = {};
+  std::function<RowRange(int64_t size)> part = {};
   int64_t first_step = 0;
   /// One past the last step; cut to num_steps where the source ends before.
   int64_t end_step = kEndless;

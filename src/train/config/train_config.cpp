@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/strings.h"
 #include "config/bind.h"
 #include "config/document.h"
@@ -35,13 +37,27 @@ std::string divisors(int64_t n) {
 int64_t TrainConfig::microbatch_size() const {
   if (trainer.microbatch_size) return *trainer.microbatch_size;
   const int64_t limit = std::max<int64_t>(1, kMicrobatchTokens / model->max_seq_len);
-  int64_t size = std::min(limit, trainer.train_batch_size);
-  while (trainer.train_batch_size % size != 0) --size;
+  int64_t size = trainer.train_batch_size;
+  for (const BatchStageConfig& stage : trainer.batch_schedule) size = std::gcd(size, stage.size);
+  const int64_t common = size;  // what divides all batches
+  size = std::min(limit, common);
+  while (common % size != 0) --size;
   return size;
 }
 
 int64_t TrainConfig::gradient_groups() const {
-  return trainer.gradient_groups.value_or(std::min(num_microbatches(), kDefaultGroups));
+  if (trainer.gradient_groups) return *trainer.gradient_groups;
+  int64_t groups = std::min(num_microbatches(), kDefaultGroups);
+  for (const BatchStageConfig& stage : trainer.batch_schedule)
+    groups = std::min(groups, std::max<int64_t>(1, stage.size / microbatch_size()));
+  return groups;
+}
+
+data::BatchSizes TrainConfig::batch_sizes() const {
+  std::vector<data::BatchStage> stages;
+  for (const BatchStageConfig& stage : trainer.batch_schedule)
+    stages.push_back({stage.until, stage.size});
+  return data::BatchSizes(trainer.train_batch_size, std::move(stages));
 }
 
 Schedule TrainConfig::schedule() const {
@@ -66,6 +82,38 @@ Error TrainConfig::error(ErrorKind kind, std::string_view key, std::string messa
 
 namespace {
 
+/// Faults stages of the batch's size that do not follow each other or cannot be cut up as the
+/// largest batch is; whether there was none.
+bool check_batch_schedule(const TrainConfig& config, config::Problems& p) {
+  const TrainerConfig& trainer = config.trainer;
+  const int64_t largest = trainer.train_batch_size, microbatch = config.microbatch_size(),
+                least = microbatch * config.gradient_groups();
+  bool good = true;
+  int64_t before = 0;
+  for (size_t i = 0; i < trainer.batch_schedule.size(); ++i) {
+    const auto& [until, size] = trainer.batch_schedule[i];
+    const std::string key = cat("trainer.batch_schedule[", i, "]");
+    if (until <= before) {
+      good = false;
+      p.add(cat(key, ".until"),
+            cat(key, ".until = ", until, " does not come after ", before, " of the stage before"))
+          .allowed(cat("above ", before));
+    }
+    if (size > largest || size % microbatch != 0 || size < least) {
+      good = false;
+      p.add(cat(key, ".size"),
+            cat(key, ".size = ", size, " cannot be cut up as trainer.train_batch_size = ", largest,
+                " is, into ", count_of(config.gradient_groups(), "group"), " of microbatches of ",
+                microbatch),
+            {"trainer.train_batch_size", "trainer.microbatch_size", "trainer.gradient_groups"})
+          .allowed(cat("multiples of ", microbatch, " from ", least, " to ", largest))
+          .hint("a smaller trainer.microbatch_size or fewer trainer.gradient_groups allow more");
+    }
+    before = until;
+  }
+  return good;
+}
+
 /// Faults sizes that do not cut a batch into microbatches, groups and ranks.
 void check_batch(const TrainConfig& config, config::Problems& p) {
   const TrainerConfig& trainer = config.trainer;
@@ -79,6 +127,7 @@ void check_batch(const TrainConfig& config, config::Problems& p) {
         .hint("without the key a size is chosen that does");
     return;  // what follows counts microbatches
   }
+  if (!check_batch_schedule(config, p)) return;
   const int64_t groups = config.gradient_groups();
   const int64_t num_of_microbatches = config.num_microbatches();
   if (groups > num_of_microbatches) {
@@ -155,6 +204,12 @@ void settle_length(TrainConfig& config, config::Problems& problems) {
       problems.add(epochs, cat(epochs, " and ", steps, " both say how long the run is"), {steps})
           .hint("remove one of them");
   }
+  if (wanted && !config.trainer.batch_schedule.empty())
+    problems
+        .add(epochs,
+             cat(epochs, " counts batches of one size, and trainer.batch_schedule has more"),
+             {"trainer.batch_schedule"})
+        .hint(cat("write ", steps));
   const data::StopStrategy stop = config.data.stop_strategy;
   if (wanted && stop != data::StopStrategy::kRestart)
     problems
@@ -233,11 +288,19 @@ std::string print_config(const TrainConfig& config) {
   return config::print_document(root);
 }
 
+std::vector<config::Entry> config_entries(const TrainConfig& config) {
+  return config::flatten(config::type_of<TrainConfig>(), &config);
+}
+
 std::string canonical_text(const TrainConfig& config) {
   std::string out;
-  for (const config::Entry& entry : config::flatten(config::type_of<TrainConfig>(), &config))
+  for (const config::Entry& entry : config_entries(config))
     out += cat(entry.key, " = ", entry.text, "\n");
   return out;
+}
+
+std::string config_hash(const TrainConfig& config) {
+  return hex64(xxh3_64(canonical_text(config)));
 }
 
 namespace {

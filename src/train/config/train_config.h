@@ -10,12 +10,15 @@
 #include "axes/dtype.h"
 #include "base/error.h"
 #include "config/fields.h"
+#include "config/print.h"
 #include "config/problems.h"
 #include "data/data_config.h"
+#include "data/rows/batch_sizes.h"
 #include "dist/sharding.h"
 #include "models/model_config.h"
 #include "optim/optimizer_config.h"
 #include "optim/schedule.h"
+#include "trackers/tracker_config.h"
 
 namespace levanter {
 
@@ -71,14 +74,23 @@ struct WatchdogConfig {
   void fields(config::Fields& f);
 };
 
+/// A part of the run with batches of their own size: the steps before `until` that come after the
+/// part before.
+struct BatchStageConfig {
+  int64_t until = 0, size = 0;
+
+  void fields(config::Fields& f);
+};
+
 struct TrainerConfig {
   int64_t seed = 0;
   std::string mp = "f32";
   int64_t num_train_steps = 400000;
   std::optional<double> num_train_epochs;  ///< in place of steps, until the data are read
   int64_t train_batch_size = 512;
-  std::optional<int64_t> microbatch_size;  ///< absent: TrainConfig::microbatch_size decides
-  std::optional<int64_t> gradient_groups;  ///< absent: TrainConfig::gradient_groups decides
+  std::vector<BatchStageConfig> batch_schedule;  ///< before that size, which is the largest
+  std::optional<int64_t> microbatch_size;        ///< absent: TrainConfig::microbatch_size decides
+  std::optional<int64_t> gradient_groups;        ///< absent: TrainConfig::gradient_groups decides
   int64_t steps_per_eval = 1000;
   std::optional<int64_t> max_eval_batches;
   config::Path log_dir{.text = "logs", .resolved = ""};
@@ -88,7 +100,7 @@ struct TrainerConfig {
   std::string communicator = "single";  ///< single, threads, mpi
   int64_t ranks = 1;
   dist::Sharding shard = dist::Sharding::kOptimizer;
-  std::vector<std::string> tracker = {"console", "jsonl", "tensorboard"};
+  TrackerList tracker = default_trackers();
   CheckpointerConfig checkpointer;
   GuardConfig guard;
   WatchdogConfig watchdog;
@@ -146,6 +158,8 @@ struct TrainConfig {
   int64_t num_microbatches() const { return trainer.train_batch_size / microbatch_size(); }
   /// Groups in which gradients are summed, G: trainer.gradient_groups, else min(U, 8).
   int64_t gradient_groups() const;
+  /// Sequences of each step.
+  data::BatchSizes batch_sizes() const;
   /// The learning rate's course; refers to this config.
   Schedule schedule() const;
   /// The run's name: trainer.id, else the stem of the config's file name, else "run".
@@ -187,8 +201,12 @@ TrainConfig parse_train_config(std::string_view text, const std::string& name,
 
 /// The config as TOML with every value in it; reading it again gives the same config.
 std::string print_config(const TrainConfig& config);
+/// Every key with its value as TOML, in declaration order.
+std::vector<config::Entry> config_entries(const TrainConfig& config);
 /// One line "key = value" for each key in declaration order: what config_hash is taken of.
 std::string canonical_text(const TrainConfig& config);
+/// Its xxh3, in hexadecimal.
+std::string config_hash(const TrainConfig& config);
 
 /// A key whose values differ, as TOML; a value that is absent reads "none".
 struct Difference {

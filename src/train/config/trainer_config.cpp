@@ -12,7 +12,8 @@ namespace levanter::dist {
 
 std::span<const config::Word<Sharding>> words_of(Sharding) {
   static constexpr config::Word<Sharding> kWords[] = {{Sharding::kNone, "none"},
-                                                      {Sharding::kOptimizer, "optimizer"}};
+                                                      {Sharding::kOptimizer, "optimizer"},
+                                                      {Sharding::kParameters, "parameters"}};
   return kWords;
 }
 
@@ -104,6 +105,19 @@ void GuardConfig::fields(config::Fields& f) {
       .may_change();
 }
 
+void BatchStageConfig::fields(config::Fields& f) {
+  f("until", until, "the first step, counted from 0, that is no longer of the stage")
+      .required()
+      .at_least(1)
+      .at_most(1e12)
+      .unit("steps");
+  f("size", size, "sequences of each step, at most trainer.train_batch_size")
+      .required()
+      .at_least(1)
+      .at_most(1e7)
+      .unit("sequences");
+}
+
 void WatchdogConfig::fields(config::Fields& f) {
   f("start", start,
     "the longest wait for a rank before the first step, while one reads texts or makes their "
@@ -138,6 +152,10 @@ void TrainerConfig::fields(config::Fields& f) {
       .at_least(1)
       .at_most(1e7)
       .unit("sequences");
+  f("batch_schedule", batch_schedule,
+    "stages of the run with smaller batches, which are cut into the same groups of microbatches: "
+    "of "
+    "size sequences in the steps before until");
   f("microbatch_size", microbatch_size,
     "sequences whose gradient is computed at once, a divisor of train_batch_size; by default the "
     "largest one with at most 8192 tokens")
@@ -163,7 +181,9 @@ void TrainerConfig::fields(config::Fields& f) {
   f("device", device, "what computes: the fast CPU kernels, or the plain ones that define them")
       .one_of(config::names_of(device::entries()))
       .may_change();
-  f("threads", threads, "CPU threads; by default as many as the process may use")
+  f("threads", threads,
+    "CPU threads of each rank; by default the processors that its process may use, shared by the "
+    "ranks that may use the same")
       .at_least(1)
       .at_most(1024)
       .may_change();
@@ -176,10 +196,10 @@ void TrainerConfig::fields(config::Fields& f) {
       .at_most(1024)
       .may_change();
   f("shard", shard,
-    "what each rank has a part of, instead of all: nothing, or the optimizer's state")
+    "what each rank has a part of, instead of all: nothing, the optimizer's state, or the "
+    "parameters too, which are then gathered where they are read")
       .may_change();
-  f("tracker", tracker, "where metrics go")
-      .one_of(config::names_of(trackers::entries()))
+  f("tracker", tracker, "where metrics go: words, or tables where a tracker has keys of its own")
       .may_change();
   f("checkpointer", checkpointer, "when the state of the run is saved").may_change();
   f("guard", guard, "which steps are not taken, and what the run does then").may_change();
@@ -202,8 +222,9 @@ void TrainerConfig::fields(config::Fields& f) {
       .may_change();
   f.dropped("batch_size", "write train_batch_size");
   f.dropped("quantization", "nothing is computed in int8 or fp8; trainer.mp says what it is in");
-  f.dropped("model_averaging", "remove it: there is no averaged model");
-  f.dropped("wandb", "write tracker = [\"console\", \"jsonl\", \"tensorboard\"]");
+  f.dropped("model_averaging", "write optimizer.ema = { decay = 0.999 }");
+  f.dropped("wandb",
+            "write tracker = [\"console\", \"jsonl\", { type = \"wandb\", project = ... }]");
   f.dropped("watch", "remove it: the gradient's total norm is always logged");
   f.dropped({"profiler", "profiler_start_step", "profiler_num_steps", "profiler_perfetto_link"},
             "remove it: there is no profiler");
@@ -211,9 +232,10 @@ void TrainerConfig::fields(config::Fields& f) {
             "remove it: levanter plan and levanter bench kernels show what a step is made of");
   f.dropped("crash_on_inf", "write trainer.guard.on_nan, which covers both");
   f.dropped("batch_axis", "the batch's axis is called batch");
-  f.dropped({"fsdp_axis", "tensor_parallel_axes", "axis_resources", "parameter_axis_resources",
-             "model_axis_size"},
-            "data parallelism is trainer.ranks; parameters are not sharded");
+  f.dropped({"fsdp_axis", "parameter_axis_resources"},
+            "write trainer.shard = \"parameters\", whole parameters at a time");
+  f.dropped({"tensor_parallel_axes", "axis_resources", "model_axis_size"},
+            "data parallelism is trainer.ranks; nothing is computed in parts");
   f.dropped({"replica_ici_axis_size", "replica_dcn_axis_size", "mesh", "use_explicit_mesh_axes"},
             "write trainer.ranks");
   f.dropped("per_device_parallelism", "write microbatch_size, the same on every device");
@@ -307,6 +329,20 @@ std::string TrainerConfig::precision() const {
   return compute() == DType::bf16 ? "p=f32,c=bf16" : "f32";
 }
 
+namespace {
+
+/// Two of a kind would write to the same files.
+void check_trackers(const TrackerList& trackers, config::Problems& p) {
+  for (size_t i = 0; i < trackers.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      if (trackers[i].type == trackers[j].type) {
+        p.add("tracker", cat(p.name("tracker"), " names ", trackers[i].type, " twice"));
+        return;
+      }
+}
+
+}  // namespace
+
 void TrainerConfig::validate(config::Problems& p) const {
   check_precision(mp, p);
   if (communicator == "single" && ranks > 1)
@@ -314,6 +350,7 @@ void TrainerConfig::validate(config::Problems& p) const {
           {"communicator"})
         .allowed("1 with communicator = \"single\"")
         .hint("write communicator = \"threads\"");
+  check_trackers(tracker, p);
   if (!id) return;
   const auto good = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
@@ -409,9 +446,9 @@ void TrainConfig::fields(config::Fields& f) {
   f.dropped("train_seq_len", "model.max_seq_len is the length of what is trained on");
   f.dropped("pad_tokenizer_to_match_model", "write model.vocab_size");
   f.dropped("adapter", "remove it: every parameter is trained");
-  f.dropped("wandb",
-            "nothing is sent over a network: write trainer.tracker = [\"console\", "
-            "\"jsonl\", \"tensorboard\"]");
+  f.dropped(
+      "wandb",
+      "write trainer.tracker = [\"console\", \"jsonl\", { type = \"wandb\", project = ... }]");
   f.dropped("tokenizer", "write data.tokenizer");
   foreign_keys(f);
   f.dropped({"initialize_from", "load_checkpoint"},

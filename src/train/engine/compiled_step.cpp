@@ -83,7 +83,7 @@ StateLayout lay_out_state(const StepOptions& o, const std::vector<nn::Param>& pa
     if (!params[i].trainable) continue;
     const size_t at = trained++;
     if (!owned.empty() && !owned[at]) continue;
-    for (optim::StateArray& array : o.optimizer.state(o.optimizer_config, params[i])) {
+    for (optim::StateArray& array : o.optimizer->state(params[i])) {
       size_t part = 0;
       while (part < layout.parts.size() && layout.parts[part].name != array.name) ++part;
       if (part == layout.parts.size()) layout.parts.push_back({array.name});
@@ -97,12 +97,47 @@ StateLayout lay_out_state(const StepOptions& o, const std::vector<nn::Param>& pa
   return layout;
 }
 
+Function optimised(Function function, const StepOptions& o, const Backend& backend) {
+  if (!o.optimise) return decompose(std::move(function), backend);
+  return optimise(function, backend, {.fuse = o.fuse, .schedule_seed = o.schedule_seed});
+}
+
 Executable make(Function function, const StepOptions& options, const Backend& backend) {
-  return compile(options.optimise
-                     ? optimise(function, backend,
-                                {.fuse = options.fuse, .schedule_seed = options.schedule_seed})
-                     : decompose(std::move(function), backend),
-                 backend, {.debug = options.debug});
+  return compile(optimised(std::move(function), options, backend), backend,
+                 {.debug = options.debug});
+}
+
+/// Whose parameters are in parts over the ranks, `own` of each.
+dist::Owners owners_of(const std::vector<nn::Param>& params, std::span<const dist::Shard> own) {
+  dist::Owners owners;
+  const std::vector<nn::Param> all = trained(params);
+  for (size_t rank = 0; rank < own.size(); ++rank)
+    for (int64_t i = own[rank].begin; i < own[rank].end; ++i) {
+      const std::string& path = all[static_cast<size_t>(i)].path;
+      owners[path] = owners[packed_name(path)] = static_cast<int64_t>(rank);
+    }
+  return owners;
+}
+
+/// A function that reads parameters, which it gathers if each rank has some.
+Executable make_reader(const Function& traced, const StepOptions& o, const Backend& backend,
+                       const dist::Owners& owners) {
+  Function hoisted = hoist_packs(traced);
+  if (owners.empty()) return make(std::move(hoisted), o, backend);
+  std::set<std::string> names;
+  for (const auto& [name, owner] : owners) names.insert(name);
+  GatherUnits units = gather_units(hoisted, names);
+  if (o.schedule_seed) {  // an order that is drawn may be another for each function
+    for (int& unit : units.of) unit = std::min(unit, 0);
+    units.once = true;
+  }
+  return compile(gather_parameters(optimised(std::move(hoisted), o, backend), units), backend,
+                 {.debug = o.debug});
+}
+
+int64_t link_bytes(const StepOptions& o, const Backend& backend) {
+  const DeviceNetwork* const network = backend.network();
+  return network && o.ranks > 1 ? network->link_bytes(o.ranks) : 0;
 }
 
 /// The squares of the rank's own gradients, where there are such.
@@ -128,32 +163,105 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
       layout(lay_out(first, params)),
       groups(dist::groups_of_rank(o.groups, o.ranks, o.rank)),
       owned_(is_sharded() ? own_parameters(o, params) : std::vector<dist::Shard>()),
+      link_bytes_(link_bytes(o, backend)),
       state(lay_out_state(o, params, layout, owned_by(o, owned_))),
       shards(shard_gradients(o, params, layout, owned_)),
-      gradients(make(hoist_packs(std::move(first)), o, backend)),
+      gradients(make_reader(first, o, backend, owners())),
       squares(former ? std::move(former->squares) : make_squares(o, backend, owned_)),
-      update(former ? std::move(former->update)
-                    : make(trace_update(o.model, o.shape, o.optimizer, o.optimizer_config, o.limits,
-                                        owned_by(o, owned_)),
-                           o, backend)),
+      update(former
+                 ? std::move(former->update)
+                 : make(trace_update(o.model, o.shape, *o.optimizer, o.limits, owned_by(o, owned_)),
+                        o, backend)),
       evaluation(former && former->options.shape.batch == o.shape.batch
                      ? std::move(former->evaluation)
-                     : make(hoist_packs(infer::trace_evaluation(o.model, o.shape, *o.objective)), o,
-                            backend)) {
+                     : make_reader(infer::trace_evaluation(o.model, o.shape, *o.objective), o,
+                                   backend, owners())) {
+  using By = optim::Refresh::By;
+  const auto make_refresh = [&](By by, auto CompiledStep::*which) {
+    if (!o.optimizer->refreshes(by)) return;
+    if (former)
+      (this->*which).emplace(*std::move(former->*which));
+    else
+      (this->*which)
+          .emplace(make(trace_refresh(o.model, o.shape, *o.optimizer, by,
+                                      o.limits && by == By::kGradient, owned_by(o, owned_)),
+                        o, backend));
+  };
+  make_refresh(By::kGradient, &CompiledStep::refresh);
+  make_refresh(By::kDrawnLabels, &CompiledStep::refresh_drawn);
+  const auto make_gradients = [&](const models::Objective& objective, Accumulate mode) {
+    return make_reader(trace_gradients(o.model, o.shape, objective, mode), o, backend, owners());
+  };
+  const auto make_next = [&](const models::Objective& objective, const Executable& before) {
+    Executable next = make_gradients(objective, Accumulate::kNext);
+    LEV_CHECK(next.gathers() == before.gathers(),
+              "two microbatches gather parameters in different orders");
+    return next;
+  };
+  if (refresh_drawn) drawn.emplace(make_gradients(*o.drawn, Accumulate::kFirst));
   tree = dist::schedule_tree(o.groups, groups);
-  if (accumulates(o, groups))
-    gradients_next.emplace(
-        make(hoist_packs(trace_gradients(o.model, o.shape, *o.objective, Accumulate::kNext)), o,
-             backend));
-  const std::initializer_list<const Executable*> readers = {
-      &gradients, gradients_next ? &*gradients_next : nullptr, &evaluation};
-  batch = infer::BatchLayout(readers);
-  packing = infer::Packing(params, readers);
+  if (accumulates(o, groups)) {
+    gradients_next.emplace(make_next(*o.objective, gradients));
+    if (refresh_drawn) drawn_next.emplace(make_next(*o.drawn, *drawn));
+  }
+  batch = infer::BatchLayout({&gradients, gradients_next ? &*gradients_next : nullptr, &evaluation,
+                              drawn ? &*drawn : nullptr, drawn_next ? &*drawn_next : nullptr});
+  packing = packing_of(o.rank);
   if (!packing.empty()) pack.emplace(make(packing.function(), o, backend));
 }
 
-infer::ParameterLayout FlatLayout::parameters() const {
-  return {{offsets.begin(), offsets.end() - std::ssize(reported)}, all_elements};
+dist::Owners CompiledStep::owners() const {
+  return gathers() ? owners_of(params, owned_) : dist::Owners();
+}
+
+infer::ParameterLayout CompiledStep::parameters_of(int64_t rank) const {
+  infer::ParameterLayout all;
+  all.offsets.assign(layout.offsets.begin(), layout.offsets.end() - std::ssize(layout.reported));
+  all.elements = layout.all_elements;
+  if (!gathers()) return all;
+  const dist::Shard& shard = shards[static_cast<size_t>(rank)];
+  const int64_t end = std::min(shard.end, layout.offset_of(0));  // the reports are no parameters
+  const int64_t own = end - shard.begin;
+  for (size_t i = 0; i < params.size(); ++i) {
+    int64_t& offset = all.offsets[i];
+    if (!params[i].trainable)
+      offset += own - layout.elements;
+    else if (offset < shard.begin || offset >= end)
+      offset = infer::ParameterLayout::kElsewhere;
+    else
+      offset -= shard.begin;
+  }
+  all.elements += own - layout.elements;
+  return all;
+}
+
+infer::Packing CompiledStep::packing_of(int64_t rank) const {
+  const infer::ParameterLayout here = parameters_of(rank);
+  std::vector<bool> held;
+  for (const int64_t offset : here.offsets)
+    held.push_back(offset != infer::ParameterLayout::kElsewhere);
+  return {params, {&gradients, &evaluation, drawn ? &*drawn : nullptr}, held};
+}
+
+int64_t CompiledStep::held_elements() const {
+  const dist::Shard all{0, layout.offset_of(0)};  // the reports are no parameters
+  if (!gathers()) return all.size();
+  const dist::Shard& own = shards[static_cast<size_t>(options.rank)];
+  return std::min(own.end, all.end) - own.begin;
+}
+
+int64_t CompiledStep::rounds(int64_t microbatches) const {
+  const auto microbatches_of = [&](int64_t rank) {
+    const dist::GroupRange own = dist::groups_of_rank(options.groups, options.ranks, rank);
+    int64_t count = 0;
+    for (int64_t g = own.begin; g < own.end; ++g)
+      count += dist::microbatches_of_group(microbatches, options.groups, g).size();
+    return count;
+  };
+  int64_t most = microbatches_of(options.rank);
+  for (int64_t rank = 0; gathers() && rank < options.ranks; ++rank)
+    most = std::max(most, microbatches_of(rank));
+  return most;
 }
 
 int64_t CompiledStep::input_bytes() const {
@@ -174,13 +282,13 @@ std::vector<dist::Shard> CompiledStep::norm_shards() const {
 }
 
 int64_t CompiledStep::state_bytes() const {
-  int64_t total = layout.parameter_bytes();
+  int64_t total = parameter_bytes(options.rank);
   for (const StateLayout::Part& part : state.parts) total += part.bytes();
   return total;
 }
 
 std::vector<MemoryLine> CompiledStep::persistent() const {
-  std::vector<MemoryLine> lines = {{"parameters", layout.parameter_bytes()}};
+  std::vector<MemoryLine> lines = {{"parameters", parameter_bytes(options.rank)}};
   if (pack) lines.push_back({"packed parameters", packing.bytes()});
   for (const StateLayout::Part& part : state.parts)
     lines.push_back({"optimizer " + part.name, part.bytes()});
@@ -188,6 +296,7 @@ std::vector<MemoryLine> CompiledStep::persistent() const {
   if (options.ranks > 1)
     lines.push_back({"gradient exchange",
                      dist::GradientSum::staging_bytes(options.groups, shards, options.rank)});
+  if (link_bytes_ > 0) lines.push_back({"network (estimated)", link_bytes_});
   if (is_sharded()) lines.push_back({"parts of the norm", norm_elements() * 4});
   lines.push_back({"inputs", input_bytes()});
   int64_t constants = 0, debug = 0;
@@ -217,8 +326,11 @@ int64_t CompiledStep::optimizer_bytes(int64_t rank) const {
 }
 
 int64_t CompiledStep::save_bytes_of(int64_t rank) const {
-  if (rank == 0) return layout.parameter_bytes() + optimizer_bytes(0);
-  return is_sharded() ? optimizer_bytes(rank) : 0;
+  const int64_t optimizer = is_sharded() || rank == 0 ? optimizer_bytes(rank) : 0;
+  if (rank == 0) return parameter_bytes(rank) + optimizer;
+  if (!gathers()) return optimizer;
+  const int64_t frozen = layout.all_elements - layout.elements;  // which the first saves
+  return parameter_bytes(rank) - frozen * 4 + optimizer;
 }
 
 int64_t CompiledStep::differing_bytes(int64_t rank) const {
@@ -226,31 +338,43 @@ int64_t CompiledStep::differing_bytes(int64_t rank) const {
       options.ranks > 1 ? dist::GradientSum::staging_bytes(options.groups, shards, rank) : 0;
   const dist::GroupRange own = dist::groups_of_rank(options.groups, options.ranks, rank);
   const int64_t stack = own.size() == 1 ? 0 : dist::schedule_tree(options.groups, own).depth;
-  return staging + optimizer_bytes(rank) + stack * layout.bytes();
+  return parameter_bytes(rank) + packing_of(rank).bytes() + staging + optimizer_bytes(rank) +
+         stack * layout.bytes();
 }
 
 int64_t CompiledStep::persistent_bytes_of(int64_t rank) const {
   return persistent_bytes() - differing_bytes(options.rank) + differing_bytes(rank);
 }
 
-int64_t CompiledStep::sent_bytes_of(int64_t rank) const {
+SentBytes CompiledStep::sent_bytes_of(int64_t rank) const {
   const int64_t others = options.ranks - 1;
-  if (others == 0) return 0;
+  if (others == 0) return {};
   const auto own = static_cast<size_t>(rank);
   const auto subtrees = dist::maximal_subtrees(
       options.groups, dist::groups_of_rank(options.groups, options.ranks, rank));
-  int64_t sent =
-      std::ssize(subtrees) * (layout.elements - shards[own].size()) + others * shards[own].size();
-  if (is_sharded()) {
-    sent += others * norm_shards()[own].size();
-    if (rank == others) sent -= others * (layout.elements - layout.offset_of(0));  // its reports
+  SentBytes sent;
+  sent.gradients = std::ssize(subtrees) * (layout.elements - shards[own].size()) * 4;
+  if (!is_sharded()) {
+    sent.gradients += others * shards[own].size() * 4;
+    return sent;
   }
-  return sent * 4;
+  sent.norm = others * norm_shards()[own].size() * 4;
+  const dist::Owners owner = owners();
+  for (const Gather& gather : gradients.gathers())
+    for (size_t i = 0; i < gather.names.size(); ++i)
+      if (owner.at(gather.names[i]) == rank)
+        sent.gathers += rounds() * others * static_cast<int64_t>(gather.bytes[i]);
+  if (!gathers()) {
+    const int64_t end = std::min(shards[own].end, layout.offset_of(0));  // without the reports
+    sent.parameters = others * (end - shards[own].begin) * 4;
+  }
+  return sent;
 }
 
 std::vector<const Executable*> CompiledStep::executables() const {
   std::vector<const Executable*> all = {&gradients, &update, &evaluation};
-  for (const std::optional<Executable>* optional : {&gradients_next, &squares, &pack})
+  for (const std::optional<Executable>* optional :
+       {&gradients_next, &squares, &pack, &refresh, &refresh_drawn, &drawn, &drawn_next})
     if (*optional) all.push_back(&**optional);
   return all;
 }

@@ -10,6 +10,7 @@
 #include "runtime/executable.h"
 #include "dist/gradient_sum.h"
 #include "dist/gradient_tree.h"
+#include "dist/parameter_gather.h"
 #include "infer/batch_layout.h"
 #include "infer/packing.h"
 #include "infer/parameter_store.h"
@@ -21,13 +22,14 @@ namespace levanter::train {
 struct StepOptions {
   ModelSpec model;
   StepShape shape;
-  const optim::OptimizerEntry& optimizer;
-  const OptimizerConfig& optimizer_config;
+  std::shared_ptr<const optim::Assignment> optimizer;
   int64_t microbatches = 1;  ///< of the global batch, U
   int64_t groups = 1;        ///< in which they are summed, G
   int64_t ranks = 1, rank = 0;
   dist::Sharding sharding = dist::Sharding::kNone;
   std::shared_ptr<const models::Objective> objective = models::objectives::make("language_model");
+  /// Of labels that the model draws, where an optimizer asks for their gradient: the same measures.
+  std::shared_ptr<const models::Objective> drawn = models::objectives::make("drawn_labels");
   bool limits = false;   ///< whether a loss or norm above a limit keeps a step from being taken
   bool optimise = true;  ///< false: node by node as traced (--eager)
   bool fuse = true;      ///< of what is optimised; no bit depends on it
@@ -53,8 +55,6 @@ struct FlatLayout {
     return offsets[offsets.size() - reported.size() + report];
   }
   int64_t bytes() const { return elements * 4; }
-  int64_t parameter_bytes() const { return all_elements * 4; }
-  infer::ParameterLayout parameters() const;
 };
 
 /// Places of the optimizer's state: what it keeps under one name is one flat array of f32, a
@@ -73,6 +73,15 @@ struct StateLayout {
   };
   std::vector<Part> parts;    ///< in the order in which their names are first said
   std::vector<Place> places;  ///< parameter by parameter
+};
+
+/// Bytes that a rank sends to the others in a step, by what they are of.
+struct SentBytes {
+  int64_t gathers = 0;     ///< its parameters, to be read in the microbatches
+  int64_t gradients = 0;   ///< partial sums; where nothing is sharded, its part of the sum too
+  int64_t norm = 0;        ///< its parts of the norm and of the reports
+  int64_t parameters = 0;  ///< those that it has updated for all
+  int64_t total() const { return gathers + gradients + norm + parameters; }
 };
 
 /// One line of the memory plan.
@@ -100,6 +109,7 @@ class CompiledStep {
   /// For each rank, the parameters that are trained which it owns, [begin, end) in their order;
   /// none where each has all.
   std::vector<dist::Shard> owned_;
+  int64_t link_bytes_;  ///< of the device's: see DeviceNetwork
 
  public:
   StateLayout state;                         ///< of this rank's parameters
@@ -108,6 +118,9 @@ class CompiledStep {
   std::optional<Executable> gradients_next;  ///< the others, when a group has more than one
   std::optional<Executable> squares;         ///< where this rank owns some parameters alone
   Executable update;
+  /// In steps where they are due: by the step's gradient before the update, and by that of drawn
+  /// labels after it, which is computed as that of the loss is.
+  std::optional<Executable> refresh, refresh_drawn, drawn, drawn_next;
   Executable evaluation;
   infer::BatchLayout batch;        ///< the arrays of a microbatch that the functions read
   infer::Packing packing;          ///< of the weights that the functions read packed
@@ -115,6 +128,21 @@ class CompiledStep {
 
   /// Whether this rank updates a part of the parameters.
   bool is_sharded() const { return options.sharding != dist::Sharding::kNone && options.ranks > 1; }
+  /// Whether it also has no others, and gathers those where they are read.
+  bool gathers() const {
+    return options.sharding == dist::Sharding::kParameters && options.ranks > 1;
+  }
+  /// Then: the rank that has each argument which is gathered.
+  dist::Owners owners() const;
+  /// Where a rank has its parameters.
+  infer::ParameterLayout parameters_of(int64_t rank) const;
+  /// Of the array of this rank's parameters: those that are trained, which it begins with.
+  int64_t held_elements() const;
+  /// Microbatches of a step of so many that this rank takes part in: its own, or where parameters
+  /// are gathered as many as the rank with most of them has.
+  int64_t rounds(int64_t microbatches) const;
+  /// Of the largest step, as all are without a schedule of batch sizes.
+  int64_t rounds() const { return rounds(options.microbatches); }
   /// Places in the flat array that then tells all ranks the norm of the gradients: the sum of
   /// squares of each that is trained, in order, then the reports; and each rank's part of it.
   int64_t norm_reports() const;
@@ -123,7 +151,7 @@ class CompiledStep {
 
   /// Flat gradient arrays: the one being accumulated and the stack of partial sums.
   int64_t gradient_buffers() const { return groups.size() == 1 ? 1 : 1 + tree.depth; }
-  /// Room for the scalars of a step: six and the optimizer's own.
+  /// Room for the scalars of a step: six and the optimizers' own.
   static constexpr int64_t kScalars = 64;
   /// Arrays of one microbatch, the scalars of a step, and the losses of evaluation's tokens.
   int64_t input_bytes() const;
@@ -135,8 +163,9 @@ class CompiledStep {
   int64_t persistent_bytes_of(int64_t rank) const;
   /// What a rank sends to the others in a step: of the gradients, one partial sum for each of its
   /// subtrees; then its shard of the sum, or of the parameters. With one subtree a rank and equal
-  /// shards that is what a ring sends, 2 (N - 1) / N of an array.
-  int64_t sent_bytes_of(int64_t rank) const;
+  /// shards that is what a ring sends, 2 (N - 1) / N of an array. A parameter that is gathered goes
+  /// to all others as often as a microbatch gathers it; those of drawn labels are not counted.
+  SentBytes sent_bytes_of(int64_t rank) const;
   int64_t arena_bytes() const;
   int64_t workspace_bytes() const;
   int64_t first_run_bytes() const;
@@ -153,8 +182,10 @@ class CompiledStep {
   std::vector<const Executable*> executables() const;
   /// What a rank keeps for its optimizer.
   int64_t optimizer_bytes(int64_t rank) const;
-  /// Of what ranks hold more or less of: that, the shards that they add up, and the stack of
-  /// partial sums.
+  infer::Packing packing_of(int64_t rank) const;
+  int64_t parameter_bytes(int64_t rank) const { return parameters_of(rank).elements * 4; }
+  /// Of what ranks hold more or less of: that, their parameters, the shards that they add up, and
+  /// the stack of partial sums.
   int64_t differing_bytes(int64_t rank) const;
 
   CompiledStep(const StepOptions& options, const Backend& backend, CompiledStep* former)

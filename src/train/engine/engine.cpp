@@ -33,8 +33,10 @@ class Inputs {
         {"grad_norm", grad_norm()},           {"proceed", proceed()},
         {"token_loss", token_loss()}};
     for (const auto& [name, place] : named) places_[name] = memory + place;
-    const auto own = step.options.optimizer.scalar_names;
-    for (size_t i = 0; i < own.size(); ++i) places_[std::string(own[i])] = memory + own_scalar(i);
+    const std::vector<std::string> own = step.options.optimizer->scalar_names();
+    LEV_CHECK(own.size() + 6 <= CompiledStep::kScalars, "the scalars of a step have no room");
+    for (size_t i = 0; i < own.size(); ++i) places_[own[i]] = memory + own_scalar(i);
+    own_.resize(own.size());
   }
 
   // Places, in bytes: what the host writes comes first, what it reads last. The arrays of a
@@ -55,6 +57,13 @@ class Inputs {
     return reinterpret_cast<T*>(image_.host() + place);
   }
 
+  /// The optimizers' own, to be filled.
+  std::span<double> own() { return own_; }
+  void write_own() {
+    for (size_t i = 0; i < own_.size(); ++i)
+      *host<float>(own_scalar(i)) = static_cast<float>(own_[i]);
+  }
+
   void upload_batch() { image_.upload(0, lr()); }
   void upload_scalars() { image_.upload(lr(), grad_norm()); }
   void download_update() { image_.download(grad_norm(), losses_); }
@@ -64,6 +73,7 @@ class Inputs {
   Mirror image_;
   int64_t scalars_ = 0;  ///< 1 / loss tokens, the learning rate, the optimizer's own
   int64_t losses_ = 0, end_ = 0;
+  std::vector<double> own_;
   Addresses places_;
 };
 
@@ -73,7 +83,9 @@ std::byte* bytes(void* p) { return static_cast<std::byte*>(p); }
 
 struct Engine::Impl {
   Impl(CompiledStep s, const Backend& b)
-      : step(std::move(s)), backend(b), store(b, step.params, step.layout.parameters()) {}
+      : step(std::move(s)),
+        backend(b),
+        store(b, step.params, step.parameters_of(step.options.rank)) {}
 
   CompiledStep step;
   const Backend& backend;
@@ -86,8 +98,10 @@ struct Engine::Impl {
   Inputs inputs;
   StepObserver* observer = nullptr;
   Key dropout_key;
-  int64_t microbatch = 0;  ///< of this rank, in this step
-  int64_t depth = 0;       ///< of the stack
+  int64_t microbatches = step.options.microbatches;  ///< of the global batch
+  int64_t microbatch = 0;                            ///< of this rank, in this step
+  int64_t depth = 0;                                 ///< of the stack
+  bool draws = false;  ///< whether gradients are those of drawn labels
 
   std::byte* allocate(int64_t size) {
     buffers.push_back(backend.allocate(size));
@@ -99,6 +113,19 @@ struct Engine::Impl {
   /// Sends the arrays of a microbatch to the device.
   void load(const Rows& rows);
   void refresh_packed();
+  /// Sends the learning rate, the optimizers' own scalars and what stands between to the device.
+  void upload_scalars(int64_t step, double lr);
+  /// Which group a microbatch belongs to, and whether it is the group's last.
+  struct Place {
+    int64_t group = 0;
+    bool ends_group = false;
+  };
+  /// Runs it.
+  Place next_microbatch(const Rows& rows, ResultListener* listener);
+  /// Of a stack of partial sums; none where there is one group.
+  std::span<const dist::TreeMove> moves_after(int64_t group) const;
+  /// Of a part of the arrays; `depth`, of the stack, as it is then.
+  int64_t move(dist::TreeMove move, int64_t depth, const dist::Shard& part, bool beside_kernels);
   std::byte* state(const StateLayout::Place& place) const {
     return bytes(states[place.part] + place.offset);
   }
@@ -110,6 +137,7 @@ struct Engine::Impl {
   /// What the functions report of the global batch: the loss, then the measures.
   std::span<const float> reports();
   std::vector<std::byte> report_room = {};
+  std::vector<float> step_reports = {};  ///< where labels were drawn since: before that
 };
 
 void Engine::Impl::allocate_all() {
@@ -128,6 +156,7 @@ void Engine::Impl::bind_all() {
   Addresses memory, microbatch;  // of everything, and of what a microbatch's results are
   inputs.add_places(memory);
   store.add_places(memory);
+  for (const auto& [name, owner] : step.owners()) memory.try_emplace(name, nullptr);
   int64_t trained = 0;
   for (size_t i = 0; i < step.params.size(); ++i) {
     if (!step.params[i].trainable) continue;
@@ -148,6 +177,10 @@ void Engine::Impl::bind_all() {
   if (step.gradients_next) step.gradients_next->bind_by_name(arena, workspace, memory, microbatch);
   if (step.squares) step.squares->bind_by_name(arena, workspace, memory, memory);
   step.update.bind_by_name(arena, workspace, memory, memory);
+  for (auto* refresh : {&step.refresh, &step.refresh_drawn})
+    if (*refresh) (*refresh)->bind_by_name(arena, workspace, memory, memory);
+  for (auto* drawn : {&step.drawn, &step.drawn_next})
+    if (*drawn) (*drawn)->bind_by_name(arena, workspace, memory, microbatch);
   step.evaluation.bind_by_name(arena, workspace, memory, memory);
   if (step.pack) step.pack->bind_by_name(arena, workspace, memory, memory);
 }
@@ -160,6 +193,54 @@ void Engine::Impl::load(const Rows& rows) {
 /// Packs the parameters if they may have changed since they were packed.
 void Engine::Impl::refresh_packed() {
   if (step.pack) store.refresh(*step.pack, observer);
+}
+
+Engine::Impl::Place Engine::Impl::next_microbatch(const Rows& rows, ResultListener* listener) {
+  const Range range("microbatch");
+  const StepOptions& o = step.options;
+  load(rows);
+  refresh_packed();
+  const auto members_of = [&](int64_t group) {
+    return dist::microbatches_of_group(microbatches, o.groups, group);
+  };
+  const int64_t index = microbatch++ + members_of(step.groups.begin).begin;
+  int64_t group = step.groups.begin;
+  while (index >= members_of(group).end) ++group;
+  const dist::GroupRange members = members_of(group);
+  const bool first = index == members.begin;
+  if (draws)
+    (first ? *step.drawn : *step.drawn_next).run(observer, listener);
+  else
+    (first ? step.gradients : *step.gradients_next).run(observer, listener);
+  return {group, index + 1 == members.end};
+}
+
+std::span<const dist::TreeMove> Engine::Impl::moves_after(int64_t group) const {
+  if (step.groups.size() == 1) return {};
+  return step.tree.after_group[static_cast<size_t>(group - step.groups.begin)];
+}
+
+int64_t Engine::Impl::move(dist::TreeMove move, int64_t at, const dist::Shard& part,
+                           bool beside_kernels) {
+  const auto sum = [&](int64_t i) { return gradients[static_cast<size_t>(i)] + part.begin; };
+  const auto add = [&](float* to, const float* from) {
+    if (beside_kernels)
+      backend.Backend::add(to, from, part.size());  // without the threads that those run in
+    else
+      backend.add(to, from, part.size());
+  };
+  switch (move) {
+    case dist::TreeMove::kPush:
+      backend.copy(bytes(sum(at + 1)), bytes(sum(0)), part.size() * 4);
+      return at + 1;
+    case dist::TreeMove::kAddGroup:
+      add(sum(at), sum(0));
+      return at;
+    case dist::TreeMove::kAdd:
+      add(sum(at - 1), sum(at));
+      return at - 1;
+  }
+  return at;
 }
 
 Engine::Engine(CompiledStep step, const Backend& backend)
@@ -211,6 +292,7 @@ void Engine::initialise(Key key) {
   };
   for (size_t i = 0; i < impl_->step.params.size(); ++i) {
     const nn::Param& param = impl_->step.params[i];
+    if (!impl_->store.place(i)) continue;
     cut({reinterpret_cast<float*>(impl_->store.place(i)), 0, param.type.elements(), param.init,
          fold_in(key, param.path)});
   }
@@ -220,6 +302,32 @@ void Engine::initialise(Key key) {
   ThreadPool pool(backend.threads());
   pool.parallel_for(static_cast<int64_t>(pieces.size()),
                     [&](int64_t i, int) { begin(pieces[static_cast<size_t>(i)], backend); });
+  begin_others();
+}
+
+void Engine::begin_optimizer() {
+  const Backend& backend = impl_->backend;
+  for (size_t part = 0; part < impl_->states.size(); ++part)
+    backend.fill(bytes(impl_->states[part]), impl_->step.state.parts[part].bytes(), std::byte{0});
+  begin_others();
+}
+
+/// State that does not begin as zeros.
+void Engine::begin_others() {
+  using Begin = optim::StateArray::Begin;
+  const Backend& backend = impl_->backend;
+  for (const StateLayout::Place& place : impl_->step.state.places) {
+    std::byte* const to = impl_->state(place);
+    const int64_t size = place.array.type.bytes();
+    if (place.array.begin == Begin::kParameter)
+      backend.copy(to, bytes(impl_->store.place(place.param)), size);
+    if (place.array.begin != Begin::kIdentity) continue;
+    HostWrite room(backend, to, static_cast<size_t>(size));
+    auto* const values = reinterpret_cast<float*>(room.bytes().data());
+    for (int64_t i = 0; i < place.array.type.elements(); ++i)
+      values[i] = optim::is_diagonal(place.array.type.axes, i) ? 1.0f : 0.0f;
+    room.done();
+  }
 }
 
 std::vector<Tensor> Engine::model_tensors() const { return impl_->store.tensors(); }
@@ -227,6 +335,16 @@ std::vector<Tensor> Engine::model_tensors() const { return impl_->store.tensors(
 std::vector<Tensor> Engine::model_targets() {
   impl_->store.changed();
   return impl_->store.tensors();
+}
+
+std::vector<Tensor> Engine::model_part() const {
+  const CompiledStep& step = impl_->step;
+  std::vector<Tensor> tensors = model_tensors();
+  if (step.options.rank == 0) return tensors;
+  if (!step.gathers()) return {};
+  const dist::Owners owners = step.owners();  // of what is trained: all have what is not
+  std::erase_if(tensors, [&](const Tensor& tensor) { return !owners.contains(tensor.path); });
+  return tensors;
 }
 
 std::vector<Tensor> Engine::optimizer_tensors() const {
@@ -238,7 +356,12 @@ std::vector<Tensor> Engine::optimizer_tensors() const {
   return tensors;
 }
 
-void Engine::begin_step(double loss_tokens, Key dropout_key) {
+void Engine::begin_step(double loss_tokens, Key dropout_key, bool draws) {
+  if (draws) {
+    const std::span<const float> reports = impl_->reports();
+    impl_->step_reports.assign(reports.begin(), reports.end());
+  }
+  impl_->draws = draws;
   Inputs& inputs = impl_->inputs;
   *inputs.host<float>(inputs.inverse_tokens()) =
       loss_tokens > 0 ? static_cast<float>(1 / loss_tokens) : 0;
@@ -247,41 +370,55 @@ void Engine::begin_step(double loss_tokens, Key dropout_key) {
   impl_->depth = 0;
 }
 
+void Engine::use_microbatches(int64_t count) {
+  const StepOptions& o = impl_->step.options;
+  LEV_CHECK(count >= o.groups && count <= o.microbatches, "a step of another size");
+  impl_->microbatches = count;
+}
+
+int64_t Engine::rounds() const { return impl_->step.rounds(impl_->microbatches); }
+
+void Engine::gather_from(GatherSource& source) {
+  CompiledStep& step = impl_->step;
+  step.gradients.gather_from(&source);
+  step.evaluation.gather_from(&source);
+  for (std::optional<Executable>* reader : {&step.gradients_next, &step.drawn, &step.drawn_next})
+    if (*reader) (*reader)->gather_from(&source);
+}
+
+void Engine::attend_microbatch() {
+  impl_->refresh_packed();
+  (impl_->draws ? *impl_->step.drawn : impl_->step.gradients).attend();
+}
+
+void Engine::attend_evaluation() {
+  impl_->refresh_packed();
+  impl_->step.evaluation.attend();
+}
+
 void Engine::run_microbatch(const Rows& rows) {
-  const Range range("microbatch");
   Impl& m = *impl_;
-  const StepOptions& o = m.step.options;
-  m.load(rows);
-  m.refresh_packed();
-  // Which group this microbatch belongs to, and whether it is the group's first and last.
-  const int64_t index =
-      m.microbatch++ +
-      dist::microbatches_of_group(o.microbatches, o.groups, m.step.groups.begin).begin;
-  int64_t group = m.step.groups.begin;
-  while (index >= dist::microbatches_of_group(o.microbatches, o.groups, group).end) ++group;
-  const dist::GroupRange members = dist::microbatches_of_group(o.microbatches, o.groups, group);
-  (index == members.begin ? m.step.gradients : *m.step.gradients_next).run(m.observer);
-  if (index + 1 < members.end || m.step.groups.size() == 1) return;
-  const int64_t elements = m.step.layout.elements;
-  for (const dist::TreeMove move :
-       m.step.tree.after_group[static_cast<size_t>(group - m.step.groups.begin)]) {
-    if (move == dist::TreeMove::kPush) {
-      m.backend.copy(bytes(m.gradients[static_cast<size_t>(1 + m.depth++)]), bytes(m.gradients[0]),
-                     m.step.layout.bytes());
-    } else if (move == dist::TreeMove::kAddGroup) {
-      m.backend.add(m.gradients[static_cast<size_t>(m.depth)], m.gradients[0], elements);
-    } else {
-      --m.depth;
-      m.backend.add(m.gradients[static_cast<size_t>(m.depth)],
-                    m.gradients[static_cast<size_t>(m.depth + 1)], elements);
-    }
-  }
+  const Impl::Place place = m.next_microbatch(rows, nullptr);
+  if (!place.ends_group) return;
+  for (const dist::TreeMove move : m.moves_after(place.group))
+    m.depth = m.move(move, m.depth, {0, m.step.layout.elements}, false);
+}
+
+void Engine::run_last_microbatch(const Rows& rows, ResultListener& listener) {
+  const Impl::Place place = impl_->next_microbatch(rows, &listener);
+  LEV_CHECK(place.ends_group && place.group + 1 == impl_->step.groups.end, "more are to come");
+}
+
+void Engine::finish_part(const dist::Shard& part) {
+  int64_t depth = impl_->depth;
+  for (const dist::TreeMove move : impl_->moves_after(impl_->step.groups.end - 1))
+    depth = impl_->move(move, depth, part, true);
 }
 
 std::span<float* const> Engine::subtree_sums() {
   const std::span<float* const> all(impl_->gradients);
   if (impl_->step.groups.size() == 1) return all;
-  return all.subspan(1, static_cast<size_t>(impl_->depth));
+  return all.subspan(1, impl_->step.tree.subtrees.size());
 }
 
 float* Engine::total() { return impl_->total(); }
@@ -308,15 +445,26 @@ std::span<const float> Engine::Impl::reports() {
   return {reinterpret_cast<const float*>(room.data()), count};
 }
 
-UpdateReport Engine::run_update(double lr, std::span<const double> scalars,
-                                const StepLimits& limits) {
-  Inputs& inputs = impl_->inputs;
+void Engine::Impl::upload_scalars(int64_t at_step, double lr) {
   *inputs.host<float>(inputs.lr()) = static_cast<float>(lr);
+  step.options.optimizer->fill_scalars(at_step, inputs.own());
+  inputs.write_own();
+  inputs.upload_scalars();
+}
+
+void Engine::run_refresh(optim::Refresh::By by, int64_t step) {
+  impl_->upload_scalars(step, 0);
+  const bool drawn = by == optim::Refresh::By::kDrawnLabels;
+  (drawn ? impl_->step.refresh_drawn : impl_->step.refresh)->run(impl_->observer);
+}
+
+UpdateReport Engine::run_update(int64_t step, double lr, const StepLimits& limits) {
+  Inputs& inputs = impl_->inputs;
   *inputs.host<float>(inputs.loss_limit()) = limits.loss;
   *inputs.host<float>(inputs.norm_limit()) = limits.grad_norm;
-  for (size_t i = 0; i < scalars.size(); ++i)
-    *inputs.host<float>(inputs.own_scalar(i)) = static_cast<float>(scalars[i]);
-  inputs.upload_scalars();
+  if (impl_->step.options.optimizer->refreshes(optim::Refresh::By::kGradient, step))
+    run_refresh(optim::Refresh::By::kGradient, step);
+  impl_->upload_scalars(step, lr);
   impl_->step.update.run(impl_->observer);
   impl_->store.changed();
   inputs.download_update();
@@ -325,20 +473,20 @@ UpdateReport Engine::run_update(double lr, std::span<const double> scalars,
 }
 
 std::vector<Tensor> Engine::gradients() const {
-  std::vector<Tensor> tensors = model_tensors();
-  std::vector<Tensor> out;
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    if (!impl_->step.params[i].trainable) continue;
-    out.push_back(std::move(tensors[i]));
-    out.back().data = bytes(impl_->total() + impl_->step.layout.offsets[i]);
+  std::vector<Tensor> tensors;
+  for (size_t i = 0; i < impl_->step.params.size(); ++i) {
+    const nn::Param& param = impl_->step.params[i];
+    if (param.trainable)
+      tensors.push_back({param.path, DType::f32, param.shape,
+                         bytes(impl_->total() + impl_->step.layout.offsets[i]), &impl_->backend});
   }
-  return out;
+  return tensors;
 }
 
 std::vector<std::pair<std::string, double>> Engine::measures() const {
   std::vector<std::pair<std::string, double>> out;
   const FlatLayout& layout = impl_->step.layout;
-  const std::span<const float> reports = impl_->reports();
+  const std::span<const float> reports = impl_->draws ? impl_->step_reports : impl_->reports();
   for (size_t i = 1; i < layout.reported.size(); ++i) {
     const auto& [name, elements] = layout.reported[i];
     const size_t place = name.find("{}");
@@ -351,6 +499,25 @@ std::vector<std::pair<std::string, double>> Engine::measures() const {
     }
   }
   return out;
+}
+
+bool Engine::keeps(optim::StateArray::Average average) const {
+  return impl_->step.options.optimizer->keeps(average, impl_->step.params);
+}
+
+void Engine::begin_average(optim::StateArray::Average average) {
+  Impl& m = *impl_;
+  m.backend.copy(bytes(m.gradients[0]), m.store.memory(), m.step.held_elements() * 4);
+  for (const StateLayout::Place& place : m.step.state.places)
+    if (place.array.average == average)
+      m.backend.copy(m.store.place(place.param), m.state(place), place.array.type.bytes());
+  m.store.changed();
+}
+
+void Engine::end_average() {
+  Impl& m = *impl_;
+  m.backend.copy(m.store.memory(), bytes(m.gradients[0]), m.step.held_elements() * 4);
+  m.store.changed();
 }
 
 std::span<const float> Engine::run_evaluation(const Rows& rows) {

@@ -2,9 +2,14 @@
 #include "train/engine/memory_report.h"
 
 #include <algorithm>
+#include <array>
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/strings.h"
 #include "runtime/plan_report.h"
+#include "train/evaluate.h"
 
 namespace levanter::train {
 
@@ -45,24 +50,62 @@ std::string buffers(std::string_view title, std::vector<LiveBuffer> alive, bool 
   return text;
 }
 
-/// What ranks hold of the persistent memory and send in a step, where there are several: each, or
-/// the one with most of it.
-std::string ranks_table(const CompiledStep& step) {
+std::string columns(std::initializer_list<std::string> words) {
+  std::string text;
+  for (const std::string& word : words) text += align_right(word, 13);
+  return text + "\n";
+}
+
+/// What ranks need and send in a step, where there are several: each, or the one that needs most.
+std::string ranks_table(const TrainConfig& config, const CompiledStep& step) {
   constexpr int64_t kShown = 8;
   const int64_t ranks = step.options.ranks;
   if (ranks == 1) return "";
-  std::string text = "persistent, and what is sent in a step\n";
+  std::string text = cat(
+      std::string(26, ' '), align_right("sent in a step:", 67), "\n", "ranks                     ",
+      columns({"persistent", "in all", "gathered", "gradients", "norms", "parameters"}));
   const auto row = [&](int64_t rank) {
-    std::string sent = line(cat("rank ", rank), step.persistent_bytes_of(rank));
-    sent.pop_back();
-    return cat(sent, align_right(format_bytes(step.sent_bytes_of(rank)), 13), "\n");
+    const SentBytes sent = step.sent_bytes_of(rank);
+    std::string name = cat("  rank ", rank);
+    name.resize(std::max<size_t>(name.size(), 26), ' ');
+    return cat(name, columns({format_bytes(step.persistent_bytes_of(rank)),
+                              format_bytes(memory_total(step, config, std::array{rank}).total()),
+                              format_bytes(sent.gathers), format_bytes(sent.gradients),
+                              format_bytes(sent.norm), format_bytes(sent.parameters)}));
   };
-  int64_t largest = 0;
-  for (int64_t rank = 0; rank < ranks; ++rank) {
-    if (step.persistent_bytes_of(rank) > step.persistent_bytes_of(largest)) largest = rank;
-    if (ranks <= kShown) text += row(rank);
-  }
-  return ranks <= kShown ? text : cat(text, row(largest), "  which has the most\n");
+  if (ranks <= kShown)
+    for (int64_t rank = 0; rank < ranks; ++rank) text += row(rank);
+  else
+    text += cat(row(neediest_rank(step, config)), "  which needs the most\n");
+  return cat(text, "  a row of an evaluation", align_right(format_bytes(kRowSumsBytes), 15),
+             " to each other rank\n");
+}
+
+/// How each group of parameters is trained; "" where there are none.
+std::string groups_table(const CompiledStep& step) {
+  const optim::Assignment& optimizer = *step.options.optimizer;
+  const std::span<const ParameterGroup> groups = optimizer.groups().all();
+  if (groups.empty()) return "";
+  const auto row = [&](std::optional<size_t> index, const std::string& name) {
+    int64_t tensors = 0, elements = 0;
+    std::set<std::string> ways;
+    for (const nn::Param& param : step.params) {
+      if (optimizer.groups().index_of(param.path) != index) continue;
+      ++tensors;
+      elements += param.type.elements();
+      const optim::Rule rule = optimizer.rule_of(param);
+      ways.insert(param.trainable
+                      ? cat(rule.optimizer->name, ", lr x ", format_number(rule.lr_scale),
+                            ", weight_decay ", format_number(rule.weight_decay))
+                      : std::string("frozen"));
+    }
+    const std::vector<std::string> words(ways.begin(), ways.end());
+    return cat("  ", name, ": ", count_of(tensors, "tensor"), ", ", count_of(elements, "parameter"),
+               tensors > 0 ? "; " : "", join(words, "; "), "\n");
+  };
+  std::string text = "parameter groups\n";
+  for (size_t i = 0; i < groups.size(); ++i) text += row(i, quote(groups[i].match));
+  return text + row(std::nullopt, "all others");
 }
 
 /// What is needed, next to what there is.
@@ -88,7 +131,8 @@ std::string memory_report(const TrainConfig& config, const CompiledStep& step,
           count_of(step.options.groups, "group"), ", ", count_of(config.trainer.ranks, "rank"),
           "\n\npersistent, ", step.options.ranks > 1 ? "the first rank\n" : "each rank\n");
   for (const MemoryLine& l : step.persistent()) text += line(l.what, l.bytes);
-  text += ranks_table(step);
+  text += groups_table(step);
+  text += ranks_table(config, step);
   text += heading("arena", step.arena_bytes());
   text += cat("  lower bound ", format_bytes(step.gradients.arena_lower_bound()), "; fullest at ",
               step.gradients.peak_place(), "\n");
@@ -98,6 +142,39 @@ std::string memory_report(const TrainConfig& config, const CompiledStep& step,
   if (step.first_run_bytes() > 0)
     text += heading("checks in the first run", step.first_run_bytes());
   return text + totals(memory_total(step, config), needs);
+}
+
+std::string memory_json(const TrainConfig& config, const CompiledStep& step) {
+  constexpr size_t kMostBuffers = 400;
+  using Json = nlohmann::ordered_json;
+  const MemoryTotal total = memory_total(step, config);
+  Json persistent = Json::array(), listed = Json::array();
+  for (const MemoryLine& l : step.persistent())
+    persistent.push_back({{"what", l.what}, {"bytes", l.bytes}});
+  std::vector<LiveBuffer> buffers = step.gradients.buffers();
+  const auto weight = [](const LiveBuffer& b) { return b.bytes * (b.last - b.first + 1); };
+  std::stable_sort(buffers.begin(), buffers.end(),
+                   [&](const LiveBuffer& a, const LiveBuffer& b) { return weight(a) > weight(b); });
+  buffers.resize(std::min(buffers.size(), kMostBuffers));
+  for (const LiveBuffer& b : buffers)
+    listed.push_back({{"offset", b.offset},
+                      {"bytes", b.bytes},
+                      {"first", b.first},
+                      {"last", b.last},
+                      {"saved", b.saved_for_backward},
+                      {"op", b.op},
+                      {"where", b.where}});
+  const Json plan = {{"ranks", config.trainer.ranks},
+                     {"persistent", std::move(persistent)},
+                     {"arena_bytes", step.arena_bytes()},
+                     {"workspace_bytes", step.workspace_bytes()},
+                     {"loader_bytes", total.loader},
+                     {"save_bytes", total.save},
+                     {"steps", step.gradients.step_count()},
+                     {"peak_step", step.gradients.peak_step()},
+                     {"peak_place", step.gradients.peak_place()},
+                     {"buffers", std::move(listed)}};
+  return plan.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace levanter::train

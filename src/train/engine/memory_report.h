@@ -17,4 +17,10 @@ std::string align_right(std::string_view text, size_t width);
 std::string memory_report(const TrainConfig& config, const CompiledStep& step,
                           std::span<const MemoryNeed> needs);
 
+/// The same for programs, a run's plan.json: {"ranks", "persistent": [{"what", "bytes"}],
+/// "arena_bytes", "workspace_bytes", "loader_bytes", "save_bytes", "steps", "peak_step",
+/// "peak_place", "buffers": [{"offset", "bytes", "first", "last", "saved", "op", "where"}]}. Of the
+/// arena's buffers those are listed that take most of it for longest.
+std::string memory_json(const TrainConfig& config, const CompiledStep& step);
+
 }  // namespace levanter::train

@@ -103,8 +103,50 @@ std::vector<nn::Param> trained(const std::vector<nn::Param>& params) {
   return out;
 }
 
-Function trace_update(const ModelSpec& spec, const StepShape& s,
-                      const optim::OptimizerEntry& optimizer, const OptimizerConfig& config,
+namespace {
+
+/// The arguments that an update has besides parameters, gradients and state, and what follows from
+/// them alone.
+struct Common {
+  optim::Step step;
+  NamedArray grad_norm;
+};
+
+Common trace_common(infer::Tracing& t, const StepShape& s, const optim::Assignment& optimizer,
+                    std::span<const optim::Before> before, bool limits, const Owned& owned) {
+  Function& f = t.function;
+  const Type scalar{s.real, {}};
+  const NamedArray loss = f.argument("loss", scalar);
+  Common common;
+  optim::Step& step = common.step;
+  step.lr = f.argument("lr", scalar);
+  for (const std::string& name : optimizer.scalar_names())
+    step.own.push_back(f.argument(name, scalar));
+  std::vector<NamedArray> squares;
+  if (owned.empty()) {
+    for (const optim::Before& b : before) squares.push_back(optim::square_sum(b.grad));
+  } else {
+    for (const nn::Param& param : trained(t.params))
+      squares.push_back(f.argument(square_name(param.path), scalar));
+  }
+  common.grad_norm = optim::global_norm(squares);
+  step.proceed = map(Map::kAnd, map(Map::kIsFinite, loss), map(Map::kIsFinite, common.grad_norm));
+  if (limits) {
+    const auto within = [&](const NamedArray& value, const char* limit) {
+      step.proceed =
+          map(Map::kAnd, step.proceed, map(Map::kLessEqual, value, f.argument(limit, scalar)));
+    };
+    within(loss, "loss_limit");
+    within(common.grad_norm, "norm_limit");
+  }
+  const std::optional<double>& most = optimizer.config().max_grad_norm;
+  step.clip = most ? optim::clip_factor(common.grad_norm, *most) : constant(f.graph, 1, s.real);
+  return common;
+}
+
+}  // namespace
+
+Function trace_update(const ModelSpec& spec, const StepShape& s, const optim::Assignment& optimizer,
                       bool limits, const Owned& owned) {
   infer::Tracing t("update", spec, s);
   Function& f = t.function;
@@ -113,39 +155,17 @@ Function trace_update(const ModelSpec& spec, const StepShape& s,
   const OriginScope scope(f.graph, origin, false);
   const std::vector<nn::Param> params = owned_of(trained(t.params), owned);
   std::vector<optim::Before> before;
-  std::vector<NamedArray> squares;
   for (const nn::Param& param : params)
     before.push_back({param.value, f.argument(grad_name(param.path), param.type), {}});
   const int first_state = static_cast<int>(f.arguments.size());
   for (size_t i = 0; i < params.size(); ++i)
-    for (const optim::StateArray& state : optimizer.state(config, params[i]))
+    for (const optim::StateArray& state : optimizer.state(params[i]))
       before[i].state.push_back(f.argument(state_name(params[i].path, state.name), state.type));
-  const Type scalar{s.real, {}};
-  const NamedArray loss = f.argument("loss", scalar);
-  optim::StepScalars step;
-  step.lr = f.argument("lr", scalar);
-  for (const std::string_view name : optimizer.scalar_names)
-    step.own.push_back(f.argument(std::string(name), scalar));
-  if (owned.empty()) {
-    for (const optim::Before& b : before) squares.push_back(optim::square_sum(b.grad));
-  } else {
-    for (const nn::Param& param : trained(t.params))
-      squares.push_back(f.argument(square_name(param.path), scalar));
-  }
-  const NamedArray grad_norm = optim::global_norm(squares);
-  step.proceed = map(Map::kAnd, map(Map::kIsFinite, loss), map(Map::kIsFinite, grad_norm));
-  if (limits) {
-    const auto within = [&](const NamedArray& value, const char* limit) {
-      step.proceed =
-          map(Map::kAnd, step.proceed, map(Map::kLessEqual, value, f.argument(limit, scalar)));
-    };
-    within(loss, "loss_limit");
-    within(grad_norm, "norm_limit");
-  }
-  step.clip = config.max_grad_norm ? optim::clip_factor(grad_norm, *config.max_grad_norm)
-                                   : constant(f.graph, 1, s.real);
+  const Common common = trace_common(t, s, optimizer, before, limits, owned);
 
-  const std::vector<optim::After> after = optimizer.update(config, params, before, step);
+  std::vector<optim::After> after;
+  for (size_t i = 0; i < params.size(); ++i)
+    after.push_back(optimizer.update(params[i], before[i], common.step));
   for (size_t i = 0, at = 0; i < t.params.size() && at < params.size(); ++i) {
     if (t.params[i].path != params[at].path) continue;
     f.result(t.params[i].path, after[at++].param, static_cast<int>(i));
@@ -156,8 +176,40 @@ Function trace_update(const ModelSpec& spec, const StepShape& s,
       f.result(f.arguments[static_cast<size_t>(state)].name, value, state);
       ++state;
     }
-  f.result("grad_norm", grad_norm);
-  f.result("proceed", step.proceed);
+  f.result("grad_norm", common.grad_norm);
+  f.result("proceed", common.step.proceed);
+  return std::move(t.function);
+}
+
+Function trace_refresh(const ModelSpec& spec, const StepShape& s,
+                       const optim::Assignment& optimizer, optim::Refresh::By by, bool limits,
+                       const Owned& owned) {
+  infer::Tracing t("refresh", spec, s);
+  Function& f = t.function;
+  Origin origin = f.graph.origin();
+  origin.phase = Phase::kUpdate;
+  const OriginScope scope(f.graph, origin, false);
+  const std::vector<nn::Param> params = owned_of(trained(t.params), owned);
+  std::vector<optim::Before> before;
+  for (const nn::Param& param : params)
+    before.push_back({param.value, f.argument(grad_name(param.path), param.type), {}});
+  std::vector<int> first_state(params.size());
+  for (size_t i = 0; i < params.size(); ++i) {
+    const optim::Refresh* refresh = optimizer.rule_of(params[i]).optimizer->refresh;
+    if (!refresh || refresh->by != by) continue;
+    first_state[i] = static_cast<int>(f.arguments.size());
+    for (const optim::StateArray& state : optimizer.state(params[i]))
+      before[i].state.push_back(f.argument(state_name(params[i].path, state.name), state.type));
+  }
+  Common common = trace_common(t, s, optimizer, before, limits, owned);
+  common.step.inverse_tokens = f.argument(std::string(models::kInverseTokens), Type{s.real, {}});
+  for (size_t i = 0; i < params.size(); ++i) {
+    int at = first_state[i];
+    for (const NamedArray& value : optimizer.refresh(by, params[i], before[i], common.step)) {
+      f.result(f.arguments[static_cast<size_t>(at)].name, value, at);
+      ++at;
+    }
+  }
   return std::move(t.function);
 }
 

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "infer/trace.h"
-#include "optim/optimizer.h"
+#include "optim/assignment.h"
 
 namespace levanter::train {
 
@@ -49,12 +49,19 @@ Function trace_squares(const ModelSpec& model, const StepShape& shape, const Own
 /// together to the config's max_grad_norm.
 ///   arguments  parameters, all of them; gradients, grad_name of each; state arrays, state_name of
 ///              each; where others are owned elsewhere, square_name of each that is trained; loss;
-///              lr; the optimizer's own scalars; with `limits` loss_limit, norm_limit
+///              lr; the optimizers' own scalars; with `limits` loss_limit, norm_limit
 ///   results    parameters and state (donated, in the same order), grad_norm, proceed
 /// `proceed` is 1 when loss and norm are finite and at most their limits; when it is 0 no bit of
 /// the state changes.
 Function trace_update(const ModelSpec& model, const StepShape& shape,
-                      const optim::OptimizerEntry& optimizer, const OptimizerConfig& config,
-                      bool limits = false, const Owned& owned = {});
+                      const optim::Assignment& optimizer, bool limits = false,
+                      const Owned& owned = {});
+
+/// What the optimizers change of their state by such a gradient, besides the update.
+///   arguments  as trace_update's, with state of refreshed parameters only; inverse_tokens
+///   results    state that is refreshed (donated), as it was where the step does not proceed
+Function trace_refresh(const ModelSpec& model, const StepShape& shape,
+                       const optim::Assignment& optimizer, optim::Refresh::By by,
+                       bool limits = false, const Owned& owned = {});
 
 }  // namespace levanter::train

@@ -56,7 +56,10 @@ data::Batch batch_of(const HookContext& c, int64_t place) {
   const Key root = key_from_seed(static_cast<uint64_t>(c.config.trainer.seed));
   data::LoaderOptions loading;
   loading.seq_len = c.config.model->max_seq_len;
-  loading.batch_size = loading.rows = c.config.trainer.train_batch_size;
+  loading.batch_size = c.config.trainer.train_batch_size;
+  loading.sizes = c.config.batch_sizes();
+  loading.part = [](int64_t size) { return data::RowRange{0, size}; };
+  loading.rows = loading.sizes->of(place);
   loading.first_step = place;
   loading.end_step = place + 1;
   loading.prefetch = 1;
@@ -226,7 +229,7 @@ std::string write_bundle(const HookContext& c, const StepInfo& info) {
   make_directories(folder);
 
   CheckpointContents state = checkpoint_contents(c, info.step - 1, {});
-  const std::vector<Tensor> model = c.engine.model_tensors();
+  const std::vector<Tensor> model = c.engine.model_part();
   const std::vector<Tensor> optimizer = c.engine.optimizer_tensors();
   state.model = model;
   state.optimizer = optimizer;

@@ -26,12 +26,11 @@ TrainConfig config_of(const Checkpoint& state, std::span<const std::string> over
 
 void require_batch(const TrainConfig& config, const data::Batch& batch) {
   const int64_t positions = batch.rows > 0 ? std::ssize(batch.tokens) / batch.rows : 0;
-  if (batch.rows == config.trainer.train_batch_size && positions == config.model->max_seq_len)
-    return;
+  const int64_t wanted = config.batch_sizes().of(batch.step);
+  if (batch.rows == wanted && positions == config.model->max_seq_len) return;
   throw Error(ErrorKind::kConfig,
               cat("the bundle's batch has ", batch.rows, " rows of ", positions,
-                  " positions, and the config wants ", config.trainer.train_batch_size, " of ",
-                  config.model->max_seq_len))
+                  " positions, and the config wants ", wanted, " of ", config.model->max_seq_len))
       .hint("leave out the overrides that change the batch");
 }
 

@@ -27,8 +27,11 @@ struct HfSource {
 
 /// A step folder, a run folder or a Hugging Face folder.
 ///   problems  newer checkpoints of the run that were passed over as bad
-/// error  kCheckpoint as open_checkpoint, models::read_hf_model and compat::HfWeights
-HfSource hf_source(const std::string& checkpoint, std::vector<std::string>& problems);
+///   ema       whether it is the running mean of a checkpoint's weights
+/// error  kCheckpoint as open_checkpoint, models::read_hf_model and compat::HfWeights; kConfig for
+///        the mean of a Hugging Face folder
+HfSource hf_source(const std::string& checkpoint, std::vector<std::string>& problems,
+                   bool ema = false);
 
 /// A model in memory, which outlives the source. `config` is a resolved one's text.
 HfSource hf_source(std::string_view config, std::shared_ptr<const text::Tokenizer> tokenizer,

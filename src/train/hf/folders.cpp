@@ -7,15 +7,26 @@
 #include "base/stop.h"
 #include "base/strings.h"
 #include "checkpoint/folder.h"
+#include "optim/optimizer.h"
 
 namespace levanter::train {
 
-HfFolders::HfFolders(const TrainConfig& config, Say say)
+HfFolders::HfFolders(const TrainConfig& config, Say say, bool ema)
     : config_(config),
       say_(std::move(say)),
+      ema_(ema),
       path_(join_path(config.hf_save_path->resolved, config.run_id())) {
+  if (ema) path_ = join_path(path_, optim::kEma);
   if (config.hf_save_dtype) options_.dtype = hf_dtype(*config.hf_save_dtype);
   options_.overwrite = true;  // of what a former start has written
+}
+
+std::vector<HfFolders> hf_folders(const TrainConfig& config, const HfFolders::Say& say) {
+  std::vector<HfFolders> folders;
+  if (!config.hf_save_path) return folders;
+  folders.emplace_back(config, say);
+  if (config.optimizer->ema) folders.emplace_back(config, say, true);
+  return folders;
 }
 
 bool HfFolders::due(int64_t step) const {
@@ -57,7 +68,7 @@ void HfFolders::make_missing(const std::string& checkpoints, int64_t last) {
     if (stop_requested()) return;
     std::vector<std::string> problems;
     try {
-      write(step, hf_source(step_folder(checkpoints, step), problems));
+      write(step, hf_source(step_folder(checkpoints, step), problems, ema_));
     } catch (const Error& error) {  // of the checkpoint
       failed(step, error);
     }

@@ -1,4 +1,5 @@
-// The Hugging Face folders that a run leaves: <hf_save_path>/<trainer.id>/step-N.
+// The Hugging Face folders that a run leaves: <hf_save_path>/<trainer.id>/step-N, and those of the
+// running mean of the weights in <hf_save_path>/<trainer.id>/ema/step-N.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,10 @@ class HfFolders final {
   using Say = std::function<void(std::string_view)>;
 
   /// The config has an hf_save_path and outlives this; `say` hears of what is written, and why not.
-  HfFolders(const TrainConfig& config, Say say);
+  /// `ema`: of the running mean.
+  HfFolders(const TrainConfig& config, Say say, bool ema = false);
 
+  bool of_ema() const { return ema_; }
   bool due(int64_t step) const;
   /// Writes the folder of a step of which `source` is the model.
   void write(int64_t step, const HfSource& source);
@@ -40,6 +43,7 @@ class HfFolders final {
 
   const TrainConfig& config_;
   Say say_;
+  bool ema_;
   std::string path_;
   HfOptions options_;
   void sweep();
@@ -48,5 +52,8 @@ class HfFolders final {
   std::map<int64_t, std::string> failed_;  ///< why each of these steps has no folder
   bool failing_ = false;                   ///< the one tried last failed, which has been said
 };
+
+/// The folders of a config: none, those of the weights, and with optimizer.ema those of the mean.
+std::vector<HfFolders> hf_folders(const TrainConfig& config, const HfFolders::Say& say);
 
 }  // namespace levanter::train

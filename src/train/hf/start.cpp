@@ -1,6 +1,8 @@
 // Runs that begin with a Hugging Face folder: its model's shape in a config, its weights in memory.
 #include "train/hf/start.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
@@ -148,13 +150,15 @@ void check_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, i
 void load_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size,
              std::span<const Tensor> targets) {
   std::vector<compat::HfTarget> wanted = targets_of(weights.folder(), model, vocab_size);
-  LEV_CHECK(wanted.size() == targets.size(), "other targets than the model's parameters");
   std::vector<HostWrite> places;
-  places.reserve(wanted.size());
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    const Tensor& target = targets[i];
+  places.reserve(targets.size());
+  for (const Tensor& target : targets) {
+    const auto at = std::find_if(wanted.begin(), wanted.end(), [&](const compat::HfTarget& one) {
+      return one.name == target.path;
+    });
+    LEV_CHECK(at != wanted.end(), cat("the model has no parameter ", target.path));
     places.emplace_back(*target.memory, target.data, static_cast<size_t>(target.bytes()));
-    wanted[i].data = reinterpret_cast<float*>(places.back().bytes().data());
+    at->data = reinterpret_cast<float*>(places.back().bytes().data());
   }
   weights.load(wanted);
   for (HostWrite& place : places) place.done();

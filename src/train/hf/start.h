@@ -32,7 +32,8 @@ std::string changed_tokenizer(const TrainConfig& config, const std::string& know
 /// as compat::HfWeights::match.
 void check_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size);
 
-/// Fills a model's parameters, f32, from a Hugging Face folder; errors as compat::HfWeights::load.
+/// Fills a model's parameters, f32, or those of them that `targets` are, from a Hugging Face folder
+/// of the whole model; errors as compat::HfWeights::load.
 /// A token that the folder does not have gets the mean of all that it has.
 void load_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size,
              std::span<const Tensor> targets);

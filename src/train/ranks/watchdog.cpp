@@ -18,20 +18,6 @@ double seconds_of(const std::optional<config::Duration>& deadline) {
   return deadline ? deadline->seconds : dist::Deadlines::kNone;
 }
 
-const char* words_of_end(Outcome outcome) {
-  switch (outcome) {
-    case Outcome::kFinished:
-      return "finished";
-    case Outcome::kAlreadyFinished:
-      return "finished before";
-    case Outcome::kStopped:
-      return "stopped";
-    case Outcome::kRolledBack:
-      return "rolled back";
-  }
-  return "ended";
-}
-
 }  // namespace
 
 std::string rank_log_name(int64_t rank) {
@@ -74,7 +60,7 @@ Outcome Watchdog::watch(const std::function<Outcome()>& start) {
   dist::enter(communicator_, dist::Phase::kStart, 0);
   try {
     const Outcome outcome = start();
-    log(words_of_end(outcome));
+    log(word_of(outcome));
     return outcome;
   } catch (const Error& error) {
     log(cat("failed: ", error.message()));

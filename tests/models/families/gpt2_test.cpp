@@ -110,9 +110,8 @@ TEST_CASE("twenty AdamW steps of the sorter follow the reference's losses", "[mo
   const auto engine = sorter.model.engine(*backend, adam, sorter.rows, 2);
   for (size_t i = 0; i < expected.size(); ++i) {
     run_gradients(*engine, sorter.rows);
-    std::vector<double> scalars(2);
-    optim::entry("adam").scalars(adam, static_cast<int64_t>(i), scalars);
-    const train::UpdateReport report = engine->run_update(adam.learning_rate, scalars);
+    const train::UpdateReport report =
+        engine->run_update(static_cast<int64_t>(i), adam.learning_rate);
     INFO("step " << i);
     CHECK(report.proceeded);
     CHECK(std::abs(report.loss - expected[i]) <= kTrainingTolerance * std::max(1.0, expected[i]));

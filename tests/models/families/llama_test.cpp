@@ -132,9 +132,8 @@ TEST_CASE("three runs of twenty AdamW steps follow the reference's", "[models]")
     const auto engine = stories.model->engine(*backend, adam, first, 1);
     for (size_t i = 0; i < training["batches"].size(); ++i) {
       run_gradients(*engine, rows_of(training["batches"][i]));
-      std::vector<double> scalars(2);
-      optim::entry("adam").scalars(adam, static_cast<int64_t>(i), scalars);
-      const train::UpdateReport report = engine->run_update(run["lr_per_step"][i], scalars);
+      const train::UpdateReport report =
+          engine->run_update(static_cast<int64_t>(i), run["lr_per_step"][i]);
       INFO("step " << i);
       REQUIRE(report.proceeded);
       const double loss = run["loss_before_each_step"][i], norm = run["grad_norm_before_clip"][i];

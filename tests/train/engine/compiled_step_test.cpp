@@ -66,35 +66,41 @@ TEST_CASE("parameters lie one after the other, each from a multiple of 64 bytes"
   CHECK(count == 11 * 16 + 8 * 16 + 2 * block + 32);
 }
 
-TEST_CASE("ranks have whole parameters' parts of the optimizer's state", "[train]") {
+TEST_CASE("ranks have whole parameters, or whole parameters' parts of the optimizer's state",
+          "[train]") {
   const AdamConfig adam;
   const Gpt2Config model = tiny_model();
-  const auto backend = make_backend("cpu", 1);
-  for (const int64_t ranks : {2, 3, 5}) {
-    StepPlan plan{1, 5, 5, ranks};
-    int64_t places = 0, elements = 0;
-    for (int64_t rank = 0; rank < ranks; ++rank) {
-      const train::CompiledStep step = compile_step(model, adam, plan, *backend, rank);
-      CHECK(step.shards[0].begin == 0);
-      CHECK(step.shards.back().end == step.layout.elements);
-      CHECK(step.norm_shards().back().end == step.norm_elements());
-      places += std::ssize(step.state.places);
-      elements += step.shards[static_cast<size_t>(rank)].size();
-      for (int64_t other = 0; other < ranks; ++other) {
-        const train::CompiledStep there = compile_step(model, adam, plan, *backend, other);
-        int64_t constants = 0;  // of the update, which is another function on each
-        for (const train::MemoryLine& l : step.persistent())
-          if (l.what == "constants") constants += l.bytes;
-        for (const train::MemoryLine& l : there.persistent())
-          if (l.what == "constants") constants -= l.bytes;
-        CHECK(step.persistent_bytes_of(other) - constants == there.persistent_bytes());
-        CHECK(step.save_bytes_of(other) == there.save_bytes());
+  const auto backend = make_backend("reference");
+  for (const dist::Sharding sharding : {dist::Sharding::kOptimizer, dist::Sharding::kParameters})
+    for (const int64_t ranks : {2, 3, 5}) {
+      StepPlan plan{1, 5, 5, ranks};
+      plan.sharding = sharding;
+      if (sharding == dist::Sharding::kParameters) plan.compute = DType::bf16;
+      int64_t places = 0, elements = 0, parameters = 0;
+      for (int64_t rank = 0; rank < ranks; ++rank) {
+        const train::CompiledStep step = compile_step(model, adam, plan, *backend, rank);
+        CHECK(step.shards[0].begin == 0);
+        CHECK(step.shards.back().end == step.layout.elements);
+        CHECK(step.norm_shards().back().end == step.norm_elements());
+        places += std::ssize(step.state.places);
+        elements += step.shards[static_cast<size_t>(rank)].size();
+        parameters += line(step, "parameters");
+        for (int64_t other = 0; other < ranks; ++other) {
+          const train::CompiledStep there = compile_step(model, adam, plan, *backend, other);
+          // Of the update and the packing, which are other functions on each.
+          const int64_t constants = line(step, "constants") - line(there, "constants");
+          CHECK(step.persistent_bytes_of(other) - constants == there.persistent_bytes());
+          CHECK(step.save_bytes_of(other) == there.save_bytes());
+        }
       }
+      const train::CompiledStep whole = compile_step(model, adam, {1, 5, 5}, *backend);
+      CHECK(places == std::ssize(whole.state.places));
+      CHECK(elements == whole.layout.elements);
+      if (sharding == dist::Sharding::kParameters)  // each once, and no room for reports
+        CHECK(parameters == 4 * whole.layout.offset_of(0));
+      else
+        CHECK(parameters == 4 * whole.layout.all_elements * ranks);
     }
-    const train::CompiledStep whole = compile_step(model, adam, {1, 5, 5}, *backend);
-    CHECK(places == std::ssize(whole.state.places));
-    CHECK(elements == whole.layout.elements);
-  }
 }
 
 TEST_CASE("a rank sends in a step what the plan says, and no more than a ring where it can",
@@ -102,7 +108,8 @@ TEST_CASE("a rank sends in a step what the plan says, and no more than a ring wh
   const AdamConfig adam;
   const Gpt2Config model = tiny_model();
   const auto backend = make_backend("cpu", 1);
-  for (const dist::Sharding sharding : {dist::Sharding::kNone, dist::Sharding::kOptimizer})
+  for (const dist::Sharding sharding :
+       {dist::Sharding::kNone, dist::Sharding::kOptimizer, dist::Sharding::kParameters})
     for (const StepPlan& plan :
          {StepPlan{1, 4, 4, 2}, StepPlan{1, 4, 4, 4}, StepPlan{1, 7, 5, 3}}) {
       INFO(plan.ranks << " ranks");
@@ -116,7 +123,7 @@ TEST_CASE("a rank sends in a step what the plan says, and no more than a ring wh
         engine.initialise(key_from_seed(1));
         train::StepExchange exchange(counting, *own, engine);
         run_step(engine, exchange, 0);
-        wrong += counting.sent() == engine.step().sent_bytes_of(end.rank()) ? 0 : 1;
+        wrong += counting.sent() == engine.step().sent_bytes_of(end.rank()).total() ? 0 : 1;
       });
       CHECK(wrong == 0);
       if (sharding == dist::Sharding::kNone && plan.groups == plan.ranks) {
@@ -128,8 +135,8 @@ TEST_CASE("a rank sends in a step what the plan says, and no more than a ring wh
                                                        .sharding = sharding},
                                                       *backend);
         const int64_t ring = 2 * (plan.ranks - 1) * ceil_div(step.layout.elements, plan.ranks) * 4;
-        CHECK(step.sent_bytes_of(0) <= ring);
-        CHECK(step.sent_bytes_of(0) > ring - 8 * plan.ranks);
+        CHECK(step.sent_bytes_of(0).total() <= ring);
+        CHECK(step.sent_bytes_of(0).total() > ring - 8 * plan.ranks);
       }
     }
 }

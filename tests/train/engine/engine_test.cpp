@@ -59,7 +59,8 @@ TEST_CASE("any number of threads and ranks gives the same bits", "[train]") {
       for (const int64_t ranks : {2, 3}) {
         StepPlan shared = plan;
         shared.ranks = ranks;
-        for (const dist::Sharding sharding : {dist::Sharding::kNone, dist::Sharding::kOptimizer}) {
+        for (const dist::Sharding sharding :
+             {dist::Sharding::kNone, dist::Sharding::kOptimizer, dist::Sharding::kParameters}) {
           shared.sharding = sharding;
           CHECK(train_tiny(model, shared, "cpu", 1, kSteps) == expected);
         }
@@ -102,6 +103,25 @@ TEST_CASE("debug mode finds no fault and changes no bit, in any order of steps",
         CHECK(train_tiny(model, plan, device, 2, 2) == expected);
       }
     }
+}
+
+TEST_CASE("gathered parameters change no bit, whatever is computed again and in any order",
+          "[train]") {
+  for (const char* policy : {"none", "full", "nested(2)"}) {
+    INFO(policy);
+    Gpt2Config model = tiny_model_with_dropout();
+    model.gradient_checkpointing = policy;
+    StepPlan plan{.microbatches = 5, .groups = 3, .compute = DType::bf16};
+    const Trained expected = train_tiny(model, plan, "reference", 1, 2);
+    plan.ranks = 3;
+    plan.sharding = dist::Sharding::kParameters;
+    CHECK(train_tiny(model, plan, "reference", 1, 2) == expected);
+    plan.debug = true;
+    plan.schedule_seed = 1;
+    CHECK(train_tiny(model, plan, "reference", 1, 2) == expected);
+    plan.debug = plan.optimise = false;
+    CHECK(train_tiny(model, plan, "reference", 1, 2) == expected);
+  }
 }
 
 TEST_CASE("an optimised step has the bits of the step as traced", "[train]") {
@@ -164,8 +184,7 @@ TEST_CASE("a batch without loss tokens changes nothing but the running means", "
   run.engine.begin_step(rows.loss_tokens(), {});
   run.engine.run_microbatch(rows.from(0));
   run.exchange.sum_gradients();
-  const double scalars[] = {0.1, 0.05};
-  const train::UpdateReport report = run.engine.run_update(1e-2, scalars);
+  const train::UpdateReport report = run.engine.run_update(0, 1e-2);
   CHECK(report.loss == 0);
   CHECK(report.grad_norm == 0);
   CHECK(report.proceeded);
@@ -195,8 +214,7 @@ TEST_CASE("a gradient whose norm overflows is not taken either", "[train]") {
   run.engine.begin_step(1e-37, {});  // 1 / tokens is huge: the loss is finite, its norm is not
   run.engine.run_microbatch(rows.from(0));
   run.exchange.sum_gradients();
-  const double scalars[] = {0.1, 0.05};
-  const train::UpdateReport report = run.engine.run_update(1e-2, scalars);
+  const train::UpdateReport report = run.engine.run_update(0, 1e-2);
   CHECK_FALSE(report.proceeded);
   CHECK(std::isinf(report.grad_norm));
   CHECK(state_of(run.engine) == before);
@@ -262,8 +280,7 @@ TEST_CASE("rows of one segment train to the same bits without segments", "[train
       losses.insert(losses.end(), view.begin() + 8, view.end());
       run.engine.begin_step(rows.loss_tokens(), key_from_seed(3));
       run.engine.run_microbatch(rows.from(0));
-      const double scalars[] = {0.1, 0.05};
-      losses.push_back(run.engine.run_update(1e-2, scalars).loss);
+      losses.push_back(run.engine.run_update(step, 1e-2).loss);
     }
     return std::pair(losses, state_of(run.engine));
   };
@@ -304,7 +321,9 @@ TEST_CASE("an engine holds the bytes that the plan names, to the byte", "[train]
           .microbatches = 12,
           .groups = 5,
           .ranks = 3,
-          .sharding = dist::Sharding::kNone}})
+          .sharding = dist::Sharding::kNone},
+          StepPlan{.ranks = 4, .sharding = dist::Sharding::kParameters},
+          StepPlan{.ranks = 2, .compute = DType::bf16, .sharding = dist::Sharding::kParameters}})
       for (const char* policy : {"none", "full"}) {
         Gpt2Config model = tiny_model_with_dropout();
         model.gradient_checkpointing = policy;
@@ -335,12 +354,11 @@ TEST_CASE("a compiled step allocates nothing after its first run", "[train]") {
     Single run(tiny_model_with_dropout(), {2, 5, 3}, make_backend(device, 1));
     std::vector<MadeUpRows> rows;
     for (int64_t m = 0; m < 5; ++m) rows.emplace_back(0, 2 * m, 2);
-    const double scalars[] = {0.1, 0.05};
     const auto step = [&] {
       run.engine.begin_step(30, key_from_seed(2));
       for (const MadeUpRows& microbatch : rows) run.engine.run_microbatch(microbatch.from(0));
       run.exchange.sum_gradients();
-      return run.engine.run_update(1e-3, scalars).proceeded &&
+      return run.engine.run_update(0, 1e-3).proceeded &&
              !run.engine.run_evaluation(rows[0].from(0)).empty();
     };
     bool good = step();

@@ -57,10 +57,8 @@ Outcome run(const Gpt2Config& model, std::shared_ptr<const models::Objective> ob
         rows.loss_weight[i] *= static_cast<float>(rows.positions[i]);
     engine.begin_step(loss_tokens, {});
     for (const int64_t row : {0, 2}) engine.run_microbatch(rows.from(row));
-    std::array<double, 2> scalars;
-    options.optimizer.scalars(adam, step, scalars);
     result.measures = engine.measures();
-    result.losses.push_back(engine.run_update(1e-2, scalars).loss);
+    result.losses.push_back(engine.run_update(step, 1e-2).loss);
   }
   result.params_hash = params_hash(engine.model_tensors());
   return result;

@@ -55,6 +55,8 @@ models::ModelEntry family(bool freeze) {
 /// Gradients over the root of the running sum of their squares, a sum for each index of a
 /// parameter's first axis; and how many updates a parameter has had.
 struct RowsConfig final : OptimizerConfig {
+  RowsConfig() { weight_decay = 0; }
+
  private:
   void own_fields(config::Fields&) override {}
 };
@@ -65,24 +67,12 @@ std::vector<optim::StateArray> rows_state(const OptimizerConfig&, const nn::Para
           {"updates", {param.type.dtype, {}}, {}}};
 }
 
-std::vector<optim::After> rows_update(const OptimizerConfig&, std::span<const nn::Param> params,
-                                      std::span<const optim::Before> before,
-                                      const optim::StepScalars& step) {
-  std::vector<optim::After> after;
-  for (size_t i = 0; i < params.size(); ++i) {
-    const auto& [p, g, state] = before[i];
-    const auto kept = [&](NamedArray now, NamedArray old) {
-      return select(broadcast(step.proceed, old.axes()), now, old);
-    };
-    const NamedArray scaled = g * broadcast(step.clip, g.axes());
-    const NamedArray squares = scaled * scaled;
-    const Axes others = without(g.axes(), g.axes()[0].name);
-    const NamedArray row = state[0] + (others.empty() ? squares : sum(squares, others));
-    const NamedArray moved = scaled * rsqrt(row + 1e-8);
-    after.push_back({kept(p - moved * broadcast(step.lr, p.axes()), p),
-                     {kept(row, state[0]), kept(state[1] + 1.0, state[1])}});
-  }
-  return after;
+optim::After rows_update(const OptimizerConfig& config, const nn::Param&,
+                         const optim::Before& before, const optim::Step& step) {
+  const NamedArray g = before.grad * step.clip, squares = g * g;
+  const Axes others = without(g.axes(), g.axes()[0].name);
+  const NamedArray row = before.state[0] + (others.empty() ? squares : sum(squares, others));
+  return optim::descend(config, before, step, g * rsqrt(row + 1e-8), {row, before.state[1] + 1.0});
 }
 
 const optim::OptimizerEntry kRows = {
@@ -98,13 +88,13 @@ const optim::OptimizerEntry kRows = {
 struct Run {
   Run(bool freeze, const optim::OptimizerEntry& optimizer, const OptimizerConfig& optimizer_config)
       : entry(family(freeze)),
-        engine(train::CompiledStep({.model = {entry, config},
-                                    .shape = {2, config.max_seq_len, kVocab},
-                                    .optimizer = optimizer,
-                                    .optimizer_config = optimizer_config,
-                                    .microbatches = 2,
-                                    .groups = 2},
-                                   *backend),
+        engine(train::CompiledStep(
+                   {.model = {entry, config},
+                    .shape = {2, config.max_seq_len, kVocab},
+                    .optimizer = std::make_shared<optim::Assignment>(optimizer, optimizer_config),
+                    .microbatches = 2,
+                    .groups = 2},
+                   *backend),
                *backend),
         exchange(end, *backend, engine) {
     engine.initialise(key_from_seed(1));

@@ -137,7 +137,8 @@ TEST_CASE("the functions name their arguments, and donate what they replace", "[
   }
 
   const AdamConfig adam;
-  const Function update = train::trace_update(spec_of(model), kShape, optim::entry("adam"), adam);
+  const Function update =
+      train::trace_update(spec_of(model), kShape, optim::Assignment(optim::entry("adam"), adam));
   REQUIRE(update.results.size() == 3 * paths.size() + 2);
   for (size_t i = 0; i < 3 * paths.size(); ++i) {
     const Result& result = update.results[i];

@@ -26,8 +26,10 @@ constexpr const char* kSkipping =
 constexpr const char* kRolling =
     "on_spike = \"rollback\"\nloss_spike = 1.12\nwindow = 6\nrollback_steps = 3\n";
 
+/// Of which three have a part of the parameters each.
 std::string ranks(int64_t n, int64_t threads) {
-  return cat("communicator = \"threads\"\nranks = ", n, "\nthreads = ", threads, "\n");
+  return cat("communicator = \"threads\"\nranks = ", n, "\nthreads = ", threads,
+             n == 3 ? "\nshard = \"parameters\"\n" : "\n");
 }
 
 /// Some steps of a run that saves all of them are skipped: these and no others leave the state.

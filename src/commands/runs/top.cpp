@@ -1,0 +1,59 @@
+// levanter top: a run as it goes, in another terminal.
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/strings.h"
+#include "commands/command.h"
+#include "report/live.h"
+
+namespace levanter::commands {
+
+namespace {
+
+constexpr size_t kDefaultColumns = 80, kMostColumns = 160;
+
+constexpr Option kOptions[] = {
+    {"every", "SECONDS", "between two looks; default 2"},
+    {"once", "", "look once"},
+};
+
+size_t columns() {
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kDefaultColumns;
+  return std::min<size_t>(size.ws_col, kMostColumns);
+}
+
+int run(const Arguments& a) {
+  if (a.words.empty() || !report::is_run(a.words[0]))
+    throw Error(ErrorKind::kData, a.words.empty() ? "levanter top names no run"
+                                                  : cat(a.words[0], " is no run's folder"))
+        .allowed("levanter top RUN, such as logs/char");
+  const std::string& folder = a.words[0];
+  const std::chrono::duration<double> pause(a.number("every", 2, 0.1, 3600));
+  const bool redraws = ::isatty(STDOUT_FILENO) == 1 && !a.has("once");
+  for (;;) {
+    const report::RunLine line = report::read_line(folder);
+    const report::History history = report::read_history(join_path(folder, "metrics.jsonl"));
+    const std::string view = join(report::live_view(line, history, columns()), "\n");
+    print(cat(redraws ? "\x1b[H\x1b[2J" : "", view, "\n"));
+    if (!redraws || line.state != "running") return 0;
+    std::this_thread::sleep_for(pause);
+  }
+}
+
+}  // namespace
+
+extern const CommandEntry top_entry;
+const CommandEntry top_entry = {
+    "top",    "a run as it goes: curve, speed, what is left; once where that is no terminal",
+    "RUN",    1,
+    kOptions, false,
+    run};
+
+}  // namespace levanter::commands

@@ -1,0 +1,27 @@
+// `levanter top`: a run as it goes.
+#include <catch2/catch.hpp>
+
+#include "base/strings.h"
+#include "report/live.h"
+#include "support/program.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+
+TEST_CASE("a curve has a dot for each value, its extremes on the axis", "[commands]") {
+  const report::Series series{"x", {1, 2, 3, 4}, {7, 5, 2, 0}};
+  const auto lines = report::draw_curve(series, 2, 2);
+  REQUIRE(lines.size() == 2);
+  CHECK(lines[0] == "   7.0000 \u2821\u2800");
+  CHECK(lines[1] == "   0.0000 \u2800\u2882");
+}
+
+TEST_CASE("top shows where a run is", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train().code == 0);
+  const Ended ended = run({"top", "logs/run"});
+  CHECK(ended.code == 0);
+  CHECK_THAT(ended.out, Catch::StartsWith("run  finished  step 20 of 20, 100.0%\nloss "));
+  CHECK_THAT(ended.out, Catch::Contains(" tokens/s"));
+  CHECK_THAT(run({"top", "logs"}).err, Catch::StartsWith("error: logs is no run's folder"));
+}

@@ -1,0 +1,49 @@
+// run.json: what made a run, start by start.
+#include "record/run_record.h"
+
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+#include "base/file_lock.h"
+#include "base/files.h"
+#include "record/build.h"
+#include "record/surroundings.h"
+#include "support/temporary_folder.h"
+
+using namespace levanter;
+using namespace levanter::record;
+
+TEST_CASE("a record has a start for each time that a run was started", "[record]") {
+  const testing::TemporaryFolder folder;
+  {
+    RunRecord first(folder.path(), "a");
+    first.set("first_step", 0);
+    CHECK(first.write() == "");
+    const ProcessLock lock(folder / "lock", "");
+    CHECK(state_of(folder.path(), read_record(folder.path())) == "running");
+  }
+  CHECK(state_of(folder.path(), read_record(folder.path())) == "killed");
+  RunRecord second(folder.path(), "a");
+  CHECK(second.end("failed", "no \xff room") == "");
+  CHECK(second.end("finished") == "");  // the first word counts
+  const auto record = read_record(folder.path());
+  REQUIRE(record["starts"].size() == 2);
+  CHECK(record["starts"][0]["outcome"] == "killed");
+  CHECK(record["starts"][1]["error"] == "no \xef\xbf\xbd room");
+  CHECK(record["starts"][1]["version"] == this_build().version);
+  CHECK(state_of(folder.path(), record) == "failed");
+
+  write_file_atomic(folder / "run.json", "{\"starts\": 3}");
+  CHECK(read_record(folder.path()).is_null());
+  for (size_t i = 0; i < kMostStarts + 5; ++i) RunRecord(folder.path(), "a").write();
+  CHECK(read_record(folder.path())["starts"].size() == kMostStarts);
+}
+
+TEST_CASE("a record keeps what may matter of the environment, and no secret", "[record]") {
+  CHECK(matters("OMP_NUM_THREADS"));
+  CHECK(matters("SLURM_JOB_ID"));
+  CHECK(!matters("HOME"));
+  CHECK(!matters("SLURM_JOB_ID2"));
+  CHECK(!matters("LEVANTER_API_KEY"));
+  CHECK(!matters("CUDA_SECRET"));
+}

@@ -1,0 +1,89 @@
+// Runs whose ranks have a part of the parameters: the bits, checkpoints and folders of one rank.
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/load.h"
+#include "support/fault.h"
+#include "support/forwarding_backend.h"
+#include "support/tiny_run.h"
+#include "train/run.h"
+#include "train/setup.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+using nlohmann::json;
+
+namespace {
+
+std::string sharded(int64_t ranks, const char* shard) {
+  return cat("num_train_steps = 18\nthreads = 1\ncommunicator = \"threads\"\nranks = ", ranks,
+             "\nshard = \"", shard, "\"\ncheckpointer = { keep = [{ every = 6 }] }\n");
+}
+
+/// The run `id`, with Hugging Face folders of steps 9 and 18; its hash and its last evaluation.
+std::pair<std::string, double> trained(const TinyRun& run, const std::string& id,
+                                       const std::string& keys) {
+  const TrainConfig config =
+      run.config(id, keys, "embed_pdrop = 0.1\n",
+                 {cat("--hf_save_path=", run.folder / "hf"), "--hf_save_steps=9"});
+  REQUIRE(train::train(config, {}) == train::Outcome::kFinished);
+  const json summary = json::parse(read_file(run.folder / cat("runs/", id, "/summary.json")));
+  return {summary["params_hash"], summary["eval/loss"]};
+}
+
+std::string weights(const TinyRun& run, const std::string& id, int64_t step) {
+  return read_file(run.folder / cat("hf/", id, "/step-", step, "/model.safetensors"));
+}
+
+}  // namespace
+
+TEST_CASE("a run goes on from any shard and number of ranks to any other", "[train]") {
+  const TinyRun run;
+  const auto expected = trained(run, "one", sharded(1, "none"));
+  CHECK(trained(run, "moved", sharded(3, "parameters")) == expected);
+  const std::string checkpoints = run.folder / "runs/moved/checkpoints";
+  CHECK(path_exists(checkpoints + "/step-6/model-00003-of-00003.safetensors"));
+  for (const int64_t step : {9, 18})
+    CHECK(weights(run, "moved", step) == weights(run, "one", step));
+  struct Move {
+    int64_t from, ranks;
+    const char* shard;
+  };
+  for (const Move& move : {Move{6, 2, "optimizer"}, Move{12, 1, "none"}, Move{6, 5, "parameters"},
+                           Move{12, 2, "parameters"}, Move{12, 3, "none"}}) {
+    INFO("from step " << move.from << " on " << move.ranks << " ranks, shard " << move.shard);
+    for (const int64_t step : {6, 12, 18})
+      if (step > move.from) remove_tree(cat(checkpoints, "/step-", step));
+    remove_tree(run.folder / "runs/moved/summary.json");
+    CHECK(trained(run, "moved", sharded(move.ranks, move.shard)) == expected);
+    CHECK(verify_checkpoint(run.folder / "runs/moved").ok);
+  }
+}
+
+TEST_CASE("parameters are gathered for labels that the model draws too", "[train]") {
+  const TinyRun run;
+  const auto hash = [&](const char* id, int64_t ranks, const char* shard) {
+    const TrainConfig config =
+        run.config(id, sharded(ranks, shard), "",
+                   {"--optimizer.type=sophia", "--optimizer.update_interval=2",
+                    "--trainer.num_train_steps=5"});
+    REQUIRE(train::train(config, {}) == train::Outcome::kFinished);
+    return read_checkpoint(run.folder / cat("runs/", id, "/checkpoints/step-5")).params_hash();
+  };
+  CHECK(hash("parted", 4, "parameters") == hash("one", 1, "none"));
+}
+
+TEST_CASE("a device with memory of its own does not gather parameters", "[train]") {
+  class Apart final : public ForwardingBackend {
+   public:
+    bool is_host() const override { return false; }
+  };
+  const TinyRun run;
+  const Apart apart;
+  const TrainConfig config = run.config("a", sharded(2, "parameters"));
+  const std::string error =
+      failure_of(ErrorKind::kConfig, [&] { train::require_shard(config, apart); });
+  CHECK_THAT(error, Catch::Contains("trainer.shard = \"parameters\" gathers parameters"));
+  CHECK_NOTHROW(train::require_shard(run.config("b", sharded(1, "parameters")), apart));
+  CHECK_NOTHROW(train::require_shard(run.config("c", sharded(2, "optimizer")), apart));
+}
