@@ -293,9 +293,9 @@ Descriptor::~Descriptor() {
 }
 
 AtomicFile::AtomicFile(std::string path)
-    : path_(std::move(path)),
-      temporary_(temporary_name(path_)),
-      file_(open_or_fail(temporary_, O_WRONLY | O_CREAT | O_EXCL, "write")) {}
+    : path_(std::move(path)), temporary_(temporary_name(path_)), file_(retried("write", path_, [&] {
+        return ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      })) {}
 
 AtomicFile::~AtomicFile() {
   if (!temporary_.empty()) ::unlink(temporary_.c_str());

@@ -132,6 +132,7 @@ class Binder final {
     for (size_t i = 0; i < items.size(); ++i) {
       const std::string name = array ? cat(slot.path, "[", i, "]") : slot.path;
       void* element = type.append(slot.object, "");
+      good &= names_choice(items[i], type.element(), name);
       good &= bind_value(items[i], slot.field, type.element(), element, name);
       if (slot.field.words.empty() || words.insert(items[i].text).second) continue;
       refuse({items[i], slot.field, type.element(), element, name, problems_},
@@ -140,6 +141,17 @@ class Binder final {
     }
     if (!good) type.clear(slot.object);
     return good;
+  }
+
+  /// In a list nothing is chosen by default: an element says what it is.
+  bool names_choice(const Value& in, const Type& type, const std::string& path) {
+    if (type.kind != Kind::kChoice || in.kind != Value::Kind::kTable || in.find("type"))
+      return true;
+    std::vector<std::string> names;
+    for (const ChoiceEntry& entry : type.choices()) names.push_back(entry.name);
+    const std::string name = below(path, "type");
+    problems_.refuse(name, in.at, cat(name, " is missing")).allowed(join(names, ", "));
+    return false;
   }
 
   bool bind_map(const Slot& slot) {

@@ -18,6 +18,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr int kMostDepth = 32;  // of what is read and written again
+
 std::string time_now() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};
@@ -88,13 +90,14 @@ std::string RunRecord::end(std::string_view outcome, const std::string& error) {
 
 nlohmann::ordered_json read_record(const std::string& folder) {
   const std::string path = join_path(folder, kRecordFile);
-  if (!path_exists(path)) return nullptr;
+  if (!path_exists(path) || is_stream(path)) return nullptr;
   std::string text;
   try {
     text = read_file(path);
   } catch (const Error&) {
     return nullptr;
   }
+  if (json_depth(text) > kMostDepth) return nullptr;
   Json record = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   const bool whole = record.is_object() && record.contains("starts") &&
                      record["starts"].is_array() && !record["starts"].empty();

@@ -9,7 +9,9 @@
 #include <numeric>
 #include <span>
 
+#include "base/error.h"
 #include "base/files.h"
+#include "base/strings.h"
 
 namespace levanter::report {
 
@@ -135,6 +137,8 @@ class Reader final {
 };
 
 History read_from(const std::string& path, int64_t at, bool cut) {
+  if (is_stream(path))  // of which some never end, nor begin
+    throw Error(ErrorKind::kIo, cat("cannot read ", path, ": it is no regular file"));
   Reader reader;
   const InputFile file(path);
   std::string text;

@@ -53,14 +53,24 @@ void flatten(const config::Value& table, const std::string& prefix, Texts& out) 
   }
 }
 
+/// A pipe may have nobody at its other end, and would be waited for without end.
+std::string read_regular(const std::string& path) {
+  if (is_stream(path))
+    throw Error(ErrorKind::kIo, cat("cannot read ", path, ": it is no regular file"));
+  return read_file(path);
+}
+
+/// A JSON text that is not too deep to be gone through; else what Json::is_discarded tells.
+Json parse_json(const std::string& text) {
+  if (json_depth(text) > static_cast<int>(kMostDepth)) return Json(Json::value_t::discarded);
+  return Json::parse(text, nullptr, /*allow_exceptions=*/false);
+}
+
 /// The object in a file; null where there is none, with a note where there should be.
 Json read_object(const std::string& path, std::vector<std::string>& notes) {
   if (!path_exists(path)) return nullptr;
   try {
-    const std::string text = read_file(path);
-    Json object = json_depth(text) > static_cast<int>(kMostDepth)
-                      ? Json(nullptr)
-                      : Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    Json object = parse_json(read_regular(path));
     if (object.is_object()) return object;
     notes.push_back(cat(file_name(path), " is no JSON object and was left out"));
   } catch (const Error& error) {
@@ -140,11 +150,9 @@ std::vector<Sample> read_samples(const std::string& folder, std::vector<std::str
   const std::string path = join_path(folder, "samples.jsonl");
   if (!path_exists(path)) return samples;
   int64_t bad = 0;
-  for (const std::string& line : split(read_file(path), '\n')) {
+  for (const std::string& line : split(read_regular(path), '\n')) {
     if (trim(line).empty()) continue;
-    const Json sample = json_depth(line) > static_cast<int>(kMostDepth)
-                            ? Json(nullptr)
-                            : Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const Json sample = parse_json(line);
     const double step = number_of(sample, "step");
     if (std::isnan(step) || !sample.contains("text")) {
       ++bad;
@@ -192,7 +200,7 @@ bool is_run(const std::string& folder) {
 Texts read_config(const std::string& path) {
   const config::Sources sources;
   config::Problems problems(sources);
-  const config::Value table = config::parse_toml(read_file(path), path, problems);
+  const config::Value table = config::parse_toml(read_regular(path), path, problems);
   problems.raise(path);
   Texts out;
   flatten(table, "", out);
@@ -231,11 +239,19 @@ RunData read_run(const std::string& folder) {
     for (const Json& start : record["starts"]) flatten(start, "", run.starts.emplace_back());
   else
     run.notes.push_back("there is no run.json that says what made the run");
-  run.history = read_history(join_path(folder, "metrics.jsonl"));
-  note_history(run.history, run.notes);
+  try {
+    run.history = read_history(join_path(folder, "metrics.jsonl"));
+    note_history(run.history, run.notes);
+  } catch (const Error& error) {
+    run.notes.push_back(cat("metrics.jsonl was left out: ", error.message()));
+  }
   take_history(run.history, run.line);
   if (const Series* loss = run.history.find("train/loss")) run.spike = worst_spike(*loss);
-  run.samples = read_samples(folder, run.notes);
+  try {
+    run.samples = read_samples(folder, run.notes);
+  } catch (const Error& error) {
+    run.notes.push_back(cat("samples.jsonl was left out: ", error.message()));
+  }
   if (const Json plan = read_object(join_path(folder, "plan.json"), run.notes); plan.is_object())
     run.plan = plan.dump(-1, ' ', false, Json::error_handler_t::replace);
   return run;

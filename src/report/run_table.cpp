@@ -43,13 +43,20 @@ struct Condition {
   std::string name, relation, value;
 };
 
+Error no_condition(std::string_view text) {
+  return Error(ErrorKind::kConfig, cat(quote(text), " is no condition"))
+      .at("--where")
+      .allowed("KEY=VALUE, and !=, <, <=, >, >= in place of =");
+}
+
 Condition parse(std::string_view text) {
   const size_t at = text.find_first_of("=!<>");
   if (at == text.npos || at == 0 || (text[at] == '!' && text.substr(at, 2) != "!="))
-    throw Error(ErrorKind::kConfig, cat(quote(text), " is no condition"))
-        .at("--where")
-        .allowed("KEY=VALUE, and !=, <, <=, >, >= in place of =");
+    throw no_condition(text);
   const size_t size = text[at] != '=' && text.substr(at + 1, 1) == "=" ? 2 : 1;
+  if (const std::string_view rest = text.substr(at + size);
+      !rest.empty() && std::string_view("=<>").find(rest[0]) != std::string_view::npos)
+    throw no_condition(text);
   return {std::string(trim(text.substr(0, at))), std::string(text.substr(at, size)),
           plain_text(trim(text.substr(at + size)))};
 }

@@ -79,6 +79,7 @@ class ConsoleTracker final : public Tracker {
   void log_summary(const Metrics&) override {}
 
   void message(std::string_view line) override { put_line(line); }
+  bool shows_messages() const override { return true; }
 
   void progress(std::string_view what, double fraction) override {
     const double time = now(context_);

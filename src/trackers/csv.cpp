@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -48,6 +49,12 @@ int64_t step_of(std::string_view row) {
   int64_t step = -1;
   const auto [end, problem] = std::from_chars(row.data(), row.data() + row.size(), step);
   return problem == std::errc() && end != row.data() + row.size() && *end == ',' ? step : -1;
+}
+
+/// A row with empty fields for the columns that came after it; `columns` with that of the step.
+std::string padded(std::string row, size_t columns) {
+  const size_t fields = fields_of(row).size();
+  return row + std::string(columns - std::min(columns, fields), ',');
 }
 
 class CsvTracker final : public Tracker {
@@ -105,13 +112,13 @@ class CsvTracker final : public Tracker {
             columns_.erase(columns_.begin());
             kept = row + "\n";
           } else if (const int64_t step = step_of(row); step >= 0 && step <= resume_step) {
-            kept += row + "\n";
+            kept += padded(row, columns_.size() + 1) + "\n";
           }
         }
       }
       write_file_atomic(path_, kept);
     } catch (const Error& error) {
-      sink_.tell(cat(error.message(), "; the run goes on"));
+      sink_.fail(error.message());
     }
   }
 
@@ -131,7 +138,7 @@ class CsvTracker final : public Tracker {
   }
 
   /// Writes the file anew with a head that has all columns, without the row of this step, which is
-  /// to be written again. Rows before it have fewer fields: what was not measured then.
+  /// to be written again. Rows before it get empty fields for what was not measured then.
   void write_head() {
     std::vector<std::string> names = {"step"};
     for (const std::string& name : columns_) names.push_back(field(name));
@@ -141,12 +148,15 @@ class CsvTracker final : public Tracker {
       if (written_step_ == step_ && !text.empty())
         text.erase(text.find_last_of('\n', text.size() - 2) + 1);
       const size_t rows = text.starts_with("step,") ? text.find('\n') + 1 : 0;
-      write_file_atomic(path_, cat(join(names, ","), "\n", std::string_view(text).substr(rows)));
+      std::string table = join(names, ",") + "\n";
+      for (const std::string& row : split(std::string_view(text).substr(rows), '\n'))
+        if (!row.empty()) table += padded(row, names.size()) + "\n";
+      write_file_atomic(path_, table);
       stale_ = false;
       written_step_ = -1;
     } catch (const Error& error) {
-      if (!told_) sink_.tell(cat(error.message(), "; the run goes on, and it is tried again"));
-      told_ = true;
+      if (!std::exchange(told_, true) && !sink_.failing())
+        sink_.tell(cat(error.message(), "; the run goes on, and it is tried again"));
     }
   }
 

@@ -28,6 +28,7 @@ class LogTracker final : public Tracker {
   void log(const Metrics& metrics, int64_t step) override { lines_->log(metrics, step); }
   void log_summary(const Metrics& metrics) override { lines_->log_summary(metrics); }
   void message(std::string_view line) override { lines_->message(line); }
+  bool shows_messages() const override { return true; }
   void progress(std::string_view what, double fraction) override {
     lines_->progress(what, fraction);
   }

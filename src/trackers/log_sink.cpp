@@ -53,10 +53,13 @@ void LogSink::write() {
     if (failing_) tell(cat(name_, " is written again"));
     failing_ = false;
   } catch (const Error& error) {
-    if (!failing_)
-      tell(cat(error.message(), "; the run goes on, and what is missing is tried again"));
-    failing_ = true;
+    fail(error.message());
   }
+}
+
+void LogSink::fail(std::string_view problem) {
+  if (!failing_) tell(cat(problem, "; the run goes on, and what is missing is tried again"));
+  failing_ = true;
 }
 
 void LogSink::finish() {

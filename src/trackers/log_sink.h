@@ -46,6 +46,9 @@ class LogSink final {
   /// Has something said to people: see Tracker::news.
   void tell(std::string line) { news_.push_back(std::move(line)); }
   std::string news();
+  /// Has trouble with the file said, unless it has been since the last `write` that succeeded.
+  void fail(std::string_view problem);
+  bool failing() const { return failing_; }
 
  private:
   void open();

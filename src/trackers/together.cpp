@@ -1,4 +1,8 @@
 // Several trackers as one, each with a queue and a thread of its own.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -25,7 +29,12 @@ class Lane final {
     bool progress = false;  ///< of which only the latest counts
   };
 
-  explicit Lane(Named named) : name_(std::move(named.name)), tracker_(std::move(named.tracker)) {}
+  explicit Lane(Named named)
+      : name_(std::move(named.name)),
+        tracker_(std::move(named.tracker)),
+        shows_messages_(tracker_->shows_messages()) {}
+
+  bool shows_messages() const { return shows_messages_; }
 
   /// Starts the thread; without one, calls are made at once.
   static void start(const std::shared_ptr<Lane>& lane) {
@@ -130,6 +139,7 @@ class Lane final {
 
   std::string name_;
   std::unique_ptr<Tracker> tracker_;
+  const bool shows_messages_;
   std::mutex mutex_;
   std::condition_variable wake_, idle_;
   std::deque<Call> waiting_;
@@ -140,9 +150,20 @@ class Lane final {
   std::thread thread_;
 };
 
+/// What cannot be said here cannot be said at all.
+void write_line(int fd, std::string_view line) {
+  const std::string text = cat(line, "\n");
+  for (std::string_view left = text; !left.empty();) {
+    const ssize_t n = ::write(fd, left.data(), left.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return;
+    left.remove_prefix(static_cast<size_t>(n));
+  }
+}
+
 class TrackerSet final : public Tracker {
  public:
-  explicit TrackerSet(std::vector<Named> trackers) {
+  TrackerSet(std::vector<Named> trackers, int console_fd) : console_fd_(console_fd) {
     for (Named& named : trackers)
       Lane::start(lanes_.emplace_back(std::make_shared<Lane>(std::move(named))));
   }
@@ -199,18 +220,25 @@ class TrackerSet final : public Tracker {
   }
   void spread_news() {
     for (const auto& lane : lanes_)
-      for (std::string line = lane->news(); !line.empty(); line = lane->news())
+      for (std::string line = lane->news(); !line.empty(); line = lane->news()) {
         for (const auto& listener : lanes_)
           listener->add({[line](Tracker& tracker) { tracker.message(line); }});
+        // Who is in trouble may be unable to show it.
+        const bool shown = std::any_of(lanes_.begin(), lanes_.end(), [&](const auto& other) {
+          return other != lane && other->shows_messages();
+        });
+        if (!shown) write_line(console_fd_, line);
+      }
   }
 
   std::vector<std::shared_ptr<Lane>> lanes_;
+  int console_fd_;
 };
 
 }  // namespace
 
-std::unique_ptr<Tracker> together(std::vector<Named> trackers) {
-  return std::make_unique<TrackerSet>(std::move(trackers));
+std::unique_ptr<Tracker> together(std::vector<Named> trackers, int console_fd) {
+  return std::make_unique<TrackerSet>(std::move(trackers), console_fd);
 }
 
 }  // namespace levanter::trackers

@@ -80,7 +80,7 @@ std::unique_ptr<Tracker> make_trackers(const TrackerList& chosen, const TrackerC
   for (const config::Choice<TrackerConfig>& choice : chosen)
     for (const TrackerEntry* entry : trackers::entries())
       if (choice.type == entry->name) all.push_back({choice.type, entry->make(*choice, context)});
-  return trackers::together(std::move(all));
+  return trackers::together(std::move(all), context.console_fd);
 }
 
 }  // namespace levanter

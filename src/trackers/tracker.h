@@ -52,6 +52,8 @@ class Tracker {
   /// The next line about the tracker's own trouble, "" when there is none: that something cannot be
   /// written, that it is again, after `finish` how much was lost.
   virtual std::string news() { return ""; }
+  /// Whether people see what `message` is told.
+  virtual bool shows_messages() const { return false; }
 };
 
 /// What a tracker may need to know of the run.
@@ -99,8 +101,9 @@ struct Named {
 /// Several trackers as one. Each has a thread of its own and a queue before it, so that a call
 /// returns at once; `flush`, `finish` and the end of the object wait for what was called before, no
 /// longer than kPatience. What a tracker throws, what its queue has no room for, and the news of
-/// each are messages for all.
-std::unique_ptr<Tracker> together(std::vector<Named> trackers);
+/// each are messages for all; where no other than the one in trouble shows messages, a line on
+/// `console_fd` too.
+std::unique_ptr<Tracker> together(std::vector<Named> trackers, int console_fd = 2);
 
 inline constexpr size_t kMostWaiting = 8192;  ///< calls in a queue; then the oldest gives way
 inline constexpr double kPatience = 10;       ///< seconds

@@ -199,6 +199,9 @@ TEST_CASE("a plan for ranks needs no launcher, and says what each needs and send
     CHECK(most == told["total_bytes"].get<int64_t>() + told["save_bytes"].get<int64_t>());
   }
   const std::string report = plan({"--ranks", "2"}).out;
+  CHECK(report.find("\ntotal, rank ") != std::string::npos);
+  CHECK(plan({"--trainer.ranks=2", "--trainer.communicator=threads"})
+            .out.find("\ntotal, all ranks ") != std::string::npos);
   CHECK(report.find("\n  rank 1  ") != std::string::npos);
   CHECK(report.find("a row of an evaluation") != std::string::npos);
   for (const auto& [words, error] :

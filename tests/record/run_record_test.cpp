@@ -35,6 +35,10 @@ TEST_CASE("a record has a start for each time that a run was started", "[record]
 
   write_file_atomic(folder / "run.json", "{\"starts\": 3}");
   CHECK(read_record(folder.path()).is_null());
+  const std::string deep =
+      "{\"starts\": [{\"a\": " + std::string(100'000, '[') + std::string(100'000, ']') + "}]}";
+  write_file_atomic(folder / "run.json", deep);
+  CHECK(read_record(folder.path()).is_null());
   for (size_t i = 0; i < kMostStarts + 5; ++i) RunRecord(folder.path(), "a").write();
   CHECK(read_record(folder.path())["starts"].size() == kMostStarts);
 }

@@ -1,5 +1,7 @@
 // What reports are made of: histories as they are found, points that keep extremes, pages that
 // nothing in a run can break out of.
+#include <sys/stat.h>
+
 #include <catch2/catch.hpp>
 
 #include <cmath>
@@ -109,6 +111,23 @@ TEST_CASE("nothing in a run's folder gets out of its place in the page", "[repor
   CHECK_THAT(page, Contains("summary.json is no JSON object and was left out"));
   const RunData two[] = {run, run};
   CHECK_THAT(make_page(two), !Contains("<script>alert"));
+}
+
+TEST_CASE("what is no regular file is left out, and waited for in no case", "[report]") {
+  const testing::TemporaryFolder folder;
+  const bool pipes = GENERATE(false, true);
+  write_file_atomic(folder / "config.toml", "trainer.id = \"a\"\n");
+  for (const char* name : {"metrics.jsonl", "run.json", "summary.json", "samples.jsonl"})
+    if (pipes)
+      REQUIRE(::mkfifo((folder / name).c_str(), 0600) == 0);
+    else
+      make_directories(folder / name);
+  CHECK(read_line(folder.path()).step == 0);
+  const RunData run = read_run(folder.path());
+  const std::string notes = join(run.notes, "\n");
+  CHECK_THAT(notes, Contains("metrics.jsonl was left out: cannot read "));
+  CHECK_THAT(notes, Contains("samples.jsonl was left out: cannot read "));
+  CHECK_THAT(make_page(std::span(&run, 1)), Contains("metrics.jsonl was left out"));
 }
 
 TEST_CASE("a small run's charts are as they were agreed on", "[report]") {

@@ -36,13 +36,13 @@ TEST_CASE("a step is a row, and a new metric a column", "[trackers]") {
   tracker->finish();
   CHECK(tracker->news() == "");
   CHECK(read_file(folder / "metrics.csv") ==
-        "step,train/loss,lr,\"eval/a, b\"\n1,2.5,0.1\n2,nan,,3\n3,2,0.2,\n");
+        "step,train/loss,lr,\"eval/a, b\"\n1,2.5,0.1,\n2,nan,,3\n3,2,0.2,\n");
 
   tracker = open(folder, 2);  // step 3 is done again
   tracker->log({{"lr", 0.3}, {"train/loss", 1}}, 3);
   tracker->finish();
   CHECK(read_file(folder / "metrics.csv") ==
-        "step,train/loss,lr,\"eval/a, b\"\n1,2.5,0.1\n2,nan,,3\n3,1,0.3,\n");
+        "step,train/loss,lr,\"eval/a, b\"\n1,2.5,0.1,\n2,nan,,3\n3,1,0.3,\n");
   open(folder)->finish();
   CHECK(read_file(folder / "metrics.csv") == "");
 }
@@ -53,5 +53,8 @@ TEST_CASE("a table that cannot be written ends nothing", "[trackers]") {
   const auto tracker = open(folder);
   tracker->log({{"x", 1}}, 1);
   tracker->finish();
-  CHECK_THAT(tracker->news(), Catch::Contains("the run goes on"));
+  CHECK_THAT(tracker->news(),
+             Catch::Contains("/metrics.csv: ") && Catch::Contains("the run goes on"));
+  CHECK(tracker->news() == "metrics.csv: 1 row could not be written");
+  CHECK(tracker->news() == "");
 }

@@ -1,6 +1,9 @@
 // What all trackers share.
 #include "trackers/tracker.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 
 #include <cmath>
@@ -9,6 +12,8 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/files.h"
+#include "support/temporary_folder.h"
 #include "train/config/train_config.h"
 
 using namespace levanter;
@@ -35,7 +40,8 @@ class Calls final {
 
 class Recorder final : public Tracker {
  public:
-  explicit Recorder(Calls& calls, bool fails = false) : calls_(calls), fails_(fails) {}
+  explicit Recorder(Calls& calls, bool fails = false, bool shows = false)
+      : calls_(calls), fails_(fails), shows_(shows) {}
   void log(const Metrics& metrics, int64_t step) override {
     if (fails_) throw Error(ErrorKind::kIo, "no room");
     calls_.add("log " + metrics.at(0).first + " " + std::to_string(step));
@@ -49,10 +55,11 @@ class Recorder final : public Tracker {
   void ended(std::string_view outcome) override { calls_.add("ended " + std::string(outcome)); }
   void finish() override { calls_.add("finish"); }
   std::string news() override { return std::exchange(news_, ""); }
+  bool shows_messages() const override { return shows_; }
 
  private:
   Calls& calls_;
-  bool fails_, told_ = false;
+  bool fails_, shows_, told_ = false;
   std::string news_;
 };
 
@@ -114,7 +121,7 @@ TEST_CASE("each of several trackers hears every call in its order", "[trackers]"
 TEST_CASE("a tracker that fails is told of once, and what it lost at the end", "[trackers]") {
   Calls steady, failing;
   std::vector<trackers::Named> two;
-  two.push_back({"steady", std::make_unique<Recorder>(steady)});
+  two.push_back({"steady", std::make_unique<Recorder>(steady, false, true)});
   two.push_back({"failing", std::make_unique<Recorder>(failing, true)});
   const auto both = trackers::together(std::move(two));
   both->log({{"x", 1}}, 1);
@@ -129,11 +136,28 @@ TEST_CASE("a tracker that fails is told of once, and what it lost at the end", "
   CHECK_THAT(steady.take(), Contains("failing: 2 calls came to nothing"));
 }
 
+TEST_CASE("trouble that no other tracker shows is told on the console", "[trackers]") {
+  const bool shown = GENERATE(false, true);
+  const testing::TemporaryFolder folder;
+  const int fd = ::open((folder / "console").c_str(), O_WRONLY | O_CREAT, 0600);
+  REQUIRE(fd >= 0);
+  Calls calls;
+  std::vector<trackers::Named> two;
+  two.push_back({"steady", std::make_unique<Recorder>(calls, false, shown)});
+  two.push_back({"failing", std::make_unique<Recorder>(calls, true, true)});
+  const auto both = trackers::together(std::move(two), fd);
+  both->log({{"x", 1}}, 1);
+  both->finish();
+  ::close(fd);
+  CHECK(read_file(folder / "console") ==
+        (shown ? "" : "failing: no room; the run goes on\nfailing: 1 call came to nothing\n"));
+}
+
 TEST_CASE("a tracker that hangs holds up no step", "[trackers]") {
   std::promise<void> gate;
   std::vector<trackers::Named> one;
   one.push_back({"stuck", std::make_unique<Stuck>(gate.get_future().share())});
-  auto tracker = trackers::together(std::move(one));
+  auto tracker = trackers::together(std::move(one), /*console_fd=*/-1);
   for (size_t i = 0; i < 2 * trackers::kMostWaiting; ++i) tracker->log({{"x", 1}}, 1);
   gate.set_value();  // else the end waits as long as it has patience
   tracker->finish();
@@ -154,4 +178,6 @@ TEST_CASE("a config names trackers by words, or by tables with keys", "[trackers
   }
   CHECK_THROWS_WITH(parse_train_config("trainer.tracker = [\"csv\", \"csv\"]\n", "run.toml"),
                     Contains("twice"));
+  CHECK_THROWS_WITH(parse_train_config("trainer.tracker = [{}]\n", "run.toml"),
+                    Contains("trainer.tracker[0].type is missing"));
 }

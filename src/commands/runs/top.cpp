@@ -29,6 +29,15 @@ size_t columns() {
   return std::min<size_t>(size.ws_col, kMostColumns);
 }
 
+/// What cannot be read leaves the view without a curve; the report says why.
+report::History metrics_of(const std::string& folder) {
+  try {
+    return report::read_history(join_path(folder, "metrics.jsonl"));
+  } catch (const Error&) {
+    return {};
+  }
+}
+
 int run(const Arguments& a) {
   if (a.words.empty() || !report::is_run(a.words[0]))
     throw Error(ErrorKind::kData, a.words.empty() ? "levanter top names no run"
@@ -39,7 +48,7 @@ int run(const Arguments& a) {
   const bool redraws = ::isatty(STDOUT_FILENO) == 1 && !a.has("once");
   for (;;) {
     const report::RunLine line = report::read_line(folder);
-    const report::History history = report::read_history(join_path(folder, "metrics.jsonl"));
+    const report::History history = metrics_of(folder);
     const std::string view = join(report::live_view(line, history, columns()), "\n");
     print(cat(redraws ? "\x1b[H\x1b[2J" : "", view, "\n"));
     if (!redraws || line.state != "running") return 0;

@@ -109,14 +109,22 @@ std::string groups_table(const CompiledStep& step) {
 }
 
 /// What is needed, next to what there is.
-std::string totals(const MemoryTotal& need, std::span<const MemoryNeed> needs) {
+std::string totals(const TrainConfig& config, const CompiledStep& step,
+                   std::span<const MemoryNeed> needs) {
+  const MemoryTotal need = memory_total(step, config);
+  const std::string one = cat(", rank ", neediest_rank(step, config));
+  const bool several = config.trainer.ranks > 1;
+  const std::string whose = !several                               ? ""
+                            : config.trainer.communicator == "mpi" ? one
+                                                                   : ", all ranks";
   if (needs.size() == 1)
-    return cat(heading("loader", need.loader), heading("total", need.total()),
+    return cat(heading(cat("loader", whose), need.loader),
+               heading(cat("total", whose), need.total()),
                heading("a save, in addition", need.save), heading("available", needs[0].limit));
   const MemoryNeed &device = needs[0], &host = needs[1];
-  return cat(heading("device, all of these", device.needed), line("available", device.limit),
-             heading("host", host.needed), line("loader", need.loader), line("a save", need.save),
-             line("available", host.limit));
+  return cat(heading(several ? cat("device", one) : "device, all of these", device.needed),
+             line("available", device.limit), heading(cat("host", whose), host.needed),
+             line("loader", need.loader), line("a save", need.save), line("available", host.limit));
 }
 
 }  // namespace
@@ -141,7 +149,7 @@ std::string memory_report(const TrainConfig& config, const CompiledStep& step,
   text += heading("workspace", step.workspace_bytes());
   if (step.first_run_bytes() > 0)
     text += heading("checks in the first run", step.first_run_bytes());
-  return text + totals(memory_total(step, config), needs);
+  return text + totals(config, step, needs);
 }
 
 std::string memory_json(const TrainConfig& config, const CompiledStep& step) {

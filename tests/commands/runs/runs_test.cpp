@@ -82,7 +82,8 @@ TEST_CASE("runs are sorted by any column or key, and chosen by conditions", "[co
   CHECK(names({"--where", "model.type=gpt2"}) == "abc");
   CHECK_THAT(sweep({"--where", "learning_rat=1"}).err,
              Catch::Contains("no run has a key \"learning_rat\""));
-  CHECK_THAT(sweep({"--where", "state"}).err, Catch::Contains("is no condition"));
+  for (const char* none : {"state", "step>>", "step==40", "step=<40"})
+    CHECK_THAT(sweep({"--where", none}).err, Catch::Contains("is no condition"));
 }
 
 TEST_CASE("tables for programs have every digit", "[commands]") {

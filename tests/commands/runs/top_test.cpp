@@ -1,6 +1,7 @@
 // `levanter top`: a run as it goes.
 #include <catch2/catch.hpp>
 
+#include "base/files.h"
 #include "base/strings.h"
 #include "report/live.h"
 #include "support/program.h"
@@ -23,5 +24,8 @@ TEST_CASE("top shows where a run is", "[commands]") {
   CHECK(ended.code == 0);
   CHECK_THAT(ended.out, Catch::StartsWith("run  finished  step 20 of 20, 100.0%\nloss "));
   CHECK_THAT(ended.out, Catch::Contains(" tokens/s"));
+  remove_tree(run / "logs/run/metrics.jsonl");
+  make_directories(run / "logs/run/metrics.jsonl");
+  CHECK(run({"top", "logs/run"}).code == 0);
   CHECK_THAT(run({"top", "logs"}).err, Catch::StartsWith("error: logs is no run's folder"));
 }
