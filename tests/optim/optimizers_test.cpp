@@ -277,7 +277,7 @@ TEST_CASE("each optimizer saves a model with biases, goes on from there, and has
     const std::string straight = trained(run, name, name + "1", 2, 1, 1);
     trained(run, name, name + "2", 1, 1, 1);
     CHECK(trained(run, name, name + "2", 2, 1, 1) == straight);
-    const TrainConfig eager = tiny_config(run, name, name + "3", 2, 1, 1);
+    const TrainConfig eager = tiny_config(run, name, name + "3", 1, 1, 1);
     CHECK(train::train(eager, {.eager = true}) == train::Outcome::kFinished);
   }
 }
