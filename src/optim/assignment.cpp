@@ -10,13 +10,15 @@ namespace levanter::optim {
 
 namespace {
 
-/// A group's optimizer: its own keys at their defaults, what all optimizers have as the run's.
+/// A group's optimizer: at its defaults but for the learning rate and update_rms_clipping, which
+/// are the run's. What else all optimizers have is read from the run's own.
 std::unique_ptr<OptimizerConfig> config_of(const OptimizerEntry& optimizer,
                                            const OptimizerConfig& run) {
   std::unique_ptr<config::Choosable> made = optimizer.make_config();
   std::unique_ptr<OptimizerConfig> config(static_cast<OptimizerConfig*>(made.release()));
   config->learning_rate = run.learning_rate;
   config->update_rms_clipping = run.update_rms_clipping;
+  if (optimizer.follow) optimizer.follow(*config);
   return config;
 }
 

@@ -67,8 +67,8 @@ bool Pattern::found_in(std::string_view path) const {
                                  path.size(), 0, 0, found, nullptr);
   pcre2_match_data_free(found);
   if (status < 0 && status != PCRE2_ERROR_NOMATCH)
-    throw Error(ErrorKind::kConfig, "a regular expression takes too many steps on a path")
-        .at(std::string(path));
+    throw Error(ErrorKind::kConfig, cat("takes too many steps on ", quote(path)))
+        .hint("one repeat inside another, as in (a+)+, multiplies the steps: write it with one");
   return status >= 0;
 }
 
@@ -78,7 +78,7 @@ Groups::Groups(std::span<const ParameterGroup> groups) : groups_(groups) {
 
 std::optional<size_t> Groups::index_of(std::string_view path) const {
   for (size_t i = 0; i < patterns_.size(); ++i)
-    if (patterns_[i].found_in(path)) return i;
+    if (matches(i, path)) return i;
   return std::nullopt;
 }
 
@@ -88,7 +88,13 @@ const ParameterGroup* Groups::of(std::string_view path) const {
 }
 
 bool Groups::matches(size_t group, std::string_view path) const {
-  return patterns_[group].found_in(path);
+  try {
+    return patterns_[group].found_in(path);
+  } catch (const Error& error) {
+    throw Error(error.kind(), cat("optimizer.groups[", group,
+                                  "].match = ", quote(groups_[group].match), " ", error.message()))
+        .hint(error.hint());
+  }
 }
 
 }  // namespace optim

@@ -59,12 +59,13 @@ struct Factor {
   bool dense = false;
 };
 
+/// Of a matrix its rows and columns; of a vector, such as a bias, its elements, whatever axes they
+/// have in memory.
 std::vector<Factor> factors_of(const KronConfig& config, const nn::Param& param) {
-  const Axes axes = is_matrix(param) ? matrix_axes(param) : param.type.axes;
   std::vector<Factor> factors;
-  for (const Axis& axis : axes) {
+  for (const Axis& axis : matrix_axes(param)) {
     const bool row = axis.name == AxisName(kRow), column = axis.name == AxisName(kColumn);
-    if (is_matrix(param) && !row && !column) continue;  // counts matrices
+    if (!row && !column) continue;  // counts matrices
     factors.push_back(
         {axis, row ? "other_row" : "other_column", row ? "row" : "column",
          is_matrix(param) && axis.size > 1 && axis.size <= config.max_size_triangular});
@@ -80,7 +81,7 @@ StateArray array(const nn::Param& param, const std::string& name, const Axes& ax
 }
 
 Axes stack_of(const nn::Param& param) {
-  return is_matrix(param) ? without(without(matrix_axes(param), kRow), kColumn) : Axes();
+  return without(without(matrix_axes(param), kRow), kColumn);
 }
 
 /// The mean of the gradient, then of each factor its matrix or diagonal and its bound.
@@ -118,12 +119,11 @@ bool due(const OptimizerConfig& config, int64_t step) {
   return std::floor(fits_before(c, step + 1)) > std::floor(fits_before(c, step));
 }
 
-/// The gradient's mean, corrected, as matrices where it is one.
+/// The gradient's mean, corrected, as matrices or a vector.
 NamedArray momentum(const KronConfig& c, const nn::Param& param, const Before& before,
                     const Step& step, NamedArray& kept) {
   kept = mix(before.state[0], before.grad * step.clip, 1 - c.beta1);
-  const NamedArray mean = kept / step.own[0];
-  return is_matrix(param) ? to_matrices(mean, param) : mean;
+  return to_matrices(kept / step.own[0], param);
 }
 
 /// The matrix a, [stack..., other, axis], multiplied along its last axis into x.
@@ -193,8 +193,9 @@ NamedArray turn(NamedArray q, const Factor& f) {
   const NamedArray rq = product(r, q, f), rrq = product(r, rq, f);
   const NamedArray c1 = trace(rq, f), c2 = trace(rrq, f);
   const NamedArray half = c2 * 0.0 + 0.5, zero = c2 * 0.0;
-  const NamedArray best = at_most(at_least(-c1 / c2, 0), 0.5);
-  const NamedArray a = select(map(Map::kLess, c2, zero), best, half);
+  const NamedArray falls = map(Map::kLess, c2, zero);  // else, as of a diagonal q, there is no best
+  const NamedArray best = at_most(at_least(-c1 / select(falls, c2, half), 0), 0.5);
+  const NamedArray a = select(falls, best, half);
   return q + rq * a + rrq * (a * a * 0.5);
 }
 
@@ -254,7 +255,7 @@ After update(const OptimizerConfig& config, const nn::Param& param, const Before
   for (size_t i = 0; i < factors.size(); ++i) q.push_back(before.state[2 + 2 * i]);
   NamedArray kept;
   NamedArray direction = whiten(momentum(c, param, before, step, kept), factors, q);
-  if (is_matrix(param)) direction = from_matrices(direction, param);
+  direction = from_matrices(direction, param);
   direction = direction / at_least(root_mean_square(direction) / c.update_rms, 1);
   std::vector<NamedArray> state(before.state.begin(),
                                 before.state.begin() + 1 + 2 * std::ssize(factors));

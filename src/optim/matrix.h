@@ -14,7 +14,8 @@ bool is_matrix(const nn::Param& param);
 /// Whether it also multiplies inside the model: neither a table that is looked up nor the head.
 bool is_hidden_matrix(const nn::Param& param);
 
-/// An array of the parameter's axes as [stack..., row, column], in the same order in memory.
+/// An array of the parameter's axes as [stack..., row, column], in the same order in memory; a
+/// vector's as [column].
 NamedArray to_matrices(NamedArray x, const nn::Param& param);
 /// The way back.
 NamedArray from_matrices(NamedArray matrices, const nn::Param& param);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/strings.h"
+#include "config/problems.h"
 #include "optim/adam_config.h"
 #include "optim/matrix.h"
 #include "optim/optimizer.h"
@@ -23,6 +25,17 @@ struct MuonConfig final : OptimizerConfig {
   AdamConfig adam;
 
   MuonConfig() { learning_rate = 0.02; }
+
+  void validate(config::Problems& p) const override {
+    OptimizerConfig::validate(p);
+    if (learning_rate == 0 && adam_lr > 0)
+      p.add("learning_rate",
+            cat(p.name("learning_rate"), " = 0 would hold ", p.name("adam_lr"), " = ",
+                format_number(adam_lr), " at 0 too, which follows its course"),
+            {"adam_lr"})
+          .allowed(cat("above 0, or ", p.name("adam_lr"), " = 0 as well"))
+          .hint("a group of the hidden matrices with frozen = true trains all else alone");
+  }
 
  private:
   void own_fields(config::Fields& f) override {
@@ -59,6 +72,11 @@ double scale_of(const MuonConfig& muon, const nn::Param& param) {
   return 0.2 * std::sqrt(std::max(in, ratio * in));
 }
 
+/// AdamW's rate is that of the run, of which lr_scale is all that a group says.
+void follow(OptimizerConfig& config) {
+  dynamic_cast<MuonConfig&>(config).adam_lr = config.learning_rate;
+}
+
 After update_rest(const MuonConfig& muon, const nn::Param& param, const Before& before, Step step) {
   AdamConfig adam = muon.adam;
   adam.update_rms_clipping = muon.update_rms_clipping;
@@ -91,6 +109,7 @@ const OptimizerEntry muon_entry = {
     .state = state,
     .scalar_names = kScalars,
     .scalars = scalars,
-    .update = update};
+    .update = update,
+    .follow = follow};
 
 }  // namespace levanter::optim

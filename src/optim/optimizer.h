@@ -86,6 +86,11 @@ struct OptimizerEntry {
   After (*update)(const OptimizerConfig& config, const nn::Param& param, const Before& before,
                   const Step& step);
   const Refresh* refresh = nullptr;
+  /// Sets the other rates of a group's config by learning_rate, which is the run's; null where that
+  /// is the only one.
+  void (*follow)(OptimizerConfig& config) = nullptr;
+  /// Whether it keeps a mean of the weights that is the model: Average::kInstead.
+  bool averages = false;
 };
 
 std::span<const OptimizerEntry* const> entries();

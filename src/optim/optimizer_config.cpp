@@ -73,12 +73,27 @@ void check_length(config::Problems& p, std::string_view key, double length) {
       .hint("1 means the whole cycle");
 }
 
+/// Faults groups whose optimizer keeps a mean of its own beside that of `ema`.
+void check_means(config::Problems& p, const std::vector<ParameterGroup>& groups) {
+  for (size_t i = 0; i < groups.size(); ++i)
+    for (const optim::OptimizerEntry* entry : optim::entries()) {
+      if (!entry->averages || groups[i].type != entry->name) continue;
+      const std::string key = cat("groups[", i, "].type");
+      p.add(key,
+            cat(p.name(key), " = ", quote(entry->name), " keeps a mean of its own beside ",
+                p.name("ema")),
+            {"ema"})
+          .hint("remove one of them: evaluations and exports take one mean");
+    }
+}
+
 }  // namespace
 
 void OptimizerConfig::validate(config::Problems& p) const {
   check_length(p, "warmup", warmup);
   check_length(p, "rewarmup", rewarmup);
   if (decay) check_length(p, "decay", *decay);
+  if (ema) check_means(p, groups);
   for (size_t i = 0; i < cycle_length.values.size(); ++i)
     check_length(p, cycle_length.listed ? cat("cycle_length[", i, "]") : "cycle_length",
                  cycle_length.values[i]);

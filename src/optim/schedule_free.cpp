@@ -66,7 +66,8 @@ After update(const OptimizerConfig& config, const nn::Param&, const Before& befo
   const NamedArray power = constant(g.graph(), c.weight_lr_power, g.dtype());
   const NamedArray weight = step.own[1] * map(Map::kPow, lr_max, power);
   const NamedArray weight_sum = before.state[4] + weight;
-  const NamedArray share = select(weight_sum, weight / weight_sum, weight_sum);  // 0 of 0 is 0
+  const NamedArray one = constant(g.graph(), 1, g.dtype());
+  const NamedArray share = weight / select(weight_sum, weight_sum, one);  // 0 of 0 is 0
 
   // From z, with the decay at the point where the gradient was taken.
   const NamedArray u = g / (sqrt(v / step.own[0]) + c.epsilon);
@@ -88,6 +89,7 @@ const OptimizerEntry schedule_free_entry = {
     .state = state,
     .scalar_names = kScalars,
     .scalars = scalars,
-    .update = update};
+    .update = update,
+    .averages = true};
 
 }  // namespace levanter::optim

@@ -258,11 +258,31 @@ std::string some_paths(const std::vector<nn::Param>& params) {
   return join(paths, ", ");
 }
 
+/// The group that a parameter is of, as Groups::index_of; an error has the place of its pattern.
+std::optional<size_t> group_of(const TrainConfig& config, const optim::Groups& groups,
+                               const std::string& path) {
+  for (size_t i = 0; i < groups.all().size(); ++i) {
+    try {
+      if (groups.matches(i, path)) return i;
+    } catch (const Error& error) {
+      throw config.error(error.kind(), cat("optimizer.groups[", i, "].match"), error.message())
+          .hint(error.hint());
+    }
+  }
+  return std::nullopt;
+}
+
 /// Throws where a group has no parameters, or none is left to train.
 void require_groups(const TrainConfig& config, int64_t vocab_size) {
   if (config.optimizer->groups.empty()) return;
   const ModelSpec spec = model_spec(config);
-  const std::vector<nn::Param> params = infer::trace_params(spec, {.vocab_size = vocab_size});
+  ModelSpec whole = spec;
+  whole.groups = nullptr;  // told apart here, where errors have a place
+  std::vector<nn::Param> params = infer::trace_params(whole, {.vocab_size = vocab_size});
+  for (nn::Param& p : params) {
+    const std::optional<size_t> index = group_of(config, *spec.groups, p.path);
+    if (index && spec.groups->all()[*index].frozen) p.trainable = false;
+  }
   const auto count = [&](auto is_meant) {
     return std::count_if(params.begin(), params.end(), is_meant);
   };

@@ -2,6 +2,7 @@
 #include "optim/groups.h"
 
 #include "optim/assignment.h"
+#include "passes/passes.h"
 #include "support/checks.h"
 #include "support/fault.h"
 #include "support/tiny_run.h"
@@ -67,6 +68,54 @@ TEST_CASE("groups that do nothing or leave nothing are refused before anything i
   CHECK_THAT(refusal(run, "[{ match = \"ln\", frozen = true, lr_scale = 2.0 }]"),
              Contains("groups[0].lr_scale says how parameters move that are frozen"));
   CHECK_THAT(refusal(run, "[{ match = \"ln\", type = \"adamw\" }]"), Contains("\"adam\""));
+  CHECK_THAT(refusal(run, "[{ match = \"ln\" }, { match = '^((\\w+)*\\.?)*[A-Z]$' }]"),
+             Contains("optimizer.groups[1].match = ") &&
+                 Contains("takes too many steps on \"transformer.") &&
+                 Contains("at       --optimizer.groups") && Contains("one repeat inside another"));
+}
+
+TEST_CASE("two means of the weights and a rate that nothing follows are refused", "[optim]") {
+  const TinyRun run;
+  const auto refused = [&](const std::vector<std::string>& keys) {
+    return failure_of(ErrorKind::kConfig,
+                      [&] { run.config("a", "num_train_steps = 1\n", "", keys); });
+  };
+  CHECK_THAT(refused({"--optimizer.ema={decay=0.5}",
+                      "--optimizer.groups=[{match=\"ln\", type=\"schedule_free\"}]"}),
+             Contains("optimizer.groups[0].type = \"schedule_free\" keeps a mean of its own") &&
+                 Contains("hint"));
+  CHECK_THAT(refused({"--optimizer.type=muon", "--optimizer.learning_rate=0"}),
+             Contains("optimizer.learning_rate = 0 would hold optimizer.adam_lr = 6e-04 at 0") &&
+                 Contains("allowed  above 0, or optimizer.adam_lr = 0"));
+  run.config("a", "num_train_steps = 1\n", "",
+             {"--optimizer.type=muon", "--optimizer.learning_rate=0", "--optimizer.adam_lr=0"});
+}
+
+TEST_CASE("a muon group moves what is no hidden matrix by the run's learning rate", "[optim]") {
+  AdamConfig adam;
+  adam.learning_rate = 0.01;
+  adam.groups = {{.match = "bias", .type = "muon"}};
+  const optim::Assignment optimizer(optim::entry("adam"), adam);
+  const auto backend = make_backend("reference");
+  Function f("update", DType::f64);
+  nn::Param bias = param("bias", nn::Role::kBias);
+  bias.type = {DType::f64, {{"embed", 1}}};
+  bias.shape = {1};
+  optim::Before before{f.argument("p", bias.type), f.argument("g", bias.type), {}};
+  for (const optim::StateArray& state : optimizer.state(bias))
+    before.state.push_back(f.argument(state.name, state.type));
+  std::vector<double> own(optimizer.scalar_names().size());
+  optimizer.fill_scalars(0, own);
+  optim::Step step;
+  step.lr = constant(f.graph, adam.learning_rate, DType::f64);
+  step.proceed = step.clip = constant(f.graph, 1, DType::f64);
+  for (const double x : own) step.own.push_back(constant(f.graph, x, DType::f64));
+  f.result("p", optimizer.update(bias, before, step).param);
+  const std::vector<Array> inputs = {
+      {bias.type, {1.0}}, {bias.type, {0.5}}, {bias.type, {0.0}}, {bias.type, {0.0}}};
+  // AdamW's first step is the rate, but for its epsilon of 1e-8.
+  CHECK(run(decompose(std::move(f), *backend), inputs, *backend)[0].values[0] ==
+        Approx(1 - 0.01).epsilon(1e-9));
 }
 
 TEST_CASE("a frozen group has neither gradients nor state, and the plan says what is trained how",
