@@ -101,9 +101,11 @@ RowSums sums_of_row(const data::Batch& batch, int64_t row, std::span<const float
 
 /// Throws where this rank was asked to stop, or another, which all do at the same batch.
 void throw_if_any_stopped(const EvaluationOptions& options) {
-  const bool any_stops = options.communicator && dist::any(*options.communicator, stop_requested());
+  if (!options.communicator) return throw_if_stopped();
+  // What was told the others counts: a stop that comes after it is heeded at the next batch.
+  if (!dist::any(*options.communicator, stop_requested())) return;
   throw_if_stopped();
-  if (any_stops) throw Error(ErrorKind::kSignal, "another rank was asked to stop");
+  throw Error(ErrorKind::kSignal, "another rank was asked to stop");
 }
 
 /// The rows of all ranks, in their order.
