@@ -110,10 +110,11 @@ nlohmann::ordered_json read_record(const std::string& folder) {
   return record;
 }
 
-void settle(const std::string& folder, std::string_view outcome) {
+void settle(const std::string& folder, std::string_view outcome, int64_t last_step) {
   Json record = read_record(folder);
   if (record.is_null() || record["starts"].back().value("outcome", Json()) != kRunning) return;
   record["starts"].back()["outcome"] = outcome;
+  record["starts"].back()["last_step"] = last_step;
   write_record(join_path(folder, kRecordFile), record);
 }
 

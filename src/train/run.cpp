@@ -290,7 +290,7 @@ void tidy(const std::string& run_folder, int64_t last) {
     if (list_temporaries(checkpoints, {last, best}).empty() && !is_untidy(run_folder)) return;
     const RunFolder locked(run_folder);
     remove_temporaries(checkpoints, {last, best});
-    record::settle(run_folder, "finished");
+    record::settle(run_folder, "finished", last);
     report::write_report(run_folder);
   } catch (const Error&) {
     // The results are there, and the next start tries again.

@@ -88,8 +88,8 @@ class Ranks final : public Trials {
   }
 
  private:
-  /// Whether a rank is told to be late, or in another's log: mpirun may lose the last lines of a job
-  /// that is aborted.
+  /// Whether a rank is told to be late, or in another's log: mpirun may lose the last lines of a
+  /// job that is aborted.
   bool is_named(const Ended& ended, size_t rank) const {
     if (ended.output.find(" is late: ") != std::string::npos) return true;
     const std::string logs = join_path(world_.lab().trial(), "out/logs/r/ranks");
