@@ -202,6 +202,7 @@ std::string json_of(const TrainConfig& config, const train::CompiledStep& step,
                                  {"persistent_bytes", need.persistent},
                                  {"arena_bytes", need.arena},
                                  {"workspace_bytes", need.workspace},
+                                 {"sample_bytes", need.samples},
                                  {"total_bytes", need.total()},
                                  {"save_bytes", need.save}};
   if (needs.size() > 1) {

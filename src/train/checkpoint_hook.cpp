@@ -57,6 +57,7 @@ class CheckpointHook final : public Hook {
         kept_(c.kept),
         step_(c.start_step) {}
 
+  const char* name() const override { return "checkpoint"; }
   void before_update() override {
     trying([&] { writer_.before_update(); });
   }
@@ -97,7 +98,7 @@ class CheckpointHook final : public Hook {
   SaveKind kind_of(int64_t step) const {
     SaveKind kind = decide_save(c_.config.trainer.checkpointer, step,
                                 c_.config.trainer.num_train_steps, seconds_since(last_save_));
-    if (best(step)) kind = std::max(kind, SaveKind::temporary);
+    if (best(step) || c_.requests.save) kind = std::max(kind, SaveKind::temporary);
     if (kind == SaveKind::temporary && writer_.retrying()) {
       if (best(step))
         c_.tracker.message(cat("step ", step, ", the best so far, is not kept, since step ", step_,
@@ -197,6 +198,7 @@ class PartHook final : public Hook {
     crew.serve(std::string(kService), [this](const std::string& text) { save(json::parse(text)); });
   }
 
+  const char* name() const override { return "part of a checkpoint"; }
   void after_step(const StepInfo&) override {}
   void before_update() override {
     trying([&] { writer_.before_update(); });

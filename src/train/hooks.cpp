@@ -1,7 +1,7 @@
 // The hooks of a step: its metrics to the trackers, evaluations, Hugging Face folders.
 #include "train/hooks.h"
 
-#include <cmath>
+#include <exception>
 
 #include "base/strings.h"
 #include "train/evaluate.h"
@@ -27,6 +27,7 @@ class MetricsHook final : public Hook {
         flops_a_token_(c.engine.step().flops_per_token()),
         epoch_length_(static_cast<double>(c.epoch_length)) {}
 
+  const char* name() const override { return "metrics"; }
   void after_step(const StepInfo& info) override {
     const auto positions = static_cast<double>(c_.config.model->max_seq_len);
     const auto batch = static_cast<double>(sizes_.of(info.place));
@@ -82,8 +83,10 @@ class EvaluationHook final : public Hook {
  public:
   explicit EvaluationHook(const HookContext& c) : c_(c) {}
 
+  const char* name() const override { return "evaluation"; }
   void after_step(const StepInfo& info) override {
-    if (!info.last && info.step % c_.config.trainer.steps_per_eval != 0) return;
+    const bool due = info.last || info.step % c_.config.trainer.steps_per_eval == 0;
+    if (!due && !c_.requests.evaluate) return;
     Metrics metrics;
     try {
       metrics = evaluate_now(c_);
@@ -99,8 +102,6 @@ class EvaluationHook final : public Hook {
   HookContext c_;
 };
 
-using Average = optim::StateArray::Average;
-
 /// What stands in the parameters' place while such folders are written.
 Average average_of(const HfFolders& folders, const Engine& engine) {
   if (folders.of_ema()) return Average::kBeside;
@@ -115,14 +116,11 @@ class AverageSaveHook final : public Hook {
         folders_(folders),
         source_(hf_source(print_config(c.config), c.data.tokenizer(), c.parameters)) {}
 
+  const char* name() const override { return "folders of averages"; }
   void after_step(const StepInfo& info) override {
     if (!folders_.due(info.step)) return;
-    if (!c_.crew.is_alone()) c_.crew.call(kShareAverage, folders_.of_ema() ? optim::kEma : "");
-    {
-      const AverageScope scope(c_.exchange, c_.engine, average_of(folders_, c_.engine));
-      folders_.write(info.step, source_);
-    }
-    if (c_.engine.step().gathers()) c_.crew.call(kEndAverage);
+    with_averages(c_, average_of(folders_, c_.engine),
+                  [&] { folders_.write(info.step, source_); });
   }
 
  private:
@@ -140,6 +138,7 @@ class HfSaveHook final : public Hook {
         writes_(average_of(folders, c.engine) == Average::kNo),
         source_(hf_source(print_config(c.config), c.data.tokenizer(), c.parameters)) {}
 
+  const char* name() const override { return "folders"; }
   void after_step(const StepInfo& info) override {
     if (writes_ && folders_.due(info.step)) folders_.write(info.step, source_);
     if (info.last) folders_.make_missing(c_.folder.checkpoints(), info.step);
@@ -175,7 +174,10 @@ void share(EvaluationOptions& options, dist::Crew& crew, Engine& engine) {
 
 namespace {
 
-/// What rank 0 calls the crew with.
+/// What rank 0 calls the crew with, and what that means.
+std::string_view word_of(Average average) {
+  return average == Average::kBeside ? optim::kEma : std::string_view();
+}
 Average average_called(std::string_view text) {
   return text == optim::kEma ? Average::kBeside : Average::kInstead;
 }
@@ -191,6 +193,47 @@ Metrics evaluate_with(Average average, const data::TextData& data, StepExchange&
 }
 
 }  // namespace
+
+void with_averages(const HookContext& c, Average average, const std::function<void()>& work) {
+  if (average == Average::kNo) return work();
+  if (!c.crew.is_alone()) c.crew.call(kShareAverage, word_of(average));
+  std::exception_ptr failure;
+  {
+    const AverageScope scope(c.exchange, c.engine, average);
+    try {
+      work();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }
+  if (c.engine.step().gathers()) c.crew.call(kEndAverage);
+  if (failure) std::rethrow_exception(failure);
+}
+
+namespace {
+
+class ControlHook final : public Hook {
+ public:
+  explicit ControlHook(const HookContext& c)
+      : c_(c), control_(c.folder.path(), [&c](std::string_view line) { c.tracker.message(line); }) {
+  }
+
+  const char* name() const override { return "control"; }
+  void after_step(const StepInfo&) override {
+    c_.requests = {};
+    control_.look(c_.requests);
+  }
+
+ private:
+  HookContext c_;
+  Control control_;
+};
+
+}  // namespace
+
+std::unique_ptr<Hook> make_control_hook(const HookContext& context) {
+  return std::make_unique<ControlHook>(context);
+}
 
 void serve_evaluation(dist::Crew& crew, const TrainConfig& config, const data::TextData& data,
                       StepExchange& exchange, Engine& engine) {

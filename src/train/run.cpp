@@ -29,6 +29,8 @@
 #include "train/ranks/watchdog.h"
 #include "train/setup.h"
 #include "train/start.h"
+#include "train/watch/samples.h"
+#include "train/watch/step_trace.h"
 
 namespace levanter::train {
 
@@ -131,8 +133,10 @@ void introduce(const HookContext& c, const Run& run, const Rank& rank,
 std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_evaluation,
                                               std::vector<HfFolders>& hf) {
   std::vector<std::unique_ptr<Hook>> hooks;
+  hooks.push_back(make_control_hook(context));
   hooks.push_back(make_metrics_hook(context));
   hooks.push_back(make_guard_hook(context));
+  hooks.push_back(make_watch_hook(context));
   hooks.push_back(make_evaluation_hook(context));
   StepInfo info;
   info.step = context.start_step;
@@ -144,6 +148,7 @@ std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_ev
         context.summary.evaluated_loss() < context.kept.loss)
       context.kept = {info.step, context.summary.evaluated_loss()};
   }
+  if (auto hook = make_sample_hook(context)) hooks.push_back(std::move(hook));
   for (HfFolders& folders : hf)
     if (auto hook = make_average_save_hook(context, folders)) hooks.push_back(std::move(hook));
   hooks.push_back(make_checkpoint_hook(context));
@@ -175,20 +180,94 @@ bool meet_at_end(dist::Crew& crew) {
   return dist::any(crew.communicator(), stop_requested());
 }
 
+/// How the steps of rank 0 have ended.
+struct Led {
+  RankEnd end;
+  bool stops = false;     ///< some rank, after them
+  std::string hash = {};  ///< of the parameters after the last step
+};
+
+/// Rank 0: the hooks and the steps, then what the end needs of the other ranks.
+Led lead_steps(Run& run, Rank& rank, Leader& leader, HookContext& context,
+               std::vector<HfFolders>& hf) {
+  const int64_t last = run.config.trainer.num_train_steps;
+  const bool owed = owes_evaluation(run, extra_of(run));
+  std::vector<std::unique_ptr<Hook>> hooks = make_hooks(context, owed, hf);
+  StepTrace trace(run.config, rank.crew().communicator(),
+                  [&](std::string_view line) { context.tracker.message(line); });
+  meet(rank.crew());
+  try {
+    Led led{rank.run(hooks, trace)};
+    leader.record->set("last_step", led.end.step);
+    hooks.clear();
+    // Ended between its last checkpoint and its summary.
+    if (!led.end.rollback && run.decision.start_step == last && !owed)
+      context.summary.log(evaluate_now(context), led.end.step);
+    if (!led.end.rollback && led.end.step == last) led.hash = params_hash(context.parameters);
+    led.stops = meet_at_end(rank.crew());
+    rank.end();  // as the others do; what follows is the first rank's alone
+    return led;
+  } catch (...) {
+    const std::exception_ptr failure = std::current_exception();
+    const Ending ending = ending_of(failure);
+    finish(context.tracker, ending);  // what was measured before the error stays
+    context.summary.set("status", ending.outcome);
+    try {
+      context.folder.write_summary(context.summary);
+    } catch (const Error&) {
+      // The error that ended the run is the one to be told.
+    }
+    leader.close_record(context.tracker, ending);
+    std::rethrow_exception(failure);
+  }
+}
+
+/// Rank 0, after the last step or a stop: the run's folder says how it ended.
+Outcome conclude(const Run& run, Leader& leader, const HookContext& context, const Led& led,
+                 std::span<const HfFolders> hf) {
+  // Of a stop in what follows the last step, the next start does what is left.
+  const bool finished =
+      led.end.step == run.config.trainer.num_train_steps && !led.stops && !stop_requested();
+  if (finished) context.summary.set("params_hash", led.hash);
+  context.summary.set("global_step", static_cast<double>(led.end.step));
+  const Ending ending = {finished ? "finished" : "stopped"};
+  context.summary.set("status", ending.outcome);
+  finish(context.tracker, ending);
+  std::exception_ptr unwritten;  // the state itself is saved
+  try {
+    context.folder.write_summary(context.summary);
+  } catch (const Error& error) {
+    unwritten = std::current_exception();
+    context.tracker.message(error.message());
+  }
+  leader.close_record(context.tracker, ending);
+  if (finished)
+    context.tracker.message(
+        farewell(run.config, best_checkpoint(context.folder.checkpoints())));
+  for (const HfFolders& folders : hf) folders.account();
+  if (finished && unwritten) std::rethrow_exception(unwritten);  // the next start writes it
+  return finished ? Outcome::kFinished : Outcome::kStopped;
+}
+
+/// What the run's checkpoint knows of its evaluations.
+void restore_evaluations(Summary& summary, const nlohmann::json& extra) {
+  if (extra.contains("best_step")) summary.restore_best(extra["best_loss"], extra["best_step"]);
+  summary.restore_evaluated(extra.value("evaluated_step", int64_t{-1}));
+}
+
 /// Rank 0: with the trackers, the hooks and the run's folder.
 Outcome lead(Run& run, Rank& rank, Leader& leader) {
   RunFolder& folder = *leader.folder;
   const DeferredStop deferred;
   Summary summary;
   summary.set("id", run.config.run_id());
-  const nlohmann::json extra = extra_of(run);
-  if (extra.contains("best_step")) summary.restore_best(extra["best_loss"], extra["best_step"]);
-  summary.restore_evaluated(extra.value("evaluated_step", int64_t{-1}));
+  restore_evaluations(summary, extra_of(run));
   const auto tracker =
       make_trackers(run.config.trainer.tracker, tracker_context(run, leader, summary.best_loss()));
   const AllParameters all(rank.crew(), rank.engine());
   const std::vector<Tensor> parameters = all.tensors();
-  HookContext hooks_context{
+  Requests requests;
+  HookContext context{
       .config = run.config,
       .data = *run.opened.data,
       .backend = *run.backend,
@@ -200,67 +279,20 @@ Outcome lead(Run& run, Rank& rank, Leader& leader) {
       .folder = folder,
       .crew = rank.crew(),
       .guard = rank.guard(),
+      .watch = rank.watch(),
+      .requests = requests,
       .start_step = run.decision.start_step,
       .first_step = run.decision.first_step,
       .kept = run.kept,
       .epoch_length = run.opened.data->training(training_options(run.config, {})).epoch_length};
-  log_summary(hooks_context, run.places, *tracker);
-  introduce(hooks_context, run, rank, leader.messages);
+  log_summary(context, run.places, *tracker);
+  introduce(context, run, rank, leader.messages);
   std::vector<HfFolders> hf =
       hf_folders(run.config, [&](std::string_view line) { tracker->message(line); });
   for (HfFolders& folders : hf) folders.make_missing(folder.checkpoints(), run.decision.start_step);
-  int64_t done = run.decision.start_step;
-  bool stops = false;  // some rank
-  std::string hash;    // of the parameters after the last step
-  const bool owed = owes_evaluation(run, extra);
-  std::vector<std::unique_ptr<Hook>> hooks = make_hooks(hooks_context, owed, hf);
-  meet(rank.crew());
-  try {
-    const RankEnd end = rank.run(hooks);
-    done = end.step;
-    leader.record->set("last_step", done);
-    hooks.clear();
-    // Ended between its last checkpoint and its summary.
-    if (!end.rollback && run.decision.start_step == run.config.trainer.num_train_steps && !owed)
-      summary.log(evaluate_now(hooks_context), done);
-    if (!end.rollback && done == run.config.trainer.num_train_steps) hash = params_hash(parameters);
-    stops = meet_at_end(rank.crew());
-    rank.end();  // as the others do; what follows is the first rank's alone
-    if (end.rollback) return roll_back(run, *end.rollback, folder, *tracker);
-  } catch (...) {
-    const std::exception_ptr failure = std::current_exception();
-    const Ending ending = ending_of(failure);
-    finish(*tracker, ending);  // what was measured before the error stays
-    summary.set("status", ending.outcome);
-    try {
-      folder.write_summary(summary);
-    } catch (const Error&) {
-      // The error that ended the run is the one to be told.
-    }
-    leader.close_record(*tracker, ending);
-    std::rethrow_exception(failure);
-  }
-  // Of a stop in what follows the last step, the next start does what is left.
-  const bool finished = done == run.config.trainer.num_train_steps && !stops && !stop_requested();
-  if (finished) summary.set("params_hash", hash);
-  summary.set("global_step", static_cast<double>(done));
-  const Ending ending = {finished ? "finished" : "stopped"};
-  summary.set("status", ending.outcome);
-  finish(*tracker, ending);
-  std::exception_ptr unwritten;  // the state itself is saved
-  try {
-    folder.write_summary(summary);
-  } catch (const Error& error) {
-    unwritten = std::current_exception();
-    tracker->message(error.message());
-  }
-  leader.close_record(*tracker, ending);
-  if (finished) {
-    tracker->message(farewell(run.config, best_checkpoint(folder.checkpoints())));
-  }
-  for (const HfFolders& folders : hf) folders.account();
-  if (finished && unwritten) std::rethrow_exception(unwritten);  // the next start writes it
-  return finished ? Outcome::kFinished : Outcome::kStopped;
+  const Led led = lead_steps(run, rank, leader, context, hf);
+  if (led.end.rollback) return roll_back(run, *led.end.rollback, folder, *tracker);
+  return conclude(run, leader, context, led, hf);
 }
 
 /// Writes the run's config.toml; what keeps it from being written, or "".
@@ -348,6 +380,7 @@ std::optional<Outcome> begin_run(Run& run, Leader& leader) {
     return Outcome::kAlreadyFinished;  // and more
   read_chosen(run, messages);
   if (hf) check_hf(*hf, model_spec(config), run.decision.vocab);
+  require_prompts(config, *run.opened.data->tokenizer(), run.decision.vocab);
   leader.begin_record(run);
   leader.unwritten = write_config(folder, config);
   if (!leader.unwritten.empty())
@@ -379,8 +412,10 @@ Outcome train_following(Run& run, dist::Communicator& communicator) {
   std::vector<std::unique_ptr<Hook>> hooks;
   if (rank->engine().step().is_sharded())
     hooks.push_back(make_checkpoint_part_hook(rank->engine(), rank->crew()));
+  serve_watch(rank->crew(), rank->watch());
+  StepTrace trace(run.config, communicator);
   meet(rank->crew());
-  rank->run(hooks);
+  rank->run(hooks, trace);
   meet_at_end(rank->crew());
   hooks.clear();
   rank.reset();
@@ -407,8 +442,8 @@ void require_ranks(const TrainConfig& config, int64_t started) {
 }
 
 /// The story of one rank: rank 0 begins and decides, all train, rank 0 says how it ended.
-Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator, Watchdog& watchdog) {
-  Leader leader;
+Outcome tell_story(Run& run, Process& process, dist::Communicator& communicator,
+                   Watchdog& watchdog, Leader& leader) {
   dist::Crew crew(communicator);
   if (run.rank == 0) {
     // Ranks that are threads of one process have no processors that rank 0 has not.
@@ -427,9 +462,14 @@ Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator, W
   watchdog.open_log(run.places[static_cast<size_t>(run.rank)], run.backend->threads(),
                     run.decision.start_step);
   if (run.rank > 0) return train_following(run, communicator);
-  const Outcome outcome = leader.recorded([&] { return train_leading(run, communicator, leader); });
+  const Outcome outcome = train_leading(run, communicator, leader);
   end_run(run, leader, outcome);
   return tell(communicator, outcome);
+}
+
+Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator, Watchdog& watchdog) {
+  Leader leader;
+  return leader.recorded([&] { return tell_story(run, process, communicator, watchdog, leader); });
 }
 
 /// One rank, from the checks that need no other.

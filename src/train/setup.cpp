@@ -14,6 +14,7 @@
 #include "data/rows/loader.h"
 #include "dist/watch.h"
 #include "text/hf/config.h"
+#include "train/watch/samples.h"
 
 namespace levanter::train {
 
@@ -308,11 +309,42 @@ void require_groups(const TrainConfig& config, int64_t vocab_size) {
         .hint("a group before them, without frozen, keeps what it matches");
 }
 
+/// Throws where nothing that is trained would be watched.
+void require_watched(const TrainConfig& config, int64_t vocab_size) {
+  const WatchConfig& watch = config.trainer.watch;
+  if (!watch.every || watch.match.empty()) return;
+  const char* const key = "trainer.watch.match";
+  const optim::Pattern pattern(watch.match);
+  const std::vector<nn::Param> params =
+      trained(infer::trace_params(model_spec(config), {.vocab_size = vocab_size}));
+  try {
+    for (const nn::Param& param : params)
+      if (pattern.found_in(param.path)) return;
+  } catch (const Error& error) {
+    throw config.error(error.kind(), key, error.message()).hint(error.hint());
+  }
+  throw config
+      .error(ErrorKind::kConfig, key,
+             cat(key, " = ", quote(watch.match), " is found in no parameter that is trained"))
+      .allowed(some_paths(params));
+}
+
+UpdateWatch update_watch(const WatchConfig& config) {
+  UpdateWatch watch;
+  watch.every = config.every.value_or(0);
+  watch.grad_norm = config.has(WatchKind::kGradNorm);
+  watch.param_norm = config.has(WatchKind::kParamNorm);
+  watch.update_ratio = config.has(WatchKind::kUpdateRatio);
+  if (!config.match.empty()) watch.match = std::make_shared<optim::Pattern>(config.match);
+  return watch;
+}
+
 }  // namespace
 
 StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t rank,
                          bool optimise) {
   require_groups(config, vocab_size);
+  require_watched(config, vocab_size);
   return {.model = model_spec(config),
           .shape = {config.microbatch_size(), config.model->max_seq_len, vocab_size, DType::f32,
                     config.trainer.compute(), segments_of(config.data)},
@@ -324,6 +356,8 @@ StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t 
           .rank = rank,
           .sharding = config.trainer.shard,
           .objective = models::objectives::make("language_model", {.z_loss = config.z_loss_weight}),
+          .watch = update_watch(config.trainer.watch),
+          .samples = sample_room(config),
           .limits = config.trainer.guard.on_spike.has_value(),
           .optimise = optimise,
           .debug = config.trainer.debug,
@@ -381,19 +415,22 @@ MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config,
   loading.batch_size = config.trainer.train_batch_size;
   loading.rows = ceil_div(config.trainer.train_batch_size, config.trainer.ranks);
   loading.prefetch = config.data.prefetch;
-  int64_t persistent = 0, most_persistent = 0, save = 0;
+  int64_t persistent = 0, most_of_one = 0, save = 0, samples = 0;
   for (const int64_t rank : ranks) {
     const int64_t own = step.persistent_bytes_of(rank);
+    const int64_t writing = rank == 0 ? step.sample_bytes() : 0;
     persistent += own;
-    most_persistent = std::max(most_persistent, own);
+    samples += writing;
+    most_of_one = std::max(most_of_one, own + writing);
     save += staging_bytes(step.save_bytes_of(rank));
   }
   return {.persistent = persistent,
           .arena = step.arena_bytes() * std::ssize(ranks),
           .workspace = step.workspace_bytes() * std::ssize(ranks),
           .first_run = step.first_run_bytes() * std::ssize(ranks),
-          .of_a_device = most_persistent + step.arena_bytes() + step.workspace_bytes() +
+          .of_a_device = most_of_one + step.arena_bytes() + step.workspace_bytes() +
                          step.first_run_bytes(),
+          .samples = samples,
           .loader = data::loader_bytes(loading) * std::ssize(ranks),
           .save = save};
 }

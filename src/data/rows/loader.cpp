@@ -13,6 +13,8 @@
 #include "base/error.h"
 #include "base/stop.h"
 #include "base/threads.h"
+#include "device/ranges.h"
+#include "device/tracing.h"
 
 namespace levanter::data {
 
@@ -79,6 +81,7 @@ struct Loader::Impl {
   /// The loop of the background thread. The slot of the batch last handed out is never written:
   /// that of step s is free again when step s + 1 has been asked for.
   void produce() {
+    name_thread("loader");
     for (int64_t step = options.first_step; step < options.end_step; ++step) {
       {
         std::unique_lock lock(mutex);
@@ -87,6 +90,7 @@ struct Loader::Impl {
       }
       std::exception_ptr thrown;
       try {
+        const Range range("make a batch");
         fill(slot(step), step);
       } catch (...) {
         thrown = std::current_exception();

@@ -82,6 +82,42 @@ struct BatchStageConfig {
   void fields(config::Fields& f);
 };
 
+/// What is measured of each parameter.
+enum class WatchKind { kGradNorm, kParamNorm, kUpdateRatio, kHistogram };
+std::span<const config::Word<WatchKind>> words_of(WatchKind);
+
+/// Which parameters are measured, at which steps.
+struct WatchConfig {
+  std::optional<int64_t> every;  ///< absent: nothing is
+  std::vector<WatchKind> what = {WatchKind::kGradNorm, WatchKind::kParamNorm,
+                                 WatchKind::kUpdateRatio};
+  std::string match;  ///< of their paths, as optimizer.groups has it; "": all
+
+  void fields(config::Fields& f);
+  void validate(config::Problems& p) const;
+  bool has(WatchKind kind) const;
+};
+
+/// What the model in training is asked to write.
+struct SampleConfig {
+  std::optional<int64_t> every;  ///< absent: nothing
+  std::vector<std::string> prompts = {""};
+  int64_t max_new_tokens = 64;
+  double temperature = 1;
+  int64_t seed = 0;
+
+  void fields(config::Fields& f);
+  void validate(config::Problems& p) const;
+};
+
+/// Steps, the first and the last, that are traced op by op; none where it is empty.
+struct ProfileConfig {
+  std::vector<int64_t> steps;
+
+  void fields(config::Fields& f);
+  void validate(config::Problems& p) const;
+};
+
 struct TrainerConfig {
   int64_t seed = 0;
   std::string mp = "f32";
@@ -104,6 +140,9 @@ struct TrainerConfig {
   CheckpointerConfig checkpointer;
   GuardConfig guard;
   WatchdogConfig watchdog;
+  WatchConfig watch;
+  SampleConfig sample;
+  ProfileConfig profile;
   std::optional<bool> crash_on_nan;  ///< guard.on_nan in Levanter's words; absent once loaded
   bool require_same_bits = false;
   bool debug = false;

@@ -206,6 +206,11 @@ void TrainerConfig::fields(config::Fields& f) {
   f("watchdog", watchdog,
     "when ranks that are processes give up one that is late, and with it the run")
       .may_change();
+  f("watch", watch, "what is measured of each parameter, at some steps").may_change();
+  f("sample", sample, "what the model in training is asked to write, after some steps")
+      .may_change();
+  f("profile", profile, "steps of which trace.json in the run's folder tells every op")
+      .may_change();
   f("crash_on_nan", crash_on_nan, "in place of guard.on_nan: true is \"stop\", false is \"skip\"")
       .may_change();
   f("require_same_bits", require_same_bits,
@@ -225,9 +230,8 @@ void TrainerConfig::fields(config::Fields& f) {
   f.dropped("model_averaging", "write optimizer.ema = { decay = 0.999 }");
   f.dropped("wandb",
             "write tracker = [\"console\", \"jsonl\", { type = \"wandb\", project = ... }]");
-  f.dropped("watch", "remove it: the gradient's total norm is always logged");
   f.dropped({"profiler", "profiler_start_step", "profiler_num_steps", "profiler_perfetto_link"},
-            "remove it: there is no profiler");
+            "write profile = { steps = [6, 105] } for steps 6 to 105");
   f.dropped({"log_jaxprs", "log_xla_hlo"},
             "remove it: levanter plan and levanter bench kernels show what a step is made of");
   f.dropped("crash_on_inf", "write trainer.guard.on_nan, which covers both");

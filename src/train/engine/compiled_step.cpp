@@ -147,6 +147,12 @@ std::optional<Executable> make_squares(const StepOptions& o, const Backend& back
   return make(trace_squares(o.model, o.shape, owned_by(o, own)), o, backend);
 }
 
+int64_t bytes_of_samples(const StepOptions& o, const Backend& backend) {
+  if (o.samples.rows == 0) return 0;
+  return infer::generation_bytes(o.model, o.shape.vocab_size, o.samples, backend,
+                                 o.shape.compute.value_or(o.shape.real));
+}
+
 /// Whether some group of these has more than one microbatch.
 bool accumulates(const StepOptions& o, dist::GroupRange groups) {
   for (int64_t g = groups.begin; g < groups.end; ++g)
@@ -164,6 +170,7 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
       groups(dist::groups_of_rank(o.groups, o.ranks, o.rank)),
       owned_(is_sharded() ? own_parameters(o, params) : std::vector<dist::Shard>()),
       link_bytes_(link_bytes(o, backend)),
+      sample_bytes_(former ? former->sample_bytes_ : bytes_of_samples(o, backend)),
       state(lay_out_state(o, params, layout, owned_by(o, owned_))),
       shards(shard_gradients(o, params, layout, owned_)),
       gradients(make_reader(first, o, backend, owners())),
@@ -176,6 +183,12 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
                      ? std::move(former->evaluation)
                      : make_reader(infer::trace_evaluation(o.model, o.shape, *o.objective), o,
                                    backend, owners())) {
+  if (former && former->watched_update)
+    watched_update.emplace(*std::move(former->watched_update));
+  else if (!watched().empty())
+    watched_update.emplace(make(
+        trace_update(o.model, o.shape, *o.optimizer, o.limits, owned_by(o, owned_), o.watch), o,
+        backend));
   using By = optim::Refresh::By;
   const auto make_refresh = [&](By by, auto CompiledStep::*which) {
     if (!o.optimizer->refreshes(by)) return;
@@ -212,6 +225,19 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
 
 dist::Owners CompiledStep::owners() const {
   return gathers() ? owners_of(params, owned_) : dist::Owners();
+}
+
+dist::Shard CompiledStep::updated() const {
+  if (is_sharded()) return owned_[static_cast<size_t>(options.rank)];
+  return {0, std::ssize(trained(params))};
+}
+
+std::vector<std::string> CompiledStep::watched() const {
+  std::vector<std::string> names;
+  for (const nn::Param& param : params)
+    if (param.trainable)
+      for (std::string& name : options.watch.metrics(param.path)) names.push_back(std::move(name));
+  return names;
 }
 
 infer::ParameterLayout CompiledStep::parameters_of(int64_t rank) const {
@@ -298,6 +324,8 @@ std::vector<MemoryLine> CompiledStep::persistent() const {
                      dist::GradientSum::staging_bytes(options.groups, shards, options.rank)});
   if (link_bytes_ > 0) lines.push_back({"network (estimated)", link_bytes_});
   if (is_sharded()) lines.push_back({"parts of the norm", norm_elements() * 4});
+  if (watched_update)
+    lines.push_back({"watched values", std::ssize(watched()) * int64_t{sizeof(float)}});
   lines.push_back({"inputs", input_bytes()});
   int64_t constants = 0, debug = 0;
   for (const Executable* executable : executables()) {
@@ -374,7 +402,7 @@ SentBytes CompiledStep::sent_bytes_of(int64_t rank) const {
 std::vector<const Executable*> CompiledStep::executables() const {
   std::vector<const Executable*> all = {&gradients, &update, &evaluation};
   for (const std::optional<Executable>* optional :
-       {&gradients_next, &squares, &pack, &refresh, &refresh_drawn, &drawn, &drawn_next})
+       {&gradients_next, &squares, &watched_update, &pack, &refresh, &refresh_drawn, &drawn, &drawn_next})
     if (*optional) all.push_back(&**optional);
   return all;
 }

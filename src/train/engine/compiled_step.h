@@ -13,6 +13,7 @@
 #include "dist/parameter_gather.h"
 #include "infer/batch_layout.h"
 #include "infer/packing.h"
+#include "infer/generation.h"
 #include "infer/parameter_store.h"
 #include "train/engine/step.h"
 
@@ -30,7 +31,9 @@ struct StepOptions {
   std::shared_ptr<const models::Objective> objective = models::objectives::make("language_model");
   /// Of labels that the model draws, where an optimizer asks for their gradient: the same measures.
   std::shared_ptr<const models::Objective> drawn = models::objectives::make("drawn_labels");
-  bool limits = false;   ///< whether a loss or norm above a limit keeps a step from being taken
+  UpdateWatch watch = {};
+  infer::TextRoom samples = {};  ///< of what the first rank's model writes meanwhile
+  bool limits = false;           ///< whether a loss or norm above a limit keeps a step from being taken
   bool optimise = true;  ///< false: node by node as traced (--eager)
   bool fuse = true;      ///< of what is optimised; no bit depends on it
   bool debug = false;    ///< every run checks its memory: see runtime/memory_check.h
@@ -109,7 +112,8 @@ class CompiledStep {
   /// For each rank, the parameters that are trained which it owns, [begin, end) in their order;
   /// none where each has all.
   std::vector<dist::Shard> owned_;
-  int64_t link_bytes_;  ///< of the device's: see DeviceNetwork
+  int64_t link_bytes_;    ///< of the device's: see DeviceNetwork
+  int64_t sample_bytes_;
 
  public:
   StateLayout state;                         ///< of this rank's parameters
@@ -118,6 +122,7 @@ class CompiledStep {
   std::optional<Executable> gradients_next;  ///< the others, when a group has more than one
   std::optional<Executable> squares;         ///< where this rank owns some parameters alone
   Executable update;
+  std::optional<Executable> watched_update;  ///< at the steps of options.watch
   /// In steps where they are due: by the step's gradient before the update, and by that of drawn
   /// labels after it, which is computed as that of the loss is.
   std::optional<Executable> refresh, refresh_drawn, drawn, drawn_next;
@@ -134,6 +139,10 @@ class CompiledStep {
   }
   /// Then: the rank that has each argument which is gathered.
   dist::Owners owners() const;
+  /// The parameters that are trained which this rank updates, in their order.
+  dist::Shard updated() const;
+  /// What the watched updates of all ranks measure.
+  std::vector<std::string> watched() const;
   /// Where a rank has its parameters.
   infer::ParameterLayout parameters_of(int64_t rank) const;
   /// Of the array of this rank's parameters: those that are trained, which it begins with.
@@ -159,6 +168,8 @@ class CompiledStep {
   /// gradients, inputs, constants.
   std::vector<MemoryLine> persistent() const;
   int64_t persistent_bytes() const;
+  /// What the first rank takes for options.samples.
+  int64_t sample_bytes() const { return sample_bytes_; }
   /// Those of another rank of the same run.
   int64_t persistent_bytes_of(int64_t rank) const;
   /// What a rank sends to the others in a step: of the gradients, one partial sum for each of its

@@ -93,6 +93,7 @@ struct Engine::Impl {
   infer::ParameterStore store;
   std::vector<float*> states;     ///< one flat array a part of step.state
   std::vector<float*> gradients;  ///< [0] is accumulated into, [1 + i] is the stack
+  float* watched = nullptr;       ///< in the order of CompiledStep::watched
   float* norms = nullptr;         ///< see CompiledStep::norm_shards
   std::byte *arena = nullptr, *workspace = nullptr;
   Inputs inputs;
@@ -146,6 +147,8 @@ void Engine::Impl::allocate_all() {
   for (int64_t i = 0; i < step.gradient_buffers(); ++i)
     gradients.push_back(reinterpret_cast<float*>(allocate(step.layout.bytes())));
   if (step.is_sharded()) norms = reinterpret_cast<float*>(allocate(step.norm_elements() * 4));
+  if (step.watched_update)
+    watched = reinterpret_cast<float*>(allocate(std::ssize(step.watched()) * int64_t{4}));
   if (step.pack) store.keep_packed(step.packing);
   inputs = Inputs(backend, allocate(step.input_bytes()), step);
   arena = allocate(step.arena_bytes());
@@ -177,6 +180,11 @@ void Engine::Impl::bind_all() {
   if (step.gradients_next) step.gradients_next->bind_by_name(arena, workspace, memory, microbatch);
   if (step.squares) step.squares->bind_by_name(arena, workspace, memory, memory);
   step.update.bind_by_name(arena, workspace, memory, memory);
+  if (step.watched_update) {
+    int64_t at = 0;
+    for (const std::string& name : step.watched()) memory[name] = bytes(watched + at++);
+    step.watched_update->bind_by_name(arena, workspace, memory, memory);
+  }
   for (auto* refresh : {&step.refresh, &step.refresh_drawn})
     if (*refresh) (*refresh)->bind_by_name(arena, workspace, memory, memory);
   for (auto* drawn : {&step.drawn, &step.drawn_next})
@@ -465,7 +473,8 @@ UpdateReport Engine::run_update(int64_t step, double lr, const StepLimits& limit
   if (impl_->step.options.optimizer->refreshes(optim::Refresh::By::kGradient, step))
     run_refresh(optim::Refresh::By::kGradient, step);
   impl_->upload_scalars(step, lr);
-  impl_->step.update.run(impl_->observer);
+  const bool watches = impl_->step.watched_update && impl_->step.options.watch.due(step);
+  (watches ? *impl_->step.watched_update : impl_->step.update).run(impl_->observer);
   impl_->store.changed();
   inputs.download_update();
   return {impl_->reports()[0], *inputs.host<float>(inputs.grad_norm()),
@@ -481,6 +490,26 @@ std::vector<Tensor> Engine::gradients() const {
                          bytes(impl_->total() + impl_->step.layout.offsets[i]), &impl_->backend});
   }
   return tensors;
+}
+
+std::vector<float> Engine::watched() const {
+  Impl& m = *impl_;
+  if (!m.step.watched_update) return {};
+  const auto named = [&](int64_t until) {  // of the parameters before that
+    int64_t count = 0, at = 0;
+    for (const nn::Param& param : m.step.params)
+      if (param.trainable && at++ < until)
+        count += std::ssize(m.step.options.watch.metrics(param.path));
+    return count;
+  };
+  const int64_t begin = named(m.step.updated().begin), end = named(m.step.updated().end);
+  std::vector<float> values(static_cast<size_t>(end - begin));
+  const std::span<std::byte> to = std::as_writable_bytes(std::span(values));
+  if (m.backend.is_host())
+    std::copy_n(m.watched + begin, values.size(), values.begin());
+  else if (!to.empty())
+    m.backend.download(to, bytes(m.watched + begin));
+  return values;
 }
 
 std::vector<std::pair<std::string, double>> Engine::measures() const {

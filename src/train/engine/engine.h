@@ -97,6 +97,9 @@ class Engine final {
   /// The gradients of the parameters that are trained, summed over the global batch, before they
   /// are clipped: good from the update to the next microbatch.
   std::vector<Tensor> gradients() const;
+  /// After a watched update: what it has measured, of the parameters that this rank updates, as
+  /// CompiledStep::watched names them.
+  std::vector<float> watched() const;
   /// The model's measures of the global batch, by metric: see models::Measure.
   std::vector<std::pair<std::string, double>> measures() const;
 
