@@ -1,0 +1,157 @@
+// Traces, as a reader of JSON finds them.
+#include "train/watch/step_trace.h"
+
+#include <catch2/catch.hpp>
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/files.h"
+#include "base/strings.h"
+#include "device/ranges.h"
+#include "support/program.h"
+
+using namespace levanter;
+using namespace levanter::testing;
+using nlohmann::json;
+
+namespace {
+
+/// Of what a step's phases may leave out of its time.
+constexpr double kLeftOut = 0.01;
+
+struct Span {
+  std::string name, detail;
+  double begin = 0, end = 0;
+  std::vector<Span> inside = {};
+};
+
+/// A track's spans as a tree; fails where two overlap that are not one inside the other.
+void insert(std::vector<Span>& spans, Span span) {
+  constexpr double kRounding = 1e-6;  // of microseconds: decimal fractions as doubles
+  if (spans.empty() || spans.back().end <= span.begin + kRounding) {
+    spans.push_back(std::move(span));
+    return;
+  }
+  INFO(span.name << " in " << spans.back().name);
+  REQUIRE(span.begin >= spans.back().begin - kRounding);
+  REQUIRE(span.end <= spans.back().end + kRounding);
+  insert(spans.back().inside, std::move(span));
+}
+
+struct Trace {
+  std::map<std::string, std::vector<Span>> tracks;  ///< by name
+};
+
+Trace read_trace(const std::string& path) {
+  const json file = json::parse(read_file(path));
+  CHECK(file["otherData"]["dropped"] == 0);
+  std::map<int64_t, std::string> names;
+  Trace trace;
+  for (const json& event : file["traceEvents"]) {
+    const int64_t thread = event["tid"];
+    if (event["ph"] == "M") {
+      if (event["name"] == "thread_name") names[thread] = event["args"]["name"];
+      continue;
+    }
+    REQUIRE(event["ph"] == "X");
+    const double begin = event["ts"], length = event["dur"];
+    CHECK(length >= 0);
+    insert(trace.tracks[names.at(thread)],
+           {event["name"], event.contains("args") ? event["args"]["detail"] : json(""), begin,
+            begin + length});
+  }
+  return trace;
+}
+
+double sum(const std::vector<Span>& spans) {
+  double total = 0;
+  for (const Span& span : spans) total += span.end - span.begin;
+  return total;
+}
+
+void collect(const std::vector<Span>& spans, std::set<std::string>& names) {
+  for (const Span& span : spans) {
+    names.insert(span.detail.empty() ? span.name : cat(span.name, " of ", span.detail));
+    collect(span.inside, names);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the trace of a run's steps nests, and its phases add up to the time", "[train]") {
+  const SmallRun run;
+  const std::string steps = "--trainer.profile.steps=[10, 12]";
+  const Ended ended = run.train({steps, "--model.hidden_dim=64", "--trainer.steps_per_eval=11"});
+  INFO(ended.err);
+  REQUIRE(ended.code == 0);
+  CHECK_THAT(ended.err, Catch::Contains("traced steps 10 to 12 into "));
+  const Trace trace = read_trace(run / "logs/run/trace.json");
+  REQUIRE(trace.tracks.contains("rank 0"));
+  CHECK(trace.tracks.contains("tracker jsonl"));
+  std::vector<Span> done;
+  for (const Span& span : trace.tracks.at("rank 0"))
+    if (span.name == "step") done.push_back(span);
+  REQUIRE(done.size() == 3);
+  for (size_t i = 0; i < done.size(); ++i) {
+    CHECK(done[i].detail == cat(10 + i));
+    const double whole = done[i].end - done[i].begin;
+    CHECK(sum(done[i].inside) <= whole);
+    CHECK(sum(done[i].inside) >= (1 - kLeftOut) * whole);
+  }
+  std::set<std::string> names;
+  collect(done, names);
+  for (const char* name :
+       {"wait for data", "microbatch", "gradients", "update", "hooks", "metrics", "evaluation"})
+    CHECK(names.contains(name));
+  const auto op = [&](std::string_view begin, std::string_view end) {
+    return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+      return name.starts_with(begin) && name.find(end) != name.npos;
+    });
+  };
+  CHECK(op("linear_xent of ", "src/"));
+  CHECK(op("attention backward of transformer.h.", "src/"));
+}
+
+TEST_CASE("a trace has the threads of all ranks, and leaves the bits", "[train]") {
+  const SmallRun run;
+  const auto hash = [&](const std::string& id, std::vector<std::string> words) {
+    words.insert(words.end(), {"--trainer.id=" + id, "--trainer.communicator=threads",
+                               "--trainer.ranks=2", "--trainer.shard=parameters"});
+    const Ended ended = run.train(words);
+    INFO(ended.err);
+    REQUIRE(ended.code == 0);
+    return json::parse(read_file(run / cat("logs/", id, "/summary.json")))["params_hash"];
+  };
+  CHECK(hash("traced", {"--trainer.profile.steps=[2, 3]"}) == hash("plain", {}));
+  const Trace trace = read_trace(run / "logs/traced/trace.json");
+  for (const char* track : {"rank 0", "rank 1", "parameters of other ranks"})
+    CHECK(trace.tracks.contains(track));
+  CHECK(!path_exists(run / "logs/plain/trace.json"));
+}
+
+TEST_CASE("bench step writes a trace", "[train]") {
+  const SmallRun run;
+  const Ended ended =
+      run({"bench", "step", "--config", "run.toml", "--steps", "1", "--trace", "t.json"});
+  INFO(ended.err);
+  REQUIRE(ended.code == 0);
+  const Trace trace = read_trace(run / "t.json");
+  CHECK(trace.tracks.at("bench").size() == 3);
+}
+
+TEST_CASE("ranges are kept while a trace is, whole ones alone", "[device]") {
+  CHECK(!is_tracing());
+  {
+    const Range before("before");
+    const Tracing tracing;
+    CHECK(is_tracing());
+    const Range inside("inside", "detail \"x\"");
+    { const Range deep("deep"); }
+    const json events = json::parse(tracing.json("p"))["traceEvents"];
+    REQUIRE(events.size() == 3);  // with the names of process and thread
+    CHECK(events[2]["name"] == "deep");
+  }
+  CHECK(!is_tracing());
+}
