@@ -60,6 +60,7 @@ class ConsoleTracker final : public Tracker {
         best_(context.best_loss) {}
 
   void log(const Metrics& metrics, int64_t step) override {
+    if (!metrics.empty() && metrics[0].first.starts_with("watch/")) return;  // of single parameters
     const double time = now(context_);
     const bool trains = !std::isnan(find_metric(metrics, "train/loss", kMissing)) ||
                         std::isnan(find_metric(metrics, "eval/loss", kMissing));

@@ -51,6 +51,7 @@ class Summary final {
 /// The folder, made if missing and locked for as long as this object lives:
 ///   config.toml  run.json  plan.json  metrics.jsonl  summary.json  report.html  tensorboard/
 ///   checkpoints/step-N/  lock
+///   samples.jsonl, trace.json, where the config asks for them; control, which others write
 ///   ranks/rank-N.log, where ranks are processes
 class RunFolder final {
  public:

@@ -80,15 +80,18 @@ TEST_CASE("weights that are used as averages are what writes samples", "[train]"
   const TinyRun run;
   const auto hash = [&](const char* id, const char* ranks, const char* sample) {
     return trained(run, id, cat("num_train_steps = 4\nthreads = 1\n", ranks, sample),
-                   {"--optimizer.type=adam", "--optimizer.ema={ decay = 0.9 }"});
+                   {"--optimizer.type=schedule_free"});
   };
   constexpr const char* kTwo =
       "communicator = \"threads\"\nranks = 2\nshard = \"parameters\"\n";
-  constexpr const char* kEach = "sample = { every = 1, prompts = [\"the\"], max_new_tokens = 4 }\n";
+  constexpr const char* kEach =
+      "sample = { every = 1, prompts = [\"the\"], max_new_tokens = 20, seed = 5 }\n";
   const std::string plain = hash("plain", "", "");
   CHECK(hash("one", "", kEach) == plain);
   CHECK(hash("two", kTwo, kEach) == plain);
   CHECK(samples(run, "one") == samples(run, "two"));
+  const json last = json::parse(split(samples(run, "one"), '\n').at(3));
+  CHECK(last["text"] == written(run.folder / "runs/one/checkpoints/step-4", "the", 0));
 }
 
 TEST_CASE("a prompt that is no text for the model is refused before the run begins", "[train]") {
