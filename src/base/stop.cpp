@@ -32,8 +32,8 @@ constexpr Signal kStops[] = {{SIGTERM, "SIGTERM"}, {SIGINT, "SIGINT"},   {SIGHUP
 /// launcher may hand on what the process has got already.
 constexpr auto kOneRequest = std::chrono::milliseconds(100);
 
-constexpr int kNoSignal = -1;    // a request by request_stop
-std::atomic<int> requested = 0;  // the signal that came first
+constexpr int kNoSignal = -1;                  // a request by request_stop
+std::atomic<int> requested = 0;                // the signal that came first
 std::atomic<const char*> requester = nullptr;  // what asked without a signal
 std::atomic<int> deferring = 0;
 std::mutex removed_mutex;

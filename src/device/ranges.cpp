@@ -1,4 +1,5 @@
-// Ranges through NVTX, whose headers look for a profiler when the first one begins, and into traces.
+// Ranges through NVTX, whose headers look for a profiler when the first one begins, and into
+// traces.
 #include "device/ranges.h"
 
 #include <string>

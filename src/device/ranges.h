@@ -7,8 +7,8 @@
 
 namespace levanter {
 
-/// Whether a profiler listens or a trace is kept: what a range's name costs need be spent only then.
-/// No profiler does in a program that was built without the CUDA toolkit's headers.
+/// Whether a profiler listens or a trace is kept: what a range's name costs need be spent only
+/// then. No profiler does in a program that was built without the CUDA toolkit's headers.
 bool ranges_are_shown();
 
 /// A range of this thread, from here to the object's end, inside those that are open. Costs

@@ -78,11 +78,12 @@ std::string Tracing::json(std::string_view process) const {
     return a.begin != b.begin ? a.begin < b.begin : a.end > b.end;
   });
   const int pid = static_cast<int>(::getpid());
-  std::string out = cat("{\"displayTimeUnit\": \"ms\", \"otherData\": {\"dropped\": ",
-                        record->dropped, "}, \"traceEvents\": [\n",
-                        metadata("process_name", pid, process));
+  std::string out =
+      cat("{\"displayTimeUnit\": \"ms\", \"otherData\": {\"dropped\": ", record->dropped,
+          "}, \"traceEvents\": [\n", metadata("process_name", pid, process));
   for (const auto& [thread, name] : record->threads)
-    out += cat(",\n", metadata("thread_name", thread, name.empty() ? cat("thread ", thread) : name));
+    out +=
+        cat(",\n", metadata("thread_name", thread, name.empty() ? cat("thread ", thread) : name));
   for (const Event& e : events) {
     out += cat(",\n{\"ph\": \"X\", \"name\": ", quote(e.name), ", \"pid\": ", pid,
                ", \"tid\": ", e.thread, ", \"ts\": ", microseconds(e.begin - record->began),

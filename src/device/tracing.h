@@ -7,8 +7,8 @@
 
 namespace levanter {
 
-/// While one lives, every Range that begins and ends is kept, up to kMostEvents of them. There is one
-/// at a time in a process.
+/// While one lives, every Range that begins and ends is kept, up to kMostEvents of them. There is
+/// one at a time in a process.
 class Tracing final {
  public:
   static constexpr size_t kMostEvents = size_t{1} << 20;

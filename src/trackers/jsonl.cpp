@@ -206,8 +206,7 @@ class JsonlTracker final : public Tracker {
   /// Leaves the samples of steps that are not done again.
   void cut_samples(LogFile& file) {
     if (context_.resume_step <= 0) return file.truncate(0);
-    file.truncate(
-        History(file.path(), context_.resume_step, context_.resume_step).kept_bytes());
+    file.truncate(History(file.path(), context_.resume_step, context_.resume_step).kept_bytes());
   }
 
   TrackerContext context_;

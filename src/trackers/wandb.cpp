@@ -171,9 +171,9 @@ class WandbTracker final : public Tracker {
       std::vector<std::string> counts, limits;
       for (const int64_t count : h.counts) counts.push_back(cat(count));
       for (const double limit : h.limits) limits.push_back(number_json(limit));
-      step_items_.emplace_back(name, cat("{\"_type\": \"histogram\", \"values\": [",
-                                         join(counts, ", "), "], \"bins\": [", join(limits, ", "),
-                                         "]}"));
+      step_items_.emplace_back(name,
+                               cat("{\"_type\": \"histogram\", \"values\": [", join(counts, ", "),
+                                   "], \"bins\": [", join(limits, ", "), "]}"));
     }
   }
 

@@ -119,8 +119,7 @@ class AverageSaveHook final : public Hook {
   const char* name() const override { return "folders of averages"; }
   void after_step(const StepInfo& info) override {
     if (!folders_.due(info.step)) return;
-    with_averages(c_, average_of(folders_, c_.engine),
-                  [&] { folders_.write(info.step, source_); });
+    with_averages(c_, average_of(folders_, c_.engine), [&] { folders_.write(info.step, source_); });
   }
 
  private:
@@ -215,8 +214,8 @@ namespace {
 class ControlHook final : public Hook {
  public:
   explicit ControlHook(const HookContext& c)
-      : c_(c), control_(c.folder.path(), [&c](std::string_view line) { c.tracker.message(line); }) {
-  }
+      : c_(c),
+        control_(c.folder.path(), [&c](std::string_view line) { c.tracker.message(line); }) {}
 
   const char* name() const override { return "control"; }
   void after_step(const StepInfo&) override {

@@ -105,8 +105,8 @@ std::unique_ptr<Hook> make_sample_hook(const HookContext& context);
 std::unique_ptr<Hook> make_metrics_hook(const HookContext& context);
 /// Says which steps were not taken and why, counts them, and keeps bundles of their batches.
 std::unique_ptr<Hook> make_guard_hook(const HookContext& context);
-/// Validation every trainer.steps_per_eval steps, where it is asked for and after the last; left out when a stop comes
-/// meanwhile.
+/// Validation every trainer.steps_per_eval steps, where it is asked for and after the last; left
+/// out when a stop comes meanwhile.
 std::unique_ptr<Hook> make_evaluation_hook(const HookContext& context);
 /// Checkpoints as trainer.checkpointer says, after the last step, and when the run is stopped. Only
 /// the last two have to succeed: another one that fails is tried again while the run goes on.

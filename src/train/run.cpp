@@ -242,8 +242,7 @@ Outcome conclude(const Run& run, Leader& leader, const HookContext& context, con
   }
   leader.close_record(context.tracker, ending);
   if (finished)
-    context.tracker.message(
-        farewell(run.config, best_checkpoint(context.folder.checkpoints())));
+    context.tracker.message(farewell(run.config, best_checkpoint(context.folder.checkpoints())));
   for (const HfFolders& folders : hf) folders.account();
   if (finished && unwritten) std::rethrow_exception(unwritten);  // the next start writes it
   return finished ? Outcome::kFinished : Outcome::kStopped;
@@ -442,8 +441,8 @@ void require_ranks(const TrainConfig& config, int64_t started) {
 }
 
 /// The story of one rank: rank 0 begins and decides, all train, rank 0 says how it ended.
-Outcome tell_story(Run& run, Process& process, dist::Communicator& communicator,
-                   Watchdog& watchdog, Leader& leader) {
+Outcome tell_story(Run& run, Process& process, dist::Communicator& communicator, Watchdog& watchdog,
+                   Leader& leader) {
   dist::Crew crew(communicator);
   if (run.rank == 0) {
     // Ranks that are threads of one process have no processors that rank 0 has not.

@@ -428,8 +428,8 @@ MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config,
           .arena = step.arena_bytes() * std::ssize(ranks),
           .workspace = step.workspace_bytes() * std::ssize(ranks),
           .first_run = step.first_run_bytes() * std::ssize(ranks),
-          .of_a_device = most_of_one + step.arena_bytes() + step.workspace_bytes() +
-                         step.first_run_bytes(),
+          .of_a_device =
+              most_of_one + step.arena_bytes() + step.workspace_bytes() + step.first_run_bytes(),
           .samples = samples,
           .loader = data::loader_bytes(loading) * std::ssize(ranks),
           .save = save};

@@ -55,8 +55,8 @@ TEST_CASE("a histogram's buckets are doubles, each with its upper limit", "[trac
   const std::string histo = "\x09" + real(-1) + "\x11" + real(2) + "\x19" + real(3) + "\x21" +
                             real(1.5) + "\x29" + real(5.25) + "\x32\x10" + real(0.5) + real(2) +
                             "\x3a\x10" + real(1) + real(2);
-  const std::string value = std::string("\x0a\x01") + "a" + "\x2a" +
-                            static_cast<char>(histo.size()) + histo;
+  const std::string value =
+      std::string("\x0a\x01") + "a" + "\x2a" + static_cast<char>(histo.size()) + histo;
   const std::string summary = "\x0a" + std::string(1, static_cast<char>(value.size())) + value;
   CHECK(trackers::histograms_event(2.5, 1, {{"a", h}}) ==
         wall + "\x10\x01" + "\x2a" + static_cast<char>(summary.size()) + summary);

@@ -1,5 +1,5 @@
-// Trackers under faults, two hundred in all: none is thrown at the run, and what can be written again
-// is.
+// Trackers under faults, two hundred in all: none is thrown at the run, and what can be written
+// again is.
 #include <catch2/catch.hpp>
 
 #include <arpa/inet.h>
@@ -78,10 +78,11 @@ void limit_files(int64_t bytes) {
 std::unique_ptr<Tracker> all_trackers(const std::string& folder, int console_fd, int port) {
   const std::string prometheus =
       port > 0 ? cat("{ type = \"prometheus\", port = ", port, " }") : "\"prometheus\"";
-  const TrainConfig config = parse_train_config(
-      cat("trainer.tracker = [\"console\", \"jsonl\", \"tensorboard\", \"csv\", \"log\", \"wandb\", ",
-          prometheus, "]\n"),
-      "run.toml");
+  const TrainConfig config =
+      parse_train_config(cat("trainer.tracker = [\"console\", \"jsonl\", \"tensorboard\", \"csv\", "
+                             "\"log\", \"wandb\", ",
+                             prometheus, "]\n"),
+                         "run.toml");
   TrackerContext context;
   context.run_folder = folder;
   context.run_id = "run";
@@ -94,8 +95,8 @@ std::unique_ptr<Tracker> all_trackers(const std::string& folder, int console_fd,
 void run_under(const std::string& folder, int console_fd, int port,
                const std::function<void()>& fault, const std::function<void()>& mended) {
   const auto tracker = all_trackers(folder, console_fd, port);
-  const Histogram histogram{3, 0, 1, 1, 1, std::vector<double>(32, 0.5),
-                            std::vector<int64_t>(31, 1)};
+  const Histogram histogram{
+      3, 0, 1, 1, 1, std::vector<double>(32, 0.5), std::vector<int64_t>(31, 1)};
   for (int64_t step = 1; step <= kSteps; ++step) {
     if (step == 2) {
       tracker->flush();

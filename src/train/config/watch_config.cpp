@@ -92,8 +92,8 @@ void ProfileConfig::validate(config::Problems& p) const {
   if (steps.empty()) return;
   const bool pair = steps.size() == 2 && steps[0] <= steps[1];
   if (pair && steps[1] - steps[0] < kMostSteps) return;
-  p.add("steps", cat(p.name("steps"), pair ? " are too many for one trace"
-                                           : " is not a first and a last step"))
+  p.add("steps", cat(p.name("steps"),
+                     pair ? " are too many for one trace" : " is not a first and a last step"))
       .allowed(cat("[first, last], at most ", kMostSteps, " steps"));
 }
 

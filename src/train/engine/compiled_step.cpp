@@ -186,9 +186,9 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
   if (former && former->watched_update)
     watched_update.emplace(*std::move(former->watched_update));
   else if (!watched().empty())
-    watched_update.emplace(make(
-        trace_update(o.model, o.shape, *o.optimizer, o.limits, owned_by(o, owned_), o.watch), o,
-        backend));
+    watched_update.emplace(
+        make(trace_update(o.model, o.shape, *o.optimizer, o.limits, owned_by(o, owned_), o.watch),
+             o, backend));
   using By = optim::Refresh::By;
   const auto make_refresh = [&](By by, auto CompiledStep::*which) {
     if (!o.optimizer->refreshes(by)) return;
@@ -402,7 +402,8 @@ SentBytes CompiledStep::sent_bytes_of(int64_t rank) const {
 std::vector<const Executable*> CompiledStep::executables() const {
   std::vector<const Executable*> all = {&gradients, &update, &evaluation};
   for (const std::optional<Executable>* optional :
-       {&gradients_next, &squares, &watched_update, &pack, &refresh, &refresh_drawn, &drawn, &drawn_next})
+       {&gradients_next, &squares, &watched_update, &pack, &refresh, &refresh_drawn, &drawn,
+        &drawn_next})
     if (*optional) all.push_back(&**optional);
   return all;
 }

@@ -33,7 +33,7 @@ struct StepOptions {
   std::shared_ptr<const models::Objective> drawn = models::objectives::make("drawn_labels");
   UpdateWatch watch = {};
   infer::TextRoom samples = {};  ///< of what the first rank's model writes meanwhile
-  bool limits = false;           ///< whether a loss or norm above a limit keeps a step from being taken
+  bool limits = false;   ///< whether a loss or norm above a limit keeps a step from being taken
   bool optimise = true;  ///< false: node by node as traced (--eager)
   bool fuse = true;      ///< of what is optimised; no bit depends on it
   bool debug = false;    ///< every run checks its memory: see runtime/memory_check.h
@@ -112,7 +112,7 @@ class CompiledStep {
   /// For each rank, the parameters that are trained which it owns, [begin, end) in their order;
   /// none where each has all.
   std::vector<dist::Shard> owned_;
-  int64_t link_bytes_;    ///< of the device's: see DeviceNetwork
+  int64_t link_bytes_;  ///< of the device's: see DeviceNetwork
   int64_t sample_bytes_;
 
  public:

@@ -107,8 +107,7 @@ struct UpdateTracing {
         scope(t.function.graph, update_origin(t.function.graph), false),
         params(owned_of(trained(t.params), owned)) {
     for (const nn::Param& param : params)
-      before.push_back(
-          {param.value, t.function.argument(grad_name(param.path), param.type), {}});
+      before.push_back({param.value, t.function.argument(grad_name(param.path), param.type), {}});
   }
   infer::Tracing t;
   OriginScope scope;

@@ -26,8 +26,8 @@ std::span<const ControlWord> control_words() { return kWords; }
 void ask(const std::string& run_folder, std::string_view word) {
   const std::string path = join_path(run_folder, kControlFile);
   const std::string before = path_exists(path) ? read_file(path) : "";
-  write_file_atomic(path, cat(before, before.empty() || before.ends_with('\n') ? "" : "\n", word,
-                              "\n"));
+  write_file_atomic(path,
+                    cat(before, before.empty() || before.ends_with('\n') ? "" : "\n", word, "\n"));
 }
 
 Control::Control(const std::string& run_folder, std::function<void(std::string_view)> say)

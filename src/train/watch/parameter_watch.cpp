@@ -1,4 +1,5 @@
-// What is measured of the parameters at some steps: norms by the update itself, histograms beside it.
+// What is measured of the parameters at some steps: norms by the update itself, histograms beside
+// it.
 #include "train/watch/parameter_watch.h"
 
 #include <algorithm>
@@ -93,17 +94,19 @@ ParameterWatch::Seen ParameterWatch::gather(dist::Communicator& communicator) co
   for (size_t i = 0; i < spreads.size(); ++i) {
     const Spread& s = spreads[i];
     if (s.count == 0) continue;  // nothing of it is finite
-    seen.histograms.emplace_back(of_spreads[i],
-                                 Histogram{s.count, s.min, s.max, s.sum, s.sum_squares,
-                                           histogram_limits(s.min, s.max),
-                                           {s.counts.begin(), s.counts.end()}});
+    seen.histograms.emplace_back(of_spreads[i], Histogram{s.count,
+                                                          s.min,
+                                                          s.max,
+                                                          s.sum,
+                                                          s.sum_squares,
+                                                          histogram_limits(s.min, s.max),
+                                                          {s.counts.begin(), s.counts.end()}});
   }
   return seen;
 }
 
 void serve_watch(dist::Crew& crew, const ParameterWatch& watch) {
-  crew.serve(std::string(kService),
-             [&](const std::string&) { watch.gather(crew.communicator()); });
+  crew.serve(std::string(kService), [&](const std::string&) { watch.gather(crew.communicator()); });
 }
 
 namespace {

@@ -27,8 +27,8 @@ std::vector<int32_t> ids_of(const std::string& prompt, const text::Tokenizer& to
   return ids;
 }
 
-/// The texts are written by a model of its own, which lives as long as they take: its parameters are
-/// copies, wherever those of the run are.
+/// The texts are written by a model of its own, which lives as long as they take: its parameters
+/// are copies, wherever those of the run are.
 class SampleHook final : public Hook {
  public:
   explicit SampleHook(const HookContext& c) : c_(c), config_(c.config.trainer.sample) {}
@@ -66,7 +66,8 @@ class SampleHook final : public Hook {
     const Key key = key_from_seed(static_cast<uint64_t>(config_.seed));
     std::vector<infer::Continuation> texts;
     for (const std::string& prompt : config_.prompts)
-      texts.push_back({ids_of(prompt, tokenizer), fold_in(key, static_cast<uint32_t>(texts.size()))});
+      texts.push_back(
+          {ids_of(prompt, tokenizer), fold_in(key, static_cast<uint32_t>(texts.size()))});
     infer::generate(model, texts, options);
     std::vector<SampleText> samples;
     for (size_t i = 0; i < texts.size(); ++i) {
@@ -115,8 +116,8 @@ void require_prompts(const TrainConfig& config, const text::Tokenizer& tokenizer
     } catch (const Error& error) {
       throw config
           .error(ErrorKind::kConfig, key,
-                 cat(key, "[", i, "] = ", quote(sample.prompts[i]), " is no text for the model: ",
-                     error.message()))
+                 cat(key, "[", i, "] = ", quote(sample.prompts[i]),
+                     " is no text for the model: ", error.message()))
           .hint(error.hint());
     }
   }

@@ -19,10 +19,9 @@ StepTrace::StepTrace(const TrainConfig& config, dist::Communicator& communicator
   if (steps.empty() || !of_process) return;
   first_ = steps.front();
   last_ = steps.back();
-  path_ = communicator.rank() == 0
-              ? join_path(config.run_folder(), kTraceFile)
-              : join_path(join_path(config.run_folder(), kRanksFolder),
-                          cat("trace-", communicator.rank(), ".json"));
+  path_ = communicator.rank() == 0 ? join_path(config.run_folder(), kTraceFile)
+                                   : join_path(join_path(config.run_folder(), kRanksFolder),
+                                               cat("trace-", communicator.rank(), ".json"));
 }
 
 StepTrace::~StepTrace() {

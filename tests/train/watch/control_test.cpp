@@ -23,7 +23,9 @@ namespace {
 constexpr int kRequeue = 75;
 
 std::vector<std::string> long_run(const SmallRun& run, std::vector<std::string> more = {}) {
-  std::vector<std::string> words = {"train", "--config", run / "run.toml",
+  std::vector<std::string> words = {"train",
+                                    "--config",
+                                    run / "run.toml",
                                     "--trainer.num_train_steps=1000000",
                                     "--trainer.steps_per_eval=1000000",
                                     "--trainer.checkpointer.save_interval=none",
@@ -56,8 +58,7 @@ TEST_CASE("words are taken once, in any order, and others are told", "[train]") 
   const TemporaryFolder folder;
   std::vector<std::string> said;
   write_file_atomic(folder / "control", "stop\n");  // of nobody who meant this run
-  train::Control control(folder.path(),
-                         [&](std::string_view line) { said.emplace_back(line); });
+  train::Control control(folder.path(), [&](std::string_view line) { said.emplace_back(line); });
   REQUIRE(said.size() == 1);
   CHECK_THAT(said[0], Contains("before the run began"));
   train::ask(folder.path(), "evaluate");
@@ -111,9 +112,9 @@ TEST_CASE("a run saves, evaluates and stops when it is asked to", "[train]") {
 TEST_CASE("what no run does is not asked for, nor of a run that has ended", "[train]") {
   const SmallRun run;
   REQUIRE(run.train().code == 0);
-  CHECK_THAT(run({"top", "logs/run", "--ask", "pause"}).err,
-             Contains("--ask \"pause\" is nothing that a run does") &&
-                 Contains("save, evaluate, stop"));
+  CHECK_THAT(
+      run({"top", "logs/run", "--ask", "pause"}).err,
+      Contains("--ask \"pause\" is nothing that a run does") && Contains("save, evaluate, stop"));
   CHECK_THAT(run({"top", "logs/run", "--ask", "save"}).err, Contains("it is finished"));
   CHECK(!path_exists(run / "logs/run/control"));
 }

@@ -18,7 +18,8 @@ namespace {
 
 constexpr const char* kSample =
     "num_train_steps = 6\nthreads = 1\ncheckpointer = { keep = [{ every = 3 }] }\n"
-    "sample = { every = 3, prompts = [\"the \", \"\", \"a dog\"], max_new_tokens = 20, seed = 5 }\n";
+    "sample = { every = 3, prompts = [\"the \", \"\", \"a dog\"], max_new_tokens = 20, seed = 5 "
+    "}\n";
 
 std::string trained(const TinyRun& run, const std::string& id, const std::string& keys,
                     const std::vector<std::string>& overrides = {}) {
@@ -82,8 +83,7 @@ TEST_CASE("weights that are used as averages are what writes samples", "[train]"
     return trained(run, id, cat("num_train_steps = 4\nthreads = 1\n", ranks, sample),
                    {"--optimizer.type=schedule_free"});
   };
-  constexpr const char* kTwo =
-      "communicator = \"threads\"\nranks = 2\nshard = \"parameters\"\n";
+  constexpr const char* kTwo = "communicator = \"threads\"\nranks = 2\nshard = \"parameters\"\n";
   constexpr const char* kEach =
       "sample = { every = 1, prompts = [\"the\"], max_new_tokens = 20, seed = 5 }\n";
   const std::string plain = hash("plain", "", "");

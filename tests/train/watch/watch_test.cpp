@@ -18,7 +18,8 @@ namespace {
 
 constexpr const char* kSteps = "num_train_steps = 6\nthreads = 1\n";
 constexpr const char* kWatch =
-    "watch = { every = 3, what = [\"grad_norm\", \"param_norm\", \"update_ratio\", \"histogram\"] }\n";
+    "watch = { every = 3, what = [\"grad_norm\", \"param_norm\", \"update_ratio\", \"histogram\"] "
+    "}\n";
 /// Norms are of f32, added up in another order here.
 constexpr double kF32Sums = 1e-5;
 
@@ -89,8 +90,7 @@ TEST_CASE("watching changes no bit, and what it sees is the same on any ranks an
 
 TEST_CASE("watched norms are those of gradients, parameters and updates", "[train]") {
   const TinyRun run;
-  trained(run, "a",
-          cat(kSteps, kWatch, "checkpointer = { keep = [{ every = 1 }] }\n"));
+  trained(run, "a", cat(kSteps, kWatch, "checkpointer = { keep = [{ every = 1 }] }\n"));
   const auto before = parameters(run, "a", 2), after = parameters(run, "a", 3);
   const auto values = watched(run, "a", 3);
   double squares = 0;
@@ -110,7 +110,8 @@ TEST_CASE("watched norms are those of gradients, parameters and updates", "[trai
 
 TEST_CASE("a pattern says which parameters are watched", "[train]") {
   const TinyRun run;
-  trained(run, "a", cat(kSteps, "watch = { every = 2, what = [\"grad_norm\"], match = \"ln_f\" }\n"));
+  trained(run, "a",
+          cat(kSteps, "watch = { every = 2, what = [\"grad_norm\"], match = \"ln_f\" }\n"));
   const auto values = watched(run, "a", 2);
   REQUIRE(values.size() == 2);
   CHECK(values.contains("watch/grad_norm/transformer.ln_f.weight"));
