@@ -63,7 +63,7 @@ int run(const Arguments& a) {
                                                   : cat(a.words[0], " is no run's folder"))
         .allowed("levanter top RUN, such as logs/char");
   const std::string& folder = a.words[0];
-  if (a.has("ask")) return ask_of(folder, a.text("ask"));
+  if (a.values.contains("ask")) return ask_of(folder, a.text("ask"));
   const std::chrono::duration<double> pause(a.number("every", 2, 0.1, 3600));
   const bool redraws = ::isatty(STDOUT_FILENO) == 1 && !a.has("once");
   for (;;) {
