@@ -89,6 +89,7 @@ TEST_CASE("a run saves, evaluates and stops when it is asked to", "[train]") {
     if (ranks != "1") {
       more.push_back("--trainer.communicator=threads");
       more.push_back("--trainer.ranks=" + ranks);
+      more.push_back("--trainer.microbatch_size=1");
     }
     Program program(long_run(run, more));
     REQUIRE(wait_for_growth(metrics, 2000));

@@ -48,7 +48,7 @@ Trace read_trace(const std::string& path) {
   const json file = json::parse(read_file(path));
   CHECK(file["otherData"]["dropped"] == 0);
   std::map<int64_t, std::string> names;
-  Trace trace;
+  std::map<int64_t, std::vector<Span>> by_thread;
   for (const json& event : file["traceEvents"]) {
     const int64_t thread = event["tid"];
     if (event["ph"] == "M") {
@@ -58,10 +58,14 @@ Trace read_trace(const std::string& path) {
     REQUIRE(event["ph"] == "X");
     const double begin = event["ts"], length = event["dur"];
     CHECK(length >= 0);
-    insert(trace.tracks[names.at(thread)],
+    insert(by_thread[thread],
            {event["name"], event.contains("args") ? event["args"]["detail"] : json(""), begin,
             begin + length});
   }
+  Trace trace;
+  for (auto& [thread, spans] : by_thread)  // several loaders may have been there
+    if (!trace.tracks.try_emplace(names.at(thread), spans).second)
+      trace.tracks.emplace(cat(names.at(thread), ", thread ", thread), spans);
   return trace;
 }
 
@@ -117,8 +121,9 @@ TEST_CASE("the trace of a run's steps nests, and its phases add up to the time",
 TEST_CASE("a trace has the threads of all ranks, and leaves the bits", "[train]") {
   const SmallRun run;
   const auto hash = [&](const std::string& id, std::vector<std::string> words) {
-    words.insert(words.end(), {"--trainer.id=" + id, "--trainer.communicator=threads",
-                               "--trainer.ranks=2", "--trainer.shard=parameters"});
+    words.insert(words.end(),
+                 {"--trainer.id=" + id, "--trainer.communicator=threads", "--trainer.ranks=2",
+                  "--trainer.microbatch_size=1", "--trainer.shard=parameters"});
     const Ended ended = run.train(words);
     INFO(ended.err);
     REQUIRE(ended.code == 0);
