@@ -228,14 +228,17 @@ Rows Rank::rows_of(const data::Batch& batch, int64_t round) const {
 }
 
 void Rank::run_round(const data::Batch& batch, int64_t round) {
-  if (round * engine_.step().options.shape.batch < batch.rows)
+  if (round * engine_.step().options.shape.batch < batch.rows) {
     engine_.run_microbatch(rows_of(batch, round));
-  else
+  } else {
+    const Range range("microbatch of other ranks");
     engine_.attend_microbatch();
+  }
 }
 
 bool Rank::stops() {
   if (!engine_.step().gathers()) return stop_requested();
+  const Range range("wait for ranks");
   return dist::any(communicator_, stop_requested());
 }
 
