@@ -66,6 +66,11 @@ awk -v folder="$fresh" "$numbers"'
     chat = chat ", " says("user", "What are " word(a) " and " word(b) "?") ", " says("assistant", said())
     chat = chat ", " says("user", "And after this? " line[7]) ", " says("assistant", line[8])
     print "{\"messages\": [" chat "]}" >(folder "/chats.jsonl")
+    # How a document goes on is preferred to how the one before it did.
+    if (documents > 0)
+      print "{\"prompt\": " json(line[1] " ") ", \"chosen\": " json(line[2]) ", \"rejected\": " \
+        json(before) "}" >(folder "/preferences.jsonl")
+    before = line[2]
     ++documents
     lines = 0
   }

@@ -102,7 +102,7 @@ struct InferenceModel::Impl {
   void bind_decoding(Compiled& c, int64_t row);
 
   Executable compiled_evaluation() {
-    return compiled(trace_evaluation(spec, shape, *models::objectives::make("language_model")));
+    return compiled(trace_evaluation(spec, shape, *models::objectives::make("lm")));
   }
 
   size_t loss_count() const { return static_cast<size_t>(shape.batch * shape.position); }

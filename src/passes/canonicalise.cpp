@@ -119,13 +119,15 @@ class Canonicaliser {
     return node.inputs[0];
   }
 
-  /// The operand that x * 1, 1 * x, x / 1 and a cast from bf16 to f32 and back return unchanged.
+  /// The operand that x * 1, 1 * x, x / 1, a cast from bf16 to f32 and back, and, where gradients
+  /// have been taken, stop_gradient return unchanged.
   std::optional<Value> identity(const Node& node) const {
     const bool mul = is_map(node, Map::kMul), div = is_map(node, Map::kDiv);
     if ((mul || div) && is_one(node.inputs[1])) return node.inputs[0];
     if (mul && is_one(node.inputs[0])) return node.inputs[1];
     if (is(node, ops::cast_entry) && node.outputs[0].dtype == DType::bf16)
       return narrow_form(node.inputs[0]);
+    if (is(node, ops::stop_gradient_entry)) return node.inputs[0];
     return std::nullopt;
   }
 

@@ -255,6 +255,7 @@ CheckpointContents checkpoint_contents(const HookContext& c, int64_t step,
         cat(", \"best_loss\": ", c.summary.best_loss(), ", \"best_step\": ", c.summary.best_step());
   const bool keeps = config.trainer.checkpointer.keep_best && kept.step >= 0;
   if (keeps) extra += cat(", \"kept_loss\": ", kept.loss, ", \"kept_step\": ", kept.step);
+  if (!c.reference.empty()) extra += cat(", \"reference\": ", quote(c.reference));
   if (const std::string record = c.guard.record(); !record.empty())
     extra += cat(", \"guard\": ", record);
   return {.step = step,

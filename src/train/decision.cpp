@@ -14,6 +14,7 @@ json written(const Decision& d) {
                {"length_key", d.length_key},
                {"start_step", d.start_step},
                {"first_step", d.first_step},
+               {"resumes", d.resumes},
                {"rollbacks", to_json(d.rollbacks)},
                {"checkpoint", d.checkpoint},
                {"restore_optimizer", d.restore_optimizer},
@@ -35,6 +36,7 @@ Decision read(const json& text) {
   text.at("length_key").get_to(d.length_key);
   text.at("start_step").get_to(d.start_step);
   text.at("first_step").get_to(d.first_step);
+  text.at("resumes").get_to(d.resumes);
   d.rollbacks = rollbacks_of(text.at("rollbacks"));
   text.at("checkpoint").get_to(d.checkpoint);
   text.at("restore_optimizer").get_to(d.restore_optimizer);

@@ -21,6 +21,7 @@ struct Decision {
   std::string length_key = "trainer.num_train_steps";
   int64_t start_step = 0;
   int64_t first_step = 0;         ///< steps of another run that it was begun with
+  bool resumes = false;           ///< the state is that of a checkpoint of its own
   Rollbacks rollbacks = {};       ///< of the run, so far
   std::string checkpoint = {};    ///< the folder step-N that the state is read from, or ""
   bool restore_optimizer = true;  ///< and not the model alone

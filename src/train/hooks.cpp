@@ -186,8 +186,10 @@ Metrics evaluate_with(Average average, const data::TextData& data, StepExchange&
                       Engine& engine, const EvaluationOptions& options) {
   std::optional<AverageScope> scope;
   if (engine.keeps(average)) scope.emplace(exchange, engine, average);
+  EvaluationOptions with_objective = options;
+  with_objective.pair_loss = engine.step().options.objective->pair_loss();
   return evaluate(
-      data, [&](const Rows& rows) { return engine.run_evaluation(rows); }, options);
+      data, [&](const Rows& rows) { return engine.run_evaluation(rows); }, with_objective);
 }
 
 }  // namespace

@@ -67,9 +67,10 @@ struct HookContext {
   dist::Crew& crew;
   const Guard& guard;
   int64_t start_step = 0;
-  int64_t first_step = 0;    ///< steps of another run that this one was begun with
-  BestCheckpoint kept = {};  ///< what is there already
-  int64_t epoch_length = 1;  ///< rows
+  int64_t first_step = 0;      ///< steps of another run that this one was begun with
+  BestCheckpoint kept = {};    ///< what is there already
+  int64_t epoch_length = 1;    ///< rows
+  std::string reference = {};  ///< the model that preferences are measured from: see reference.h
 };
 
 /// Another rank than the first: its share of every evaluation, when it is called to it. All of

@@ -25,6 +25,7 @@
 #include "train/introduction.h"
 #include "train/leader.h"
 #include "train/rank.h"
+#include "train/reference.h"
 #include "train/ranks/devices.h"
 #include "train/ranks/watchdog.h"
 #include "train/setup.h"
@@ -203,7 +204,8 @@ Outcome lead(Run& run, Rank& rank, Leader& leader) {
       .start_step = run.decision.start_step,
       .first_step = run.decision.first_step,
       .kept = run.kept,
-      .epoch_length = run.opened.data->training(training_options(run.config, {})).epoch_length};
+      .epoch_length = run.opened.data->training(training_options(run.config, {})).epoch_length,
+      .reference = run.reference};
   log_summary(hooks_context, run.places, *tracker);
   introduce(hooks_context, run, rank, leader.messages);
   std::vector<HfFolders> hf =
@@ -366,6 +368,7 @@ void end_run(const Run& run, Leader& leader, Outcome outcome) {
 Outcome train_leading(Run& run, dist::Communicator& communicator, Leader& leader) {
   Rank rank(run, communicator);
   check_numerics(run, leader.messages);
+  know_references(run, rank.engine(), rank.crew(), leader.messages);
   leader.write_plan(run.config, rank.engine().step());
   return lead(run, rank, leader);
 }
@@ -376,6 +379,8 @@ Outcome train_following(Run& run, dist::Communicator& communicator) {
   const DeferredStop deferred;  // a stop is rank 0's to save, and all wait for it
   serve_evaluation(rank->crew(), run.config, *run.opened.data, rank->exchange(), rank->engine());
   serve_parameters(rank->crew(), rank->engine());
+  std::vector<std::string> unsaid;  // rank 0 tells people
+  know_references(run, rank->engine(), rank->crew(), unsaid);
   std::vector<std::unique_ptr<Hook>> hooks;
   if (rank->engine().step().is_sharded())
     hooks.push_back(make_checkpoint_part_hook(rank->engine(), rank->crew()));

@@ -29,6 +29,10 @@ data::RowSpec row_spec(const DataConfig& config, const ComponentConfig& componen
   pack.crosses = spec.borders.crosses;
   pack.reset_positions = config.reset_positions;
   pack.too_long = component.too_long;
+  if (component.format->pairs()) {
+    pack.pairs = true;
+    pack.reset_positions = true;  // each answer stands behind its prompt as if it were alone
+  }
   spec.pack = pack;
   return spec;
 }
@@ -76,6 +80,7 @@ std::vector<data::TextComponent> components_of(const TrainConfig& config) {
     component.format = {std::shared_ptr<void>(), &*source.format};
     component.rows = row_spec(config.data, source);
     if (source.format.type == "chat") component.noun = "chat";
+    if (source.format->pairs()) component.noun = "answer";
     component.tags = source.tags;
     components.push_back(std::move(component));
   }
@@ -308,22 +313,36 @@ void require_groups(const TrainConfig& config, int64_t vocab_size) {
         .hint("a group before them, without frozen, keeps what it matches");
 }
 
+/// Throws where an optimizer measures the curvature of another loss than the objective's.
+void require_no_drawn_labels(const TrainConfig& config, const optim::Assignment& optimizer) {
+  if (!config.objective->learns_pairs() || !optimizer.refreshes(optim::Refresh::By::kDrawnLabels))
+    return;
+  throw config
+      .error(ErrorKind::kConfig, "optimizer",
+             cat("the optimizer measures the curvature of the loss of texts by labels that the "
+                 "model draws, and objective.type = ",
+                 quote(config.objective.type), " has another loss"))
+      .hint("another optimizer than \"sophia\" trains with it");
+}
+
 }  // namespace
 
 StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t rank,
                          bool optimise) {
   require_groups(config, vocab_size);
+  const auto optimizer =
+      std::make_shared<optim::Assignment>(optim::entry(config.optimizer.type), *config.optimizer);
+  require_no_drawn_labels(config, *optimizer);
   return {.model = model_spec(config),
           .shape = {config.microbatch_size(), config.model->max_seq_len, vocab_size, DType::f32,
                     config.trainer.compute(), segments_of(config.data)},
-          .optimizer = std::make_shared<optim::Assignment>(optim::entry(config.optimizer.type),
-                                                           *config.optimizer),
+          .optimizer = optimizer,
           .microbatches = config.num_microbatches(),
           .groups = config.gradient_groups(),
           .ranks = config.trainer.ranks,
           .rank = rank,
           .sharding = config.trainer.shard,
-          .objective = models::objectives::make("language_model", {.z_loss = config.z_loss_weight}),
+          .objective = config.objective->make({.z_loss = config.z_loss_weight}),
           .limits = config.trainer.guard.on_spike.has_value(),
           .optimise = optimise,
           .debug = config.trainer.debug,
@@ -381,6 +400,7 @@ MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config,
   loading.batch_size = config.trainer.train_batch_size;
   loading.rows = ceil_div(config.trainer.train_batch_size, config.trainer.ranks);
   loading.prefetch = config.data.prefetch;
+  loading.references = config.objective->needs_reference();
   int64_t persistent = 0, most_persistent = 0, save = 0;
   for (const int64_t rank : ranks) {
     const int64_t own = step.persistent_bytes_of(rank);

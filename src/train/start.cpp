@@ -276,6 +276,19 @@ void restore(const Run& run, Engine& engine) {
   }
 }
 
+void restore_initial(const Run& run, Engine& engine) {
+  Run anew{.given = run.given, .options = run.options, .rank = run.rank, .config = run.config};
+  anew.decision.vocab = run.decision.vocab;
+  const StartFrom& start = run.config.start_from;
+  if (start.kind == StartKind::kHf)
+    anew.opened.hf = std::make_shared<const compat::HfWeights>(start.path->resolved);
+  if (start.kind == StartKind::kCheckpoint)
+    anew.opened.from =
+        std::make_shared<const Checkpoint>(*open_checkpoint(start.path->resolved).checkpoint);
+  anew.decision.restore_optimizer = start.what == StartPart::kAll;
+  restore(anew, engine);
+}
+
 void read_early(Run& run, std::vector<std::string>& messages) {
   TrainerConfig& trainer = run.config.trainer;
   const bool is_new =
@@ -318,6 +331,7 @@ void decide(Run& run, Process& process, const dist::Communicator& communicator) 
   Decision& decision = run.decision;
   if (!run.step) compile(run, decision.vocab);
   decision.num_train_steps = run.config.trainer.num_train_steps;
+  decision.resumes = run.resumes;
   process.once(run.start, [&run] { return run.opened; });
   if (communicator.size() == 1) return;
   if (run.opened.from) decision.checkpoint = run.opened.from->folder();

@@ -55,8 +55,9 @@ struct Run {
   std::optional<CompiledStep> step = {};
   Opened opened = {};
   Decision decision = {};
-  bool resumes = false;      ///< rank 0: what is read from is the run's own checkpoint
-  BestCheckpoint kept = {};  ///< rank 0: the best one that is there
+  std::string reference = {};  ///< the model that preferences are measured from: see reference.h
+  bool resumes = false;        ///< rank 0: what is read from is the run's own checkpoint
+  BestCheckpoint kept = {};    ///< rank 0: the best one that is there
   Key root = key_from_seed(static_cast<uint64_t>(given.trainer.seed));
 };
 
@@ -103,5 +104,7 @@ void check_numerics(const Run& run, std::vector<std::string>& messages);
 
 /// Fills an engine with the state that the run begins with.
 void restore(const Run& run, Engine& engine);
+/// Fills it with the parameters that the run would begin with if it had no checkpoint of its own.
+void restore_initial(const Run& run, Engine& engine);
 
 }  // namespace levanter::train

@@ -78,16 +78,38 @@ const Op linear_xent_entry = {.name = "linear_xent",
 }  // namespace ops
 
 namespace {
-void gradient(GradientCall& call) {
-  if (call.output_cotangents[1]) type_error("token_loss has no gradient; use loss");
-  // The same node with gradients; canonicalise lets it stand for the one without.
+/// The node that computes gradients too.
+NodeId with_gradients(GradientCall& call, LinearXentAttributes attributes,
+                      std::span<const NamedArray> inputs) {
+  attributes.with_gradients = true;
+  return call.graph.add(ops::linear_xent_entry, attributes.pack(), inputs).value().node;
+}
+
+/// Token losses that count as much as their cotangents are a loss of that scale.
+void token_gradient(GradientCall& call) {
   auto a = LinearXentAttributes::of(call.node.attributes);
-  a.with_gradients = true;
-  const NodeId node = call.graph.add(ops::linear_xent_entry, a.pack(), call.inputs).value().node;
-  const NamedArray g = call.output_cotangents[0];
+  a.options.z_loss = 0;  // which token losses have no part of
+  const NamedArray in[] = {call.inputs[0], call.inputs[1], call.inputs[2],
+                           call.output_cotangents[1]};
+  const NodeId node = with_gradients(call, a, in);
   for (uint32_t i = 0; i < 2; ++i)
     if (call.wanted[i])
-      call.input_cotangents[i] = widen(NamedArray(call.graph, Value{node, 2 + i})) * g;
+      call.input_cotangents[i] = widen(NamedArray(call.graph, Value{node, 2 + i}));
+}
+
+void gradient(GradientCall& call) {
+  if (call.output_cotangents[1]) token_gradient(call);
+  const NamedArray g = call.output_cotangents[0];
+  if (!g) return;
+  const auto a = LinearXentAttributes::of(call.node.attributes);
+  // The same node with gradients; canonicalise lets it stand for the one without.
+  const NodeId node = with_gradients(call, a, call.inputs);
+  for (uint32_t i = 0; i < 2; ++i) {
+    if (!call.wanted[i]) continue;
+    const NamedArray more = widen(NamedArray(call.graph, Value{node, 2 + i})) * g;
+    NamedArray& total = call.input_cotangents[i];
+    total = total ? total + more : more;
+  }
   if (!call.wanted[3]) return;
   NamedArray term = call.outputs[1];
   if (a.options.z_loss > 0) {

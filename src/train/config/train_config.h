@@ -16,6 +16,7 @@
 #include "data/rows/batch_sizes.h"
 #include "dist/sharding.h"
 #include "models/model_config.h"
+#include "models/objective_config.h"
 #include "optim/optimizer_config.h"
 #include "optim/schedule.h"
 #include "trackers/tracker_config.h"
@@ -140,6 +141,7 @@ struct TrainConfig {
   config::Choice<ModelConfig> model;
   DataConfig data;
   config::Choice<OptimizerConfig> optimizer;
+  config::Choice<ObjectiveConfig> objective;
   TrainerConfig trainer;
   StartFrom start_from;
   std::optional<config::Path> hf_save_path;  ///< absent: no Hugging Face folders are written

@@ -409,6 +409,7 @@ void TrainConfig::fields(config::Fields& f) {
   f("model", model, "the network");
   f("data", data, "what it learns from");
   f("optimizer", optimizer, "how parameters are updated");
+  f("objective", objective, "what the model is trained for: texts, or preferences among answers");
   f("trainer", trainer, "the run: its length, batches, devices and records");
   f("start_from", start_from, "what a run begins with when it has no checkpoint of its own")
       .may_change();

@@ -27,7 +27,7 @@ struct StepOptions {
   int64_t groups = 1;        ///< in which they are summed, G
   int64_t ranks = 1, rank = 0;
   dist::Sharding sharding = dist::Sharding::kNone;
-  std::shared_ptr<const models::Objective> objective = models::objectives::make("language_model");
+  std::shared_ptr<const models::Objective> objective = models::objectives::make("lm");
   /// Of labels that the model draws, where an optimizer asks for their gradient: the same measures.
   std::shared_ptr<const models::Objective> drawn = models::objectives::make("drawn_labels");
   bool limits = false;   ///< whether a loss or norm above a limit keeps a step from being taken

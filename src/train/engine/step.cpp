@@ -13,19 +13,13 @@ namespace levanter::train {
 
 namespace {
 
-/// What the microbatch has of the global batch's loss tokens, from 0 to 1.
-NamedArray share_of(models::BatchInputs& inputs) {
-  const NamedArray weight = inputs("loss_weight");
-  return sum(weight, weight.axes()) * inputs(models::kInverseTokens);
-}
-
 /// The loss, and one result a measure: those of one name added. What a microbatch has on average
-/// counts by its share of the global batch's loss tokens.
+/// counts by its share of what the global batch counts.
 std::vector<std::pair<std::string, NamedArray>> report_of(
     NamedArray loss, const std::vector<models::Measure>& measures, NamedArray share) {
   std::vector<std::pair<std::string, NamedArray>> report = {{"loss", loss}};
   for (const models::Measure& m : measures) {
-    const NamedArray value = m.value * broadcast(share, m.value.axes());
+    const NamedArray value = m.is_part ? m.value : m.value * broadcast(share, m.value.axes());
     const auto named = std::find_if(report.begin(), report.end(),
                                     [&](const auto& one) { return one.first == m.name; });
     if (named == report.end())
@@ -58,7 +52,9 @@ Function trace_gradients(const ModelSpec& spec, const StepShape& s,
   infer::Tracing t(mode == Accumulate::kFirst ? "gradients" : "gradients_added", spec, s);
   Function& f = t.function;
   const auto [loss, measures] = objective.loss(*t.model, t.inputs);
-  const NamedArray share = measures.empty() ? NamedArray() : share_of(t.inputs);
+  const bool has_means = std::any_of(measures.begin(), measures.end(),
+                                     [](const models::Measure& m) { return !m.is_part; });
+  const NamedArray share = has_means ? objective.share(t.inputs) : NamedArray();
   NamedArray total = loss;
   for (const models::Measure& m : measures)
     if (m.coefficient != 0) total = total + m.value * share * m.coefficient;

@@ -40,6 +40,41 @@ TEST_CASE("of two answers those that are asked for become documents", "[data]") 
   CHECK(pair[0].weights.empty());
 }
 
+TEST_CASE("a pair is both answers, which must differ and have something to learn", "[data]") {
+  const MadeTokenizer made;
+  MadeFormat format("type = \"preference\"\nlearn = \"pair\"", {.tokenizer = &made});
+  CHECK(format.config->pairs());
+  CHECK(format.config->weighted());
+  const std::vector<Document> pair = format.documents(kTexts);
+  REQUIRE(pair.size() == 2);
+  CHECK(pair[0].tokens == Ids{'a', 'b', 'c', 257});
+  CHECK(pair[1].tokens == Ids{'a', 'b', 'd', 'e', 257});
+  CHECK(pair[1].weights == Weights{0, 0, 1, 1, 1});
+  const auto refusal = [&](std::string_view record) {
+    return failure_of(ErrorKind::kData, [&] { format.documents(record, 7); });
+  };
+  CHECK_THAT(
+      refusal(R"({"prompt": "ab", "chosen": "c", "rejected": "c"})"),
+      Catch::Contains("\"chosen\" and \"rejected\" are the same answer, and there is nothing "
+                      "to prefer") &&
+          Catch::Contains("at       f.jsonl:7") && Catch::Contains("on_bad_record"));
+  CHECK_THAT(refusal(R"({"prompt": "ab", "chosen": "c"})"), Catch::Contains("rejected"));
+  MadeFormat endless("type = \"preference\"\nlearn = \"pair\"",
+                     {.tokenizer = &made, .enforce_eos = false});
+  CHECK_THAT(
+      failure_of(ErrorKind::kData,
+                 [&] { endless.documents(R"({"prompt": "ab", "chosen": "c", "rejected": ""})"); }),
+      Catch::Contains("\"rejected\" is an answer without a token, and a pair has two"));
+  CHECK_THAT(failure_of(ErrorKind::kConfig,
+                        [&] {
+                          MadeFormat(
+                              "type = \"preference\"\nlearn = \"pair\"\n"
+                              "mask_user_turns = false",
+                              {.tokenizer = &made});
+                        }),
+             Catch::Contains("of a pair only the answers count"));
+}
+
 TEST_CASE("answers that are messages follow the prompt's messages", "[data]") {
   const TemporaryFolder folder;
   write_file_atomic(
