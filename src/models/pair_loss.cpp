@@ -16,7 +16,14 @@ NamedArray filled(NamedArray like, double value) {
 
 }  // namespace
 
-NamedArray softplus(NamedArray x) { return relu(x) + map(Map::kLog1p, exp(-map(Map::kAbs, x))); }
+NamedArray softplus(NamedArray x) {
+  // The slope at 0 is a half from either side; one by |x| would be 0 or 1 there, where a model that
+  // is its own reference begins.
+  const NamedArray zero = filled(x, 0);
+  const NamedArray below = map(Map::kLog1p, exp(map(Map::kMin, x, zero)));
+  const NamedArray above = x + map(Map::kLog1p, exp(-map(Map::kMax, x, zero)));
+  return select(map(Map::kLess, x, zero), below, above);
+}
 
 NamedArray log1mexp(NamedArray x) {
   constexpr double kBorder = -0.5;

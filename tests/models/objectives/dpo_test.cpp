@@ -52,3 +52,18 @@ TEST_CASE("dpo without a reference asks for none", "[models]") {
   CHECK_FALSE(pairs.asks_for("reference_logps"));
   CHECK(MadeUpPairs("type = \"dpo\"").asks_for("reference_logps"));
 }
+
+TEST_CASE("the logarithm of a sigmoid has its slope everywhere, at 0 too", "[models]") {
+  const Build each = [](const auto& in) { return std::vector{models::softplus(in[0])}; };
+  const Build total = [&](const auto& in) { return std::vector{sum(each(in)[0], in[0].axes())}; };
+  const Array x = array({{"pair", 7}}, {-800, -3, -1e-9, 0, 1e-9, 4, 800});
+  const std::vector<double> slopes = gradient(total, {x}, 0, *make_backend("reference")).values;
+  const std::vector<double> values = evaluate(each, {x})[0].values;
+  for (size_t i = 0; i < slopes.size(); ++i) {
+    INFO(x.values[i]);
+    CHECK(std::abs(slopes[i] - models::sigmoid(x.values[i])) <= kRoundingTolerance);
+    CHECK(std::abs(values[i] - models::softplus(x.values[i])) <= kRoundingTolerance);
+  }
+  CHECK(models::softplus(-800) == 0);
+  CHECK(models::softplus(800) == 800);
+}
