@@ -155,22 +155,19 @@ std::unique_ptr<const Objective> preference_objective(std::unique_ptr<const Pair
 std::vector<std::pair<std::string, double>> pair_metrics(const PairLoss& loss,
                                                          std::vector<AnswerPair<double>> pairs) {
   if (pairs.empty()) return {};
-  const double count = static_cast<double>(pairs.size());
-  double chosen_ratio = 0, rejected_ratio = 0;
+  const auto count = static_cast<double>(pairs.size());
+  double chosen_ratios = 0, rejected_ratios = 0;
   for (const AnswerPair<double>& pair : pairs) {
-    chosen_ratio += pair.chosen_ratio / count;
-    rejected_ratio += pair.rejected_ratio / count;
+    chosen_ratios += pair.chosen_ratio;
+    rejected_ratios += pair.rejected_ratio;
   }
-  std::vector<std::pair<std::string, double>> metrics = {{"loss", 0},
-                                                         {"rewards/chosen", 0},
-                                                         {"rewards/rejected", 0},
-                                                         {"rewards/margins", 0},
-                                                         {"rewards/accuracies", 0},
-                                                         {"logps/chosen", 0},
-                                                         {"logps/rejected", 0}};
+  std::vector<std::pair<std::string, double>> metrics;
+  for (const char* name : {"loss", "rewards/chosen", "rewards/rejected", "rewards/margins",
+                           "rewards/accuracies", "logps/chosen", "logps/rejected"})
+    metrics.emplace_back(name, 0.0);
   for (AnswerPair<double>& pair : pairs) {
-    pair.mean_chosen_ratio = chosen_ratio;
-    pair.mean_rejected_ratio = rejected_ratio;
+    pair.mean_chosen_ratio = chosen_ratios / count;
+    pair.mean_rejected_ratio = rejected_ratios / count;
     const PairTerms<double> terms = loss.of(pair);
     const double margin = terms.chosen_reward - terms.rejected_reward;
     const double values[] = {terms.loss,
@@ -180,8 +177,9 @@ std::vector<std::pair<std::string, double>> pair_metrics(const PairLoss& loss,
                              margin > 0 ? 1.0 : 0.0,
                              pair.chosen_logp,
                              pair.rejected_logp};
-    for (size_t i = 0; i < metrics.size(); ++i) metrics[i].second += values[i] / count;
+    for (size_t i = 0; i < metrics.size(); ++i) metrics[i].second += values[i];
   }
+  for (auto& [name, total] : metrics) total /= count;
   return metrics;
 }
 

@@ -60,7 +60,8 @@ data::Example made_up_pairs(int64_t positions) {
         rows.positions[at] = t;
         rows.loss_weight[at] = t == 0 ? 0.0f : 1.0f;  // of the prompt
         if (t > 0)
-          rows.reference_logps[at] = -2 - static_cast<float>(random_below(key, at + 900, 64)) / 64;
+          rows.reference_logps[at] =
+              -2.5f - static_cast<float>(random_below(key, at + 900, 64)) / 64;
       }
       ++segment;
     }
@@ -71,9 +72,11 @@ data::Example made_up_pairs(int64_t positions) {
 
 }  // namespace
 
-MadeUpPairs::MadeUpPairs(const std::string& objective)
+MadeUpPairs::MadeUpPairs(const std::string& objective) : MadeUpPairs(objective_of(objective)) {}
+
+MadeUpPairs::MadeUpPairs(std::shared_ptr<const models::Objective> objective)
     : model_(pair_model()),
-      objective_(objective_of(objective)),
+      objective_(std::move(objective)),
       rows_(made_up_pairs(model_.max_seq_len)),
       function_(train::trace_gradients({models::entry("gpt2"), model_},
                                        {kRows, model_.max_seq_len, kVocab, DType::f64}, *objective_,

@@ -17,6 +17,7 @@ class MadeUpPairs final {
  public:
   ///   objective  as a config says it: "type = \"dpo\"\nbeta = 0.3"
   explicit MadeUpPairs(const std::string& objective);
+  explicit MadeUpPairs(std::shared_ptr<const models::Objective> objective);
 
   /// Loss and gradients as the step computes them, in the order of its results, whose names these
   /// are.
