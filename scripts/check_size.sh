@@ -10,7 +10,7 @@ find src kernels tests -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.inc' 
   xargs -r -d '\n' awk '
   BEGIN {
     budget["src/text"] = 8500
-    budget["src/data"] = 6200
+    budget["src/data"] = 6240
     budget["kernels/cpu"] = 6500
     budget["kernels/cuda"] = 8500
     budget["everything else"] = 37000
