@@ -11,7 +11,10 @@
 #include "device/transfer.h"
 #include "compat/hf_folder.h"
 #include "data/rows/loader.h"
+#include "checkpoint/checkpoint.h"
 #include "checkpoint/load.h"
+#include "train/adapter/base.h"
+#include "train/adapter/peft.h"
 #include "train/evaluate.h"
 #include "train/hf/start.h"
 #include "train/setup.h"
@@ -78,6 +81,7 @@ void take_model(LoadedModel& loaded, TrainConfig own, const std::string& whose) 
   if (config.sources.has("model.max_seq_len") && !learned_positions)
     own.model->max_seq_len = config.model->max_seq_len;
   config.model = std::move(own.model);
+  config.adapter = std::move(own.adapter);
 }
 
 /// error  naming the first parameter of a checkpoint that is not finite
@@ -116,8 +120,45 @@ void take_tokenizer(LoadedModel& loaded) {
         quote(config.data.tokenizer.type)));
 }
 
+/// Lets the config have the adapter of a PEFT folder, "" for none.
+/// error  kConfig where it has one of its own
+void take_adapter(TrainConfig& config, const std::string& folder) {
+  if (folder.empty()) return;
+  if (config.adapter)
+    throw Error(ErrorKind::kConfig, "the checkpoint holds an adapter of its own")
+        .at(folder)
+        .hint("name the model under it, or leave --adapter out");
+  config.adapter = train::read_peft_config(folder);
+}
+
+/// Fills the parameters of that adapter, once the model's are there.
+void fill_adapter(const LoadedModel& loaded, const std::string& folder) {
+  if (folder.empty()) return;
+  const std::vector<nn::Param>& params = loaded.model->params();
+  const std::vector<Tensor> all = loaded.model->tensors();
+  const std::string base = train::load_peft(folder, train::tensors_of(params, all, true));
+  if (base.empty()) return;
+  train::require_same_base(base, params_hash(train::tensors_of(params, all, false)), folder,
+                           loaded.folder);
+}
+
+/// Fills the frozen model under the adapter that a checkpoint holds.
+void fill_base(const LoadedModel& loaded, const Checkpoint& from) {
+  const std::optional<train::BaseRecord> base = train::base_of(from.manifest().extra_json);
+  if (!base) return;
+  const std::vector<nn::Param>& params = loaded.model->params();
+  const std::vector<Tensor> all = loaded.model->tensors();
+  if (base->kind == StartKind::kNone)
+    loaded.model->draw(train::init_key(loaded.config));
+  train::load_base(train::open_base(base->kind, base->place), train::model_spec(loaded.config),
+                   loaded.vocab_size, params, all);
+  train::require_same_base(base->params_hash, params_hash(train::tensors_of(params, all, false)),
+                           from.folder(), base->place);
+}
+
 LoadedModel load_hf_folder(const std::string& folder, const std::string& config_file,
-                           std::span<const std::string> overrides, int64_t rows) {
+                           std::span<const std::string> overrides, int64_t rows,
+                           const std::string& adapter) {
   LoadedModel loaded;
   loaded.folder = folder;
   if (config_file.empty()) {
@@ -128,6 +169,7 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
     take_model(loaded, train::hf_config(folder), "the folder's");
     take_tokenizer(loaded);
   }
+  take_adapter(loaded.config, adapter);
   const infer::ModelSpec spec = train::model_spec(loaded.config);
   const int64_t vocab = vocab_size_of(loaded);
   const compat::HfWeights weights(folder);
@@ -138,16 +180,19 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
     if (std::string line = train::changed_tokenizer(loaded.config, folder); !line.empty())
       loaded.problems.push_back(std::move(line));
   make_model(loaded, rows);
-  train::load_hf(weights, spec, vocab, loaded.model->tensors());
+  const std::vector<Tensor> all = loaded.model->tensors();
+  train::load_hf(weights, spec, vocab, train::tensors_of(loaded.model->params(), all, false));
+  fill_adapter(loaded, adapter);
   return loaded;
 }
 
 }  // namespace
 
 LoadedModel load_model(const std::string& checkpoint, const std::string& config_file,
-                       std::span<const std::string> overrides, int64_t rows) {
+                       std::span<const std::string> overrides, int64_t rows,
+                       const std::string& adapter) {
   if (compat::is_hf_folder(checkpoint))
-    return load_hf_folder(checkpoint, config_file, overrides, rows);
+    return load_hf_folder(checkpoint, config_file, overrides, rows, adapter);
   FoundCheckpoint found = open_checkpoint(checkpoint);
   const Checkpoint& good = *found.checkpoint;
   LoadedModel loaded;
@@ -164,15 +209,20 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
   }
   loaded.tokenizer =
       text::load_tokenizer(good.tokenizer(), join_path(good.folder(), "tokenizer.json"));
+  const bool is_adapter = train::base_of(loaded.extra_json).has_value();
+  take_adapter(loaded.config, adapter);
   make_model(loaded, rows);
+  fill_base(loaded, good);
   try {
-    for (Tensor target : loaded.model->tensors()) {
+    const std::vector<Tensor> all = loaded.model->tensors();
+    for (Tensor target : train::tensors_of(loaded.model->params(), all, is_adapter)) {
       target.path = good.path_in_use(target.path);
       good.load(target);
     }
   } catch (const Error& error) {
     explain(error, good, loaded.config);
   }
+  fill_adapter(loaded, adapter);
   require_finite(loaded);
   return loaded;
 }

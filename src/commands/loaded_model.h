@@ -30,10 +30,12 @@ struct LoadedModel {
 /// Opens `checkpoint` (a step folder, a run folder or a Hugging Face folder). The config is the
 /// checkpoint's own with `overrides`, or `config_file` where given: the model is the checkpoint's
 /// all the same, but for the window, and where the file names another that is a problem. `rows`
-/// that token_losses takes at a time; 0: the config's microbatch. error  kCheckpoint naming a
-/// parameter that is not finite; as open_checkpoint and compat::HfWeights
+/// that token_losses takes at a time; 0: the config's microbatch. `adapter`: a PEFT folder beside
+/// the checkpoint's model, or "". error  kCheckpoint naming a parameter that is not finite; as
+/// open_checkpoint, compat::HfWeights and train::load_peft
 LoadedModel load_model(const std::string& checkpoint, const std::string& config_file,
-                       std::span<const std::string> overrides, int64_t rows = 0);
+                       std::span<const std::string> overrides, int64_t rows = 0,
+                       const std::string& adapter = "");
 
 /// Throws where token_losses of `rows` rows need more memory than there is, before it takes any.
 /// error  kDevice naming both

@@ -73,6 +73,12 @@ struct HfTensor {
   std::function<std::span<const float>(std::vector<float>& room)> values;
 };
 
+/// What the file is called where there is one alone, and more texts for its header.
+struct WeightsFile {
+  std::string name = "model.safetensors";
+  std::map<std::string, std::string> metadata = {};
+};
+
 /// Bytes and files that were written.
 struct HfWritten {
   int64_t bytes = 0, files = 0;
@@ -82,7 +88,7 @@ struct HfWritten {
 /// that (or one tensor) and their index. Their headers say each tensor's checksum.
 /// error  kCheckpoint for a number that its element type cannot hold; errors as AtomicFile
 HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tensors,
-                       int64_t max_shard_bytes);
+                       int64_t max_shard_bytes, const WeightsFile& file = {});
 
 /// Whether the folder holds a config.json.
 bool is_hf_folder(const std::string& folder);

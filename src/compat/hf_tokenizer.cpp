@@ -78,7 +78,7 @@ void write_token_ids(HfConfig& hf, HfTokenIds ids) {
 }
 
 bool is_hf_file(std::string_view name) {
-  return name == "config.json" || name == "model.safetensors.index.json" ||
+  return name == "config.json" || name == "adapter_config.json" || name == "model.safetensors.index.json" ||
          name.ends_with(".safetensors") || name.ends_with(".model") || name == kTemplates ||
          is_listed(name);
 }

@@ -96,7 +96,7 @@ struct InferenceModel::Impl {
     Addresses addresses;
     store.add_places(addresses);
     e.bind_by_name(arena->data(), workspace->data(), addresses, addresses);
-    store.refresh(e);
+    store.refresh(&e, nullptr);
   }
 
   void bind_decoding(Compiled& c, int64_t row);
@@ -127,6 +127,22 @@ InferenceModel::InferenceModel(const ModelSpec& spec, int64_t vocab_size, int64_
 InferenceModel::~InferenceModel() = default;
 
 std::vector<Tensor> InferenceModel::tensors() { return impl_->store.tensors(); }
+
+const std::vector<nn::Param>& InferenceModel::params() const { return impl_->store.params(); }
+
+void InferenceModel::draw(Key key) { impl_->store.draw(key); }
+
+void InferenceModel::merge() {
+  Impl& m = *impl_;
+  Impl::Compiled merging =
+      m.prepare(compile(optimise(trace_merge(m.spec, m.shape), m.backend), m.backend));
+  Addresses parameters;
+  m.store.add_places(parameters);
+  merging.executable.bind_by_name(merging.arena->data(), merging.workspace->data(), parameters,
+                                  parameters);
+  merging.executable.run();
+  m.store.changed();
+}
 
 int64_t InferenceModel::evaluation_bytes() {
   Impl& m = *impl_;

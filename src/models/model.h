@@ -9,6 +9,7 @@
 
 #include "compat/hf_tokenizer.h"
 #include "models/model_config.h"
+#include "nn/layers.h"
 #include "nn/scope.h"
 #include "ops/function.h"
 #include "ops/ops.h"
@@ -42,6 +43,7 @@ struct LmBatch {
   NamedArray segment_ids;   ///< i32 [batch, position]; attention stays inside; empty: one segment
   NamedArray positions;     ///< i32 [batch, position], from 0 in each window
   NamedArray dropout_keys;  ///< u32 [batch, key_word]; empty: nothing is dropped
+  bool adapted = true;      ///< false: the model without its adapter, as a reference
   std::vector<Measure>* measures = nullptr;  ///< where a model appends its own; null: not wanted
   /// Where the batch is a piece of each text: what came before, with the piece's own positions.
   DecodingCache* cache = nullptr;
@@ -49,6 +51,7 @@ struct LmBatch {
   /// Attention of a block's queries, keys and values, [batch, position, kv_head, (q_group,)
   /// head_dim] each, inside their segments or to all that is in the cache.
   NamedArray attend(Operand q, NamedArray k, NamedArray v, AttentionOptions options) const;
+  nn::Pass pass() const { return {dropout_keys, adapted}; }
   /// The tokens that a whole text has at most: more than there are here when it comes in pieces.
   int64_t window() const;
 };

@@ -3,9 +3,17 @@
 // has its compute type.
 #pragma once
 
+#include <memory>
+
 #include "nn/scope.h"
 
 namespace levanter::nn {
+
+/// How a module is run.
+struct Pass {
+  NamedArray dropout_keys = {};  ///< u32 [batch, key_word]; empty: nothing is dropped
+  bool adapted = true;           ///< false: as the model is without its adapter
+};
 
 /// Which axes of a linear layer's weight come first in memory and in files.
 enum class WeightOrder : uint8_t {
@@ -23,11 +31,12 @@ struct Linear {
     WeightOrder order = WeightOrder::kInOut;
   };
   Linear(const Scope& scope, const Axes& in, const Axes& out, const Options& options);
-  NamedArray operator()(NamedArray x) const;
+  NamedArray operator()(NamedArray x, const Pass& pass) const;
 
   Scope scope;
   Axes in, out;
   NamedArray weight, bias;
+  std::shared_ptr<const Adaptation> adaptation;  ///< null for none
 };
 
 /// One row of `embed` for each entry of `table`.

@@ -66,6 +66,9 @@ NamedArray cast(Operand x, DType dtype);
 /// it has that type. The gradient passes through unrounded, in the parameter's own type.
 NamedArray pack(Operand weight);
 
+/// x as a constant: no gradient goes through.
+NamedArray detach(Operand x);
+
 // ---- views: other names, strides and offsets over the same memory -------------------------------
 
 /// x seen over `axes`, which contain x's axes; an axis that x lacks repeats it.

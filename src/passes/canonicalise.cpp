@@ -57,7 +57,7 @@ class Canonicaliser {
       if (uses_[id] == 0) continue;
       for (const Value& input : nodes[id].inputs) ++uses_[input.node];
       if (is(nodes[id], ops::linear_xent_entry) &&
-          LinearXentAttributes::of(nodes[id].attributes).with_gradients)
+          LinearXentAttributes::of(nodes[id].attributes).gradients != XentGradients::kNone)
         losses_with_gradients_.push_back(id);
     }
   }
@@ -80,11 +80,11 @@ class Canonicaliser {
 
   /// Lets a loss be computed as another old node does that has the gradients too.
   void add_gradients(NodeId id, Node& node) const {
-    auto wanted = LinearXentAttributes::of(node.attributes);
-    wanted.with_gradients = true;
     for (const NodeId with : losses_with_gradients_) {
       const Node& other = from_.graph.node(with);
-      if (other.inputs != from_.graph.node(id).inputs || !(other.attributes == wanted.pack()))
+      auto without = LinearXentAttributes::of(other.attributes);
+      without.gradients = XentGradients::kNone;
+      if (other.inputs != from_.graph.node(id).inputs || !(node.attributes == without.pack()))
         continue;
       node.attributes = other.attributes;
       node.outputs = other.outputs;

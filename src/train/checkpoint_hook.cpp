@@ -249,6 +249,7 @@ CheckpointContents checkpoint_contents(const HookContext& c, int64_t step,
       "{\"microbatches\": ", config.num_microbatches(), ", \"groups\": ", config.gradient_groups(),
       ", \"seed\": ", config.trainer.seed, ", \"evaluated_step\": ", c.summary.evaluated_step(),
       ", \"data\": ", data_record(c.data));
+  if (config.adapter) extra += cat(", \"base\": ", text_of(c.base));
   if (c.first_step > 0) extra += cat(", \"first_step\": ", c.first_step);
   if (c.summary.best_step() >= 0)
     extra +=

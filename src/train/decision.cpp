@@ -18,6 +18,8 @@ json written(const Decision& d) {
                {"checkpoint", d.checkpoint},
                {"restore_optimizer", d.restore_optimizer},
                {"hf_folder", d.hf_folder},
+               {"base_kind", static_cast<int>(d.base_kind)},
+               {"base_place", d.base_place},
                {"vocab", d.vocab},
                {"tokenizer", d.tokenizer},
                {"need", d.need},
@@ -39,6 +41,8 @@ Decision read(const json& text) {
   text.at("checkpoint").get_to(d.checkpoint);
   text.at("restore_optimizer").get_to(d.restore_optimizer);
   text.at("hf_folder").get_to(d.hf_folder);
+  d.base_kind = static_cast<StartKind>(text.at("base_kind").get<int>());
+  text.at("base_place").get_to(d.base_place);
   text.at("vocab").get_to(d.vocab);
   text.at("tokenizer").get_to(d.tokenizer);
   text.at("need").get_to(d.need);

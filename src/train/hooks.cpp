@@ -107,13 +107,20 @@ Average average_of(const HfFolders& folders, const Engine& engine) {
   return engine.keeps(Average::kInstead) ? Average::kInstead : Average::kNo;
 }
 
+/// The model, or its adapter alone where it has one.
+HfSource hf_source_of(const HookContext& c) {
+  const std::vector<Tensor> tensors =
+      tensors_of(c.engine.step().params, c.parameters, c.config.adapter.has_value());
+  return hf_source(print_config(c.config), c.data.tokenizer(), tensors, c.base);
+}
+
 /// Folders of averages, of which each rank has a part.
 class AverageSaveHook final : public Hook {
  public:
   AverageSaveHook(const HookContext& c, HfFolders& folders)
       : c_(c),
         folders_(folders),
-        source_(hf_source(print_config(c.config), c.data.tokenizer(), c.parameters)) {}
+        source_(hf_source_of(c)) {}
 
   void after_step(const StepInfo& info) override {
     if (!folders_.due(info.step)) return;
@@ -138,7 +145,7 @@ class HfSaveHook final : public Hook {
       : c_(c),
         folders_(folders),
         writes_(average_of(folders, c.engine) == Average::kNo),
-        source_(hf_source(print_config(c.config), c.data.tokenizer(), c.parameters)) {}
+        source_(hf_source_of(c)) {}
 
   void after_step(const StepInfo& info) override {
     if (writes_ && folders_.due(info.step)) folders_.write(info.step, source_);

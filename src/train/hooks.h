@@ -12,6 +12,7 @@
 #include "trackers/tracker.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/load.h"
+#include "train/adapter/base.h"
 #include "train/engine/engine.h"
 #include "train/engine/exchange.h"
 #include "train/guard/guard.h"
@@ -69,6 +70,7 @@ struct HookContext {
   int64_t start_step = 0;
   int64_t first_step = 0;    ///< steps of another run that this one was begun with
   BestCheckpoint kept = {};  ///< what is there already
+  BaseRecord base = {};      ///< of an adapter
   int64_t epoch_length = 1;  ///< rows
 };
 

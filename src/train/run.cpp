@@ -201,6 +201,7 @@ Outcome lead(Run& run, Rank& rank, Leader& leader) {
       .start_step = run.decision.start_step,
       .first_step = run.decision.first_step,
       .kept = run.kept,
+      .base = run.base,
       .epoch_length = run.opened.data->training(training_options(run.config, {})).epoch_length};
   log_summary(hooks_context, run.places, *tracker);
   introduce(hooks_context, run, rank, leader.messages);
@@ -327,14 +328,16 @@ std::optional<Outcome> begin_run(Run& run, Leader& leader) {
   const RunFolder& folder = leader.folder.emplace(config.run_folder());
   for (const std::string& message : folder.messages()) messages.push_back(message);
   choose_start(run, folder, messages);
-  const auto& [data, from, hf] = run.opened;
+  const auto& [data, from, hf, base] = run.opened;
+  const compat::HfWeights* const weights = hf ? hf.get() : base.hf.get();
   if (!from)
-    if (std::string line = changed_tokenizer(config, hf ? hf->folder() : ""); !line.empty())
+    if (std::string line = changed_tokenizer(config, weights ? weights->folder() : "");
+        !line.empty())
       messages.push_back(std::move(line));
   if (run.decision.start_step > config.trainer.num_train_steps)
     return Outcome::kAlreadyFinished;  // and more
   read_chosen(run, messages);
-  if (hf) check_hf(*hf, model_spec(config), run.decision.vocab);
+  if (weights) check_hf(*weights, model_spec(config), run.decision.vocab);
   leader.begin_record(run);
   leader.unwritten = write_config(folder, config);
   if (!leader.unwritten.empty())

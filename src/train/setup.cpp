@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "base/integers.h"
 #include "base/limits.h"
@@ -229,9 +230,14 @@ std::optional<int64_t> known_vocab_size(const TrainConfig& config,
   return config.data.tokenizer->vocab_size();
 }
 
+Key init_key(const TrainConfig& config) {
+  return fold_in(key_from_seed(static_cast<uint64_t>(config.trainer.seed)), "init");
+}
+
 ModelSpec model_spec(const TrainConfig& config) {
   return {models::entry(config.model.type), *config.model,
-          std::make_shared<optim::Groups>(config.optimizer->groups)};
+          std::make_shared<optim::Groups>(config.optimizer->groups),
+          config.adapter ? &**config.adapter : nullptr};
 }
 
 namespace {
@@ -308,10 +314,37 @@ void require_groups(const TrainConfig& config, int64_t vocab_size) {
         .hint("a group before them, without frozen, keeps what it matches");
 }
 
+/// Throws where an adapter does not fit the model, or has nothing to adapt.
+void require_adapter(const TrainConfig& config, int64_t vocab_size) {
+  if (!config.adapter) return;
+  std::set<std::string> names;
+  std::string module;
+  try {
+    const infer::Tracing t("adapter", model_spec(config), {.vocab_size = vocab_size});
+    for (const nn::Adapted::Site& site : t.adapted.sites) {
+      if (site.adaptation) return;
+      for (const std::string& path : site.modules) names.insert(path.substr(path.rfind('.') + 1));
+      module = site.modules.front();
+    }
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kConfig || !error.at().empty()) throw;
+    const std::string key = error.message().substr(0, error.message().find(' '));
+    throw Error(error).at(config.where(key));
+  }
+  throw config
+      .error(ErrorKind::kConfig, "adapter.target_modules",
+             "adapter.target_modules names no module of the model")
+      .allowed(cat("\"all_linear\", or of ",
+                   join(std::vector<std::string>(names.begin(), names.end()), ", ")))
+      .hint(cat("a list has names; one text is a regular expression of the whole path, such as ",
+                module));
+}
+
 }  // namespace
 
 StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t rank,
                          bool optimise) {
+  require_adapter(config, vocab_size);
   require_groups(config, vocab_size);
   return {.model = model_spec(config),
           .shape = {config.microbatch_size(), config.model->max_seq_len, vocab_size, DType::f32,

@@ -71,6 +71,9 @@ std::optional<int64_t> known_vocab_size(const TrainConfig& config,
 
 ModelSpec model_spec(const TrainConfig& config);
 
+/// The key that the parameters of a run are drawn with where they begin.
+Key init_key(const TrainConfig& config);
+
 /// Error kConfig, offering f32, when trainer.mp computes in a format that `backend` does not
 /// multiply.
 void require_precision(const TrainConfig& config, const Backend& backend);

@@ -11,6 +11,7 @@
 #include "checkpoint/folder.h"
 #include "text/tokenizer.h"
 #include "train/data_record.h"
+#include "train/adapter/peft.h"
 #include "train/hf/start.h"
 #include "train/introduction.h"
 #include "train/setup.h"
@@ -52,6 +53,7 @@ std::shared_ptr<const text::Tokenizer> tokenizer_of(const Checkpoint& checkpoint
 /// the config's.
 std::shared_ptr<const text::Tokenizer> first_tokenizer(const TrainConfig& config) {
   FoundCheckpoint found = find_latest(join_path(config.run_folder(), "checkpoints"));
+  // Of an adapter the checkpoint has it too: the base's.
   if (!found.checkpoint && config.start_from.kind == StartKind::kCheckpoint)
     found = open_checkpoint(config.start_from.path->resolved);
   return found.checkpoint ? tokenizer_of(*found.checkpoint) : open_tokenizer(config);
@@ -104,11 +106,18 @@ void refuse_other_config(const Run& run) {
       .hint("every rank of a run starts with the same config");
 }
 
+/// The checkpoint whose tokenizer is the run's; null for none.
+const Checkpoint* tokenized_by(const Run& run) {
+  const auto& [data, from, hf, base] = run.opened;
+  return from ? from.get() : base.checkpoint.get();
+}
+
 /// What a process without rank 0 reads the texts with, or their caches.
 std::shared_ptr<const text::Tokenizer> told_tokenizer(const Run& run) {
   if (!run.decision.tokenizer.empty())
     return text::load_tokenizer(run.decision.tokenizer, "rank 0's tokenizer");
-  return run.opened.from ? tokenizer_of(*run.opened.from) : open_tokenizer(run.config);
+  const Checkpoint* const tokenized = tokenized_by(run);
+  return tokenized ? tokenizer_of(*tokenized) : open_tokenizer(run.config);
 }
 
 /// Opens what the decision names, in a process without rank 0.
@@ -119,6 +128,7 @@ Opened open_as_decided(Run& run) {
     run.opened.from = std::make_shared<const Checkpoint>(read_checkpoint(decision.checkpoint));
   if (!decision.hf_folder.empty())
     run.opened.hf = std::make_shared<const compat::HfWeights>(decision.hf_folder);
+  if (run.config.adapter) run.opened.base = open_base(decision.base_kind, decision.base_place);
   const int64_t vocab = decision.vocab;
   if (!run.opened.data) read_texts(run, told_tokenizer(run));
   std::string list = changed_data(cat("{\"data\": ", decision.data, "}"), *run.opened.data);
@@ -175,6 +185,16 @@ nlohmann::json extra_of(const Run& run) {
 
 namespace {
 
+/// Opens the frozen model under the run's adapter, which start_from names.
+void open_base_of(Run& run, std::vector<std::string>& messages) {
+  const StartFrom& start = run.config.start_from;
+  if (start.kind == StartKind::kNone) return;
+  const BaseModel& base = run.opened.base = open_base(start.kind, start.path->resolved);
+  messages.push_back(cat("the frozen model is ", base.record().place));
+  if (base.hf)
+    if (std::string line = base.hf->changed(); !line.empty()) messages.push_back(std::move(line));
+}
+
 /// As choose_start, of the checkpoints that are there.
 void choose_among(Run& run, const RunFolder& folder, std::vector<std::string>& messages) {
   FoundCheckpoint found = find_latest(folder.checkpoints());
@@ -190,6 +210,7 @@ void choose_among(Run& run, const RunFolder& folder, std::vector<std::string>& m
     run.resumes = true;
     run.decision.start_step = run.opened.from->step();
     take_up(run, folder.checkpoints());
+    if (run.config.adapter) open_base_of(run, messages);
     messages.push_back(cat("resuming from step ", run.decision.start_step));
     if (run.decision.start_step >= run.config.trainer.num_train_steps) return;
     std::string change = schedule_change(saved, run.config, run.decision.start_step);
@@ -197,6 +218,7 @@ void choose_among(Run& run, const RunFolder& folder, std::vector<std::string>& m
     return;
   }
   const StartFrom& start = run.config.start_from;
+  if (run.config.adapter && start.kind != StartKind::kNone) return open_base_of(run, messages);
   if (start.kind == StartKind::kNone) {
     messages.push_back(cat("starting anew with seed ", run.config.trainer.seed));
     return;
@@ -211,6 +233,10 @@ void choose_among(Run& run, const RunFolder& folder, std::vector<std::string>& m
   FoundCheckpoint other = open_checkpoint(start.path->resolved);
   for (const std::string& problem : other.problems) messages.push_back(problem);
   run.opened.from = std::make_shared<const Checkpoint>(*std::move(other.checkpoint));
+  if (base_of(run.opened.from->manifest().extra_json))
+    throw run.config
+        .error(ErrorKind::kConfig, "start_from.path", "the checkpoint holds an adapter and no model under it")
+        .hint("levanter export --merge makes a whole model of it");
   run.decision.restore_optimizer = start.what == StartPart::kAll;
   if (run.decision.restore_optimizer)
     run.decision.start_step = run.decision.first_step = run.opened.from->step();
@@ -259,12 +285,40 @@ void check_numerics(const Run& run, std::vector<std::string>& messages) {
   messages.push_back(difference);
 }
 
-void restore(const Run& run, Engine& engine) {
-  engine.initialise(fold_in(run.root, "init"));
+namespace {
+
+/// Fills the frozen model under an adapter, and lets the adapter begin.
+void restore_base(Run& run, Engine& engine) {
+  const BaseModel& base = run.opened.base;
+  const std::vector<nn::Param>& params = engine.step().params;
+  load_base(base, model_spec(run.config), run.decision.vocab, params, engine.model_targets());
+  run.base = base.record();
+  run.base.params_hash = params_hash(tensors_of(params, engine.model_tensors(), false));
+  if (run.opened.from) {
+    const std::optional<BaseRecord> saved = base_of(run.opened.from->manifest().extra_json);
+    if (saved)
+      require_same_base(saved->params_hash, run.base.params_hash, run.opened.from->folder(),
+                        run.base.place);
+    return;
+  }
+  engine.begin_adapter();
+  const std::optional<config::Path>& path = (*run.config.adapter)->path;
+  if (!path) return;
+  const std::vector<Tensor> own = tensors_of(params, engine.model_targets(), true);
+  require_same_base(load_peft(path->resolved, own), run.base.params_hash, path->resolved,
+                    run.base.place);
+}
+
+}  // namespace
+
+void restore(Run& run, Engine& engine) {
+  engine.initialise(init_key(run.config));
+  if (run.config.adapter) restore_base(run, engine);
   if (run.opened.hf)
     load_hf(*run.opened.hf, model_spec(run.config), run.decision.vocab, engine.model_targets());
   if (run.opened.from)
-    for (Tensor target : engine.model_targets()) {
+    for (Tensor target : tensors_of(engine.step().params, engine.model_targets(),
+                                    run.config.adapter.has_value())) {
       // Without its optimizer a model begins as it would be used.
       if (!run.decision.restore_optimizer) target.path = run.opened.from->path_in_use(target.path);
       run.opened.from->load(target);
@@ -294,11 +348,12 @@ void read_early(Run& run, std::vector<std::string>& messages) {
 void read_chosen(Run& run, std::vector<std::string>& messages) {
   const TrainConfig& config = run.config;
   const std::shared_ptr<const data::TextData>& data = run.opened.data;
-  if (!run.opened.from) {
+  const Checkpoint* const tokenized = tokenized_by(run);
+  if (!tokenized) {
     if (!data) read_texts(run, open_tokenizer(config));
     return;
   }
-  const Checkpoint& from = *run.opened.from;
+  const Checkpoint& from = *tokenized;
   std::shared_ptr<const text::Tokenizer> saved = tokenizer_of(from);
   if (saved->name() != config.data.tokenizer.type)
     throw config.error(ErrorKind::kConfig, "data.tokenizer",
@@ -322,6 +377,9 @@ void decide(Run& run, Process& process, const dist::Communicator& communicator) 
   if (communicator.size() == 1) return;
   if (run.opened.from) decision.checkpoint = run.opened.from->folder();
   if (run.opened.hf) decision.hf_folder = run.opened.hf->folder();
+  const BaseRecord base = run.opened.base.record();
+  decision.base_kind = base.kind;
+  decision.base_place = base.place;
   if (run.config.data.cache_dir) decision.tokenizer = run.opened.data->tokenizer()->serialise();
   decision.config = print_config(run.config);
   decision.data = data_record(*run.opened.data);

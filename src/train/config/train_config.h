@@ -15,6 +15,7 @@
 #include "data/data_config.h"
 #include "data/rows/batch_sizes.h"
 #include "dist/sharding.h"
+#include "models/adapter.h"
 #include "models/model_config.h"
 #include "optim/optimizer_config.h"
 #include "optim/schedule.h"
@@ -138,6 +139,7 @@ struct StartFrom {
 /// Everything that a config file says.
 struct TrainConfig {
   config::Choice<ModelConfig> model;
+  std::optional<config::Choice<AdapterConfig>> adapter;  ///< absent: the model is trained itself
   DataConfig data;
   config::Choice<OptimizerConfig> optimizer;
   TrainerConfig trainer;

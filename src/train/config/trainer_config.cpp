@@ -407,6 +407,7 @@ void StartFrom::validate(config::Problems& p) const {
 
 void TrainConfig::fields(config::Fields& f) {
   f("model", model, "the network");
+  f("adapter", adapter, "what is trained beside it while the network itself stays as it is");
   f("data", data, "what it learns from");
   f("optimizer", optimizer, "how parameters are updated");
   f("trainer", trainer, "the run: its length, batches, devices and records");
@@ -445,7 +446,6 @@ void TrainConfig::fields(config::Fields& f) {
   f.dropped("log_entropy", "remove it: entropies are not logged");
   f.dropped("train_seq_len", "model.max_seq_len is the length of what is trained on");
   f.dropped("pad_tokenizer_to_match_model", "write model.vocab_size");
-  f.dropped("adapter", "remove it: every parameter is trained");
   f.dropped(
       "wandb",
       "write trainer.tracker = [\"console\", \"jsonl\", { type = \"wandb\", project = ... }]");

@@ -2,6 +2,7 @@
 #include "train/engine/compiled_step.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/integers.h"
 #include "dist/gradient_sum.h"
@@ -189,6 +190,10 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
   };
   make_refresh(By::kGradient, &CompiledStep::refresh);
   make_refresh(By::kDrawnLabels, &CompiledStep::refresh_drawn);
+  if (o.model.adapter) {
+    Function function = infer::trace_beginnings(o.model, o.shape, elsewhere());
+    if (!function.results.empty()) beginnings.emplace(make(std::move(function), o, backend));
+  }
   const auto make_gradients = [&](const models::Objective& objective, Accumulate mode) {
     return make_reader(trace_gradients(o.model, o.shape, objective, mode), o, backend, owners());
   };
@@ -207,11 +212,23 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
   batch = infer::BatchLayout({&gradients, gradients_next ? &*gradients_next : nullptr, &evaluation,
                               drawn ? &*drawn : nullptr, drawn_next ? &*drawn_next : nullptr});
   packing = packing_of(o.rank);
-  if (!packing.empty()) pack.emplace(make(packing.function(), o, backend));
+  using Which = infer::Packing::Which;
+  for (const auto& [packer, which] :
+       {std::pair{&pack, Which::kTrained}, std::pair{&pack_frozen, Which::kFrozen}}) {
+    Function function = packing.function(which);
+    if (!function.results.empty()) packer->emplace(make(std::move(function), o, backend));
+  }
 }
 
 dist::Owners CompiledStep::owners() const {
   return gathers() ? owners_of(params, owned_) : dist::Owners();
+}
+
+std::set<std::string> CompiledStep::elsewhere() const {
+  std::set<std::string> paths;
+  for (const auto& [name, rank] : owners())
+    if (rank != options.rank) paths.insert(name);
+  return paths;
 }
 
 infer::ParameterLayout CompiledStep::parameters_of(int64_t rank) const {
@@ -283,13 +300,19 @@ std::vector<dist::Shard> CompiledStep::norm_shards() const {
 
 int64_t CompiledStep::state_bytes() const {
   int64_t total = parameter_bytes(options.rank);
+  if (options.model.adapter) total -= frozen_bytes();
   for (const StateLayout::Part& part : state.parts) total += part.bytes();
   return total;
 }
 
 std::vector<MemoryLine> CompiledStep::persistent() const {
-  std::vector<MemoryLine> lines = {{"parameters", parameter_bytes(options.rank)}};
-  if (pack) lines.push_back({"packed parameters", packing.bytes()});
+  std::vector<MemoryLine> lines;
+  if (options.model.adapter)
+    lines = {{"frozen base", frozen_bytes()},
+             {"adapter", parameter_bytes(options.rank) - frozen_bytes()}};
+  else
+    lines = {{"parameters", parameter_bytes(options.rank)}};
+  if (!packing.empty()) lines.push_back({"packed parameters", packing.bytes()});
   for (const StateLayout::Part& part : state.parts)
     lines.push_back({"optimizer " + part.name, part.bytes()});
   lines.push_back({"gradients", layout.bytes() * gradient_buffers()});
@@ -327,10 +350,9 @@ int64_t CompiledStep::optimizer_bytes(int64_t rank) const {
 
 int64_t CompiledStep::save_bytes_of(int64_t rank) const {
   const int64_t optimizer = is_sharded() || rank == 0 ? optimizer_bytes(rank) : 0;
-  if (rank == 0) return parameter_bytes(rank) + optimizer;
-  if (!gathers()) return optimizer;
-  const int64_t frozen = layout.all_elements - layout.elements;  // which the first saves
-  return parameter_bytes(rank) - frozen * 4 + optimizer;
+  if (rank == 0 && !options.model.adapter) return parameter_bytes(rank) + optimizer;
+  if (rank > 0 && !gathers()) return optimizer;
+  return parameter_bytes(rank) - frozen_bytes() + optimizer;  // the first saves what is frozen
 }
 
 int64_t CompiledStep::differing_bytes(int64_t rank) const {
@@ -374,7 +396,8 @@ SentBytes CompiledStep::sent_bytes_of(int64_t rank) const {
 std::vector<const Executable*> CompiledStep::executables() const {
   std::vector<const Executable*> all = {&gradients, &update, &evaluation};
   for (const std::optional<Executable>* optional :
-       {&gradients_next, &squares, &pack, &refresh, &refresh_drawn, &drawn, &drawn_next})
+       {&gradients_next, &squares, &pack, &pack_frozen, &refresh, &refresh_drawn, &drawn, &drawn_next,
+        &beginnings})
     if (*optional) all.push_back(&**optional);
   return all;
 }

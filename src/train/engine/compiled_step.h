@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -121,10 +122,12 @@ class CompiledStep {
   /// In steps where they are due: by the step's gradient before the update, and by that of drawn
   /// labels after it, which is computed as that of the loss is.
   std::optional<Executable> refresh, refresh_drawn, drawn, drawn_next;
+  /// Where some parameters of an adapter begin as the model's say.
+  std::optional<Executable> beginnings;
   Executable evaluation;
   infer::BatchLayout batch;        ///< the arrays of a microbatch that the functions read
   infer::Packing packing;          ///< of the weights that the functions read packed
-  std::optional<Executable> pack;  ///< absent: nothing is packed
+  std::optional<Executable> pack, pack_frozen;  ///< of what is trained and what is not
 
   /// Whether this rank updates a part of the parameters.
   bool is_sharded() const { return options.sharding != dist::Sharding::kNone && options.ranks > 1; }
@@ -134,6 +137,8 @@ class CompiledStep {
   }
   /// Then: the rank that has each argument which is gathered.
   dist::Owners owners() const;
+  /// The others' parameters, which this rank has not.
+  std::set<std::string> elsewhere() const;
   /// Where a rank has its parameters.
   infer::ParameterLayout parameters_of(int64_t rank) const;
   /// Of the array of this rank's parameters: those that are trained, which it begins with.
@@ -169,7 +174,8 @@ class CompiledStep {
   int64_t arena_bytes() const;
   int64_t workspace_bytes() const;
   int64_t first_run_bytes() const;
-  /// Bytes of parameters and optimizer state: what a checkpoint holds of one rank that has all.
+  /// Bytes of parameters and optimizer state: what a checkpoint holds of one rank that has all, but
+  /// for the model under an adapter.
   int64_t state_bytes() const;
   /// Bytes that this rank writes of a checkpoint.
   int64_t save_bytes() const { return save_bytes_of(options.rank); }
@@ -184,6 +190,7 @@ class CompiledStep {
   int64_t optimizer_bytes(int64_t rank) const;
   infer::Packing packing_of(int64_t rank) const;
   int64_t parameter_bytes(int64_t rank) const { return parameters_of(rank).elements * 4; }
+  int64_t frozen_bytes() const { return (layout.all_elements - layout.elements) * 4; }
   /// Of what ranks hold more or less of: that, their parameters, the shards that they add up, and
   /// the stack of partial sums.
   int64_t differing_bytes(int64_t rank) const;

@@ -43,6 +43,9 @@ class Engine final {
   /// The optimizer's state before its first step, with the parameters as they are.
   void begin_optimizer();
 
+  /// Lets an adapter begin as the model says that is in the parameters now.
+  void begin_adapter();
+
   /// The state as checkpoints see it, of parameters those that this rank has; the memory is this
   /// engine's. Packed parameters are made again
   /// from it before the first run after initialise, model_targets or an update: who writes to
@@ -50,7 +53,8 @@ class Engine final {
   std::vector<Tensor> model_tensors() const;
   std::vector<Tensor> model_targets();
   std::vector<Tensor> optimizer_tensors() const;
-  /// The parameters that this rank writes into a checkpoint: each is some rank's.
+  /// The parameters that this rank writes into a checkpoint: each is some rank's. With an adapter
+  /// its own alone.
   std::vector<Tensor> model_part() const;
 
   /// The global batch's 1 / loss tokens and the key that this step's dropout derives from.

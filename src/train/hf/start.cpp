@@ -128,7 +128,9 @@ std::vector<compat::HfTarget> targets_of(const std::string& folder, const infer:
                                          int64_t vocab_size) {
   const int64_t theirs = models::read_hf_model(folder).config->vocab_size.value_or(0);
   std::vector<compat::HfTarget> wanted;
-  for (const nn::Param& param : infer::trace_params(model, {.vocab_size = vocab_size}))
+  infer::ModelSpec alone = model;  // an adapter is read elsewhere
+  alone.adapter = nullptr;
+  for (const nn::Param& param : infer::trace_params(alone, {.vocab_size = vocab_size}))
     wanted.push_back(
         {param.path, param.shape, nullptr, param.type.axes.contains("vocab") ? theirs : 0});
   return wanted;
