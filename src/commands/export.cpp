@@ -45,6 +45,9 @@ train::HfSource merged_source(const LoadedModel& loaded) {
       train::tensors_of(loaded.model->params(), loaded.model->tensors(), false));
 }
 
+/// The merged matrices are not rounded.
+const std::vector<std::string> kWide = {"--trainer.frozen=f32", "--trainer.mp=f32"};
+
 int run(const Arguments& a) {
   train::HfOptions options;
   if (a.values.contains("dtype")) options.dtype = train::hf_dtype(a.text("dtype"));
@@ -54,7 +57,8 @@ int run(const Arguments& a) {
   train::HfSource source = train::hf_source(a.text("checkpoint"), problems, a.has("ema"));
   require_form(a, source.adapter.has_value());
   std::optional<LoadedModel> merged;  // outlives the source
-  if (a.has("merge")) source = merged_source(merged.emplace(load_model(a.text("checkpoint"), "", {}, 1)));
+  if (a.has("merge"))
+    source = merged_source(merged.emplace(load_model(a.text("checkpoint"), "", kWide, 1)));
   for (const std::string& problem : problems) std::fprintf(stderr, "%s\n", problem.c_str());
   const train::HfReport report = train::export_hf(source, a.text("out"), options);
   print(cat(a.text("out"), ": ", count_of(report.tensors, "tensor"), ", ",

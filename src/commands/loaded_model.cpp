@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/bf16.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
@@ -91,8 +92,11 @@ void require_finite(const LoadedModel& loaded) {
     const auto count = static_cast<size_t>(tensor.elements());
     const auto bytes =
         read_bytes(*tensor.memory, tensor.data, static_cast<size_t>(tensor.bytes()), room);
-    const std::span<const float> values(reinterpret_cast<const float*>(bytes.data()), count);
-    if (std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); }))
+    const auto all_finite = [&]<class T>(const T* values) {
+      return std::all_of(values, values + count, [](float x) { return std::isfinite(x); });
+    };
+    if (tensor.dtype == DType::bf16 ? all_finite(reinterpret_cast<const Bf16*>(bytes.data()))
+                                    : all_finite(reinterpret_cast<const float*>(bytes.data())))
       continue;
     throw Error(ErrorKind::kCheckpoint,
                 cat("tensor ", quote(tensor.path), " has numbers that are not finite"))
@@ -131,29 +135,26 @@ void take_adapter(TrainConfig& config, const std::string& folder) {
   config.adapter = train::read_peft_config(folder);
 }
 
-/// Fills the parameters of that adapter, once the model's are there.
-void fill_adapter(const LoadedModel& loaded, const std::string& folder) {
-  if (folder.empty()) return;
-  const std::vector<nn::Param>& params = loaded.model->params();
+/// Fills the model with what a base has; its params_hash.
+std::string fill_base(const LoadedModel& loaded, const train::BaseModel& base) {
+  return train::load_base(base, train::model_spec(loaded.config), loaded.vocab_size,
+                          train::init_key(loaded.config), loaded.model->params(),
+                          loaded.model->tensors());
+}
+
+/// Fills the parameters of a PEFT folder's adapter, of a base with that params_hash.
+void fill_adapter(const LoadedModel& loaded, const std::string& folder, const std::string& base) {
   const std::vector<Tensor> all = loaded.model->tensors();
-  const std::string base = train::load_peft(folder, train::tensors_of(params, all, true));
-  if (base.empty()) return;
-  train::require_same_base(base, params_hash(train::tensors_of(params, all, false)), folder,
-                           loaded.folder);
+  const std::vector<Tensor> own = train::tensors_of(loaded.model->params(), all, true);
+  train::require_same_base(train::load_peft(folder, own), base, folder, loaded.folder);
 }
 
 /// Fills the frozen model under the adapter that a checkpoint holds.
-void fill_base(const LoadedModel& loaded, const Checkpoint& from) {
+void fill_base_under(const LoadedModel& loaded, const Checkpoint& from) {
   const std::optional<train::BaseRecord> base = train::base_of(from.manifest().extra_json);
   if (!base) return;
-  const std::vector<nn::Param>& params = loaded.model->params();
-  const std::vector<Tensor> all = loaded.model->tensors();
-  if (base->kind == StartKind::kNone)
-    loaded.model->draw(train::init_key(loaded.config));
-  train::load_base(train::open_base(base->kind, base->place), train::model_spec(loaded.config),
-                   loaded.vocab_size, params, all);
-  train::require_same_base(base->params_hash, params_hash(train::tensors_of(params, all, false)),
-                           from.folder(), base->place);
+  const std::string hash = fill_base(loaded, train::open_base(base->kind, base->place));
+  train::require_same_base(base->params_hash, hash, from.folder(), base->place);
 }
 
 LoadedModel load_hf_folder(const std::string& folder, const std::string& config_file,
@@ -180,9 +181,12 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
     if (std::string line = train::changed_tokenizer(loaded.config, folder); !line.empty())
       loaded.problems.push_back(std::move(line));
   make_model(loaded, rows);
-  const std::vector<Tensor> all = loaded.model->tensors();
-  train::load_hf(weights, spec, vocab, train::tensors_of(loaded.model->params(), all, false));
-  fill_adapter(loaded, adapter);
+  if (adapter.empty()) {
+    train::load_hf(weights, spec, vocab, loaded.model->tensors());
+    return loaded;
+  }
+  const std::string base = fill_base(loaded, {.hf = std::make_shared<compat::HfWeights>(folder)});
+  fill_adapter(loaded, adapter, base);
   return loaded;
 }
 
@@ -212,17 +216,21 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
   const bool is_adapter = train::base_of(loaded.extra_json).has_value();
   take_adapter(loaded.config, adapter);
   make_model(loaded, rows);
-  fill_base(loaded, good);
+  fill_base_under(loaded, good);
   try {
+    if (!adapter.empty()) {
+      const auto files = std::make_shared<const Checkpoint>(good);
+      fill_adapter(loaded, adapter, fill_base(loaded, {.checkpoint = files}));
+    }
     const std::vector<Tensor> all = loaded.model->tensors();
     for (Tensor target : train::tensors_of(loaded.model->params(), all, is_adapter)) {
+      if (!adapter.empty()) break;  // both are there
       target.path = good.path_in_use(target.path);
       good.load(target);
     }
   } catch (const Error& error) {
     explain(error, good, loaded.config);
   }
-  fill_adapter(loaded, adapter);
   require_finite(loaded);
   return loaded;
 }

@@ -303,6 +303,13 @@ void HfWeights::load(std::span<const HfTarget> targets) const {
     if (targets[i].data && targets[i].fewer_rows > 0) grow(targets[i], found[i]->shape[0]);
 }
 
+void HfWeights::read(const HfTarget& target, const Tensor& tensor) const {
+  const std::span<float> room(target.data, static_cast<size_t>(tensor.size()));
+  to_f32(tensor, room);
+  require_finite(room, tensor.name, folder_);
+  if (target.fewer_rows > 0) grow(target, tensor.shape[0]);
+}
+
 namespace {
 
 /// What the weights say of the files that are in their folder already.

@@ -41,6 +41,9 @@ class HfWeights final {
   /// written unless all fit and have the checksums that their files name. error  as match and
   /// check; kCheckpoint naming a tensor that is not finite
   void load(std::span<const HfTarget> targets) const;
+  /// Reads one of the tensors that `match` has found, converted to f32, as load does; the caller
+  /// has compared all with their checksums. error  kCheckpoint for one that is not finite
+  void read(const HfTarget& target, const safetensors::Tensor& tensor) const;
   /// What people should know of a folder that this program exported and in which somebody, or a
   /// disk, changed or removed another file of the folder: "DIR: tokenizer.json changed since the
   /// export"; "" for others.

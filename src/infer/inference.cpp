@@ -130,8 +130,6 @@ std::vector<Tensor> InferenceModel::tensors() { return impl_->store.tensors(); }
 
 const std::vector<nn::Param>& InferenceModel::params() const { return impl_->store.params(); }
 
-void InferenceModel::draw(Key key) { impl_->store.draw(key); }
-
 void InferenceModel::merge() {
   Impl& m = *impl_;
   Impl::Compiled merging =

@@ -6,7 +6,6 @@
 #include <span>
 #include <vector>
 
-#include "base/random.h"
 #include "device/backend.h"
 #include "device/tensor.h"
 #include "infer/trace.h"
@@ -26,8 +25,6 @@ class InferenceModel final {
   /// The parameters, to be filled before the first use.
   std::vector<Tensor> tensors();
   const std::vector<nn::Param>& params() const;
-  /// Draws them as training does under this key.
-  void draw(Key key);
   /// Lets the model's matrices be what its adapter makes of them, which then stands for nothing.
   void merge();
   /// Memory that token_losses takes, the parameters with it; found without taking it.

@@ -14,11 +14,13 @@ namespace {
 constexpr int64_t kAlignment = 16;  // elements of f32: 64 bytes
 }  // namespace
 
+int64_t room_of(const nn::Param& param) { return ceil_div(param.type.bytes(), 4); }
+
 ParameterLayout one_after_the_other(const std::vector<nn::Param>& params) {
   ParameterLayout layout;
   for (const nn::Param& param : params) {
     layout.offsets.push_back(layout.elements);
-    layout.elements += round_up(param.type.elements(), kAlignment);
+    layout.elements += round_up(room_of(param), kAlignment);
   }
   return layout;
 }
@@ -39,8 +41,23 @@ std::vector<Tensor> ParameterStore::tensors() const {
   std::vector<Tensor> tensors;
   for (size_t i = 0; i < params_.size(); ++i)
     if (place(i))
-      tensors.push_back({params_[i].path, DType::f32, params_[i].shape, place(i), backend_});
+      tensors.push_back(
+          {params_[i].path, params_[i].type.dtype, params_[i].shape, place(i), backend_});
   return tensors;
+}
+
+void draw(const nn::Init& init, Key key, uint64_t first, std::span<float> values) {
+  const auto mean = static_cast<float>(init.mean), stddev = static_cast<float>(init.stddev);
+  if (init.stddev > 0) {
+    fill_normal(key, first, values);
+    for (float& x : values) x = mean + stddev * x;
+  } else if (init.reach > 0) {
+    const auto reach = static_cast<float>(init.reach);
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = uniform(key, first + i, mean - reach, mean + reach);
+  } else {
+    std::fill(values.begin(), values.end(), mean);
+  }
 }
 
 namespace {
@@ -60,19 +77,8 @@ void begin(const Piece& piece, const Memory& memory) {
   if (init.stddev <= 0 && init.reach <= 0 && init.mean == 0)
     return memory.fill(to, piece.count * static_cast<int64_t>(sizeof(float)), std::byte{0});
   HostWrite place(memory, to, count * sizeof(float));
-  const std::span<float> values(reinterpret_cast<float*>(place.bytes().data()), count);
-  const auto mean = static_cast<float>(init.mean), stddev = static_cast<float>(init.stddev);
-  const auto first = static_cast<uint64_t>(piece.first);
-  if (init.stddev > 0) {
-    fill_normal(piece.key, first, values);
-    for (float& x : values) x = mean + stddev * x;
-  } else if (init.reach > 0) {
-    const auto reach = static_cast<float>(init.reach);
-    for (size_t i = 0; i < count; ++i)
-      values[i] = uniform(piece.key, first + i, mean - reach, mean + reach);
-  } else {
-    std::fill(values.begin(), values.end(), mean);
-  }
+  draw(init, piece.key, static_cast<uint64_t>(piece.first),
+       {reinterpret_cast<float*>(place.bytes().data()), count});
   place.done();
 }
 
@@ -84,10 +90,11 @@ void ParameterStore::draw(Key key) {
   std::vector<Piece> pieces;
   for (size_t i = 0; i < params_.size(); ++i) {
     auto* const to = reinterpret_cast<float*>(place(i));
+    if (params_[i].type.dtype != DType::f32) continue;  // is read from where it is kept
     const int64_t count = params_[i].type.elements();
     for (int64_t at = 0; to && at < count; at += kPiece)
-      pieces.push_back({to, at, std::min(kPiece, count - at), params_[i].init,
-                        fold_in(key, params_[i].path)});
+      pieces.push_back(
+          {to, at, std::min(kPiece, count - at), params_[i].init, fold_in(key, params_[i].path)});
   }
   ThreadPool pool(backend_->threads());
   pool.parallel_for(static_cast<int64_t>(pieces.size()),

@@ -19,6 +19,11 @@ struct ParameterLayout {
   std::vector<int64_t> offsets;
   int64_t elements = 0;
 };
+/// Elements of a parameter, from its element `first` on, as they begin under its key.
+void draw(const nn::Init& init, Key key, uint64_t first, std::span<float> values);
+
+/// How many elements of f32 a parameter's bytes take.
+int64_t room_of(const nn::Param& param);
 /// One after the other, each from a multiple of 64 bytes.
 ParameterLayout one_after_the_other(const std::vector<nn::Param>& params);
 

@@ -15,7 +15,7 @@ Type token_type(const StepShape& s) { return {DType::i32, {batch_axis(s), positi
 
 Tracing::Tracing(std::string name, const ModelSpec& spec, const StepShape& s)
     : function(std::move(name), Graph(s.real, s.compute.value_or(s.real))),
-      adapted{spec.adapter},
+      adapted{spec.adapter, spec.frozen},
       model(spec.family.build(nn::Scope(function, params, spec.adapter ? &adapted : nullptr),
                               spec.config, s.vocab_size)),
       inputs(function, batch_axis(s), position_axis(s), s.segments) {

@@ -11,7 +11,7 @@
 #include "data/rows/example.h"
 #include "models/model.h"
 #include "models/objective.h"
-#include "nn/adapter.h"
+#include "nn/adaptation.h"
 #include "nn/scope.h"
 #include "ops/function.h"
 #include "optim/groups.h"
@@ -41,6 +41,7 @@ struct ModelSpec {
   std::shared_ptr<const optim::Groups> groups = {};
   /// What the model has beside its own parameters, which are then frozen; null for nothing.
   const nn::Adapter* adapter = nullptr;
+  std::optional<DType> frozen = {};  ///< what frozen matrices are held in: see nn::Adapted
 };
 
 /// Rows of a microbatch: `arrays` from row `first` on.

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "config/problems.h"
+#include "optim/groups.h"
 
 namespace levanter {
 
@@ -75,10 +76,9 @@ bool AdapterConfig::is_all_linear() const {
 bool AdapterConfig::targets(const std::string& module) const {
   if (is_all_linear()) return true;
   if (!target_modules.listed) return whole(target_modules.values[0]).found_in(module);
-  return std::any_of(target_modules.values.begin(), target_modules.values.end(),
-                     [&](const std::string& name) {
-                       return module == name || module.ends_with(cat(".", name));
-                     });
+  return std::any_of(
+      target_modules.values.begin(), target_modules.values.end(),
+      [&](const std::string& name) { return module == name || module.ends_with(cat(".", name)); });
 }
 
 }  // namespace levanter

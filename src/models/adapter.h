@@ -10,7 +10,6 @@
 #include "compat/hf_config.h"
 #include "config/fields.h"
 #include "nn/adapter.h"
-#include "optim/groups.h"
 
 namespace levanter {
 
@@ -29,6 +28,9 @@ struct AdapterConfig : config::Choosable, nn::Adapter {
   /// expression of the whole path or the word "all_linear", texts in a list are its last parts.
   bool targets(const std::string& module) const;
   bool is_all_linear() const;
+  /// A setting in which another adapter of this kind computes something else with the same
+  /// parameters, "alpha is 8 and there 16"; "" for none.
+  virtual std::string difference(const AdapterConfig& there) const = 0;
 
   static std::span<const config::ChoiceEntry> choices();
   static constexpr const char* kDefaultChoice = "lora";

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "nn/adapter.h"
+#include "nn/adaptation.h"
 
 namespace levanter::models {
 

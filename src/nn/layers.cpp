@@ -3,7 +3,7 @@
 
 #include "base/hash.h"
 #include "base/strings.h"
-#include "nn/adapter.h"
+#include "nn/adaptation.h"
 
 namespace levanter::nn {
 

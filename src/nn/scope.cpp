@@ -2,7 +2,7 @@
 #include "nn/scope.h"
 
 #include "base/strings.h"
-#include "nn/adapter.h"
+#include "nn/adaptation.h"
 
 namespace levanter::nn {
 
@@ -56,7 +56,9 @@ std::shared_ptr<const Adaptation> Scope::adapt(std::span<const Matrix> matrices)
 NamedArray Scope::param(std::string_view name, const Axes& axes, std::vector<int64_t> shape,
                         Init init, Role role, const Axes& in) const {
   const std::string path = cat(path_, ".", name);
-  const Type type{graph().real(), axes};
+  const bool is_matrix = role != Role::kBias && role != Role::kNorm;
+  const bool is_narrow = adapted_ && adapted_->frozen && !adapts_ && is_matrix;
+  const Type type{is_narrow ? *adapted_->frozen : graph().real(), axes};
   const NamedArray value = function_->argument(path, type);
   const bool is_trained = adapts_ || (trainable_ && !adapted_);
   params_->push_back(

@@ -21,11 +21,11 @@ struct Decision {
   /// The key that says how long the run is.
   std::string length_key = "trainer.num_train_steps";
   int64_t start_step = 0;
-  int64_t first_step = 0;         ///< steps of another run that it was begun with
-  Rollbacks rollbacks = {};       ///< of the run, so far
-  std::string checkpoint = {};    ///< the folder step-N that the state is read from, or ""
-  bool restore_optimizer = true;  ///< and not the model alone
-  std::string hf_folder = {};     ///< or where the model is read from, or ""
+  int64_t first_step = 0;                  ///< steps of another run that it was begun with
+  Rollbacks rollbacks = {};                ///< of the run, so far
+  std::string checkpoint = {};             ///< the folder step-N that the state is read from, or ""
+  bool restore_optimizer = true;           ///< and not the model alone
+  std::string hf_folder = {};              ///< or where the model is read from, or ""
   StartKind base_kind = StartKind::kNone;  ///< of the frozen model under an adapter,
   std::string base_place = {};             ///< which is there
   int64_t vocab = 0;

@@ -118,9 +118,7 @@ HfSource hf_source_of(const HookContext& c) {
 class AverageSaveHook final : public Hook {
  public:
   AverageSaveHook(const HookContext& c, HfFolders& folders)
-      : c_(c),
-        folders_(folders),
-        source_(hf_source_of(c)) {}
+      : c_(c), folders_(folders), source_(hf_source_of(c)) {}
 
   void after_step(const StepInfo& info) override {
     if (!folders_.due(info.step)) return;

@@ -15,6 +15,7 @@
 #include "data/rows/loader.h"
 #include "dist/watch.h"
 #include "text/hf/config.h"
+#include "train/adapter/peft.h"
 
 namespace levanter::train {
 
@@ -237,7 +238,8 @@ Key init_key(const TrainConfig& config) {
 ModelSpec model_spec(const TrainConfig& config) {
   return {models::entry(config.model.type), *config.model,
           std::make_shared<optim::Groups>(config.optimizer->groups),
-          config.adapter ? &**config.adapter : nullptr};
+          config.adapter ? &**config.adapter : nullptr,
+          config.trainer.frozen == "bf16" ? std::optional(DType::bf16) : std::nullopt};
 }
 
 namespace {
@@ -314,9 +316,25 @@ void require_groups(const TrainConfig& config, int64_t vocab_size) {
         .hint("a group before them, without frozen, keeps what it matches");
 }
 
+/// Throws where the adapter of adapter.path computes something else than the config's.
+void require_same_adapter(const TrainConfig& config) {
+  const AdapterConfig& adapter = **config.adapter;
+  if (!adapter.path) return;
+  const config::Choice<AdapterConfig> there = read_peft_config(adapter.path->resolved);
+  const std::string list = there.type == config.adapter->type
+                               ? adapter.difference(*there)
+                               : cat("type is ", config.adapter->type, " and there ", there.type);
+  if (list.empty()) return;
+  throw config
+      .error(ErrorKind::kConfig, "adapter.path",
+             cat("the adapter of ", quote(adapter.path->text), " is another one: adapter.", list))
+      .hint("a run goes on with the settings that its adapter was made with");
+}
+
 /// Throws where an adapter does not fit the model, or has nothing to adapt.
 void require_adapter(const TrainConfig& config, int64_t vocab_size) {
   if (!config.adapter) return;
+  require_same_adapter(config);
   std::set<std::string> names;
   std::string module;
   try {

@@ -235,7 +235,8 @@ void choose_among(Run& run, const RunFolder& folder, std::vector<std::string>& m
   run.opened.from = std::make_shared<const Checkpoint>(*std::move(other.checkpoint));
   if (base_of(run.opened.from->manifest().extra_json))
     throw run.config
-        .error(ErrorKind::kConfig, "start_from.path", "the checkpoint holds an adapter and no model under it")
+        .error(ErrorKind::kConfig, "start_from.path",
+               "the checkpoint holds an adapter and no model under it")
         .hint("levanter export --merge makes a whole model of it");
   run.decision.restore_optimizer = start.what == StartPart::kAll;
   if (run.decision.restore_optimizer)
@@ -291,9 +292,9 @@ namespace {
 void restore_base(Run& run, Engine& engine) {
   const BaseModel& base = run.opened.base;
   const std::vector<nn::Param>& params = engine.step().params;
-  load_base(base, model_spec(run.config), run.decision.vocab, params, engine.model_targets());
   run.base = base.record();
-  run.base.params_hash = params_hash(tensors_of(params, engine.model_tensors(), false));
+  run.base.params_hash = load_base(base, model_spec(run.config), run.decision.vocab,
+                                   init_key(run.config), params, engine.model_targets());
   if (run.opened.from) {
     const std::optional<BaseRecord> saved = base_of(run.opened.from->manifest().extra_json);
     if (saved)
@@ -317,8 +318,8 @@ void restore(Run& run, Engine& engine) {
   if (run.opened.hf)
     load_hf(*run.opened.hf, model_spec(run.config), run.decision.vocab, engine.model_targets());
   if (run.opened.from)
-    for (Tensor target : tensors_of(engine.step().params, engine.model_targets(),
-                                    run.config.adapter.has_value())) {
+    for (Tensor target :
+         tensors_of(engine.step().params, engine.model_targets(), run.config.adapter.has_value())) {
       // Without its optimizer a model begins as it would be used.
       if (!run.decision.restore_optimizer) target.path = run.opened.from->path_in_use(target.path);
       run.opened.from->load(target);

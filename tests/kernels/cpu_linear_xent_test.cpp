@@ -86,7 +86,7 @@ struct Problem {
     const LinearXentShape shape = {
         tokens, embed,    vocab, embed, transposed ? 1 : embed, transposed ? vocab : 1,
         z_loss, soft_cap, dtype};
-    const LinearXent xent(products, shape, gradients);
+    const cpu::LinearXent xent(products, shape, gradients);
     ThreadPool pool(threads);
     const auto scratch = scratch_for(xent.scratch_bytes(threads));
     Result r;
@@ -167,6 +167,10 @@ void check_problem(const Problem& p) {
   check_near("dh", got.dh, dh, tolerance);
   check_near("dweight", got.dweight, dweight, tolerance);
   REQUIRE(p.run(XentGradients::kNone, 2).loss == got.loss);
+  const Result frozen = p.run(XentGradients::kHidden, 2);  // the weight's gradient is untouched
+  REQUIRE(frozen.loss == got.loss);
+  REQUIRE(frozen.dh == got.dh);
+  REQUIRE(std::isnan(frozen.dweight[0]));
 }
 
 }  // namespace
@@ -217,7 +221,7 @@ TEST_CASE("bf16 factors agree with double precision of the same values", "[kerne
 TEST_CASE("tokens beyond a chunk continue the sums in order", "[kernels]") {
   const Problem p(700, 4, 100000);
   Products products(1);
-  const LinearXent xent(products, {700, 4, 100000, 4, 4, 1}, XentGradients::kNone);
+  const cpu::LinearXent xent(products, {700, 4, 100000, 4, 4, 1}, XentGradients::kNone);
   REQUIRE(xent.chunk_tokens() == 256);
   const Result got = p.run(XentGradients::kBoth, 2);
   std::vector<float> dweight;

@@ -1,11 +1,12 @@
-// Low-rank adaptation (Hu et al. 2021, arXiv:2106.09685), its scale by the rank's root (Kalajdzievski
-// 2023, arXiv:2312.03732) and its split into magnitude and direction (Liu et al. 2024,
-// arXiv:2402.09353), all as in PEFT.
+// Low-rank adaptation (Hu et al. 2021, arXiv:2106.09685), its scale by the rank's root
+// (Kalajdzievski 2023, arXiv:2312.03732) and its split into magnitude and direction (Liu et al.
+// 2024, arXiv:2402.09353), all as in PEFT.
 #include <cmath>
 
 #include "base/error.h"
 #include "base/strings.h"
 #include "models/adapter.h"
+#include "nn/adaptation.h"
 #include "nn/layers.h"
 #include "ops/ops.h"
 
@@ -30,6 +31,18 @@ struct LoraConfig final : AdapterConfig {
   void fields(config::Fields& f) override;
   void hf_keys(compat::HfConfig& hf) override;
   std::shared_ptr<const nn::Adaptation> adapt(std::span<const nn::Matrix> matrices) const override;
+
+  std::string difference(const AdapterConfig& there) const override {
+    const auto& other = dynamic_cast<const LoraConfig&>(there);
+    const auto word = [](bool value) { return value ? "true" : "false"; };
+    if (alpha != other.alpha)
+      return cat("alpha is ", format_number(alpha), " and there ", format_number(other.alpha));
+    if (r != other.r) return cat("r is ", r, " and there ", other.r);
+    if (rslora != other.rslora)
+      return cat("rslora is ", word(rslora), " and there ", word(other.rslora));
+    if (dora != other.dora) return cat("dora is ", word(dora), " and there ", word(other.dora));
+    return "";
+  }
 
   double scale() const {
     const auto rank = static_cast<double>(r);
@@ -103,7 +116,7 @@ class Lora final : public nn::Adaptation {
 
   /// W + scale B A.
   NamedArray moved(const Factors& f) const {
-    const NamedArray weight = f.matrix.weight;
+    const NamedArray weight = cast(f.matrix.weight, f.a.dtype());
     return weight + dot(f.b, f.a, weight.axes()) * scale_;
   }
 
@@ -169,12 +182,12 @@ std::shared_ptr<const nn::Adaptation> LoraConfig::adapt(
   for (const nn::Matrix& m : matrices) wanted += targets(m.scope.path());
   if (wanted == 0) return nullptr;
   if (wanted < matrices.size() || (dora && matrices.size() > 1))
-    throw Error(ErrorKind::kConfig,
-                wanted < matrices.size()
-                    ? cat("adapter.target_modules names some of the experts of ",
-                          matrices[0].scope.path(), " and not all")
-                    : cat("adapter.dora does not adapt experts, such as ",
-                          matrices[0].scope.path()))
+    throw Error(
+        ErrorKind::kConfig,
+        wanted < matrices.size()
+            ? cat("adapter.target_modules names some of the experts of ", matrices[0].scope.path(),
+                  " and not all")
+            : cat("adapter.dora does not adapt experts, such as ", matrices[0].scope.path()))
         .hint(wanted < matrices.size() ? "a layer's experts are adapted together"
                                        : "leave them out of adapter.target_modules");
   const Axis rank{"rank", r};
@@ -185,10 +198,10 @@ std::shared_ptr<const nn::Adaptation> LoraConfig::adapt(
     const nn::Scope own = m.scope.adapter();
     const int64_t in = m.in.elements(), out = m.out.elements();
     const nn::Init kaiming = nn::Init::uniform(1 / std::sqrt(static_cast<double>(in)));
-    Factors f{m, (own / "lora_A")
-                     .param("weight", unite({rank}, m.in), {r, in},
-                            init == LoraInit::kKaiming ? kaiming : gaussian, nn::Role::kWeight,
-                            m.in),
+    Factors f{m,
+              (own / "lora_A")
+                  .param("weight", unite({rank}, m.in), {r, in},
+                         init == LoraInit::kKaiming ? kaiming : gaussian, nn::Role::kWeight, m.in),
               (own / "lora_B")
                   .param("weight", unite(m.out, {rank}), {out, r}, nn::Init::zeros(),
                          nn::Role::kWeight, {rank})};

@@ -50,7 +50,7 @@ struct LinearXentAttributes {
     return {.ints = {static_cast<int64_t>(gradients)}, .reals = {options.z_loss, options.soft_cap}};
   }
   static LinearXentAttributes of(const Attributes& a) {
-    return {static_cast<XentGradients>(a.ints[0]),
+    return {static_cast<XentGradients>(a.ints[0]),  // as they were packed
             {.z_loss = a.reals[0], .soft_cap = a.reals[1]}};
   }
 };

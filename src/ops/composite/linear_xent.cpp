@@ -23,7 +23,7 @@ std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) 
   if (!(options.z_loss >= 0 && options.soft_cap >= 0))
     type_error("z_loss or the soft cap is below 0");
   std::vector<Type> out = {Type{real, {}}, Type{real, targets}};
-  if (gradients != XentGradients::kNone) out.push_back(in[0]);             // dh
+  if (gradients != XentGradients::kNone) out.push_back(in[0]);               // dh
   if (gradients == XentGradients::kBoth) out.push_back(Type{real, weight});  // dweight
   return out;
 }

@@ -2,12 +2,15 @@
 #include "train/adapter/base.h"
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/bf16.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/strings.h"
-#include "checkpoint/checkpoint.h"
+#include "infer/parameter_store.h"
 #include "train/hf/start.h"
 
 namespace levanter::train {
@@ -47,8 +50,9 @@ BaseModel open_base(StartKind kind, const std::string& place) {
   if (base_of(base.checkpoint->manifest().extra_json))
     throw Error(ErrorKind::kCheckpoint, "the checkpoint holds an adapter and no model under it")
         .at(base.checkpoint->folder())
-        .hint("levanter export --merge makes a whole model of it, --adapter a folder for "
-              "adapter.path");
+        .hint(
+            "levanter export --merge makes a whole model of it, --adapter a folder for "
+            "adapter.path");
   return base;
 }
 
@@ -63,15 +67,51 @@ std::vector<Tensor> tensors_of(const std::vector<nn::Param>& params, std::span<c
   return tensors;
 }
 
-void load_base(const BaseModel& base, const infer::ModelSpec& spec, int64_t vocab_size,
-               const std::vector<nn::Param>& params, std::span<const Tensor> all) {
-  const std::vector<Tensor> own = tensors_of(params, all, false);
-  if (base.hf) load_hf(*base.hf, spec, vocab_size, own);
-  if (!base.checkpoint) return;
-  for (Tensor target : own) {
-    target.path = base.checkpoint->path_in_use(target.path);
-    base.checkpoint->load(target);
+namespace {
+
+/// Fills f32 with the parameter `path` of a base.
+using Read = std::function<void(const Tensor& target, std::span<float> room)>;
+
+Read reader_of(const BaseModel& base, const infer::ModelSpec& spec, int64_t vocab_size, Key key,
+               const std::vector<nn::Param>& params) {
+  if (base.hf)
+    return [read = hf_reader(*base.hf, spec, vocab_size)](
+               const Tensor& target, std::span<float> room) { read(target.path, room); };
+  if (base.checkpoint)
+    return [&from = *base.checkpoint](const Tensor& target, std::span<float> room) {
+      from.load({from.path_in_use(target.path), DType::f32, target.shape,
+                 reinterpret_cast<std::byte*>(room.data())});
+    };
+  return [key, &params](const Tensor& target, std::span<float> room) {
+    const auto param = std::find_if(params.begin(), params.end(),
+                                    [&](const nn::Param& one) { return one.path == target.path; });
+    infer::draw(param->init, fold_in(key, target.path), 0, room);
+  };
+}
+
+void write(const Tensor& target, std::span<const float> values) {
+  if (target.dtype == DType::f32) return target.memory->upload(target.data, std::as_bytes(values));
+  const std::vector<Bf16> narrow(values.begin(), values.end());
+  target.memory->upload(target.data, std::as_bytes(std::span(narrow)));
+}
+
+}  // namespace
+
+std::string load_base(const BaseModel& base, const infer::ModelSpec& spec, int64_t vocab_size,
+                      Key key, const std::vector<nn::Param>& params, std::span<const Tensor> all) {
+  std::vector<Tensor> own = tensors_of(params, all, false);
+  std::sort(own.begin(), own.end(),
+            [](const Tensor& a, const Tensor& b) { return a.path < b.path; });
+  const Read read = reader_of(base, spec, vocab_size, key, params);
+  Hasher hasher(Hasher::Width::k128);
+  std::vector<float> room;
+  for (const Tensor& target : own) {
+    room.resize(static_cast<size_t>(target.elements()));
+    read(target, room);
+    hasher.update(std::as_bytes(std::span<const float>(room)));
+    write(target, room);
   }
+  return hasher.hex();
 }
 
 void require_same_base(const std::string& trained_on, const std::string& params_hash,

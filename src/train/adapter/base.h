@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/random.h"
 #include "checkpoint/load.h"
 #include "compat/hf_folder.h"
 #include "infer/trace.h"
@@ -41,9 +42,11 @@ BaseModel open_base(StartKind kind, const std::string& place);
 std::vector<Tensor> tensors_of(const std::vector<nn::Param>& params, std::span<const Tensor> all,
                                bool adapts);
 
-/// Fills the model's parameters among `all`; where the base is drawn they stay as they are.
-void load_base(const BaseModel& base, const infer::ModelSpec& spec, int64_t vocab_size,
-               const std::vector<nn::Param>& params, std::span<const Tensor> all);
+/// Fills the model's parameters among `all`, one after the other, rounded to what each is held in;
+/// those of a base that is drawn begin under `key`.
+/// returns their params_hash, before they are rounded
+std::string load_base(const BaseModel& base, const infer::ModelSpec& spec, int64_t vocab_size,
+                      Key key, const std::vector<nn::Param>& params, std::span<const Tensor> all);
 
 /// error  kCheckpoint naming `adapter`, where the parameters are not those that it was trained on
 void require_same_base(const std::string& trained_on, const std::string& params_hash,

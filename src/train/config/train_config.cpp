@@ -155,6 +155,18 @@ void check_batch(const TrainConfig& config, config::Problems& p) {
 
 void TrainConfig::validate(config::Problems& p) const {
   check_batch(*this, p);
+  if (trainer.frozen == "bf16" && !adapter)
+    p.add("trainer.frozen",
+          "trainer.frozen says how a model under an adapter is held, and there is none",
+          {"adapter"})
+        .hint("write adapter = \"lora\", or remove the key");
+  else if (trainer.frozen == "bf16" && trainer.compute() != DType::bf16)
+    p.add("trainer.frozen",
+          cat("trainer.frozen = \"bf16\" takes arithmetic on bf16, and trainer.mp is ",
+              quote(trainer.mp)),
+          {"trainer.mp"})
+        .allowed("\"f32\"")
+        .hint("write trainer.mp = \"p=f32,c=bf16\"");
   if (!hf_save_path && hf_save_dtype)
     p.add("hf_save_dtype", "hf_save_dtype is not read without hf_save_path", {"hf_save_path"})
         .hint("write hf_save_path = \"DIR\", or remove the key");

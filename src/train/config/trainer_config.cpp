@@ -136,6 +136,11 @@ void TrainerConfig::fields(config::Fields& f) {
     "number formats: \"f32\", or \"p=f32,c=bf16\" for parameters in f32 and arithmetic on bf16, "
     "where the processor multiplies it")
       .may_change();  // compared as it comes out
+  f("frozen", frozen,
+    "what the matrices of a model under an adapter are held in: with \"bf16\", which takes "
+    "arithmetic on bf16, they have no copy in f32, and no bit of what is learned changes")
+      .one_of({"f32", "bf16"})
+      .may_change();
   f("num_train_steps", num_train_steps, "optimizer steps of the run")
       .at_least(1)
       .at_most(1e12)

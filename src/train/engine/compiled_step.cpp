@@ -37,7 +37,7 @@ FlatLayout lay_out(const Function& gradients, const std::vector<nn::Param>& para
   }
   layout.elements = end;
   for (size_t i = 0; i < params.size(); ++i)
-    if (!params[i].trainable) layout.offsets[i] = take(params[i].type.elements());
+    if (!params[i].trainable) layout.offsets[i] = take(infer::room_of(params[i]));
   layout.all_elements = end;
   return layout;
 }
@@ -396,8 +396,8 @@ SentBytes CompiledStep::sent_bytes_of(int64_t rank) const {
 std::vector<const Executable*> CompiledStep::executables() const {
   std::vector<const Executable*> all = {&gradients, &update, &evaluation};
   for (const std::optional<Executable>* optional :
-       {&gradients_next, &squares, &pack, &pack_frozen, &refresh, &refresh_drawn, &drawn, &drawn_next,
-        &beginnings})
+       {&gradients_next, &squares, &pack, &pack_frozen, &refresh, &refresh_drawn, &drawn,
+        &drawn_next, &beginnings})
     if (*optional) all.push_back(&**optional);
   return all;
 }

@@ -125,8 +125,8 @@ class CompiledStep {
   /// Where some parameters of an adapter begin as the model's say.
   std::optional<Executable> beginnings;
   Executable evaluation;
-  infer::BatchLayout batch;        ///< the arrays of a microbatch that the functions read
-  infer::Packing packing;          ///< of the weights that the functions read packed
+  infer::BatchLayout batch;  ///< the arrays of a microbatch that the functions read
+  infer::Packing packing;    ///< of the weights that the functions read packed
   std::optional<Executable> pack, pack_frozen;  ///< of what is trained and what is not
 
   /// Whether this rank updates a part of the parameters.

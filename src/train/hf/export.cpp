@@ -231,7 +231,8 @@ HfSource hf_source(std::string_view config_text, std::shared_ptr<const text::Tok
       from_config(parse_train_config(config_text, "config.toml"), std::move(tokenizer), base);
   for (const Tensor& tensor : tensors)
     source.tensors.push_back(
-        {{source.adapter ? peft_name(tensor.path) : tensor.path, Element::f32, tensor.shape}, [tensor](std::vector<float>& room) {
+        {{source.adapter ? peft_name(tensor.path) : tensor.path, Element::f32, tensor.shape},
+         [tensor](std::vector<float>& room) {
            const auto count = static_cast<size_t>(tensor.elements());
            if (tensor.memory->is_host())
              return std::span<const float>(reinterpret_cast<const float*>(tensor.data), count);

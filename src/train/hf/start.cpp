@@ -149,6 +149,22 @@ void check_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, i
   weights.match(targets_of(weights.folder(), model, vocab_size));
 }
 
+HfReader hf_reader(const compat::HfWeights& weights, const infer::ModelSpec& model,
+                   int64_t vocab_size) {
+  std::vector<compat::HfTarget> targets = targets_of(weights.folder(), model, vocab_size);
+  const std::vector<const safetensors::Tensor*> found = weights.match(targets);
+  weights.check();
+  return [&weights, targets = std::move(targets), found](const std::string& path,
+                                                         std::span<float> room) {
+    for (size_t i = 0; i < targets.size(); ++i) {
+      if (targets[i].name != path) continue;
+      compat::HfTarget target = targets[i];
+      target.data = room.data();
+      weights.read(target, *found[i]);
+    }
+  };
+}
+
 void load_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size,
              std::span<const Tensor> targets) {
   std::vector<compat::HfTarget> wanted = targets_of(weights.folder(), model, vocab_size);

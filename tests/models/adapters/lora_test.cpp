@@ -59,8 +59,8 @@ std::vector<Array> inputs_of(const Function& f) {
       continue;
     }
     Array array = random_array(argument.type, seed++);
-    const bool is_norm =
-        argument.name.find("norm") != argument.name.npos || argument.name.find("ln_") != argument.name.npos;
+    const bool is_norm = argument.name.find("norm") != argument.name.npos ||
+                         argument.name.find("ln_") != argument.name.npos;
     for (size_t i = 0; i < array.values.size(); ++i) {
       double& value = array.values[i];
       if (argument.name == "tokens" || argument.name == "targets")
@@ -126,9 +126,8 @@ std::vector<nn::Param> params_of(const TrainConfig& config) {
 }
 
 std::string fault_of(const std::string& model, const std::string& adapter) {
-  return failure_of(ErrorKind::kConfig, [&] {
-    train::step_options(config_of(model, adapter), kVocab, 0);
-  });
+  return failure_of(ErrorKind::kConfig,
+                    [&] { train::step_options(config_of(model, adapter), kVocab, 0); });
 }
 
 }  // namespace
@@ -178,7 +177,8 @@ TEST_CASE("no value of a frozen weight's shape is computed for its gradient", "[
         return names;
       };
       for (const nn::Param& param : params_of(config))
-        if (!param.trainable && param.type.axes.size() > 1) frozen.insert(names_of(param.type.axes));
+        if (!param.trainable && param.type.axes.size() > 1)
+          frozen.insert(names_of(param.type.axes));
       int weights = 0;
       for (const Node& node : f.graph.nodes())
         for (const Type& type : node.outputs) {
@@ -212,16 +212,17 @@ TEST_CASE("modules are named as PEFT names them", "[models]") {
 }
 
 TEST_CASE("an adapter that fits nothing is told before anything is allocated", "[models]") {
-  CHECK_THAT(fault_of(kGpt2, "target_modules = [\"q_proj\"]"),
-             Contains("names no module") && Contains("c_attn, c_fc, c_proj") &&
-                 Contains("test.toml"));
+  CHECK_THAT(
+      fault_of(kGpt2, "target_modules = [\"q_proj\"]"),
+      Contains("names no module") && Contains("c_attn, c_fc, c_proj") && Contains("test.toml"));
   CHECK_THAT(fault_of(kGpt2, "target_modules = \"c_attn\""), Contains("names no module"));
   CHECK_THAT(fault_of(kGpt2, "r = 17"),
              Contains("adapter.r = 17 is more than the smaller side of") && Contains("1 to 16") &&
                  Contains("test.toml"));
   CHECK(fault_of(kGpt2, "r = 16").empty());
   CHECK_THAT(fault_of(kMixtral, "r = 2, dora = true"), Contains("dora does not adapt experts"));
-  CHECK_THAT(fault_of(kMixtral, "target_modules = \".*experts.0.*\""), Contains("some of the experts"));
+  CHECK_THAT(fault_of(kMixtral, "target_modules = \".*experts.0.*\""),
+             Contains("some of the experts"));
   CHECK_THAT(fault_of(kGpt2, "target_modules = \"(\""), Contains("target_modules"));
 }
 

@@ -1,3 +1,4 @@
+#include "passes/passes.h"
 #include "support/checks.h"
 
 using namespace levanter;

@@ -22,12 +22,17 @@ constexpr const char* kAdapter = "--adapter={type = \"lora\", r = 4, alpha = 8.0
 
 nlohmann::json json_at(const std::string& path) { return nlohmann::json::parse(read_file(path)); }
 
-struct AdapterRun : SmallRun {
+class AdapterRun {
+ public:
   /// A base that has learned something, and its Hugging Face folder.
   AdapterRun() {
     good(train({"--trainer.id=base", "--trainer.num_train_steps=6"}));
     good((*this)({"export", "--checkpoint", "logs/base", "--out", "hf"}));
   }
+
+  Ended operator()(std::vector<std::string> words) const { return run_(std::move(words)); }
+  Ended train(std::vector<std::string> words) const { return run_.train(std::move(words)); }
+  std::string operator/(std::string_view name) const { return run_ / name; }
 
   static Ended good(Ended ended) {
     INFO(ended.err << ended.out);
@@ -57,6 +62,9 @@ struct AdapterRun : SmallRun {
                                  "--max-new-tokens", "12"});
     return good((*this)(words)).out;
   }
+
+ private:
+  SmallRun run_;
 };
 
 }  // namespace
@@ -121,26 +129,50 @@ TEST_CASE("an adapter has the same bits on any number of threads and ranks", "[t
                  {"--trainer.communicator=threads", cat("--trainer.ranks=", ranks),
                   cat("--trainer.shard=", shard)}) == one);
   CHECK(hash("dora", {"--adapter.dora=true"}) != one);
-  CHECK(hash("dora2", {"--adapter.dora=true", "--trainer.communicator=threads",
-                       "--trainer.ranks=2", "--trainer.shard=parameters"}) == run.hash("dora"));
+  CHECK(hash("dora2", {"--adapter.dora=true", "--trainer.communicator=threads", "--trainer.ranks=2",
+                       "--trainer.shard=parameters"}) == run.hash("dora"));
+}
+
+TEST_CASE("matrices that are held in bf16 change no bit of what is learned", "[train]") {
+  const AdapterRun run;
+  const auto learned = [&](const std::string& id, const std::string& frozen, int ranks) {
+    AdapterRun::good(
+        run.adapt(id, {"--trainer.device=reference", "--trainer.mp=p=f32,c=bf16",
+                       "--trainer.microbatch_size=1", "--trainer.gradient_groups=4",
+                       "--trainer.communicator=threads", "--trainer.num_train_steps=4",
+                       cat("--trainer.frozen=", frozen), cat("--trainer.ranks=", ranks)}));
+    AdapterRun::good(run({"export", "--checkpoint", cat("logs/", id), "--adapter", "--out", id}));
+    return read_file(run / cat(id, "/adapter_model.safetensors"));
+  };
+  const std::string wide = learned("wide", "f32", 1);
+  CHECK(learned("narrow", "bf16", 1) == wide);
+  CHECK(learned("ranks", "bf16", 2) == wide);
+  CHECK(run.loss({"--checkpoint", "logs/narrow"}) == run.loss({"--checkpoint", "logs/wide"}));
+  CHECK(run.text({"--checkpoint", "logs/narrow"}) == run.text({"--checkpoint", "logs/wide"}));
+  AdapterRun::good(run({"export", "--checkpoint", "logs/narrow", "--merge", "--out", "merged"}));
+  AdapterRun::good(run({"export", "--checkpoint", "logs/wide", "--merge", "--out", "merged2"}));
+  CHECK(read_file(run / "merged/model.safetensors") ==
+        read_file(run / "merged2/model.safetensors"));
+  CHECK_THAT(run.train({"--trainer.frozen=bf16"}).err, Contains("trainer.frozen"));
+  CHECK_THAT(run.adapt("x", {"--trainer.frozen=bf16"}).err, Contains("trainer.mp"));
 }
 
 TEST_CASE("an adapter goes on with the same bits, on its own base alone", "[train]") {
   const AdapterRun run;
   AdapterRun::good(run.adapt("straight"));
-  AdapterRun::good(run.adapt("resumed", {"--trainer.num_train_steps=10",
-                                         "--optimizer.lr_schedule=constant"}));
+  AdapterRun::good(
+      run.adapt("resumed", {"--trainer.num_train_steps=10", "--optimizer.lr_schedule=constant"}));
   AdapterRun::good(run.adapt("whole", {"--optimizer.lr_schedule=constant"}));
   AdapterRun::good(run.adapt("resumed", {"--optimizer.lr_schedule=constant"}));
   CHECK(run.hash("resumed") == run.hash("whole"));
 
   AdapterRun::good(run.train({"--trainer.id=other", "--trainer.num_train_steps=3"}));
-  const auto fault = run.adapt("resumed", {"--optimizer.lr_schedule=constant",
-                                           "--trainer.num_train_steps=30",
-                                           "--start_from.path=logs/other"});
+  const auto fault =
+      run.adapt("resumed", {"--optimizer.lr_schedule=constant", "--trainer.num_train_steps=30",
+                            "--start_from.path=logs/other"});
   CHECK(fault.code == 4);
-  CHECK_THAT(fault.err, Contains("the adapter was trained on another model") &&
-                            Contains("logs/other"));
+  CHECK_THAT(fault.err,
+             Contains("the adapter was trained on another model") && Contains("logs/other"));
   AdapterRun::good(run({"export", "--checkpoint", "logs/straight", "--adapter", "--out", "peft"}));
   CHECK_THAT(run({"eval", "--json", "--checkpoint", "logs/other", "--adapter", "peft"}).err,
              Contains("the adapter was trained on another model"));
@@ -156,14 +188,16 @@ TEST_CASE("an adapter begins with a PEFT folder, or on a base that is drawn", "[
   AdapterRun::good(run({"export", "--checkpoint", "logs/first", "--adapter", "--out", "peft"}));
   AdapterRun::good(run.adapt("second", {"--adapter.path=peft", "--optimizer.learning_rate=0"}));
   CHECK(run.summary("second")["eval/loss"] == run.summary("first")["eval/loss"]);
+  CHECK_THAT(run.adapt("third", {"--adapter.path=peft", "--adapter.alpha=4"}).err,
+             Contains("adapter.alpha is 4 and there 8"));
   AdapterRun::good(run.train({kAdapter, "--trainer.id=drawn", "--optimizer.learning_rate=0.01"}));
   CHECK(run.loss({"--checkpoint", "logs/drawn"}) == run.summary("drawn")["eval/loss"]);
   AdapterRun::good(run.train({"--adapter={r = 2, dora = true}", "--trainer.id=dora",
                               "--start_from={kind = \"hf\", path = \"hf\"}"}));
   CHECK(run.loss({"--checkpoint", "logs/dora"}) == run.summary("dora")["eval/loss"]);
   AdapterRun::good(run({"export", "--checkpoint", "logs/dora", "--merge", "--out", "merged"}));
-  CHECK(std::abs(run.loss({"--checkpoint", "merged"}) -
-                 double(run.summary("dora")["eval/loss"])) < kMergedTolerance);
+  CHECK(std::abs(run.loss({"--checkpoint", "merged"}) - double(run.summary("dora")["eval/loss"])) <
+        kMergedTolerance);
 }
 
 TEST_CASE("settings of PEFT that are not implemented are refused by their names", "[train]") {
