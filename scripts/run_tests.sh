@@ -46,6 +46,7 @@ awk -v status="$status" -v names="$(wc -l <"$folder/names")" '
   }
   take_name { name = $0; take_name = 0 }
   /^[ \t]*skipped: / && !seen[name]++ { ++skipped }
+  /: FAILED:/ && !told[name]++ { failures = failures "failed: " name "\n" }
   /^All tests passed \(/ { passed += number_before("test case", $0); ++summaries }
   /^test cases: / {
     failed += number_before("failed( \\||$)", $0)
@@ -61,6 +62,7 @@ awk -v status="$status" -v names="$(wc -l <"$folder/names")" '
     }
     if (passed < skipped) passed = skipped
     if (summaries == 0 && failed == 0) { failed = 1; print "no test ran" }
+    printf "%s", failures
     printf "%d passed, %d failed, %d skipped\n", passed - skipped, failed, skipped
     exit failed > 0
   }' "$folder/output"

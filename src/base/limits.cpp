@@ -147,6 +147,15 @@ std::optional<int64_t> cgroup_memory_limit() {
   return cgroup_memory_limit(text_of("/proc/self/cgroup"), kMount);
 }
 
+int64_t resident_bytes() {
+  int64_t resident = 0;
+  std::FILE* file = std::fopen("/proc/self/statm", "r");
+  if (file == nullptr) return 0;
+  const int read = std::fscanf(file, "%*d %ld", &resident);
+  std::fclose(file);
+  return read == 1 ? resident * ::sysconf(_SC_PAGESIZE) : 0;
+}
+
 int64_t mappable_bytes() {
   const int64_t space = limit_of(RLIMIT_AS), data = limit_of(RLIMIT_DATA);
   if (space < 0 && data < 0) return -1;

@@ -27,6 +27,9 @@ std::optional<int64_t> cgroup_memory_limit(std::string_view proc_cgroup, const s
 std::optional<int64_t> cgroup_thread_limit();
 std::optional<int64_t> cgroup_memory_limit();
 
+/// Bytes that this process holds of the machine's memory; 0 where that is not known.
+int64_t resident_bytes();
+
 /// Bytes that may still be mapped under the limits of address space and of data (`ulimit -v` and
 /// `-d`); -1 where there is neither.
 int64_t mappable_bytes();

@@ -36,6 +36,10 @@ Json new_start() {
   return start;
 }
 
+void write_record(const std::string& path, const Json& record) {
+  write_file_atomic(path, record.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
 }  // namespace
 
 struct RunRecord::Impl {
@@ -72,8 +76,7 @@ std::string RunRecord::start_json() const {
 
 std::string RunRecord::write() const {
   try {
-    write_file_atomic(impl_->path,
-                      impl_->record.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+    write_record(impl_->path, impl_->record);
     return "";
   } catch (const Error& error) {
     return error.message();
@@ -105,6 +108,14 @@ nlohmann::ordered_json read_record(const std::string& folder) {
   for (const Json& start : record["starts"])
     if (!start.is_object()) return nullptr;
   return record;
+}
+
+void settle(const std::string& folder, std::string_view outcome, int64_t last_step) {
+  Json record = read_record(folder);
+  if (record.is_null() || record["starts"].back().value("outcome", Json()) != kRunning) return;
+  record["starts"].back()["outcome"] = outcome;
+  record["starts"].back()["last_step"] = last_step;
+  write_record(join_path(folder, kRecordFile), record);
 }
 
 std::string state_of(const std::string& folder, const nlohmann::ordered_json& record) {

@@ -46,6 +46,10 @@ class RunRecord final {
   std::unique_ptr<Impl> impl_;
 };
 
+/// Where the last start of the folder's record has no end, gives it this one, at this step. Who
+/// calls holds the run's lock and knows it.
+void settle(const std::string& folder, std::string_view outcome, int64_t last_step);
+
 /// The content of a run folder's run.json; null where there is none, or what is no such record.
 nlohmann::ordered_json read_record(const std::string& folder);
 

@@ -10,8 +10,10 @@
 #include <functional>
 #include <limits>
 
+#include "base/limits.h"
 #include "base/strings.h"
 #include "trackers/console.h"
+#include "trackers/sparkline.h"
 #include "trackers/tracker.h"
 
 namespace levanter {
@@ -23,6 +25,8 @@ constexpr double kMostInterval = 60;  // seconds between two plain lines at most
 constexpr int64_t kFirstLines = 3;    // plain lines that are written whatever the time
 constexpr double kLongSeconds = 10;   // of what has plain lines while it lasts
 constexpr int kBarWidth = 24;
+constexpr int kLeastCurve = 12;        // characters of the curve of the loss
+constexpr int kColumnsWithCurve = 60;  // of a line that has one in any case
 constexpr int kDefaultColumns = 80;
 constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 
@@ -52,6 +56,7 @@ class ConsoleTracker final : public Tracker {
       : context_(context),
         put_(std::move(put)),
         step_(context.resume_step),
+        curve_(context.total_steps),
         best_(context.best_loss) {}
 
   void log(const Metrics& metrics, int64_t step) override {
@@ -67,6 +72,8 @@ class ConsoleTracker final : public Tracker {
     loss_ = find_metric(metrics, "train/loss", loss_);
     learning_rate_ = find_metric(metrics, "optim/learning_rate", learning_rate_);
     tokens_per_second_ = find_metric(metrics, "throughput/tokens_per_second", tokens_per_second_);
+    mfu_ = find_metric(metrics, "throughput/mfu", mfu_);
+    curve_.add(step, find_metric(metrics, "train/loss", kMissing));
     activity_.clear();
     log_evaluation(metrics);
     if (context_.terminal) {
@@ -137,18 +144,43 @@ class ConsoleTracker final : public Tracker {
 
   void draw(double time) {
     drawn_at_ = time;
-    // What is said comes first; the bar takes what is left of the line, at most kBarWidth.
-    const std::string said = cat(percent(), "  ", place(),
-                                 activity_.empty() ? numbers() : cat("  ", activity_), remaining());
-    const int width = std::clamp(columns() - 4 - static_cast<int>(said.size()), 0, kBarWidth);
-    const int filled = static_cast<int>(fraction() * width);
-    std::string bar = std::string(static_cast<size_t>(filled), '=');
-    if (filled < width) bar += '>';
-    bar.resize(static_cast<size_t>(width), ' ');
-    std::string line = width > 0 ? cat("[", bar, "] ", said) : said;
-    line.resize(std::min(line.size(), static_cast<size_t>(std::max(columns() - 1, 1))));
-    put(cat("\r\x1b[K", line));
+    const int room = std::max(columns() - 1, 1);
+    // What is said comes first; the bar takes what is left of the line, at most kBarWidth. A curve
+    // has its place where the line is not too short for one.
+    const bool has_curve = context_.unicode && room >= kColumnsWithCurve;
+    std::string said = said_within(has_curve ? room - 3 - kLeastCurve : room);
+    const int width = std::clamp(room - 3 - static_cast<int>(said.size()), 0, kBarWidth);
+    if (width > 0)
+      said = cat("[", bar(width), "] ", said);
+    else
+      said.resize(std::min(said.size(), static_cast<size_t>(room)));
+    put(cat("\r\x1b[K", said));
     bar_shown_ = true;
+  }
+
+  /// Percentage and step, and of the rest as much as `room` columns hold, the last things left out
+  /// first.
+  std::string said_within(int room) const {
+    std::vector<std::string> rest = {cat("  ", activity_)};
+    if (activity_.empty()) rest = {loss(), rate(), speed(), remaining(), mfu(), memory()};
+    // Time and speed matter more than the learning rate does.
+    const bool is_narrow = room < kDefaultColumns - 1;
+    if (is_narrow && activity_.empty())
+      rest = {loss(), remaining(), speed(), rate(), mfu(), memory()};
+    std::string said = cat(percent(), "  ", place());
+    for (const std::string& part : rest)
+      if (said.size() + part.size() <= static_cast<size_t>(room)) said += part;
+    return said;
+  }
+
+  /// The loss as a curve over the steps of the run, or how much of it is done.
+  std::string bar(int width) const {
+    if (context_.unicode) return curve_.draw(width);
+    const int filled = static_cast<int>(fraction() * width);
+    std::string text = std::string(static_cast<size_t>(filled), '=');
+    if (filled < width) text += '>';
+    text.resize(static_cast<size_t>(width), ' ');
+    return text;
   }
 
   /// A line of its own; the bar, if there is one, moves below it. A plain line has the time of day,
@@ -168,13 +200,24 @@ class ConsoleTracker final : public Tracker {
   std::string place() const { return cat("step ", step_, "/", context_.total_steps); }
   std::string percent() const { return cat(format_fixed(100 * fraction(), 1), "%"); }
 
-  std::string numbers() const {
-    std::string text;
-    if (!std::isnan(loss_)) text += cat("  loss ", format_fixed(loss_, 4));
-    if (!std::isnan(learning_rate_)) text += cat("  lr ", short_rate(learning_rate_));
-    if (std::isfinite(tokens_per_second_))
-      text += cat("  ", format_count(std::llround(tokens_per_second_)), " tokens/s");
-    return text;
+  std::string numbers() const { return cat(loss(), rate(), speed()); }
+  std::string loss() const {
+    return std::isnan(loss_) ? "" : cat("  loss ", format_fixed(loss_, 4));
+  }
+  std::string rate() const {
+    return std::isnan(learning_rate_) ? "" : cat("  lr ", short_rate(learning_rate_));
+  }
+  std::string speed() const {
+    if (!std::isfinite(tokens_per_second_)) return "";
+    return cat("  ", format_count(std::llround(tokens_per_second_)), " tokens/s");
+  }
+  std::string mfu() const {
+    return std::isfinite(mfu_) ? cat("  mfu ", format_fixed(mfu_, 0), "%") : "";
+  }
+  /// What the process holds of the machine's memory.
+  static std::string memory() {
+    const int64_t bytes = resident_bytes();
+    return bytes > 0 ? cat("  ", format_bytes(bytes)) : "";
   }
 
   /// The time left: the steps at their mean pace since the first of this start, which pays for
@@ -222,6 +265,8 @@ class ConsoleTracker final : public Tracker {
   double time_ = 0, first_time_ = 0, written_at_ = 0;
   double drawn_at_ = -std::numeric_limits<double>::infinity();
   double loss_ = kMissing, learning_rate_ = kMissing, tokens_per_second_ = kMissing;
+  double mfu_ = kMissing;
+  trackers::Sparkline curve_;
   double best_;
   int64_t evaluated_step_ = -1;
   double evaluation_time_ = kMissing, evaluating_time_ = 0;  // of the last one, of all

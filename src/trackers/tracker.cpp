@@ -46,12 +46,28 @@ double now(const TrackerContext& context) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
+namespace {
+
+bool locale_is_utf8() {
+  for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    const char* value = std::getenv(name);
+    if (value == nullptr || *value == '\0') continue;
+    const std::string_view locale = value;
+    const auto ends = [locale](std::string_view end) { return locale.ends_with(end); };
+    return ends("UTF-8") || ends("utf-8") || ends("utf8") || ends("UTF8");
+  }
+  return false;
+}
+
+}  // namespace
+
 void look_at_console(TrackerContext& context) {
   const char* term = std::getenv("TERM");
   const char* no_color = std::getenv("NO_COLOR");
   const bool dumb = !term || std::string_view(term).empty() || std::string_view(term) == "dumb";
   context.terminal = ::isatty(context.console_fd) == 1 && !dumb;
   context.color = context.terminal && (!no_color || *no_color == '\0');
+  context.unicode = context.terminal && locale_is_utf8();
 }
 
 std::span<const config::ChoiceEntry> TrackerConfig::choices() {

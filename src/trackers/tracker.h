@@ -73,12 +73,14 @@ struct TrackerContext {
   int console_fd = 2;           ///< where words for people go
   bool terminal = false;        ///< whether console_fd is one that can redraw a line
   bool color = false;           ///< whether it may be coloured
+  bool unicode = false;         ///< whether it shows characters of UTF-8
 };
 
 /// Seconds since 1970 by the context's clock.
 double now(const TrackerContext& context);
 
-/// Sets `terminal` and `color` as the process finds them: isatty and TERM, NO_COLOR.
+/// Sets `terminal`, `color` and `unicode` as the process finds them: isatty and TERM, NO_COLOR, the
+/// first of LC_ALL, LC_CTYPE and LANG that is set.
 void look_at_console(TrackerContext& context);
 
 /// A kind of tracker, for the registry.

@@ -118,14 +118,9 @@ class SystemStats final {
  public:
   wandb::Items take(double time) {
     wandb::Items items;
-    long pages = 0, resident = 0;
-    if (std::FILE* file = std::fopen("/proc/self/statm", "r")) {
-      if (std::fscanf(file, "%ld %ld", &pages, &resident) == 2)
-        items.emplace_back("proc.memory.rssMB",
-                           json_number(static_cast<double>(resident) *
-                                       static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1 << 20)));
-      std::fclose(file);
-    }
+    if (const int64_t resident = resident_bytes(); resident > 0)
+      items.emplace_back("proc.memory.rssMB",
+                         json_number(static_cast<double>(resident) / (1 << 20)));
     const double available = static_cast<double>(::sysconf(_SC_AVPHYS_PAGES)) *
                              static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1 << 20);
     items.emplace_back("proc.memory.availableMB", json_number(available));

@@ -16,6 +16,8 @@
 #include "base/strings.h"
 #include "checkpoint/folder.h"
 #include "dist/communicator.h"
+#include "record/run_record.h"
+#include "report/page.h"
 #include "train/engine/all_parameters.h"
 #include "train/hf/folders.h"
 #include "train/hf/start.h"
@@ -272,16 +274,27 @@ std::string write_config(const RunFolder& folder, const TrainConfig& config) {
   }
 }
 
-/// Removes the temporary checkpoints that are left where the last save failed or was killed.
-void remove_leftovers(const std::string& run_folder, int64_t last) {
+/// Whether a kill or a failing disk has cost a finished run something beside its results.
+bool is_untidy(const std::string& run_folder) {
+  const std::vector<std::string> names = list_directory(run_folder);
+  return std::any_of(names.begin(), names.end(), is_temporary_name) ||
+         !path_exists(join_path(run_folder, report::kReportFile)) ||
+         record::state_of(run_folder, record::read_record(run_folder)) == record::kKilled;
+}
+
+/// Removes what the last save or a write left that failed or was killed, and writes the end into
+/// the record and the page.
+void tidy(const std::string& run_folder, int64_t last) {
   try {
     const std::string checkpoints = join_path(run_folder, "checkpoints");
     const int64_t best = best_checkpoint(checkpoints).step;
-    if (list_temporaries(checkpoints, {last, best}).empty()) return;
+    if (list_temporaries(checkpoints, {last, best}).empty() && !is_untidy(run_folder)) return;
     const RunFolder locked(run_folder);
     remove_temporaries(checkpoints, {last, best});
+    record::settle(run_folder, "finished", last);
+    report::write_report(run_folder);
   } catch (const Error&) {
-    // They only take space, and the next start tries again.
+    // The results are there, and the next start tries again.
   }
 }
 
@@ -313,7 +326,7 @@ std::optional<Outcome> end_of_finished(const TrainConfig& config) {
   // Damaged since: what the previous good checkpoint leaves to do is done again.
   if (!last || last->step() < config.trainer.num_train_steps) return std::nullopt;
   refuse_differences(config, *last);
-  remove_leftovers(config.run_folder(), last->step());
+  tidy(config.run_folder(), last->step());
   return make_up(config);
 }
 
@@ -350,7 +363,7 @@ void end_run(const Run& run, Leader& leader, Outcome outcome) {
   if (!leader.unwritten.empty()) write_config(*leader.folder, run.config);
   leader.folder.reset();
   if (outcome == Outcome::kFinished)
-    remove_leftovers(run.config.run_folder(), run.config.trainer.num_train_steps);
+    tidy(run.config.run_folder(), run.config.trainer.num_train_steps);
 }
 
 Outcome train_leading(Run& run, dist::Communicator& communicator, Leader& leader) {

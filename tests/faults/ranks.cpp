@@ -76,7 +76,7 @@ class Ranks final : public Trials {
     ++(number == SIGKILL ? killed_ : stopped_);
     if (const auto crashed = crash(ended)) return *crashed;
     // One that is met as it ends has done all.
-    const bool named = ended.code == kLate && ended.output.find(" is late: ") != std::string::npos;
+    const bool named = ended.code == kLate && is_named(ended, rank);
     if (number == SIGSTOP && ended.code != 0 && !named)
       return {Outcome::kLost, "a rank that stood still is not named: " + ended.words()};
     return world_.finish();
@@ -88,6 +88,18 @@ class Ranks final : public Trials {
   }
 
  private:
+  /// Whether a rank is told to be late, or in another's log: mpirun may lose the last lines of a
+  /// job that is aborted.
+  bool is_named(const Ended& ended, size_t rank) const {
+    if (ended.output.find(" is late: ") != std::string::npos) return true;
+    const std::string logs = join_path(world_.lab().trial(), "out/logs/r/ranks");
+    for (const std::string& name : list_directory(logs)) {
+      const std::string log = read_file(join_path(logs, name));
+      if (log.find(cat(" for rank ", rank, " ")) != std::string::npos) return true;
+    }
+    return false;
+  }
+
   World world_;
   int64_t killed_ = 0, stopped_ = 0;
   double longest_ = 0;

@@ -45,6 +45,23 @@ std::string results(std::string_view text) {
   return all;
 }
 
+/// What run.json says of the run however often it was started: with what, and how it ended.
+std::string record_of(std::string_view text) {
+  const auto object = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object() || object.value("starts", nlohmann::json::array()).empty())
+    return cat("no record: ", text.substr(0, 80));
+  const nlohmann::json& last = object["starts"].back();
+  std::string all = object.value("id", "") + "\n";
+  for (const char* name : {"config_hash", "data", "numerics", "outcome", "last_step"})
+    all += cat(name, " ", last.value(name, nlohmann::json()).dump(), "\n");
+  return all;
+}
+
+/// Of a page, which shows times, that it is whole.
+std::string whole_page(std::string_view text) {
+  return trim(text).ends_with("</html>") ? "a whole page" : "not a whole page";
+}
+
 /// A manifest but for what it says of the best weights, and for its seal.
 std::string without_best(std::string_view text) {
   auto object = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -59,6 +76,8 @@ std::string essence(const std::string& path, bool best_is_sure) {
   const std::string text = read_file(path), name = file_name(path);
   if (name == "manifest.json" && !best_is_sure) return without_best(text);
   if (name == "summary.json") return results(text);
+  if (name == "run.json") return record_of(text);
+  if (name == "report.html") return whole_page(text);
   if (name != "metrics.jsonl") return text;
   std::string lines;
   for (const std::string& line : split(trim(text), '\n')) lines += without_clocks(line) + "\n";
@@ -211,6 +230,7 @@ Verdict World::judge(const std::vector<std::string>& but) const {
       return file.starts_with(start);
     };
     if (!counts(file) || std::any_of(but.begin(), but.end(), begins)) continue;
+    if (!where.second && file_name(file) == "plan.json") continue;  // says so, and needs it not
     if (!where.second) {
       differences.push_back(file + " is missing");
     } else if (!where.first) {

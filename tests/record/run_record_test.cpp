@@ -23,14 +23,20 @@ TEST_CASE("a record has a start for each time that a run was started", "[record]
     CHECK(state_of(folder.path(), read_record(folder.path())) == "running");
   }
   CHECK(state_of(folder.path(), read_record(folder.path())) == "killed");
+  settle(folder.path(), "finished", 9);
+  CHECK(state_of(folder.path(), read_record(folder.path())) == "finished");
+  settle(folder.path(), "stopped", 8);  // it has an end
+  CHECK(state_of(folder.path(), read_record(folder.path())) == "finished");
+  CHECK(RunRecord(folder.path(), "a").write() == "");
   RunRecord second(folder.path(), "a");
   CHECK(second.end("failed", "no \xff room") == "");
   CHECK(second.end("finished") == "");  // the first word counts
   const auto record = read_record(folder.path());
-  REQUIRE(record["starts"].size() == 2);
-  CHECK(record["starts"][0]["outcome"] == "killed");
-  CHECK(record["starts"][1]["error"] == "no \xef\xbf\xbd room");
-  CHECK(record["starts"][1]["version"] == this_build().version);
+  REQUIRE(record["starts"].size() == 3);
+  CHECK(record["starts"][1]["outcome"] == "killed");
+  CHECK(record["starts"][0]["last_step"] == 9);
+  CHECK(record["starts"][2]["error"] == "no \xef\xbf\xbd room");
+  CHECK(record["starts"][2]["version"] == this_build().version);
   CHECK(state_of(folder.path(), record) == "failed");
 
   write_file_atomic(folder / "run.json", "{\"starts\": 3}");

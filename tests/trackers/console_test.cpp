@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -151,6 +152,52 @@ TEST_CASE("a terminal shows one line that is redrawn, with evaluations above it"
   CHECK(text.ends_with("\n"));
   CHECK_THAT(text, !Contains("\x1b[32m"));
   for (const std::string& line : split(text, '\r')) CHECK(line.size() <= 80 + 4);
+}
+
+TEST_CASE("a terminal that shows UTF-8 has the loss as a curve over the run", "[trackers]") {
+  TrackerContext context;
+  context.unicode = true;
+  Console console(true, false, 100, context);
+  for (int64_t step = 1; step <= 50; ++step, ++clock_seconds)
+    console->log({{"train/loss", 51 - static_cast<double>(step)}, {"throughput/mfu", 41.6}}, step);
+  CHECK_THAT(console.text(), Contains("[█"));
+  CHECK_THAT(console.text(), Contains("▁       ] 50.0%  step 50/100  loss 1.0000  eta 50.0 s"));
+  CHECK_THAT(console.text(), Contains("  mfu 42%"));
+}
+
+TEST_CASE("a narrow terminal leaves out what matters less, and follows a change of its size",
+          "[trackers]") {
+  const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY);
+  if (terminal < 0 || ::grantpt(terminal) != 0 || ::unlockpt(terminal) != 0) {
+    WARN("skipped: no pseudo-terminal can be had here");
+    return;
+  }
+  const int shown = ::open(::ptsname(terminal), O_RDWR | O_NOCTTY);
+  REQUIRE(shown >= 0);
+  TrackerContext context;
+  context.clock = test_clock;
+  context.console_fd = shown;
+  context.terminal = true;
+  context.total_steps = 1000;
+  const auto tracker = trackers::console_entry.make(TrackerConfig(), context);
+  const auto line_at = [&](unsigned short columns, int64_t step) {
+    winsize size{};
+    size.ws_col = columns;
+    REQUIRE(::ioctl(shown, TIOCSWINSZ, &size) == 0);
+    clock_seconds += 10;
+    tracker->log(training(4.25), step);
+    char text[512];
+    const ssize_t read = ::read(terminal, text, sizeof text);
+    const std::string all(text, static_cast<size_t>(std::max<ssize_t>(read, 0)));
+    return all.substr(all.rfind("\x1b[K") + 3);
+  };
+  line_at(80, 10);
+  CHECK(line_at(40, 11) == "[>    ] 1.1%  step 11/1000  loss 4.2500");
+  CHECK(line_at(60, 12) == "1.2%  step 12/1000  loss 4.2500  eta 2h 44m  lr 1.00e-03");
+  CHECK(line_at(12, 13) == "1.3%  step ");
+  CHECK_THAT(line_at(120, 14), Contains("loss 4.2500  lr 1.00e-03  12,345 tokens/s  eta "));
+  ::close(shown);
+  ::close(terminal);
 }
 
 TEST_CASE("colours appear only where they are allowed", "[trackers]") {

@@ -210,6 +210,25 @@ TEST_CASE("a finished run loses the temporary checkpoint that a kill has left be
   CHECK(snapshot(run.folder / "runs") == before);
 }
 
+TEST_CASE("a finished run gets back the end of its record and the page that a kill has cost",
+          "[train]") {
+  const TinyRun run;
+  const TrainConfig config = run.config("a", kShort);
+  trained(config, run);
+  const std::string record = run.folder / "runs/a/run.json",
+                    page = run.folder / "runs/a/report.html";
+  std::string text = read_file(record);
+  const std::string_view word = "\"outcome\": \"finished\"";
+  text.replace(text.rfind(word), word.size(), "\"outcome\": \"running\"");
+  write_file_atomic(record, text);
+  remove_tree(page);
+  write_file_atomic(page + ".levanter.tmp-1-2", "<htm");
+  CHECK(train::train(config, {}) == Outcome::kAlreadyFinished);
+  CHECK(nlohmann::json::parse(read_file(record))["starts"].back()["outcome"] == "finished");
+  CHECK_THAT(read_file(page), Catch::EndsWith("</html>\n"));
+  CHECK(!path_exists(page + ".levanter.tmp-1-2"));
+}
+
 TEST_CASE("a run begun with a checkpoint of another ends with the other's bits", "[train]") {
   const TinyRun run;
   const TrainConfig first =

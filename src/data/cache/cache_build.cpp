@@ -88,7 +88,10 @@ CacheIdentity cache_identity(const CacheJob& job, const FormatConfig& format,
 bool build_cache(const CacheJob& job, const CacheIdentity& identity, const FormatConfig& format,
                  const DocumentRules& rules, ThreadPool& pool, const CacheReport& report,
                  OnBadRecord on_bad) {
-  if (has_cache(job.folder)) return false;  // also in a folder that can only be read
+  if (has_cache(job.folder)) {  // also in a folder that can only be read
+    tidy_cache(job.folder);
+    return false;
+  }
   const auto seconds = [begin = Clock::now()] {
     return std::chrono::duration<double>(Clock::now() - begin).count();
   };

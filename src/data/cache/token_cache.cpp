@@ -232,6 +232,20 @@ struct CacheWriter::Impl {
   }
 };
 
+namespace {
+
+/// Whether a builder that was killed has left the file, in a cache that is complete or not.
+bool is_leftover(const std::string& name, bool complete) {
+  return is_temporary_name(name) || (complete && name == kProgress);
+}
+
+void remove_leftovers(const std::string& folder, bool complete) {
+  for (const std::string& name : list_directory(folder))
+    if (is_leftover(name, complete)) remove_tree(join_path(folder, name));
+}
+
+}  // namespace
+
 CacheWriter::CacheWriter(std::string folder, CacheIdentity identity)
     : CacheWriter(folder, std::move(identity), [&] {
         make_directories(folder);
@@ -254,9 +268,7 @@ CacheWriter::CacheWriter(std::string folder, CacheIdentity identity, ProcessLock
     }
     if (complete || !anew) impl_->done = found.done;
   }
-  for (const std::string& name : list_directory(folder))
-    if (is_temporary_name(name) || (complete && name == kProgress))
-      remove_tree(join_path(folder, name));
+  remove_leftovers(folder, complete);
   impl_->finished = complete;
   if (complete) return;
   if (!begun) impl_->begin();
@@ -383,6 +395,20 @@ OpenedCache open_known_cache(const std::string& folder) {
 }
 
 bool has_cache(const std::string& folder) { return path_exists(join_path(folder, kLedger)); }
+
+void tidy_cache(const std::string& folder) {
+  try {
+    const std::vector<std::string> names = list_directory(folder);
+    if (std::none_of(names.begin(), names.end(),
+                     [](const std::string& name) { return is_leftover(name, true); }))
+      return;
+    std::string holder;
+    if (const auto lock = ProcessLock::try_take(cache_lock(folder), holder))
+      remove_leftovers(folder, true);
+  } catch (const Error&) {
+    // They only take space.
+  }
+}
 
 std::string cache_lock(const std::string& folder) { return join_path(folder, "lock"); }
 

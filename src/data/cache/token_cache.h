@@ -109,6 +109,10 @@ OpenedCache open_known_cache(const std::string& folder);
 /// Whether the folder holds a complete cache of whatever identity.
 bool has_cache(const std::string& folder);
 
+/// Removes from a complete cache what its builder left that was killed before its last word. A
+/// folder that can only be read keeps it.
+void tidy_cache(const std::string& folder);
+
 /// The lock file of whoever writes a cache.
 std::string cache_lock(const std::string& folder);
 

@@ -125,6 +125,27 @@ TEST_CASE("what was committed survives, what came after is cut off", "[data]") {
   CHECK(writer.finished());
 }
 
+TEST_CASE("a complete cache loses what a builder that was killed at the end has left", "[data]") {
+  const TemporaryFolder folder;
+  {
+    CacheWriter writer(folder.path(), identity());
+    write(writer, 3, 5);
+    writer.finish(pool());
+  }
+  const std::vector<std::string> files = list_directory(folder.path());
+  tidy_cache(folder.path());
+  CHECK(list_directory(folder.path()) == files);
+  write_file_atomic(folder / "progress.json", "{}");
+  write_file_atomic(folder / "ledger.json.levanter.tmp-1-2", "{");
+  {
+    const ProcessLock held(cache_lock(folder.path()), "");
+    tidy_cache(folder.path());  // the builder is at it
+    CHECK(list_directory(folder.path()).size() == files.size() + 2);
+  }
+  tidy_cache(folder.path());
+  CHECK(list_directory(folder.path()) == files);
+}
+
 TEST_CASE("an unfinished cache of what can't be read again is begun anew", "[data]") {
   const TemporaryFolder whole, again;
   {
