@@ -75,7 +75,7 @@ class Lora final : public nn::Adaptation {
       base = multiply_by(x, factors_[0].matrix.weight, factors_[0].matrix.out);
     else if (p.bias)
       base = base - cast(p.bias, compute);
-    const NamedArray share = factors_[0].magnitude / detach(norm(factors_[0]));
+    const NamedArray share = factors_[0].magnitude / detach(norm(factors_[0], moved(factors_[0])));
     const NamedArray real = cast(base, share.dtype()) * (share - 1.0);
     return p.y + cast(real + cast(delta, share.dtype()) * share, compute);
   }
@@ -85,7 +85,7 @@ class Lora final : public nn::Adaptation {
     for (const Factors& f : factors_) {
       const OriginScope at = f.matrix.scope.enter();
       const NamedArray sum = moved(f);
-      all.push_back(f.magnitude ? sum * (f.magnitude / norm(f)) : sum);
+      all.push_back(f.magnitude ? sum * (f.magnitude / norm(f, sum)) : sum);
     }
     return all;
   }
@@ -94,7 +94,8 @@ class Lora final : public nn::Adaptation {
     std::vector<std::pair<std::string, NamedArray>> all;
     for (const Factors& f : factors_)
       if (f.magnitude)
-        all.emplace_back(cat(f.matrix.scope.path(), ".lora_magnitude_vector.weight"), norm(f));
+        all.emplace_back(cat(f.matrix.scope.path(), ".lora_magnitude_vector.weight"),
+                         norm(f, cast(f.matrix.weight, f.a.dtype())));  // B is zero then
     return all;
   }
 
@@ -120,11 +121,8 @@ class Lora final : public nn::Adaptation {
     return weight + dot(f.b, f.a, weight.axes()) * scale_;
   }
 
-  /// The norm of each row, as a vector over `out`.
-  NamedArray norm(const Factors& f) const {
-    const NamedArray w = moved(f);
-    return sqrt(sum(w * w, f.matrix.in));
-  }
+  /// The norm of each row of w, as a vector over `out`.
+  static NamedArray norm(const Factors& f, NamedArray w) { return sqrt(sum(w * w, f.matrix.in)); }
 
   std::vector<Factors> factors_;
   nn::Dropout dropout_;

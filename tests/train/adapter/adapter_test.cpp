@@ -81,7 +81,7 @@ TEST_CASE("an adapter learns on a frozen base, and both are one model afterwards
     AdapterRun::good(run({"export", "--checkpoint", "logs/lora", "--adapter", "--out", "peft"}));
     CHECK(run.loss({"--checkpoint", "logs/base", "--adapter", "peft"}) == adapted);
     CHECK(run.loss({"--checkpoint", "hf", "--adapter", "peft"}) == adapted);
-    CHECK(run.text({"--checkpoint", "hf", "--adapter", "peft"}) ==
+    CHECK(run.text({"--checkpoint", "logs/base", "--adapter", "peft"}) ==
           run.text({"--checkpoint", "logs/lora"}));
     CHECK(read_file(run / "peft/adapter_model.safetensors") ==
           read_file(run / "out/lora/step-20/adapter_model.safetensors"));
@@ -97,7 +97,6 @@ TEST_CASE("an adapter learns on a frozen base, and both are one model afterwards
   SECTION("merged") {
     AdapterRun::good(run({"export", "--checkpoint", "logs/lora", "--merge", "--out", "merged"}));
     CHECK(std::abs(run.loss({"--checkpoint", "merged"}) - adapted) < kMergedTolerance);
-    CHECK(run.text({"--checkpoint", "merged"}) == run.text({"--checkpoint", "logs/lora"}));
   }
   SECTION("and only the adapter is in the checkpoint") {
     for (const auto& [name, tensor] :
@@ -209,7 +208,9 @@ TEST_CASE("settings of PEFT that are not implemented are refused by their names"
     nlohmann::json changed = sound;
     changed[key] = value;
     write_file_atomic(run / "peft/adapter_config.json", changed.dump());
-    return run({"eval", "--json", "--checkpoint", "hf", "--adapter", "peft"}).err;
+    return run({"eval", "--json", "--config", "run.toml", "--checkpoint", "hf", "--adapter",
+                "peft"})
+        .err;
   };
   CHECK_THAT(fault("modules_to_save", {"lm_head"}), Contains("modules_to_save"));
   CHECK_THAT(fault("layers_to_transform", {0}), Contains("layers_to_transform"));
