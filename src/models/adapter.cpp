@@ -38,12 +38,14 @@ void AdapterConfig::fields(config::Fields& f) {
 
 void AdapterConfig::validate(config::Problems& p) const {
   if (target_modules.values.empty())
-    p.add("target_modules", "adapter.target_modules names no module").allowed("all_linear");
+    p.add("target_modules", cat(p.name("target_modules"), " names no module"))
+        .allowed("all_linear");
   if (target_modules.listed || target_modules.values.empty()) return;
   try {
-    whole(target_modules.values[0]);
+    const optim::Pattern alone(target_modules.values[0]);
   } catch (const Error& error) {
-    p.add("target_modules", error.message()).hint(error.hint());
+    p.add("target_modules", cat(p.name("target_modules"), ": ", error.message()))
+        .hint(error.hint());
   }
 }
 
