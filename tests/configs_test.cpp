@@ -37,8 +37,8 @@ class ModelFolder final {
  public:
   ModelFolder() {
     write_file_atomic(folder_ / "config.json",
-                      R"({"model_type": "llama", "vocab_size": 100, "hidden_size": 8,
-                          "intermediate_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2,
+                      R"({"model_type": "llama", "vocab_size": 100, "hidden_size": 32,
+                          "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2,
                           "num_key_value_heads": 1, "max_position_embeddings": 16,
                           "rms_norm_eps": 1e-6, "tie_word_embeddings": true})");
   }
