@@ -31,7 +31,8 @@ constexpr const char* kLlama =
     "num_heads = 4, num_kv_heads = 2";
 constexpr const char* kMixtral =
     "type = \"mixtral\", max_seq_len = 8, hidden_dim = 16, intermediate_dim = 24, num_layers = 1, "
-    "num_heads = 2, num_kv_heads = 2, n_routed_experts = 3, num_experts_per_tok = 2";
+    "num_heads = 2, num_kv_heads = 2, n_routed_experts = 3, num_experts_per_tok = 2, "
+    "lbl_coef = 0.0, rzl_coef = 0.0";
 
 TrainConfig config_of(const std::string& model, const std::string& adapter) {
   return parse_train_config(
