@@ -10,10 +10,10 @@ find src kernels tests -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.inc' 
   xargs -r -d '\n' awk '
   BEGIN {
     budget["src/text"] = 8500
-    budget["src/data"] = 6060
+    budget["src/data"] = 6290
     budget["kernels/cpu"] = 6500
     budget["kernels/cuda"] = 8500
-    budget["everything else"] = 37000
+    budget["everything else"] = 39900
     file_limit = 700
     long_file = 400
   }

@@ -66,6 +66,10 @@ awk -v folder="$fresh" "$numbers"'
     chat = chat ", " says("user", "What are " word(a) " and " word(b) "?") ", " says("assistant", said())
     chat = chat ", " says("user", "And after this? " line[7]) ", " says("assistant", line[8])
     print "{\"messages\": [" chat "]}" >(folder "/chats.jsonl")
+    # How a document goes on is preferred to the same words shouted.
+    if (toupper(line[2]) != line[2])
+      print "{\"prompt\": " json(line[1] " ") ", \"chosen\": " json(line[2]) ", \"rejected\": " \
+        json(toupper(line[2])) "}" >(folder "/preferences.jsonl")
     ++documents
     lines = 0
   }

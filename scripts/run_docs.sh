@@ -53,8 +53,8 @@ failed=0
 skipped=0
 while IFS=: read -r page command; do
   case $command in
-    *gpt2_124m* | *llama_1b_gpu* | scripts/* | *15496* | *bundles/step-501* | *device=cuda*)
-      # takes minutes, is run by itself, has GPT-2's own ids, a step that went wrong, or needs cards
+    *gpt2_124m* | *llama_1b_gpu* | scripts/* | *15496* | *bundles/step-501* | *device=cuda* | *--ask*)
+      # takes minutes, is run by itself, has GPT-2's own ids, a step that went wrong, or needs cards or a run that is under way
       skipped=$((skipped + 1))
       continue
       ;;

@@ -59,11 +59,11 @@ ProductShape dweight_shape(const LinearXentShape& s, int64_t tokens) {
 }  // namespace
 
 LinearXent::Chunk::Chunk(Products& products, const LinearXentShape& shape, int64_t tokens,
-                         Mode mode)
+                         XentGradients gradients)
     : tokens(tokens), logits(products, logits_shape(shape, tokens)) {
-  if (mode == Mode::kLoss) return;
+  if (gradients == XentGradients::kNone) return;
   dh.emplace(products, dh_shape(shape, tokens));
-  dweight.emplace(products, dweight_shape(shape, tokens));
+  if (gradients == XentGradients::kBoth) dweight.emplace(products, dweight_shape(shape, tokens));
 }
 
 size_t LinearXent::Chunk::scratch_bytes(int workers) const {
@@ -73,15 +73,15 @@ size_t LinearXent::Chunk::scratch_bytes(int workers) const {
   return bytes;
 }
 
-LinearXent::LinearXent(Products& products, const LinearXentShape& shape, Mode mode)
-    : shape_(shape), mode_(mode), chunk_(chunk_length(shape)) {
+LinearXent::LinearXent(Products& products, const LinearXentShape& shape, XentGradients gradients)
+    : shape_(shape), gradients_(gradients), chunk_(chunk_length(shape)) {
   LEV_CHECK(shape.tokens >= 1 && shape.vocab >= 1 && shape.embed >= 1, "linear_xent needs extents");
   logits_bytes_ = aligned(sizeof(float) * static_cast<size_t>(chunk_ * shape.vocab));
-  if (mode == Mode::kGradients && shape.dtype == DType::bf16)
+  if (gradients != XentGradients::kNone && shape.dtype == DType::bf16)
     rounded_bytes_ = aligned(sizeof(uint16_t) * static_cast<size_t>(chunk_ * shape.vocab));
-  whole_.emplace(products, shape, chunk_, mode);
+  whole_.emplace(products, shape, chunk_, gradients);
   const int64_t rest = shape.tokens % chunk_;
-  if (rest != 0) rest_.emplace(products, shape, rest, mode);
+  if (rest != 0) rest_.emplace(products, shape, rest, gradients);
 }
 
 size_t LinearXent::scratch_bytes(int workers) const {
@@ -100,7 +100,7 @@ void LinearXent::run_row(const LinearXentArrays& arrays, int64_t t, float* logit
   const float scale = arrays.token_scale[t];
   float* const loss = arrays.token_loss + t;
   const CrossEntropyRow row = {target, scale, shape_.z_loss, shape_.soft_cap,
-                               mode_ == Mode::kGradients};
+                               gradients_ != XentGradients::kNone};
   const float lse = rounded != nullptr
                         ? kernels.cross_entropy_bf16(rounded, logits, shape_.vocab, row, loss)
                         : kernels.cross_entropy(logits, logits, shape_.vocab, row, loss);
@@ -146,11 +146,12 @@ void LinearXent::run_chunk(ThreadPool& pool, const Chunk& chunk, int64_t first,
       run_row(arrays, first + row, logits + at, rounds ? rounded + at : nullptr);
     }
   });
-  if (mode_ == Mode::kLoss) return;
+  if (gradients_ == XentGradients::kNone) return;
   const void* const dlogits = rounds ? static_cast<const void*>(rounded) : logits;
   run_dh(pool, chunk, first, arrays, dlogits, scratch);
-  chunk.dweight->run(pool, {dlogits, h}, arrays.dweight,
-                     first == 0 ? Store::kOverwrite : Store::kAdd, scratch);
+  if (chunk.dweight)
+    chunk.dweight->run(pool, {dlogits, h}, arrays.dweight,
+                       first == 0 ? Store::kOverwrite : Store::kAdd, scratch);
 }
 
 void LinearXent::run(ThreadPool& pool, const LinearXentArrays& arrays, void* scratch) const {

@@ -8,6 +8,7 @@
 
 #include "base/threads.h"
 #include "kernels/cpu/gemm.h"
+#include "ops/composite/attributes.h"
 
 namespace levanter::cpu {
 
@@ -35,15 +36,13 @@ struct LinearXentArrays {
   const float* token_scale = nullptr;            ///< [tokens]
   float *token_loss = nullptr, *term = nullptr;  ///< [tokens]
   void* dh = nullptr;                            ///< for gradients only
-  float* dweight = nullptr;                      ///< for gradients only; [vocab, embed], dense
+  float* dweight = nullptr;                      ///< for both gradients; [vocab, embed], dense
 };
 
 class LinearXent final {
  public:
-  enum class Mode { kLoss, kGradients };
-
   /// Compiles the products; `products` must outlive this.
-  LinearXent(Products& products, const LinearXentShape& shape, Mode mode);
+  LinearXent(Products& products, const LinearXentShape& shape, XentGradients gradients);
 
   /// Tokens in a chunk, from the shape alone.
   int64_t chunk_tokens() const { return chunk_; }
@@ -59,7 +58,8 @@ class LinearXent final {
     int64_t tokens;
     Gemm logits;
     std::optional<Gemm> dh, dweight;
-    Chunk(Products& products, const LinearXentShape& shape, int64_t tokens, Mode mode);
+    Chunk(Products& products, const LinearXentShape& shape, int64_t tokens,
+          XentGradients gradients);
     size_t scratch_bytes(int workers) const;
   };
   void run_row(const LinearXentArrays& arrays, int64_t token, float* logits,
@@ -70,7 +70,7 @@ class LinearXent final {
               const void* dlogits, void* scratch) const;
 
   LinearXentShape shape_;
-  Mode mode_;
+  XentGradients gradients_;
   int64_t chunk_ = 0;
   size_t logits_bytes_ = 0, rounded_bytes_ = 0;  ///< of a chunk's logits, and dlogits as bf16
   std::optional<Chunk> whole_, rest_;

@@ -21,9 +21,8 @@ class LinearXentKernel final : public CpuKernel {
   LinearXentKernel(Context& c, const KernelRequest& request)
       : CpuKernel(c, request),
         tokens_(inputs[2].view.axes.elements()),
-        gradients_(LinearXentAttributes::of(attributes).with_gradients),
-        xent_(c.products, shape(),
-              gradients_ ? LinearXent::Mode::kGradients : LinearXent::Mode::kLoss) {}
+        gradients_(LinearXentAttributes::of(attributes).gradients),
+        xent_(c.products, shape(), gradients_) {}
 
   int64_t workspace_bytes() const override {
     return align64(tokens_ * 4) + static_cast<int64_t>(xent_.scratch_bytes(context.pool.threads()));
@@ -36,10 +35,8 @@ class LinearXentKernel final : public CpuKernel {
     arrays.targets = static_cast<const int32_t*>(in[2]);
     arrays.token_scale = floats(in[3]);
     arrays.token_loss = floats(out[1]);
-    if (gradients_) {
-      arrays.dh = out[2];
-      arrays.dweight = floats(out[3]);
-    }
+    if (gradients_ != XentGradients::kNone) arrays.dh = out[2];
+    if (gradients_ == XentGradients::kBoth) arrays.dweight = floats(out[3]);
     arrays.term = floats(workspace);
     xent_.run(context.pool, arrays, static_cast<std::byte*>(workspace) + align64(tokens_ * 4));
     *floats(out[0]) = context.vector.sum(arrays.term, tokens_);
@@ -60,7 +57,7 @@ class LinearXentKernel final : public CpuKernel {
   }
 
   int64_t tokens_;
-  bool gradients_;
+  XentGradients gradients_;
   LinearXent xent_;
 };
 

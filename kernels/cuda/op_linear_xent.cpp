@@ -88,7 +88,7 @@ class LinearXentKernel final : public CudaKernel {
 
   int64_t workspace_bytes() const override {
     int64_t bytes = Products::kWorkspaceBytes + aligned(tokens_ * 4) + logit_bytes();
-    if (dtype_ == DType::bf16 && attributes_.with_gradients) bytes += dlogit_bytes();
+    if (dtype_ == DType::bf16 && has_gradients()) bytes += dlogit_bytes();
     for (const std::optional<Copy>& copy : dense_)
       if (copy) bytes += copy->bytes;
     return bytes;
@@ -113,7 +113,7 @@ class LinearXentKernel final : public CudaKernel {
     x.terms = reinterpret_cast<float*>(take(aligned(tokens_ * 4)));
     x.logits = take(logit_bytes());
     x.dlogits = x.logits;
-    if (dtype_ == DType::bf16 && attributes_.with_gradients) x.dlogits = take(dlogit_bytes());
+    if (dtype_ == DType::bf16 && has_gradients()) x.dlogits = take(dlogit_bytes());
     const void* dense[4] = {in[0], in[1], in[2], in[3]};
     for (size_t i = 0; i < dense_.size(); ++i) {
       if (!dense_[i]) continue;
@@ -149,7 +149,7 @@ class LinearXentKernel final : public CudaKernel {
                .a = {.pitch = kernel.embed_, .alignment = kernel.alignment(0)},
                .b = {.pitch = kernel.embed_, .transposed = true, .alignment = kernel.alignment(1)},
                .c = {.pitch = kernel.pitch_}}) {
-      if (!kernel.attributes_.with_gradients) return;
+      if (!kernel.has_gradients()) return;
       dh.emplace(c, ProductShape{.factors = kernel.dtype_,
                                  .result = kernel.dtype_,
                                  .m = tokens,
@@ -158,6 +158,7 @@ class LinearXentKernel final : public CudaKernel {
                                  .a = {.pitch = kernel.pitch_},
                                  .b = {.pitch = kernel.embed_, .alignment = kernel.alignment(1)},
                                  .c = {.pitch = kernel.embed_, .alignment = kernel.alignment(-1)}});
+      if (kernel.attributes_.gradients == XentGradients::kHidden) return;
       for (const bool adds : {false, true})
         dweight[adds].emplace(
             c, ProductShape{.factors = kernel.dtype_,
@@ -186,6 +187,7 @@ class LinearXentKernel final : public CudaKernel {
     float* terms = nullptr;
   };
 
+  bool has_gradients() const { return attributes_.gradients != XentGradients::kNone; }
   int64_t logit_bytes() const { return aligned(std::min(chunk_, tokens_) * pitch_ * 4); }
   int64_t dlogit_bytes() const { return aligned(std::min(chunk_, tokens_) * pitch_ * 2); }
 
@@ -221,13 +223,14 @@ class LinearXentKernel final : public CudaKernel {
     arguments.pitch = pitch_;
     arguments.z_loss = static_cast<float>(attributes_.options.z_loss);
     arguments.soft_cap = static_cast<float>(attributes_.options.soft_cap);
-    arguments.gradients = attributes_.with_gradients;
+    arguments.gradients = has_gradients();
     arguments.element = element_of(dtype_);
     rows_.launch({{chunk.tokens, 1, 1}, threads_of(vocab_)}, arguments);
-    if (!attributes_.with_gradients) return;
+    if (!has_gradients()) return;
     auto* const dh = static_cast<std::byte*>(out[2]) + first * row_bytes;
     chunk.dh->run(x.dlogits, in[1], dh, x.products);
-    chunk.dweight[first > 0]->run(x.dlogits, h, out[3], x.products);
+    if (const auto& dweight = chunk.dweight[first > 0])
+      dweight->run(x.dlogits, h, out[3], x.products);
   }
 
   /// In one block, so in one order.

@@ -3,7 +3,8 @@
     pip install wandb tensorboard
     python scripts/reference/check_trackers.py logs/RUN
 
-Prints what was found, and ends with 1 where the config, a step or the end is missing.
+Prints what was found, and ends with 1 where the config, a step or the end is missing; of a run with trainer.watch's
+histograms or trainer.sample where these are missing or broken.
 """
 
 import glob
@@ -13,6 +14,16 @@ import sys
 import zlib
 
 BLOCK, HEAD = 32768, 7
+
+
+def asked_for(folder):
+    """Whether the run has histograms and samples by its config."""
+    import tomllib
+
+    trainer = tomllib.load(open(f"{folder}/config.toml", "rb"))["trainer"]
+    watch = trainer.get("watch", {})
+    every = lambda table: isinstance(table.get("every"), int)
+    return every(watch) and "histogram" in watch["what"], every(trainer.get("sample", {}))
 
 
 def records(path):
@@ -36,7 +47,10 @@ def records(path):
 
 
 def check_wandb(folder):
+    import wandb
     from wandb.proto import wandb_internal_pb2 as pb
+
+    histograms, samples = 0, 0
 
     for path in sorted(glob.glob(f"{folder}/wandb/offline-run-*/run-*.wandb")):
         kinds, steps, code, config = {}, [], None, {}
@@ -53,10 +67,21 @@ def check_wandb(folder):
                 row = {i.nested_key[0]: json.loads(i.value_json) for i in record.history.item}
                 assert row["_step"] == record.history.step.num
                 steps.append((row["_step"], row.get("train/loss")))
+                for name, value in row.items():
+                    samples += name.startswith("samples/") and isinstance(value, str)
+                    if not isinstance(value, dict):
+                        continue
+                    assert value["_type"] == "histogram", (name, value)
+                    read = wandb.Histogram(np_histogram=(value["values"], value["bins"]))
+                    assert read.to_json() == value, (name, value)
+                    histograms += 1
             if kind == "exit":
                 code = record.exit.exit_code
         print(f"{path}: {kinds}, {len(config)} keys, last step {steps[-1] if steps else None}, exit {code}")
         assert config and steps and code is not None
+    print(f"wandb: {histograms} histograms, {samples} samples")
+    wanted = asked_for(folder)
+    assert (histograms > 0) == wanted[0] and (samples > 0) == wanted[1], wanted
 
 
 def check_tensorboard(folder):
@@ -68,6 +93,16 @@ def check_tensorboard(folder):
     assert "train/loss" in events.Tags()["scalars"]
     text = events.Tensors("config")[0].tensor_proto.string_val[0].decode()
     assert "| trainer.seed |" in text, text[:200]
+    wanted = asked_for(folder)
+    tags = events.Tags()["histograms"]
+    for tag in tags:
+        for event in events.Histograms(tag):
+            h = event.histogram_value
+            assert len(h.bucket) == len(h.bucket_limit) == 31 and sum(h.bucket) == h.num, tag
+            assert h.min <= h.bucket_limit[0] and h.bucket_limit[-1] == h.max or h.min == h.max, tag
+    written = [tag for tag in events.Tags()["tensors"] if tag.startswith("samples/")]
+    print(f"histograms: {len(tags)} tags, samples: {[len(events.Tensors(tag)) for tag in written]}")
+    assert bool(tags) == wanted[0] and bool(written) == wanted[1], wanted
     plugins = events.PluginTagToContent("hparams")
     start = plugin_data_pb2.HParamsPluginData.FromString(plugins["_hparams_/session_start_info"])
     end = plugin_data_pb2.HParamsPluginData.FromString(plugins["_hparams_/session_end_info"])

@@ -32,7 +32,9 @@ constexpr Signal kStops[] = {{SIGTERM, "SIGTERM"}, {SIGINT, "SIGINT"},   {SIGHUP
 /// launcher may hand on what the process has got already.
 constexpr auto kOneRequest = std::chrono::milliseconds(100);
 
-std::atomic<int> requested = 0;  // the signal that came first
+constexpr int kNoSignal = -1;                  // a request by request_stop
+std::atomic<int> requested = 0;                // the signal that came first
+std::atomic<const char*> requester = nullptr;  // what asked without a signal
 std::atomic<int> deferring = 0;
 std::mutex removed_mutex;
 std::multiset<std::string> removed;  // what RemovedAtStop names
@@ -63,7 +65,7 @@ void die_of(int signal) {
 const char* name_of(int number) {
   for (const Signal& signal : kStops)
     if (signal.number == number) return signal.name;
-  return "a signal";
+  return number == kNoSignal ? requester.load() : "a signal";
 }
 
 /// Ends the program, of which nobody has anything to save; takes no memory.
@@ -81,8 +83,9 @@ const char* name_of(int number) {
   for (;;) {
     int signal = 0;
     if (::sigwait(&set, &signal) != 0) continue;
-    int none = 0;
-    if (requested.compare_exchange_strong(none, signal)) {
+    int before = 0;
+    if (requested.compare_exchange_strong(before, signal) ||
+        (before == kNoSignal && requested.compare_exchange_strong(before, signal))) {
       first = std::chrono::steady_clock::now();
     } else if (signal != SIGXCPU && std::chrono::steady_clock::now() - first > kOneRequest) {
       die_of(signal);
@@ -118,6 +121,12 @@ RemovedAtStop::RemovedAtStop(std::string path) : path_(std::move(path)) {
 RemovedAtStop::~RemovedAtStop() {
   const std::lock_guard lock(removed_mutex);
   removed.erase(removed.find(path_));
+}
+
+void request_stop(const char* what) noexcept {
+  requester = what;
+  int none = 0;
+  requested.compare_exchange_strong(none, kNoSignal);
 }
 
 bool stop_requested() noexcept { return requested.load(std::memory_order_relaxed) != 0; }

@@ -42,6 +42,9 @@ class RemovedAtStop final {
   std::string path_;
 };
 
+/// Asks as a signal does, where a DeferredStop lives; `what` asks, a literal. A signal that comes
+/// later is the first one.
+void request_stop(const char* what) noexcept;
 /// Whether a request came; it stays.
 bool stop_requested() noexcept;
 /// Throws Error of kind kSignal, which names the signal, when one came.

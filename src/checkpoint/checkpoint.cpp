@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/bf16.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strings.h"
@@ -52,9 +53,21 @@ std::string params_hash(std::span<const Tensor> parameters) {
   return hasher.hex();
 }
 
+namespace {
+
+/// The number of type T that is stored there.
+template <class T>
+float float_of(const std::byte* at) {
+  T value;
+  std::memcpy(&value, at, sizeof value);
+  return static_cast<float>(value);
+}
+
+}  // namespace
+
 void hash_parameter(Hasher& hasher, const Tensor& parameter) {
-  const bool is_wide = parameter.dtype == DType::f64;
-  LEV_CHECK(is_wide || parameter.dtype == DType::f32,
+  const bool is_wide = parameter.dtype == DType::f64, is_narrow = parameter.dtype == DType::bf16;
+  LEV_CHECK(is_wide || is_narrow || parameter.dtype == DType::f32,
             cat("parameter ", parameter.path, " is not floating"));
   const auto count = static_cast<size_t>(parameter.elements());
   const auto element = static_cast<size_t>(size_of(parameter.dtype));
@@ -64,15 +77,14 @@ void hash_parameter(Hasher& hasher, const Tensor& parameter) {
     const size_t n = std::min(kHashedAtOnce, count - i);
     const std::span<const std::byte> bytes =
         read_bytes(*parameter.memory, parameter.data + i * element, n * element, room);
-    if (!is_wide) {
+    if (!is_wide && !is_narrow) {
       hasher.update(bytes);
       continue;
     }
     rounded.resize(n);
     for (size_t k = 0; k < n; ++k) {
-      double value;
-      std::memcpy(&value, bytes.data() + k * sizeof value, sizeof value);
-      rounded[k] = static_cast<float>(value);
+      const std::byte* const at = bytes.data() + k * element;
+      rounded[k] = is_wide ? float_of<double>(at) : float_of<Bf16>(at);
     }
     hasher.update(std::as_bytes(std::span(rounded)));
   }

@@ -15,6 +15,8 @@
 #include "base/files.h"
 #include "base/threads.h"
 #include "checkpoint/save.h"
+#include "device/ranges.h"
+#include "device/tracing.h"
 
 namespace levanter {
 
@@ -130,6 +132,8 @@ struct CheckpointWriter::Impl {
   std::string problem;
 
   void run() {
+    name_thread("checkpoint");
+    const Range range("write a checkpoint");
     try {
       save();
     } catch (...) {  // no memory for the words of a fault

@@ -8,10 +8,12 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/strings.h"
 #include "commands/command.h"
 #include "data/rows/loader.h"
 #include "device/ranges.h"
+#include "device/tracing.h"
 #include "ops/attributes.h"
 #include "ops/composite/fused.h"
 #include "ops/entries.h"
@@ -33,7 +35,10 @@ constexpr Option kGemmOptions[] = {
     kJson,
 };
 constexpr Option kStepOptions[] = {
-    kConfig, {"steps", "N", "how many to time, the median counts; default 10"}, kJson};
+    kConfig,
+    {"steps", "N", "how many to time, the median counts; default 10"},
+    {"trace", "FILE", "a trace of three more steps, op by op, for Perfetto or Chrome"},
+    kJson};
 constexpr Option kKernelsOptions[] = {kConfig, kJson};
 
 double now_seconds() {
@@ -283,6 +288,14 @@ double peak_now(const TrainConfig& config, const Backend& backend,
                                                   product_sizes(backend, &step), kSecondsOfPeak));
 }
 
+/// Three steps, as Perfetto and Chrome show them.
+void write_trace(StepBench& bench, const std::string& path) {
+  name_thread("bench");
+  const Tracing tracing;
+  for (int i = 0; i < 3; ++i) bench.run();
+  write_file_atomic(path, tracing.json("levanter bench step"));
+}
+
 int run_step(const Arguments& a) {
   const TrainConfig config = config_to_bench(a);
   const auto backend = backend_to_bench(a, config);
@@ -297,6 +310,7 @@ int run_step(const Arguments& a) {
   std::nth_element(times.begin(), times.begin() + steps / 2, times.end());
   const double seconds = times[static_cast<size_t>(steps / 2)];
   peak = std::max(peak, peak_now(config, *backend, bench.engine().step()));
+  if (a.values.contains("trace")) write_trace(bench, a.text("trace"));
   const double rate = bench.engine().step().flops_per_token() * bench.tokens() / seconds / 1e9;
   if (a.has("json")) {
     print(cat("{\"tokens_per_second\": ", format_fixed(bench.tokens() / seconds, 1),

@@ -285,10 +285,12 @@ class Parser final {
   /// What to write instead of an option that the command does not have.
   std::string instead_of(const std::string& name) const {
     const std::string key = target().overrides ? key_called(name) : "";
-    if (!key.empty()) return cat("did you mean --", key);
+    const bool deep = std::count(key.begin(), key.end(), '.') > 1;  // in a table of a table
+    if (!key.empty() && !deep) return cat("did you mean --", key);
     for (const CommandEntry& sub : command_.commands)
       if (find_option(sub.options, name))
         return cat("it is an option of levanter ", command_.name, " ", sub.name);
+    if (!key.empty()) return cat("did you mean --", key);
     const std::string near = nearest_option(target().options, name);
     return near.empty() ? see_help() : cat("did you mean --", near);
   }

@@ -22,6 +22,8 @@ namespace {
 constexpr Option kOptions[] = {
     {"checkpoint", "DIR",
      "a step folder, a run folder for its latest good one, or a Hugging Face folder", true},
+    {"adapter", "DIR",
+     "a PEFT folder (adapter_config.json, adapter_model.safetensors) beside the model"},
     {"config", "FILE", "the data to evaluate on; default: the checkpoint's own configuration"},
     {"json", "", "print one JSON object"},
     {"batch", "N", "rows computed at the same time, with the same results; default: a microbatch"},
@@ -133,8 +135,9 @@ class DocumentScores {
 };
 
 int run(const Arguments& a) {
-  LoadedModel m = load_model(a.text("checkpoint"), a.text("config"), a.overrides,
-                             a.integer("batch", 0, 1, 1 << 20));
+  LoadedModel m =
+      load_model(a.text("checkpoint"), a.text("config"), a.overrides,
+                 {.rows = a.integer("batch", 0, 1, 1 << 20), .adapter = a.text("adapter")});
   for (const std::string& problem : m.problems) std::fprintf(stderr, "%s\n", problem.c_str());
   require_memory(m);
   if (a.values.contains("documents")) {

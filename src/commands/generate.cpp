@@ -26,6 +26,8 @@ namespace {
 constexpr Option kOptions[] = {
     {"checkpoint", "DIR",
      "a step folder, a run folder for its latest good one, or a Hugging Face folder", true},
+    {"adapter", "DIR",
+     "a PEFT folder (adapter_config.json, adapter_model.safetensors) beside the model"},
     {"prompt", "TEXT", "what to continue; without it the standard input, if it is a file or a pipe",
      false, true},
     {"temperature", "X", "0: always the most probable token; default 1"},
@@ -284,7 +286,7 @@ void note_settings(const Arguments& a, LoadedModel& m) {
 }
 
 int run(const Arguments& a) {
-  LoadedModel m = load_model(a.text("checkpoint"), "", a.overrides);
+  LoadedModel m = load_model(a.text("checkpoint"), "", a.overrides, {.adapter = a.text("adapter")});
   Generator generator(m, a);
   note_settings(a, m);
   for (const std::string& problem : m.problems) std::fprintf(stderr, "%s\n", problem.c_str());

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/bf16.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
@@ -11,7 +12,10 @@
 #include "device/transfer.h"
 #include "compat/hf_folder.h"
 #include "data/rows/loader.h"
+#include "checkpoint/checkpoint.h"
 #include "checkpoint/load.h"
+#include "train/adapter/base.h"
+#include "train/adapter/peft.h"
 #include "train/evaluate.h"
 #include "train/hf/start.h"
 #include "train/setup.h"
@@ -78,6 +82,7 @@ void take_model(LoadedModel& loaded, TrainConfig own, const std::string& whose) 
   if (config.sources.has("model.max_seq_len") && !learned_positions)
     own.model->max_seq_len = config.model->max_seq_len;
   config.model = std::move(own.model);
+  config.adapter = std::move(own.adapter);
 }
 
 /// error  naming the first parameter of a checkpoint that is not finite
@@ -87,8 +92,11 @@ void require_finite(const LoadedModel& loaded) {
     const auto count = static_cast<size_t>(tensor.elements());
     const auto bytes =
         read_bytes(*tensor.memory, tensor.data, static_cast<size_t>(tensor.bytes()), room);
-    const std::span<const float> values(reinterpret_cast<const float*>(bytes.data()), count);
-    if (std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); }))
+    const auto all_finite = [&]<class T>(const T* values) {
+      return std::all_of(values, values + count, [](float x) { return std::isfinite(x); });
+    };
+    if (tensor.dtype == DType::bf16 ? all_finite(reinterpret_cast<const Bf16*>(bytes.data()))
+                                    : all_finite(reinterpret_cast<const float*>(bytes.data())))
       continue;
     throw Error(ErrorKind::kCheckpoint,
                 cat("tensor ", quote(tensor.path), " has numbers that are not finite"))
@@ -116,8 +124,66 @@ void take_tokenizer(LoadedModel& loaded) {
         quote(config.data.tokenizer.type)));
 }
 
+/// Lets the config have the adapter of a PEFT folder, "" for none.
+void take_adapter(TrainConfig& config, const std::string& folder) {
+  if (!folder.empty()) config.adapter = train::read_peft_config(folder);
+}
+
+/// The overrides with what they imply: keys of an adapter mean one that stands beside the model,
+/// and a checkpoint's trainer.frozen, which changes no bit, gives way to another trainer.mp.
+std::vector<std::string> completed(std::span<const std::string> overrides,
+                                   const std::string& adapter) {
+  const auto says = [&](std::string_view start) {
+    return std::any_of(overrides.begin(), overrides.end(),
+                       [&](const std::string& one) { return one.starts_with(start); });
+  };
+  std::vector<std::string> all;
+  if (!adapter.empty()) all.push_back(cat("--adapter=", train::read_peft_config(adapter).type));
+  if (says("--trainer.mp=") && !says("--trainer.frozen=")) all.emplace_back("--trainer.frozen=f32");
+  all.insert(all.end(), overrides.begin(), overrides.end());
+  return all;
+}
+
+/// error  where the folder holds an adapter alone
+void refuse_peft_folder(const std::string& folder) {
+  if (!train::is_peft_folder(folder)) return;
+  throw Error(ErrorKind::kCheckpoint, "the folder holds an adapter and no model")
+      .at(folder)
+      .hint("name the model, and the folder beside it: --checkpoint MODEL --adapter DIR");
+}
+
+/// Fills the model with what a base has; its params_hash.
+std::string fill_base(const LoadedModel& loaded, const train::BaseModel& base) {
+  return train::load_base(base, train::model_spec(loaded.config), loaded.vocab_size,
+                          train::init_key(loaded.config), loaded.model->params(),
+                          loaded.model->tensors());
+}
+
+/// Fills the parameters of a PEFT folder's adapter, of a base with that params_hash.
+void fill_adapter(const LoadedModel& loaded, const std::string& folder, const std::string& base) {
+  const std::vector<Tensor> all = loaded.model->tensors();
+  const std::vector<Tensor> own = train::tensors_of(loaded.model->params(), all, true);
+  train::require_same_base(train::load_peft(folder, own), base, folder, loaded.folder);
+}
+
+/// Fills the frozen model under the adapter that a checkpoint holds.
+void fill_base_under(LoadedModel& loaded, const Checkpoint& from) {
+  const std::optional<train::BaseRecord> base = train::base_of(from.manifest().extra_json);
+  if (!base) return;
+  if (base->kind != StartKind::kNone && !path_exists(base->place))
+    throw Error(ErrorKind::kCheckpoint,
+                cat("the frozen model under the adapter is gone: ", base->place))
+        .at(from.folder())
+        .hint("if it lies elsewhere: export --adapter, then --checkpoint MODEL --adapter DIR");
+  const train::BaseModel files = train::open_base(base->kind, base->place);
+  loaded.problems.insert(loaded.problems.end(), files.problems.begin(), files.problems.end());
+  const std::string hash = fill_base(loaded, files);
+  train::require_same_base(base->params_hash, hash, from.folder(), base->place);
+}
+
 LoadedModel load_hf_folder(const std::string& folder, const std::string& config_file,
-                           std::span<const std::string> overrides, int64_t rows) {
+                           std::span<const std::string> overrides, const LoadOptions& options) {
+  const std::string& adapter = options.adapter;
   LoadedModel loaded;
   loaded.folder = folder;
   if (config_file.empty()) {
@@ -128,6 +194,7 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
     take_model(loaded, train::hf_config(folder), "the folder's");
     take_tokenizer(loaded);
   }
+  take_adapter(loaded.config, adapter);
   const infer::ModelSpec spec = train::model_spec(loaded.config);
   const int64_t vocab = vocab_size_of(loaded);
   const compat::HfWeights weights(folder);
@@ -137,17 +204,24 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
   if (!loaded.tokenizer)
     if (std::string line = train::changed_tokenizer(loaded.config, folder); !line.empty())
       loaded.problems.push_back(std::move(line));
-  make_model(loaded, rows);
-  train::load_hf(weights, spec, vocab, loaded.model->tensors());
+  make_model(loaded, options.rows);
+  if (adapter.empty()) {
+    train::load_hf(weights, spec, vocab, loaded.model->tensors());
+    return loaded;
+  }
+  const std::string base = fill_base(loaded, {.hf = std::make_shared<compat::HfWeights>(folder)});
+  fill_adapter(loaded, adapter, base);
   return loaded;
 }
 
 }  // namespace
 
 LoadedModel load_model(const std::string& checkpoint, const std::string& config_file,
-                       std::span<const std::string> overrides, int64_t rows) {
+                       std::span<const std::string> overrides, const LoadOptions& options) {
   if (compat::is_hf_folder(checkpoint))
-    return load_hf_folder(checkpoint, config_file, overrides, rows);
+    return load_hf_folder(checkpoint, config_file, completed(overrides, options.adapter), options);
+  refuse_peft_folder(checkpoint);
+  const std::string& adapter = options.adapter;
   FoundCheckpoint found = open_checkpoint(checkpoint);
   const Checkpoint& good = *found.checkpoint;
   LoadedModel loaded;
@@ -155,19 +229,33 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
   loaded.step = good.step();
   loaded.extra_json = good.manifest().extra_json;
   loaded.problems = std::move(found.problems);
+  const bool is_adapter = train::base_of(loaded.extra_json).has_value();
+  if (is_adapter && !adapter.empty())
+    throw Error(ErrorKind::kConfig, "the checkpoint holds an adapter of its own")
+        .at(adapter)
+        .hint("name the model under it, or leave --adapter out");
   const std::string saved_file = join_path(good.folder(), "config.toml");
+  const std::vector<std::string> said = completed(overrides, adapter);
   if (config_file.empty()) {
-    loaded.config = parse_train_config(good.config_toml(), saved_file, overrides);
+    loaded.config = parse_train_config(good.config_toml(), saved_file, said);
   } else {
-    loaded.config = load_train_config(config_file, overrides);
+    loaded.config = load_train_config(config_file, said);
     take_model(loaded, parse_train_config(good.config_toml(), saved_file), "the checkpoint's");
   }
   loaded.tokenizer =
       text::load_tokenizer(good.tokenizer(), join_path(good.folder(), "tokenizer.json"));
-  make_model(loaded, rows);
+  take_adapter(loaded.config, adapter);
+  make_model(loaded, options.rows);
+  fill_base_under(loaded, good);
   try {
-    for (Tensor target : loaded.model->tensors()) {
-      target.path = good.path_in_use(target.path);
+    if (!adapter.empty()) {
+      const auto files = std::make_shared<const Checkpoint>(good);
+      fill_adapter(loaded, adapter, fill_base(loaded, {.checkpoint = files}));
+    }
+    const std::vector<Tensor> all = loaded.model->tensors();
+    for (Tensor target : train::tensors_of(loaded.model->params(), all, is_adapter)) {
+      if (!adapter.empty()) break;  // both are there
+      target.path = good.path_in_use(target.path, options.ema);
       good.load(target);
     }
   } catch (const Error& error) {

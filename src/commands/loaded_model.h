@@ -27,13 +27,19 @@ struct LoadedModel {
   std::unique_ptr<infer::InferenceModel> model;
 };
 
+struct LoadOptions {
+  int64_t rows = 0;          ///< that token_losses takes at a time; 0: the config's microbatch
+  std::string adapter = {};  ///< a PEFT folder beside the checkpoint's model, or ""
+  bool ema = false;          ///< of a checkpoint: the running means of its weights, instead of them
+};
+
 /// Opens `checkpoint` (a step folder, a run folder or a Hugging Face folder). The config is the
 /// checkpoint's own with `overrides`, or `config_file` where given: the model is the checkpoint's
-/// all the same, but for the window, and where the file names another that is a problem. `rows`
-/// that token_losses takes at a time; 0: the config's microbatch. error  kCheckpoint naming a
-/// parameter that is not finite; as open_checkpoint and compat::HfWeights
+/// all the same, but for the window, and where the file names another that is a problem.
+/// error  kCheckpoint naming a parameter that is not finite; as open_checkpoint, compat::HfWeights
+///        and train::load_peft
 LoadedModel load_model(const std::string& checkpoint, const std::string& config_file,
-                       std::span<const std::string> overrides, int64_t rows = 0);
+                       std::span<const std::string> overrides, const LoadOptions& options);
 
 /// Throws where token_losses of `rows` rows need more memory than there is, before it takes any.
 /// error  kDevice naming both

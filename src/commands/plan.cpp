@@ -204,6 +204,7 @@ std::string json_of(const TrainConfig& config, const train::CompiledStep& step,
                                  {"workspace_bytes", need.workspace},
                                  {"total_bytes", need.total()},
                                  {"save_bytes", need.save}};
+  if (need.samples > 0) plan["sample_bytes"] = need.samples;
   if (needs.size() > 1) {
     plan["device_bytes"] = needs[0].needed;
     plan["host_bytes"] = needs[1].needed;

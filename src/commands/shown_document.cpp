@@ -76,7 +76,8 @@ ShownDocument read_document(const data::TokenStream& stream, int64_t document,
     const data::Piece piece = data::piece_of(stream, document, pack);
     kept_begin = static_cast<size_t>(piece.begin - begin);
     kept_end = kept_begin + static_cast<size_t>(piece.positions) + 1;
-    if (size > kept_end - kept_begin && pack.too_long == data::TooLong::kDrop)
+    const int64_t first = pack.pairs ? document - document % 2 : document;
+    if (pack.too_long == data::TooLong::kDrop && data::is_too_long(stream, first, pack))
       kept_end = kept_begin;
   }
   for (size_t i = 0; i < size; ++i) {

@@ -105,6 +105,10 @@ bool HfConfig::has(std::string_view key) const {
   const auto found = impl_->json.find(key);
   return found != impl_->json.end() && !found->is_null() && *found != Json::object();
 }
+bool HfConfig::is_text(std::string_view key) const {
+  const auto found = impl_->json.find(key);
+  return found != impl_->json.end() && found->is_string();
+}
 void HfConfig::defaults(std::string_view json) { impl_->defaults = Json::parse(json); }
 
 void HfConfig::assume(std::string_view key, std::string_view value) {

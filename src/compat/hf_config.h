@@ -34,6 +34,8 @@ class HfConfig final {
   bool writes() const;
   /// Whether the file being read has the key, and not as null or {}.
   bool has(std::string_view key) const;
+  /// Whether it has the key, and as a text.
+  bool is_text(std::string_view key) const;
   /// What keys that are missing are, a JSON object: they are read as if the file had them.
   void defaults(std::string_view json);
 

@@ -303,6 +303,13 @@ void HfWeights::load(std::span<const HfTarget> targets) const {
     if (targets[i].data && targets[i].fewer_rows > 0) grow(targets[i], found[i]->shape[0]);
 }
 
+void HfWeights::read(const HfTarget& target, const Tensor& tensor) const {
+  const std::span<float> room(target.data, static_cast<size_t>(tensor.size()));
+  to_f32(tensor, room);
+  require_finite(room, tensor.name, folder_);
+  if (target.fewer_rows > 0) grow(target, tensor.shape[0]);
+}
+
 namespace {
 
 /// What the weights say of the files that are in their folder already.
@@ -338,7 +345,7 @@ uint64_t write_tensor(AtomicFile& file, const HfTensor& tensor, std::vector<floa
 }  // namespace
 
 HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tensors,
-                       int64_t max_shard_bytes) {
+                       int64_t max_shard_bytes, const WeightsFile& one) {
   HfWritten written;
   std::vector<std::vector<size_t>> shards(1);
   int64_t in_shard = 0;
@@ -362,13 +369,14 @@ HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tens
   std::vector<float> room;
   std::vector<std::byte> stored;
   for (size_t s = 0; s < shards.size(); ++s) {
-    const std::string name = shards.size() == 1 ? kOneFile
+    const std::string name = shards.size() == 1 ? one.name
                                                 : cat("model-", number(s + 1), "-of-",
                                                       number(shards.size()), ".safetensors");
     std::vector<safetensors::Entry> entries;
     for (const size_t i : shards[s]) entries.push_back(tensors[i].entry);
-    const auto files = s == 0 ? file_checksums(folder) : std::map<std::string, std::string>();
-    safetensors::Layout layout = safetensors::layout(entries, /*checksums=*/true, files);
+    std::map<std::string, std::string> metadata = one.metadata;
+    if (s == 0) metadata.merge(file_checksums(folder));
+    safetensors::Layout layout = safetensors::layout(entries, /*checksums=*/true, metadata);
     AtomicFile file(join_path(folder, name));
     file.write(layout.header);
     for (size_t slot = 0; slot < layout.slots.size(); ++slot) {

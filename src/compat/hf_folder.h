@@ -41,6 +41,9 @@ class HfWeights final {
   /// written unless all fit and have the checksums that their files name. error  as match and
   /// check; kCheckpoint naming a tensor that is not finite
   void load(std::span<const HfTarget> targets) const;
+  /// Reads one of the tensors that `match` has found, converted to f32, as load does; the caller
+  /// has compared all with their checksums. error  kCheckpoint for one that is not finite
+  void read(const HfTarget& target, const safetensors::Tensor& tensor) const;
   /// What people should know of a folder that this program exported and in which somebody, or a
   /// disk, changed or removed another file of the folder: "DIR: tokenizer.json changed since the
   /// export"; "" for others.
@@ -73,6 +76,12 @@ struct HfTensor {
   std::function<std::span<const float>(std::vector<float>& room)> values;
 };
 
+/// What the file is called where there is one alone, and more texts for its header.
+struct WeightsFile {
+  std::string name = "model.safetensors";
+  std::map<std::string, std::string> metadata = {};
+};
+
 /// Bytes and files that were written.
 struct HfWritten {
   int64_t bytes = 0, files = 0;
@@ -82,7 +91,7 @@ struct HfWritten {
 /// that (or one tensor) and their index. Their headers say each tensor's checksum.
 /// error  kCheckpoint for a number that its element type cannot hold; errors as AtomicFile
 HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tensors,
-                       int64_t max_shard_bytes);
+                       int64_t max_shard_bytes, const WeightsFile& file = {});
 
 /// Whether the folder holds a config.json.
 bool is_hf_folder(const std::string& folder);

@@ -78,9 +78,9 @@ void write_token_ids(HfConfig& hf, HfTokenIds ids) {
 }
 
 bool is_hf_file(std::string_view name) {
-  return name == "config.json" || name == "model.safetensors.index.json" ||
-         name.ends_with(".safetensors") || name.ends_with(".model") || name == kTemplates ||
-         is_listed(name);
+  return name == "config.json" || name == "adapter_config.json" ||
+         name == "model.safetensors.index.json" || name.ends_with(".safetensors") ||
+         name.ends_with(".model") || name == kTemplates || is_listed(name);
 }
 
 bool copy_tokenizer(const std::string& from, const std::string& to) {

@@ -98,6 +98,7 @@ std::string ChatKeys::facts(const text::Tokenizer& tokenizer) const {
 ChatWriter::ChatWriter(const ChatKeys& keys, const text::Tokenizer& tokenizer)
     : tokenizer_(tokenizer),
       masks_(keys.mask_user_turns),
+      or_all_(keys.always_masks ? "" : ", or learn all turns with mask_user_turns = false"),
       special_tokens_(tokenizer.special_tokens()) {
   if (keys.date) {
     date_ = seconds_of(*keys.date);
@@ -143,9 +144,9 @@ void ChatWriter::require_marks(const Voice& voice) const {
   if (!masks_ || voice.source.has_generation()) return;
   throw Error(ErrorKind::kData, "the chat template does not tell which words are the assistant's")
       .at(voice.source.origin())
-      .hint(
-          "put {% generation %} and {% endgeneration %} around what the assistant says "
-          "(docs/chat.md), or learn all turns with mask_user_turns = false");
+      .hint(cat("put {% generation %} and {% endgeneration %} around what the assistant says "
+                "(docs/chat.md)",
+                or_all_));
 }
 
 /// Throws the error of messages whose "weight" says something else than what is learned.
@@ -168,8 +169,7 @@ void ChatWriter::require_weights(const ChatRecord& chat) const {
     if (weight == 0 && !masks_)
       fail(", and all turns are learned", "leave out mask_user_turns = false");
     if (weight == 1 && masks_ && message.value("role", "") != "assistant")
-      fail(", and the assistant's words alone are learned",
-           "leave the weight out, or learn all turns with mask_user_turns = false");
+      fail(", and the assistant's words alone are learned", cat("leave the weight out", or_all_));
   }
 }
 
@@ -224,10 +224,10 @@ Document ChatWriter::write(const ChatRecord& chat) const {
   throw Error(ErrorKind::kData, spoke ? "no token of the chat holds a word of the assistant's"
                                       : "the chat has no turn of the assistant")
       .at(chat.origin)
-      .hint(
+      .hint(cat(
           "a chat is learned by its messages of role \"assistant\" whose weight is not 0; leave "
-          "this "
-          "one out, or learn all turns with mask_user_turns = false");
+          "this one out",
+          or_all_));
 }
 
 }  // namespace levanter::data

@@ -17,6 +17,7 @@ struct ChatKeys {
   std::optional<config::Path> chat_template;
   std::optional<std::string> date;
   bool mask_user_turns = true;
+  bool always_masks = false;  ///< no key: whether hints leave out that it could be false
 
   void fields(config::Fields& f);
   /// The text of the file that chat_template names.
@@ -65,6 +66,7 @@ class ChatWriter final {
 
   const text::Tokenizer& tokenizer_;
   bool masks_;
+  std::string or_all_;           ///< of hints: how all turns are learned, "" where that can't be
   std::optional<int64_t> date_;  ///< seconds since 1970
   std::map<std::string, std::string> special_tokens_;
   std::optional<Voice> voice_, tool_voice_;

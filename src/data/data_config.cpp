@@ -78,7 +78,7 @@ void ComponentConfig::fields(config::Fields& f) {
 }
 
 void ComponentConfig::validate(config::Problems& p) const {
-  if (train.empty() && (p.given("train") || validation.empty()))
+  if (train.empty() && validation.empty())
     p.add("train", cat(p.name("train"), " = [] names no file")).allowed("one path or more");
   else if (train.empty() && validation_fraction)
     p.add("validation_fraction",

@@ -78,6 +78,8 @@ namespace levanter {
 struct FormatConfig : config::Choosable {
   /// Whether documents have weights.
   virtual bool weighted() const { return false; }
+  /// Whether documents come in twos: the chosen answer of a pair and the rejected one.
+  virtual bool pairs() const { return false; }
   /// Everything but the tokenizer that decides the tokens, in one line.
   virtual std::string facts(const data::DocumentRules& rules) const = 0;
   virtual std::unique_ptr<data::Format> make(const data::DocumentRules& rules) const = 0;

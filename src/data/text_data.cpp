@@ -58,15 +58,16 @@ void read_texts(const std::string& file, const TextComponent& component,
   }
 }
 
-/// How many tokens of the training stream train; packs are not torn.
+/// How many tokens of the training stream train; packs and pairs are not torn.
 int64_t cut_of(const TextComponent& spec, const TokenStream& stream) {
   const int64_t size = stream.size();
   const int64_t cut = spec.validation_tokens > 0
                           ? std::max<int64_t>(0, size - spec.validation_tokens)
                           : training_tokens(size, spec.validation_fraction);
   if (!spec.rows.pack) return cut;
-  const std::vector<int64_t> after = stream.document_starts(cut, size);
-  return after.empty() ? size : after.front();
+  int64_t document = stream.documents_begun(0, cut);
+  if (spec.rows.pairs()) document += document % 2;
+  return document < stream.num_documents() ? stream.document_start(document) : size;
 }
 
 [[noreturn]] void throw_too_short(std::string_view split, const TextComponent& component,
@@ -89,6 +90,14 @@ void check_train_length(const TextComponent& component, const TokenStream& strea
 void check_validation_length(const TextComponent& component, const TokenStream& stream,
                              int64_t train_tokens, int64_t seq_len) {
   if (stream.size() > seq_len || (component.rows.pack && stream.size() > 0)) return;
+  if (component.rows.pack)
+    throw Error(ErrorKind::kData,
+                cat("component ", quote(component.name), " has no ",
+                    component.rows.pairs() ? "pair" : component.noun, " to validate with"))
+        .at(cat("data.components.", component.name))
+        .hint(component.validation.empty()
+                  ? cat("raise ", key_of(component, "validation_fraction"), " until it holds one")
+                  : "give it one, or leave out the files to validate with");
   const int64_t all = train_tokens + stream.size();
   std::string hint = "give a longer text or shorten model.max_seq_len";
   if (component.validation.empty() && all > 2 * (seq_len + 1)) {
@@ -298,7 +307,7 @@ ExampleSource TextData::training(const TrainingOptions& options) const {
   for (const Component& component : components_) {
     if (component.spec.train.empty()) continue;
     check_train_length(component.spec, *component.streams.train, options.seq_len);
-    streams.push_back(component.streams);
+    streams.push_back(with_references(component));
   }
   return training_rows(streams, options);
 }
@@ -319,6 +328,24 @@ const TextData::Component& TextData::component(std::string_view name) const {
   return *found;
 }
 
+void TextData::keep_references(std::string_view name, Split split,
+                               std::shared_ptr<const TokenValues> references) const {
+  const std::lock_guard lock(references_mutex_);
+  references_[{std::string(name), split}] = std::move(references);
+}
+
+ComponentStreams TextData::with_references(const Component& component) const {
+  ComponentStreams streams = component.streams;
+  const std::lock_guard lock(references_mutex_);
+  const auto of = [&](Split split) {
+    const auto found = references_.find({streams.name, split});
+    return found == references_.end() ? nullptr : found->second;
+  };
+  streams.train_references = of(Split::kTrain);
+  streams.validation_references = of(Split::kValidation);
+  return streams;
+}
+
 const std::vector<std::string>& TextData::tags(std::string_view name) const {
   return component(name).spec.tags;
 }
@@ -326,7 +353,7 @@ const std::vector<std::string>& TextData::tags(std::string_view name) const {
 ExampleSource TextData::validation(std::string_view name, int64_t seq_len) const {
   const auto& [spec, streams] = component(name);
   check_validation_length(spec, *streams.validation, streams.train->size(), seq_len);
-  return validation_rows(streams, seq_len);
+  return validation_rows(with_references(component(name)), seq_len);
 }
 
 /// Throws the error of documents that are longer than a packed row.
@@ -335,29 +362,36 @@ void TextData::refuse_too_long(const Component& component, const std::string& sp
   const auto& [spec, streams] = component;
   if (!spec.rows.pack || spec.rows.pack->too_long != TooLong::kRefuse) return;
   const TokenStream& stream = split == "train" ? *streams.train : *streams.validation;
+  PackOptions pack = *spec.rows.pack;
+  pack.seq_len = seq_len;
+  const int64_t unit = pack.pairs ? 2 : 1, most = seq_len + unit;
   const auto size = [&](int64_t d) {
-    return stream.document_start(d + 1) - stream.document_start(d);
+    return stream.document_start(d + unit) - stream.document_start(d);
   };
   int64_t first = -1, count = 0;
-  for (int64_t d = 0; d < stream.num_documents(); ++d) {
-    if (size(d) - 1 <= seq_len) continue;
+  for (int64_t d = 0; d < stream.num_documents(); d += unit) {
+    if (!is_too_long(stream, d, pack)) continue;
     if (count++ == 0) first = d;
   }
   if (count == 0) return;
+  const std::string noun = pack.pairs ? "pair" : spec.noun;
   const bool is_end = split == "validation" && spec.validation.empty();
   ThreadPool pool(options_.threads);
   std::string place = find_document(files_of(spec, is_end ? "train" : split),
                                     first + (is_end ? streams.train->num_documents() : 0),
                                     *spec.format, rules(), pool);
-  if (place.empty()) place = cat(key_of(spec, split), ", ", spec.noun, " ", first + 1);
+  if (place.empty()) place = cat(key_of(spec, split), ", ", noun, " ", first / unit + 1);
   throw Error(
       ErrorKind::kData,
-      cat(count == 1 ? "a "
-                     : cat(format_count(count), " of ", format_count(stream.num_documents()), " "),
-          spec.noun, count == 1 ? "" : "s", " to ", split == "train" ? "train" : "validate", " on ",
-          count == 1 ? "has " : "have ", "more tokens than a row of ", format_count(seq_len + 1),
-          " (the sequence length and one); ", count == 1 ? "it has " : "the first has ",
-          format_count(size(first))))
+      cat(count == 1
+              ? "a "
+              : cat(format_count(count), " of ", format_count(stream.num_documents() / unit), " "),
+          noun, count == 1 ? "" : "s", " to ", split == "train" ? "train" : "validate", " on ",
+          count == 1 ? "has " : "have ", "more tokens than a row of ", format_count(most),
+          pack.pairs ? " (the sequence length and one for each answer); "
+                     : " (the sequence length and one); ",
+          count == 1 ? "it has " : "the first has ", format_count(size(first)),
+          pack.pairs ? ", both answers with their prompts" : ""))
       .at(std::move(place))
       .hint(cat("raise model.max_seq_len, or say with ", key_of(spec, "too_long"),
                 " which part to keep"));
@@ -371,14 +405,16 @@ void TextData::require_targets(const Component& component, const std::string& sp
   if (stream.size() == 0 || !stream.weighted()) return;
   const RowCounts counts = count_documents(stream, spec.rows, seq_len);
   if (counts.learned > 0) return;
+  const bool keeps_tail = spec.rows.pack && spec.rows.pack->too_long == TooLong::kKeepTail;
   throw Error(ErrorKind::kData,
               cat("no token of ", spec.name, "/", split, " is a target: nothing of its ",
                   count_of(counts.documents, spec.noun), " would be ",
                   split == "train" ? "learned" : "scored"))
       .at(key_of(spec, split))
       .hint(cat("what is learned must lie within the ", format_count(seq_len + 1),
-                " tokens of a row: raise model.max_seq_len, or set too_long = \"keep_tail\"; "
-                "levanter cache inspect shows it"));
+                " tokens of a row: raise model.max_seq_len",
+                keeps_tail ? "" : ", or set too_long = \"keep_tail\"",
+                "; levanter cache inspect shows it"));
 }
 
 void TextData::check_lengths(int64_t seq_len) const {

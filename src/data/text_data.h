@@ -3,9 +3,11 @@
 
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -59,6 +61,8 @@ struct TextDataOptions {
   bool checked_caches = false;
 };
 
+enum class Split { kTrain, kValidation };
+
 /// What a split of a component holds.
 struct SplitDigest {
   std::string name;  ///< "web/train"
@@ -95,6 +99,11 @@ class TextData final {
   int64_t train_tokens() const { return total(&ComponentStreams::train); }
   int64_t validation_tokens() const { return total(&ComponentStreams::validation); }
 
+  /// What the tokens of a component's pairs have under the reference model: examples of that split
+  /// that are asked for later have it. The ranks of a process may share these data and say it each.
+  void keep_references(std::string_view name, Split split,
+                       std::shared_ptr<const TokenValues> references) const;
+
   /// See training_rows. error  kData too when a component's text is shorter than one window
   ExampleSource training(const TrainingOptions& options) const;
 
@@ -126,6 +135,7 @@ class TextData final {
   void refuse_too_long(const Component& component, const std::string& split, int64_t seq_len) const;
   [[noreturn]] void throw_too_large(const TextComponent& spec) const;
   const Component& component(std::string_view name) const;
+  ComponentStreams with_references(const Component& component) const;
   int64_t total(std::shared_ptr<const TokenStream> ComponentStreams::*split) const;
 
   TextDataOptions options_;
@@ -135,6 +145,9 @@ class TextData final {
   std::vector<std::string> notes_;
   std::map<std::string, RecordCounts> read_;  ///< by component
   int64_t kept_bytes_ = 0;                    ///< of tokens in memory
+  mutable std::mutex references_mutex_;
+  /// By component and split.
+  mutable std::map<std::pair<std::string, Split>, std::shared_ptr<const TokenValues>> references_;
   /// While the texts are read, where the tokenizer is made of the standard input too.
   std::unique_ptr<StandardInputCopy> input_;
 };

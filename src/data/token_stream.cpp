@@ -160,6 +160,11 @@ int64_t TokenStream::documents_begun(int64_t begin, int64_t end) const {
   return to - from;
 }
 
+void TokenValues::read(int64_t begin, std::span<float> out) const {
+  LEV_CHECK(begin >= 0 && begin + std::ssize(out) <= tokens_, "tokens are in the stream");
+  file_->read(begin_ + begin * static_cast<int64_t>(sizeof(float)), std::as_writable_bytes(out));
+}
+
 WindowPlan training_plan(const TokenStream& stream, int64_t seq_len, Key key) {
   LEV_CHECK(seq_len >= 1, "a window needs at least one position");
   if (stream.size() < seq_len + 1) return {seq_len, 0, 0};

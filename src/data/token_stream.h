@@ -104,6 +104,21 @@ class TokenStream final {
   std::shared_ptr<const void> owner_;
 };
 
+/// A number of f32 for each token of a stream, in a file.
+class TokenValues final {
+ public:
+  ///   file  which has `tokens` numbers from byte `begin` on
+  TokenValues(std::shared_ptr<const InputFile> file, int64_t begin, int64_t tokens)
+      : file_(std::move(file)), begin_(begin), tokens_(tokens) {}
+  /// out[i] = the number of the token at `begin + i`.
+  /// error  kIo, naming the file, where it has become too short or can't be read
+  void read(int64_t begin, std::span<float> out) const;
+
+ private:
+  std::shared_ptr<const InputFile> file_;
+  int64_t begin_, tokens_;
+};
+
 /// What windows make of the borders between documents.
 struct DocumentBorders {
   bool crosses = false;          ///< attention and targets reach across them

@@ -1,5 +1,11 @@
-// Ranges through NVTX, whose headers look for a profiler when the first one begins.
+// Ranges through NVTX, whose headers look for a profiler when the first one begins, and into
+// traces.
 #include "device/ranges.h"
+
+#include <string>
+
+#include "base/strings.h"
+#include "device/tracing.h"
 
 #if __has_include(<nvtx3/nvToolsExt.h>)
 #include <nvtx3/nvToolsExt.h>
@@ -10,30 +16,51 @@
 
 namespace levanter {
 
+namespace {
+
 #if LEV_HAS_NVTX
 
-bool ranges_are_shown() {
-  static const bool shown = [] {
-    const bool listens = nvtxRangePushA("levanter") != NVTX_NO_PUSH_POP_TRACKING;
-    if (listens) nvtxRangePop();
-    return listens;
+bool profiler_listens() {
+  static const bool listens = [] {
+    const bool heard = nvtxRangePushA("levanter") != NVTX_NO_PUSH_POP_TRACKING;
+    if (heard) nvtxRangePop();
+    return heard;
   }();
-  return shown;
+  return listens;
 }
-
-void Range::open(const char* name) {
-  nvtxRangePushA(name);
-  is_open_ = true;
-}
-
-void Range::close() { nvtxRangePop(); }
+void push(const char* name) { nvtxRangePushA(name); }
+void pop() { nvtxRangePop(); }
 
 #else
 
-bool ranges_are_shown() { return false; }
-void Range::open(const char*) {}
-void Range::close() {}
+bool profiler_listens() { return false; }
+void push(const char*) {}
+void pop() {}
 
 #endif
+
+}  // namespace
+
+struct Range::Open {
+  bool pushed = false, traced = false;
+};
+
+bool ranges_are_shown() { return trace::is_shown() || profiler_listens(); }
+
+void Range::open(const char* name, std::string_view detail) {
+  auto open = std::make_unique<Open>();
+  if (profiler_listens()) {
+    push(detail.empty() ? name : cat(name, " of ", detail).c_str());
+    open->pushed = true;
+  }
+  open->traced = trace::begin(name, detail);
+  open_.reset(open.release());
+}
+
+void Range::Closer::operator()(Open* open) const {
+  const std::unique_ptr<Open> range(open);
+  if (range->pushed) pop();
+  if (range->traced) trace::end();
+}
 
 }  // namespace levanter

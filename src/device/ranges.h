@@ -1,31 +1,36 @@
 // Named spans of time for a profiler to show, by NVIDIA's NVTX: Nsight Systems, or whatever library
-// NVTX_INJECTION64_PATH names.
+// NVTX_INJECTION64_PATH names. The same spans make a trace: see device/tracing.h.
 #pragma once
+
+#include <memory>
+#include <string_view>
 
 namespace levanter {
 
-/// Whether a profiler listens: what a range's name costs need be spent only then. Always false in a
-/// program that was built without the CUDA toolkit's headers.
+/// Whether a profiler listens or a trace is kept: what a range's name costs need be spent only
+/// then. No profiler does in a program that was built without the CUDA toolkit's headers.
 bool ranges_are_shown();
 
-/// A range of this thread, from here to the object's end, inside those that are open. Costs a
-/// comparison where no profiler listens.
+/// A range of this thread, from here to the object's end, inside those that are open. Costs
+/// comparisons alone where nobody looks.
 class Range final {
  public:
-  explicit Range(const char* name) {
-    if (ranges_are_shown()) open(name);
-  }
-  ~Range() {
-    if (is_open_) close();
+  /// `detail`: where in the model, which step, ...
+  explicit Range(const char* name, std::string_view detail = {}) {
+    if (ranges_are_shown()) open(name, detail);
   }
   Range(const Range&) = delete;
   Range& operator=(const Range&) = delete;
 
  private:
-  void open(const char* name);
-  static void close();
+  struct Open;
+  struct Closer {
+    void operator()(Open* open) const;
+  };
 
-  bool is_open_ = false;
+  void open(const char* name, std::string_view detail);
+
+  std::unique_ptr<Open, Closer> open_;
 };
 
 }  // namespace levanter

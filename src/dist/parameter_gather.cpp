@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "base/threads.h"
+#include "device/ranges.h"
+#include "device/tracing.h"
 #include "dist/watch.h"
 
 namespace levanter::dist {
@@ -45,6 +47,7 @@ void ParameterGather::finish() {
 }
 
 void ParameterGather::work() {
+  name_thread("parameters of other ranks");
   for (;;) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return ends_ || !jobs_.empty(); });
@@ -53,6 +56,7 @@ void ParameterGather::work() {
     lock.unlock();
     std::exception_ptr failure;
     try {
+      const Range range("gather parameters");
       exchange(job);
     } catch (...) {
       failure = std::current_exception();

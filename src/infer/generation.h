@@ -31,6 +31,15 @@ struct GenerateOptions {
   std::function<bool(size_t, const Continuation&)> on_token = {};
 };
 
+/// Texts that are written at the same time, and tokens of the longest; no rows for none.
+struct TextRoom {
+  int64_t rows = 0, longest = 0;
+};
+/// Bytes that an InferenceModel takes which does nothing but write such texts, parameters and all;
+/// takes none itself.
+int64_t generation_bytes(const ModelSpec& spec, int64_t vocab_size, const TextRoom& room,
+                         const Backend& backend, DType compute);
+
 /// Continues each text. Its i-th token is a function of its prompt, its key and i alone, whatever
 /// `rows` up to 16 is. Of a text longer than max_seq_len the last max_seq_len tokens count, all of
 /// which are then computed again for each token.

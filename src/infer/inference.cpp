@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "device/transfer.h"
 #include "infer/batch_layout.h"
+#include "infer/generation.h"
 #include "infer/parameter_store.h"
 #include "passes/passes.h"
 #include "runtime/executable.h"
@@ -17,13 +18,55 @@ namespace {
 /// Tokens of a prompt that are read at a time: the least for which products run at their full
 /// speed.
 constexpr int64_t kPiece = 64;
+
+Executable compiled_for(const Function& function, const Backend& backend, bool small_m) {
+  return compile(optimise(hoist_packs(function), backend), backend, {.small_m = small_m});
+}
+
+/// What decoding is made of: a piece of one row, a token of every row, and caches of `room` tokens.
+struct DecodingPlan {
+  DecodingPlan(const ModelSpec& spec, const StepShape& shape, const TextRoom& texts);
+
+  int64_t rows, piece = 0, room = kPiece;
+  std::vector<std::pair<std::string, int64_t>> caches;  ///< names, and bytes of a row
+  Function text{""}, step{""};
+
+  int64_t cache_bytes() const {
+    int64_t total = 0;
+    for (const auto& [name, bytes] : caches) total += bytes * rows;
+    return total;
+  }
+  size_t slots() const { return static_cast<size_t>(std::max(rows, piece)); }
+};
+
+DecodingPlan::DecodingPlan(const ModelSpec& spec, const StepShape& shape, const TextRoom& texts)
+    : rows(texts.rows) {
+  const int64_t window = shape.position;
+  while (room < std::min(texts.longest, window)) room *= 2;  // few lengths need functions
+  room = std::min(room, window);
+  StepShape one = shape, all = shape;
+  one.batch = 1;
+  one.position = piece = std::min(kPiece, room);
+  all.batch = rows;
+  all.position = 1;
+  text = trace_decode(spec, one, room);
+  step = trace_decode(spec, all, room);
+  for (const Result& result : text.results)
+    if (result.name != "logits")  // all others are caches, written in place
+      caches.emplace_back(result.name, text.graph.type(result.value).bytes());
+}
+
+StepShape shape_of(const ModelSpec& spec, int64_t vocab_size, int64_t batch, DType compute) {
+  return {batch, spec.config.max_seq_len, vocab_size, DType::f32, compute};
+}
+
 }  // namespace
 
 struct InferenceModel::Impl {
   Impl(const ModelSpec& s, int64_t vocab_size, int64_t batch, const Backend& b, DType compute)
       : spec(s),
         backend(b),
-        shape{batch, s.config.max_seq_len, vocab_size, DType::f32, compute},
+        shape(shape_of(s, vocab_size, batch, compute)),
         store(b, trace_params(s, shape)) {}
 
   /// A compiled function with the memory that it runs in.
@@ -57,7 +100,7 @@ struct InferenceModel::Impl {
   };
 
   Executable compiled(const Function& function, bool small_m = false) {
-    return compile(optimise(hoist_packs(function), backend), backend, {.small_m = small_m});
+    return compiled_for(function, backend, small_m);
   }
 
   Compiled prepare(Executable executable) {
@@ -96,13 +139,13 @@ struct InferenceModel::Impl {
     Addresses addresses;
     store.add_places(addresses);
     e.bind_by_name(arena->data(), workspace->data(), addresses, addresses);
-    store.refresh(e);
+    store.refresh(&e, nullptr);
   }
 
   void bind_decoding(Compiled& c, int64_t row);
 
   Executable compiled_evaluation() {
-    return compiled(trace_evaluation(spec, shape, *models::objectives::make("language_model")));
+    return compiled(trace_evaluation(spec, shape, *models::objectives::make("lm")));
   }
 
   size_t loss_count() const { return static_cast<size_t>(shape.batch * shape.position); }
@@ -127,6 +170,20 @@ InferenceModel::InferenceModel(const ModelSpec& spec, int64_t vocab_size, int64_
 InferenceModel::~InferenceModel() = default;
 
 std::vector<Tensor> InferenceModel::tensors() { return impl_->store.tensors(); }
+
+const std::vector<nn::Param>& InferenceModel::params() const { return impl_->store.params(); }
+
+void InferenceModel::merge() {
+  Impl& m = *impl_;
+  Impl::Compiled merging =
+      m.prepare(compile(optimise(trace_merge(m.spec, m.shape), m.backend), m.backend));
+  Addresses parameters;
+  m.store.add_places(parameters);
+  merging.executable.bind_by_name(merging.arena->data(), merging.workspace->data(), parameters,
+                                  parameters);
+  merging.executable.run();
+  m.store.changed();
+}
 
 int64_t InferenceModel::evaluation_bytes() {
   Impl& m = *impl_;
@@ -191,31 +248,20 @@ void InferenceModel::begin_decoding(int64_t rows, int64_t longest) {
   const int64_t window = m.shape.position;
   longest = std::min(longest, window);
   if (m.decoding && m.decoding->rows == rows && m.decoding->room >= longest) return;
-  int64_t room = kPiece;  // doubled, so that few lengths need functions of their own
-  while (room < longest) room *= 2;
+  const DecodingPlan plan(m.spec, m.shape, {rows, longest});
   Impl::Decoding& d = m.decoding.emplace();
   d.rows = rows;
-  d.room = room = std::min(room, window);
-  StepShape piece = m.shape, step = m.shape;
-  piece.batch = 1;
-  piece.position = d.piece = std::min(kPiece, room);
-  step.batch = rows;
-  step.position = 1;
-  Function text = trace_decode(m.spec, piece, room);
-  int64_t total = 0;
-  for (const Result& result : text.results) {
-    if (result.name == "logits") continue;  // all others are caches, written in place
-    d.caches.emplace_back(result.name, text.graph.type(result.value).bytes());
-    total += d.caches.back().second * rows;
-  }
-  d.memory = m.backend.allocate(total);
-  const auto slots = static_cast<size_t>(std::max(rows, d.piece));
-  for (auto* array : {&d.tokens, &d.positions}) *array = SharedArray<int32_t>(m.backend, slots);
+  d.room = plan.room;
+  d.piece = plan.piece;
+  d.caches = plan.caches;
+  d.memory = m.backend.allocate(plan.cache_bytes());
+  for (auto* array : {&d.tokens, &d.positions})
+    *array = SharedArray<int32_t>(m.backend, plan.slots());
   d.last = SharedArray<int32_t>(m.backend, static_cast<size_t>(rows));
   d.lengths.resize(static_cast<size_t>(rows));
   d.logits = SharedArray<float>(m.backend, static_cast<size_t>(rows * m.shape.vocab_size));
-  d.text.emplace(m.prepare(m.compiled(text, true)));
-  d.step.emplace(m.prepare(m.compiled(trace_decode(m.spec, step, room), true)));
+  d.text.emplace(m.prepare(m.compiled(plan.text, true)));
+  d.step.emplace(m.prepare(m.compiled(plan.step, true)));
   m.bind_decoding(*d.step, 0);
 }
 
@@ -256,6 +302,24 @@ std::span<const float> InferenceModel::decode_next(std::span<const int32_t> toke
   d.step->executable.run();
   d.logits.download();
   return d.logits.host();
+}
+
+int64_t generation_bytes(const ModelSpec& spec, int64_t vocab_size, const TextRoom& texts,
+                         const Backend& backend, DType compute) {
+  const StepShape shape = shape_of(spec, vocab_size, 1, compute);
+  const DecodingPlan plan(spec, shape, texts);
+  const std::vector<nn::Param> params = trace_params(spec, shape);
+  const Executable text = compiled_for(plan.text, backend, true),
+                   step = compiled_for(plan.step, backend, true);
+  const auto words = static_cast<int64_t>(2 * plan.slots()) + texts.rows;  // tokens and positions
+  int64_t total = one_after_the_other(params).elements * 4 + Packing(params, {&text}).bytes() +
+                  plan.cache_bytes() + 4 * (words + (texts.rows + 1) * vocab_size + 1);
+  for (const Executable* e : {&text, &step})
+    total += e->arena_bytes() + e->workspace_bytes() + e->constant_bytes();
+  if (texts.longest <= shape.position) return total;
+  const Executable next = compiled_for(trace_next_logits(spec, shape), backend, false);
+  return total + next.arena_bytes() + next.workspace_bytes() + next.constant_bytes() +
+         BatchLayout({&next}).bytes();
 }
 
 }  // namespace levanter::infer

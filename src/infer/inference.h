@@ -24,6 +24,9 @@ class InferenceModel final {
 
   /// The parameters, to be filled before the first use.
   std::vector<Tensor> tensors();
+  const std::vector<nn::Param>& params() const;
+  /// Lets the model's matrices be what its adapter makes of them, which then stands for nothing.
+  void merge();
   /// Memory that token_losses takes, the parameters with it; found without taking it.
   int64_t evaluation_bytes();
   /// Token losses of `batch` rows of max_seq_len tokens; good until the next call.

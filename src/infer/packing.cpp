@@ -21,7 +21,7 @@ Packing::Packing(const std::vector<nn::Param>& params,
       for (const Argument& argument : reader->arguments()) read.insert(argument.name);
   for (size_t i = 0; i < params.size(); ++i) {
     if (!read.contains(packed_name(params[i].path)) || (!held.empty() && !held[i])) continue;
-    packed_.push_back({i, params[i].path, params[i].type, bytes_});
+    packed_.push_back({i, params[i].path, params[i].type, bytes_, params[i].trainable});
     const int64_t size = params[i].type.elements() * size_of(DType::bf16);
     bytes_ += round_up(size, kAlignment);
   }
@@ -33,12 +33,14 @@ std::vector<size_t> Packing::params() const {
   return indices;
 }
 
-Function Packing::function() const {
+Function Packing::function(Which which) const {
   Function f("pack", Graph(DType::f32, DType::bf16));
   Origin origin;
   origin.phase = Phase::kUpdate;
   const OriginScope scope(f.graph, origin, false);
-  for (const Packed& p : packed_) f.result(packed_name(p.path), pack(f.argument(p.path, p.type)));
+  for (const Packed& p : packed_)
+    if (which == Which::kAll || p.trainable == (which == Which::kTrained))
+      f.result(packed_name(p.path), pack(f.argument(p.path, p.type)));
   return f;
 }
 

@@ -25,10 +25,11 @@ class Packing {
   int64_t bytes() const { return bytes_; }
   /// Indices of the parameters that are packed.
   std::vector<size_t> params() const;
-  /// The function that packs.
-  ///   arguments  the parameters of params()
+  /// The function that packs, of these parameters.
+  ///   arguments  the parameters
   ///   results    their packed forms
-  Function function() const;
+  enum class Which : uint8_t { kAll, kTrained, kFrozen };
+  Function function(Which which = Which::kAll) const;
   /// Says where the packed forms are in `memory`, which has bytes().
   void add_places(std::byte* memory, Addresses& addresses) const;
 
@@ -38,6 +39,7 @@ class Packing {
     std::string path;
     Type type;
     int64_t offset;
+    bool trainable;
   };
   std::vector<Packed> packed_;
   int64_t bytes_ = 0;

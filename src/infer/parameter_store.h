@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/random.h"
 #include "device/tensor.h"
 #include "infer/packing.h"
 
@@ -18,6 +19,11 @@ struct ParameterLayout {
   std::vector<int64_t> offsets;
   int64_t elements = 0;
 };
+/// Elements of a parameter, from its element `first` on, as they begin under its key.
+void draw(const nn::Init& init, Key key, uint64_t first, std::span<float> values);
+
+/// How many elements of f32 a parameter's bytes take.
+int64_t room_of(const nn::Param& param);
 /// One after the other, each from a multiple of 64 bytes.
 ParameterLayout one_after_the_other(const std::vector<nn::Param>& params);
 
@@ -37,13 +43,19 @@ class ParameterStore final {
   /// The parameters that are here, in their order. After writing to them: changed().
   std::vector<Tensor> tensors() const;
 
+  /// Draws those that are here as they begin: element i of a parameter from its path's own key.
+  void draw(Key key);
+
   /// Makes room for packed forms.
   void keep_packed(Packing packing);
   bool has_packed() const { return packed_ != nullptr; }
-  /// The packed forms are no longer those of the parameters.
-  void changed() { packed_is_fresh_ = false; }
-  /// Runs `packer`, the packing's function bound to this memory, if they are not.
-  void refresh(const Executable& packer, StepObserver* observer = nullptr);
+  /// The packed forms are no longer those of the parameters: of all, or of those that are trained.
+  void changed() { trained_is_packed_ = frozen_is_packed_ = false; }
+  void updated() { trained_is_packed_ = false; }
+  /// Runs the packing's functions, bound to this memory, where they are not: of what is trained,
+  /// and of what is frozen; null for none.
+  void refresh(const Executable* trained, const Executable* frozen,
+               StepObserver* observer = nullptr);
 
   /// Says where parameters and packed forms are, of those that are here.
   void add_places(Addresses& addresses) const;
@@ -56,7 +68,7 @@ class ParameterStore final {
   std::unique_ptr<Buffer> memory_;
   Packing packing_;
   std::unique_ptr<Buffer> packed_;
-  bool packed_is_fresh_ = false;
+  bool trained_is_packed_ = false, frozen_is_packed_ = false;
 };
 
 }  // namespace levanter::infer

@@ -1,7 +1,11 @@
 // Traces a model's functions for evaluation and decoding, and counts what a token costs.
 #include "infer/trace.h"
 
+#include <algorithm>
 #include <cmath>
+
+#include "base/error.h"
+#include "base/strings.h"
 
 namespace levanter::infer {
 
@@ -11,7 +15,9 @@ Type token_type(const StepShape& s) { return {DType::i32, {batch_axis(s), positi
 
 Tracing::Tracing(std::string name, const ModelSpec& spec, const StepShape& s)
     : function(std::move(name), Graph(s.real, s.compute.value_or(s.real))),
-      model(spec.family.build(nn::Scope(function, params), spec.config, s.vocab_size)),
+      adapted{spec.adapter, spec.frozen},
+      model(spec.family.build(nn::Scope(function, params, spec.adapter ? &adapted : nullptr),
+                              spec.config, s.vocab_size)),
       inputs(function, batch_axis(s), position_axis(s), s.segments) {
   if (!spec.groups) return;
   for (nn::Param& param : params) {
@@ -60,6 +66,39 @@ Function trace_decode(const ModelSpec& spec, const StepShape& s, int64_t room) {
   return std::move(t.function);
 }
 
+namespace {
+
+/// Adds a result that takes the place of a parameter.
+void replace(Tracing& t, const std::string& path, NamedArray value) {
+  const auto found = std::find_if(t.params.begin(), t.params.end(),
+                                  [&](const nn::Param& param) { return param.path == path; });
+  LEV_CHECK(found != t.params.end(), cat("there is no parameter ", path));
+  t.function.result(path, value, static_cast<int>(found - t.params.begin()));
+}
+
+}  // namespace
+
+Function trace_merge(const ModelSpec& spec, const StepShape& s) {
+  Tracing t("merge", spec, s);
+  for (const nn::Adapted::Site& site : t.adapted.sites) {
+    if (!site.adaptation) continue;
+    const std::vector<NamedArray> merged = site.adaptation->merged();
+    for (size_t i = 0; i < merged.size(); ++i)
+      replace(t, cat(site.modules[i], ".weight"), merged[i]);
+  }
+  return std::move(t.function);
+}
+
+Function trace_beginnings(const ModelSpec& spec, const StepShape& s,
+                          const std::set<std::string>& elsewhere) {
+  Tracing t("beginnings", spec, s);
+  for (const nn::Adapted::Site& site : t.adapted.sites)
+    if (site.adaptation)
+      for (const auto& [path, value] : site.adaptation->beginnings())
+        if (!elsewhere.contains(path)) replace(t, path, value);
+  return std::move(t.function);
+}
+
 std::vector<nn::Param> trace_params(const ModelSpec& spec, const StepShape& s) {
   return Tracing("parameters", spec, s).params;
 }
@@ -83,7 +122,12 @@ int64_t multiplied_parameters(const std::vector<nn::Param>& params, double exper
 
 double flops_per_token(const ModelSpec& spec, const std::vector<nn::Param>& params,
                        int64_t position) {
-  return 6.0 * static_cast<double>(multiplied_parameters(params, spec.config.expert_share())) +
+  const double share = spec.config.expert_share();
+  std::vector<nn::Param> trained;
+  std::copy_if(params.begin(), params.end(), std::back_inserter(trained),
+               [](const nn::Param& param) { return param.trainable; });
+  const auto all = static_cast<double>(multiplied_parameters(params, share));
+  return 4.0 * all + 2.0 * static_cast<double>(multiplied_parameters(trained, share)) +
          12.0 * static_cast<double>(spec.family.attention_width(spec.config)) *
              static_cast<double>(position);
 }

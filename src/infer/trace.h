@@ -4,12 +4,14 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "data/rows/example.h"
 #include "models/model.h"
 #include "models/objective.h"
+#include "nn/adaptation.h"
 #include "nn/scope.h"
 #include "ops/function.h"
 #include "optim/groups.h"
@@ -37,6 +39,9 @@ struct ModelSpec {
   const ModelConfig& config;
   /// Some of which may be frozen; null for none.
   std::shared_ptr<const optim::Groups> groups = {};
+  /// What the model has beside its own parameters, which are then frozen; null for nothing.
+  const nn::Adapter* adapter = nullptr;
+  std::optional<DType> frozen = {};  ///< what frozen matrices are held in: see nn::Adapted
 };
 
 /// Rows of a microbatch: `arrays` from row `first` on.
@@ -53,6 +58,7 @@ struct Tracing {
   Tracing& operator=(const Tracing&) = delete;
   Function function;
   std::vector<nn::Param> params;
+  nn::Adapted adapted;
   std::unique_ptr<models::LanguageModel> model;
   models::BatchInputs inputs;  ///< arguments of the function from the first that is asked for on
 };
@@ -79,13 +85,22 @@ Function trace_next_logits(const ModelSpec& model, const StepShape& shape);
 ///   results    the caches; logits [batch, vocab]
 Function trace_decode(const ModelSpec& model, const StepShape& shape, int64_t room);
 
+/// What an adapter makes of its model's matrices.
+///   arguments  parameters
+///   results    those that it adapts, by their names, as nn::Adaptation::merged, in their place
+Function trace_merge(const ModelSpec& model, const StepShape& shape);
+/// Where the adapter's parameters begin that depend on the model's: as trace_merge.
+///   elsewhere  paths of parameters that are left out
+Function trace_beginnings(const ModelSpec& model, const StepShape& shape,
+                          const std::set<std::string>& elsewhere = {});
+
 /// The parameters alone, in order of declaration.
 std::vector<nn::Param> trace_params(const ModelSpec& model, const StepShape& shape);
 
 /// Parameters multiplied for a token: all but lookup-only tables, and of those of experts the given
 /// share; a tied head counts once.
 int64_t multiplied_parameters(const std::vector<nn::Param>& params, double expert_share = 1);
-/// 6 N + 12 L heads head_dim T, forward and backward.
+/// 6 N + 12 L heads head_dim T, forward and backward; of parameters that are not trained 4 N.
 double flops_per_token(const ModelSpec& model, const std::vector<nn::Param>& params,
                        int64_t position);
 

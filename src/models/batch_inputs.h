@@ -14,7 +14,7 @@ namespace levanter::models {
 
 /// What the host computes for a microbatch besides the arrays of its examples, by the names of the
 /// arguments: a key for each row, u32 [batch, key_word], the step's folded with the index of the
-/// row's example; and 1 over the loss tokens of the global batch, a scalar.
+/// row's example; and 1 over the loss tokens of the global batch, or its pairs, a scalar.
 inline constexpr std::string_view kDropoutKeys = "dropout_keys";
 inline constexpr std::string_view kInverseTokens = "inverse_tokens";
 

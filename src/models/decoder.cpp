@@ -89,16 +89,16 @@ struct Attention {
   NamedArray operator()(NamedArray x, const Rotaries& rotaries, const LmBatch& batch) const {
     const OriginScope at = scope.enter();
     const nn::Rotary& rotary = local ? rotaries.local : rotaries.global;
-    NamedArray queries = apply(q_norm, checkpoint_name(q(x), "q"));
+    NamedArray queries = apply(q_norm, checkpoint_name(q(x, batch.dropout_keys), "q"));
     if (has_rope) queries = rotary(queries);
-    NamedArray keys = apply(k_norm, checkpoint_name(k(x), "k"));
+    NamedArray keys = apply(k_norm, checkpoint_name(k(x, batch.dropout_keys), "k"));
     if (has_rope) keys = rotary(keys);
-    const NamedArray values = checkpoint_name(v(x), "v");
+    const NamedArray values = checkpoint_name(v(x, batch.dropout_keys), "v");
     AttentionOptions dropping = options;
     dropping.dropout_keys = dropout.keys_for(batch.dropout_keys);
     dropping.dropout_rate = dropping.dropout_keys ? dropout.rate : 0;
     const NamedArray y = batch.attend(queries, keys, values, dropping);
-    return checkpoint_name(out(checkpoint_name(y, "attn")), "attn_out");
+    return checkpoint_name(out(checkpoint_name(y, "attn"), batch.dropout_keys), "attn_out");
   }
 
   nn::Scope scope;
@@ -128,11 +128,11 @@ struct Mlp {
         down(s / "down_proj", {Sizes(c).mlp}, {Sizes(c).embed},
              linear(c, c.use_bias || c.mlp_bias)) {}
 
-  NamedArray operator()(NamedArray x) const {
+  NamedArray operator()(NamedArray x, NamedArray dropout_keys) const {
     const OriginScope at = scope.enter();
-    const NamedArray gated =
-        activation(checkpoint_name(gate(x), "mlp_gate")) * checkpoint_name(up(x), "mlp_up");
-    return checkpoint_name(down(checkpoint_name(gated, "mlp_act")), "mlp_down");
+    const NamedArray gated = activation(checkpoint_name(gate(x, dropout_keys), "mlp_gate")) *
+                             checkpoint_name(up(x, dropout_keys), "mlp_up");
+    return checkpoint_name(down(checkpoint_name(gated, "mlp_act"), dropout_keys), "mlp_down");
   }
 
   nn::Scope scope;
@@ -161,7 +161,8 @@ struct Block {
   NamedArray operator()(NamedArray x, const Rotaries& rotaries, const LmBatch& batch) const {
     x = x + apply(after_attention, attention(apply(before_attention, x), rotaries, batch));
     const NamedArray h = apply(before_mlp, x);
-    return x + apply(after_mlp, experts ? (*experts)(h, batch, name) : (*mlp)(h));
+    return x +
+           apply(after_mlp, experts ? (*experts)(h, batch, name) : (*mlp)(h, batch.dropout_keys));
   }
 
   nn::Scope scope;

@@ -3,6 +3,8 @@
 
 #include <string>
 
+#include "nn/adaptation.h"
+
 namespace levanter::models {
 
 Experts::Experts(const nn::Scope& s, const DecoderConfig& c, Activation a)
@@ -13,39 +15,57 @@ Experts::Experts(const nn::Scope& s, const DecoderConfig& c, Activation a)
       router(s / "gate", {{"embed", c.hidden_dim}}, {expert},
              {false, nn::Init::normal(c.initializer_range), nn::WeightOrder::kOutIn}) {
   const Axis embed{"embed", c.hidden_dim}, mlp{"mlp", c.intermediate_dim};
+  std::vector<nn::Matrix> gates, ups, downs;
   for (int64_t e = 0; e < expert.size; ++e) {
     const nn::Scope at = s / "experts" / std::to_string(e);
-    const auto matrix = [&](const char* name, Axis out, Axis in) {
-      return (at / name).param("weight", {out, in}, {out.size, in.size},
-                               nn::Init::normal(c.initializer_range), nn::Role::kExpert, {in});
+    const auto matrix = [&](const std::string& name, Axis out, Axis in) -> nn::Matrix {
+      const nn::Scope own = at / name;
+      return {own,
+              {in},
+              {out},
+              own.param("weight", {out, in}, {out.size, in.size},
+                        nn::Init::normal(c.initializer_range), nn::Role::kExpert, {in})};
     };
-    gate.push_back(matrix(c.expert_names.gate, mlp, embed));
-    up.push_back(matrix(c.expert_names.up, mlp, embed));
-    down.push_back(matrix(c.expert_names.down, embed, mlp));
+    gates.push_back(matrix(c.expert_names.gate, mlp, embed));
+    ups.push_back(matrix(c.expert_names.up, mlp, embed));
+    downs.push_back(matrix(c.expert_names.down, embed, mlp));
   }
+  const auto adapted = [&](const std::vector<nn::Matrix>& matrices) {
+    Matrices of{{}, s.adapt(matrices)};
+    for (const nn::Matrix& matrix : matrices) of.weights.push_back(matrix.weight);
+    return of;
+  };
+  gate = adapted(gates);
+  up = adapted(ups);
+  down = adapted(downs);
+}
+
+NamedArray Experts::multiply(NamedArray rows, NamedArray chosen, const Matrices& matrices,
+                             NamedArray dropout_keys) const {
+  std::vector<NamedArray> packed;
+  for (const NamedArray weight : matrices.weights) packed.push_back(pack(weight));
+  const NamedArray y = cast(grouped_dot(rows, chosen, packed), scope.graph().compute());
+  if (!matrices.adaptation) return y;
+  return matrices.adaptation->apply({rows, y, {}, chosen, dropout_keys});
 }
 
 NamedArray Experts::operator()(NamedArray x, const LmBatch& batch, const std::string& layer) const {
   const OriginScope at = scope.enter();
   Graph& graph = scope.graph();
-  const auto packed = [](const std::vector<NamedArray>& weights) {
-    std::vector<NamedArray> out;
-    for (const NamedArray weight : weights) out.push_back(pack(weight));
-    return out;
-  };
-  const NamedArray logits = cast(router(x), graph.real()), p = softmax(logits, expert.name);
+  const NamedArray logits = cast(router(x, batch.dropout_keys), graph.real()),
+                   p = softmax(logits, expert.name);
   const NamedArray chosen = top_k(p, expert.name, {"choice", config.num_experts_per_tok});
   const Axes choice = {{"choice", config.num_experts_per_tok}};
   NamedArray w = gather(p, expert.name, chosen);
   if (config.norm_topk_prob) w = w / sum(w, choice);
   if (batch.measures) measure(logits, p, chosen, *batch.measures, layer);
 
-  const auto multiply = [&](NamedArray rows, const std::vector<NamedArray>& weights) {
-    return cast(grouped_dot(rows, chosen, packed(weights)), graph.compute());
+  const auto product = [&](NamedArray rows, const Matrices& matrices) {
+    return multiply(rows, chosen, matrices, batch.dropout_keys);
   };
-  const NamedArray gated = activation(checkpoint_name(multiply(x, gate), "mlp_gate")) *
-                           checkpoint_name(multiply(x, up), "mlp_up");
-  const NamedArray y = cast(multiply(checkpoint_name(gated, "mlp_act"), down), graph.real());
+  const NamedArray gated = activation(checkpoint_name(product(x, gate), "mlp_gate")) *
+                           checkpoint_name(product(x, up), "mlp_up");
+  const NamedArray y = cast(product(checkpoint_name(gated, "mlp_act"), down), graph.real());
   return checkpoint_name(cast(sum(y * w, choice), graph.compute()), "mlp_down");
 }
 

@@ -1,6 +1,7 @@
 // A mixture of experts: each token goes through the few experts that a router chooses for it.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -29,9 +30,16 @@ struct Experts {
   Activation activation;
   Axis expert;
   nn::Linear router;
-  std::vector<NamedArray> gate, up, down;
+  /// One matrix for each expert.
+  struct Matrices {
+    std::vector<NamedArray> weights;
+    std::shared_ptr<const nn::Adaptation> adaptation;  ///< null for none
+  };
+  Matrices gate, up, down;
 
  private:
+  NamedArray multiply(NamedArray rows, NamedArray chosen, const Matrices& matrices,
+                      NamedArray dropout_keys) const;
   void measure(NamedArray logits, NamedArray p, NamedArray chosen, std::vector<Measure>& measures,
                const std::string& layer) const;
 };

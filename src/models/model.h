@@ -9,6 +9,7 @@
 
 #include "compat/hf_tokenizer.h"
 #include "models/model_config.h"
+#include "nn/layers.h"
 #include "nn/scope.h"
 #include "ops/function.h"
 #include "ops/ops.h"
@@ -22,6 +23,7 @@ struct Measure {
   std::string name;
   NamedArray value;        ///< a mean over the microbatch's tokens; a scalar, or with one axis
   double coefficient = 0;  ///< of a scalar in the loss
+  bool is_part = false;    ///< whether the value is a part already of the global batch's mean
 };
 
 /// Keys and values of a text's tokens so far, kept from piece to piece: arguments of the function

@@ -8,6 +8,7 @@
 
 #include "models/batch_inputs.h"
 #include "models/model.h"
+#include "models/objective_config.h"
 
 namespace levanter::models {
 
@@ -18,39 +19,44 @@ struct Loss {
   std::vector<Measure> measures = {};
 };
 
+class PairLoss;
+
 /// Builds losses of a model's output. The arrays of the microbatch that it wants are those that it
 /// asks `inputs` for: these, and no others, become arguments of the function being traced.
 class Objective {
  public:
   virtual ~Objective() = default;
   /// The loss of a microbatch in training. Over the microbatches of a global batch losses are
-  /// added, so that a mean over its loss tokens is a sum times kInverseTokens.
+  /// added, so that a mean over what it counts, its loss tokens or its pairs, is a sum times
+  /// kInverseTokens.
   virtual Loss loss(const LanguageModel& model, BatchInputs& inputs) const = 0;
   /// The loss of each token, [batch, position], without dropout or weights: what evaluation adds.
-  virtual NamedArray token_losses(const LanguageModel& model, BatchInputs& inputs) const = 0;
-};
-
-/// What a run's configuration says of its objective.
-struct ObjectiveOptions {
-  double z_loss = 0;  ///< weight in the loss of the squared logsumexp of a token's logits
+  virtual NamedArray token_losses(const LanguageModel& model, BatchInputs& inputs) const;
+  /// What the microbatch has of what the global batch counts, from 0 to 1.
+  virtual NamedArray share(BatchInputs& inputs) const;
+  /// The loss of a pair of answers, where it learns from such; else null.
+  virtual const PairLoss* pair_loss() const { return nullptr; }
 };
 
 /// One objective: src/models/objectives/<name>.cpp defines `<name>_entry`.
 struct ObjectiveEntry {
   const char* name;
   const char* summary;
-  std::unique_ptr<const Objective> (*make)(const ObjectiveOptions& options);
+  std::unique_ptr<config::Choosable> (*make_config)();  ///< of an ObjectiveConfig
+  bool is_chosen = true;                                ///< by a config; false: others ask for it
 };
 
 namespace objectives {
 
 std::span<const ObjectiveEntry* const> entries();
-/// The objective called `name`, which must be one of the list of parts.
+/// The objective called `name` at its defaults, which must be one of the list of parts.
 std::unique_ptr<const Objective> make(std::string_view name, const ObjectiveOptions& options = {});
 
 }  // namespace objectives
 
 /// The tokens, segments and positions of a microbatch; nothing is dropped.
 LmBatch batch_of(BatchInputs& inputs);
+/// The token losses of final hidden states, [batch, position].
+NamedArray token_losses_of(const LanguageModel& model, NamedArray hidden, NamedArray targets);
 
 }  // namespace levanter::models

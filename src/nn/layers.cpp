@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/strings.h"
+#include "nn/adaptation.h"
 
 namespace levanter::nn {
 
@@ -13,15 +14,21 @@ Linear::Linear(const Scope& s, const Axes& in_axes, const Axes& out_axes, const 
   weight = scope.param("weight", unite(first, last), {first.elements(), last.elements()},
                        options.init, Role::kWeight, in);
   if (options.bias) bias = scope.param("bias", out, {out.elements()}, Init::zeros(), Role::kBias);
+  const Matrix matrix{scope, in, out, weight};
+  adaptation = scope.adapt({&matrix, 1});
 }
 
-NamedArray Linear::operator()(NamedArray x) const {
+NamedArray Linear::operator()(NamedArray x, NamedArray dropout_keys) const {
   const OriginScope at = scope.enter();
-  const NamedArray y = dot(x, pack(weight), unite(without(x.axes(), in), out));
-  if (!bias) return cast(y, scope.graph().compute());
-  NamedArray added = pack(bias);  // rounded like the weight, so that a product may add it
-  if (added.dtype() != y.dtype()) added = cast(broadcast(added, y.axes()), y.dtype());
-  return cast(y + added, scope.graph().compute());
+  NamedArray y = dot(x, pack(weight), unite(without(x.axes(), in), out)), added;
+  if (bias) {
+    added = pack(bias);  // rounded like the weight, so that a product may add it
+    if (added.dtype() != y.dtype()) added = cast(broadcast(added, y.axes()), y.dtype());
+    y = y + added;
+  }
+  y = cast(y, scope.graph().compute());
+  if (!adaptation) return y;
+  return adaptation->apply({x, y, added, {}, dropout_keys});
 }
 
 Embedding::Embedding(const Scope& s, Axis table_axis, Axis embed, Init init)

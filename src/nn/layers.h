@@ -3,6 +3,8 @@
 // has its compute type.
 #pragma once
 
+#include <memory>
+
 #include "nn/scope.h"
 
 namespace levanter::nn {
@@ -23,11 +25,12 @@ struct Linear {
     WeightOrder order = WeightOrder::kInOut;
   };
   Linear(const Scope& scope, const Axes& in, const Axes& out, const Options& options);
-  NamedArray operator()(NamedArray x) const;
+  NamedArray operator()(NamedArray x, NamedArray dropout_keys) const;
 
   Scope scope;
   Axes in, out;
   NamedArray weight, bias;
+  std::shared_ptr<const Adaptation> adaptation;  ///< null for none
 };
 
 /// One row of `embed` for each entry of `table`.

@@ -2,6 +2,7 @@
 #include "nn/scope.h"
 
 #include "base/strings.h"
+#include "nn/adaptation.h"
 
 namespace levanter::nn {
 
@@ -38,12 +39,30 @@ Scope Scope::in_group(std::string_view name) const {
   return same;
 }
 
+Scope Scope::adapter() const {
+  Scope same = *this;
+  same.adapts_ = true;
+  return same;
+}
+
+std::shared_ptr<const Adaptation> Scope::adapt(std::span<const Matrix> matrices) const {
+  if (!adapted_) return nullptr;
+  Adapted::Site& site = adapted_->sites.emplace_back();
+  for (const Matrix& matrix : matrices) site.modules.push_back(matrix.scope.path());
+  site.adaptation = adapted_->adapter->adapt(matrices);
+  return site.adaptation;
+}
+
 NamedArray Scope::param(std::string_view name, const Axes& axes, std::vector<int64_t> shape,
                         Init init, Role role, const Axes& in) const {
   const std::string path = cat(path_, ".", name);
-  const Type type{graph().real(), axes};
+  const bool is_matrix = role != Role::kBias && role != Role::kNorm;
+  const bool is_narrow = adapted_ && adapted_->frozen && !adapts_ && is_matrix;
+  const Type type{is_narrow ? *adapted_->frozen : graph().real(), axes};
   const NamedArray value = function_->argument(path, type);
-  params_->push_back({path, type, std::move(shape), init, role, value, trainable_, group_, in});
+  const bool is_trained = adapts_ || (trainable_ && !adapted_);
+  params_->push_back(
+      {path, type, std::move(shape), init, role, value, is_trained, group_, in, adapts_});
   return value;
 }
 

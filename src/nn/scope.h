@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,12 +18,18 @@ enum class Role : uint8_t { kWeight, kBias, kNorm, kEmbedding, kExpert };
 /// "weight", "bias", "norm", "embedding", "weight".
 std::string_view name_of(Role role);
 
-/// How a parameter begins: every element `mean`, or normal around it.
+class Adaptation;
+struct Adapted;
+struct Matrix;
+
+/// How a parameter begins: every element `mean`, or normal around it, or uniform at most `reach`
+/// from it.
 struct Init {
-  double mean = 0, stddev = 0;
-  static Init zeros() { return {0, 0}; }
-  static Init ones() { return {1, 0}; }
-  static Init normal(double stddev) { return {0, stddev}; }
+  double mean = 0, stddev = 0, reach = 0;
+  static Init zeros() { return {}; }
+  static Init ones() { return {.mean = 1}; }
+  static Init normal(double stddev) { return {.stddev = stddev}; }
+  static Init uniform(double reach) { return {.reach = reach}; }
 };
 
 /// An array of a model. In files its path is its name and `shape` its shape: the axes, some of them
@@ -36,13 +44,16 @@ struct Param {
   bool trainable = true;   ///< false: it has no gradient and no optimizer state, and never moves
   std::string group = {};  ///< what optimizers may tell parameters apart by, besides their role
   Axes in = {};            ///< of a weight that multiplies: the axes that are summed over
+  bool adapts = false;     ///< is the adapter's, not the model's
 };
 
 /// A place in the tree of modules of a function being traced. Constructors declare parameters
 /// through it; `operator()`s enter it, so that their nodes carry its path.
 class Scope {
  public:
-  Scope(Function& function, std::vector<Param>& params) : function_(&function), params_(&params) {}
+  /// `adapted`: where the model has an adapter; its own parameters are then frozen.
+  Scope(Function& function, std::vector<Param>& params, Adapted* adapted = nullptr)
+      : function_(&function), params_(&params), adapted_(adapted) {}
 
   /// The scope of a child: "transformer" / "h" is "transformer.h".
   Scope operator/(std::string_view name) const;
@@ -51,6 +62,10 @@ class Scope {
   Scope frozen() const;
   /// The same place, whose parameters and those below it are of this group.
   Scope in_group(std::string_view name) const;
+  /// The same place, whose parameters are the adapter's and are trained.
+  Scope adapter() const;
+  /// What the model's adapter does to the matrices of one product; null for nothing.
+  std::shared_ptr<const Adaptation> adapt(std::span<const Matrix> matrices) const;
 
   /// Declares the parameter `path`.`name`, an argument of the function. `in`: see Param.
   NamedArray param(std::string_view name, const Axes& axes, std::vector<int64_t> shape, Init init,
@@ -67,8 +82,9 @@ class Scope {
  private:
   Function* function_;
   std::vector<Param>* params_;
+  Adapted* adapted_;
   std::string path_;
-  bool trainable_ = true;
+  bool trainable_ = true, adapts_ = false;
   std::string group_;
 };
 

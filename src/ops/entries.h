@@ -45,6 +45,7 @@ extern const Op scatter_add_entry;
 extern const Op scatter_entry;
 extern const Op softmax_entry;
 extern const Op split_axis_entry;
+extern const Op stop_gradient_entry;
 extern const Op sum_squares_entry;
 extern const Op top_k_entry;
 extern const Op transpose_entry;

@@ -79,6 +79,8 @@ NamedArray split_axis(Operand x, AxisName name, const Axes& pieces);
 /// x cut along `axis` into consecutive parts of the given sizes (each at least 1, adding up to the
 /// axis): each part keeps the axis' name. The gradient is `concat`.
 std::vector<NamedArray> partition(Operand x, AxisName axis, std::span<const int64_t> sizes);
+/// x, and a constant where a gradient is taken.
+NamedArray stop_gradient(Operand x);
 
 // ---- structure ----------------------------------------------------------------------------------
 
@@ -213,13 +215,15 @@ NamedArray attention(Operand q, NamedArray k, NamedArray v, const AttentionOptio
 /// targets      i32 [batch, position], each in [0, vocab)
 /// token_scale  [batch, position]: loss weight over the number of loss tokens of the global batch
 /// h and weight may be bf16; token_scale, the losses and the gradient of weight are then f32
+/// Where a loss is made of the token losses, their gradient is that of a sum in which each counts
+/// as much as its cotangent, and costs what that of `loss` does.
 struct LinearXentOptions {
   double z_loss = 0;    ///< weight of the squared logsumexp in the loss
   double soft_cap = 0;  ///< logits become soft_cap tanh(logit / soft_cap); 0 none
 };
 struct LinearXent {
   NamedArray loss;        ///< scalar; differentiable in h, weight and token_scale
-  NamedArray token_loss;  ///< [batch, position]; for evaluation, no gradient
+  NamedArray token_loss;  ///< [batch, position]; differentiable in h and weight
 };
 LinearXent linear_xent(Operand h, NamedArray weight, NamedArray targets, NamedArray token_scale,
                        const LinearXentOptions& options = {});

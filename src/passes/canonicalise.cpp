@@ -57,7 +57,7 @@ class Canonicaliser {
       if (uses_[id] == 0) continue;
       for (const Value& input : nodes[id].inputs) ++uses_[input.node];
       if (is(nodes[id], ops::linear_xent_entry) &&
-          LinearXentAttributes::of(nodes[id].attributes).with_gradients)
+          LinearXentAttributes::of(nodes[id].attributes).gradients != XentGradients::kNone)
         losses_with_gradients_.push_back(id);
     }
   }
@@ -80,11 +80,11 @@ class Canonicaliser {
 
   /// Lets a loss be computed as another old node does that has the gradients too.
   void add_gradients(NodeId id, Node& node) const {
-    auto wanted = LinearXentAttributes::of(node.attributes);
-    wanted.with_gradients = true;
     for (const NodeId with : losses_with_gradients_) {
       const Node& other = from_.graph.node(with);
-      if (other.inputs != from_.graph.node(id).inputs || !(other.attributes == wanted.pack()))
+      auto without = LinearXentAttributes::of(other.attributes);
+      without.gradients = XentGradients::kNone;
+      if (other.inputs != from_.graph.node(id).inputs || !(node.attributes == without.pack()))
         continue;
       node.attributes = other.attributes;
       node.outputs = other.outputs;
@@ -119,13 +119,15 @@ class Canonicaliser {
     return node.inputs[0];
   }
 
-  /// The operand that x * 1, 1 * x, x / 1 and a cast from bf16 to f32 and back return unchanged.
+  /// The operand that x * 1, 1 * x, x / 1, a cast from bf16 to f32 and back, and, where gradients
+  /// have been taken, stop_gradient return unchanged.
   std::optional<Value> identity(const Node& node) const {
     const bool mul = is_map(node, Map::kMul), div = is_map(node, Map::kDiv);
     if ((mul || div) && is_one(node.inputs[1])) return node.inputs[0];
     if (mul && is_one(node.inputs[0])) return node.inputs[1];
     if (is(node, ops::cast_entry) && node.outputs[0].dtype == DType::bf16)
       return narrow_form(node.inputs[0]);
+    if (is(node, ops::stop_gradient_entry)) return node.inputs[0];
     return std::nullopt;
   }
 

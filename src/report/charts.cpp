@@ -15,6 +15,7 @@ namespace {
 
 constexpr size_t kMostPoints = 400;  // of a line where there is one run
 constexpr size_t kLeastPoints = 60;  // of each of many runs
+constexpr size_t kMostWatched = 6;   // lines of a chart of parameters
 constexpr size_t kMostOthers = 40;   // charts of metrics that have no place of their own
 
 constexpr std::string_view kPhases = "Time of a step by phase";
@@ -59,6 +60,9 @@ class Charts final {
     alone("throughput/mfu", "MFU", "% of the machine's peak", Scale::kLinear);
     phases();
     skipped();
+    watched("grad_norm", "Gradient norm by parameter");
+    watched("param_norm", "Norm by parameter");
+    watched("update_ratio", "Norm of the update by the parameter's own");
     others();
     return std::move(charts_);
   }
@@ -170,6 +174,31 @@ class Charts final {
     if (std::any_of(runs_.begin(), runs_.end(), any))
       alone("optim/skipped_step", "Steps that were not taken", "", Scale::kLinear);
     taken_.emplace("optim/skipped_step");
+  }
+
+  /// The metrics watch/KIND/PATH: of one run the parameters with the highest values at any step, in
+  /// one chart; of several none, as each would need as many charts as there are parameters.
+  void watched(std::string_view kind, std::string title) {
+    const std::string begin = cat("watch/", kind, "/");
+    std::vector<std::pair<double, std::string>> found;
+    for (const std::string& name : names()) {
+      if (!name.starts_with(begin)) continue;
+      taken_.emplace(name);
+      double highest = -INFINITY;
+      if (const Series* series = runs_[0].history.find(name))
+        for (const double value : series->values) highest = std::fmax(highest, value);
+      found.emplace_back(highest, name);
+    }
+    if (!one() || found.empty()) return;
+    std::stable_sort(found.begin(), found.end(),
+                     [](const auto& a, const auto& b) { return a.first > b.first; });
+    if (found.size() > kMostWatched) {
+      title += cat(", the highest ", kMostWatched, " of ", found.size());
+      found.resize(kMostWatched);
+    }
+    Chart chart{.title = std::move(title), .unit = "", .scale = Scale::kLog};
+    for (const auto& [value, name] : found) add_line(chart, 0, name, name.substr(begin.size()));
+    add(std::move(chart));
   }
 
   void others() {

@@ -145,10 +145,10 @@ void take_history(const History& history, RunLine& line) {
   }
 }
 
-std::vector<Sample> read_samples(const std::string& folder, std::vector<std::string>& notes) {
-  std::vector<Sample> samples;
-  const std::string path = join_path(folder, "samples.jsonl");
-  if (!path_exists(path)) return samples;
+/// Adds a file's samples; what is none is left out, with a note.
+void take_samples(const std::string& path, std::vector<Sample>& samples,
+                  std::vector<std::string>& notes) {
+  if (!path_exists(path)) return;
   int64_t bad = 0;
   for (const std::string& line : split(read_regular(path), '\n')) {
     if (trim(line).empty()) continue;
@@ -161,10 +161,26 @@ std::vector<Sample> read_samples(const std::string& folder, std::vector<std::str
     samples.push_back(
         {static_cast<int64_t>(step), string_of(sample, "prompt"), string_of(sample, "text")});
   }
-  if (bad > 0) notes.push_back(cat("samples.jsonl: ", count_of(bad, "line"), " left out"));
-  std::stable_sort(samples.begin(), samples.end(),
+  if (bad > 0) notes.push_back(cat(file_name(path), ": ", count_of(bad, "line"), " left out"));
+}
+
+/// Those of the run and those of reports, each once.
+std::vector<Sample> all_samples(const std::string& folder, std::vector<std::string>& notes) {
+  std::vector<Sample> samples;
+  for (const std::string_view name : {kSamplesFile, kReportSamplesFile}) {
+    try {
+      take_samples(join_path(folder, name), samples, notes);
+    } catch (const Error& error) {
+      notes.push_back(cat(name, " was left out: ", error.message()));
+    }
+  }
+  std::set<Sample> seen;
+  std::vector<Sample> once;
+  for (Sample& sample : samples)
+    if (seen.insert(sample).second) once.push_back(std::move(sample));
+  std::stable_sort(once.begin(), once.end(),
                    [](const Sample& a, const Sample& b) { return a.step < b.step; });
-  return samples;
+  return once;
 }
 
 void note_history(const History& history, std::vector<std::string>& notes) {
@@ -224,6 +240,13 @@ RunLine read_line(const std::string& folder) {
   return line;
 }
 
+std::vector<Sample> read_samples(const std::string& path) {
+  std::vector<Sample> samples;
+  std::vector<std::string> notes;
+  take_samples(path, samples, notes);
+  return samples;
+}
+
 RunData read_run(const std::string& folder) {
   if (!is_run(folder))
     throw Error(ErrorKind::kData, cat(folder, " is no run's folder"))
@@ -247,11 +270,7 @@ RunData read_run(const std::string& folder) {
   }
   take_history(run.history, run.line);
   if (const Series* loss = run.history.find("train/loss")) run.spike = worst_spike(*loss);
-  try {
-    run.samples = read_samples(folder, run.notes);
-  } catch (const Error& error) {
-    run.notes.push_back(cat("samples.jsonl was left out: ", error.message()));
-  }
+  run.samples = all_samples(folder, run.notes);
   if (const Json plan = read_object(join_path(folder, "plan.json"), run.notes); plan.is_object())
     run.plan = plan.dump(-1, ' ', false, Json::error_handler_t::replace);
   return run;

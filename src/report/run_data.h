@@ -1,6 +1,7 @@
 // What lies in a run's folder, as a plain struct: what reports, tables and comparisons are made of.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -24,7 +25,13 @@ const std::string* find_text(const Texts& texts, std::string_view name);
 struct Sample {
   int64_t step = 0;
   std::string prompt, text;
+
+  auto operator<=>(const Sample&) const = default;
 };
+
+/// What the run itself has written, and what reports had its checkpoints write.
+inline constexpr std::string_view kSamplesFile = "samples.jsonl",
+                                  kReportSamplesFile = "report_samples.jsonl";
 
 /// What a line of a table says of a run.
 struct RunLine {
@@ -59,6 +66,10 @@ bool is_run(const std::string& folder);
 
 /// Reads no more of the metrics than it must. What is missing or broken leaves its fields empty.
 RunLine read_line(const std::string& folder);
+
+/// Those in one such file; none where there is none.
+/// error  kIo where it cannot be read
+std::vector<Sample> read_samples(const std::string& path);
 
 /// error  kData where the folder is no run's
 RunData read_run(const std::string& folder);

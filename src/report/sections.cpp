@@ -146,6 +146,7 @@ std::vector<std::pair<std::string, int64_t>> memory_lines(const Json& plan) {
         lines.emplace_back(text_in(line, "what"), count_in(line, "bytes"));
   for (const auto& [key, what] : {std::pair("arena_bytes", "arena"),
                                   {"workspace_bytes", "workspace"},
+                                  {"sample_bytes", "samples"},
                                   {"loader_bytes", "loader"},
                                   {"save_bytes", "a save"}})
     if (count_in(plan, key) > 0) lines.emplace_back(what, count_in(plan, key));

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "device/ranges.h"
+#include "device/tracing.h"
 #include "ops/attributes.h"
 #include "ops/entries.h"
 #include "runtime/lowering.h"
@@ -46,6 +47,7 @@ struct Executable::Impl final : Runnable {
   /// Of the addresses that are bound.
   enum class Replay : uint8_t { kNew, kHasRun, kRecorded, kNever } replay = Replay::kNew;
   std::unique_ptr<Recording> recording;
+  bool is_recorded = false;  ///< what runs now: then a device is not to be waited for
   std::vector<Gather> gathers;
   std::vector<size_t> gather_steps;   ///< of each
   std::vector<size_t> gather_reader;  ///< the first step that reads each
@@ -67,7 +69,7 @@ struct Executable::Impl final : Runnable {
   void run_step(size_t s) const;
   void start_gather(size_t gather) const;
   void run_steps(ResultListener* listener) const;
-  void run_shown() const;
+  void run_shown(size_t s) const;
   void run_watched(StepObserver* observer);
 };
 
@@ -336,26 +338,34 @@ void Executable::Impl::start_gather(size_t gather) const {
   source->start(gathers[gather], at.inputs.data(), at.outputs.data());
 }
 
+/// One step in a range: "linear_xent backward of lm_head, src/nn/layers.cpp:20". In a trace that is
+/// the time of the device, which is waited for.
+void Executable::Impl::run_shown(size_t s) const {
+  const Node& node = function.graph.node(lowered.steps[s].node);
+  const std::string name =
+      cat(node.op->name, node.origin.phase == Phase::kBackward ? " backward" : "");
+  const Range range(name.c_str(), function.graph.describe(lowered.steps[s].node));
+  run_step(s);
+  if (is_tracing() && !is_recorded) backend->synchronize();
+}
+
 /// A gather goes on while the steps up to its first reader run.
 void Executable::Impl::run_steps(ResultListener* listener) const {
+  const bool shown = ranges_are_shown();
   size_t started = 0, finished = 0, told = 0;
   for (size_t s = 0; s < lowered.steps.size(); ++s) {
-    for (; finished < started && gather_reader[finished] <= s; ++finished) source->finish();
+    for (; finished < started && gather_reader[finished] <= s; ++finished) {
+      const Range range("wait for parameters");
+      source->finish();
+    }
     if (source && started < gathers.size() && gather_steps[started] == s)
       start_gather(started++);
+    else if (shown)
+      run_shown(s);
     else
       run_step(s);
     for (; listener && told < last_uses.size() && last_uses[told].first == s; ++told)
       listener->ready(last_uses[told].second);
-  }
-}
-
-/// Each step in a range: "linear_xent backward of lm_head, src/nn/layers.cpp:20".
-void Executable::Impl::run_shown() const {
-  for (size_t s = 0; s < lowered.steps.size(); ++s) {
-    const NodeId node = lowered.steps[s].node;
-    const Range range(place_of(function.graph, node).c_str());
-    run_step(s);
   }
 }
 
@@ -370,6 +380,8 @@ void Executable::Impl::run_watched(StepObserver* observer) {
     if (source && gather < gathers.size() && gather_steps[gather] == s) {
       start_gather(gather++);
       source->finish();
+    } else if (ranges_are_shown()) {
+      run_shown(s);
     } else {
       run_step(s);
     }
@@ -393,8 +405,11 @@ void Executable::attend() const {
 
 void Executable::run(StepObserver* observer, ResultListener* listener) const {
   if (listener) {
-    const bool stepwise = !observer && !impl_->check && !ranges_are_shown();
-    if (stepwise && impl_->backend->is_host() && impl_->bound) return impl_->run_steps(listener);
+    const bool stepwise = !observer && !impl_->check;
+    if (stepwise && impl_->backend->is_host() && impl_->bound) {
+      const Range range(name().c_str());
+      return impl_->run_steps(listener);
+    }
     run(observer);
     for (const auto& [step, result] : impl_->last_uses) listener->ready(result);
     return;
@@ -403,15 +418,15 @@ void Executable::run(StepObserver* observer, ResultListener* listener) const {
   LEV_CHECK(impl_->bound, cat(name(), " has no memory yet"));
   const Range range(name().c_str());
   if (observer || impl_->check) return impl_->run_watched(observer);
+  if (is_tracing()) return impl_->run();  // also what could be replayed as one
   if (impl_->replay == Replay::kHasRun) {
+    impl_->is_recorded = true;
     impl_->recording = impl_->backend->record(*impl_);
+    impl_->is_recorded = false;
     impl_->replay = impl_->recording ? Replay::kRecorded : Replay::kNever;
   }
   if (impl_->replay == Replay::kRecorded) return impl_->recording->replay();
-  if (ranges_are_shown())
-    impl_->run_shown();
-  else
-    impl_->run();
+  impl_->run();
   if (impl_->replay == Replay::kNew) impl_->replay = Replay::kHasRun;
 }
 

@@ -1,4 +1,5 @@
-// The console: a progress bar on a terminal, plain lines anywhere else.
+// The console: a line that is redrawn on a terminal, with the losses as a curve; plain lines
+// anywhere else.
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -60,6 +61,7 @@ class ConsoleTracker final : public Tracker {
         best_(context.best_loss) {}
 
   void log(const Metrics& metrics, int64_t step) override {
+    if (!metrics.empty() && metrics[0].first.starts_with("watch/")) return;  // of single parameters
     const double time = now(context_);
     const bool trains = !std::isnan(find_metric(metrics, "train/loss", kMissing)) ||
                         std::isnan(find_metric(metrics, "eval/loss", kMissing));
@@ -290,7 +292,8 @@ std::unique_ptr<Tracker> make_console(const TrackerContext& context,
 
 extern const TrackerEntry console_entry;
 const TrackerEntry console_entry = {
-    "console", "a progress bar on a terminal, plain lines elsewhere; to standard error",
+    "console",
+    "a line with the curve of the losses on a terminal, plain lines elsewhere; to standard error",
     config::make_choice<TrackerConfig>, make};
 }  // namespace trackers
 

@@ -80,6 +80,18 @@ std::string scalars_event(double wall_time, int64_t step, const Metrics& metrics
   return event_at(wall_time, step).message(5, summary).bytes();
 }
 
+std::string histograms_event(double wall_time, int64_t step, const Histograms& histograms) {
+  Message summary;
+  for (const auto& [name, h] : histograms) {
+    Message histo;
+    histo.real(1, h.min).real(2, h.max).real(3, static_cast<double>(h.count));
+    histo.real(4, h.sum).real(5, h.sum_squares);
+    histo.reals(6, std::span(h.limits).subspan(1)).reals(7, h.counts);
+    summary.message(1, Message().text(1, name).message(5, histo));
+  }
+  return event_at(wall_time, step).message(5, summary).bytes();
+}
+
 std::string text_event(double wall_time, int64_t step, std::string_view tag,
                        std::string_view text) {
   const Message plugin = Message().message(1, Message().text(1, "text"));

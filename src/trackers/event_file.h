@@ -29,6 +29,10 @@ std::string restart_event(double wall_time, int64_t step);
 /// tensorflow.Event {wall_time = 1, step = 2, summary = 5 {value {tag = 1, simple_value = 2}...}}.
 std::string scalars_event(double wall_time, int64_t step, const Metrics& metrics);
 
+/// tensorflow.Summary.Value {tag = 1, histo = 5} of each: HistogramProto {min = 1, max = 2, num =
+/// 3, sum = 4, sum_squares = 5, bucket_limit = 6, bucket = 7}, a bucket by its upper limit.
+std::string histograms_event(double wall_time, int64_t step, const Histograms& histograms);
+
 /// A text, which TensorBoard shows as Markdown.
 std::string text_event(double wall_time, int64_t step, std::string_view tag, std::string_view text);
 

@@ -1,4 +1,4 @@
-// metrics.jsonl: one JSON object a step, for scripts.
+// metrics.jsonl: one JSON object a step, for scripts; samples.jsonl: what the model wrote.
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -15,7 +15,7 @@ namespace levanter {
 namespace {
 
 constexpr size_t kReadBytes = size_t{1} << 20;
-constexpr std::string_view kFileName = "metrics.jsonl";
+constexpr std::string_view kFileName = "metrics.jsonl", kSamplesName = "samples.jsonl";
 constexpr size_t kMostGaps = 3;  // that are named one by one
 
 /// The step of a whole line, or nothing for what is no line of metrics.
@@ -102,8 +102,12 @@ class JsonlTracker final : public Tracker {
   explicit JsonlTracker(const TrackerContext& context)
       : context_(context),
         sink_(join_path(context.run_folder, kFileName), std::string(kFileName), "line",
-              [this](LogFile& file) { cut_back(file); }) {
+              [this](LogFile& file) { cut_back(file); }),
+        samples_(join_path(context.run_folder, kSamplesName), std::string(kSamplesName), "line",
+                 [this](LogFile& file) { cut_samples(file); }) {
     sink_.write();
+    has_samples_ = path_exists(join_path(context.run_folder, kSamplesName));
+    if (has_samples_) samples_.write();
   }
 
   void log(const Metrics& metrics, int64_t step) override {
@@ -126,6 +130,17 @@ class JsonlTracker final : public Tracker {
     changed_ = true;
   }
 
+  /// samples.jsonl has them: {"step", "prompt", "text"}, a line each.
+  void log_samples(std::span<const SampleText> samples, int64_t step) override {
+    using Json = nlohmann::ordered_json;
+    for (const SampleText& sample : samples) {
+      const Json line = {{"step", step}, {"prompt", sample.prompt}, {"text", sample.text}};
+      samples_.add(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+    }
+    has_samples_ = true;
+    samples_.write();
+  }
+
   // Summaries have a file of their own, summary.json.
   void log_summary(const Metrics&) override {}
   void message(std::string_view) override {}
@@ -145,14 +160,19 @@ class JsonlTracker final : public Tracker {
       changed_ = false;
     }
     sink_.write();
+    if (has_samples_) samples_.write();
   }
 
   void finish() override {
     flush();
     sink_.finish();
+    if (has_samples_) samples_.finish();
   }
 
-  std::string news() override { return sink_.news(); }
+  std::string news() override {
+    std::string line = sink_.news();
+    return line.empty() ? samples_.news() : line;
+  }
 
  private:
   /// Leaves the lines of steps that are not done again.
@@ -183,8 +203,15 @@ class JsonlTracker final : public Tracker {
     sink_.take_up_last(start, end);
   }
 
+  /// Leaves the samples of steps that are not done again.
+  void cut_samples(LogFile& file) {
+    if (context_.resume_step <= 0) return file.truncate(0);
+    file.truncate(History(file.path(), context_.resume_step, context_.resume_step).kept_bytes());
+  }
+
   TrackerContext context_;
-  trackers::LogSink sink_;
+  trackers::LogSink sink_, samples_;
+  bool has_samples_ = false;
   int64_t step_ = -1;
   std::string time_;  // when the step was first heard of
   Metrics line_;
@@ -200,7 +227,9 @@ std::unique_ptr<Tracker> make(const TrackerConfig&, const TrackerContext& contex
 namespace trackers {
 extern const TrackerEntry jsonl_entry;
 const TrackerEntry jsonl_entry = {
-    "jsonl", "metrics.jsonl in the run's folder: one object a step, for scripts",
+    "jsonl",
+    "metrics.jsonl in the run's folder: one object a step, for scripts; samples.jsonl: what "
+    "trainer.sample has the model write",
     config::make_choice<TrackerConfig>, make};
 }  // namespace trackers
 

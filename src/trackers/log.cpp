@@ -27,6 +27,11 @@ class LogTracker final : public Tracker {
 
   void log(const Metrics& metrics, int64_t step) override { lines_->log(metrics, step); }
   void log_summary(const Metrics& metrics) override { lines_->log_summary(metrics); }
+  void log_samples(std::span<const SampleText> samples, int64_t step) override {
+    for (const SampleText& sample : samples)
+      lines_->message(
+          cat("step ", step, " writes after ", quote(sample.prompt), ": ", quote(sample.text)));
+  }
   void message(std::string_view line) override { lines_->message(line); }
   bool shows_messages() const override { return true; }
   void progress(std::string_view what, double fraction) override {

@@ -22,8 +22,10 @@ class Message final {
   template <class Values>
   Message& reals(uint32_t field, const Values& values) {
     std::string packed;
-    for (const double value : values)
+    for (const auto number : values) {
+      const auto value = static_cast<double>(number);
       packed.append(reinterpret_cast<const char*>(&value), sizeof value);
+    }
     return text(field, packed);
   }
 

@@ -72,6 +72,14 @@ std::string config_text(const TrackerContext& context) {
   return text;
 }
 
+/// A prompt and what follows it as Markdown: its lines as they are.
+std::string sample_text(const SampleText& sample) {
+  std::string text = cat("prompt: ", quote(sample.prompt), "\n\n");
+  for (const std::string& line : split(cat(sample.prompt, sample.text), '\n'))
+    text += cat("    ", line, "\n");
+  return text;
+}
+
 class TensorboardTracker final : public Tracker {
  public:
   /// `newest` is the second of the newest file so far, or -1: a clock that stood still or went back
@@ -99,7 +107,20 @@ class TensorboardTracker final : public Tracker {
     const double wall = now(context_);
     last_step_ = step;
     append(trackers::scalars_event(wall, step, metrics));
-    if (pending_ >= kFlushBytes || std::fabs(wall - flushed_at_) >= kFlushSeconds) flush();
+    flush_when_due(wall);
+  }
+
+  void log_histograms(const Histograms& histograms, int64_t step) override {
+    const double wall = now(context_);
+    append(trackers::histograms_event(wall, step, histograms));
+    flush_when_due(wall);
+  }
+
+  void log_samples(std::span<const SampleText> samples, int64_t step) override {
+    const double wall = now(context_);
+    for (size_t i = 0; i < samples.size(); ++i)
+      append(trackers::text_event(wall, step, cat("samples/", i), sample_text(samples[i])));
+    flush();
   }
 
   void log_summary(const Metrics& metrics) override {
@@ -128,6 +149,10 @@ class TensorboardTracker final : public Tracker {
   std::string news() override { return sink_.news(); }
 
  private:
+  void flush_when_due(double wall) {
+    if (pending_ >= kFlushBytes || std::fabs(wall - flushed_at_) >= kFlushSeconds) flush();
+  }
+
   void append(std::string_view event) {
     std::string record = trackers::tf_record(event);
     pending_ += record.size();

@@ -14,6 +14,8 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/threads.h"
+#include "device/ranges.h"
+#include "device/tracing.h"
 #include "trackers/tracker.h"
 
 namespace levanter::trackers {
@@ -103,6 +105,7 @@ class Lane final {
 
  private:
   void serve() {
+    name_thread(cat("tracker ", name_));
     std::unique_lock lock(mutex_);
     for (;;) {
       wake_.wait(lock, [&] { return ends_ || !waiting_.empty(); });
@@ -122,6 +125,7 @@ class Lane final {
     std::string failure;
     std::deque<std::string> said;
     try {
+      const Range range("log");
       call.make(*tracker_);
       for (std::string line = tracker_->news(); !line.empty(); line = tracker_->news())
         said.push_back(std::move(line));
@@ -179,6 +183,15 @@ class TrackerSet final : public Tracker {
   void log_summary(const Metrics& metrics) override {
     const auto shared = std::make_shared<const Metrics>(metrics);
     each([=](Tracker& tracker) { tracker.log_summary(*shared); });
+  }
+  void log_histograms(const Histograms& histograms, int64_t step) override {
+    const auto shared = std::make_shared<const Histograms>(histograms);
+    each([=](Tracker& tracker) { tracker.log_histograms(*shared, step); });
+  }
+  void log_samples(std::span<const SampleText> samples, int64_t step) override {
+    const auto shared =
+        std::make_shared<const std::vector<SampleText>>(samples.begin(), samples.end());
+    each([=](Tracker& tracker) { tracker.log_samples(*shared, step); });
   }
   void message(std::string_view line) override {
     each([text = std::string(line)](Tracker& tracker) { tracker.message(text); });

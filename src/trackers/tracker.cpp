@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <ctime>
@@ -52,9 +53,14 @@ bool locale_is_utf8() {
   for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
     const char* value = std::getenv(name);
     if (value == nullptr || *value == '\0') continue;
-    const std::string_view locale = value;
-    const auto ends = [locale](std::string_view end) { return locale.ends_with(end); };
-    return ends("UTF-8") || ends("utf-8") || ends("utf8") || ends("UTF8");
+    // language_TERRITORY.codeset@modifier; the system reads "utf8", "UTF-8" and "Utf-8" alike.
+    std::string_view codeset = value;
+    codeset = codeset.substr(0, codeset.find('@'));
+    codeset.remove_prefix(std::min(codeset.find('.'), codeset.size()));
+    std::string letters;
+    for (const char c : codeset)
+      if (c != '-' && c != '.') letters += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    return letters == "utf8";
   }
   return false;
 }

@@ -18,6 +18,23 @@ namespace levanter {
 /// optim/learning_rate, throughput/tokens_per_second, eval/loss, grad/norm/total, ...
 using Metrics = std::vector<std::pair<std::string, double>>;
 
+/// How values are spread: between limits that are equally far from one another, each value counted
+/// where it is at least the lower limit, and the highest one in the last place.
+struct Histogram {
+  static constexpr size_t kBins = 31;
+  int64_t count = 0;  ///< of finite values; others are left out
+  double min = 0, max = 0, sum = 0, sum_squares = 0;
+  std::vector<double> limits = {};   ///< kBins + 1
+  std::vector<int64_t> counts = {};  ///< kBins
+};
+/// By name.
+using Histograms = std::vector<std::pair<std::string, Histogram>>;
+
+/// What a model has written after a prompt.
+struct SampleText {
+  std::string prompt, text;
+};
+
 /// The value of `name`, or `otherwise` when it is missing.
 double find_metric(const Metrics& metrics, std::string_view name, double otherwise);
 
@@ -38,6 +55,9 @@ class Tracker {
   virtual void log(const Metrics& metrics, int64_t step) = 0;
   /// Values known once a run: parameter_count, throughput/device_kind's numbers, final results.
   virtual void log_summary(const Metrics& metrics) = 0;
+  /// Not every tracker has a place for these.
+  virtual void log_histograms(const Histograms& /*histograms*/, int64_t /*step*/) {}
+  virtual void log_samples(std::span<const SampleText> /*samples*/, int64_t /*step*/) {}
   /// A line for people: "saved step 500".
   virtual void message(std::string_view line) = 0;
   /// How far something that takes long has come, from 0 to 1: ("evaluating", 0.31).

@@ -59,6 +59,11 @@ std::string number_json(double value) {
   return json_number(value);
 }
 
+/// A text as JSON; bytes that are no UTF-8, as a model may write, as U+FFFD.
+std::string json_text(const std::string& text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 /// "20261128_140231", the time here, as names of folders have it.
 std::string folder_time(double seconds) {
   const auto whole = static_cast<time_t>(std::floor(seconds));
@@ -150,15 +155,33 @@ class WandbTracker final : public Tracker {
   }
 
   void log(const Metrics& metrics, int64_t step) override {
-    if (step != step_) write_step();
-    step_ = step;
-    time_ = now(context_);
+    begin_step(step);
     put(step_items_, metrics);
     put(summary_, metrics);
     if (std::fabs(time_ - stats_at_) < kStatsSeconds) return;
     stats_at_ = time_;
     sink_.add(wandb::stats_record(next(), id_, stats_.take(time_), time_));
     sink_.write();
+  }
+
+  /// As wandb's own histograms: counts, and limits, which are one more.
+  void log_histograms(const Histograms& histograms, int64_t step) override {
+    begin_step(step);
+    for (const auto& [name, h] : histograms) {
+      std::vector<std::string> counts, limits;
+      for (const int64_t count : h.counts) counts.push_back(cat(count));
+      for (const double limit : h.limits) limits.push_back(number_json(limit));
+      step_items_.emplace_back(name,
+                               cat("{\"_type\": \"histogram\", \"values\": [", join(counts, ", "),
+                                   "], \"bins\": [", join(limits, ", "), "]}"));
+    }
+  }
+
+  void log_samples(std::span<const SampleText> samples, int64_t step) override {
+    begin_step(step);
+    for (size_t i = 0; i < samples.size(); ++i)
+      step_items_.emplace_back(cat("samples/", i),
+                               json_text(cat(samples[i].prompt, samples[i].text)));
   }
 
   void log_summary(const Metrics& metrics) override {
@@ -213,6 +236,12 @@ class WandbTracker final : public Tracker {
       else
         found->second = number_json(value);
     }
+  }
+
+  void begin_step(int64_t step) {
+    if (step != step_) write_step();
+    step_ = step;
+    time_ = now(context_);
   }
 
   void write_step() {

@@ -57,6 +57,7 @@ class CheckpointHook final : public Hook {
         kept_(c.kept),
         step_(c.start_step) {}
 
+  const char* name() const override { return "checkpoint"; }
   void before_update() override {
     trying([&] { writer_.before_update(); });
   }
@@ -97,7 +98,7 @@ class CheckpointHook final : public Hook {
   SaveKind kind_of(int64_t step) const {
     SaveKind kind = decide_save(c_.config.trainer.checkpointer, step,
                                 c_.config.trainer.num_train_steps, seconds_since(last_save_));
-    if (best(step)) kind = std::max(kind, SaveKind::temporary);
+    if (best(step) || c_.requests.save) kind = std::max(kind, SaveKind::temporary);
     if (kind == SaveKind::temporary && writer_.retrying()) {
       if (best(step))
         c_.tracker.message(cat("step ", step, ", the best so far, is not kept, since step ", step_,
@@ -197,6 +198,7 @@ class PartHook final : public Hook {
     crew.serve(std::string(kService), [this](const std::string& text) { save(json::parse(text)); });
   }
 
+  const char* name() const override { return "part of a checkpoint"; }
   void after_step(const StepInfo&) override {}
   void before_update() override {
     trying([&] { writer_.before_update(); });
@@ -249,12 +251,15 @@ CheckpointContents checkpoint_contents(const HookContext& c, int64_t step,
       "{\"microbatches\": ", config.num_microbatches(), ", \"groups\": ", config.gradient_groups(),
       ", \"seed\": ", config.trainer.seed, ", \"evaluated_step\": ", c.summary.evaluated_step(),
       ", \"data\": ", data_record(c.data));
+  if (config.trainer.sample.every) extra += cat(", \"sampled_step\": ", c.summary.sampled_step());
+  if (config.adapter) extra += cat(", \"base\": ", text_of(c.base));
   if (c.first_step > 0) extra += cat(", \"first_step\": ", c.first_step);
   if (c.summary.best_step() >= 0)
     extra +=
         cat(", \"best_loss\": ", c.summary.best_loss(), ", \"best_step\": ", c.summary.best_step());
   const bool keeps = config.trainer.checkpointer.keep_best && kept.step >= 0;
   if (keeps) extra += cat(", \"kept_loss\": ", kept.loss, ", \"kept_step\": ", kept.step);
+  if (!c.reference.empty()) extra += cat(", \"reference\": ", quote(c.reference));
   if (const std::string record = c.guard.record(); !record.empty())
     extra += cat(", \"guard\": ", record);
   return {.step = step,

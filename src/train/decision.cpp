@@ -14,10 +14,13 @@ json written(const Decision& d) {
                {"length_key", d.length_key},
                {"start_step", d.start_step},
                {"first_step", d.first_step},
+               {"resumes", d.resumes},
                {"rollbacks", to_json(d.rollbacks)},
                {"checkpoint", d.checkpoint},
                {"restore_optimizer", d.restore_optimizer},
                {"hf_folder", d.hf_folder},
+               {"base_kind", static_cast<int>(d.base_kind)},
+               {"base_place", d.base_place},
                {"vocab", d.vocab},
                {"tokenizer", d.tokenizer},
                {"need", d.need},
@@ -35,10 +38,13 @@ Decision read(const json& text) {
   text.at("length_key").get_to(d.length_key);
   text.at("start_step").get_to(d.start_step);
   text.at("first_step").get_to(d.first_step);
+  text.at("resumes").get_to(d.resumes);
   d.rollbacks = rollbacks_of(text.at("rollbacks"));
   text.at("checkpoint").get_to(d.checkpoint);
   text.at("restore_optimizer").get_to(d.restore_optimizer);
   text.at("hf_folder").get_to(d.hf_folder);
+  d.base_kind = static_cast<StartKind>(text.at("base_kind").get<int>());
+  text.at("base_place").get_to(d.base_place);
   text.at("vocab").get_to(d.vocab);
   text.at("tokenizer").get_to(d.tokenizer);
   text.at("need").get_to(d.need);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "dist/communicator.h"
+#include "train/config/train_config.h"
 #include "train/guard/rollbacks.h"
 #include "train/run.h"
 
@@ -20,11 +21,14 @@ struct Decision {
   /// The key that says how long the run is.
   std::string length_key = "trainer.num_train_steps";
   int64_t start_step = 0;
-  int64_t first_step = 0;         ///< steps of another run that it was begun with
-  Rollbacks rollbacks = {};       ///< of the run, so far
-  std::string checkpoint = {};    ///< the folder step-N that the state is read from, or ""
-  bool restore_optimizer = true;  ///< and not the model alone
-  std::string hf_folder = {};     ///< or where the model is read from, or ""
+  int64_t first_step = 0;                  ///< steps of another run that it was begun with
+  bool resumes = false;                    ///< the state is that of a checkpoint of its own
+  Rollbacks rollbacks = {};                ///< of the run, so far
+  std::string checkpoint = {};             ///< the folder step-N that the state is read from, or ""
+  bool restore_optimizer = true;           ///< and not the model alone
+  std::string hf_folder = {};              ///< or where the model is read from, or ""
+  StartKind base_kind = StartKind::kNone;  ///< of the frozen model under an adapter,
+  std::string base_place = {};             ///< which is there
   int64_t vocab = 0;
   /// What the texts' caches are read with, in JSON; "" where every process reads the texts.
   std::string tokenizer = {};

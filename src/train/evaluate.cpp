@@ -85,6 +85,12 @@ struct RowSums {
 
 static_assert(sizeof(RowSums) == kRowSumsBytes);
 
+/// A pair of a row.
+struct PairSums {
+  int64_t row = 0;
+  models::AnswerPair<double> pair = {};
+};
+
 RowSums sums_of_row(const data::Batch& batch, int64_t row, std::span<const float> losses,
                     const EvaluationOptions& options, const ByteLengths& byte_lengths) {
   RowSums sums{.row = batch.first_example + row};
@@ -99,36 +105,53 @@ RowSums sums_of_row(const data::Batch& batch, int64_t row, std::span<const float
   return sums;
 }
 
-/// Throws where this rank was asked to stop, or another, which all do at the same batch.
-void throw_if_any_stopped(const EvaluationOptions& options) {
-  if (!options.communicator) return throw_if_stopped();
-  // What was told the others counts: a stop that comes after it is heeded at the next batch.
-  if (!dist::any(*options.communicator, stop_requested())) return;
-  throw_if_stopped();
-  throw Error(ErrorKind::kSignal, "another rank was asked to stop");
+/// Adds the pairs of a row, in their order; references count as 1 where none are known.
+void add_pairs(const data::Batch& batch, int64_t row, std::span<const float> losses,
+               const EvaluationOptions& options, std::vector<PairSums>& pairs) {
+  const auto positions = static_cast<size_t>(options.seq_len);
+  const size_t begin = static_cast<size_t>(row) * positions;
+  const std::span<const int32_t> segments = std::span(batch.segment_ids).subspan(begin, positions);
+  const size_t first = pairs.size();
+  pairs.resize(first + static_cast<size_t>(data::pairs_of(segments)),
+               {.row = batch.first_example + row});
+  for (size_t t = 0; t < positions; ++t) {
+    const double weight = batch.loss_weight[begin + t];
+    if (weight == 0) continue;
+    const double logp = -static_cast<double>(losses[begin + t]);
+    const double reference =
+        batch.reference_logps.empty() ? 0 : static_cast<double>(batch.reference_logps[begin + t]);
+    const auto segment = static_cast<size_t>(segments[t]);
+    models::AnswerPair<double>& pair = pairs[first + segment / 2].pair;
+    const bool chosen = segment % 2 == 0;
+    (chosen ? pair.chosen_logp : pair.rejected_logp) += weight * logp;
+    (chosen ? pair.chosen_ratio : pair.rejected_ratio) += weight * (logp - reference);
+    (chosen ? pair.chosen_tokens : pair.rejected_tokens) += weight;
+  }
 }
 
-/// The rows of all ranks, in their order.
-std::vector<RowSums> all_rows(std::vector<RowSums> own, const EvaluationOptions& options) {
+/// What the rows of all ranks have, in their order.
+template <class OfRow>
+std::vector<OfRow> all_rows(std::vector<OfRow> own, const EvaluationOptions& options) {
   if (!options.communicator) return own;
-  std::vector<RowSums> rows;
+  std::vector<OfRow> rows;
   const std::string_view bytes(reinterpret_cast<const char*>(own.data()),
-                               own.size() * sizeof(RowSums));
+                               own.size() * sizeof(OfRow));
   for (const std::string& of_rank : dist::gather_texts(*options.communicator, bytes)) {
     const size_t begin = rows.size();
-    rows.resize(begin + of_rank.size() / sizeof(RowSums));
+    rows.resize(begin + of_rank.size() / sizeof(OfRow));
     if (!of_rank.empty()) std::memcpy(rows.data() + begin, of_rank.data(), of_rank.size());
   }
-  std::sort(rows.begin(), rows.end(),
-            [](const RowSums& a, const RowSums& b) { return a.row < b.row; });
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const OfRow& a, const OfRow& b) { return a.row < b.row; });
   return rows;
 }
 
-Sums evaluate_component(const data::TextData& data, const std::string& name,
-                        const data::ExampleSource& source, const TokenLosses& token_losses,
-                        const EvaluationOptions& options,
-                        const std::function<void(int64_t rows)>& done) {
-  const ByteLengths byte_lengths(*data.tokenizer());
+/// Calls take(batch, row, losses) with each row of this rank that counts.
+template <class Take>
+void for_each_row(const data::TextData& data, const std::string& name,
+                  const data::ExampleSource& source, const TokenLosses& token_losses,
+                  const EvaluationOptions& options, const std::function<void(int64_t rows)>& done,
+                  Take take) {
   const int64_t ranks = options.communicator ? options.communicator->size() : 1;
   data::LoaderOptions loading;
   loading.seq_len = options.seq_len;
@@ -137,31 +160,54 @@ Sums evaluate_component(const data::TextData& data, const std::string& name,
   loading.first_row = options.communicator ? options.batch * options.communicator->rank() : 0;
   if (options.max_rows >= 0) loading.end_step = ceil_div(options.max_rows, loading.batch_size);
   data::Loader loader(source, loading);
-  std::vector<RowSums> rows;
   while (!loader.done()) {
     const data::Batch& batch = loader.next();
-    throw_if_any_stopped(options);  // which leaves a batch unmade
+    throw_if_any_stopped(options.communicator);  // which leaves a batch unmade
     require_rows_of(batch, options, *data.tokenizer(), name);
     if (batch.real_rows > 0) {
       const std::span<const float> losses = token_losses({batch, 0, batch.first_example});
       for (int64_t row = 0; row < batch.real_rows; ++row)
         if (options.max_rows < 0 || batch.first_example + row < options.max_rows)
-          rows.push_back(sums_of_row(batch, row, losses, options, byte_lengths));
+          take(batch, row, losses);
     } else if (options.attend) {
       options.attend();
     }
     done(batch.real_rows * ranks);
   }
-  Sums sums;
-  for (const RowSums& row : all_rows(std::move(rows), options))
-    sums += {row.nats, row.tokens, row.bytes};
-  return sums;
 }
 
 struct Component {
   std::vector<std::string> tags;  ///< its name the first
-  Sums sums;
+  Sums sums = {};
+  std::vector<models::AnswerPair<double>> pairs = {};
+  bool has_pairs = false;  ///< that are measured as such, and no sums
 };
+
+void evaluate_component(const data::TextData& data, const data::ExampleSource& source,
+                        const TokenLosses& token_losses, const EvaluationOptions& options,
+                        const std::function<void(int64_t rows)>& done, Component& component) {
+  using Losses = std::span<const float>;
+  const std::string& name = component.tags.front();
+  if (source.pairs && options.pair_loss) {
+    std::vector<PairSums> pairs;
+    for_each_row(data, name, source, token_losses, options, done,
+                 [&](const data::Batch& batch, int64_t row, Losses losses) {
+                   add_pairs(batch, row, losses, options, pairs);
+                 });
+    for (const PairSums& pair : all_rows(std::move(pairs), options))
+      component.pairs.push_back(pair.pair);
+    component.has_pairs = true;
+    return;
+  }
+  const ByteLengths byte_lengths(*data.tokenizer());
+  std::vector<RowSums> rows;
+  for_each_row(data, name, source, token_losses, options, done,
+               [&](const data::Batch& batch, int64_t row, Losses losses) {
+                 rows.push_back(sums_of_row(batch, row, losses, options, byte_lengths));
+               });
+  for (const RowSums& row : all_rows(std::move(rows), options))
+    component.sums += {row.nats, row.tokens, row.bytes};
+}
 
 /// Tags in the order of their first appearance.
 std::vector<std::string> all_tags(const std::vector<Component>& components) {
@@ -170,6 +216,31 @@ std::vector<std::string> all_tags(const std::vector<Component>& components) {
     for (const std::string& tag : component.tags)
       if (std::find(tags.begin(), tags.end(), tag) == tags.end()) tags.push_back(tag);
   return tags;
+}
+
+/// The metrics of the pairs of some components, under `prefix`.
+void add_pair_metrics(const std::vector<Component>& components, const std::string& prefix,
+                      const EvaluationOptions& options, Metrics& metrics,
+                      const std::function<bool(const Component&)>& counts) {
+  std::vector<models::AnswerPair<double>> pairs;
+  for (const Component& component : components)
+    if (counts(component))
+      pairs.insert(pairs.end(), component.pairs.begin(), component.pairs.end());
+  for (const auto& [name, value] : models::pair_metrics(*options.pair_loss, std::move(pairs)))
+    metrics.emplace_back(cat(prefix, name), value);
+}
+
+/// The metrics of components of pairs: of all, and by tag where there are `several` tags.
+void add_pair_metrics(const std::vector<Component>& components, bool several,
+                      const EvaluationOptions& options, Metrics& metrics) {
+  add_pair_metrics(components, "eval/", options, metrics, [](const Component&) { return true; });
+  if (!several) return;
+  for (const std::string& tag : all_tags(components))
+    add_pair_metrics(components, cat("eval/", tag, "/"), options, metrics,
+                     [&](const Component& component) {
+                       return std::find(component.tags.begin(), component.tags.end(), tag) !=
+                              component.tags.end();
+                     });
 }
 
 /// The total of the components of which some tag is what is asked for.
@@ -204,6 +275,14 @@ void add_parents(const std::vector<Component>& components, const std::vector<std
 
 }  // namespace
 
+void throw_if_any_stopped(dist::Communicator* ranks) {
+  if (!ranks) return throw_if_stopped();
+  // What was told the others counts: a stop that comes after it is heeded at the next call.
+  if (!dist::any(*ranks, stop_requested())) return;
+  throw_if_stopped();
+  throw Error(ErrorKind::kSignal, "another rank was asked to stop");
+}
+
 void require_rows(std::span<const int32_t> ids, int64_t vocab_size,
                   const text::Tokenizer& tokenizer, const std::string& place) {
   const auto bad =
@@ -226,11 +305,56 @@ int64_t evaluation_rows(const data::TextData& data, const EvaluationOptions& opt
   return rows;
 }
 
+namespace {
+
+/// The metrics of texts by tag: of each, and of what several have in common.
+void add_tags(const std::vector<Component>& texts, Metrics& metrics) {
+  const std::vector<std::string> tags = all_tags(texts);
+  double macro_loss = 0, macro_bits = 0;
+  std::map<std::string, Sums> by_tag;
+  Metrics each;
+  for (const std::string& tag : tags) {
+    const Sums sums = total(texts, [&](const std::string& other) { return other == tag; });
+    macro_loss += sums.loss() / static_cast<double>(tags.size());
+    macro_bits += sums.bits_per_byte() / static_cast<double>(tags.size());
+    each.emplace_back(cat("eval/", tag, "/loss"), sums.loss());
+    each.emplace_back(cat("eval/", tag, "/bpb"), sums.bits_per_byte());
+    by_tag[tag] = sums;
+  }
+  if (tags.size() > 1) {
+    metrics.emplace_back("eval/macro_loss", macro_loss);
+    metrics.emplace_back("eval/macro_bpb", macro_bits);
+  }
+  metrics.insert(metrics.end(), each.begin(), each.end());
+  add_parents(texts, tags, by_tag, metrics);
+}
+
+/// The metrics of all components that have been gone through.
+Metrics metrics_of(std::vector<Component> components, const EvaluationOptions& options) {
+  const bool several = all_tags(components).size() > 1;
+  const auto first_text =
+      std::stable_partition(components.begin(), components.end(),
+                            [](const Component& component) { return component.has_pairs; });
+  const std::vector<Component> pairs(components.begin(), first_text),
+      texts(first_text, components.end());
+  Metrics metrics;
+  if (!pairs.empty()) {
+    add_pair_metrics(pairs, several, options, metrics);
+  } else {
+    Sums all;
+    for (const Component& text : texts) all += text.sums;
+    metrics = {{"eval/loss", all.loss()}, {"eval/bpb", all.bits_per_byte()}};
+  }
+  if (several && !texts.empty()) add_tags(texts, metrics);
+  return metrics;
+}
+
+}  // namespace
+
 Metrics evaluate(const data::TextData& data, const TokenLosses& token_losses,
                  const EvaluationOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   std::vector<Component> components;
-  Sums all;
   const std::vector<std::string> names = data.validation_names();
   std::vector<data::ExampleSource> sources;
   double rows = 0, rows_done = 0;
@@ -243,32 +367,12 @@ Metrics evaluate(const data::TextData& data, const TokenLosses& token_losses,
     if (options.progress) options.progress(std::min(rows_done / rows, 1.0));
   };
   for (size_t i = 0; i < names.size(); ++i) {
-    std::vector<std::string> tags = {names[i]};
-    for (const std::string& tag : data.tags(names[i])) tags.push_back(tag);
-    components.push_back({std::move(tags), evaluate_component(data, names[i], sources[i],
-                                                              token_losses, options, done)});
-    all += components.back().sums;
+    components.push_back({{names[i]}});
+    for (const std::string& tag : data.tags(names[i])) components.back().tags.push_back(tag);
+    evaluate_component(data, sources[i], token_losses, options, done, components.back());
   }
   if (components.empty()) return {};
-  Metrics metrics = {{"eval/loss", all.loss()}, {"eval/bpb", all.bits_per_byte()}};
-  const std::vector<std::string> tags = all_tags(components);
-  if (tags.size() > 1) {
-    double macro_loss = 0, macro_bits = 0;
-    std::map<std::string, Sums> by_tag;
-    Metrics each;
-    for (const std::string& tag : tags) {
-      const Sums sums = total(components, [&](const std::string& other) { return other == tag; });
-      macro_loss += sums.loss() / static_cast<double>(tags.size());
-      macro_bits += sums.bits_per_byte() / static_cast<double>(tags.size());
-      each.emplace_back(cat("eval/", tag, "/loss"), sums.loss());
-      each.emplace_back(cat("eval/", tag, "/bpb"), sums.bits_per_byte());
-      by_tag[tag] = sums;
-    }
-    metrics.emplace_back("eval/macro_loss", macro_loss);
-    metrics.emplace_back("eval/macro_bpb", macro_bits);
-    metrics.insert(metrics.end(), each.begin(), each.end());
-    add_parents(components, tags, by_tag, metrics);
-  }
+  Metrics metrics = metrics_of(std::move(components), options);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   metrics.emplace_back("eval/total_time", elapsed.count());
   return metrics;

@@ -9,6 +9,7 @@
 #include "data/text_data.h"
 #include "dist/communicator.h"
 #include "infer/trace.h"
+#include "models/pair_loss.h"
 #include "trackers/tracker.h"
 
 namespace levanter::train {
@@ -25,12 +26,18 @@ struct EvaluationOptions {
   dist::Communicator* communicator = nullptr;
   std::function<void()> attend = {};  ///< comes where other ranks have rows and this one has none
   int64_t vocab_size = 0;  ///< tokens that the model knows, where some may be others; 0: all
+  /// What pairs are measured by; null: their answers are scored as texts.
+  const models::PairLoss* pair_loss = nullptr;
 };
 
 /// Throws where a text has a token that the model has no row for, as tokens may that were added to
 /// a tokenizer and not to its model. error  kData naming the first such token, at `place`
 void require_rows(std::span<const int32_t> ids, int64_t vocab_size,
                   const text::Tokenizer& tokenizer, const std::string& place);
+
+/// Throws where this rank was asked to stop, or another of these, which all do at the same call;
+/// null: this one is alone. error  kSignal
+void throw_if_any_stopped(dist::Communicator* ranks);
 
 /// Bytes that a rank sends to each other one for a row that it has evaluated.
 inline constexpr int64_t kRowSumsBytes = 32;
@@ -41,6 +48,9 @@ int64_t evaluation_rows(const data::TextData& data, const EvaluationOptions& opt
 /// Losses of every validation component; collective where there are several ranks. Token losses of
 /// a row are added in f32 in order, rows in f64 in order, so that the result depends on neither
 /// threads nor ranks nor batch. Every component has its name as a tag, and those that it lists.
+/// A component of pairs has the loss of the pairs as its own, and their rewards and
+/// log-probabilities; what the pairs of all components have is eval/loss, eval/rewards/... then,
+/// and texts count under their tags alone.
 /// returns eval/loss (mean over all tokens, nats), eval/bpb (bits per byte of the targets' text);
 ///         with several tags eval/macro_loss and eval/macro_bpb (their means over tags),
 ///         eval/<tag>/loss and eval/<tag>/bpb, and for tags "a/b" eval/a/micro_loss (mean over the

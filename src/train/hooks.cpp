@@ -1,7 +1,7 @@
 // The hooks of a step: its metrics to the trackers, evaluations, Hugging Face folders.
 #include "train/hooks.h"
 
-#include <cmath>
+#include <exception>
 
 #include "base/strings.h"
 #include "train/evaluate.h"
@@ -27,6 +27,7 @@ class MetricsHook final : public Hook {
         flops_a_token_(c.engine.step().flops_per_token()),
         epoch_length_(static_cast<double>(c.epoch_length)) {}
 
+  const char* name() const override { return "metrics"; }
   void after_step(const StepInfo& info) override {
     const auto positions = static_cast<double>(c_.config.model->max_seq_len);
     const auto batch = static_cast<double>(sizes_.of(info.place));
@@ -82,8 +83,10 @@ class EvaluationHook final : public Hook {
  public:
   explicit EvaluationHook(const HookContext& c) : c_(c) {}
 
+  const char* name() const override { return "evaluation"; }
   void after_step(const StepInfo& info) override {
-    if (!info.last && info.step % c_.config.trainer.steps_per_eval != 0) return;
+    const bool due = info.last || info.step % c_.config.trainer.steps_per_eval == 0;
+    if (!due && !c_.requests.evaluate) return;
     Metrics metrics;
     try {
       metrics = evaluate_now(c_);
@@ -99,30 +102,29 @@ class EvaluationHook final : public Hook {
   HookContext c_;
 };
 
-using Average = optim::StateArray::Average;
-
 /// What stands in the parameters' place while such folders are written.
 Average average_of(const HfFolders& folders, const Engine& engine) {
   if (folders.of_ema()) return Average::kBeside;
   return engine.keeps(Average::kInstead) ? Average::kInstead : Average::kNo;
 }
 
+/// The model, or its adapter alone where it has one.
+HfSource hf_source_of(const HookContext& c) {
+  const std::vector<Tensor> tensors =
+      tensors_of(c.engine.step().params, c.parameters, c.config.adapter.has_value());
+  return hf_source(print_config(c.config), c.data.tokenizer(), tensors, c.base);
+}
+
 /// Folders of averages, of which each rank has a part.
 class AverageSaveHook final : public Hook {
  public:
   AverageSaveHook(const HookContext& c, HfFolders& folders)
-      : c_(c),
-        folders_(folders),
-        source_(hf_source(print_config(c.config), c.data.tokenizer(), c.parameters)) {}
+      : c_(c), folders_(folders), source_(hf_source_of(c)) {}
 
+  const char* name() const override { return "folders of averages"; }
   void after_step(const StepInfo& info) override {
     if (!folders_.due(info.step)) return;
-    if (!c_.crew.is_alone()) c_.crew.call(kShareAverage, folders_.of_ema() ? optim::kEma : "");
-    {
-      const AverageScope scope(c_.exchange, c_.engine, average_of(folders_, c_.engine));
-      folders_.write(info.step, source_);
-    }
-    if (c_.engine.step().gathers()) c_.crew.call(kEndAverage);
+    with_averages(c_, average_of(folders_, c_.engine), [&] { folders_.write(info.step, source_); });
   }
 
  private:
@@ -138,8 +140,9 @@ class HfSaveHook final : public Hook {
       : c_(c),
         folders_(folders),
         writes_(average_of(folders, c.engine) == Average::kNo),
-        source_(hf_source(print_config(c.config), c.data.tokenizer(), c.parameters)) {}
+        source_(hf_source_of(c)) {}
 
+  const char* name() const override { return "folders"; }
   void after_step(const StepInfo& info) override {
     if (writes_ && folders_.due(info.step)) folders_.write(info.step, source_);
     if (info.last) folders_.make_missing(c_.folder.checkpoints(), info.step);
@@ -151,10 +154,6 @@ class HfSaveHook final : public Hook {
   bool writes_;
   HfSource source_;
 };
-
-}  // namespace
-
-namespace {
 
 EvaluationOptions evaluation_options(const TrainConfig& config) {
   EvaluationOptions options;
@@ -171,11 +170,10 @@ void share(EvaluationOptions& options, dist::Crew& crew, Engine& engine) {
   if (engine.step().gathers()) options.attend = [&engine] { engine.attend_evaluation(); };
 }
 
-}  // namespace
-
-namespace {
-
-/// What rank 0 calls the crew with.
+/// What rank 0 calls the crew with, and what that means.
+std::string_view word_of(Average average) {
+  return average == Average::kBeside ? optim::kEma : std::string_view();
+}
 Average average_called(std::string_view text) {
   return text == optim::kEma ? Average::kBeside : Average::kInstead;
 }
@@ -186,11 +184,50 @@ Metrics evaluate_with(Average average, const data::TextData& data, StepExchange&
                       Engine& engine, const EvaluationOptions& options) {
   std::optional<AverageScope> scope;
   if (engine.keeps(average)) scope.emplace(exchange, engine, average);
+  EvaluationOptions with_objective = options;
+  with_objective.pair_loss = engine.step().options.objective->pair_loss();
   return evaluate(
-      data, [&](const Rows& rows) { return engine.run_evaluation(rows); }, options);
+      data, [&](const Rows& rows) { return engine.run_evaluation(rows); }, with_objective);
 }
 
+class ControlHook final : public Hook {
+ public:
+  explicit ControlHook(const HookContext& c)
+      : c_(c),
+        control_(c.folder.path(), [&c](std::string_view line) { c.tracker.message(line); }) {}
+
+  const char* name() const override { return "control"; }
+  void after_step(const StepInfo&) override {
+    c_.requests = {};
+    control_.look(c_.requests);
+  }
+
+ private:
+  HookContext c_;
+  Control control_;
+};
+
 }  // namespace
+
+void with_averages(const HookContext& c, Average average, const std::function<void()>& work) {
+  if (average == Average::kNo) return work();
+  if (!c.crew.is_alone()) c.crew.call(kShareAverage, word_of(average));
+  std::exception_ptr failure;
+  {
+    const AverageScope scope(c.exchange, c.engine, average);
+    try {
+      work();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }
+  if (c.engine.step().gathers()) c.crew.call(kEndAverage);
+  if (failure) std::rethrow_exception(failure);
+}
+
+std::unique_ptr<Hook> make_control_hook(const HookContext& context) {
+  return std::make_unique<ControlHook>(context);
+}
 
 void serve_evaluation(dist::Crew& crew, const TrainConfig& config, const data::TextData& data,
                       StepExchange& exchange, Engine& engine) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -12,12 +13,15 @@
 #include "trackers/tracker.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/load.h"
+#include "train/adapter/base.h"
 #include "train/engine/engine.h"
 #include "train/engine/exchange.h"
 #include "train/guard/guard.h"
 #include "train/hf/folders.h"
 #include "train/run_folder.h"
 #include "train/config/train_config.h"
+#include "train/watch/control.h"
+#include "train/watch/parameter_watch.h"
 
 namespace levanter::train {
 
@@ -43,6 +47,8 @@ struct StepInfo {
 class Hook {
  public:
   virtual ~Hook() = default;
+  /// For traces.
+  virtual const char* name() const = 0;
   virtual void after_step(const StepInfo& info) = 0;
   /// The step was not taken; the state is that of the step before. Comes before after_step, which
   /// is left out where the run goes no further.
@@ -66,10 +72,14 @@ struct HookContext {
   RunFolder& folder;
   dist::Crew& crew;
   const Guard& guard;
+  const ParameterWatch& watch;
+  Requests& requests;  ///< after the step that has just been done
   int64_t start_step = 0;
-  int64_t first_step = 0;    ///< steps of another run that this one was begun with
-  BestCheckpoint kept = {};  ///< what is there already
-  int64_t epoch_length = 1;  ///< rows
+  int64_t first_step = 0;      ///< steps of another run that this one was begun with
+  BestCheckpoint kept = {};    ///< what is there already
+  BaseRecord base = {};        ///< of an adapter
+  int64_t epoch_length = 1;    ///< rows
+  std::string reference = {};  ///< the model that preferences are measured from: see reference.h
 };
 
 /// Another rank than the first: its share of every evaluation, when it is called to it. All of
@@ -82,12 +92,24 @@ Metrics evaluate_now(const HookContext& context);
 /// Rows of such an evaluation, 0 where there is nothing to validate with.
 int64_t evaluation_rows(const TrainConfig& config, const data::TextData& data);
 
+using Average = optim::StateArray::Average;
+/// The first rank: does `work` while such averages stand in the parameters' place on every rank;
+/// kNo: with the parameters as they are. The gradients are lost.
+void with_averages(const HookContext& context, Average average, const std::function<void()>& work);
+
+/// Reads what people ask for: comes before those that do it.
+std::unique_ptr<Hook> make_control_hook(const HookContext& context);
+/// What trainer.watch measures, to the trackers. Comes before those that lose the gradients.
+std::unique_ptr<Hook> make_watch_hook(const HookContext& context);
+/// What the model writes by trainer.sample, to the trackers; null where it writes nothing. Comes
+/// before the hook of the checkpoints, which read the parameters while the run goes on.
+std::unique_ptr<Hook> make_sample_hook(const HookContext& context);
 /// Loss, learning rate, norm and throughput of every step.
 std::unique_ptr<Hook> make_metrics_hook(const HookContext& context);
 /// Says which steps were not taken and why, counts them, and keeps bundles of their batches.
 std::unique_ptr<Hook> make_guard_hook(const HookContext& context);
-/// Validation every trainer.steps_per_eval steps and after the last; left out when a stop comes
-/// meanwhile.
+/// Validation every trainer.steps_per_eval steps, where it is asked for and after the last; left
+/// out when a stop comes meanwhile.
 std::unique_ptr<Hook> make_evaluation_hook(const HookContext& context);
 /// Checkpoints as trainer.checkpointer says, after the last step, and when the run is stopped. Only
 /// the last two have to succeed: another one that fails is tried again while the run goes on.

@@ -66,11 +66,11 @@ void Leader::close_record(Tracker& tracker, const Ending& ending) {
 Outcome Leader::recorded(const std::function<Outcome()>& work) {
   try {
     const Outcome outcome = work();
-    record->end(word_of(outcome));
+    if (record) record->end(word_of(outcome));
     return outcome;
   } catch (...) {
     const Ending ending = ending_of(std::current_exception());
-    record->end(ending.outcome, ending.error);
+    if (record) record->end(ending.outcome, ending.error);
     throw;
   }
 }

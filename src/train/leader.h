@@ -37,7 +37,8 @@ struct Leader {
   void write_plan(const TrainConfig& config, const CompiledStep& step);
   /// Writes into the folder how the start has ended, and the run's page.
   void close_record(Tracker& tracker, const Ending& ending);
-  /// Calls what follows the beginning of the record; an exception that closes none is recorded.
+  /// Calls what a start does; how it ends is recorded, if it came as far as to have a record and
+  /// has not closed it.
   Outcome recorded(const std::function<Outcome()>& work);
 };
 

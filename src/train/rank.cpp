@@ -29,6 +29,15 @@ struct Arrival {
 
 }  // namespace
 
+namespace {
+
+const data::Batch& next_of(Batches& batches) {
+  const Range range("wait for data");
+  return batches.next();
+}
+
+}  // namespace
+
 void meet(dist::Crew& crew) {
   if (crew.communicator().rank() == 0)
     crew.release();
@@ -44,12 +53,13 @@ Rank::Rank(Run& run, dist::Communicator& communicator)
       exchange_(communicator, *run.backend, engine_),
       schedule_(run.config.schedule()),
       guard_(run.config.trainer.guard, extra_of(run).value("guard", nlohmann::json()),
-             run.decision.rollbacks) {
+             run.decision.rollbacks),
+      watch_(run.config.trainer.watch, engine_, *run.backend) {
   if (run.options.eager) engine_.observe(&nan_guard_);
   restore(run, engine_);
 }
 
-RankEnd Rank::run(std::span<const std::unique_ptr<Hook>> hooks) {
+RankEnd Rank::run(std::span<const std::unique_ptr<Hook>> hooks, StepTrace& trace) {
   const int64_t last = run_.config.trainer.num_train_steps;
   // What is wrong with the data, all ranks find.
   Batches batches(dist::together(communicator_, [&] { return training_source(); }), loading(),
@@ -57,12 +67,15 @@ RankEnd Rank::run(std::span<const std::unique_ptr<Hook>> hooks) {
   double hook_time = 0;
   met_ = Clock::now();
   for (int64_t step = run_.decision.start_step; step < last; ++step) {
+    trace.after(step);
+    trace.before(step + 1);
+    const Range range("step", ranges_are_shown() ? cat(step + 1) : "");
     StepInfo info;
     info.step = step + 1;
     info.last = info.step == last;
     info.hook_time = hook_time;
     const double waited = batches.seconds_waited();
-    const data::Batch& batch = batches.next();
+    const data::Batch& batch = next_of(batches);
     info.loading_time = batches.seconds_waited() - waited;
     info.place = batch.step;
     info.limits = guard_.limits();
@@ -74,22 +87,36 @@ RankEnd Rank::run(std::span<const std::unique_ptr<Hook>> hooks) {
     }
     info.duration = seconds_since(start);
     start = Clock::now();
-    dist::enter(communicator_, info.last ? dist::Phase::kEnd : dist::Phase::kBetween, info.step);
-    info.verdict = guard_.judge(info.report);
-    if (info.verdict.action) {
-      exchange_.gather_gradients();
-      for (const auto& hook : hooks) hook->refused(info);
-      meet(crew_);
-      if (info.verdict.action == GuardAction::kStop) stop_at(info);
-      if (info.verdict.action == GuardAction::kRollback)
-        return {step, guard_.back_from(step, run_.decision.first_step, info.verdict.reason)};
-    }
-    for (const auto& hook : hooks) hook->after_step(info);
-    meet(crew_);
+    if (const std::optional<RankEnd> end = after_step(info, hooks)) return *end;
     met_ = Clock::now();
     hook_time = seconds_since(start);
   }
+  trace.after(last);
   return {last};
+}
+
+std::optional<RankEnd> Rank::after_step(const StepInfo& done,
+                                        std::span<const std::unique_ptr<Hook>> hooks) {
+  const Range range("hooks");
+  StepInfo info = done;
+  dist::enter(communicator_, info.last ? dist::Phase::kEnd : dist::Phase::kBetween, info.step);
+  info.verdict = guard_.judge(info.report);
+  if (info.verdict.action) {
+    exchange_.gather_gradients();
+    for (const auto& hook : hooks) hook->refused(info);
+    meet(crew_);
+    if (info.verdict.action == GuardAction::kStop) stop_at(info);
+    if (info.verdict.action == GuardAction::kRollback)
+      return RankEnd{info.step - 1, guard_.back_from(info.step - 1, run_.decision.first_step,
+                                                     info.verdict.reason)};
+  }
+  for (const auto& hook : hooks) {
+    const Range of_hook(hook->name());
+    hook->after_step(info);
+  }
+  const Range waits("wait for ranks");
+  meet(crew_);
+  return std::nullopt;
 }
 
 data::ExampleSource Rank::training_source() const {
@@ -135,6 +162,7 @@ data::LoaderOptions Rank::loading() const {
 void Rank::refresh_by_drawn(int64_t step, const data::Batch& batch) {
   constexpr optim::Refresh::By kDrawn = optim::Refresh::By::kDrawnLabels;
   if (!engine_.step().options.optimizer->refreshes(kDrawn, step)) return;
+  const Range range("refresh");
   const Key key = fold_in(run_.root, "drawn labels");
   engine_.begin_step(batch.loss_tokens, fold_in(key, static_cast<uint32_t>(step)), true);
   for (int64_t round = 0; round < engine_.rounds(); ++round) run_round(batch, round);
@@ -144,7 +172,6 @@ void Rank::refresh_by_drawn(int64_t step, const data::Batch& batch) {
 
 bool Rank::one_step(int64_t step, const data::Batch& batch,
                     std::span<const std::unique_ptr<Hook>> hooks, StepInfo& info) {
-  const Range range("step");
   const StepShape& shape = engine_.step().options.shape;
   const Key dropout = fold_in(run_.root, "dropout");
   dist::Watch* const watch = communicator_.watch();
@@ -153,11 +180,18 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   engine_.use_microbatches(run_.config.batch_sizes().of(batch.step) / shape.batch);
   engine_.begin_step(batch.loss_tokens, fold_in(dropout, static_cast<uint32_t>(step)));
   if (!sum_gradients(batch, info)) return false;
-  for (const auto& hook : hooks) hook->before_update();
-  info.lr = schedule_.at(step);
-  info.report = engine_.run_update(step, info.lr, info.limits);
+  {
+    const Range range("update");
+    for (const auto& hook : hooks) hook->before_update();
+    info.lr = schedule_.at(step);
+    info.report = engine_.run_update(step, info.lr, info.limits);
+  }
+  if (watch_.due(info.step)) watch_.look();
   dist::enter(communicator_, dist::Phase::kParameters, info.step);
-  exchange_.share_parameters();
+  {
+    const Range range("share parameters");
+    exchange_.share_parameters();
+  }
   if (info.report.proceeded) refresh_by_drawn(step, batch);
   if (watch) info.waited += watch->take_waited();
   return true;
@@ -167,18 +201,25 @@ bool Rank::sum_gradients(const data::Batch& batch, StepInfo& info) {
   const bool overlaps = exchange_.overlaps();
   const int64_t rounds = engine_.rounds() - (overlaps ? 1 : 0);
   for (int64_t round = 0; round < rounds && !stops(); ++round) run_round(batch, round);
-  if (overlaps ? dist::any(communicator_, stop_requested()) : compare(worked(info), info))
-    return false;
+  if (some_stop(overlaps, info)) return false;
   dist::enter(communicator_, dist::Phase::kGradients, info.step);
   if (!overlaps) {
+    const Range range("sum over ranks");
     exchange_.sum_gradients();
     return true;
   }
   engine_.run_last_microbatch(rows_of(batch, rounds), exchange_.begin_sum());
+  const Range range("wait for the sum over ranks");
   const double seconds = worked(info);
   exchange_.sum_gradients();
   compare(seconds, info);
   return true;
+}
+
+bool Rank::some_stop(bool overlaps, StepInfo& info) {
+  const Range range("wait for ranks");
+  if (overlaps) return dist::any(communicator_, stop_requested());
+  return compare(worked(info), info);
 }
 
 Rows Rank::rows_of(const data::Batch& batch, int64_t round) const {
@@ -187,14 +228,17 @@ Rows Rank::rows_of(const data::Batch& batch, int64_t round) const {
 }
 
 void Rank::run_round(const data::Batch& batch, int64_t round) {
-  if (round * engine_.step().options.shape.batch < batch.rows)
+  if (round * engine_.step().options.shape.batch < batch.rows) {
     engine_.run_microbatch(rows_of(batch, round));
-  else
+  } else {
+    const Range range("microbatch of other ranks");
     engine_.attend_microbatch();
+  }
 }
 
 bool Rank::stops() {
   if (!engine_.step().gathers()) return stop_requested();
+  const Range range("wait for ranks");
   return dist::any(communicator_, stop_requested());
 }
 

@@ -17,6 +17,8 @@
 #include "train/guard/guard.h"
 #include "train/hooks.h"
 #include "train/start.h"
+#include "train/watch/parameter_watch.h"
+#include "train/watch/step_trace.h"
 
 namespace levanter::train {
 
@@ -38,6 +40,7 @@ class Rank final {
   StepExchange& exchange() { return exchange_; }
   dist::Crew& crew() { return crew_; }
   const Guard& guard() const { return guard_; }
+  const ParameterWatch& watch() const { return watch_; }
   /// After the last meeting: no step comes any more.
   void end() { exchange_.end(); }
   /// See dist::ArrayExchange::way.
@@ -46,16 +49,21 @@ class Rank final {
   /// Steps until the end, until asked to stop, or until the guard goes back. After each
   /// step the first rank's hooks may call the crew. Collective.
   /// error  kGuard at a step that the guard stops at
-  RankEnd run(std::span<const std::unique_ptr<Hook>> hooks);
+  RankEnd run(std::span<const std::unique_ptr<Hook>> hooks, StepTrace& trace);
   /// Step `step`, counted from 0, within info.limits; fills in its report. Collective. False when
   /// asked to stop before the state was changed; then no rank has changed its own.
   bool one_step(int64_t step, const data::Batch& batch,
                 std::span<const std::unique_ptr<Hook>> hooks, StepInfo& info);
 
  private:
+  /// What follows a step: where the run ends here, how.
+  std::optional<RankEnd> after_step(const StepInfo& info,
+                                    std::span<const std::unique_ptr<Hook>> hooks);
   /// Of the batch, over all ranks. False where some rank was asked to stop before its last
   /// microbatch, or where the sum begins after that, before the sum. Collective.
   bool sum_gradients(const data::Batch& batch, StepInfo& info);
+  /// Whether some rank is asked to stop; compares them where the sum does not overlap. Collective.
+  bool some_stop(bool overlaps, StepInfo& info);
   /// Seconds until now that this rank has worked since all have met; adds to info.waited.
   double worked(StepInfo& info);
   /// Every rank has its gradients, or some is asked to stop: then true. Notes which was the slowest
@@ -85,6 +93,7 @@ class Rank final {
   Schedule schedule_;
   NanGuard nan_guard_;
   Guard guard_;
+  ParameterWatch watch_;
   Clock::time_point met_ = Clock::now();  ///< when all ranks were through with the step before
 };
 

@@ -18,6 +18,7 @@
 #include "dist/communicator.h"
 #include "record/run_record.h"
 #include "report/page.h"
+#include "train/config/profile_text.h"
 #include "train/engine/all_parameters.h"
 #include "train/hf/folders.h"
 #include "train/hf/start.h"
@@ -25,10 +26,13 @@
 #include "train/introduction.h"
 #include "train/leader.h"
 #include "train/rank.h"
+#include "train/reference.h"
 #include "train/ranks/devices.h"
 #include "train/ranks/watchdog.h"
 #include "train/setup.h"
 #include "train/start.h"
+#include "train/watch/samples.h"
+#include "train/watch/step_trace.h"
 
 namespace levanter::train {
 
@@ -57,13 +61,22 @@ void log_summary(const HookContext& c, std::span<const dist::Place> places, Trac
   c.summary.set("backend", c.backend.name());
 }
 
-/// Whether the step of the checkpoint was to be evaluated and a stop came before the end of it.
-bool owes_evaluation(const Run& run, const nlohmann::json& extra) {
+/// What was due after the step of the checkpoint and is not done, since a stop came before.
+struct Owed {
+  bool evaluation = false, samples = false;
+};
+
+Owed owed_by(const Run& run, const nlohmann::json& extra) {
   const TrainerConfig& t = run.config.trainer;
-  if (run.decision.start_step % t.steps_per_eval != 0 &&
-      run.decision.start_step != t.num_train_steps)
-    return false;
-  return extra.contains("evaluated_step") && extra["evaluated_step"] != run.decision.start_step;
+  const int64_t step = run.decision.start_step;
+  const auto owes = [&](int64_t every, const char* done) {
+    const bool due = step % every == 0 || step == t.num_train_steps;
+    return due && extra.contains(done) && extra[done] != step;
+  };
+  // Samples of another run's steps are for that one to write.
+  return {.evaluation = owes(t.steps_per_eval, "evaluated_step"),
+          .samples = t.sample.every && step > run.decision.first_step &&
+                     owes(*t.sample.every, "sampled_step")};
 }
 
 /// What became of the texts, as lines for people and in the summary; `key` is the data's.
@@ -126,31 +139,43 @@ void introduce(const HookContext& c, const Run& run, const Rank& rank,
   if (const std::string& way = rank.way_of_arrays(); !way.empty())
     c.tracker.message(cat("ranks exchange through ", way));
   log_counts(c, fold_in(run.root, "data"));
+  const ProfileConfig& profile = run.config.trainer.profile;
+  if (!profile.steps.empty() && (profile.steps.back() <= run.decision.start_step ||
+                                 profile.steps.front() > run.config.trainer.num_train_steps))
+    c.tracker.message(cat("trainer.profile.steps = ", steps_text(profile),
+                          ": none of them is still to be done, so there is no trace"));
 }
 
-std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, bool owes_evaluation,
+std::vector<std::unique_ptr<Hook>> make_hooks(HookContext& context, const Owed& owed,
                                               std::vector<HfFolders>& hf) {
   std::vector<std::unique_ptr<Hook>> hooks;
+  hooks.push_back(make_control_hook(context));
   hooks.push_back(make_metrics_hook(context));
   hooks.push_back(make_guard_hook(context));
+  hooks.push_back(make_watch_hook(context));
   hooks.push_back(make_evaluation_hook(context));
   StepInfo info;
   info.step = context.start_step;
   info.last = info.step == context.config.trainer.num_train_steps;
-  if (owes_evaluation) {
+  if (owed.evaluation) {
     hooks.back()->after_step(info);
     // A checkpoint of another run, which this one began with, is not among its own.
     if (context.start_step > context.first_step &&
         context.summary.evaluated_loss() < context.kept.loss)
       context.kept = {info.step, context.summary.evaluated_loss()};
   }
+  if (auto hook = make_sample_hook(context)) {
+    if (owed.samples) hook->after_step(info);
+    hooks.push_back(std::move(hook));
+  }
   for (HfFolders& folders : hf)
     if (auto hook = make_average_save_hook(context, folders)) hooks.push_back(std::move(hook));
   hooks.push_back(make_checkpoint_hook(context));
-  // A checkpoint that stays, saved before its evaluation was through, does not know it yet.
+  // A checkpoint that stays, saved before these were through, does not know of them yet.
   const bool own = info.last || context.start_step > context.first_step;
-  if (owes_evaluation && own && context.summary.evaluated_step() == info.step)
-    hooks.back()->after_step(info);
+  const bool evaluated = owed.evaluation && context.summary.evaluated_step() == info.step;
+  const bool sampled = owed.samples && context.summary.sampled_step() == info.step;
+  if (own && (evaluated || sampled)) hooks.back()->after_step(info);
   for (HfFolders& folders : hf) hooks.push_back(make_hf_save_hook(context, folders));
   return hooks;
 }
@@ -175,20 +200,95 @@ bool meet_at_end(dist::Crew& crew) {
   return dist::any(crew.communicator(), stop_requested());
 }
 
+/// How the steps of rank 0 have ended.
+struct Led {
+  RankEnd end;
+  bool stops = false;     ///< some rank, after them
+  std::string hash = {};  ///< of the parameters after the last step
+};
+
+/// Rank 0: the hooks and the steps, then what the end needs of the other ranks.
+Led lead_steps(Run& run, Rank& rank, Leader& leader, HookContext& context,
+               std::vector<HfFolders>& hf) {
+  const int64_t last = run.config.trainer.num_train_steps;
+  const Owed owed = owed_by(run, extra_of(run));
+  std::vector<std::unique_ptr<Hook>> hooks = make_hooks(context, owed, hf);
+  StepTrace trace(run.config, rank.crew().communicator(),
+                  [&](std::string_view line) { context.tracker.message(line); });
+  meet(rank.crew());
+  try {
+    Led led{rank.run(hooks, trace)};
+    leader.record->set("last_step", led.end.step);
+    hooks.clear();
+    // Ended between its last checkpoint and its summary.
+    if (!led.end.rollback && run.decision.start_step == last && !owed.evaluation)
+      context.summary.log(evaluate_now(context), led.end.step);
+    if (!led.end.rollback && led.end.step == last) led.hash = params_hash(context.parameters);
+    led.stops = meet_at_end(rank.crew());
+    rank.end();  // as the others do; what follows is the first rank's alone
+    return led;
+  } catch (...) {
+    const std::exception_ptr failure = std::current_exception();
+    trace.end();  // while there is somebody to be told of it
+    const Ending ending = ending_of(failure);
+    finish(context.tracker, ending);  // what was measured before the error stays
+    context.summary.set("status", ending.outcome);
+    try {
+      context.folder.write_summary(context.summary);
+    } catch (const Error&) {
+      // The error that ended the run is the one to be told.
+    }
+    leader.close_record(context.tracker, ending);
+    std::rethrow_exception(failure);
+  }
+}
+
+/// Rank 0, after the last step or a stop: the run's folder says how it ended.
+Outcome conclude(const Run& run, Leader& leader, const HookContext& context, const Led& led,
+                 std::span<const HfFolders> hf) {
+  // Of a stop in what follows the last step, the next start does what is left.
+  const bool finished =
+      led.end.step == run.config.trainer.num_train_steps && !led.stops && !stop_requested();
+  if (finished) context.summary.set("params_hash", led.hash);
+  context.summary.set("global_step", static_cast<double>(led.end.step));
+  const Ending ending = {finished ? "finished" : "stopped"};
+  context.summary.set("status", ending.outcome);
+  finish(context.tracker, ending);
+  std::exception_ptr unwritten;  // the state itself is saved
+  try {
+    context.folder.write_summary(context.summary);
+  } catch (const Error& error) {
+    unwritten = std::current_exception();
+    context.tracker.message(error.message());
+  }
+  leader.close_record(context.tracker, ending);
+  if (finished)
+    context.tracker.message(farewell(run.config, best_checkpoint(context.folder.checkpoints())));
+  for (const HfFolders& folders : hf) folders.account();
+  if (finished && unwritten) std::rethrow_exception(unwritten);  // the next start writes it
+  return finished ? Outcome::kFinished : Outcome::kStopped;
+}
+
+/// What the run's checkpoint knows of its evaluations and samples.
+void restore_evaluations(Summary& summary, const nlohmann::json& extra) {
+  if (extra.contains("best_step")) summary.restore_best(extra["best_loss"], extra["best_step"]);
+  summary.restore_evaluated(extra.value("evaluated_step", int64_t{-1}));
+  summary.set_sampled(extra.value("sampled_step", int64_t{-1}));
+}
+
 /// Rank 0: with the trackers, the hooks and the run's folder.
 Outcome lead(Run& run, Rank& rank, Leader& leader) {
   RunFolder& folder = *leader.folder;
   const DeferredStop deferred;
   Summary summary;
   summary.set("id", run.config.run_id());
-  const nlohmann::json extra = extra_of(run);
-  if (extra.contains("best_step")) summary.restore_best(extra["best_loss"], extra["best_step"]);
-  summary.restore_evaluated(extra.value("evaluated_step", int64_t{-1}));
+  restore_evaluations(summary, extra_of(run));
   const auto tracker =
       make_trackers(run.config.trainer.tracker, tracker_context(run, leader, summary.best_loss()));
   const AllParameters all(rank.crew(), rank.engine());
   const std::vector<Tensor> parameters = all.tensors();
-  HookContext hooks_context{
+  Requests requests;
+  HookContext context{
       .config = run.config,
       .data = *run.opened.data,
       .backend = *run.backend,
@@ -200,67 +300,22 @@ Outcome lead(Run& run, Rank& rank, Leader& leader) {
       .folder = folder,
       .crew = rank.crew(),
       .guard = rank.guard(),
+      .watch = rank.watch(),
+      .requests = requests,
       .start_step = run.decision.start_step,
       .first_step = run.decision.first_step,
       .kept = run.kept,
-      .epoch_length = run.opened.data->training(training_options(run.config, {})).epoch_length};
-  log_summary(hooks_context, run.places, *tracker);
-  introduce(hooks_context, run, rank, leader.messages);
+      .base = run.base,
+      .epoch_length = run.opened.data->training(training_options(run.config, {})).epoch_length,
+      .reference = run.reference};
+  log_summary(context, run.places, *tracker);
+  introduce(context, run, rank, leader.messages);
   std::vector<HfFolders> hf =
       hf_folders(run.config, [&](std::string_view line) { tracker->message(line); });
   for (HfFolders& folders : hf) folders.make_missing(folder.checkpoints(), run.decision.start_step);
-  int64_t done = run.decision.start_step;
-  bool stops = false;  // some rank
-  std::string hash;    // of the parameters after the last step
-  const bool owed = owes_evaluation(run, extra);
-  std::vector<std::unique_ptr<Hook>> hooks = make_hooks(hooks_context, owed, hf);
-  meet(rank.crew());
-  try {
-    const RankEnd end = rank.run(hooks);
-    done = end.step;
-    leader.record->set("last_step", done);
-    hooks.clear();
-    // Ended between its last checkpoint and its summary.
-    if (!end.rollback && run.decision.start_step == run.config.trainer.num_train_steps && !owed)
-      summary.log(evaluate_now(hooks_context), done);
-    if (!end.rollback && done == run.config.trainer.num_train_steps) hash = params_hash(parameters);
-    stops = meet_at_end(rank.crew());
-    rank.end();  // as the others do; what follows is the first rank's alone
-    if (end.rollback) return roll_back(run, *end.rollback, folder, *tracker);
-  } catch (...) {
-    const std::exception_ptr failure = std::current_exception();
-    const Ending ending = ending_of(failure);
-    finish(*tracker, ending);  // what was measured before the error stays
-    summary.set("status", ending.outcome);
-    try {
-      folder.write_summary(summary);
-    } catch (const Error&) {
-      // The error that ended the run is the one to be told.
-    }
-    leader.close_record(*tracker, ending);
-    std::rethrow_exception(failure);
-  }
-  // Of a stop in what follows the last step, the next start does what is left.
-  const bool finished = done == run.config.trainer.num_train_steps && !stops && !stop_requested();
-  if (finished) summary.set("params_hash", hash);
-  summary.set("global_step", static_cast<double>(done));
-  const Ending ending = {finished ? "finished" : "stopped"};
-  summary.set("status", ending.outcome);
-  finish(*tracker, ending);
-  std::exception_ptr unwritten;  // the state itself is saved
-  try {
-    folder.write_summary(summary);
-  } catch (const Error& error) {
-    unwritten = std::current_exception();
-    tracker->message(error.message());
-  }
-  leader.close_record(*tracker, ending);
-  if (finished) {
-    tracker->message(farewell(run.config, best_checkpoint(folder.checkpoints())));
-  }
-  for (const HfFolders& folders : hf) folders.account();
-  if (finished && unwritten) std::rethrow_exception(unwritten);  // the next start writes it
-  return finished ? Outcome::kFinished : Outcome::kStopped;
+  const Led led = lead_steps(run, rank, leader, context, hf);
+  if (led.end.rollback) return roll_back(run, *led.end.rollback, folder, *tracker);
+  return conclude(run, leader, context, led, hf);
 }
 
 /// Writes the run's config.toml; what keeps it from being written, or "".
@@ -340,14 +395,17 @@ std::optional<Outcome> begin_run(Run& run, Leader& leader) {
   const RunFolder& folder = leader.folder.emplace(config.run_folder());
   for (const std::string& message : folder.messages()) messages.push_back(message);
   choose_start(run, folder, messages);
-  const auto& [data, from, hf] = run.opened;
+  const auto& [data, from, hf, base] = run.opened;
+  const compat::HfWeights* const weights = hf ? hf.get() : base.hf.get();
   if (!from)
-    if (std::string line = changed_tokenizer(config, hf ? hf->folder() : ""); !line.empty())
+    if (std::string line = changed_tokenizer(config, weights ? weights->folder() : "");
+        !line.empty())
       messages.push_back(std::move(line));
   if (run.decision.start_step > config.trainer.num_train_steps)
     return Outcome::kAlreadyFinished;  // and more
   read_chosen(run, messages);
-  if (hf) check_hf(*hf, model_spec(config), run.decision.vocab);
+  if (weights) check_hf(*weights, model_spec(config), run.decision.vocab);
+  require_prompts(config, *run.opened.data->tokenizer(), run.decision.vocab);
   leader.begin_record(run);
   leader.unwritten = write_config(folder, config);
   if (!leader.unwritten.empty())
@@ -366,6 +424,7 @@ void end_run(const Run& run, Leader& leader, Outcome outcome) {
 Outcome train_leading(Run& run, dist::Communicator& communicator, Leader& leader) {
   Rank rank(run, communicator);
   check_numerics(run, leader.messages);
+  know_references(run, rank.engine(), rank.crew(), leader.messages);
   leader.write_plan(run.config, rank.engine().step());
   return lead(run, rank, leader);
 }
@@ -376,11 +435,15 @@ Outcome train_following(Run& run, dist::Communicator& communicator) {
   const DeferredStop deferred;  // a stop is rank 0's to save, and all wait for it
   serve_evaluation(rank->crew(), run.config, *run.opened.data, rank->exchange(), rank->engine());
   serve_parameters(rank->crew(), rank->engine());
+  std::vector<std::string> unsaid;  // rank 0 tells people
+  know_references(run, rank->engine(), rank->crew(), unsaid);
   std::vector<std::unique_ptr<Hook>> hooks;
   if (rank->engine().step().is_sharded())
     hooks.push_back(make_checkpoint_part_hook(rank->engine(), rank->crew()));
+  serve_watch(rank->crew(), rank->watch());
+  StepTrace trace(run.config, communicator);
   meet(rank->crew());
-  rank->run(hooks);
+  rank->run(hooks, trace);
   meet_at_end(rank->crew());
   hooks.clear();
   rank.reset();
@@ -407,8 +470,8 @@ void require_ranks(const TrainConfig& config, int64_t started) {
 }
 
 /// The story of one rank: rank 0 begins and decides, all train, rank 0 says how it ended.
-Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator, Watchdog& watchdog) {
-  Leader leader;
+Outcome tell_story(Run& run, Process& process, dist::Communicator& communicator, Watchdog& watchdog,
+                   Leader& leader) {
   dist::Crew crew(communicator);
   if (run.rank == 0) {
     // Ranks that are threads of one process have no processors that rank 0 has not.
@@ -427,9 +490,14 @@ Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator, W
   watchdog.open_log(run.places[static_cast<size_t>(run.rank)], run.backend->threads(),
                     run.decision.start_step);
   if (run.rank > 0) return train_following(run, communicator);
-  const Outcome outcome = leader.recorded([&] { return train_leading(run, communicator, leader); });
+  const Outcome outcome = train_leading(run, communicator, leader);
   end_run(run, leader, outcome);
   return tell(communicator, outcome);
+}
+
+Outcome run_rank(Run& run, Process& process, dist::Communicator& communicator, Watchdog& watchdog) {
+  Leader leader;
+  return leader.recorded([&] { return tell_story(run, process, communicator, watchdog, leader); });
 }
 
 /// One rank, from the checks that need no other.

@@ -34,6 +34,9 @@ class Summary final {
   double evaluated_loss() const { return evaluated_loss_; }
   int64_t evaluated_step() const { return evaluated_step_; }
   void restore_evaluated(int64_t step) { evaluated_step_ = step; }
+  /// The step whose samples were written last, -1 before the first; as for evaluations.
+  int64_t sampled_step() const { return sampled_step_; }
+  void set_sampled(int64_t step) { sampled_step_ = step; }
 
   /// One key a line, in the order of their first appearance.
   std::string json() const;
@@ -45,12 +48,13 @@ class Summary final {
   double best_loss_ = std::numeric_limits<double>::infinity();
   int64_t best_step_ = -1;
   double evaluated_loss_ = std::numeric_limits<double>::quiet_NaN();
-  int64_t evaluated_step_ = -1;
+  int64_t evaluated_step_ = -1, sampled_step_ = -1;
 };
 
 /// The folder, made if missing and locked for as long as this object lives:
 ///   config.toml  run.json  plan.json  metrics.jsonl  summary.json  report.html  tensorboard/
 ///   checkpoints/step-N/  lock
+///   samples.jsonl, trace.json, where the config asks for them; control, which others write
 ///   ranks/rank-N.log, where ranks are processes
 class RunFolder final {
  public:

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "base/integers.h"
 #include "base/limits.h"
@@ -14,6 +15,7 @@
 #include "data/rows/loader.h"
 #include "dist/watch.h"
 #include "text/hf/config.h"
+#include "train/watch/samples.h"
 
 namespace levanter::train {
 
@@ -29,6 +31,10 @@ data::RowSpec row_spec(const DataConfig& config, const ComponentConfig& componen
   pack.crosses = spec.borders.crosses;
   pack.reset_positions = config.reset_positions;
   pack.too_long = component.too_long;
+  if (component.format->pairs()) {
+    pack.pairs = true;
+    pack.reset_positions = true;  // each answer stands behind its prompt as if it were alone
+  }
   spec.pack = pack;
   return spec;
 }
@@ -76,6 +82,7 @@ std::vector<data::TextComponent> components_of(const TrainConfig& config) {
     component.format = {std::shared_ptr<void>(), &*source.format};
     component.rows = row_spec(config.data, source);
     if (source.format.type == "chat") component.noun = "chat";
+    if (source.format->pairs()) component.noun = "answer";
     component.tags = source.tags;
     components.push_back(std::move(component));
   }
@@ -229,9 +236,15 @@ std::optional<int64_t> known_vocab_size(const TrainConfig& config,
   return config.data.tokenizer->vocab_size();
 }
 
+Key init_key(const TrainConfig& config) {
+  return fold_in(key_from_seed(static_cast<uint64_t>(config.trainer.seed)), "init");
+}
+
 ModelSpec model_spec(const TrainConfig& config) {
   return {models::entry(config.model.type), *config.model,
-          std::make_shared<optim::Groups>(config.optimizer->groups)};
+          std::make_shared<optim::Groups>(config.optimizer->groups),
+          config.adapter ? &**config.adapter : nullptr,
+          config.trainer.frozen == "bf16" ? std::optional(DType::bf16) : std::nullopt};
 }
 
 namespace {
@@ -308,22 +321,121 @@ void require_groups(const TrainConfig& config, int64_t vocab_size) {
         .hint("a group before them, without frozen, keeps what it matches");
 }
 
+/// Throws where nothing that is trained would be watched.
+void require_watched(const TrainConfig& config, int64_t vocab_size) {
+  const WatchConfig& watch = config.trainer.watch;
+  if (!watch.every || watch.match.empty()) return;
+  const char* const key = "trainer.watch.match";
+  const optim::Pattern pattern(watch.match);
+  const std::vector<nn::Param> params =
+      trained(infer::trace_params(model_spec(config), {.vocab_size = vocab_size}));
+  try {
+    for (const nn::Param& param : params)
+      if (pattern.found_in(param.path)) return;
+  } catch (const Error& error) {
+    throw config.error(error.kind(), key, error.message()).hint(error.hint());
+  }
+  throw config
+      .error(ErrorKind::kConfig, key,
+             cat(key, " = ", quote(watch.match), " is found in no parameter that is trained"))
+      .allowed(some_paths(params));
+}
+
+UpdateWatch update_watch(const WatchConfig& config) {
+  UpdateWatch watch;
+  watch.every = config.every.value_or(0);
+  watch.grad_norm = config.has(WatchKind::kGradNorm);
+  watch.param_norm = config.has(WatchKind::kParamNorm);
+  watch.update_ratio = config.has(WatchKind::kUpdateRatio);
+  if (!config.match.empty()) watch.match = std::make_shared<optim::Pattern>(config.match);
+  return watch;
+}
+
+/// Throws where an optimizer measures the curvature of another loss than the objective's.
+void require_no_drawn_labels(const TrainConfig& config, const optim::Assignment& optimizer) {
+  if (!config.objective->learns_pairs() || !optimizer.refreshes(optim::Refresh::By::kDrawnLabels))
+    return;
+  throw config
+      .error(ErrorKind::kConfig, "optimizer",
+             cat("the optimizer measures the curvature of the loss of texts by labels that the "
+                 "model draws, and objective.type = ",
+                 quote(config.objective.type), " has another loss"))
+      .hint("another optimizer than \"sophia\" trains with it");
+}
+
+/// Throws where a name that target_modules lists is that of no module.
+void require_names(const TrainConfig& config, const std::vector<std::string>& modules,
+                   const std::vector<std::string>& last_names) {
+  const config::OneOrMany<std::string>& said = (*config.adapter)->target_modules;
+  if (!said.listed) return;
+  config::Choice<AdapterConfig> one = *config.adapter;
+  for (const std::string& name : said.values) {
+    one->target_modules.values = {name};
+    if (std::any_of(modules.begin(), modules.end(),
+                    [&](const std::string& module) { return one->targets(module); }))
+      continue;
+    const std::string near = nearest(name, last_names);
+    throw config
+        .error(
+            ErrorKind::kConfig, "adapter.target_modules",
+            cat("adapter.target_modules names ", quote(name), ", which is no module of the model"))
+        .allowed(cat("all_linear, or of ", join(last_names, ", ")))
+        .hint(near.empty() ? cat("a name is a module's path, such as ", modules.front(),
+                                 ", or its last parts")
+                           : cat("the nearest is ", near));
+  }
+}
+
+/// Throws where an adapter does not fit the model, or has nothing to adapt.
+void require_adapter(const TrainConfig& config, int64_t vocab_size) {
+  if (!config.adapter) return;
+  std::set<std::string> names;
+  std::vector<std::string> modules;
+  bool adapts = false;
+  try {
+    const infer::Tracing t("adapter", model_spec(config), {.vocab_size = vocab_size});
+    for (const nn::Adapted::Site& site : t.adapted.sites) {
+      adapts |= site.adaptation != nullptr;
+      for (const std::string& path : site.modules) names.insert(path.substr(path.rfind('.') + 1));
+      modules.insert(modules.end(), site.modules.begin(), site.modules.end());
+    }
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kConfig || !error.at().empty()) throw;
+    const std::string key = error.message().substr(0, error.message().find(' '));
+    throw Error(error).at(config.where(key));
+  }
+  const std::vector<std::string> last_names(names.begin(), names.end());
+  if (adapts) return require_names(config, modules, last_names);
+  throw config
+      .error(ErrorKind::kConfig, "adapter.target_modules",
+             "adapter.target_modules names no module of the model")
+      .allowed(cat("all_linear, or of ", join(last_names, ", ")))
+      .hint(cat("a list has names; one text is a regular expression of the whole path, such as ",
+                modules.front()));
+}
+
 }  // namespace
 
 StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t rank,
                          bool optimise) {
+  require_adapter(config, vocab_size);
   require_groups(config, vocab_size);
+  require_watched(config, vocab_size);
+  const auto optimizer =
+      std::make_shared<optim::Assignment>(optim::entry(config.optimizer.type), *config.optimizer);
+  require_no_drawn_labels(config, *optimizer);
   return {.model = model_spec(config),
           .shape = {config.microbatch_size(), config.model->max_seq_len, vocab_size, DType::f32,
                     config.trainer.compute(), segments_of(config.data)},
-          .optimizer = std::make_shared<optim::Assignment>(optim::entry(config.optimizer.type),
-                                                           *config.optimizer),
+          .optimizer = optimizer,
           .microbatches = config.num_microbatches(),
           .groups = config.gradient_groups(),
           .ranks = config.trainer.ranks,
           .rank = rank,
           .sharding = config.trainer.shard,
-          .objective = models::objectives::make("language_model", {.z_loss = config.z_loss_weight}),
+          .objective = config.objective->make({.z_loss = config.z_loss_weight}),
+          .watch = update_watch(config.trainer.watch),
+          .samples = sample_room(config),
           .limits = config.trainer.guard.on_spike.has_value(),
           .optimise = optimise,
           .debug = config.trainer.debug,
@@ -381,19 +493,23 @@ MemoryTotal memory_total(const CompiledStep& step, const TrainConfig& config,
   loading.batch_size = config.trainer.train_batch_size;
   loading.rows = ceil_div(config.trainer.train_batch_size, config.trainer.ranks);
   loading.prefetch = config.data.prefetch;
-  int64_t persistent = 0, most_persistent = 0, save = 0;
+  loading.references = config.objective->needs_reference();
+  int64_t persistent = 0, most_of_one = 0, save = 0, samples = 0;
   for (const int64_t rank : ranks) {
     const int64_t own = step.persistent_bytes_of(rank);
+    const int64_t writing = rank == 0 ? step.sample_bytes() : 0;
     persistent += own;
-    most_persistent = std::max(most_persistent, own);
+    samples += writing;
+    most_of_one = std::max(most_of_one, own + writing);
     save += staging_bytes(step.save_bytes_of(rank));
   }
   return {.persistent = persistent,
           .arena = step.arena_bytes() * std::ssize(ranks),
           .workspace = step.workspace_bytes() * std::ssize(ranks),
           .first_run = step.first_run_bytes() * std::ssize(ranks),
-          .of_a_device = most_persistent + step.arena_bytes() + step.workspace_bytes() +
-                         step.first_run_bytes(),
+          .of_a_device =
+              most_of_one + step.arena_bytes() + step.workspace_bytes() + step.first_run_bytes(),
+          .samples = samples,
           .loader = data::loader_bytes(loading) * std::ssize(ranks),
           .save = save};
 }

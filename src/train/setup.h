@@ -71,6 +71,9 @@ std::optional<int64_t> known_vocab_size(const TrainConfig& config,
 
 ModelSpec model_spec(const TrainConfig& config);
 
+/// The key that the parameters of a run are drawn with where they begin.
+Key init_key(const TrainConfig& config);
+
 /// Error kConfig, offering f32, when trainer.mp computes in a format that `backend` does not
 /// multiply.
 void require_precision(const TrainConfig& config, const Backend& backend);
@@ -88,8 +91,9 @@ struct MemoryTotal {
   int64_t first_run = 0;                             ///< there too, for a moment at the beginning
   /// Of these four what the rank with most of them needs: each has a device of its own, if any.
   int64_t of_a_device = 0;
+  int64_t samples = 0;           ///< there too, while the first rank's model writes: trainer.sample
   int64_t loader = 0, save = 0;  ///< in the host's memory, always
-  int64_t total() const { return persistent + arena + workspace + first_run + loader; }
+  int64_t total() const { return persistent + arena + workspace + first_run + samples + loader; }
   /// What must fit: the total, and the copies that a save stages.
   int64_t needed() const { return total() + save; }
 };

@@ -11,6 +11,7 @@
 #include "checkpoint/folder.h"
 #include "text/tokenizer.h"
 #include "train/data_record.h"
+#include "train/adapter/peft.h"
 #include "train/hf/start.h"
 #include "train/introduction.h"
 #include "train/setup.h"
@@ -52,6 +53,7 @@ std::shared_ptr<const text::Tokenizer> tokenizer_of(const Checkpoint& checkpoint
 /// the config's.
 std::shared_ptr<const text::Tokenizer> first_tokenizer(const TrainConfig& config) {
   FoundCheckpoint found = find_latest(join_path(config.run_folder(), "checkpoints"));
+  // Of an adapter the checkpoint has it too: the base's.
   if (!found.checkpoint && config.start_from.kind == StartKind::kCheckpoint)
     found = open_checkpoint(config.start_from.path->resolved);
   return found.checkpoint ? tokenizer_of(*found.checkpoint) : open_tokenizer(config);
@@ -104,11 +106,18 @@ void refuse_other_config(const Run& run) {
       .hint("every rank of a run starts with the same config");
 }
 
+/// The checkpoint whose tokenizer is the run's; null for none.
+const Checkpoint* tokenized_by(const Run& run) {
+  const auto& [data, from, hf, base] = run.opened;
+  return from ? from.get() : base.checkpoint.get();
+}
+
 /// What a process without rank 0 reads the texts with, or their caches.
 std::shared_ptr<const text::Tokenizer> told_tokenizer(const Run& run) {
   if (!run.decision.tokenizer.empty())
     return text::load_tokenizer(run.decision.tokenizer, "rank 0's tokenizer");
-  return run.opened.from ? tokenizer_of(*run.opened.from) : open_tokenizer(run.config);
+  const Checkpoint* const tokenized = tokenized_by(run);
+  return tokenized ? tokenizer_of(*tokenized) : open_tokenizer(run.config);
 }
 
 /// Opens what the decision names, in a process without rank 0.
@@ -119,6 +128,7 @@ Opened open_as_decided(Run& run) {
     run.opened.from = std::make_shared<const Checkpoint>(read_checkpoint(decision.checkpoint));
   if (!decision.hf_folder.empty())
     run.opened.hf = std::make_shared<const compat::HfWeights>(decision.hf_folder);
+  if (run.config.adapter) run.opened.base = open_base(decision.base_kind, decision.base_place);
   const int64_t vocab = decision.vocab;
   if (!run.opened.data) read_texts(run, told_tokenizer(run));
   std::string list = changed_data(cat("{\"data\": ", decision.data, "}"), *run.opened.data);
@@ -175,6 +185,41 @@ nlohmann::json extra_of(const Run& run) {
 
 namespace {
 
+/// Opens the frozen model under the run's adapter: the one that the run was begun on, else the one
+/// that start_from names.
+void open_base_of(Run& run, std::vector<std::string>& messages) {
+  const StartFrom& start = run.config.start_from;
+  const std::string named = start.kind == StartKind::kNone ? "" : start.path->resolved;
+  std::optional<BaseRecord> begun;
+  if (run.opened.from) begun = base_of(run.opened.from->manifest().extra_json);
+  BaseModel& base = run.opened.base;
+  try {
+    base = begun ? open_base(begun->kind, begun->place) : open_base(start.kind, named);
+  } catch (const Error& error) {
+    if (!begun || named.empty()) throw;
+    messages.emplace_back(error.message());
+    base = open_base(start.kind, named);
+  }
+  if (base.record().kind == StartKind::kNone) return;
+  messages.push_back(cat("the frozen model is ", base.record().place));
+  messages.insert(messages.end(), base.problems.begin(), base.problems.end());
+}
+
+/// Throws where the adapter of adapter.path computes something else than the config's.
+void require_same_adapter(const TrainConfig& config) {
+  if (!config.adapter || !(*config.adapter)->path) return;
+  const AdapterConfig& adapter = **config.adapter;
+  const config::Choice<AdapterConfig> there = read_peft_config(adapter.path->resolved);
+  const std::string list = there.type == config.adapter->type
+                               ? adapter.difference(*there)
+                               : cat("type is ", config.adapter->type, " and there ", there.type);
+  if (list.empty()) return;
+  throw config
+      .error(ErrorKind::kConfig, "adapter.path",
+             cat("the adapter of ", quote(adapter.path->text), " is another one: adapter.", list))
+      .hint("a run goes on with the settings that its adapter was made with");
+}
+
 /// As choose_start, of the checkpoints that are there.
 void choose_among(Run& run, const RunFolder& folder, std::vector<std::string>& messages) {
   FoundCheckpoint found = find_latest(folder.checkpoints());
@@ -190,13 +235,16 @@ void choose_among(Run& run, const RunFolder& folder, std::vector<std::string>& m
     run.resumes = true;
     run.decision.start_step = run.opened.from->step();
     take_up(run, folder.checkpoints());
+    if (run.config.adapter) open_base_of(run, messages);
     messages.push_back(cat("resuming from step ", run.decision.start_step));
     if (run.decision.start_step >= run.config.trainer.num_train_steps) return;
     std::string change = schedule_change(saved, run.config, run.decision.start_step);
     if (!change.empty()) messages.push_back(std::move(change));
     return;
   }
+  require_same_adapter(run.config);
   const StartFrom& start = run.config.start_from;
+  if (run.config.adapter && start.kind != StartKind::kNone) return open_base_of(run, messages);
   if (start.kind == StartKind::kNone) {
     messages.push_back(cat("starting anew with seed ", run.config.trainer.seed));
     return;
@@ -211,6 +259,11 @@ void choose_among(Run& run, const RunFolder& folder, std::vector<std::string>& m
   FoundCheckpoint other = open_checkpoint(start.path->resolved);
   for (const std::string& problem : other.problems) messages.push_back(problem);
   run.opened.from = std::make_shared<const Checkpoint>(*std::move(other.checkpoint));
+  if (base_of(run.opened.from->manifest().extra_json))
+    throw run.config
+        .error(ErrorKind::kConfig, "start_from.path",
+               "the checkpoint holds an adapter and no model under it")
+        .hint("levanter export --merge makes a whole model of it");
   run.decision.restore_optimizer = start.what == StartPart::kAll;
   if (run.decision.restore_optimizer)
     run.decision.start_step = run.decision.first_step = run.opened.from->step();
@@ -259,12 +312,51 @@ void check_numerics(const Run& run, std::vector<std::string>& messages) {
   messages.push_back(difference);
 }
 
-void restore(const Run& run, Engine& engine) {
-  engine.initialise(fold_in(run.root, "init"));
+namespace {
+
+void fill_base(Run& run, Engine& engine) {
+  const BaseModel& base = run.opened.base;
+  run.base = base.record();
+  run.base.params_hash =
+      load_base(base, model_spec(run.config), run.decision.vocab, init_key(run.config),
+                engine.step().params, engine.model_targets());
+}
+
+/// Fills the frozen model under an adapter, and lets the adapter begin.
+void restore_base(Run& run, Engine& engine) {
+  const std::vector<nn::Param>& params = engine.step().params;
+  fill_base(run, engine);
+  if (run.opened.from) {
+    const std::optional<BaseRecord> begun = base_of(run.opened.from->manifest().extra_json);
+    if (!begun) return;
+    const StartFrom& start = run.config.start_from;
+    if (begun->params_hash != run.base.params_hash && start.kind != StartKind::kNone) {
+      // Another model lies where that one was; start_from may say where it is now.
+      run.opened.base = open_base(start.kind, start.path->resolved);
+      fill_base(run, engine);
+    }
+    require_same_base(begun->params_hash, run.base.params_hash, run.opened.from->folder(),
+                      run.base.place);
+    return;
+  }
+  engine.begin_adapter();
+  const std::optional<config::Path>& path = (*run.config.adapter)->path;
+  if (!path) return;
+  const std::vector<Tensor> own = tensors_of(params, engine.model_targets(), true);
+  require_same_base(load_peft(path->resolved, own), run.base.params_hash, path->resolved,
+                    run.base.place);
+}
+
+}  // namespace
+
+void restore(Run& run, Engine& engine) {
+  engine.initialise(init_key(run.config));
+  if (run.config.adapter) restore_base(run, engine);
   if (run.opened.hf)
     load_hf(*run.opened.hf, model_spec(run.config), run.decision.vocab, engine.model_targets());
   if (run.opened.from)
-    for (Tensor target : engine.model_targets()) {
+    for (Tensor target :
+         tensors_of(engine.step().params, engine.model_targets(), run.config.adapter.has_value())) {
       // Without its optimizer a model begins as it would be used.
       if (!run.decision.restore_optimizer) target.path = run.opened.from->path_in_use(target.path);
       run.opened.from->load(target);
@@ -276,10 +368,26 @@ void restore(const Run& run, Engine& engine) {
   }
 }
 
+void restore_initial(const Run& run, Engine& engine) {
+  Run anew{.given = run.given, .options = run.options, .rank = run.rank, .config = run.config};
+  anew.decision.vocab = run.decision.vocab;
+  anew.opened.base = run.opened.base;  // under an adapter start_from names that, now as then
+  const StartFrom& start = run.config.start_from;
+  if (run.config.adapter) return restore(anew, engine);
+  if (start.kind == StartKind::kHf)
+    anew.opened.hf = std::make_shared<const compat::HfWeights>(start.path->resolved);
+  if (start.kind == StartKind::kCheckpoint)
+    anew.opened.from =
+        std::make_shared<const Checkpoint>(*open_checkpoint(start.path->resolved).checkpoint);
+  anew.decision.restore_optimizer = start.what == StartPart::kAll;
+  restore(anew, engine);
+}
+
 void read_early(Run& run, std::vector<std::string>& messages) {
   TrainerConfig& trainer = run.config.trainer;
   const bool is_new =
       run.config.start_from.kind == StartKind::kNone && !path_exists(run.config.run_folder());
+  if (is_new) require_same_adapter(run.config);
   if (!is_new && !trainer.num_train_epochs) return;
   if (!run.opened.data) read_texts(run, first_tokenizer(run.config));
   if (!trainer.num_train_epochs) return;
@@ -294,11 +402,12 @@ void read_early(Run& run, std::vector<std::string>& messages) {
 void read_chosen(Run& run, std::vector<std::string>& messages) {
   const TrainConfig& config = run.config;
   const std::shared_ptr<const data::TextData>& data = run.opened.data;
-  if (!run.opened.from) {
+  const Checkpoint* const tokenized = tokenized_by(run);
+  if (!tokenized) {
     if (!data) read_texts(run, open_tokenizer(config));
     return;
   }
-  const Checkpoint& from = *run.opened.from;
+  const Checkpoint& from = *tokenized;
   std::shared_ptr<const text::Tokenizer> saved = tokenizer_of(from);
   if (saved->name() != config.data.tokenizer.type)
     throw config.error(ErrorKind::kConfig, "data.tokenizer",
@@ -318,10 +427,14 @@ void decide(Run& run, Process& process, const dist::Communicator& communicator) 
   Decision& decision = run.decision;
   if (!run.step) compile(run, decision.vocab);
   decision.num_train_steps = run.config.trainer.num_train_steps;
+  decision.resumes = run.resumes;
   process.once(run.start, [&run] { return run.opened; });
   if (communicator.size() == 1) return;
   if (run.opened.from) decision.checkpoint = run.opened.from->folder();
   if (run.opened.hf) decision.hf_folder = run.opened.hf->folder();
+  const BaseRecord base = run.opened.base.record();
+  decision.base_kind = base.kind;
+  decision.base_place = base.place;
   if (run.config.data.cache_dir) decision.tokenizer = run.opened.data->tokenizer()->serialise();
   decision.config = print_config(run.config);
   decision.data = data_record(*run.opened.data);

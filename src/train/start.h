@@ -15,6 +15,7 @@
 #include "compat/hf_folder.h"
 #include "data/text_data.h"
 #include "dist/crew.h"
+#include "train/adapter/base.h"
 #include "train/decision.h"
 #include "train/engine/engine.h"
 #include "train/run.h"
@@ -27,6 +28,7 @@ struct Opened {
   std::shared_ptr<const data::TextData> data = nullptr;
   std::shared_ptr<const Checkpoint> from = nullptr;       ///< what the state is read from
   std::shared_ptr<const compat::HfWeights> hf = nullptr;  ///< or where the model is read from
+  BaseModel base = {};  ///< or, under an adapter, where the frozen model is
 };
 
 /// What the ranks of one process share: files that are opened once.
@@ -55,8 +57,10 @@ struct Run {
   std::optional<CompiledStep> step = {};
   Opened opened = {};
   Decision decision = {};
-  bool resumes = false;      ///< rank 0: what is read from is the run's own checkpoint
-  BestCheckpoint kept = {};  ///< rank 0: the best one that is there
+  std::string reference = {};  ///< the model that preferences are measured from: see reference.h
+  BaseRecord base = {};        ///< of an adapter, once the state is restored
+  bool resumes = false;        ///< rank 0: what is read from is the run's own checkpoint
+  BestCheckpoint kept = {};    ///< rank 0: the best one that is there
   Key root = key_from_seed(static_cast<uint64_t>(given.trainer.seed));
 };
 
@@ -102,6 +106,8 @@ void require_room(const Run& run);
 void check_numerics(const Run& run, std::vector<std::string>& messages);
 
 /// Fills an engine with the state that the run begins with.
-void restore(const Run& run, Engine& engine);
+void restore(Run& run, Engine& engine);
+/// Fills it with the parameters that the run would begin with if it had no checkpoint of its own.
+void restore_initial(const Run& run, Engine& engine);
 
 }  // namespace levanter::train

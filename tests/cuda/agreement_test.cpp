@@ -373,11 +373,17 @@ TEST_CASE("the cross entropy of a linear layer on the card agrees with its decom
         for (const NamedArray& gradient : backprop(xent.loss, wrt)) out.push_back(gradient);
         return out;
       };
+      const Build frozen = [&](const std::vector<NamedArray>& in) {
+        const LinearXent xent =
+            linear_xent(in[0] * 2.0, stop_gradient(in[1]), in[2], in[3], options);
+        return backprop(xent.loss, std::span(in.data(), 1));
+      };
       const Build losses = [&](const std::vector<NamedArray>& in) {
         const LinearXent xent = linear_xent(in[0], in[1], in[2], in[3], options);
         return std::vector{xent.loss, xent.token_loss};
       };
       CHECK(worst_card_error(operands, gradients) <= 20 * kF32Tolerance);
+      CHECK(worst_card_error(operands, frozen) <= 20 * kF32Tolerance);
       CHECK(card_error(losses, made(operands, DType::f32)) <= 20 * kF32Tolerance);
       CHECK(card_error(losses, made(operands, DType::bf16)) <= kBf16Tolerance);
       CHECK(card_error(gradients, made(operands, DType::bf16)) <= 4 * kBf16Tolerance);

@@ -88,6 +88,7 @@ class EveryOp {
     const NamedArray exchanged[] = {parts[1], parts[0]};
     add(concat(exchanged, "embed"));
     add(copy(transpose(x, {kEmbed, kPosition, kBatch})));
+    add(copy(stop_gradient(x)));
     add(broadcast(norm, kRow) + cast(iota(f.graph, kPosition, DType::i32), DType::f32));
     const NamedArray held[] = {x, norm};
     for (const NamedArray& whole : all_gather(held)) f.result("gathered", whole);

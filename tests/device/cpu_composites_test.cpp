@@ -309,6 +309,10 @@ TEST_CASE("the cross entropy of a linear layer agrees, with gradients and withou
       out.push_back(xent.loss);
       return out;
     };
+    const Build frozen = [options](const auto& in) {
+      const LinearXent xent = linear_xent(in[0] * 2.0, stop_gradient(in[1]), in[2], in[3], options);
+      return backprop(xent.loss * 0.5, std::span(in.data(), 1));
+    };
     INFO(to_string(h) << ", " << c.vocab << " words");
     INFO("z-loss " << c.z_loss << ", cap " << c.soft_cap);
     const double tolerance =
@@ -318,6 +322,7 @@ TEST_CASE("the cross entropy of a linear layer agrees, with gradients and withou
       if (large && layout != Layout::kPlain) continue;
       CHECK(error_in(b, layout, operands, forward, "linear_xent") <= tolerance);
       if (!large) CHECK(error_in(b, layout, operands, gradients, "linear_xent") <= tolerance);
+      if (!large) CHECK(error_in(b, layout, operands, frozen, "linear_xent") <= tolerance);
     }
   }
 }

@@ -39,6 +39,15 @@ int InitializeInjectionNvtx2(const void* (*get)(unsigned)) {
 }
 )";
 
+/// Without what threads beside the rank's own say, whose lines may stand between any two.
+std::string without_threads(const std::string& ranges) {
+  std::string out;
+  for (const std::string& line : split(ranges, '\n'))
+    if (line != "make a batch" && line != "log" && line != "write a checkpoint")
+      out += cat(line, "\n");
+  return out;
+}
+
 }  // namespace
 
 TEST_CASE("a profiler is shown steps, microbatches, functions and their nodes by module",
@@ -52,9 +61,9 @@ TEST_CASE("a profiler is shown steps, microbatches, functions and their nodes by
       {"--trainer.num_train_steps=1"},
       {.environment = {cat("NVTX_INJECTION64_PATH=", listener), cat("RANGES=", run / "ranges")}});
   CHECK(ended.code == 0);
-  const std::string ranges = read_file(run / "ranges");
+  const std::string ranges = without_threads(read_file(run / "ranges"));
   CHECK_THAT(ranges, Catch::StartsWith("levanter\n"));
-  CHECK_THAT(ranges, Catch::Contains("\nstep\n  microbatch\n"));
+  CHECK_THAT(ranges, Catch::Contains("\nstep of 1\n  wait for data\n  microbatch\n"));
   CHECK_THAT(ranges, Catch::Contains("\n    gradients\n      "));
   CHECK_THAT(ranges, Catch::Contains("\n  update\n    "));
   CHECK_THAT(ranges, Catch::Contains("\n      linear_xent of "));

@@ -31,8 +31,8 @@ TEST_CASE("the parameters come first, under their Hugging Face names", "[infer]"
   CHECK(params[0].path == "transformer.wte.weight");
   CHECK(params[0].shape == std::vector<int64_t>{kSmallVocab, 12});
   CHECK(params[1].path == "transformer.wpe.weight");
-  const Function evaluation = infer::trace_evaluation(small.spec(), small.shape,
-                                                      *models::objectives::make("language_model"));
+  const Function evaluation =
+      infer::trace_evaluation(small.spec(), small.shape, *models::objectives::make("lm"));
   REQUIRE(evaluation.arguments.size() == params.size() + 4);
   REQUIRE(evaluation.results.size() == 1);
 }

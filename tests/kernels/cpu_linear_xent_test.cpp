@@ -81,12 +81,12 @@ struct Problem {
     return weight[static_cast<size_t>(transposed ? e * vocab + v : v * embed + e)];
   }
 
-  Result run(LinearXent::Mode mode, int threads) const {
+  Result run(XentGradients gradients, int threads) const {
     Products products(threads);
     const LinearXentShape shape = {
         tokens, embed,    vocab, embed, transposed ? 1 : embed, transposed ? vocab : 1,
         z_loss, soft_cap, dtype};
-    const LinearXent xent(products, shape, mode);
+    const cpu::LinearXent xent(products, shape, gradients);
     ThreadPool pool(threads);
     const auto scratch = scratch_for(xent.scratch_bytes(threads));
     Result r;
@@ -157,7 +157,7 @@ void check_problem(const Problem& p) {
       }
     }
   }
-  const Result got = p.run(LinearXent::Mode::kGradients, 2);
+  const Result got = p.run(XentGradients::kBoth, 2);
   INFO(p.tokens << " tokens, " << p.embed << " wide, " << p.vocab << " words");
   for (size_t i = 0; i < loss.size(); ++i) {
     REQUIRE(std::abs(got.loss[i] - loss[i]) <= kLossTolerance * std::max(1.0, loss[i]));
@@ -166,7 +166,11 @@ void check_problem(const Problem& p) {
   const double tolerance = p.dtype == DType::bf16 ? kBf16Tolerance : kTolerance;
   check_near("dh", got.dh, dh, tolerance);
   check_near("dweight", got.dweight, dweight, tolerance);
-  REQUIRE(p.run(LinearXent::Mode::kLoss, 2).loss == got.loss);
+  REQUIRE(p.run(XentGradients::kNone, 2).loss == got.loss);
+  const Result frozen = p.run(XentGradients::kHidden, 2);  // the weight's gradient is untouched
+  REQUIRE(frozen.loss == got.loss);
+  REQUIRE(frozen.dh == got.dh);
+  REQUIRE(std::isnan(frozen.dweight[0]));
 }
 
 }  // namespace
@@ -205,9 +209,9 @@ TEST_CASE("bf16 factors agree with double precision of the same values", "[kerne
   all.soft_cap = 1.5f;
   check_problem(all.rounded());
   const Problem p = Problem(300, 4, 100000).rounded();
-  const Result one = p.run(LinearXent::Mode::kGradients, 1);
+  const Result one = p.run(XentGradients::kBoth, 1);
   for (const int threads : {2, 3}) {
-    const Result many = p.run(LinearXent::Mode::kGradients, threads);
+    const Result many = p.run(XentGradients::kBoth, threads);
     REQUIRE(many.loss == one.loss);
     REQUIRE(many.dh == one.dh);
     REQUIRE(many.dweight == one.dweight);
@@ -217,9 +221,9 @@ TEST_CASE("bf16 factors agree with double precision of the same values", "[kerne
 TEST_CASE("tokens beyond a chunk continue the sums in order", "[kernels]") {
   const Problem p(700, 4, 100000);
   Products products(1);
-  const LinearXent xent(products, {700, 4, 100000, 4, 4, 1}, LinearXent::Mode::kLoss);
+  const cpu::LinearXent xent(products, {700, 4, 100000, 4, 4, 1}, XentGradients::kNone);
   REQUIRE(xent.chunk_tokens() == 256);
-  const Result got = p.run(LinearXent::Mode::kGradients, 2);
+  const Result got = p.run(XentGradients::kBoth, 2);
   std::vector<float> dweight;
   for (const int64_t first : {0, 256, 512}) {
     Problem part(std::min<int64_t>(256, 700 - first), 4, 100000);
@@ -230,7 +234,7 @@ TEST_CASE("tokens beyond a chunk continue the sums in order", "[kernels]") {
       part.targets[to] = p.targets[from];
       part.scale[to] = p.scale[from];
     }
-    const Result want = part.run(LinearXent::Mode::kGradients, 1);
+    const Result want = part.run(XentGradients::kBoth, 1);
     REQUIRE(std::equal(want.loss.begin(), want.loss.end(), got.loss.begin() + first));
     REQUIRE(std::equal(want.dh.begin(), want.dh.end(), got.dh.begin() + first * 4));
     if (first == 0) dweight.assign(want.dweight.size(), 0.0f);
@@ -241,9 +245,9 @@ TEST_CASE("tokens beyond a chunk continue the sums in order", "[kernels]") {
 
 TEST_CASE("dweight can be added to, and threads do not change a bit", "[kernels]") {
   const Problem p(300, 16, 70000);
-  const Result one = p.run(LinearXent::Mode::kGradients, 1);
+  const Result one = p.run(XentGradients::kBoth, 1);
   for (const int threads : {2, 5}) {
-    const Result many = p.run(LinearXent::Mode::kGradients, threads);
+    const Result many = p.run(XentGradients::kBoth, threads);
     REQUIRE(many.loss == one.loss);
     REQUIRE(many.dh == one.dh);
     REQUIRE(many.dweight == one.dweight);
@@ -254,7 +258,7 @@ TEST_CASE("a target outside the vocabulary is refused", "[kernels]") {
   Problem p(3, 4, 5);
   p.targets[1] = 5;
   try {
-    p.run(LinearXent::Mode::kLoss, 2);
+    p.run(XentGradients::kNone, 2);
     FAIL("no error");
   } catch (const Error& error) {
     CHECK(error.kind() == ErrorKind::kData);

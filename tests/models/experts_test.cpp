@@ -35,7 +35,7 @@ struct Mixture {
     config.rzl_coef = rzl;
     function.emplace(train::trace_gradients(
         {*model.family, *model.config}, {kBatch, kLength, kVocabulary, DType::f64},
-        *models::objectives::make("language_model"), train::Accumulate::kFirst));
+        *models::objectives::make("lm"), train::Accumulate::kFirst));
     for (const Argument& argument : function->arguments)
       inputs.push_back(made_up(argument.name, argument.type));
   }

@@ -21,7 +21,7 @@ Function block(DType compute) {
   const nn::Linear up(root / "up", {kEmbed}, {kMlp}, {true, nn::Init::normal(1)});
   const nn::Linear down(root / "down", {kMlp}, {kEmbed}, {false, nn::Init::normal(1)});
   const NamedArray x = f.argument("x", {compute, {kBatch, kEmbed}});
-  const NamedArray y = x + down(gelu(up(norm(x)), Gelu::kTanh));
+  const NamedArray y = x + down(gelu(up(norm(x), {}), Gelu::kTanh), {});
   std::vector<NamedArray> wrt;
   for (const nn::Param& param : params) wrt.push_back(param.value);
   const auto gradients = backprop(sum(y, y.axes()), wrt);

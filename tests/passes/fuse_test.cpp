@@ -105,7 +105,7 @@ TEST_CASE("the regions of a block of GPT-2", "[passes]") {
   model.num_layers = 1;
   const train::ModelSpec spec{models::entry("gpt2"), model};
   const train::StepShape shape{2, model.max_seq_len, kVocab};
-  const auto objective = models::objectives::make("language_model");
+  const auto objective = models::objectives::make("lm");
   const Function f = train::trace_gradients(spec, shape, *objective, train::Accumulate::kFirst);
   const std::string text = optimise(f, *make_backend("cpu")).graph.print();
   CHECK(text == expected_text(golden_path("fused/gpt2_block.txt"), text));
@@ -116,11 +116,10 @@ TEST_CASE("every block of a deep model has the regions of any other", "[passes]"
   const auto regions = [&](int64_t layers) {
     Gpt2Config model = tiny_model();
     model.num_layers = layers;
-    const Function f =
-        optimise(train::trace_gradients(
-                     {models::entry("gpt2"), model}, {2, model.max_seq_len, kVocab},
-                     *models::objectives::make("language_model"), train::Accumulate::kFirst),
-                 *cpu);
+    const Function f = optimise(
+        train::trace_gradients({models::entry("gpt2"), model}, {2, model.max_seq_len, kVocab},
+                               *models::objectives::make("lm"), train::Accumulate::kFirst),
+        *cpu);
     return static_cast<int64_t>(count_nodes(f, "fused"));
   };
   const int64_t three = regions(3), a_block = regions(4) - three;

@@ -117,7 +117,8 @@ TEST_CASE("what is no regular file is left out, and waited for in no case", "[re
   const testing::TemporaryFolder folder;
   const bool pipes = GENERATE(false, true);
   write_file_atomic(folder / "config.toml", "trainer.id = \"a\"\n");
-  for (const char* name : {"metrics.jsonl", "run.json", "summary.json", "samples.jsonl"})
+  for (const char* name :
+       {"metrics.jsonl", "run.json", "summary.json", "samples.jsonl", "report_samples.jsonl"})
     if (pipes)
       REQUIRE(::mkfifo((folder / name).c_str(), 0600) == 0);
     else
@@ -126,7 +127,8 @@ TEST_CASE("what is no regular file is left out, and waited for in no case", "[re
   const RunData run = read_run(folder.path());
   const std::string notes = join(run.notes, "\n");
   CHECK_THAT(notes, Contains("metrics.jsonl was left out: cannot read "));
-  CHECK_THAT(notes, Contains("samples.jsonl was left out: cannot read "));
+  CHECK_THAT(notes, Contains("\nsamples.jsonl was left out: cannot read "));
+  CHECK_THAT(notes, Contains("report_samples.jsonl was left out: cannot read "));
   CHECK_THAT(make_page(std::span(&run, 1)), Contains("metrics.jsonl was left out"));
 }
 

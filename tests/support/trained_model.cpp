@@ -72,8 +72,7 @@ std::vector<double> TrainedModel::losses(const Backend& backend, const TokenRows
             (*field)[std::min(static_cast<size_t>(first * rows.length) + i, field->size() - 1)];
       inputs.push_back({{DType::i32, ids}, piece});
     }
-    const Function f =
-        infer::trace_evaluation(spec, shape, *models::objectives::make("language_model"));
+    const Function f = infer::trace_evaluation(spec, shape, *models::objectives::make("lm"));
     const std::vector<double> some = run(optimise(f, backend), inputs, backend)[0].values;
     all.insert(all.end(), some.begin(), some.end());
   }

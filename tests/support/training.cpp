@@ -71,6 +71,7 @@ TrainConfig tiny_config(const Gpt2Config& model, const StepPlan& plan, const std
 class Recorder final : public train::Hook {
  public:
   explicit Recorder(Trained& trained) : trained_(trained) {}
+  const char* name() const override { return "recorder"; }
   void after_step(const train::StepInfo& info) override {
     trained_.losses.push_back(info.report.loss);
     trained_.norms.push_back(info.report.grad_norm);
@@ -196,7 +197,8 @@ Trained train_tiny(const Gpt2Config& model, const StepPlan& plan, const std::str
     Trained& result = results[static_cast<size_t>(run.rank)];
     std::vector<std::unique_ptr<train::Hook>> hooks;
     hooks.push_back(std::make_unique<Recorder>(result));
-    rank.run(hooks);
+    train::StepTrace trace(run.config, communicator);
+    rank.run(hooks, trace);
     const std::lock_guard lock(mutex);
     const auto note = [](const std::vector<Tensor>& tensors, Hashes& hashes) {
       for (const Tensor& tensor : tensors) {

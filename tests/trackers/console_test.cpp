@@ -161,7 +161,7 @@ TEST_CASE("a terminal that shows UTF-8 has the loss as a curve over the run", "[
   for (int64_t step = 1; step <= 50; ++step, ++clock_seconds)
     console->log({{"train/loss", 51 - static_cast<double>(step)}, {"throughput/mfu", 41.6}}, step);
   CHECK_THAT(console.text(), Contains("[█"));
-  CHECK_THAT(console.text(), Contains("▁       ] 50.0%  step 50/100  loss 1.0000  eta 50.0 s"));
+  CHECK_THAT(console.text(), Contains("   ] 50.0%  step 50/100  loss 1.0000  eta 50.0 s"));
   CHECK_THAT(console.text(), Contains("  mfu 42%"));
 }
 
@@ -234,6 +234,20 @@ TEST_CASE("NO_COLOR keeps the bar and drops its colours", "[trackers]") {
   ::setenv("NO_COLOR", "1", 1);
   look_at_console(context);
   CHECK((context.terminal && !context.color));
+  const char* old_locale = std::getenv("LC_ALL");
+  const std::string locale = old_locale ? old_locale : "";
+  for (const auto& [name, unicode] : {std::pair("en_US.UTF-8", true),
+                                      {"de_DE.utf8@euro", true},
+                                      {"C.Utf-8", true},
+                                      {"de_DE.ISO-8859-1", false},
+                                      {"de_DE@utf8", false},
+                                      {"C", false}}) {
+    INFO(name);
+    ::setenv("LC_ALL", name, 1);
+    look_at_console(context);
+    CHECK(context.unicode == unicode);
+  }
+  old_locale ? ::setenv("LC_ALL", locale.c_str(), 1) : ::unsetenv("LC_ALL");
   ::setenv("TERM", "dumb", 1);
   look_at_console(context);
   CHECK_FALSE(context.terminal);

@@ -40,3 +40,24 @@ TEST_CASE("events are encoded as their protocol buffers say", "[trackers]") {
   CHECK(trackers::scalars_event(2.5, 1, {{"a", 1.0}}) ==
         wall + "\x10\x01" + "\x2a\x0a\x0a\x08\x0a\x01" + "a" + std::string("\x15\0\0\x80\x3f", 5));
 }
+
+TEST_CASE("a histogram's buckets are doubles, each with its upper limit", "[trackers]") {
+  Histogram h{3, -1, 2, 1.5, 5.25};
+  h.limits = {-1, 0.5, 2};
+  h.counts = {1, 2};
+  const auto real = [](double value) {
+    std::string bytes(sizeof value, '\0');
+    std::memcpy(bytes.data(), &value, sizeof value);
+    return bytes;
+  };
+  const std::string wall("\x09\0\0\0\0\0\0\x04\x40", 9);
+  // histo = 5 in a value: min max num sum sum_squares, then packed bucket_limit and bucket
+  const std::string histo = "\x09" + real(-1) + "\x11" + real(2) + "\x19" + real(3) + "\x21" +
+                            real(1.5) + "\x29" + real(5.25) + "\x32\x10" + real(0.5) + real(2) +
+                            "\x3a\x10" + real(1) + real(2);
+  const std::string value =
+      std::string("\x0a\x01") + "a" + "\x2a" + static_cast<char>(histo.size()) + histo;
+  const std::string summary = "\x0a" + std::string(1, static_cast<char>(value.size())) + value;
+  CHECK(trackers::histograms_event(2.5, 1, {{"a", h}}) ==
+        wall + "\x10\x01" + "\x2a" + static_cast<char>(summary.size()) + summary);
+}

@@ -199,3 +199,22 @@ TEST_CASE("a write that fails leaves whole lines, and the next flush tries again
   CHECK(WEXITSTATUS(status) == 0);
   CHECK(WIFEXITED(status));
 }
+
+TEST_CASE("samples are lines of a file of their own, cut back on a resume", "[trackers]") {
+  const testing::TemporaryFolder folder;
+  const std::string path = folder / "samples.jsonl";
+  open(folder)->finish();
+  CHECK(!path_exists(path));
+  const auto tracker = open(folder);
+  tracker->log_samples(std::vector<SampleText>{{"a", "b\n"}, {"", "\xff"}}, 3);
+  tracker->log_samples(std::vector<SampleText>{{"a", "c"}}, 6);
+  tracker->finish();
+  const std::string first =
+      "{\"step\":3,\"prompt\":\"a\",\"text\":\"b\\n\"}\n"
+      "{\"step\":3,\"prompt\":\"\",\"text\":\"\ufffd\"}\n";
+  CHECK(read_file(path) == first + "{\"step\":6,\"prompt\":\"a\",\"text\":\"c\"}\n");
+  open(folder, 5)->finish();
+  CHECK(read_file(path) == first);
+  open(folder)->finish();
+  CHECK(read_file(path) == "");
+}

@@ -117,3 +117,25 @@ TEST_CASE("an offline run has its config, its steps, its summary and its end", "
   open(folder, 0)->finish();
   CHECK(id(2) != id(1));
 }
+
+TEST_CASE("histograms and samples are of the step that they come in", "[trackers]") {
+  const testing::TemporaryFolder folder;
+  const auto tracker = open(folder, 0);
+  Histogram h{3, 0, 2, 3, 5};
+  h.limits = {0, 1, 2};
+  h.counts = {1, 2};
+  tracker->log({{"train/loss", 2.5}}, 1);
+  tracker->log_histograms({{"watch/grad_histogram/a", h}}, 1);
+  tracker->log_samples(std::vector<SampleText>{{"the ", "c\xff\"t"}}, 1);
+  tracker->log({{"train/loss", 2}}, 2);
+  tracker->finish();
+  const auto records = records_of(file_of(folder, runs_in(folder)[0]));
+  const auto step = std::find_if(records.begin(), records.end(), [](const std::string& record) {
+    return record.find("grad_histogram") != record.npos;
+  });
+  REQUIRE(step != records.end());
+  CHECK_THAT(*step, Contains("train/loss") && Contains("_step") && Contains("samples/0") &&
+                        Contains("\"the c\ufffd\\\"t\"") &&
+                        Contains("{\"_type\": \"histogram\", \"values\": [1, 2], \"bins\": "
+                                 "[0, 1, 2]}"));
+}

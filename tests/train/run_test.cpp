@@ -443,3 +443,17 @@ TEST_CASE("killed at twenty random moments a run ends with the bits of one never
           "[.slow][train]") {
   kill_and_compare(20, 3000);
 }
+
+TEST_CASE("a run that is refused once its record has begun has failed by it", "[train]") {
+  const TinyRun run;
+  for (const char* ranks : {"", "communicator = \"threads\"\nranks = 2\n"}) {
+    const TrainConfig config =
+        run.config("a", cat(kShort, ranks), "", {"--optimizer.groups=[{match = \"nothing\"}]"});
+    CHECK_THAT(failure_of(ErrorKind::kConfig, [&] { train::train(config, {}); }),
+               Catch::Contains("is found in no parameter"));
+    const json record = json::parse(read_file(run.folder / "runs/a/run.json"));
+    CHECK(record["starts"].back()["outcome"] == "failed");
+    CHECK_THAT(record["starts"].back()["error"].get<std::string>(),
+               Catch::Contains("is found in no parameter"));
+  }
+}

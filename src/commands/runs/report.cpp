@@ -20,7 +20,7 @@ constexpr Option kOptions[] = {
      "is one, else here"},
     {"sample", "PROMPT",
      "the model of each checkpoint that a run has continues it; the page shows what came, and "
-     "samples.jsonl keeps it",
+     "report_samples.jsonl keeps it",
      false, true, true},
     {"sample-tokens", "N", "how far; default 100", false, false, false, "sample"},
     {"logprobs", "FILE",

@@ -11,6 +11,7 @@
 #include "commands/command.h"
 #include "commands/loaded_model.h"
 #include "infer/generation.h"
+#include "infer/prompt.h"
 #include "report/run_data.h"
 #include "text/growing_text.h"
 
@@ -22,8 +23,7 @@ using report::Sample;
 
 /// What the model adds to a prompt; where that has no tokens, to the beginning of a text.
 std::string continued(LoadedModel& m, const std::string& prompt, int64_t tokens) {
-  std::vector<int32_t> ids = m.tokenizer->add_special(m.tokenizer->encode({prompt, "the prompt"}));
-  if (ids.empty()) ids = {m.tokenizer->bos_id().value_or(0)};
+  std::vector<int32_t> ids = infer::prompt_ids(*m.tokenizer, prompt, "the prompt");
   require_rows(m, ids, "the prompt");
   infer::GenerateOptions options;
   options.max_new_tokens = tokens;
@@ -49,22 +49,29 @@ std::string lines_of(const std::vector<Sample>& samples) {
 
 void take_samples(const std::string& run_folder, std::span<const std::string> prompts,
                   int64_t tokens) {
-  std::vector<Sample> samples = report::read_run(run_folder).samples;
   const std::string checkpoints = join_path(run_folder, "checkpoints");
   const std::vector<int64_t> steps = list_checkpoints(checkpoints);
   if (steps.empty())
     throw Error(ErrorKind::kCheckpoint, cat("no checkpoint is in ", checkpoints))
         .hint("samples are of the models that a run has saved");
+  std::vector<Sample> taken;
   for (const int64_t step : steps) {
-    LoadedModel m = load_model(step_folder(checkpoints, step), "", {}, 1);
-    for (const std::string& prompt : prompts) {
-      std::erase_if(samples, [&](const Sample& s) { return s.step == step && s.prompt == prompt; });
-      samples.push_back({step, prompt, continued(m, prompt, tokens)});
-    }
+    LoadedModel m = load_model(step_folder(checkpoints, step), "", {}, {.rows = 1});
+    for (const std::string& prompt : prompts)
+      taken.push_back({step, prompt, continued(m, prompt, tokens)});
+  }
+  // What other reports have written in the meantime stays.
+  const std::string path = join_path(run_folder, report::kReportSamplesFile);
+  std::vector<Sample> samples = report::read_samples(path);
+  for (Sample& sample : taken) {
+    std::erase_if(samples, [&](const Sample& s) {
+      return s.step == sample.step && s.prompt == sample.prompt;
+    });
+    samples.push_back(std::move(sample));
   }
   std::stable_sort(samples.begin(), samples.end(),
                    [](const Sample& a, const Sample& b) { return a.step < b.step; });
-  write_file_atomic(join_path(run_folder, "samples.jsonl"), lines_of(samples));
+  write_file_atomic(path, lines_of(samples));
 }
 
 }  // namespace levanter::commands

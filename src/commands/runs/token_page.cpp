@@ -130,7 +130,7 @@ std::vector<std::vector<int32_t>> read_ids(const LoadedModel& m, const std::stri
 }  // namespace
 
 std::string token_page(const std::string& checkpoint, const std::string& documents, int64_t most) {
-  LoadedModel m = load_model(checkpoint, "", {}, 1);
+  LoadedModel m = load_model(checkpoint, "", {}, {.rows = 1});
   for (const std::string& problem : m.problems) std::fprintf(stderr, "%s\n", problem.c_str());
   require_memory(m);
   std::vector<std::vector<int32_t>> texts = read_ids(m, documents);

@@ -11,6 +11,7 @@
 #include "base/strings.h"
 #include "commands/command.h"
 #include "report/live.h"
+#include "train/watch/control.h"
 
 namespace levanter::commands {
 
@@ -21,6 +22,9 @@ constexpr size_t kDefaultColumns = 80, kMostColumns = 160;
 constexpr Option kOptions[] = {
     {"every", "SECONDS", "between two looks; default 2"},
     {"once", "", "look once"},
+    {"ask", "WORD",
+     "have the run do something after the step that is under way: save, evaluate, or stop, which "
+     "saves and ends it"},
 };
 
 size_t columns() {
@@ -38,12 +42,28 @@ report::History metrics_of(const std::string& folder) {
   }
 }
 
+/// Leaves the word where the run looks for it.
+int ask_of(const std::string& folder, const std::string& word) {
+  std::vector<std::string> known;
+  for (const train::ControlWord& w : train::control_words()) known.emplace_back(w.word);
+  if (std::find(known.begin(), known.end(), word) == known.end())
+    throw Error(ErrorKind::kConfig, cat("--ask ", quote(word), " is nothing that a run does"))
+        .allowed(join(known, ", "));
+  if (const report::RunLine line = report::read_line(folder); line.state != "running")
+    throw Error(ErrorKind::kData, cat(folder, " is not under way: it is ", line.state))
+        .hint("only a run that is under way reads what is asked of it");
+  train::ask(folder, word);
+  print(cat("asked for: ", word, "\n"));
+  return 0;
+}
+
 int run(const Arguments& a) {
   if (a.words.empty() || !report::is_run(a.words[0]))
     throw Error(ErrorKind::kData, a.words.empty() ? "levanter top names no run"
                                                   : cat(a.words[0], " is no run's folder"))
         .allowed("levanter top RUN, such as logs/char");
   const std::string& folder = a.words[0];
+  if (a.values.contains("ask")) return ask_of(folder, a.text("ask"));
   const std::chrono::duration<double> pause(a.number("every", 2, 0.1, 3600));
   const bool redraws = ::isatty(STDOUT_FILENO) == 1 && !a.has("once");
   for (;;) {

@@ -1,5 +1,6 @@
 // Format "preference": two answers to one prompt, of which people chose one.
 #include <algorithm>
+#include <iterator>
 
 #include <nlohmann/json.hpp>
 
@@ -15,7 +16,7 @@ namespace {
 struct PreferenceConfig final : FormatConfig {
   std::optional<std::string> preset, prompt_field;
   std::string chosen_field = "chosen", rejected_field = "rejected";
-  std::string learn = "chosen";  ///< chosen, rejected, both
+  std::string learn = "chosen";  ///< chosen, rejected, both, pair
   BrokenTextKey broken;
   ChatKeys keys;
 
@@ -31,8 +32,9 @@ struct PreferenceConfig final : FormatConfig {
       "the key of the better answer: a text, or messages, perhaps the prompt's among them");
     f("rejected_field", rejected_field, "the key of the other answer");
     f("learn", learn,
-      "which answers become documents; both: two documents a record, the chosen one first")
-        .one_of({"chosen", "rejected", "both"});
+      "which answers become documents; both: two documents a record, the chosen one first; pair: "
+      "the same two kept together, for an objective of preferences")
+        .one_of({"chosen", "rejected", "both", "pair"});
     broken.fields(f);
     keys.fields(f);
   }
@@ -40,7 +42,13 @@ struct PreferenceConfig final : FormatConfig {
     if (preset == "hh" && prompt_field)
       p.add("prompt_field", cat(p.name("prompt_field"), " is not read with preset = \"hh\""))
           .hint("leave out one of the two");
+    if (pairs() && !keys.mask_user_turns)
+      p.add("mask_user_turns",
+            cat(p.name("mask_user_turns"), " = false, but of a pair only the answers count"),
+            {"learn"})
+          .allowed("true");
   }
+  bool pairs() const override { return learn == "pair"; }
   bool weighted() const override { return keys.mask_user_turns; }
   std::optional<std::string> chat_template() const override { return keys.named_template(); }
   std::string facts(const DocumentRules& rules) const override {
@@ -54,18 +62,23 @@ struct PreferenceConfig final : FormatConfig {
         broken.policy(), [config = *this, rules, writer = std::shared_ptr<const ChatWriter>()](
                              const JsonFields& fields, const std::string& origin,
                              std::vector<Document>& documents) mutable {
-          for (const auto& [field, name] :
-               {std::pair{&config.chosen_field, "chosen"}, {&config.rejected_field, "rejected"}}) {
+          std::vector<Document> answers;
+          for (const std::string* field : {&config.chosen_field, &config.rejected_field}) {
             const bool chat = fields.is_chat(*field);
-            if (config.learn != "both" && config.learn != name) continue;
+            if (config.learn == "chosen" && field != &config.chosen_field) continue;
+            if (config.learn == "rejected" && field != &config.rejected_field) continue;
             if (!chat) {
-              documents.push_back(config.text_document(fields, *field, origin, rules));
+              answers.push_back(config.text_document(fields, *field, origin, rules));
               continue;
             }
             const ChatRecord record = config.chat_record(fields, *field, origin);
             if (!writer) writer = config.make_writer(rules, origin);
-            documents.push_back(writer->write(record));
+            answers.push_back(writer->write(record));
           }
+          if (config.pairs()) config.require_pair(answers, origin);
+          if (config.pairs() && config.preset == "hh") config.require_one_prompt(fields, origin);
+          documents.insert(documents.end(), std::make_move_iterator(answers.begin()),
+                           std::make_move_iterator(answers.end()));
         });
   }
 
@@ -75,10 +88,49 @@ struct PreferenceConfig final : FormatConfig {
   std::shared_ptr<const ChatWriter> make_writer(const DocumentRules& rules,
                                                 const std::string& origin) const {
     try {
-      return std::make_shared<ChatWriter>(keys, *rules.tokenizer);
+      ChatKeys of_writer = keys;
+      of_writer.always_masks = pairs();
+      return std::make_shared<ChatWriter>(of_writer, *rules.tokenizer);
     } catch (Error& error) {
       throw error.at().empty() ? std::move(error).at(origin) : error;
     }
+  }
+  /// Throws where the two documents are no pair of answers that can be told apart.
+  void require_pair(const std::vector<Document>& answers, const std::string& origin) const {
+    for (const auto& [field, answer] :
+         {std::pair{&chosen_field, &answers[0]}, {&rejected_field, &answers[1]}}) {
+      const std::vector<float>& weights = answer->weights;
+      if (weights.size() == 1 && weights[0] > 0)
+        throw Error(
+            ErrorKind::kData,
+            cat(quote(*field),
+                " is one token with nothing before it, and what comes first is not learned"))
+            .at(origin)
+            .hint("give the record a prompt, or a BOS to its tokenizer");
+      if (weights.size() < 2 || *std::max_element(weights.begin() + 1, weights.end()) == 0)
+        throw Error(ErrorKind::kData,
+                    cat(quote(*field), " is an answer without a token, and a pair has two answers"))
+            .at(origin)
+            .hint("leave the record out, or set data.on_bad_record = \"skip\"");
+    }
+    if (answers[0].tokens != answers[1].tokens) return;
+    throw Error(ErrorKind::kData, cat(quote(chosen_field), " and ", quote(rejected_field),
+                                      " are the same answer, and there is nothing to prefer"))
+        .at(origin)
+        .hint("leave the record out, or set data.on_bad_record = \"skip\"");
+  }
+  /// Throws where two dialogues are not about the same prompt.
+  void require_one_prompt(const JsonFields& fields, const std::string& origin) const {
+    std::string_view chosen = fields.string(chosen_field), rejected = fields.string(rejected_field);
+    if (take_dialogue(chosen, chosen_field, origin) ==
+        take_dialogue(rejected, rejected_field, origin))
+      return;
+    throw Error(ErrorKind::kData, cat(quote(chosen_field), " and ", quote(rejected_field),
+                                      " answer different prompts, and a pair has one"))
+        .at(origin)
+        .hint(
+            "the prompt is all up to the last \"Assistant:\"; leave the record out, or set "
+            "data.on_bad_record = \"skip\"");
   }
   Document text_document(const JsonFields& fields, const std::string& field,
                          const std::string& origin, const DocumentRules& rules) const {

@@ -1,8 +1,10 @@
 // What a model learns from in a row of a batch: the one list of the arrays of examples.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "data/rows/dataset.h"
@@ -11,6 +13,9 @@ namespace levanter::data {
 
 /// The segment of positions that hold no token.
 inline constexpr int32_t kPaddingSegment = -1;
+/// Segments of a row at most, counted from 0. Where rows hold pairs of answers, segments 2k and
+/// 2k + 1 are the chosen and the rejected one of a pair, each behind its prompt.
+inline constexpr int64_t kMostSegments = 64;
 
 /// One row, every field [position]; or several, one after the other, every field [row, position].
 /// The model never shifts: targets[t] is what it is to say after tokens[0..t].
@@ -32,7 +37,16 @@ struct Example {
   std::vector<int32_t>
       segment_ids;  ///< attention stays among equal ones; kPaddingSegment in padding
   std::vector<int32_t> positions;
+  /// Of each target of weight in a pair, the logarithm of its probability under the reference
+  /// model, else 0; empty where no reference is known.
+  std::vector<float> reference_logps;
 };
+
+/// Pairs of answers of a row that holds such, by its segments.
+inline int64_t pairs_of(std::span<const int32_t> segment_ids) {
+  const auto last = std::max_element(segment_ids.begin(), segment_ids.end());
+  return last == segment_ids.end() ? 0 : (*last + 1) / 2;
+}
 
 /// Calls f(name, field) with each field, by its name among the arguments of traced functions; there
 /// it is i32, or of the graph's real type, [batch, position]. Loader, tracing and the memory of a
@@ -45,9 +59,11 @@ void for_each_array(F f) {
   f("loss_weight", &Example::loss_weight);
   f("segment_ids", &Example::segment_ids);
   f("positions", &Example::positions);
+  f("reference_logps", &Example::reference_logps);
 }
 
-/// Examples, and for each the sum of its loss weights, known without making the example.
+/// Examples, and for each the sum of its loss weights, or its pairs where rows hold pairs: what
+/// counts in the mean that the loss is, known without making the example.
 struct ExampleSource {
   DatasetPtr<Example> examples;
   DatasetPtr<double> loss_tokens;
@@ -55,6 +71,8 @@ struct ExampleSource {
   int64_t epoch_length = 0;
   /// True when every position of every example that isn't padding is in segment 0.
   bool one_segment = true;
+  bool pairs = false;           ///< whether rows hold pairs
+  bool has_references = false;  ///< whether examples have reference_logps
 };
 
 }  // namespace levanter::data

@@ -13,6 +13,8 @@
 #include "base/error.h"
 #include "base/stop.h"
 #include "base/threads.h"
+#include "device/ranges.h"
+#include "device/tracing.h"
 
 namespace levanter::data {
 
@@ -23,8 +25,14 @@ constexpr int64_t kRowsAtOnce = 1024;  // that are made between two looks for a 
 void set_example(Batch& batch, int64_t row, int64_t seq_len, const Example& example) {
   for_each_array([&](const char*, auto field) {
     const auto& from = example.*field;
+    auto& to = batch.*field;
+    if (to.empty()) return;  // an array that these examples lack
+    if (from.empty()) {
+      std::fill_n(to.begin() + row * seq_len, seq_len, 0);
+      return;
+    }
     LEV_CHECK(std::ssize(from) == seq_len, "an example is not as long as the sequence");
-    std::copy(from.begin(), from.end(), (batch.*field).begin() + row * seq_len);
+    std::copy(from.begin(), from.end(), to.begin() + row * seq_len);
   });
 }
 
@@ -32,7 +40,11 @@ void set_example(Batch& batch, int64_t row, int64_t seq_len, const Example& exam
 
 int64_t loader_bytes(const LoaderOptions& options) {
   int64_t each = 0;  // bytes of a position
-  for_each_array([&]<class T>(const char*, std::vector<T> Example::*) { each += sizeof(T); });
+  const Example one(1);
+  for_each_array([&]<class T>(const char*, std::vector<T> Example::*field) {
+    each += static_cast<int64_t>((one.*field).size() * sizeof(T));
+  });
+  if (options.references) each += sizeof(float);
   return (options.prefetch + 1) * options.rows * options.seq_len * each;
 }
 
@@ -54,7 +66,9 @@ struct Loader::Impl {
     options.end_step = std::min(options.end_step, steps_of(num_examples));
     next_step = made_until = options.first_step;
     const auto size = static_cast<size_t>(options.rows * options.seq_len);
-    slots.assign(static_cast<size_t>(options.prefetch + 1), {Example(size)});
+    Example empty(size);
+    if (this->source.has_references) empty.reference_logps.resize(size);
+    slots.assign(static_cast<size_t>(options.prefetch + 1), {empty});
     thread = start_thread([this] { produce(); });
   }
 
@@ -79,6 +93,7 @@ struct Loader::Impl {
   /// The loop of the background thread. The slot of the batch last handed out is never written:
   /// that of step s is free again when step s + 1 has been asked for.
   void produce() {
+    name_thread("loader");
     for (int64_t step = options.first_step; step < options.end_step; ++step) {
       {
         std::unique_lock lock(mutex);
@@ -87,6 +102,7 @@ struct Loader::Impl {
       }
       std::exception_ptr thrown;
       try {
+        const Range range("make a batch");
         fill(slot(step), step);
       } catch (...) {
         thrown = std::current_exception();
@@ -99,6 +115,12 @@ struct Loader::Impl {
       changed.notify_all();
       if (thrown != nullptr) return;
     }
+  }
+
+  /// What a row adds to the batch's loss_tokens.
+  double counted(const Example& example) const {
+    if (source.pairs) return static_cast<double>(pairs_of(example.segment_ids));
+    return std::accumulate(example.loss_weight.begin(), example.loss_weight.end(), 0.0);
   }
 
   /// Adds the loss weights of other ranks' rows, which aren't made here, row by row: any division
@@ -130,7 +152,7 @@ struct Loader::Impl {
               .get();
       for (int64_t i = 0; i < count; ++i) {
         const Example& example = rows[static_cast<size_t>(i)];
-        loss_tokens += std::accumulate(example.loss_weight.begin(), example.loss_weight.end(), 0.0);
+        loss_tokens += counted(example);
         set_example(batch, row + i, options.seq_len, example);
       }
     }

@@ -21,7 +21,7 @@ struct Batch : Example {
   int64_t rows = 0;
   /// Rows that hold an example; the others, all after them, are padding of weight 0.
   int64_t real_rows = 0;
-  /// The sum of the loss weights over the global batch, all ranks.
+  /// The sum of the loss weights over the global batch, all ranks; or its pairs, in rows of pairs.
   double loss_tokens = 0;
 };
 
@@ -46,6 +46,8 @@ struct LoaderOptions {
   int64_t end_step = kEndless;
   /// Batches prepared ahead, at least 1.
   int64_t prefetch = 4;
+  /// For loader_bytes: whether the examples will have reference_logps.
+  bool references = false;
 };
 
 /// Bytes of the arrays that a Loader with these options holds.

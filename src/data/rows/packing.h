@@ -28,8 +28,12 @@ struct PackOptions {
   int64_t seq_len = 0;
   PackOrder order = PackOrder::kGreedy;
   TooLong too_long = TooLong::kRefuse;
-  int64_t most_segments = 64;   ///< documents of a row
-  bool alone = false;           ///< one document a row
+  int64_t most_segments = kMostSegments;  ///< documents of a row
+  bool alone = false;                     ///< one document a row, or one pair
+  /// Documents 2k and 2k + 1 are the answers of a pair and stand together in a row. The pair as a
+  /// whole is too long or not; of a part, the longer answer is cut to what the other leaves, but
+  /// not below half a row.
+  bool pairs = false;
   bool crosses = false;         ///< attention goes from document to document of a row
   bool reset_positions = true;  ///< positions count from 0 in every document, not in every row
 };
@@ -40,6 +44,9 @@ struct Piece {
   int64_t begin = 0, positions = 0;
 };
 Piece piece_of(const TokenStream& stream, int64_t document, const PackOptions& options);
+
+/// Whether a document does not fit a row; of pairs the one that begins with document `document`.
+bool is_too_long(const TokenStream& stream, int64_t document, const PackOptions& options);
 
 /// Counts the tokens of a stream that weigh something as targets, in ranges that rise; reads long
 /// pieces.
@@ -58,16 +65,17 @@ class LearnedCount final {
 
 /// What rows hold of the documents of a stream.
 struct PackCounts {
-  int64_t cut = 0;        ///< longer than a packed row: a part was kept
-  int64_t dropped = 0;    ///< longer than a packed row: left out
-  int64_t unlearned = 0;  ///< left out, as no target is in what is kept of them
-  int64_t tokens = 0;     ///< in rows; with windows those of all documents
-  int64_t learned = 0;    ///< of these, that weigh something as targets
+  int64_t cut = 0;      ///< longer than a packed row: a part was kept
+  int64_t dropped = 0;  ///< longer than a packed row: left out
+  /// Left out: no target is in what is kept of them or of one of a pair, or both keep the same.
+  int64_t unlearned = 0;
+  int64_t tokens = 0;   ///< in rows; with windows those of all documents
+  int64_t learned = 0;  ///< of these, that weigh something as targets
 };
 
 /// The rows of a stream. A document of n tokens takes n - 1 positions: token t is where token t + 1
 /// is the target; one of a single token takes none and is in no row, nor is one of
-/// which no target is left that weighs something.
+/// which no target is left that weighs something, nor is the other answer of such a one's pair.
 class PackPlan final {
  public:
   /// error  kData for a document that is too long under kRefuse, naming its number and length
@@ -89,10 +97,12 @@ class PackPlan final {
 /// The rows as examples: segment s is the row's s-th document (all are 0 where attention crosses),
 /// padding has kPaddingSegment and
 /// weight 0; a document's weights are its targets'.
+///   references  what the stream's tokens have under the reference model; null: not known
 DatasetPtr<Example> packed(std::shared_ptr<const TokenStream> stream,
-                           std::shared_ptr<const PackPlan> plan);
+                           std::shared_ptr<const PackPlan> plan,
+                           std::shared_ptr<const TokenValues> references = nullptr);
 
-/// The sum of each row's loss weights.
+/// The sum of each row's loss weights; its pairs where it holds pairs.
 DatasetPtr<double> packed_loss_tokens(std::shared_ptr<const TokenStream> stream,
                                       std::shared_ptr<const PackPlan> plan);
 

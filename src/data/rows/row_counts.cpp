@@ -12,7 +12,8 @@ std::string line(const ComponentCounts& c, std::string_view split, const RowCoun
   std::string text = cat(c.name, "/", split, ": ", count_of(n.documents, c.noun));
   if (n.cut > 0) text += cat(", ", format_count(n.cut), " cut");
   if (n.dropped > 0) text += cat(", ", format_count(n.dropped), " dropped");
-  if (n.unlearned > 0) text += cat(", ", format_count(n.unlearned), " without a target left out");
+  if (n.unlearned > 0)
+    text += cat(", ", format_count(n.unlearned), " with nothing to learn left out");
   if (c.weighted && n.tokens > 0)
     text +=
         cat(", ",

@@ -31,6 +31,7 @@ class Rows final {
   Rows(const ComponentStreams& component, const TrainingOptions& options)
       : name_(component.name),
         stream_(component.train),
+        references_(component.train_references),
         borders_(component.rows.borders),
         seq_len_(options.seq_len) {
     if (component.rows.pack) {
@@ -57,7 +58,7 @@ class Rows final {
       plan = training_plan(*stream_, seq_len_, fold_in(fold_in(key, "offset"), name_));
     plan.borders = borders_;
     if constexpr (std::is_same_v<T, Example>)
-      return take(packs_ ? packed(stream_, packs_) : windows(stream_, plan), count_);
+      return take(packs_ ? packed(stream_, packs_, references_) : windows(stream_, plan), count_);
     else
       return take(packs_ ? packed_loss_tokens(stream_, packs_) : window_loss_tokens(stream_, plan),
                   count_);
@@ -79,6 +80,7 @@ class Rows final {
  private:
   std::string name_;
   std::shared_ptr<const TokenStream> stream_;
+  std::shared_ptr<const TokenValues> references_;
   DocumentBorders borders_;
   int64_t seq_len_;
   std::shared_ptr<const PackPlan> packs_;
@@ -130,7 +132,14 @@ ExampleSource training_rows(std::span<const ComponentStreams> components,
                             const TrainingOptions& options) {
   std::vector<Rows> rows;
   ExampleSource source;
+  const auto all = [&](auto holds) {
+    return !components.empty() && std::all_of(components.begin(), components.end(), holds);
+  };
+  source.pairs = all([](const ComponentStreams& c) { return c.rows.pairs(); });
+  source.has_references =
+      all([](const ComponentStreams& c) { return c.train_references != nullptr; });
   for (const ComponentStreams& component : components) {
+    LEV_CHECK(component.rows.pairs() == source.pairs, "all train on pairs, or none");
     rows.emplace_back(component, options);
     source.epoch_length += rows.back().count();
     source.one_segment = source.one_segment && rows.back().one_segment();
@@ -183,13 +192,20 @@ ExampleSource validation_rows(const ComponentStreams& component, int64_t seq_len
   const std::shared_ptr<const TokenStream>& stream = component.validation;
   if (component.rows.pack) {
     const auto plan = plan_packs(component, *stream, seq_len);
-    return {packed(stream, plan), packed_loss_tokens(stream, plan), plan->rows(),
-            component.rows.borders.crosses};
+    const auto& references = component.validation_references;
+    return {.examples = packed(stream, plan, references),
+            .loss_tokens = packed_loss_tokens(stream, plan),
+            .epoch_length = plan->rows(),
+            .one_segment = component.rows.borders.crosses,
+            .pairs = component.rows.pairs(),
+            .has_references = references != nullptr};
   }
   WindowPlan plan = evaluation_plan(*stream, seq_len);
   plan.borders = component.rows.borders;
-  return {windows(stream, plan), window_loss_tokens(stream, plan), plan.count,
-          stream->num_documents() <= 1 || plan.borders.crosses};
+  return {.examples = windows(stream, plan),
+          .loss_tokens = window_loss_tokens(stream, plan),
+          .epoch_length = plan.count,
+          .one_segment = stream->num_documents() <= 1 || plan.borders.crosses};
 }
 
 }  // namespace levanter::data

@@ -21,6 +21,8 @@ struct RowSpec {
   /// Whole documents packed into rows; absent: windows over all documents. seq_len is not read.
   std::optional<PackOptions> pack = {};
   DocumentBorders borders = {};  ///< of windows
+
+  bool pairs() const { return pack && pack->pairs; }
 };
 
 /// A component as token streams; either may be empty.
@@ -28,6 +30,8 @@ struct ComponentStreams {
   std::string name;
   std::shared_ptr<const TokenStream> train, validation;
   RowSpec rows = {};
+  /// Of pairs, what their tokens have under the reference model; null: not known.
+  std::shared_ptr<const TokenValues> train_references = nullptr, validation_references = nullptr;
 };
 
 /// Shares by component name, from a row on.

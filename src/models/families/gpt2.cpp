@@ -47,7 +47,7 @@ struct Attention {
   NamedArray operator()(NamedArray x, const LmBatch& batch) const {
     const OriginScope at = scope.enter();
     const int64_t n = size.heads.size, sizes[] = {n, n, n};
-    const auto parts = partition(checkpoint_name(qkv(x), "qkv"), "kv_head",
+    const auto parts = partition(checkpoint_name(qkv(x, batch.dropout_keys), "qkv"), "kv_head",
                                  sizes);  // [batch, position, kv_head, head_dim]
     AttentionOptions options;
     options.scale = scale;
@@ -55,7 +55,7 @@ struct Attention {
     options.dropout_rate = options.dropout_keys ? weights_dropout.rate : 0;
     const NamedArray o =
         checkpoint_name(batch.attend(parts[0], parts[1], parts[2], options), "attn");
-    return dropout(checkpoint_name(out(o), "attn_out"), batch.dropout_keys);
+    return dropout(checkpoint_name(out(o, batch.dropout_keys), "attn_out"), batch.dropout_keys);
   }
 
   nn::Scope scope;
@@ -75,8 +75,9 @@ struct Mlp {
 
   NamedArray operator()(NamedArray x, const LmBatch& batch) const {
     const OriginScope at = scope.enter();
-    const NamedArray h = checkpoint_name(activate(checkpoint_name(up(x), "mlp_up")), "mlp_act");
-    return dropout(checkpoint_name(down(h), "mlp_down"), batch.dropout_keys);
+    const NamedArray h =
+        checkpoint_name(activate(checkpoint_name(up(x, batch.dropout_keys), "mlp_up")), "mlp_act");
+    return dropout(checkpoint_name(down(h, batch.dropout_keys), "mlp_down"), batch.dropout_keys);
   }
 
   NamedArray activate(NamedArray x) const {

@@ -42,15 +42,13 @@ class DrawnLabels final : public Objective {
     loss.value = linear_xent(h, head, labels, weight * inverse_tokens, {.soft_cap = cap}).loss;
     return loss;
   }
-
-  NamedArray token_losses(const LanguageModel& model, BatchInputs& inputs) const override {
-    return make("language_model")->token_losses(model, inputs);
-  }
 };
 
-std::unique_ptr<const Objective> make_drawn_labels(const ObjectiveOptions&) {
-  return std::make_unique<DrawnLabels>();
-}
+struct DrawnLabelsConfig final : ObjectiveConfig {
+  std::unique_ptr<const Objective> make(const ObjectiveOptions&) const override {
+    return std::make_unique<DrawnLabels>();
+  }
+};
 
 }  // namespace
 
@@ -58,6 +56,7 @@ extern const ObjectiveEntry drawn_labels_entry;
 const ObjectiveEntry drawn_labels_entry = {
     .name = "drawn_labels",
     .summary = "the cross-entropy of labels that the model draws itself",
-    .make = make_drawn_labels};
+    .make_config = config::make_choice<DrawnLabelsConfig>,
+    .is_chosen = false};
 
 }  // namespace levanter::models::objectives

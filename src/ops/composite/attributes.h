@@ -34,16 +34,24 @@ struct LayerNormAttributes {
   }
 };
 
+/// What else `linear_xent` gives than losses.
+enum class XentGradients : uint8_t {
+  kNone,
+  kHidden,  ///< dh, where the weight is frozen
+  kBoth,    ///< dh and dweight
+};
+
 /// Of `linear_xent`.
 struct LinearXentAttributes {
-  bool with_gradients = false;
+  XentGradients gradients = XentGradients::kNone;
   LinearXentOptions options;
 
   Attributes pack() const {
-    return {.ints = {with_gradients}, .reals = {options.z_loss, options.soft_cap}};
+    return {.ints = {static_cast<int64_t>(gradients)}, .reals = {options.z_loss, options.soft_cap}};
   }
   static LinearXentAttributes of(const Attributes& a) {
-    return {a.ints[0] != 0, {.z_loss = a.reals[0], .soft_cap = a.reals[1]}};
+    return {static_cast<XentGradients>(a.ints[0]),  // as they were packed
+            {.z_loss = a.reals[0], .soft_cap = a.reals[1]}};
   }
 };
 

@@ -11,7 +11,7 @@ namespace levanter {
 namespace {
 
 std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) {
-  const auto [with_gradients, options] = LinearXentAttributes::of(attributes);
+  const auto [gradients, options] = LinearXentAttributes::of(attributes);
   require_floats(in, 2);
   const Axes &h = in[0].axes, &weight = in[1].axes, &targets = in[2].axes;
   if (!weight.contains("vocab")) type_error("the weight has no axis vocab");
@@ -23,7 +23,8 @@ std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) 
   if (!(options.z_loss >= 0 && options.soft_cap >= 0))
     type_error("z_loss or the soft cap is below 0");
   std::vector<Type> out = {Type{real, {}}, Type{real, targets}};
-  if (with_gradients) out.insert(out.end(), {in[0], Type{real, weight}});  // dh, dweight
+  if (gradients != XentGradients::kNone) out.push_back(in[0]);               // dh
+  if (gradients == XentGradients::kBoth) out.push_back(Type{real, weight});  // dweight
   return out;
 }
 
@@ -32,7 +33,7 @@ NamedArray capped(NamedArray x, double cap) { return cap > 0 ? tanh(x / cap) * c
 
 std::vector<NamedArray> decompose(Graph& graph, const Node& node, std::span<const NamedArray> in) {
   const NamedArray h = in[0], weight = in[1], targets = in[2], scale = in[3];
-  const auto [with_gradients, options] = LinearXentAttributes::of(node.attributes);
+  const auto [gradients, options] = LinearXentAttributes::of(node.attributes);
   const auto [z_loss, cap] = options;
   const Axis vocab{"vocab", weight.axes().size_of("vocab")};
   Axes axes = targets.axes();
@@ -43,7 +44,7 @@ std::vector<NamedArray> decompose(Graph& graph, const Node& node, std::span<cons
   const NamedArray token_loss = lse - gather(logits, "vocab", targets);
   const NamedArray term = z_loss > 0 ? token_loss + lse * lse * z_loss : token_loss;
   std::vector<NamedArray> out = {sum(term * scale, targets.axes()), token_loss};
-  if (!with_gradients) return out;
+  if (gradients == XentGradients::kNone) return out;
   // At the target, softmax - 1 is minus the sum of the others: no digits cancel when it is near 1.
   const NamedArray hot =
       cast(map(Map::kEqual, broadcast(iota(graph, vocab, DType::i32), axes), targets), h.dtype());
@@ -53,14 +54,14 @@ std::vector<NamedArray> decompose(Graph& graph, const Node& node, std::span<cons
   dlogits = dlogits * scale;
   if (cap > 0) dlogits = dlogits * (1.0 - (logits / cap) * (logits / cap));
   out.push_back(dot(dlogits, weight, h.axes()));
-  out.push_back(dot(dlogits, h, weight.axes()));
+  if (gradients == XentGradients::kBoth) out.push_back(dot(dlogits, h, weight.axes()));
   return out;
 }
 
 Cost cost(const Node& node, std::span<const Type> in) {
   const double product =
       2 * static_cast<double>(in[0].elements()) * static_cast<double>(in[1].axes.size_of("vocab"));
-  return {product * (LinearXentAttributes::of(node.attributes).with_gradients ? 3 : 1)};
+  return {product * (1 + static_cast<int>(LinearXentAttributes::of(node.attributes).gradients))};
 }
 
 void gradient(GradientCall& call);
@@ -78,16 +79,38 @@ const Op linear_xent_entry = {.name = "linear_xent",
 }  // namespace ops
 
 namespace {
-void gradient(GradientCall& call) {
-  if (call.output_cotangents[1]) type_error("token_loss has no gradient; use loss");
-  // The same node with gradients; canonicalise lets it stand for the one without.
+/// The node that computes gradients too.
+NodeId with_gradients(GradientCall& call, LinearXentAttributes attributes,
+                      std::span<const NamedArray> inputs) {
+  attributes.gradients = call.wanted[1] ? XentGradients::kBoth : XentGradients::kHidden;
+  return call.graph.add(ops::linear_xent_entry, attributes.pack(), inputs).value().node;
+}
+
+/// Token losses that count as much as their cotangents are a loss of that scale.
+void token_gradient(GradientCall& call) {
   auto a = LinearXentAttributes::of(call.node.attributes);
-  a.with_gradients = true;
-  const NodeId node = call.graph.add(ops::linear_xent_entry, a.pack(), call.inputs).value().node;
-  const NamedArray g = call.output_cotangents[0];
+  a.options.z_loss = 0;  // which token losses have no part of
+  const NamedArray in[] = {call.inputs[0], call.inputs[1], call.inputs[2],
+                           call.output_cotangents[1]};
+  const NodeId node = with_gradients(call, a, in);
   for (uint32_t i = 0; i < 2; ++i)
     if (call.wanted[i])
-      call.input_cotangents[i] = widen(NamedArray(call.graph, Value{node, 2 + i})) * g;
+      call.input_cotangents[i] = widen(NamedArray(call.graph, Value{node, 2 + i}));
+}
+
+void gradient(GradientCall& call) {
+  if (call.output_cotangents[1]) token_gradient(call);
+  const NamedArray g = call.output_cotangents[0];
+  if (!g) return;
+  const auto a = LinearXentAttributes::of(call.node.attributes);
+  // The same node with gradients; canonicalise lets it stand for the one without.
+  const NodeId node = with_gradients(call, a, call.inputs);
+  for (uint32_t i = 0; i < 2; ++i) {
+    if (!call.wanted[i]) continue;
+    const NamedArray more = widen(NamedArray(call.graph, Value{node, 2 + i})) * g;
+    NamedArray& total = call.input_cotangents[i];
+    total = total ? total + more : more;
+  }
   if (!call.wanted[3]) return;
   NamedArray term = call.outputs[1];
   if (a.options.z_loss > 0) {

@@ -151,10 +151,69 @@ void check_batch(const TrainConfig& config, config::Problems& p) {
   }
 }
 
+/// Faults a component whose rows are not what the objective learns from.
+void check_pairs(const TrainConfig& config, config::Problems& p, const std::string& name,
+                 const ComponentConfig& component) {
+  const std::string key = cat("data.components.", name), format = cat(key, ".format");
+  const std::string objective = cat("objective.type = ", quote(config.objective.type));
+  const bool learns_pairs = config.objective->learns_pairs();
+  if (!component.format->pairs()) {
+    if (!learns_pairs || component.train.empty()) return;
+    p.add(format,
+          cat(objective, " learns from pairs of answers, and ", format,
+              ".type = ", quote(component.format.type), " gives ",
+              component.format.type == "preference" ? "one answer at a time" : "texts"),
+          {"objective"})
+        .allowed("{ type = \"preference\", learn = \"pair\" }")
+        .hint("a component with validation alone may be of texts");
+    return;
+  }
+  if (!learns_pairs)
+    p.add(cat(format, ".learn"),
+          cat(format, ".learn = \"pair\" gives pairs of answers, and ", objective,
+              " learns from texts"),
+          {"objective"})
+        .allowed("\"chosen\", \"rejected\", \"both\"")
+        .hint("or write objective = \"dpo\" to learn from pairs");
+  if (component.pack == data::Packing::kNo)
+    p.add(cat(key, ".pack"),
+          cat(key, ".pack = \"no\" cuts texts into windows, and pairs stay whole"), {format})
+        .allowed("\"greedy\", \"best_fit\", \"alone\"");
+  if (!config.data.block_cross_document_attention)
+    p.add("data.block_cross_document_attention",
+          "data.block_cross_document_attention = false lets an answer see the other one", {format})
+        .allowed("true");
+}
+
+/// Faults what does not go with the objective.
+void check_objective(const TrainConfig& config, config::Problems& p) {
+  for (const auto& [name, component] : config.data.components)
+    check_pairs(config, p, name, component);
+  if (config.z_loss_weight > 0 && config.objective->learns_pairs())
+    p.add("z_loss_weight",
+          cat("z_loss_weight is part of the loss of texts, and objective.type = ",
+              quote(config.objective.type), " has another"),
+          {"objective"})
+        .hint("remove it");
+}
+
 }  // namespace
 
 void TrainConfig::validate(config::Problems& p) const {
   check_batch(*this, p);
+  check_objective(*this, p);
+  if (trainer.frozen == "bf16" && !adapter)
+    p.add("trainer.frozen",
+          "trainer.frozen says how a model under an adapter is held, and there is none",
+          {"adapter"})
+        .hint("write adapter = \"lora\", or remove the key");
+  else if (trainer.frozen == "bf16" && trainer.compute() != DType::bf16)
+    p.add("trainer.frozen",
+          cat("trainer.frozen = \"bf16\" takes arithmetic on bf16, and trainer.mp is ",
+              quote(trainer.mp)),
+          {"trainer.mp"})
+        .allowed("\"f32\"")
+        .hint("write trainer.mp = \"p=f32,c=bf16\"");
   if (!hf_save_path && hf_save_dtype)
     p.add("hf_save_dtype", "hf_save_dtype is not read without hf_save_path", {"hf_save_path"})
         .hint("write hf_save_path = \"DIR\", or remove the key");
@@ -305,10 +364,24 @@ std::string config_hash(const TrainConfig& config) {
 
 namespace {
 
+/// The entries of a config, with `open_adapter` each key of its adapter by itself.
+std::vector<config::Entry> entries_of(const TrainConfig& config, bool open_adapter) {
+  std::vector<config::Entry> all = config::flatten(config::type_of<TrainConfig>(), &config);
+  if (!open_adapter) return all;
+  std::erase_if(all, [](const config::Entry& entry) { return entry.key == "adapter"; });
+  for (config::Entry& entry :
+       config::flatten(config::type_of<config::Choice<AdapterConfig>>(), &*config.adapter)) {
+    entry.key = cat("adapter.", entry.key);
+    all.push_back(std::move(entry));
+  }
+  return all;
+}
+
 /// The entries that differ; with `fixed_only` those that a resumed run must keep.
 std::vector<Difference> compare(const TrainConfig& saved, const TrainConfig& now, bool fixed_only) {
-  const auto a = config::flatten(config::type_of<TrainConfig>(), &saved);
-  const auto b = config::flatten(config::type_of<TrainConfig>(), &now);
+  const bool same_kind = saved.adapter && now.adapter && saved.adapter->type == now.adapter->type;
+  const auto a = entries_of(saved, same_kind);
+  const auto b = entries_of(now, same_kind);
   const auto find = [](const std::vector<config::Entry>& entries, const std::string& key) {
     const auto found = std::find_if(entries.begin(), entries.end(),
                                     [&](const config::Entry& e) { return e.key == key; });

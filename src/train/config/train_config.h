@@ -15,7 +15,9 @@
 #include "data/data_config.h"
 #include "data/rows/batch_sizes.h"
 #include "dist/sharding.h"
+#include "models/adapter.h"
 #include "models/model_config.h"
+#include "models/objective_config.h"
 #include "optim/optimizer_config.h"
 #include "optim/schedule.h"
 #include "trackers/tracker_config.h"
@@ -82,9 +84,46 @@ struct BatchStageConfig {
   void fields(config::Fields& f);
 };
 
+/// What is measured of each parameter.
+enum class WatchKind { kGradNorm, kParamNorm, kUpdateRatio, kHistogram };
+std::span<const config::Word<WatchKind>> words_of(WatchKind);
+
+/// Which parameters are measured, at which steps.
+struct WatchConfig {
+  std::optional<int64_t> every;  ///< absent: nothing is
+  std::vector<WatchKind> what = {WatchKind::kGradNorm, WatchKind::kParamNorm,
+                                 WatchKind::kUpdateRatio};
+  std::string match;  ///< of their paths, as optimizer.groups has it; "": all
+
+  void fields(config::Fields& f);
+  void validate(config::Problems& p) const;
+  bool has(WatchKind kind) const;
+};
+
+/// What the model in training is asked to write.
+struct SampleConfig {
+  std::optional<int64_t> every;  ///< absent: nothing
+  std::vector<std::string> prompts = {""};
+  int64_t max_new_tokens = 64;
+  double temperature = 1;
+  int64_t seed = 0;
+
+  void fields(config::Fields& f);
+  void validate(config::Problems& p) const;
+};
+
+/// Steps, the first and the last, that are traced op by op; none where it is empty.
+struct ProfileConfig {
+  std::vector<int64_t> steps;
+
+  void fields(config::Fields& f);
+  void validate(config::Problems& p) const;
+};
+
 struct TrainerConfig {
   int64_t seed = 0;
   std::string mp = "f32";
+  std::string frozen = "f32";  ///< what the matrices under an adapter are held in: f32, bf16
   int64_t num_train_steps = 400000;
   std::optional<double> num_train_epochs;  ///< in place of steps, until the data are read
   int64_t train_batch_size = 512;
@@ -104,6 +143,9 @@ struct TrainerConfig {
   CheckpointerConfig checkpointer;
   GuardConfig guard;
   WatchdogConfig watchdog;
+  WatchConfig watch;
+  SampleConfig sample;
+  ProfileConfig profile;
   std::optional<bool> crash_on_nan;  ///< guard.on_nan in Levanter's words; absent once loaded
   bool require_same_bits = false;
   bool debug = false;
@@ -138,8 +180,10 @@ struct StartFrom {
 /// Everything that a config file says.
 struct TrainConfig {
   config::Choice<ModelConfig> model;
+  std::optional<config::Choice<AdapterConfig>> adapter;  ///< absent: the model is trained itself
   DataConfig data;
   config::Choice<OptimizerConfig> optimizer;
+  config::Choice<ObjectiveConfig> objective;
   TrainerConfig trainer;
   StartFrom start_from;
   std::optional<config::Path> hf_save_path;  ///< absent: no Hugging Face folders are written

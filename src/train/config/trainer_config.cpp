@@ -6,6 +6,7 @@
 #include "dist/communicator.h"
 #include "trackers/tracker.h"
 #include "train/config/foreign_keys.h"
+#include "train/config/profile_text.h"
 #include "train/config/train_config.h"
 
 namespace levanter::dist {
@@ -136,6 +137,11 @@ void TrainerConfig::fields(config::Fields& f) {
     "number formats: \"f32\", or \"p=f32,c=bf16\" for parameters in f32 and arithmetic on bf16, "
     "where the processor multiplies it")
       .may_change();  // compared as it comes out
+  f("frozen", frozen,
+    "what the matrices of a model under an adapter are held in: with \"bf16\", which takes "
+    "arithmetic on bf16, they have no copy in f32, and no bit of what is learned changes")
+      .one_of({"f32", "bf16"})
+      .may_change();
   f("num_train_steps", num_train_steps, "optimizer steps of the run")
       .at_least(1)
       .at_most(1e12)
@@ -206,6 +212,11 @@ void TrainerConfig::fields(config::Fields& f) {
   f("watchdog", watchdog,
     "when ranks that are processes give up one that is late, and with it the run")
       .may_change();
+  f("watch", watch, "what is measured of each parameter, at some steps").may_change();
+  f("sample", sample, "what the model in training is asked to write, after some steps")
+      .may_change();
+  f("profile", profile, "steps of which trace.json in the run's folder tells every op")
+      .may_change();
   f("crash_on_nan", crash_on_nan, "in place of guard.on_nan: true is \"stop\", false is \"skip\"")
       .may_change();
   f("require_same_bits", require_same_bits,
@@ -225,9 +236,8 @@ void TrainerConfig::fields(config::Fields& f) {
   f.dropped("model_averaging", "write optimizer.ema = { decay = 0.999 }");
   f.dropped("wandb",
             "write tracker = [\"console\", \"jsonl\", { type = \"wandb\", project = ... }]");
-  f.dropped("watch", "remove it: the gradient's total norm is always logged");
   f.dropped({"profiler", "profiler_start_step", "profiler_num_steps", "profiler_perfetto_link"},
-            "remove it: there is no profiler");
+            "write profile = { steps = [6, 105] } for steps 6 to 105");
   f.dropped({"log_jaxprs", "log_xla_hlo"},
             "remove it: levanter plan and levanter bench kernels show what a step is made of");
   f.dropped("crash_on_inf", "write trainer.guard.on_nan, which covers both");
@@ -343,6 +353,21 @@ void check_trackers(const TrackerList& trackers, config::Problems& p) {
 
 }  // namespace
 
+namespace {
+
+/// What is wrong with the steps themselves, ProfileConfig says.
+void check_profile(const TrainerConfig& t, config::Problems& p) {
+  const std::vector<int64_t>& steps = t.profile.steps;
+  if (t.num_train_epochs || steps.size() != 2 || steps[0] <= t.num_train_steps) return;
+  p.add("profile.steps",
+        cat(p.name("profile.steps"), " = ", steps_text(t.profile),
+            " begins after the run's last step, ", t.num_train_steps),
+        {"num_train_steps"})
+      .allowed(cat("1 to ", t.num_train_steps));
+}
+
+}  // namespace
+
 void TrainerConfig::validate(config::Problems& p) const {
   check_precision(mp, p);
   if (communicator == "single" && ranks > 1)
@@ -351,6 +376,7 @@ void TrainerConfig::validate(config::Problems& p) const {
         .allowed("1 with communicator = \"single\"")
         .hint("write communicator = \"threads\"");
   check_trackers(tracker, p);
+  check_profile(*this, p);
   if (!id) return;
   const auto good = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
@@ -407,8 +433,10 @@ void StartFrom::validate(config::Problems& p) const {
 
 void TrainConfig::fields(config::Fields& f) {
   f("model", model, "the network");
+  f("adapter", adapter, "what is trained beside it while the network itself stays as it is");
   f("data", data, "what it learns from");
   f("optimizer", optimizer, "how parameters are updated");
+  f("objective", objective, "what the model is trained for: texts, or preferences among answers");
   f("trainer", trainer, "the run: its length, batches, devices and records");
   f("start_from", start_from, "what a run begins with when it has no checkpoint of its own")
       .may_change();
@@ -445,7 +473,6 @@ void TrainConfig::fields(config::Fields& f) {
   f.dropped("log_entropy", "remove it: entropies are not logged");
   f.dropped("train_seq_len", "model.max_seq_len is the length of what is trained on");
   f.dropped("pad_tokenizer_to_match_model", "write model.vocab_size");
-  f.dropped("adapter", "remove it: every parameter is trained");
   f.dropped(
       "wandb",
       "write trainer.tracker = [\"console\", \"jsonl\", { type = \"wandb\", project = ... }]");

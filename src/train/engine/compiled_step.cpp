@@ -2,6 +2,7 @@
 #include "train/engine/compiled_step.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/integers.h"
 #include "dist/gradient_sum.h"
@@ -36,7 +37,7 @@ FlatLayout lay_out(const Function& gradients, const std::vector<nn::Param>& para
   }
   layout.elements = end;
   for (size_t i = 0; i < params.size(); ++i)
-    if (!params[i].trainable) layout.offsets[i] = take(params[i].type.elements());
+    if (!params[i].trainable) layout.offsets[i] = take(infer::room_of(params[i]));
   layout.all_elements = end;
   return layout;
 }
@@ -147,6 +148,12 @@ std::optional<Executable> make_squares(const StepOptions& o, const Backend& back
   return make(trace_squares(o.model, o.shape, owned_by(o, own)), o, backend);
 }
 
+int64_t bytes_of_samples(const StepOptions& o, const Backend& backend) {
+  if (o.samples.rows == 0) return 0;
+  return infer::generation_bytes(o.model, o.shape.vocab_size, o.samples, backend,
+                                 o.shape.compute.value_or(o.shape.real));
+}
+
 /// Whether some group of these has more than one microbatch.
 bool accumulates(const StepOptions& o, dist::GroupRange groups) {
   for (int64_t g = groups.begin; g < groups.end; ++g)
@@ -164,6 +171,7 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
       groups(dist::groups_of_rank(o.groups, o.ranks, o.rank)),
       owned_(is_sharded() ? own_parameters(o, params) : std::vector<dist::Shard>()),
       link_bytes_(link_bytes(o, backend)),
+      sample_bytes_(former ? former->sample_bytes_ : bytes_of_samples(o, backend)),
       state(lay_out_state(o, params, layout, owned_by(o, owned_))),
       shards(shard_gradients(o, params, layout, owned_)),
       gradients(make_reader(first, o, backend, owners())),
@@ -176,6 +184,12 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
                      ? std::move(former->evaluation)
                      : make_reader(infer::trace_evaluation(o.model, o.shape, *o.objective), o,
                                    backend, owners())) {
+  if (former && former->watched_update)
+    watched_update.emplace(*std::move(former->watched_update));
+  else if (!watched().empty())
+    watched_update.emplace(
+        make(trace_update(o.model, o.shape, *o.optimizer, o.limits, owned_by(o, owned_), o.watch),
+             o, backend));
   using By = optim::Refresh::By;
   const auto make_refresh = [&](By by, auto CompiledStep::*which) {
     if (!o.optimizer->refreshes(by)) return;
@@ -189,6 +203,10 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
   };
   make_refresh(By::kGradient, &CompiledStep::refresh);
   make_refresh(By::kDrawnLabels, &CompiledStep::refresh_drawn);
+  if (o.model.adapter) {
+    Function function = infer::trace_beginnings(o.model, o.shape, elsewhere());
+    if (!function.results.empty()) beginnings.emplace(make(std::move(function), o, backend));
+  }
   const auto make_gradients = [&](const models::Objective& objective, Accumulate mode) {
     return make_reader(trace_gradients(o.model, o.shape, objective, mode), o, backend, owners());
   };
@@ -207,11 +225,36 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
   batch = infer::BatchLayout({&gradients, gradients_next ? &*gradients_next : nullptr, &evaluation,
                               drawn ? &*drawn : nullptr, drawn_next ? &*drawn_next : nullptr});
   packing = packing_of(o.rank);
-  if (!packing.empty()) pack.emplace(make(packing.function(), o, backend));
+  using Which = infer::Packing::Which;
+  for (const auto& [packer, which] :
+       {std::pair{&pack, Which::kTrained}, std::pair{&pack_frozen, Which::kFrozen}}) {
+    Function function = packing.function(which);
+    if (!function.results.empty()) packer->emplace(make(std::move(function), o, backend));
+  }
 }
 
 dist::Owners CompiledStep::owners() const {
   return gathers() ? owners_of(params, owned_) : dist::Owners();
+}
+
+dist::Shard CompiledStep::updated() const {
+  if (is_sharded()) return owned_[static_cast<size_t>(options.rank)];
+  return {0, std::ssize(trained(params))};
+}
+
+std::vector<std::string> CompiledStep::watched() const {
+  std::vector<std::string> names;
+  for (const nn::Param& param : params)
+    if (param.trainable)
+      for (std::string& name : options.watch.metrics(param.path)) names.push_back(std::move(name));
+  return names;
+}
+
+std::set<std::string> CompiledStep::elsewhere() const {
+  std::set<std::string> paths;
+  for (const auto& [name, rank] : owners())
+    if (rank != options.rank) paths.insert(name);
+  return paths;
 }
 
 infer::ParameterLayout CompiledStep::parameters_of(int64_t rank) const {
@@ -283,13 +326,19 @@ std::vector<dist::Shard> CompiledStep::norm_shards() const {
 
 int64_t CompiledStep::state_bytes() const {
   int64_t total = parameter_bytes(options.rank);
+  if (options.model.adapter) total -= frozen_bytes();
   for (const StateLayout::Part& part : state.parts) total += part.bytes();
   return total;
 }
 
 std::vector<MemoryLine> CompiledStep::persistent() const {
-  std::vector<MemoryLine> lines = {{"parameters", parameter_bytes(options.rank)}};
-  if (pack) lines.push_back({"packed parameters", packing.bytes()});
+  std::vector<MemoryLine> lines;
+  if (options.model.adapter)
+    lines = {{"frozen base", frozen_bytes()},
+             {"adapter", parameter_bytes(options.rank) - frozen_bytes()}};
+  else
+    lines = {{"parameters", parameter_bytes(options.rank)}};
+  if (!packing.empty()) lines.push_back({"packed parameters", packing.bytes()});
   for (const StateLayout::Part& part : state.parts)
     lines.push_back({"optimizer " + part.name, part.bytes()});
   lines.push_back({"gradients", layout.bytes() * gradient_buffers()});
@@ -298,6 +347,8 @@ std::vector<MemoryLine> CompiledStep::persistent() const {
                      dist::GradientSum::staging_bytes(options.groups, shards, options.rank)});
   if (link_bytes_ > 0) lines.push_back({"network (estimated)", link_bytes_});
   if (is_sharded()) lines.push_back({"parts of the norm", norm_elements() * 4});
+  if (watched_update)
+    lines.push_back({"watched values", std::ssize(watched()) * int64_t{sizeof(float)}});
   lines.push_back({"inputs", input_bytes()});
   int64_t constants = 0, debug = 0;
   for (const Executable* executable : executables()) {
@@ -327,10 +378,9 @@ int64_t CompiledStep::optimizer_bytes(int64_t rank) const {
 
 int64_t CompiledStep::save_bytes_of(int64_t rank) const {
   const int64_t optimizer = is_sharded() || rank == 0 ? optimizer_bytes(rank) : 0;
-  if (rank == 0) return parameter_bytes(rank) + optimizer;
-  if (!gathers()) return optimizer;
-  const int64_t frozen = layout.all_elements - layout.elements;  // which the first saves
-  return parameter_bytes(rank) - frozen * 4 + optimizer;
+  if (rank == 0 && !options.model.adapter) return parameter_bytes(rank) + optimizer;
+  if (rank > 0 && !gathers()) return optimizer;
+  return parameter_bytes(rank) - frozen_bytes() + optimizer;  // the first saves what is frozen
 }
 
 int64_t CompiledStep::differing_bytes(int64_t rank) const {
@@ -374,7 +424,8 @@ SentBytes CompiledStep::sent_bytes_of(int64_t rank) const {
 std::vector<const Executable*> CompiledStep::executables() const {
   std::vector<const Executable*> all = {&gradients, &update, &evaluation};
   for (const std::optional<Executable>* optional :
-       {&gradients_next, &squares, &pack, &refresh, &refresh_drawn, &drawn, &drawn_next})
+       {&gradients_next, &squares, &watched_update, &pack, &pack_frozen, &refresh, &refresh_drawn,
+        &drawn, &drawn_next, &beginnings})
     if (*optional) all.push_back(&**optional);
   return all;
 }

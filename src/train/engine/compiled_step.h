@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "dist/parameter_gather.h"
 #include "infer/batch_layout.h"
 #include "infer/packing.h"
+#include "infer/generation.h"
 #include "infer/parameter_store.h"
 #include "train/engine/step.h"
 
@@ -27,9 +29,11 @@ struct StepOptions {
   int64_t groups = 1;        ///< in which they are summed, G
   int64_t ranks = 1, rank = 0;
   dist::Sharding sharding = dist::Sharding::kNone;
-  std::shared_ptr<const models::Objective> objective = models::objectives::make("language_model");
+  std::shared_ptr<const models::Objective> objective = models::objectives::make("lm");
   /// Of labels that the model draws, where an optimizer asks for their gradient: the same measures.
   std::shared_ptr<const models::Objective> drawn = models::objectives::make("drawn_labels");
+  UpdateWatch watch = {};
+  infer::TextRoom samples = {};  ///< of what the first rank's model writes meanwhile
   bool limits = false;   ///< whether a loss or norm above a limit keeps a step from being taken
   bool optimise = true;  ///< false: node by node as traced (--eager)
   bool fuse = true;      ///< of what is optimised; no bit depends on it
@@ -110,6 +114,7 @@ class CompiledStep {
   /// none where each has all.
   std::vector<dist::Shard> owned_;
   int64_t link_bytes_;  ///< of the device's: see DeviceNetwork
+  int64_t sample_bytes_;
 
  public:
   StateLayout state;                         ///< of this rank's parameters
@@ -118,13 +123,16 @@ class CompiledStep {
   std::optional<Executable> gradients_next;  ///< the others, when a group has more than one
   std::optional<Executable> squares;         ///< where this rank owns some parameters alone
   Executable update;
+  std::optional<Executable> watched_update;  ///< at the steps of options.watch
   /// In steps where they are due: by the step's gradient before the update, and by that of drawn
   /// labels after it, which is computed as that of the loss is.
   std::optional<Executable> refresh, refresh_drawn, drawn, drawn_next;
+  /// Where some parameters of an adapter begin as the model's say.
+  std::optional<Executable> beginnings;
   Executable evaluation;
-  infer::BatchLayout batch;        ///< the arrays of a microbatch that the functions read
-  infer::Packing packing;          ///< of the weights that the functions read packed
-  std::optional<Executable> pack;  ///< absent: nothing is packed
+  infer::BatchLayout batch;  ///< the arrays of a microbatch that the functions read
+  infer::Packing packing;    ///< of the weights that the functions read packed
+  std::optional<Executable> pack, pack_frozen;  ///< of what is trained and what is not
 
   /// Whether this rank updates a part of the parameters.
   bool is_sharded() const { return options.sharding != dist::Sharding::kNone && options.ranks > 1; }
@@ -134,6 +142,12 @@ class CompiledStep {
   }
   /// Then: the rank that has each argument which is gathered.
   dist::Owners owners() const;
+  /// The parameters that are trained which this rank updates, in their order.
+  dist::Shard updated() const;
+  /// What the watched updates of all ranks measure.
+  std::vector<std::string> watched() const;
+  /// The others' parameters, which this rank has not.
+  std::set<std::string> elsewhere() const;
   /// Where a rank has its parameters.
   infer::ParameterLayout parameters_of(int64_t rank) const;
   /// Of the array of this rank's parameters: those that are trained, which it begins with.
@@ -159,6 +173,8 @@ class CompiledStep {
   /// gradients, inputs, constants.
   std::vector<MemoryLine> persistent() const;
   int64_t persistent_bytes() const;
+  /// What the first rank takes for options.samples.
+  int64_t sample_bytes() const { return sample_bytes_; }
   /// Those of another rank of the same run.
   int64_t persistent_bytes_of(int64_t rank) const;
   /// What a rank sends to the others in a step: of the gradients, one partial sum for each of its
@@ -169,7 +185,8 @@ class CompiledStep {
   int64_t arena_bytes() const;
   int64_t workspace_bytes() const;
   int64_t first_run_bytes() const;
-  /// Bytes of parameters and optimizer state: what a checkpoint holds of one rank that has all.
+  /// Bytes of parameters and optimizer state: what a checkpoint holds of one rank that has all, but
+  /// for the model under an adapter.
   int64_t state_bytes() const;
   /// Bytes that this rank writes of a checkpoint.
   int64_t save_bytes() const { return save_bytes_of(options.rank); }
@@ -184,6 +201,7 @@ class CompiledStep {
   int64_t optimizer_bytes(int64_t rank) const;
   infer::Packing packing_of(int64_t rank) const;
   int64_t parameter_bytes(int64_t rank) const { return parameters_of(rank).elements * 4; }
+  int64_t frozen_bytes() const { return (layout.all_elements - layout.elements) * 4; }
   /// Of what ranks hold more or less of: that, their parameters, the shards that they add up, and
   /// the stack of partial sums.
   int64_t differing_bytes(int64_t rank) const;

@@ -2,6 +2,7 @@
 #include "train/engine/engine.h"
 
 #include <algorithm>
+#include <set>
 #include <string>
 
 #include "base/error.h"
@@ -93,6 +94,7 @@ struct Engine::Impl {
   infer::ParameterStore store;
   std::vector<float*> states;     ///< one flat array a part of step.state
   std::vector<float*> gradients;  ///< [0] is accumulated into, [1 + i] is the stack
+  float* watched = nullptr;       ///< in the order of CompiledStep::watched
   float* norms = nullptr;         ///< see CompiledStep::norm_shards
   std::byte *arena = nullptr, *workspace = nullptr;
   Inputs inputs;
@@ -146,7 +148,9 @@ void Engine::Impl::allocate_all() {
   for (int64_t i = 0; i < step.gradient_buffers(); ++i)
     gradients.push_back(reinterpret_cast<float*>(allocate(step.layout.bytes())));
   if (step.is_sharded()) norms = reinterpret_cast<float*>(allocate(step.norm_elements() * 4));
-  if (step.pack) store.keep_packed(step.packing);
+  if (step.watched_update)
+    watched = reinterpret_cast<float*>(allocate(std::ssize(step.watched()) * int64_t{4}));
+  if (!step.packing.empty()) store.keep_packed(step.packing);
   inputs = Inputs(backend, allocate(step.input_bytes()), step);
   arena = allocate(step.arena_bytes());
   workspace = allocate(step.workspace_bytes());
@@ -177,12 +181,18 @@ void Engine::Impl::bind_all() {
   if (step.gradients_next) step.gradients_next->bind_by_name(arena, workspace, memory, microbatch);
   if (step.squares) step.squares->bind_by_name(arena, workspace, memory, memory);
   step.update.bind_by_name(arena, workspace, memory, memory);
+  if (step.watched_update) {
+    int64_t at = 0;
+    for (const std::string& name : step.watched()) memory[name] = bytes(watched + at++);
+    step.watched_update->bind_by_name(arena, workspace, memory, memory);
+  }
   for (auto* refresh : {&step.refresh, &step.refresh_drawn})
     if (*refresh) (*refresh)->bind_by_name(arena, workspace, memory, memory);
   for (auto* drawn : {&step.drawn, &step.drawn_next})
     if (*drawn) (*drawn)->bind_by_name(arena, workspace, memory, microbatch);
   step.evaluation.bind_by_name(arena, workspace, memory, memory);
-  if (step.pack) step.pack->bind_by_name(arena, workspace, memory, memory);
+  for (auto* once : {&step.pack, &step.pack_frozen, &step.beginnings})
+    if (*once) (*once)->bind_by_name(arena, workspace, memory, memory);
 }
 
 void Engine::Impl::load(const Rows& rows) {
@@ -192,7 +202,8 @@ void Engine::Impl::load(const Rows& rows) {
 
 /// Packs the parameters if they may have changed since they were packed.
 void Engine::Impl::refresh_packed() {
-  if (step.pack) store.refresh(*step.pack, observer);
+  const auto packer = [](const std::optional<Executable>& e) { return e ? &*e : nullptr; };
+  store.refresh(packer(step.pack), packer(step.pack_frozen), observer);
 }
 
 Engine::Impl::Place Engine::Impl::next_microbatch(const Rows& rows, ResultListener* listener) {
@@ -252,57 +263,14 @@ Engine::Engine(CompiledStep step, const Backend& backend)
 
 Engine::~Engine() = default;
 
-namespace {
-
-/// A part of an array that begins as zeros, or as values of `init` under `key`.
-struct Piece {
-  float* to;
-  int64_t first, count;
-  nn::Init init;
-  Key key = {};
-};
-
-void begin(const Piece& piece, const Memory& memory) {
-  const auto count = static_cast<size_t>(piece.count);
-  std::byte* const to = bytes(piece.to + piece.first);
-  if (piece.init.stddev <= 0 && piece.init.mean == 0)
-    return memory.fill(to, piece.count * static_cast<int64_t>(sizeof(float)), std::byte{0});
-  HostWrite place(memory, to, count * sizeof(float));
-  const std::span<float> values(reinterpret_cast<float*>(place.bytes().data()), count);
-  const auto mean = static_cast<float>(piece.init.mean);
-  const auto stddev = static_cast<float>(piece.init.stddev);
-  if (piece.init.stddev <= 0) {
-    std::fill(values.begin(), values.end(), mean);
-  } else {
-    fill_normal(piece.key, static_cast<uint64_t>(piece.first), values);
-    for (float& x : values) x = mean + stddev * x;
-  }
-  place.done();
+void Engine::initialise(Key key) {
+  impl_->store.draw(key);
+  begin_optimizer();
 }
 
-}  // namespace
-
-void Engine::initialise(Key key) {
+void Engine::begin_adapter() {
+  if (impl_->step.beginnings) impl_->step.beginnings->run(impl_->observer);
   impl_->store.changed();
-  static constexpr int64_t kPiece = 1 << 16;  // what fits a core's own cache
-  std::vector<Piece> pieces;
-  const auto cut = [&pieces](const Piece& whole) {
-    for (int64_t at = 0; at < whole.count; at += kPiece)
-      pieces.push_back({whole.to, at, std::min(kPiece, whole.count - at), whole.init, whole.key});
-  };
-  for (size_t i = 0; i < impl_->step.params.size(); ++i) {
-    const nn::Param& param = impl_->step.params[i];
-    if (!impl_->store.place(i)) continue;
-    cut({reinterpret_cast<float*>(impl_->store.place(i)), 0, param.type.elements(), param.init,
-         fold_in(key, param.path)});
-  }
-  for (size_t part = 0; part < impl_->states.size(); ++part)
-    cut({impl_->states[part], 0, impl_->step.state.parts[part].elements, nn::Init::zeros()});
-  const Backend& backend = impl_->backend;
-  ThreadPool pool(backend.threads());
-  pool.parallel_for(static_cast<int64_t>(pieces.size()),
-                    [&](int64_t i, int) { begin(pieces[static_cast<size_t>(i)], backend); });
-  begin_others();
 }
 
 void Engine::begin_optimizer() {
@@ -340,6 +308,12 @@ std::vector<Tensor> Engine::model_targets() {
 std::vector<Tensor> Engine::model_part() const {
   const CompiledStep& step = impl_->step;
   std::vector<Tensor> tensors = model_tensors();
+  if (step.options.model.adapter) {
+    std::set<std::string> own;
+    for (const nn::Param& param : step.params)
+      if (param.adapts) own.insert(param.path);
+    std::erase_if(tensors, [&](const Tensor& tensor) { return !own.contains(tensor.path); });
+  }
   if (step.options.rank == 0) return tensors;
   if (!step.gathers()) return {};
   const dist::Owners owners = step.owners();  // of what is trained: all have what is not
@@ -434,7 +408,7 @@ float* Engine::run_squares() {
 }
 
 float* Engine::parameters() { return reinterpret_cast<float*>(impl_->store.memory()); }
-void Engine::changed() { impl_->store.changed(); }
+void Engine::changed() { impl_->store.updated(); }
 const CompiledStep& Engine::step() const { return impl_->step; }
 
 std::span<const float> Engine::Impl::reports() {
@@ -465,8 +439,9 @@ UpdateReport Engine::run_update(int64_t step, double lr, const StepLimits& limit
   if (impl_->step.options.optimizer->refreshes(optim::Refresh::By::kGradient, step))
     run_refresh(optim::Refresh::By::kGradient, step);
   impl_->upload_scalars(step, lr);
-  impl_->step.update.run(impl_->observer);
-  impl_->store.changed();
+  const bool watches = impl_->step.watched_update && impl_->step.options.watch.due(step);
+  (watches ? *impl_->step.watched_update : impl_->step.update).run(impl_->observer);
+  impl_->store.updated();
   inputs.download_update();
   return {impl_->reports()[0], *inputs.host<float>(inputs.grad_norm()),
           *inputs.host<float>(inputs.proceed()) != 0};
@@ -481,6 +456,26 @@ std::vector<Tensor> Engine::gradients() const {
                          bytes(impl_->total() + impl_->step.layout.offsets[i]), &impl_->backend});
   }
   return tensors;
+}
+
+std::vector<float> Engine::watched() const {
+  Impl& m = *impl_;
+  if (!m.step.watched_update) return {};
+  const auto named = [&](int64_t until) {  // of the parameters before that
+    int64_t count = 0, at = 0;
+    for (const nn::Param& param : m.step.params)
+      if (param.trainable && at++ < until)
+        count += std::ssize(m.step.options.watch.metrics(param.path));
+    return count;
+  };
+  const int64_t begin = named(m.step.updated().begin), end = named(m.step.updated().end);
+  std::vector<float> values(static_cast<size_t>(end - begin));
+  const std::span<std::byte> to = std::as_writable_bytes(std::span(values));
+  if (m.backend.is_host())
+    std::copy_n(m.watched + begin, values.size(), values.begin());
+  else if (!to.empty())
+    m.backend.download(to, bytes(m.watched + begin));
+  return values;
 }
 
 std::vector<std::pair<std::string, double>> Engine::measures() const {
@@ -511,13 +506,13 @@ void Engine::begin_average(optim::StateArray::Average average) {
   for (const StateLayout::Place& place : m.step.state.places)
     if (place.array.average == average)
       m.backend.copy(m.store.place(place.param), m.state(place), place.array.type.bytes());
-  m.store.changed();
+  m.store.updated();
 }
 
 void Engine::end_average() {
   Impl& m = *impl_;
   m.backend.copy(m.store.memory(), bytes(m.gradients[0]), m.step.held_elements() * 4);
-  m.store.changed();
+  m.store.updated();
 }
 
 std::span<const float> Engine::run_evaluation(const Rows& rows) {

@@ -43,6 +43,9 @@ class Engine final {
   /// The optimizer's state before its first step, with the parameters as they are.
   void begin_optimizer();
 
+  /// Lets an adapter begin as the model says that is in the parameters now.
+  void begin_adapter();
+
   /// The state as checkpoints see it, of parameters those that this rank has; the memory is this
   /// engine's. Packed parameters are made again
   /// from it before the first run after initialise, model_targets or an update: who writes to
@@ -50,7 +53,8 @@ class Engine final {
   std::vector<Tensor> model_tensors() const;
   std::vector<Tensor> model_targets();
   std::vector<Tensor> optimizer_tensors() const;
-  /// The parameters that this rank writes into a checkpoint: each is some rank's.
+  /// The parameters that this rank writes into a checkpoint: each is some rank's. With an adapter
+  /// its own alone.
   std::vector<Tensor> model_part() const;
 
   /// The global batch's 1 / loss tokens and the key that this step's dropout derives from.
@@ -97,6 +101,9 @@ class Engine final {
   /// The gradients of the parameters that are trained, summed over the global batch, before they
   /// are clipped: good from the update to the next microbatch.
   std::vector<Tensor> gradients() const;
+  /// After a watched update: what it has measured, of the parameters that this rank updates, as
+  /// CompiledStep::watched names them.
+  std::vector<float> watched() const;
   /// The model's measures of the global batch, by metric: see models::Measure.
   std::vector<std::pair<std::string, double>> measures() const;
 

@@ -118,11 +118,13 @@ std::string totals(const TrainConfig& config, const CompiledStep& step,
                             : config.trainer.communicator == "mpi" ? one
                                                                    : ", all ranks";
   if (needs.size() == 1)
-    return cat(heading(cat("loader", whose), need.loader),
+    return cat(need.samples > 0 ? heading("samples, the first rank", need.samples) : "",
+               heading(cat("loader", whose), need.loader),
                heading(cat("total", whose), need.total()),
                heading("a save, in addition", need.save), heading("available", needs[0].limit));
   const MemoryNeed &device = needs[0], &host = needs[1];
-  return cat(heading(several ? cat("device", one) : "device, all of these", device.needed),
+  return cat(need.samples > 0 ? heading("samples, the first rank", need.samples) : "",
+             heading(several ? cat("device", one) : "device, all of these", device.needed),
              line("available", device.limit), heading(cat("host", whose), host.needed),
              line("loader", need.loader), line("a save", need.save), line("available", host.limit));
 }
@@ -176,6 +178,7 @@ std::string memory_json(const TrainConfig& config, const CompiledStep& step) {
                      {"persistent", std::move(persistent)},
                      {"arena_bytes", step.arena_bytes()},
                      {"workspace_bytes", step.workspace_bytes()},
+                     {"sample_bytes", total.samples},
                      {"loader_bytes", total.loader},
                      {"save_bytes", total.save},
                      {"steps", step.gradients.step_count()},

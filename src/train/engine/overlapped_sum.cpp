@@ -5,6 +5,8 @@
 #include <chrono>
 
 #include "base/threads.h"
+#include "device/ranges.h"
+#include "device/tracing.h"
 
 namespace levanter::train {
 
@@ -64,6 +66,7 @@ double OverlappedSum::finish() {
 }
 
 void OverlappedSum::work() {
+  name_thread("sum over ranks");
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait(lock, [this] { return ends_ || summed_ < ready_; });
@@ -72,6 +75,7 @@ void OverlappedSum::work() {
     lock.unlock();
     std::exception_ptr failure;
     try {
+      const Range range("sum gradients");
       engine_.finish_part(part);
       sum_.reduce(engine_.subtree_sums(), engine_.total(), part, /*beside_kernels=*/true);
     } catch (...) {

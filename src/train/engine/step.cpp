@@ -13,19 +13,13 @@ namespace levanter::train {
 
 namespace {
 
-/// What the microbatch has of the global batch's loss tokens, from 0 to 1.
-NamedArray share_of(models::BatchInputs& inputs) {
-  const NamedArray weight = inputs("loss_weight");
-  return sum(weight, weight.axes()) * inputs(models::kInverseTokens);
-}
-
 /// The loss, and one result a measure: those of one name added. What a microbatch has on average
-/// counts by its share of the global batch's loss tokens.
+/// counts by its share of what the global batch counts.
 std::vector<std::pair<std::string, NamedArray>> report_of(
     NamedArray loss, const std::vector<models::Measure>& measures, NamedArray share) {
   std::vector<std::pair<std::string, NamedArray>> report = {{"loss", loss}};
   for (const models::Measure& m : measures) {
-    const NamedArray value = m.value * broadcast(share, m.value.axes());
+    const NamedArray value = m.is_part ? m.value : m.value * broadcast(share, m.value.axes());
     const auto named = std::find_if(report.begin(), report.end(),
                                     [&](const auto& one) { return one.first == m.name; });
     if (named == report.end())
@@ -58,7 +52,9 @@ Function trace_gradients(const ModelSpec& spec, const StepShape& s,
   infer::Tracing t(mode == Accumulate::kFirst ? "gradients" : "gradients_added", spec, s);
   Function& f = t.function;
   const auto [loss, measures] = objective.loss(*t.model, t.inputs);
-  const NamedArray share = measures.empty() ? NamedArray() : share_of(t.inputs);
+  const bool has_means = std::any_of(measures.begin(), measures.end(),
+                                     [](const models::Measure& m) { return !m.is_part; });
+  const NamedArray share = has_means ? objective.share(t.inputs) : NamedArray();
   NamedArray total = loss;
   for (const models::Measure& m : measures)
     if (m.coefficient != 0) total = total + m.value * share * m.coefficient;
@@ -84,18 +80,6 @@ Function trace_gradients(const ModelSpec& spec, const StepShape& s,
   return std::move(t.function);
 }
 
-Function trace_squares(const ModelSpec& spec, const StepShape& s, const Owned& owned) {
-  infer::Tracing t("squares", spec, s);
-  Function& f = t.function;
-  Origin origin = f.graph.origin();
-  origin.phase = Phase::kUpdate;
-  const OriginScope scope(f.graph, origin, false);
-  for (const nn::Param& param : owned_of(trained(t.params), owned))
-    f.result(square_name(param.path),
-             optim::square_sum(f.argument(grad_name(param.path), param.type)));
-  return std::move(t.function);
-}
-
 std::vector<nn::Param> trained(const std::vector<nn::Param>& params) {
   std::vector<nn::Param> out;
   std::copy_if(params.begin(), params.end(), std::back_inserter(out),
@@ -104,6 +88,28 @@ std::vector<nn::Param> trained(const std::vector<nn::Param>& params) {
 }
 
 namespace {
+
+Origin update_origin(const Graph& graph) {
+  Origin origin = graph.origin();
+  origin.phase = Phase::kUpdate;
+  return origin;
+}
+
+/// A function of the update, being traced, whose arguments so far are all parameters and the
+/// gradients of those that the rank updates.
+struct UpdateTracing {
+  UpdateTracing(const char* name, const ModelSpec& spec, const StepShape& shape, const Owned& owned)
+      : t(name, spec, shape),
+        scope(t.function.graph, update_origin(t.function.graph), false),
+        params(owned_of(trained(t.params), owned)) {
+    for (const nn::Param& param : params)
+      before.push_back({param.value, t.function.argument(grad_name(param.path), param.type), {}});
+  }
+  infer::Tracing t;
+  OriginScope scope;
+  std::vector<nn::Param> params;
+  std::vector<optim::Before> before;
+};
 
 /// The arguments that an update has besides parameters, gradients and state, and what follows from
 /// them alone.
@@ -146,17 +152,44 @@ Common trace_common(infer::Tracing& t, const StepShape& s, const optim::Assignme
 
 }  // namespace
 
+std::vector<std::string> UpdateWatch::metrics(std::string_view path) const {
+  std::vector<std::string> names;
+  if (!any() || !covers(path)) return names;
+  if (grad_norm) names.push_back(cat("watch/grad_norm/", path));
+  if (param_norm) names.push_back(cat("watch/param_norm/", path));
+  if (update_ratio) names.push_back(cat("watch/update_ratio/", path));
+  return names;
+}
+
+Function trace_squares(const ModelSpec& spec, const StepShape& s, const Owned& owned) {
+  UpdateTracing tracing("squares", spec, s, owned);
+  for (size_t i = 0; i < tracing.params.size(); ++i)
+    tracing.t.function.result(square_name(tracing.params[i].path),
+                              optim::square_sum(tracing.before[i].grad));
+  return std::move(tracing.t.function);
+}
+
+namespace {
+
+/// The results that UpdateWatch::metrics names.
+void add_watched(Function& f, const UpdateWatch& watch, const std::string& path,
+                 const optim::Before& before, NamedArray after) {
+  const auto norm = [](NamedArray x) { return map(Map::kSqrt, optim::square_sum(x)); };
+  std::vector<NamedArray> values;
+  if (watch.grad_norm) values.push_back(norm(before.grad));
+  if (watch.param_norm) values.push_back(norm(after));
+  if (watch.update_ratio) values.push_back(norm(after - before.param) / norm(after));
+  const std::vector<std::string> names = watch.metrics(path);
+  for (size_t i = 0; i < names.size(); ++i) f.result(names[i], values[i]);
+}
+
+}  // namespace
+
 Function trace_update(const ModelSpec& spec, const StepShape& s, const optim::Assignment& optimizer,
-                      bool limits, const Owned& owned) {
-  infer::Tracing t("update", spec, s);
+                      bool limits, const Owned& owned, const UpdateWatch& watch) {
+  UpdateTracing tracing("update", spec, s, owned);
+  auto& [t, scope, params, before] = tracing;
   Function& f = t.function;
-  Origin origin = f.graph.origin();
-  origin.phase = Phase::kUpdate;
-  const OriginScope scope(f.graph, origin, false);
-  const std::vector<nn::Param> params = owned_of(trained(t.params), owned);
-  std::vector<optim::Before> before;
-  for (const nn::Param& param : params)
-    before.push_back({param.value, f.argument(grad_name(param.path), param.type), {}});
   const int first_state = static_cast<int>(f.arguments.size());
   for (size_t i = 0; i < params.size(); ++i)
     for (const optim::StateArray& state : optimizer.state(params[i]))
@@ -178,21 +211,18 @@ Function trace_update(const ModelSpec& spec, const StepShape& s, const optim::As
     }
   f.result("grad_norm", common.grad_norm);
   f.result("proceed", common.step.proceed);
+  for (size_t i = 0; i < params.size(); ++i)
+    if (watch.any() && watch.covers(params[i].path))
+      add_watched(f, watch, params[i].path, before[i], after[i].param);
   return std::move(t.function);
 }
 
 Function trace_refresh(const ModelSpec& spec, const StepShape& s,
                        const optim::Assignment& optimizer, optim::Refresh::By by, bool limits,
                        const Owned& owned) {
-  infer::Tracing t("refresh", spec, s);
+  UpdateTracing tracing("refresh", spec, s, owned);
+  auto& [t, scope, params, before] = tracing;
   Function& f = t.function;
-  Origin origin = f.graph.origin();
-  origin.phase = Phase::kUpdate;
-  const OriginScope scope(f.graph, origin, false);
-  const std::vector<nn::Param> params = owned_of(trained(t.params), owned);
-  std::vector<optim::Before> before;
-  for (const nn::Param& param : params)
-    before.push_back({param.value, f.argument(grad_name(param.path), param.type), {}});
   std::vector<int> first_state(params.size());
   for (size_t i = 0; i < params.size(); ++i) {
     const optim::Refresh* refresh = optimizer.rule_of(params[i]).optimizer->refresh;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "infer/trace.h"
 #include "optim/assignment.h"
@@ -45,17 +47,34 @@ using Owned = std::vector<bool>;
 ///   results    square_name of each, scalars
 Function trace_squares(const ModelSpec& model, const StepShape& shape, const Owned& owned);
 
+/// What some updates measure of each parameter, besides.
+struct UpdateWatch {
+  int64_t every = 0;  ///< steps; 0: none does
+  bool grad_norm = false, param_norm = false, update_ratio = false;
+  std::shared_ptr<const optim::Pattern> match = {};  ///< of whose paths; null: of all
+
+  bool any() const { return every > 0 && (grad_norm || param_norm || update_ratio); }
+  /// Whether update number `step`, from 0, does.
+  bool due(int64_t step) const { return every > 0 && (step + 1) % every == 0; }
+  bool covers(std::string_view path) const { return !match || match->found_in(path); }
+  /// The metrics of a parameter: watch/grad_norm/<path>, the norm of its gradient before it is
+  /// clipped; watch/param_norm/<path>, its own after the update; watch/update_ratio/<path>, that of
+  /// its change by its own.
+  std::vector<std::string> metrics(std::string_view path) const;
+};
+
 /// The update of the parameters that are trained and owned; gradients are first scaled down
 /// together to the config's max_grad_norm.
 ///   arguments  parameters, all of them; gradients, grad_name of each; state arrays, state_name of
 ///              each; where others are owned elsewhere, square_name of each that is trained; loss;
 ///              lr; the optimizers' own scalars; with `limits` loss_limit, norm_limit
-///   results    parameters and state (donated, in the same order), grad_norm, proceed
+///   results    parameters and state (donated, in the same order), grad_norm, proceed; the metrics
+///              of `watch`, scalars, parameter by parameter
 /// `proceed` is 1 when loss and norm are finite and at most their limits; when it is 0 no bit of
 /// the state changes.
 Function trace_update(const ModelSpec& model, const StepShape& shape,
                       const optim::Assignment& optimizer, bool limits = false,
-                      const Owned& owned = {});
+                      const Owned& owned = {}, const UpdateWatch& watch = {});
 
 /// What the optimizers change of their state by such a gradient, besides the update.
 ///   arguments  as trace_update's, with state of refreshed parameters only; inverse_tokens

@@ -75,6 +75,7 @@ void write_batch(const std::string& path, const data::Batch& batch) {
   std::vector<std::span<const std::byte>> bytes;
   data::for_each_array([&](const char* name, auto field) {
     const auto& values = batch.*field;
+    if (values.empty()) return;  // an array that these rows lack
     const bool real = std::is_same_v<std::decay_t<decltype(values[0])>, float>;
     entries.push_back({name,
                        real ? safetensors::Element::f32 : safetensors::Element::i32,
@@ -95,6 +96,7 @@ void read_batch(const std::string& path, data::Batch& batch) {
   data::for_each_array([&](const char* name, auto field) {
     auto& values = batch.*field;
     const safetensors::Tensor* tensor = file.find(name);
+    if (!tensor && values.empty() && name == std::string_view("reference_logps")) return;
     if (!tensor || tensor->shape.size() != 2 ||
         tensor->bytes != tensor->size() * int64_t{sizeof values[0]})
       throw Error(ErrorKind::kCheckpoint, cat("the bundle's batch has no good ", quote(name)))

@@ -12,6 +12,7 @@ class GuardHook final : public Hook {
  public:
   explicit GuardHook(const HookContext& c) : c_(c) {}
 
+  const char* name() const override { return "guard"; }
   void refused(const StepInfo& info) override {
     // The steps skipped after another one begin with the same state.
     const bool kept = info.verdict.action != GuardAction::kSkip || c_.guard.skipped_in_a_row() == 1;

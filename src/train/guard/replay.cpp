@@ -59,6 +59,8 @@ Replay replay(const std::string& folder, std::span<const std::string> overrides,
   dist::run_ranks(dist::entry("single"), 1, [&](dist::Communicator& communicator) {
     Run run{.given = config, .options = options, .places = dist::gather_places(communicator)};
     run.opened.from = state;
+    if (const auto base = base_of(state->manifest().extra_json))
+      run.opened.base = open_base(base->kind, base->place);
     prepare(run, bundle);
     Rank rank(run, communicator);
     StepInfo info;

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -72,9 +73,26 @@ HfSource from_folder(const std::string& folder, std::vector<std::string>& proble
   return source;
 }
 
+/// The adapter that a config has, on such a base.
+PeftSource peft_source(const TrainConfig& config, int64_t vocab, const BaseRecord& base) {
+  const infer::Tracing t("adapter", model_spec(config), {.vocab_size = vocab});
+  std::set<std::string> names;
+  PeftSource source{*config.adapter, {}, false, base.place, base.params_hash};
+  for (const nn::Adapted::Site& site : t.adapted.sites)
+    for (const std::string& path : site.modules)
+      if (site.adaptation) names.insert(path.substr(path.rfind('.') + 1));
+  source.modules.assign(names.begin(), names.end());
+  for (const nn::Param& param : t.params)
+    source.in_out |= !param.adapts && !param.in.empty() && param.type.axes[0] == param.in[0];
+  return source;
+}
+
 /// All but the tensors.
-HfSource from_config(TrainConfig config, std::shared_ptr<const text::Tokenizer> tokenizer) {
+HfSource from_config(TrainConfig config, std::shared_ptr<const text::Tokenizer> tokenizer,
+                     const BaseRecord& base) {
   const int64_t vocab = vocab_size(config, tokenizer.get());
+  std::optional<PeftSource> adapter;
+  if (config.adapter) adapter = peft_source(config, vocab, base);
   std::vector<std::string> stop_strings = std::move(config.stop_strings);
   HfSource source{.model = model_of(config, vocab),
                   .tensors = {},
@@ -82,6 +100,7 @@ HfSource from_config(TrainConfig config, std::shared_ptr<const text::Tokenizer> 
                   .tokenizer = std::move(tokenizer)};
   for (const int32_t id : source.tokenizer->end_ids()) source.ids.eos.push_back(id);
   source.ids.stop_strings = std::move(stop_strings);
+  source.adapter = std::move(adapter);
   compat::end_at_tokens(source.ids, *source.tokenizer);
   return source;
 }
@@ -150,6 +169,14 @@ HfReport write_into(const std::string& folder, const HfSource& source, const HfO
   const auto* dtype = std::find_if(std::begin(kDtypes), std::end(kDtypes),
                                    [&](const DtypeName& d) { return d.element == element; });
   HfReport report;
+  if (source.adapter) {
+    std::vector<HfTensor> tensors = source.tensors;
+    for (HfTensor& tensor : tensors) tensor.entry.element = element;
+    report.tensors = std::ssize(tensors);
+    report.weights = write_peft(folder, *source.adapter, tensors);
+    report.tokenizer = true;  // the model's
+    return report;
+  }
   write_file_atomic(join_path(folder, "config.json"),
                     models::hf_config_text(source.model, source.ids, dtype->theirs));
   const std::vector<HfTensor> tensors =
@@ -181,12 +208,14 @@ HfSource hf_source(const std::string& checkpoint, std::vector<std::string>& prob
   const auto good = std::make_shared<const Checkpoint>(std::move(*found.checkpoint));
   HfSource source = from_config(
       parse_train_config(good->config_toml(), join_path(good->folder(), "config.toml")),
-      text::load_tokenizer(good->tokenizer(), join_path(good->folder(), "tokenizer.json")));
+      text::load_tokenizer(good->tokenizer(), join_path(good->folder(), "tokenizer.json")),
+      base_of(good->manifest().extra_json).value_or(BaseRecord()));
   for (const auto& [path, record] : good->manifest().tensors) {
     if (!record.in_model()) continue;
     // By itself: GCC 12 destroys twice what stands before a part of a list that throws.
     const std::string from = good->path_in_use(path, ema);
-    source.tensors.push_back({{path, Element::f32, record.shape},
+    const std::string name = source.adapter ? peft_name(path) : path;
+    source.tensors.push_back({{name, Element::f32, record.shape},
                               [good, from, n = record.elements()](std::vector<float>& room) {
                                 room.resize(static_cast<size_t>(n));
                                 good->load_tensor(from, std::as_writable_bytes(std::span(room)));
@@ -197,12 +226,13 @@ HfSource hf_source(const std::string& checkpoint, std::vector<std::string>& prob
 }
 
 HfSource hf_source(std::string_view config_text, std::shared_ptr<const text::Tokenizer> tokenizer,
-                   std::span<const Tensor> tensors) {
+                   std::span<const Tensor> tensors, const BaseRecord& base) {
   HfSource source =
-      from_config(parse_train_config(config_text, "config.toml"), std::move(tokenizer));
+      from_config(parse_train_config(config_text, "config.toml"), std::move(tokenizer), base);
   for (const Tensor& tensor : tensors)
     source.tensors.push_back(
-        {{tensor.path, Element::f32, tensor.shape}, [tensor](std::vector<float>& room) {
+        {{source.adapter ? peft_name(tensor.path) : tensor.path, Element::f32, tensor.shape},
+         [tensor](std::vector<float>& room) {
            const auto count = static_cast<size_t>(tensor.elements());
            if (tensor.memory->is_host())
              return std::span<const float>(reinterpret_cast<const float*>(tensor.data), count);

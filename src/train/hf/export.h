@@ -12,17 +12,21 @@
 #include "compat/hf_tokenizer.h"
 #include "models/model.h"
 #include "checkpoint/checkpoint.h"
+#include "train/adapter/base.h"
+#include "train/adapter/peft.h"
 #include "train/config/train_config.h"
 
 namespace levanter::train {
 
-/// What a folder is made of.
+/// What a folder is made of: a whole model's, or an adapter's.
 struct HfSource {
   models::HfModel model;                  ///< its config has a vocab_size
   std::vector<compat::HfTensor> tensors;  ///< each of the type that it is kept in
   compat::HfTokenIds ids;
   std::shared_ptr<const text::Tokenizer> tokenizer = {};
   std::string folder = {};  ///< or the Hugging Face folder whose files are copied
+  /// Of an adapter, whose are the tensors then: a PEFT folder is written.
+  std::optional<PeftSource> adapter = {};
 };
 
 /// A step folder, a run folder or a Hugging Face folder.
@@ -33,9 +37,10 @@ struct HfSource {
 HfSource hf_source(const std::string& checkpoint, std::vector<std::string>& problems,
                    bool ema = false);
 
-/// A model in memory, which outlives the source. `config` is a resolved one's text.
+/// A model in memory, which outlives the source, or the adapter of one on `base`. `config` is a
+/// resolved one's text.
 HfSource hf_source(std::string_view config, std::shared_ptr<const text::Tokenizer> tokenizer,
-                   std::span<const Tensor> tensors);
+                   std::span<const Tensor> tensors, const BaseRecord& base = {});
 
 struct HfOptions {
   std::optional<safetensors::Element> dtype = {};  ///< absent: what each tensor is kept in

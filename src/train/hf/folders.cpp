@@ -54,7 +54,9 @@ void HfFolders::failed(int64_t step, const Error& error) {
 std::vector<int64_t> HfFolders::missing(const std::string& checkpoints, int64_t last) const {
   std::vector<int64_t> steps;
   for (const int64_t step : list_checkpoints(checkpoints))
-    if (step <= last && due(step) && !compat::is_hf_folder(folder(step))) steps.push_back(step);
+    if (step <= last && due(step) && !compat::is_hf_folder(folder(step)) &&
+        !is_peft_folder(folder(step)))
+      steps.push_back(step);
   return steps;
 }
 

@@ -128,7 +128,9 @@ std::vector<compat::HfTarget> targets_of(const std::string& folder, const infer:
                                          int64_t vocab_size) {
   const int64_t theirs = models::read_hf_model(folder).config->vocab_size.value_or(0);
   std::vector<compat::HfTarget> wanted;
-  for (const nn::Param& param : infer::trace_params(model, {.vocab_size = vocab_size}))
+  infer::ModelSpec alone = model;  // an adapter is read elsewhere
+  alone.adapter = nullptr;
+  for (const nn::Param& param : infer::trace_params(alone, {.vocab_size = vocab_size}))
     wanted.push_back(
         {param.path, param.shape, nullptr, param.type.axes.contains("vocab") ? theirs : 0});
   return wanted;
@@ -145,6 +147,25 @@ std::string changed_tokenizer(const TrainConfig& config, const std::string& know
 
 void check_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size) {
   weights.match(targets_of(weights.folder(), model, vocab_size));
+}
+
+HfReader hf_reader(const compat::HfWeights& weights, const infer::ModelSpec& model,
+                   int64_t vocab_size) {
+  std::vector<compat::HfTarget> targets = targets_of(weights.folder(), model, vocab_size);
+  const std::vector<const safetensors::Tensor*> found = weights.match(targets);
+  weights.check();
+  return [&weights, targets = std::move(targets), found](const std::string& path,
+                                                         std::span<float> room) {
+    for (size_t i = 0; i < targets.size(); ++i) {
+      if (targets[i].name != path) continue;
+      compat::HfTarget target = targets[i];
+      target.data = room.data();
+      weights.read(target, *found[i]);
+      return static_cast<size_t>(found[i]->size());
+    }
+    LEV_CHECK(false, cat("the model has no parameter ", path));
+    return size_t{0};
+  };
 }
 
 void load_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size,

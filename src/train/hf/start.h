@@ -1,6 +1,7 @@
 // Runs that begin with a Hugging Face folder: its model's shape in a config, its weights in memory.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -37,5 +38,12 @@ void check_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, i
 /// A token that the folder does not have gets the mean of all that it has.
 void load_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size,
              std::span<const Tensor> targets);
+
+/// The same of one parameter after the other, each into room that is given for it: what reads the
+/// one called `path` into f32 as large as it is. All are compared with their checksums before.
+///   returns  how many of its numbers the folder has; those of further tokens follow
+using HfReader = std::function<size_t(const std::string& path, std::span<float> room)>;
+HfReader hf_reader(const compat::HfWeights& weights, const infer::ModelSpec& model,
+                   int64_t vocab_size);
 
 }  // namespace levanter::train

@@ -52,9 +52,12 @@ TEST_CASE("a run has its page and its record at its end, and several share a pag
 
 TEST_CASE("a page shows what the checkpoints' models write", "[commands]") {
   const SmallRun run;
-  REQUIRE(run.train().code == 0);
+  REQUIRE(run.train({"--trainer.sample.every=20", "--trainer.sample.prompts=[\"the\"]",
+                     "--trainer.sample.max_new_tokens=6"})
+              .code == 0);
+  const std::string of_run = read_file(run / "logs/run/samples.jsonl");
   REQUIRE(run({"report", "logs/run", "--sample", "the", "--sample-tokens", "5"}).code == 0);
-  const std::string first = read_file(run / "logs/run/samples.jsonl");
+  const std::string first = read_file(run / "logs/run/report_samples.jsonl");
   const auto lines = split(first, '\n');
   REQUIRE(lines.size() >= 2);
   const auto sample = nlohmann::json::parse(lines[0]);
@@ -63,7 +66,11 @@ TEST_CASE("a page shows what the checkpoints' models write", "[commands]") {
   CHECK_THAT(read_file(run / "logs/run/report.html"),
              Catch::Contains("<pre><b>the</b>" + sample["text"].get<std::string>() + "</pre>"));
   REQUIRE(run({"report", "logs/run", "--sample", "the", "--sample-tokens", "5"}).code == 0);
-  CHECK(read_file(run / "logs/run/samples.jsonl") == first);
+  CHECK(read_file(run / "logs/run/report_samples.jsonl") == first);
+  CHECK(read_file(run / "logs/run/samples.jsonl") == of_run);  // which the run may be writing
+  const auto own = nlohmann::json::parse(split(of_run, '\n').at(0));
+  CHECK_THAT(read_file(run / "logs/run/report.html"),
+             Catch::Contains("<pre><b>the</b>" + own["text"].get<std::string>() + "</pre>"));
 }
 
 TEST_CASE("a run that fails is recorded with its error", "[commands]") {

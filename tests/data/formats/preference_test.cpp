@@ -40,6 +40,45 @@ TEST_CASE("of two answers those that are asked for become documents", "[data]") 
   CHECK(pair[0].weights.empty());
 }
 
+TEST_CASE("a pair is both answers, which must differ and have something to learn", "[data]") {
+  const MadeTokenizer made;
+  MadeFormat format("type = \"preference\"\nlearn = \"pair\"", {.tokenizer = &made});
+  CHECK(format.config->pairs());
+  CHECK(format.config->weighted());
+  const std::vector<Document> pair = format.documents(kTexts);
+  REQUIRE(pair.size() == 2);
+  CHECK(pair[0].tokens == Ids{'a', 'b', 'c', 257});
+  CHECK(pair[1].tokens == Ids{'a', 'b', 'd', 'e', 257});
+  CHECK(pair[1].weights == Weights{0, 0, 1, 1, 1});
+  const auto refusal = [&](std::string_view record) {
+    return failure_of(ErrorKind::kData, [&] { format.documents(record, 7); });
+  };
+  CHECK_THAT(
+      refusal(R"({"prompt": "ab", "chosen": "c", "rejected": "c"})"),
+      Catch::Contains("\"chosen\" and \"rejected\" are the same answer, and there is nothing "
+                      "to prefer") &&
+          Catch::Contains("at       f.jsonl:7") && Catch::Contains("on_bad_record"));
+  CHECK_THAT(refusal(R"({"prompt": "ab", "chosen": "c"})"), Catch::Contains("rejected"));
+  MadeFormat endless("type = \"preference\"\nlearn = \"pair\"",
+                     {.tokenizer = &made, .enforce_eos = false});
+  CHECK_THAT(
+      failure_of(ErrorKind::kData,
+                 [&] { endless.documents(R"({"prompt": "ab", "chosen": "c", "rejected": ""})"); }),
+      Catch::Contains("\"rejected\" is an answer without a token, and a pair has two"));
+  CHECK_THAT(
+      failure_of(ErrorKind::kData,
+                 [&] { endless.documents(R"({"prompt": "", "chosen": "cd", "rejected": "c"})"); }),
+      Catch::Contains("\"rejected\" is one token with nothing before it"));
+  CHECK_THAT(failure_of(ErrorKind::kConfig,
+                        [&] {
+                          MadeFormat(
+                              "type = \"preference\"\nlearn = \"pair\"\n"
+                              "mask_user_turns = false",
+                              {.tokenizer = &made});
+                        }),
+             Catch::Contains("of a pair only the answers count"));
+}
+
 TEST_CASE("answers that are messages follow the prompt's messages", "[data]") {
   const TemporaryFolder folder;
   write_file_atomic(
@@ -195,6 +234,36 @@ TEST_CASE("of a dialogue of hh the assistant's last turn is the answer", "[data]
   CHECK_THAT(failure_of(ErrorKind::kData,
                         [&] { format.document(R"({"chosen": "a", "rejected": "b"})", 7); }),
              Catch::Contains("no dialogue") && Catch::Contains("f.jsonl:7"));
+}
+
+TEST_CASE("a pair of dialogues of hh has one prompt", "[data]") {
+  const MadeTokenizer made;
+  const std::string same = R"({"chosen": "\n\nHuman: a\n\nAssistant: b",
+                               "rejected": "\n\nHuman: a\n\nAssistant: c"})";
+  const std::string other = R"({"chosen": "\n\nHuman: a\n\nAssistant: b",
+                                "rejected": "\n\nHuman: x\n\nAssistant: c"})";
+  MadeFormat pair("type = \"preference\"\npreset = \"hh\"\nlearn = \"pair\"", {.tokenizer = &made});
+  CHECK(pair.documents(same).size() == 2);
+  CHECK_THAT(failure_of(ErrorKind::kData, [&] { pair.documents(other, 5); }),
+             Catch::Contains("\"chosen\" and \"rejected\" answer different prompts") &&
+                 Catch::Contains("f.jsonl:5"));
+  MadeFormat both("type = \"preference\"\npreset = \"hh\"\nlearn = \"both\"", {.tokenizer = &made});
+  CHECK(both.documents(other).size() == 2);
+}
+
+TEST_CASE("of a pair's template no hint names a key that pairs refuse", "[data]") {
+  const MadeTokenizer made;
+  const TemporaryFolder folder;
+  write_file_atomic(folder / "t.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}");
+  const auto fault = [&](const std::string& learn) {
+    MadeFormat format(cat("type = \"preference\"\nlearn = \"", learn, "\"\nchat_template = \"",
+                          folder / "t.jinja", "\""),
+                      {.tokenizer = &made});
+    return failure_of(ErrorKind::kData, [&] { format.documents(kChats, 3); });
+  };
+  CHECK_THAT(fault("both"), Catch::Contains("or learn all turns with mask_user_turns = false"));
+  CHECK_THAT(fault("pair"),
+             Catch::Contains("{% endgeneration %} around") && !Catch::Contains("mask_user_turns"));
 }
 
 TEST_CASE("a record that lacks an answer is refused, also one that is not learned", "[data]") {

@@ -144,3 +144,106 @@ TEST_CASE("where attention crosses borders a packed row is one segment", "[data]
   CHECK(row.targets[2] == 3);
   CHECK(row.tokens[3] == 100);
 }
+
+namespace {
+
+/// Pairs of answers of these lengths, each behind a prompt of two tokens that weighs nothing.
+std::shared_ptr<const TokenStream> pairs_of(const std::vector<int64_t>& lengths) {
+  auto stream = std::make_shared<TokenStream>(1 << 20);
+  for (size_t d = 0; d < lengths.size(); ++d) {
+    std::vector<int32_t> ids(static_cast<size_t>(lengths[d]));
+    std::iota(ids.begin(), ids.end(), static_cast<int32_t>(100 * d));
+    std::vector<float> weights(ids.size(), 1.0f);
+    std::fill_n(weights.begin(), 2, 0.0f);
+    stream->append(ids, weights);
+  }
+  return stream;
+}
+
+}  // namespace
+
+TEST_CASE("pairs stay together in a row, the chosen answer before the rejected one", "[data]") {
+  std::vector<int64_t> lengths;
+  for (const int64_t length : random_lengths(4, 80, 12)) lengths.push_back(2 + length);
+  const auto stream = pairs_of(lengths);
+  for (const PackOrder order : {PackOrder::kGreedy, PackOrder::kBestFit})
+    for (const bool alone : {false, true}) {
+      const PackOptions options{.seq_len = 40, .order = order, .alone = alone, .pairs = true};
+      const auto plan = std::make_shared<PackPlan>(*stream, options);
+      const SyncDataset<Example> rows(packed(stream, plan));
+      const SyncDataset<double> counts(packed_loss_tokens(stream, plan));
+      std::vector<int> seen(lengths.size());
+      for (int64_t r = 0; r < plan->rows(); ++r) {
+        const auto documents = plan->documents(r);
+        REQUIRE(documents.size() % 2 == 0);
+        CHECK((!alone || documents.size() == 2));
+        for (size_t i = 0; i < documents.size(); ++i) {
+          ++seen[static_cast<size_t>(documents[i])];
+          CHECK(documents[i] % 2 == static_cast<int64_t>(i % 2));
+          CHECK(documents[i] / 2 == documents[i - i % 2] / 2);
+        }
+        const Example row = rows[r];
+        CHECK(counts[r] == static_cast<double>(documents.size() / 2));
+        CHECK(counts[r] == static_cast<double>(pairs_of(row.segment_ids)));
+        CHECK(row.reference_logps.empty());
+        for (size_t t = 0; t < row.tokens.size(); ++t)
+          if (row.segment_ids[t] != kPaddingSegment) {
+            const int64_t document = documents[static_cast<size_t>(row.segment_ids[t])];
+            CHECK(row.tokens[t] == 100 * document + row.positions[t]);
+            CHECK(row.loss_weight[t] == (row.positions[t] == 0 ? 0 : 1));
+          }
+      }
+      CHECK(std::all_of(seen.begin(), seen.end(), [](int times) { return times == 1; }));
+      CHECK(plan->counts().cut == 0);
+    }
+}
+
+TEST_CASE("no more pairs share a row than it has segments for", "[data]") {
+  const auto stream = pairs_of(std::vector<int64_t>(12, 3));
+  const PackPlan plan(*stream, {.seq_len = 100, .most_segments = 5, .pairs = true});
+  CHECK(plan.rows() == 3);
+}
+
+TEST_CASE("a pair that is too long is cut where it is longer, dropped as a whole or refused",
+          "[data]") {
+  const auto stream = pairs_of({4, 5, 30, 6, 20, 20, 4, 4});
+  PackOptions options{.seq_len = 20, .too_long = TooLong::kKeepHead, .pairs = true};
+  CHECK(is_too_long(*stream, 2, options));
+  CHECK_FALSE(is_too_long(*stream, 0, options));
+  CHECK(piece_of(*stream, 2, options).positions == 15);  // what the other answer leaves
+  CHECK(piece_of(*stream, 3, options).positions == 5);
+  CHECK(piece_of(*stream, 4, options).positions == 10);  // half each
+  CHECK(piece_of(*stream, 5, options).positions == 10);
+  CHECK(PackPlan(*stream, options).counts().cut == 3);  // not the answer of 6 tokens
+  options.too_long = TooLong::kKeepTail;
+  CHECK(piece_of(*stream, 2, options).begin == stream->document_start(3) - 16);
+  options.too_long = TooLong::kDrop;
+  CHECK(PackPlan(*stream, options).counts().dropped == 4);
+  options.too_long = TooLong::kRefuse;
+  CHECK_THAT(failure_of(ErrorKind::kData, [&] { PackPlan(*stream, options); }),
+             Catch::Contains("the answers of pair 2 have 30 tokens and 6 with their prompts, more "
+                             "than the 22 of a row that holds both"));
+  // Of a pair of which one answer keeps nothing to learn, neither is.
+  const PackPlan tiny(*stream, {.seq_len = 2, .too_long = TooLong::kKeepHead, .pairs = true});
+  CHECK(tiny.rows() == 0);
+  CHECK(tiny.counts().unlearned == 8);
+}
+
+TEST_CASE("a pair whose answers are cut to the same tokens is left out and counted", "[data]") {
+  TokenStream stream(1 << 20);
+  std::vector<int32_t> ids(20);
+  std::iota(ids.begin(), ids.end(), 0);
+  for (const int32_t last : {100, 200, 300, 400}) {  // of pairs that differ in the last token only
+    ids.back() = last;
+    stream.append(ids, std::vector<float>(ids.size(), 1.0f));
+  }
+  const PackPlan head(stream, {.seq_len = 30, .too_long = TooLong::kKeepHead, .pairs = true});
+  CHECK(head.rows() == 0);
+  CHECK(head.counts().unlearned == 4);
+  CHECK(head.counts().cut == 0);
+  CHECK(head.counts().learned == 0);
+  const PackPlan tail(stream, {.seq_len = 30, .too_long = TooLong::kKeepTail, .pairs = true});
+  CHECK(tail.rows() == 2);
+  CHECK(tail.counts().unlearned == 0);
+  CHECK(tail.counts().cut == 4);
+}

@@ -128,8 +128,8 @@ TEST_CASE("a run of which nothing would be learned ends before its first step", 
   write_file_atomic(some.run / "t.jsonl", cat("{\"prompt\": \"", std::string(40, 'p'),
                                               "\", \"response\": \"r\"}\n", records({5})));
   write_file_atomic(some.run / "v.jsonl", records({5}));
-  CHECK_THAT(some.train().err, Catch::Contains("words/train: 2 documents, 1 without a target left "
-                                               "out, 33 % of 15 tokens learned, 1 row"));
+  CHECK_THAT(some.train().err, Catch::Contains("words/train: 2 documents, 1 with nothing to learn "
+                                               "left out, 33 % of 15 tokens learned, 1 row"));
   const auto summary = nlohmann::json::parse(read_file(some.run / "logs/packed/summary.json"));
   CHECK(summary.at("dataset/words/unlearned_documents") == 1);
 }

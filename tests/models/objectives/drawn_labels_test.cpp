@@ -53,7 +53,7 @@ double gradient_norm(const char* objective, const std::string& path) {
 
 TEST_CASE("drawn labels give the results of the loss and ask for no targets", "[models]") {
   const Gpt2Config config = tiny_model();
-  const Function loss = gradients_of("language_model", config, 2);
+  const Function loss = gradients_of("lm", config, 2);
   const Function drawn = gradients_of("drawn_labels", config, 2);
   REQUIRE(drawn.results.size() == loss.results.size());
   for (size_t i = 0; i < drawn.results.size(); ++i) {
@@ -65,7 +65,7 @@ TEST_CASE("drawn labels give the results of the loss and ask for no targets", "[
 
 TEST_CASE("labels come as often as the model expects, so that their gradients cancel", "[models]") {
   // Of 96 draws a tenth is left on average; given labels leave all.
-  const double given = gradient_norm("language_model", "transformer.ln_f.bias");
+  const double given = gradient_norm("lm", "transformer.ln_f.bias");
   const double drawn = gradient_norm("drawn_labels", "transformer.ln_f.bias");
   CHECK(drawn > 0);
   CHECK(drawn < 0.3 * given);

@@ -174,13 +174,31 @@ TEST_CASE("the loss and its gradients have the same bits asked for alone and tog
   CHECK(same_bits({all[2], all[3]}, values));
 }
 
-TEST_CASE("linear_xent's token losses cannot be differentiated", "[ops]") {
-  const Build f = [](const auto& in) {
-    const NamedArray wrt[] = {in[0]};
-    return backprop(weighted_sum(kBoth(in)), wrt);
+TEST_CASE("a function of the token losses has the gradients of central differences", "[ops]") {
+  for (const Case& c : kCases) {
+    INFO(c.name);
+    for (const LinearXentOptions& options : kAllOptions) {
+      const Build squares = [&](const auto& in) {
+        const NamedArray each = linear_xent(in[0], in[1], in[2], in[3], options).token_loss;
+        return std::vector{sum(each * each * in[3], in[2].axes())};
+      };
+      CHECK(worst_gradient_error(squares, operands(c)) < kGradientTolerance);
+      // The loss itself beside them.
+      CHECK(worst_gradient_error(both_of(options), operands(c)) < kGradientTolerance);
+    }
+  }
+}
+
+TEST_CASE("token losses that count as much as their scale have the loss's gradients", "[ops]") {
+  const Build weighted = [](const auto& in) {
+    const NamedArray each = linear_xent(in[0], in[1], in[2], in[3]).token_loss;
+    return std::vector{sum(each * in[3], in[2].axes())};
   };
-  CHECK_THAT(trace_error(f, operands(kCases[0])),
-             Catch::Contains("token_loss has no gradient; use loss"));
+  for (const Case& c : kCases)
+    for (const size_t which : {0, 1, 3}) {
+      INFO(c.name);
+      CHECK(rule_difference(weighted, kLoss, operands(c), which) < kRoundingTolerance);
+    }
 }
 
 TEST_CASE("linear_xent refuses operands that do not fit", "[ops]") {

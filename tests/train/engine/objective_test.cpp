@@ -28,7 +28,7 @@ class ByPosition final : public models::Objective {
   }
 
  private:
-  std::unique_ptr<const models::Objective> plain_ = models::objectives::make("language_model");
+  std::unique_ptr<const models::Objective> plain_ = models::objectives::make("lm");
 };
 
 /// What three steps end with.

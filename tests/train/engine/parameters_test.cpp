@@ -30,7 +30,7 @@ class Bigrams final : public models::LanguageModel {
 
   NamedArray hidden(const models::LmBatch& batch) const override {
     const NamedArray x = embed_(batch.tokens);
-    return x + rename(mix_(x), "mixed", "embed");
+    return x + rename(mix_(x, {}), "mixed", "embed");
   }
   NamedArray head() const override { return head_; }
 

@@ -38,7 +38,7 @@ std::vector<Array> arguments(const Gpt2Config& model, double inverse_tokens) {
 }
 
 Function gradients_of(const Gpt2Config& model, Accumulate mode, double z_loss = 0) {
-  const auto objective = models::objectives::make("language_model", {.z_loss = z_loss});
+  const auto objective = models::objectives::make("lm", {.z_loss = z_loss});
   return train::trace_gradients(spec_of(model), kShape, *objective, mode);
 }
 

@@ -24,7 +24,7 @@ TEST_CASE("training asks for weights and keys, evaluation for what the losses ne
   const Gpt2Config config = tiny_model();
   const infer::ModelSpec spec{models::entry("gpt2"), config};
   const infer::StepShape shape{2, config.max_seq_len, kVocab};
-  const auto objective = models::objectives::make("language_model");
+  const auto objective = models::objectives::make("lm");
   const size_t params = infer::trace_params(spec, shape).size();
   infer::Tracing t("loss", spec, shape);
   const models::Loss loss = objective->loss(*t.model, t.inputs);

@@ -1,0 +1,142 @@
+// The frozen model under an adapter: where its parameters are read, and how they are known again.
+#include "train/adapter/base.h"
+
+#include <algorithm>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/bf16.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/strings.h"
+#include "infer/parameter_store.h"
+#include "train/hf/start.h"
+
+namespace levanter::train {
+
+using nlohmann::json;
+
+std::string text_of(const BaseRecord& base) {
+  return json{{"kind", config::word_of(base.kind)},
+              {"place", base.place},
+              {"params_hash", base.params_hash}}
+      .dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::optional<BaseRecord> base_of(const std::string& extra_json) {
+  const json extra = json::parse(extra_json, nullptr, false);
+  if (!extra.is_object() || !extra.contains("base")) return std::nullopt;
+  const json& base = extra["base"];
+  const auto text = [&](const char* key) -> std::string {
+    return base.is_object() && base.contains(key) && base[key].is_string() ? base[key] : json("");
+  };
+  BaseRecord record{StartKind::kNone, text("place"), text("params_hash")};
+  for (const auto& word : words_of(StartKind())) {
+    if (text("kind") != word.text) continue;
+    record.kind = word.value;
+    return record;
+  }
+  throw Error(ErrorKind::kCheckpoint,
+              "the checkpoint does not say what the model under its adapter is")
+      .hint("its manifest.json was altered, or is of another version of levanter");
+}
+
+BaseRecord BaseModel::record() const {
+  if (checkpoint) return {StartKind::kCheckpoint, checkpoint->folder(), {}};
+  if (hf) return {StartKind::kHf, hf->folder(), {}};
+  return {};
+}
+
+BaseModel open_base(StartKind kind, const std::string& place) {
+  BaseModel base;
+  if (kind == StartKind::kHf) {
+    base.hf = std::make_shared<const compat::HfWeights>(place);
+    if (std::string line = base.hf->changed(); !line.empty())
+      base.problems.push_back(std::move(line));
+  }
+  if (kind != StartKind::kCheckpoint) return base;
+  FoundCheckpoint found = open_checkpoint(place);
+  base.problems = std::move(found.problems);
+  base.checkpoint = std::make_shared<const Checkpoint>(*std::move(found.checkpoint));
+  if (base_of(base.checkpoint->manifest().extra_json))
+    throw Error(ErrorKind::kCheckpoint, "the checkpoint holds an adapter and no model under it")
+        .at(base.checkpoint->folder())
+        .hint(
+            "levanter export --merge makes a whole model of it, --adapter a folder for "
+            "adapter.path");
+  return base;
+}
+
+std::vector<Tensor> tensors_of(const std::vector<nn::Param>& params, std::span<const Tensor> all,
+                               bool adapts) {
+  std::set<std::string_view> wanted;
+  for (const nn::Param& param : params)
+    if (param.adapts == adapts) wanted.insert(param.path);
+  std::vector<Tensor> tensors;
+  std::copy_if(all.begin(), all.end(), std::back_inserter(tensors),
+               [&](const Tensor& tensor) { return wanted.contains(tensor.path); });
+  return tensors;
+}
+
+namespace {
+
+/// Fills f32 with a parameter of a base; how many of its numbers the base has.
+using Read = std::function<size_t(const Tensor& target, std::span<float> room)>;
+
+Read reader_of(const BaseModel& base, const infer::ModelSpec& spec, int64_t vocab_size, Key key,
+               const std::vector<nn::Param>& params) {
+  if (base.hf)
+    return [read = hf_reader(*base.hf, spec, vocab_size)](
+               const Tensor& target, std::span<float> room) { return read(target.path, room); };
+  if (base.checkpoint)
+    return [&from = *base.checkpoint](const Tensor& target, std::span<float> room) {
+      from.load({from.path_in_use(target.path), DType::f32, target.shape,
+                 reinterpret_cast<std::byte*>(room.data())});
+      return room.size();
+    };
+  return [key, &params](const Tensor& target, std::span<float> room) {
+    const auto param = std::find_if(params.begin(), params.end(),
+                                    [&](const nn::Param& one) { return one.path == target.path; });
+    infer::draw(param->init, fold_in(key, target.path), 0, room);
+    return room.size();
+  };
+}
+
+void write(const Tensor& target, std::span<const float> values) {
+  if (target.dtype == DType::f32) return target.memory->upload(target.data, std::as_bytes(values));
+  const std::vector<Bf16> narrow(values.begin(), values.end());
+  target.memory->upload(target.data, std::as_bytes(std::span(narrow)));
+}
+
+}  // namespace
+
+std::string load_base(const BaseModel& base, const infer::ModelSpec& spec, int64_t vocab_size,
+                      Key key, const std::vector<nn::Param>& params, std::span<const Tensor> all) {
+  std::vector<Tensor> own = tensors_of(params, all, false);
+  std::sort(own.begin(), own.end(),
+            [](const Tensor& a, const Tensor& b) { return a.path < b.path; });
+  const Read read = reader_of(base, spec, vocab_size, key, params);
+  Hasher hasher(Hasher::Width::k128);
+  std::vector<float> room;
+  for (const Tensor& target : own) {
+    room.resize(static_cast<size_t>(target.elements()));
+    const size_t count = read(target, room);
+    hasher.update(std::as_bytes(std::span<const float>(room).first(count)));
+    write(target, room);
+  }
+  return hasher.hex();
+}
+
+void require_same_base(const std::string& trained_on, const std::string& params_hash,
+                       const std::string& adapter, const std::string& place) {
+  if (trained_on.empty() || trained_on == params_hash) return;
+  throw Error(ErrorKind::kCheckpoint,
+              cat("the adapter was trained on another model: its base has params_hash ", trained_on,
+                  ", and this one ", params_hash))
+      .at(adapter)
+      .hint(cat("the model is read from ", place.empty() ? "the run's seed" : place,
+                "; name the one that the adapter was trained on"));
+}
+
+}  // namespace levanter::train
