@@ -156,22 +156,21 @@ std::vector<std::pair<std::string, double>> pair_metrics(const PairLoss& loss,
     rejected_ratios += pair.rejected_ratio;
   }
   std::vector<std::pair<std::string, double>> metrics;
-  for (const char* name : {"loss", "rewards/chosen", "rewards/rejected", "rewards/margins",
-                           "rewards/accuracies", "logps/chosen", "logps/rejected"})
-    metrics.emplace_back(name, 0.0);
   for (AnswerPair<double>& pair : pairs) {
     pair.mean_chosen_ratio = chosen_ratios / count;
     pair.mean_rejected_ratio = rejected_ratios / count;
     const PairTerms<double> terms = loss.of(pair);
     const double margin = terms.chosen_reward - terms.rejected_reward;
-    const double values[] = {terms.loss,
-                             terms.chosen_reward,
-                             terms.rejected_reward,
-                             margin,
-                             margin > 0 ? 1.0 : 0.0,
-                             pair.chosen_logp,
-                             pair.rejected_logp};
-    for (size_t i = 0; i < metrics.size(); ++i) metrics[i].second += values[i];
+    const std::pair<const char*, double> own[] = {{"loss", terms.loss},
+                                                  {"rewards/chosen", terms.chosen_reward},
+                                                  {"rewards/rejected", terms.rejected_reward},
+                                                  {"rewards/margins", margin},
+                                                  {"rewards/accuracies", margin > 0 ? 1.0 : 0.0},
+                                                  {"logps/chosen", pair.chosen_logp},
+                                                  {"logps/rejected", pair.rejected_logp}};
+    if (metrics.empty())
+      for (const auto& [name, value] : own) metrics.emplace_back(name, 0.0);
+    for (size_t i = 0; i < metrics.size(); ++i) metrics[i].second += own[i].second;
   }
   for (auto& [name, total] : metrics) total /= count;
   return metrics;
