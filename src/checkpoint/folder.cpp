@@ -49,6 +49,16 @@ bool is_temporary(const std::string& step_folder) {
   }
 }
 
+/// The steps whose folders are there, complete or not, sorted.
+std::vector<int64_t> list_step_folders(const std::string& folder) {
+  std::vector<int64_t> steps;
+  if (!path_exists(folder)) return steps;
+  for (const std::string& name : list_directory(folder))
+    if (const auto step = step_of(name)) steps.push_back(*step);
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
 std::string left(const std::string& path, const std::vector<std::string>& foreign) {
   return cat("left ", path, ", which is no checkpoint: it holds ", join(foreign, ", "));
 }
@@ -69,15 +79,19 @@ std::optional<int64_t> step_of(std::string_view name) {
 }
 
 std::vector<int64_t> list_checkpoints(const std::string& folder) {
-  std::vector<int64_t> steps;
-  if (!path_exists(folder)) return steps;
-  for (const std::string& name : list_directory(folder)) {
-    const auto step = step_of(name);
-    if (step && path_exists(join_path(join_path(folder, name), kManifestFile)))
-      steps.push_back(*step);
+  // A run that saves removes a manifest once a later one is there: they are looked for in that
+  // order, and again if folders came or went meanwhile.
+  constexpr int kLooks = 100;
+  std::vector<int64_t> folders = list_step_folders(folder);
+  for (int look = 1;; ++look) {
+    std::vector<int64_t> complete;
+    for (const int64_t step : folders)
+      if (path_exists(join_path(step_folder(folder, step), kManifestFile)))
+        complete.push_back(step);
+    std::vector<int64_t> now = list_step_folders(folder);
+    if (now == folders || look == kLooks) return complete;
+    folders = std::move(now);
   }
-  std::sort(steps.begin(), steps.end());
-  return steps;
 }
 
 bool is_checkpoint_file(const std::string& path) {

@@ -4,6 +4,10 @@
 #include <catch2/catch.hpp>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
+#include <thread>
+
 #include "base/files.h"
 #include "base/strings.h"
 #include "support/checkpoint_state.h"
@@ -42,6 +46,33 @@ TEST_CASE("complete checkpoints are listed by number", "[train]") {
   make_directories(folder / "notes");
   CHECK(list_checkpoints(folder.path()) == std::vector<int64_t>{3, 20, 100});
   CHECK(list_checkpoints(folder / "none").empty());
+}
+
+TEST_CASE("a list beside a run that replaces its checkpoint has always one", "[train]") {
+  const TemporaryFolder folder;
+  // Folders to look into first leave time between the names and the look at the run's manifest.
+  for (int i = 0; i < 1000; ++i) make_directories(folder / cat("step-", 1'000'000 + i));
+  std::atomic<bool> done = false;
+  make_checkpoint(folder, 2, false);
+  std::thread run([&] {
+    for (int64_t step = 3; !done; ++step) {
+      make_checkpoint(folder, step, false);
+      remove_checkpoint(step_folder(folder.path(), step - 1));
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  });
+  int missed = 0;
+  int64_t latest = 0;
+  // Until many were replaced meanwhile, however slow the machine is.
+  for (int i = 0; latest < 100 && i < 1'000'000; ++i) {
+    const std::vector<int64_t> steps = list_checkpoints(folder.path());
+    missed += steps.empty() || steps.back() < latest ? 1 : 0;
+    if (!steps.empty()) latest = steps.back();
+  }
+  done = true;
+  run.join();
+  CHECK(missed == 0);
+  CHECK(latest >= 100);
 }
 
 TEST_CASE("what a killed process left is cleaned, the rest stays", "[train]") {
