@@ -2,7 +2,6 @@
 // Plain twin: kernels/reference/dot.cpp.
 #include "kernels/cpu/onednn.h"
 
-#include <cpuid.h>
 #include <dnnl.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@
 #include "base/error.h"
 #include "base/integers.h"
 #include "base/limits.h"
+#include "base/processor.h"
 #include "base/strings.h"
 #include "kernels/cpu/product_parts.h"
 #include "kernels/cpu/vector.h"
@@ -380,12 +380,7 @@ bool uses_amx() { return may_use(dnnl_cpu_isa_avx512_core_amx); }
 
 bool multiplies_bf16() {
   if (!may_use(dnnl_cpu_isa_avx512_core_bf16)) return false;
-  uint32_t a = 0, b = 0, c = 0, d = 0;
-  constexpr uint32_t kAvx512Bf16 = 1u << 5;  // leaf 7.1, EAX
-  constexpr uint32_t kAmxBf16 = 1u << 22;    // leaf 7.0, EDX
-  if (!__builtin_cpu_supports("avx512bw") || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return false;
-  if (a & kAvx512Bf16) return true;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kAmxBf16);
+  return processor().avx512_bf16 || processor().amx_bf16;
 }
 
 std::string onednn_isa() {

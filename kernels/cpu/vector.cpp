@@ -4,10 +4,12 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/processor.h"
 #include "ops/elementwise/value.h"
 
 namespace levanter::cpu {
 
+#if defined(__x86_64__)
 namespace v2 {
 void fill_table(VectorKernels& table);
 }
@@ -17,6 +19,11 @@ void fill_table(VectorKernels& table);
 namespace v4 {
 void fill_table(VectorKernels& table);
 }
+#else
+namespace plain {
+void fill_table(VectorKernels& table);
+}
+#endif
 
 namespace {
 
@@ -44,17 +51,6 @@ void complete(VectorKernels& table) {
   }
 }
 
-bool has_v3() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
-         __builtin_cpu_supports("fma");
-}
-
-bool has_v4() {
-  return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl");
-}
-
 /// The tables that this machine can run, in order.
 struct Tables {
   VectorKernels kernels[3]{};
@@ -63,9 +59,13 @@ struct Tables {
   const VectorKernels* chosen;
 
   Tables() {
+#if defined(__x86_64__)
     add("v2", v2::fill_table);
-    if (has_v3()) add("v3", v3::fill_table);
-    if (has_v4()) add("v4", v4::fill_table);
+    if (processor().avx2) add("v3", v3::fill_table);
+    if (processor().avx512) add("v4", v4::fill_table);
+#else
+    add("plain", plain::fill_table);
+#endif
     chosen = runnable[count - 1];
     if (const char* wanted = std::getenv("LEVANTER_VECTOR_ISA")) {
       for (size_t i = 0; i < count; ++i) {

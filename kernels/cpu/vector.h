@@ -1,4 +1,5 @@
-// The table of hand-written vector kernels, one for each level of the x86-64 instruction set.
+// The table of hand-written vector kernels, one for each level of the x86-64 instruction set,
+// or the only one of another processor.
 //
 // All work on f32 spans in memory and use only additions, multiplications, divisions, square roots
 // and our own polynomials, never fused multiply-add, so that every table gives the same bits.
@@ -97,7 +98,7 @@ struct VectorKernels {
   using Binary = void (*)(float* y, const float* a, int64_t a_step, const float* b, int64_t b_step,
                           int64_t n);
 
-  const char* isa;  ///< "v2", "v3" or "v4" of x86-64
+  const char* isa;  ///< "v2", "v3" or "v4" of x86-64, else "plain"
   /// By Map and UnaryOp, or Map and BinaryOp; null for an opcode of another number of operands.
   /// One without a vector kernel is computed an element at a time, as its row says.
   Unary unary[kUnaryOps];

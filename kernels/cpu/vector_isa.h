@@ -1,16 +1,18 @@
 // Sixteen f32 lanes in as many registers as the instruction set needs; for the vector_*.cpp only.
 //
 // Those files are compiled once for each level (-march=x86-64-v2, -v3, -v4, with LEVANTER_ISA=v2,
-// v3, v4) into a namespace of that name. They call no inline function of the standard library: the
+// v3, v4; on other processors LEVANTER_ISA=plain) into a namespace of that name. They call no inline function of the standard library: the
 // linker keeps one copy of such a function, and it might be one that this machine cannot run.
 #pragma once
 
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <cstdint>
 
 #ifndef LEVANTER_ISA
-#error "compile the vector kernels with -DLEVANTER_ISA=v2, v3 or v4 and the matching -march"
+#error "compile the vector kernels with -DLEVANTER_ISA=v2, v3, v4 or plain and the matching -march"
 #endif
 
 namespace levanter::cpu::LEVANTER_ISA {
@@ -37,6 +39,7 @@ using Words = Pair<Words8>;
 #else
 typedef int32_t Ints4 __attribute__((vector_size(16)));
 typedef uint32_t Words4 __attribute__((vector_size(16)));
+typedef uint16_t Halves4 __attribute__((vector_size(8)));
 using Floats = Pair<Pair<Floats4>>;
 using Ints = Pair<Pair<Ints4>>;
 using Words = Pair<Pair<Words4>>;
@@ -169,19 +172,22 @@ struct Span<Pair<H>> {
 }
 #else
 [[gnu::always_inline]] inline Floats splat(float x) {
-  const auto part = (Floats4)_mm_set1_ps(x);
+  const Floats4 part = {x, x, x, x};
   return {{part, part}, {part, part}};
 }
 [[gnu::always_inline]] inline Ints splat(int32_t x) {
-  const auto part = (Ints4)_mm_set1_epi32(x);
+  const Ints4 part = {x, x, x, x};
   return {{part, part}, {part, part}};
 }
 [[gnu::always_inline]] inline Floats root(Floats a) {
-  const auto one = [](Floats4 part) { return (Floats4)_mm_sqrt_ps((__m128)part); };
+  const auto one = [](Floats4 part) {
+    for (int i = 0; i < 4; ++i) part[i] = __builtin_sqrtf(part[i]);
+    return part;
+  };
   return {{one(a.lo.lo), one(a.lo.hi)}, {one(a.hi.lo), one(a.hi.hi)}};
 }
 [[gnu::always_inline]] inline Floats to_floats(Ints a) {
-  const auto one = [](Ints4 part) { return (Floats4)_mm_cvtepi32_ps((__m128i)part); };
+  const auto one = [](Ints4 part) { return __builtin_convertvector(part, Floats4); };
   return {{one(a.lo.lo), one(a.lo.hi)}, {one(a.hi.lo), one(a.hi.hi)}};
 }
 #endif
@@ -218,13 +224,21 @@ struct Span<Pair<H>> {
 #else
 [[gnu::always_inline]] inline Words load_halves(const uint16_t* p) {
   const auto four = [p](int at) {
-    return (Words4)_mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i*)(p + at)));
+    Halves4 r;
+    __builtin_memcpy(&r, p + at, sizeof r);
+    return __builtin_convertvector(r, Words4);
   };
   return {{four(0), four(4)}, {four(8), four(12)}};
 }
 [[gnu::always_inline]] inline void store_halves(uint16_t* p, Words a) {
-  _mm_storeu_si128((__m128i*)p, _mm_packus_epi32((__m128i)a.lo.lo, (__m128i)a.lo.hi));
-  _mm_storeu_si128((__m128i*)(p + 8), _mm_packus_epi32((__m128i)a.hi.lo, (__m128i)a.hi.hi));
+  const auto four = [p](int at, Words4 part) {
+    const auto halves = __builtin_convertvector(part, Halves4);
+    __builtin_memcpy(p + at, &halves, sizeof halves);
+  };
+  four(0, a.lo.lo);
+  four(4, a.lo.hi);
+  four(8, a.hi.lo);
+  four(12, a.hi.hi);
 }
 #endif
 

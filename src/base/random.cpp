@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/processor.h"
 
 // Vectorise the loops, and round products before sums, so that the three instruction sets for which
 // the fills are compiled give the same bits. (The normals need -fno-math-errno too, for their root,
@@ -111,12 +112,13 @@ constexpr float kAboveMinusOne = -0.99999994f;
   return kSqrt2 * (p * u);
 }
 
-// One loop for three instruction sets; the widest that the processor has is taken when called.
+// One loop for each instruction set; the widest that the processor has is taken when called.
 [[gnu::always_inline]] inline void loop(std::span<float> out, Key key, uint64_t first) {
   float* values = out.data();
   const size_t count = out.size();
   for (size_t i = 0; i < count; ++i) values[i] = to_normal(bits_at(key, first + i));
 }
+#if defined(__x86_64__)
 [[gnu::target("avx512f,avx512dq")]] void loop_avx512(std::span<float> out, Key key,
                                                      uint64_t first) {
   loop(out, key, first);
@@ -124,6 +126,7 @@ constexpr float kAboveMinusOne = -0.99999994f;
 [[gnu::target("avx2")]] void loop_avx2(std::span<float> out, Key key, uint64_t first) {
   loop(out, key, first);
 }
+#endif
 
 }  // namespace
 
@@ -166,12 +169,11 @@ float normal_from_bits(uint32_t bits) { return to_normal(bits); }
 float normal(Key key, uint64_t index) { return to_normal(bits_at(key, index)); }
 
 void fill_normal(Key key, uint64_t first, std::span<float> out) {
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
-    loop_avx512(out, key, first);
-  else if (__builtin_cpu_supports("avx2"))
-    loop_avx2(out, key, first);
-  else
-    loop(out, key, first);
+#if defined(__x86_64__)
+  if (processor().avx512) return loop_avx512(out, key, first);
+  if (processor().avx2) return loop_avx2(out, key, first);
+#endif
+  loop(out, key, first);
 }
 
 }  // namespace levanter

@@ -1,7 +1,6 @@
 // What this program is.
 #include "record/build.h"
 
-#include <cpuid.h>
 #include <gnu/libc-version.h>
 #include <utf8proc.h>
 #include <xxhash.h>
@@ -11,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "base/processor.h"
 #include "base/strings.h"
 #include "device/backends.h"
 #include "kernels/cpu/onednn.h"
@@ -43,13 +43,6 @@ std::string xxhash_version() {
   return cat(number / 10000, ".", number / 100 % 100, ".", number % 100);
 }
 
-/// Whether bit `bit` of EAX of the leaf 7.1 or of EDX of the leaf 7.0 is set.
-bool has_bit(unsigned subleaf, int bit) {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__get_cpuid_count(7, subleaf, &a, &b, &c, &d)) return false;
-  return ((subleaf == 1 ? a : d) >> bit & 1) != 0;
-}
-
 }  // namespace
 
 Build this_build() {
@@ -70,16 +63,6 @@ Build this_build() {
       {"glibc", gnu_get_libc_version()}};
   for (const BackendEntry* entry : device::entries()) build.devices.emplace_back(entry->name);
   return build;
-}
-
-std::string instruction_set() {
-  std::string text = "x86-64";
-  if (__builtin_cpu_supports("x86-64-v2")) text = "x86-64-v2";
-  if (__builtin_cpu_supports("x86-64-v3")) text = "x86-64-v3";
-  if (__builtin_cpu_supports("x86-64-v4")) text = "x86-64-v4";
-  if (has_bit(1, 5)) text += ", avx512_bf16";
-  if (has_bit(0, 24)) text += ", amx";
-  return text;
 }
 
 std::string describe(const Build& build) {

@@ -18,10 +18,6 @@ struct Build {
 
 Build this_build();
 
-/// The highest level of x86-64 that this processor has, with what matters beside it:
-/// "x86-64-v4, avx512_bf16".
-std::string instruction_set();
-
 /// What `levanter --version` prints: the version on the first line.
 std::string describe(const Build& build);
 /// The same as one JSON object.
