@@ -1,10 +1,13 @@
 // The CPU backend: our threads, our tiles, single-threaded oneDNN products, vector kernels.
+#include <algorithm>
+#include <chrono>
 #include <span>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/strings.h"
 #include "kernels/cpu/copy.h"
+#include "kernels/cpu/instruction_rate.h"
 #include "kernels/cpu/kernel.h"
 #include "kernels/shared/host_backend.h"
 
@@ -118,6 +121,29 @@ class CpuBackend final : public kernels::HostBackend {
   }
 
   bool multiplies_bf16() const override { return cpu::multiplies_bf16(); }
+
+  std::optional<InstructionRate> instruction_rate(DType dtype, double seconds) const override {
+    const ProductInstruction* const instruction = product_instruction(dtype);
+    if (!instruction) return std::nullopt;
+    using Clock = std::chrono::steady_clock;
+    constexpr double kFlopsOfRun = 5e7;  // half a millisecond of vectors
+    const auto rounds = static_cast<int64_t>(kFlopsOfRun / instruction->flops);
+    const double flops = instruction->flops * static_cast<double>(rounds) * threads();
+    std::vector<float> sums(static_cast<size_t>(threads()));
+    InstructionRate rate{instruction->name};
+    const Clock::time_point begun = Clock::now();
+    std::chrono::duration<double> elapsed{};
+    do {
+      const Clock::time_point start = Clock::now();
+      context_->pool.parallel_for(threads(), [&](int64_t task, int) {
+        sums[static_cast<size_t>(task)] = instruction->run(rounds);
+      });
+      elapsed = Clock::now() - start;
+      rate.gflops_per_second = std::max(rate.gflops_per_second, flops / elapsed.count() / 1e9);
+      elapsed = Clock::now() - begun;
+    } while (elapsed.count() < seconds);
+    return rate;
+  }
 
   void add(float* to, const float* from, int64_t n) const override {
     for_spans(context_->pool, n, [&](int64_t begin, int64_t end) {

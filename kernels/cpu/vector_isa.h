@@ -1,8 +1,9 @@
 // Sixteen f32 lanes in as many registers as the instruction set needs; for the vector_*.cpp only.
 //
 // Those files are compiled once for each level (-march=x86-64-v2, -v3, -v4, with LEVANTER_ISA=v2,
-// v3, v4; on other processors LEVANTER_ISA=plain) into a namespace of that name. They call no inline function of the standard library: the
-// linker keeps one copy of such a function, and it might be one that this machine cannot run.
+// v3, v4; on other processors LEVANTER_ISA=plain) into a namespace of that name. They call no
+// inline function of the standard library: the linker keeps one copy of such a function, and it
+// might be one that this machine cannot run.
 #pragma once
 
 #if defined(__x86_64__)

@@ -35,6 +35,15 @@ int affinity_threads() {
   return 1;
 }
 
+/// Tells the processor that a loop only waits.
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 /// Waits until `ready()` for at most the spinning time; says whether it came true.
 template <class Ready>
 bool spin_until(Ready ready) {
@@ -42,7 +51,7 @@ bool spin_until(Ready ready) {
   do {
     for (int i = 0; i < kPausesPerClock; ++i) {
       if (ready()) return true;
-      __builtin_ia32_pause();
+      relax();
     }
   } while (std::chrono::steady_clock::now() < end);
   return ready();

@@ -46,6 +46,7 @@ double now_seconds() {
 }
 
 constexpr double kSecondsOfPeak = 0.5;  // on each side of what is timed
+constexpr double kSecondsOfInstruction = 0.1;
 
 /// The standard sizes, and with a step those of its model with the microbatch's tokens.
 std::vector<train::ProductSize> product_sizes(const Backend& backend,
@@ -70,8 +71,15 @@ struct Peak {
   DType dtype;
   int threads;
   std::vector<train::ProductRate> rates;
+  std::optional<InstructionRate> instruction;
   double best() const { return train::best_rate(rates); }
 };
+
+std::string json_of(const std::optional<InstructionRate>& instruction) {
+  if (!instruction) return "null";
+  return cat("{\"name\": ", quote(instruction->name),
+             ", \"gflops_per_second\": ", format_fixed(instruction->gflops_per_second, 1), "}");
+}
 
 std::string json_of(const Peak& peak) {
   std::string rows;
@@ -81,7 +89,7 @@ std::string json_of(const Peak& peak) {
                 ", \"gflops_per_second\": ", format_fixed(r.gflops_per_second, 1), "}");
   return cat("\"peak_gflops_per_second\": ", format_fixed(peak.best(), 1),
              ", \"dtype\": ", quote(name_of(peak.dtype)), ", \"threads\": ", peak.threads,
-             ", \"products\": [", rows, "]");
+             ", \"instruction\": ", json_of(peak.instruction), ", \"products\": [", rows, "]");
 }
 
 std::string text_of(const Peak& peak) {
@@ -89,8 +97,12 @@ std::string text_of(const Peak& peak) {
   for (const train::ProductRate& r : peak.rates)
     text += cat(name_of(peak.dtype), "  ", r.size.m, " x ", r.size.n, " x ", r.size.k, "  ",
                 format_fixed(r.gflops_per_second, 1), " GFLOP/s\n");
-  return cat(text, "peak ", name_of(peak.dtype), " ", format_fixed(peak.best(), 1), " GFLOP/s, ",
-             count_of(peak.threads, "thread"), "\n");
+  text += cat("peak ", name_of(peak.dtype), " ", format_fixed(peak.best(), 1), " GFLOP/s, ",
+              count_of(peak.threads, "thread"));
+  if (peak.instruction)
+    text += cat("; ", peak.instruction->name, " alone ",
+                format_fixed(peak.instruction->gflops_per_second, 1));
+  return cat(text, "\n");
 }
 
 /// With one thread and with all, or with as many as were asked for; f32, and bf16 where the
@@ -114,7 +126,8 @@ int run_gemm(const Arguments& a) {
     for (const DType dtype : {DType::f32, DType::bf16})
       if (dtype == DType::f32 || backend.multiplies_bf16())
         peaks.push_back({dtype, backend.threads(),
-                         train::measure_products(backend, dtype, sizes, 2 * kSecondsOfPeak)});
+                         train::measure_products(backend, dtype, sizes, 2 * kSecondsOfPeak),
+                         backend.instruction_rate(dtype, kSecondsOfInstruction)});
   };
   measure(*all);  // f32 on all threads is the first
   if (!a.values.contains("threads") && all->threads() > 1) measure(*a.make_backend(device, 1));
@@ -288,6 +301,20 @@ double peak_now(const TrainConfig& config, const Backend& backend,
                                                   product_sizes(backend, &step), kSecondsOfPeak));
 }
 
+/// The better of two measurements, of which both are there or none.
+std::optional<InstructionRate> better(std::optional<InstructionRate> a,
+                                      std::optional<InstructionRate> b) {
+  if (a && b && b->gflops_per_second > a->gflops_per_second) return b;
+  return a;
+}
+
+std::string share_of(const std::optional<InstructionRate>& instruction, double rate) {
+  if (!instruction) return "";
+  const double alone = instruction->gflops_per_second;
+  return cat(", of ", instruction->name, " alone ", format_fixed(alone, 1), " (",
+             format_fixed(100 * rate / alone, 1), " %)");
+}
+
 /// Three steps, as Perfetto and Chrome show them.
 void write_trace(StepBench& bench, const std::string& path) {
   name_thread("bench");
@@ -303,29 +330,34 @@ int run_step(const Arguments& a) {
   StepBench bench(config, *backend);
   const double ready = now_seconds() - began;
   const int64_t steps = a.integer("steps", 10, 1, 1000000);
+  const DType dtype = config.trainer.compute();
   double peak = peak_now(config, *backend, bench.engine().step());
+  auto instruction = backend->instruction_rate(dtype, kSecondsOfInstruction);
   for (int i = 0; i < 3; ++i) bench.run();
   std::vector<double> times;
   for (int64_t i = 0; i < steps; ++i) times.push_back(bench.run());
   std::nth_element(times.begin(), times.begin() + steps / 2, times.end());
   const double seconds = times[static_cast<size_t>(steps / 2)];
   peak = std::max(peak, peak_now(config, *backend, bench.engine().step()));
+  instruction = better(instruction, backend->instruction_rate(dtype, kSecondsOfInstruction));
   if (a.values.contains("trace")) write_trace(bench, a.text("trace"));
   const double rate = bench.engine().step().flops_per_token() * bench.tokens() / seconds / 1e9;
   if (a.has("json")) {
     print(cat("{\"tokens_per_second\": ", format_fixed(bench.tokens() / seconds, 1),
               ", \"ms_per_step\": ", format_fixed(seconds * 1e3, 3), ", \"gflops_per_second\": ",
               format_fixed(rate, 2), ", \"peak_gflops_per_second\": ", format_fixed(peak, 2),
-              ", \"fraction_of_peak\": ", format_fixed(rate / peak, 4), ", \"dtype\": ",
-              quote(config.trainer.precision()), ", \"threads\": ", backend->threads(),
+              ", \"fraction_of_peak\": ", format_fixed(rate / peak, 4), ", \"instruction\": ",
+              json_of(instruction), ", \"dtype\": ", quote(config.trainer.precision()),
+              ", \"threads\": ", backend->threads(),
               ", \"ready_seconds\": ", format_fixed(ready, 3), "}\n"));
     return 0;
   }
   print(cat(format_fixed(seconds * 1e3, 2), " ms a step, ",
             format_count(std::llround(bench.tokens() / seconds)), " tokens/s, ",
             format_fixed(rate, 1), " GFLOP/s of ", format_fixed(peak, 1), " (",
-            format_fixed(100 * rate / peak, 1), " %), ", count_of(backend->threads(), "thread"),
-            ", ready in ", format_fixed(ready, 2), " s\n", profile_table(bench, *backend)));
+            format_fixed(100 * rate / peak, 1), " %)", share_of(instruction, rate), ", ",
+            count_of(backend->threads(), "thread"), ", ready in ", format_fixed(ready, 2), " s\n",
+            profile_table(bench, *backend)));
   return 0;
 }
 

@@ -74,6 +74,12 @@ class Buffer {
   virtual int64_t bytes() const = 0;
 };
 
+/// How quick an instruction is that multiplies and adds, on numbers that stay in registers.
+struct InstructionRate {
+  std::string name;
+  double gflops_per_second = 0;
+};
+
 class Backend : public Memory {
  public:
   virtual std::string name() const = 0;
@@ -105,6 +111,13 @@ class Backend : public Memory {
   /// Whether products of bf16 factors are computed here, and not only imitated.
   virtual bool multiplies_bf16() const { return true; }
   virtual int threads() const { return 1; }
+  /// Of the instruction that products with factors of `dtype` come down to, with all threads: the
+  /// best of runs that take about `seconds` together. None where we know of no such instruction.
+  virtual std::optional<InstructionRate> instruction_rate(DType dtype, double seconds) const {
+    (void)dtype;
+    (void)seconds;
+    return std::nullopt;
+  }
   /// Rows of a square product that is large enough to reach the device's peak.
   virtual int64_t product_side() const { return 2048; }
   /// The model of what computes: here the processor's.

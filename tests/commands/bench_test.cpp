@@ -1,8 +1,10 @@
 // `levanter bench`: the keys that scripts rely on, and figures that are possible.
 #include <catch2/catch.hpp>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "kernels/cpu/instruction_rate.h"
 #include "support/program.h"
 
 using namespace levanter;
@@ -40,17 +42,33 @@ TEST_CASE("bench step prints the keys that scripts rely on", "[commands]") {
   CHECK(ended.code == 0);
   CHECK(ended.err == "");
   const auto result = nlohmann::json::parse(ended.out);
-  CHECK(keys_of(result) == std::vector<std::string>{"dtype", "fraction_of_peak",
-                                                    "gflops_per_second", "ms_per_step",
-                                                    "peak_gflops_per_second", "ready_seconds",
-                                                    "threads", "tokens_per_second"});
+  CHECK(keys_of(result) ==
+        std::vector<std::string>{"dtype", "fraction_of_peak", "gflops_per_second", "instruction",
+                                 "ms_per_step", "peak_gflops_per_second", "ready_seconds",
+                                 "threads", "tokens_per_second"});
   CHECK(result["dtype"] == "f32");
   CHECK(result["threads"] == 1);
   CHECK(result["tokens_per_second"] > 0);
   CHECK(result["ms_per_step"] > 0);
   CHECK(result["fraction_of_peak"] > 0);
   CHECK(result["fraction_of_peak"] < kMostOfPeak);
+  if (!result["instruction"].is_null()) {
+    CHECK(result["instruction"]["name"] != "");
+    const double alone = result["instruction"]["gflops_per_second"];
+    CHECK(result["peak_gflops_per_second"] < kMostOfPeak * alone);
+  }
   CHECK_FALSE(path_exists(run / "logs"));
+}
+
+TEST_CASE("an instruction's numbers stay numbers", "[kernels]") {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const cpu::ProductInstruction* const instruction = cpu::product_instruction(dtype);
+    if (!instruction) continue;
+    INFO(instruction->name);
+    const float sum = instruction->run(100'000);
+    CHECK(std::isfinite(sum));
+    CHECK(sum != 0);
+  }
 }
 
 TEST_CASE("bench step for people lists where the time goes", "[commands]") {
