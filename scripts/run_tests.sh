@@ -14,7 +14,10 @@ trap 'rm -rf "$folder"' EXIT
 trap 'cat "$folder"/output.*; exit 1' TERM
 
 # A process for each of up to four processors, each with every n-th test.
-"$tests" --list-test-names-only "$@" >"$folder/names" || true
+# Catch2 3 tells names alone in another way than 2.
+names=(--list-test-names-only)
+if "$tests" --libidentify | grep -q '^version: *3'; then names=(--list-tests --verbosity quiet); fi
+"$tests" "${names[@]}" "$@" >"$folder/names" || true
 shards=$(nproc)
 [ "$shards" -le 4 ] || shards=4
 for ((i = 0; i < shards; ++i)); do

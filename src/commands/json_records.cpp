@@ -36,8 +36,9 @@ std::string other_members(std::string_view record, std::initializer_list<std::st
   std::string members;
   for (const auto& [key, value] : members_of(record)) {
     const auto name = nlohmann::json::parse(key, nullptr, false);  // one that is broken is no own
-    if (std::find(own.begin(), own.end(), name) == own.end())
-      members += cat(key, ": ", on_one_line(value), ", ");
+    const bool is_own =
+        name.is_string() && std::find(own.begin(), own.end(), name.get<std::string>()) != own.end();
+    if (!is_own) members += cat(key, ": ", on_one_line(value), ", ");
   }
   std::string mended;
   text::append_mended_utf8(mended, members);

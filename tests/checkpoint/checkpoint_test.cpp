@@ -27,7 +27,7 @@
 #include "checkpoint/save.h"
 
 using namespace levanter;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 using levanter::testing::CheckpointState;
 using levanter::testing::failure_of;
 using levanter::testing::TemporaryFolder;

@@ -15,7 +15,7 @@
 #include "checkpoint/manifest.h"
 
 using namespace levanter;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 using levanter::testing::TemporaryFolder;
 
 namespace {

@@ -15,7 +15,7 @@
 #include "checkpoint/folder.h"
 
 using namespace levanter;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 using levanter::testing::CheckpointState;
 using levanter::testing::failure_of;
 using levanter::testing::flip_bit;

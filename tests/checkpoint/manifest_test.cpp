@@ -7,7 +7,7 @@
 #include "support/fault.h"
 
 using namespace levanter;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 using levanter::testing::failure_of;
 
 namespace {

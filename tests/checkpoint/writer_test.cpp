@@ -18,7 +18,7 @@
 #include "checkpoint/manifest.h"
 
 using namespace levanter;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 using levanter::testing::CheckpointState;
 using levanter::testing::failure_of;
 using levanter::testing::TemporaryFolder;

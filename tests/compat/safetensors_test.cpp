@@ -14,7 +14,7 @@
 #include "support/temporary_folder.h"
 
 using namespace levanter;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 using safetensors::Element;
 
 namespace {

@@ -171,5 +171,5 @@ TEST_CASE("debug mode is refused where the host cannot read the device's memory"
   const TrainConfig config = run.config("debug", cat(kSteps, "debug = true\n"));
   CHECK_THAT(failure_of(ErrorKind::kConfig,
                         [&] { train::train(config, {.make_backend = DistantBackend::make}); }),
-             Catch::Matchers::Contains("trainer.debug"));
+             Catch::Contains("trainer.debug"));
 }

@@ -13,7 +13,7 @@
 
 using namespace levanter;
 using namespace levanter::testing;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 
 namespace {
 

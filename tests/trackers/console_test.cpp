@@ -17,7 +17,7 @@ extern const TrackerEntry console_entry;
 }
 
 using namespace levanter;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 
 namespace {
 

@@ -6,7 +6,7 @@
 #include "support/temporary_folder.h"
 
 using namespace levanter;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 using trackers::LogSink;
 
 TEST_CASE("records follow what is in the file, also when others have cut it", "[trackers]") {

@@ -17,7 +17,7 @@
 #include "train/config/train_config.h"
 
 using namespace levanter;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 
 namespace {
 

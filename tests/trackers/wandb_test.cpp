@@ -18,7 +18,7 @@ extern const TrackerEntry wandb_entry;
 }
 
 using namespace levanter;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 
 namespace {
 

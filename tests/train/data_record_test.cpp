@@ -12,7 +12,7 @@
 
 using namespace levanter;
 using namespace levanter::testing;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 
 namespace {
 

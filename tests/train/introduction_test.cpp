@@ -7,7 +7,7 @@
 #include "base/strings.h"
 
 using namespace levanter;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 using train::typed_path;
 
 namespace {

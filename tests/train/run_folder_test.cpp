@@ -11,7 +11,7 @@
 #include "support/temporary_folder.h"
 
 using namespace levanter;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 using levanter::testing::TemporaryFolder;
 
 TEST_CASE("a run folder is made, and holds one process at a time", "[train]") {

@@ -15,7 +15,7 @@
 using namespace levanter;
 using namespace levanter::data;
 using namespace levanter::testing;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 using dist::Communicator;
 
 namespace {
