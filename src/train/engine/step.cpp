@@ -2,7 +2,6 @@
 #include "train/engine/step.h"
 
 #include <algorithm>
-#include <cmath>
 #include <iterator>
 #include <utility>
 
@@ -39,11 +38,13 @@ std::vector<nn::Param> owned_of(std::vector<nn::Param> params, const Owned& owne
   return out;
 }
 
+constexpr double kLowest = -1e30;  // no score is below it
+
 /// Over the queries that are tokens and all their heads. tokens: 1 or 0, [batch, position].
 void add_attention(Function& f, const models::AttentionMeasure& measure, NamedArray tokens) {
   const auto& [entropy, largest] = measure.statistics;
   const NamedArray counts = broadcast(tokens, entropy.axes());
-  const NamedArray lowest = constant(f.graph, -HUGE_VALF, entropy.dtype());
+  const NamedArray lowest = constant(f.graph, kLowest, entropy.dtype());
   f.result(cat("watch/attention_entropy/", measure.module),
            sum(entropy * counts, entropy.axes()) / sum(counts, entropy.axes()));
   f.result(cat("watch/attention_max_logit/", measure.module),
