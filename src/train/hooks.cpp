@@ -87,7 +87,7 @@ class EvaluationHook final : public Hook {
   void after_step(const StepInfo& info) override {
     const bool due = info.last || info.step % c_.config.trainer.steps_per_eval == 0;
     if (!due && !c_.requests.evaluate) return;
-    if (c_.requests.evaluate && evaluation_rows(c_.config, c_.data) == 0)
+    if (c_.requests.evaluate && c_.data.validation_tokens() == 0)
       c_.tracker.message(
           cat(kControlFile, ": there is nothing to evaluate: ", kNothingToValidateWith));
     Metrics metrics;

@@ -55,7 +55,7 @@ int ask_of(const std::string& folder, const std::string& word) {
     throw Error(ErrorKind::kData, cat(folder, " is not under way: it is ", line.state))
         .hint("only a run that is under way reads what is asked of it");
   const auto record = record::read_record(folder);  // of the start that is under way
-  if (word == "evaluate" && record["starts"].back().value("validation_rows", int64_t{1}) == 0)
+  if (word == "evaluate" && record["starts"].back().value("validation_tokens", int64_t{1}) == 0)
     throw Error(ErrorKind::kData,
                 cat(folder, " has nothing to evaluate: ", train::kNothingToValidateWith))
         .allowed("save, stop")
