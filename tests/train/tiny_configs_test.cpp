@@ -32,7 +32,8 @@ TEST_CASE("every family has a tiny config, which learns and writes", "[train]") 
         split(read_file(run / join_path(folder, "metrics.jsonl")), '\n');
     const double first = nlohmann::json::parse(lines.front())["train/loss"];
     int64_t layers = 0;
-    for (const auto& [key, value] : nlohmann::json::parse(lines.at(39)).items()) {
+    const auto last = nlohmann::json::parse(lines.at(39));
+    for (const auto& [key, value] : last.items()) {
       layers += key.starts_with("watch/attention_entropy/");
       if (key.starts_with("watch/attention_entropy/")) {
         CHECK(value.get<double>() > 0);

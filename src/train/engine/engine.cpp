@@ -381,6 +381,7 @@ void Engine::run_microbatch(const Rows& rows) {
   Impl& m = *impl_;
   const Impl::Place place = m.next_microbatch(rows, nullptr);
   if (!place.ends_group) return;
+  const Range range("sum of groups");
   for (const dist::TreeMove move : m.moves_after(place.group))
     m.depth = m.move(move, m.depth, {0, m.step.layout.elements}, false);
 }

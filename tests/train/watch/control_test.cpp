@@ -164,8 +164,11 @@ TEST_CASE("a run saves, evaluates and stops when it is asked to", "[train]") {
 
 TEST_CASE("a run without validation says that it has nothing to evaluate", "[train]") {
   const SmallRun run;
-  const std::string folder = run / "logs/run";
-  Program program(long_run(run, {"--data.components.words.validation_fraction=0"}));
+  const std::string folder = run / "logs/run", key = "validation_fraction = 0.1\n";
+  std::string text = read_file(run / "run.toml");
+  REQUIRE(text.find(key) != text.npos);
+  write_file_atomic(run / "run.toml", text.erase(text.find(key), key.size()));
+  Program program(long_run(run));
   REQUIRE(wait_for_growth(folder + "/metrics.jsonl", 2000));
   const Ended asked = run({"top", folder, "--ask", "evaluate"});
   CHECK(asked.code == 3);
