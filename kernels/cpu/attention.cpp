@@ -137,6 +137,18 @@ void soften(uint16_t* p, float* scores, float* norm, float* lse, const ScoreTile
 }  // namespace
 
 template <class Element>
+void Attention::fill_scores(const Item& item, int64_t head, const Tile& tile,
+                            const AttentionInput& in, const Scratch<Element>& s) const {
+  const int64_t head_dim = shape_.head_dim, width = tile.width;
+  gather_rows(s.q, row_of<Element>(in.q, in.q_view, item.batch, tile.first, head),
+              in.q_view.position, tile.rows, head_dim);
+  std::fill(s.q + tile.rows * head_dim, s.q + width * head_dim, Element{0});
+  if constexpr (!kIsBf16<Element>) transpose(s.q_transposed, width, s.q, width, head_dim);
+  tile.scores->run(s.worker, s.k + tile.key_begin * head_dim,
+                   kIsBf16<Element> ? s.q : s.q_transposed, s.scores, s.product);
+}
+
+template <class Element>
 void Attention::forward_item(const Item& item, const AttentionInput& in, const AttentionOutput& out,
                              const Scratch<Element>& s) const {
   const VectorKernels& kernels = vector_kernels();
@@ -152,12 +164,7 @@ void Attention::forward_item(const Item& item, const AttentionInput& in, const A
     float* const lse = out.lse + (b * shape_.heads + head) * shape_.queries;
     for (const Tile& tile : tiles_) {
       const int64_t width = tile.width;
-      gather_rows(s.q, row_of<Element>(in.q, in.q_view, b, tile.first, head), in.q_view.position,
-                  tile.rows, head_dim);
-      std::fill(s.q + tile.rows * head_dim, s.q + width * head_dim, Element{0});
-      if constexpr (!kIsBf16<Element>) transpose(s.q_transposed, width, s.q, width, head_dim);
-      tile.scores->run(s.worker, s.k + tile.key_begin * head_dim,
-                       kIsBf16<Element> ? s.q : s.q_transposed, s.scores, s.product);
+      fill_scores(item, head, tile, in, s);
       soften(s.p, s.scores, s.factor, s.lse,
              score_tile(in, item, head, tile, tile.key_begin, tile.key_end, s.segments));
       tile.mix->run(s.worker, s.v_transposed + tile.key_begin, s.p, s.mixed, s.product);
@@ -177,6 +184,39 @@ void Attention::forward(ThreadPool& pool, const AttentionInput& in, const Attent
       forward_item(item(index), in, out, carve<uint16_t>(scratch, worker));
     } else {
       forward_item(item(index), in, out, carve<float>(scratch, worker));
+    }
+  });
+}
+
+template <class Element>
+void Attention::statistics_item(const Item& item, const AttentionInput& in,
+                                const AttentionRows& out, const Scratch<Element>& s) const {
+  const int64_t group = shape_.heads / shape_.kv_heads;
+  const auto [b, kv] = item;
+  gather_rows(s.k, row_of<Element>(in.k, in.k_view, b, 0, kv), in.k_view.position, shape_.keys,
+              shape_.head_dim);
+  pad_segments(in, item, s.segments);
+  for (int64_t head = kv * group; head < (kv + 1) * group; ++head) {
+    const int64_t first = (b * shape_.heads + head) * shape_.queries;
+    for (const Tile& tile : tiles_) {
+      fill_scores(item, head, tile, in, s);
+      vector_kernels().attention_statistics(
+          s.lse, s.factor, s.scores,
+          score_tile(in, item, head, tile, tile.key_begin, tile.key_end, s.segments));
+      std::copy_n(s.lse, tile.rows, out.entropy + first + tile.first);
+      std::copy_n(s.factor, tile.rows, out.largest + first + tile.first);
+    }
+  }
+}
+
+void Attention::statistics(ThreadPool& pool, const AttentionInput& in, const AttentionRows& out,
+                           void* scratch) const {
+  LEV_CHECK(pass_ == Pass::kForward, "this plan is for the backward pass");
+  pool.parallel_for(items(), [&](int64_t index, int worker) {
+    if (shape_.dtype == DType::bf16) {
+      statistics_item(item(index), in, out, carve<uint16_t>(scratch, worker));
+    } else {
+      statistics_item(item(index), in, out, carve<float>(scratch, worker));
     }
   });
 }

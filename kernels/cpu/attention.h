@@ -37,6 +37,11 @@ struct AttentionOutput {
   float* lse = nullptr;  ///< f32 [batch, heads, queries], the log of the sum of exponentials
 };
 
+/// What is found of each query, f32 [batch, heads, queries]: see attention_statistics in ops.h.
+struct AttentionRows {
+  float *entropy = nullptr, *largest = nullptr;
+};
+
 /// Arrays of the backward pass besides those of the forward pass.
 struct AttentionGradients {
   const void* o = nullptr;
@@ -64,6 +69,9 @@ class Attention final {
   /// to 64.
   void forward(ThreadPool& pool, const AttentionInput& in, const AttentionOutput& out,
                void* scratch) const;
+  /// With the forward pass's plan; v is not read, and nothing is dropped.
+  void statistics(ThreadPool& pool, const AttentionInput& in, const AttentionRows& out,
+                  void* scratch) const;
   void backward(ThreadPool& pool, const AttentionInput& in, const AttentionGradients& gradients,
                 void* scratch) const;
 
@@ -97,6 +105,13 @@ class Attention final {
   ScoreTile score_tile(const AttentionInput& in, const Item& item, int64_t head, const Tile& tile,
                        int64_t key_begin, int64_t key_end, const int32_t* segments) const;
   void pad_segments(const AttentionInput& in, const Item& item, int32_t* segments) const;
+  /// The products q.k of a tile, in scratch.scores; the item's keys are in scratch.k.
+  template <class Element>
+  void fill_scores(const Item& item, int64_t head, const Tile& tile, const AttentionInput& in,
+                   const Scratch<Element>& scratch) const;
+  template <class Element>
+  void statistics_item(const Item& item, const AttentionInput& in, const AttentionRows& out,
+                       const Scratch<Element>& scratch) const;
   template <class Element>
   void forward_item(const Item& item, const AttentionInput& in, const AttentionOutput& out,
                     const Scratch<Element>& scratch) const;

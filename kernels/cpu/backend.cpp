@@ -21,7 +21,7 @@ namespace {
 
 const OpKernel* find(std::string_view op) {
   for (const CpuKernelEntry* entry : entries())
-    for (const OpKernel* kernel : {&entry->kernel, &entry->second})
+    for (const OpKernel* kernel : {&entry->kernel, &entry->second, &entry->third})
       if (kernel->op && kernel->op->name == op) return kernel;
   return nullptr;
 }

@@ -44,10 +44,10 @@ struct OpKernel {
   bool bf16 = false;
 };
 
-/// What a file kernels/cpu/op_<name>.cpp defines: the op's kernel, and its gradient's or its
-/// twin's.
+/// What a file kernels/cpu/op_<name>.cpp defines: the op's kernel, and those of its gradient or its
+/// twins.
 struct CpuKernelEntry {
-  OpKernel kernel, second = {};
+  OpKernel kernel, second = {}, third = {};
 };
 
 /// Base of the kernels: what they were asked for, and the context.

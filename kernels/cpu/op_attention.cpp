@@ -25,6 +25,7 @@ class AttentionKernel final : public CpuKernel {
       : CpuKernel(c, request),
         pass_(request.node.outputs.size() == 2 ? Attention::Pass::kForward
                                                : Attention::Pass::kBackward),
+        is_statistics_(is(request.node, ops::attention_statistics_entry)),
         attention_(c.products, attention_shape(attributes, inputs), pass_) {}
 
   int64_t workspace_bytes() const override {
@@ -42,6 +43,9 @@ class AttentionKernel final : public CpuKernel {
     input.v_view = attention_view(inputs[2].view, "key_position");
     if (a.has_segments) input.segment_ids = segments(static_cast<const int32_t*>(in[3]));
     if (a.has_keys) input.dropout_keys = static_cast<const uint32_t*>(in[a.operands() - 1]);
+    if (is_statistics_)
+      return attention_.statistics(context.pool, input, {floats(out[0]), floats(out[1])},
+                                   workspace);
     if (pass_ == Attention::Pass::kForward) {
       const AttentionOutput output{out[0], attention_view(outputs[0].view, "position"),
                                    floats(out[1])};
@@ -71,7 +75,8 @@ class AttentionKernel final : public CpuKernel {
     return std::all_of(ids, ids + n, [ids](int32_t id) { return id == ids[0]; }) ? nullptr : ids;
   }
 
-  Attention::Pass pass_;
+  Attention::Pass pass_;  ///< whose plan serves
+  bool is_statistics_;
   Attention attention_;
 };
 
@@ -86,6 +91,12 @@ std::unique_ptr<Kernel> make_attention(Context& context, const KernelRequest& re
 extern const CpuKernelEntry attention_entry;
 const CpuKernelEntry attention_entry = {{.op = &ops::attention_entry,
                                          .make = make_attention,
+                                         .supports = kernels::takes_attention,
+                                         .packs_inputs = true,
+                                         .reads = kernels::reads_attention,
+                                         .bf16 = true},
+                                        {.op = &ops::attention_statistics_entry,
+                                         .make = make<AttentionKernel>,
                                          .supports = kernels::takes_attention,
                                          .packs_inputs = true,
                                          .reads = kernels::reads_attention,

@@ -145,6 +145,10 @@ struct VectorKernels {
   void (*attention_softmax)(float* p, float* s, float* norm, float* lse, const ScoreTile& tile);
   void (*attention_softmax_bf16)(uint16_t* p, float* s, float* norm, float* lse,
                                  const ScoreTile& tile);
+  /// Over such a tile, which it uses up: the entropy of column c's probabilities, log of the sum of
+  /// exp(x - m[c]) minus the mean of x - m[c] under them, and m[c]; NaN and -inf where it sees
+  /// nothing.
+  void (*attention_statistics)(float* entropy, float* largest, float* s, const ScoreTile& tile);
   /// Over a tile of products q.k in s and of do.v in dp: with p' = exp(x - lse[c]) where the
   /// element is seen and 0 elsewhere, kept = 1 or 0 and dx/d(scale q.k) the slope of the cap,
   ///   p = kept p',  ds = p' (kept / keep * dp - delta[c]) slope, 0 where p' is 1

@@ -111,6 +111,25 @@ void attention_softmax(Out* p, float* s, float* norm, float* lse, const ScoreTil
   }
 }
 
+void attention_statistics(float* entropy, float* largest, float* s, const ScoreTile& tile) {
+  const int64_t width = tile.queries;
+  const Floats none = splat(0.0f);
+  for (int64_t c = 0; c < width; c += kLanes) {
+    const Strip strip(tile, c);
+    float* const column = s + c;
+    const Floats top =
+        tile.soft_cap > 0 ? score_strip<true>(strip, column) : score_strip<false>(strip, column);
+    Floats total = none, sum = none;
+    for (int64_t r = strip.begin; r < strip.end; ++r) {
+      const Floats below = load(column + r * width) - top, e = exp_negative(below);
+      total = total + e;
+      sum = sum + select(e == none, none, e * below);  // a score that is not seen is -inf
+    }
+    store(entropy + c, log(total) - sum / total);
+    store(largest + c, top);
+  }
+}
+
 template <bool kCapped, class Out>
 [[gnu::always_inline]] inline void backward_strip(const Strip& strip, Out* p_out, Out* ds_out,
                                                   const float* s, const float* dp, Floats lse,
@@ -276,6 +295,7 @@ float cross_entropy(Out* dlogits, float* logits, int64_t n, const CrossEntropyRo
 void fill_softmax(VectorKernels& table) {
   table.attention_softmax = attention_softmax<float>;
   table.attention_softmax_bf16 = attention_softmax<uint16_t>;
+  table.attention_statistics = attention_statistics;
   table.attention_backward = attention_backward<float>;
   table.attention_backward_bf16 = attention_backward<uint16_t>;
   table.transpose = transpose;

@@ -203,6 +203,25 @@ class ForwardKernel final : public AttentionKernel {
   std::optional<Function> join_;
 };
 
+class StatisticsKernel final : public AttentionKernel {
+ public:
+  StatisticsKernel(Context& c, const KernelRequest& request)
+      : AttentionKernel(c, request), function_(c, "attention_rows", "attention_statistics") {
+    arguments_.entropy = attention_array(outputs[0]);
+    arguments_.largest = attention_array(outputs[1]);
+  }
+
+  void run(const void* const* in, void* const* out, void*) const override {
+    AttentionArguments a = with_inputs(in);
+    place(a.entropy, out[0]);
+    place(a.largest, out[1]);
+    function_.launch({{ceil_div(rows_of(outputs[0]), kRowsOfBlock), 1, 1}}, a);
+  }
+
+ private:
+  Function function_;
+};
+
 class BackwardKernel final : public AttentionKernel {
  public:
   BackwardKernel(Context& c, const KernelRequest& request)
@@ -257,6 +276,7 @@ std::unique_ptr<Kernel> make_attention(Context& context, const KernelRequest& re
 extern const CudaKernelEntry attention_entry;
 const CudaKernelEntry attention_entry = {
     {{&ops::attention_entry, make_attention<ForwardKernel>, always, supports},
+     {&ops::attention_statistics_entry, make<StatisticsKernel>, always, supports},
      {&ops::attention_grad_entry, make_attention<BackwardKernel>, always, supports}}};
 
 }  // namespace levanter::cuda

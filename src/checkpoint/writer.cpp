@@ -27,6 +27,7 @@ using Clock = std::chrono::steady_clock;
 constexpr double kMostPause = 60;             // seconds between two tries
 constexpr double kShortPause = 0.02;          // the same, while somebody waits
 constexpr std::chrono::seconds kPatience(1);  // of somebody who waits
+constexpr std::chrono::milliseconds kBetweenReports(100);
 
 /// The pieces of a save: read in place until `freeze` has copied the rest, or all of them where
 /// they may be read a second time.
@@ -71,6 +72,17 @@ class SharedPieces final : public PieceSource {
     const std::lock_guard lock(mutex_);
     ended_ = true;
     changed_.notify_all();
+  }
+
+  /// Returns once the save has ended, or after so long: whether it has.
+  bool wait_for_end(std::chrono::milliseconds most) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, most, [this] { return ended_; });
+  }
+  Progress progress() {
+    const std::lock_guard lock(mutex_);
+    const auto all = static_cast<double>(left_[0]);
+    return {"saving", all - static_cast<double>(left_[next_]), all, "B"};
   }
 
   /// Returns when the plan's memory is read no more.
@@ -188,18 +200,20 @@ struct CheckpointWriter::Impl {
                    [&] { return hurried && !in_hurry; });
   }
 
-  void join() {
+  void join(const ProgressReport& progress = {}) {
     {
       const std::lock_guard lock(mutex);
       if (!hurried) hurried_at = Clock::now();
       hurried = true;
     }
     hurry.notify_all();
-    if (thread.joinable()) thread.join();
+    if (!thread.joinable()) return;
+    while (progress && !pieces->wait_for_end(kBetweenReports)) progress(pieces->progress());
+    thread.join();
   }
 
-  void join_and_rethrow() {
-    join();
+  void join_and_rethrow(const ProgressReport& progress = {}) {
+    join(progress);
     if (failure) std::rethrow_exception(std::exchange(failure, nullptr));
   }
 };
@@ -239,7 +253,7 @@ void CheckpointWriter::before_update() {
   if (impl_->ended) impl_->join_and_rethrow();
 }
 
-void CheckpointWriter::wait() { impl_->join_and_rethrow(); }
+void CheckpointWriter::wait(const ProgressReport& progress) { impl_->join_and_rethrow(progress); }
 
 bool CheckpointWriter::retrying() const { return impl_->retrying; }
 

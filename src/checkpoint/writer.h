@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "base/progress.h"
 #include "checkpoint/checkpoint.h"
 
 namespace levanter {
@@ -47,7 +48,7 @@ class CheckpointWriter final {
   /// until it fitted. Call it before each change of the state; it costs nothing between saves.
   void before_update();
   /// Returns when the save under way has committed; one that failed gets its last tries.
-  void wait();
+  void wait(const ProgressReport& progress = {});
   /// Whether the save under way has failed and is tried again, and, once, why.
   bool retrying() const;
   std::string take_problem();

@@ -152,7 +152,7 @@ int run(const Arguments& a) {
   train::EvaluationOptions options;
   options.batch = m.rows;
   options.seq_len = m.config.model->max_seq_len;
-  options.progress = evaluation_progress();
+  options.progress = phase_progress();
   options.vocab_size = m.vocab_size;
   if (m.config.trainer.max_eval_batches)
     options.max_rows = *m.config.trainer.max_eval_batches * m.config.trainer.train_batch_size;

@@ -5,6 +5,7 @@
 #include "base/strings.h"
 #include "commands/command.h"
 #include "commands/loaded_model.h"
+#include "commands/progress.h"
 #include "train/hf/export.h"
 
 namespace levanter::commands {
@@ -57,6 +58,7 @@ int run(const Arguments& a) {
   if (a.values.contains("dtype")) options.dtype = train::hf_dtype(a.text("dtype"));
   options.max_shard_bytes = parse_bytes(a.text("max-shard-size", "5GB"), "max-shard-size");
   options.overwrite = a.has("overwrite");
+  options.progress = phase_progress();
   std::vector<std::string> problems;
   train::HfSource source = train::hf_source(a.text("checkpoint"), problems, a.has("ema"));
   require_form(a, source.adapter.has_value());

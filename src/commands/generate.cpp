@@ -17,6 +17,7 @@
 #include "data/chat_writer.h"
 #include "data/files/json_fields.h"
 #include "infer/generation.h"
+#include "infer/prompt.h"
 #include "text/growing_text.h"
 
 namespace levanter::commands {
@@ -83,16 +84,6 @@ infer::GenerateOptions options_of(const Arguments& a, const text::Tokenizer& tok
   return o;
 }
 
-/// What a text without a beginning begins with: BOS, else a new line, as after any other.
-std::vector<int32_t> beginning(const text::Tokenizer& tokenizer) {
-  if (const auto bos = tokenizer.bos_id()) return {*bos};
-  try {
-    return tokenizer.encode({"\n", "the beginning"});
-  } catch (const Error&) {
-    return {0};  // a vocabulary without a new line
-  }
-}
-
 /// The next line of the standard input, without its end; false when there is none.
 bool read_line(std::string& line) {
   line.clear();
@@ -148,8 +139,8 @@ class Generator {
                          variables, true})
                 .tokens;
     else
-      ids = m_.tokenizer->add_special(m_.tokenizer->encode({prompt, place}));
-    if (ids.empty()) ids = beginning(*m_.tokenizer);
+      ids = infer::prompt_ids(*m_.tokenizer, prompt, place);
+    if (ids.empty()) ids = infer::beginning_ids(*m_.tokenizer, place);
     require_rows(m_, ids, place);
     return ids;
   }
@@ -165,7 +156,7 @@ class Generator {
                                               request.optional_list("tools"), variables, true})
                                      .tokens;
       require_rows(m_, ids, place);
-      return ids.empty() ? beginning(*m_.tokenizer) : ids;
+      return ids.empty() ? infer::beginning_ids(*m_.tokenizer, place) : ids;
     }
     if (request.has("prompt"))
       return prompt_ids(std::string(request.string("prompt")), place, variables);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
+#include "commands/progress.h"
 #include "device/backends.h"
 #include "device/transfer.h"
 #include "compat/hf_folder.h"
@@ -206,7 +207,7 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
       loaded.problems.push_back(std::move(line));
   make_model(loaded, options.rows);
   if (adapter.empty()) {
-    train::load_hf(weights, spec, vocab, loaded.model->tensors());
+    train::load_hf(weights, spec, vocab, loaded.model->tensors(), phase_progress());
     return loaded;
   }
   const std::string base = fill_base(loaded, {.hf = std::make_shared<compat::HfWeights>(folder)});

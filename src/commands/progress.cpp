@@ -83,14 +83,18 @@ data::CacheReport cache_progress() {
   };
 }
 
-std::function<void(double)> evaluation_progress() {
+ProgressReport phase_progress() {
   const bool is_terminal = isatty(STDERR_FILENO) != 0;
-  return [is_terminal, last = Clock::now()](double fraction) mutable {
-    const bool done = fraction >= 1;
+  return [is_terminal, last = Clock::now(), begin = Clock::now(),
+          text = ProgressText()](const Progress& progress) mutable {
+    const auto now = Clock::now();
+    const std::chrono::duration<double> seconds = now - begin;
+    const std::string line = text.at(seconds.count(), progress);
+    const bool done = progress.fraction() >= 1;
     if (done && is_terminal) put_line("", false, true);
-    if (done || Clock::now() - last < (is_terminal ? kRedraw : kBetweenPlainLines)) return;
-    last = Clock::now();
-    put_line(cat("evaluating ", std::floor(100 * fraction), "%"), !is_terminal, is_terminal);
+    if (done || now - last < (is_terminal ? kRedraw : kBetweenPlainLines)) return;
+    last = now;
+    put_line(line, !is_terminal, is_terminal);
   };
 }
 

@@ -42,7 +42,7 @@ void say_end(train::Outcome outcome, const TrainConfig& config) {
 }
 
 train::RunOptions options_of(const Arguments& a) {
-  return {.eager = a.has("eager"), .cache_report = cache_progress()};
+  return {.eager = a.has("eager"), .cache_report = cache_progress(), .progress = phase_progress()};
 }
 
 /// A table of what the run has recorded and what the step gives now.

@@ -2,6 +2,7 @@
 #include "compat/hf_folder.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -279,7 +280,7 @@ std::string changed_since_export(const std::string& folder) {
   return "";
 }
 
-void HfWeights::load(std::span<const HfTarget> targets) const {
+void HfWeights::load(std::span<const HfTarget> targets, const ProgressReport& progress) const {
   const std::vector<const Tensor*> found = match(targets);
   check();
   struct Piece {
@@ -287,18 +288,29 @@ void HfWeights::load(std::span<const HfTarget> targets) const {
     int64_t first;
   };
   std::vector<Piece> pieces;
-  for (size_t i = 0; i < targets.size(); ++i)
+  int64_t all = 0;  // bytes in memory
+  for (size_t i = 0; i < targets.size(); ++i) {
+    if (targets[i].data) all += found[i]->size() * int64_t{sizeof(float)};
     for (int64_t first = 0; targets[i].data && first < found[i]->size(); first += kPiece)
       pieces.push_back({i, first});
+  }
   const auto count = static_cast<int64_t>(pieces.size());
   ThreadPool pool(static_cast<int>(std::clamp<int64_t>(count, 1, available_threads())));
-  pool.parallel_for(count, [&](int64_t index, int) {
+  std::atomic<int64_t> done = 0;
+  const auto tell = [&] {
+    if (progress)
+      progress({"reading the weights", static_cast<double>(done), static_cast<double>(all), "B"});
+  };
+  pool.parallel_for(count, [&](int64_t index, int worker) {
     const auto [i, first] = pieces[static_cast<size_t>(index)];
     const int64_t elements = std::min(kPiece, found[i]->size() - first);
     const std::span<float> room(targets[i].data + first, static_cast<size_t>(elements));
     to_f32(*found[i], room, first);
     require_finite(room, found[i]->name, folder_);
+    done += elements * int64_t{sizeof(float)};
+    if (worker == 0) tell();  // one thread alone
   });
+  tell();
   for (size_t i = 0; i < targets.size(); ++i)
     if (targets[i].data && targets[i].fewer_rows > 0) grow(targets[i], found[i]->shape[0]);
 }
@@ -345,7 +357,8 @@ uint64_t write_tensor(AtomicFile& file, const HfTensor& tensor, std::vector<floa
 }  // namespace
 
 HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tensors,
-                       int64_t max_shard_bytes, const WeightsFile& one) {
+                       int64_t max_shard_bytes, const WeightsFile& one,
+                       const ProgressReport& progress) {
   HfWritten written;
   std::vector<std::vector<size_t>> shards(1);
   int64_t in_shard = 0;
@@ -368,6 +381,7 @@ HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tens
   Json map = Json::object();
   std::vector<float> room;
   std::vector<std::byte> stored;
+  double done = 0;
   for (size_t s = 0; s < shards.size(); ++s) {
     const std::string name = shards.size() == 1 ? one.name
                                                 : cat("model-", number(s + 1), "-of-",
@@ -384,6 +398,9 @@ HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tens
       const HfTensor& tensor = tensors[shards[s][layout.slots[slot].entry]];
       set_checksum(layout, slot, write_tensor(file, tensor, room, stored));
       map[tensor.entry.name] = name;
+      done += static_cast<double>(layout.slots[slot].bytes);
+      if (progress)
+        progress({"writing the weights", done, static_cast<double>(written.bytes), "B"});
     }
     file.rewrite(0, layout.header);  // the checksums are known now
     file.commit();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/progress.h"
 #include "compat/safetensors.h"
 
 namespace levanter::compat {
@@ -40,7 +41,7 @@ class HfWeights final {
   /// Reads all tensors that have one into place, converted to f32, on all threads. Nothing is
   /// written unless all fit and have the checksums that their files name. error  as match and
   /// check; kCheckpoint naming a tensor that is not finite
-  void load(std::span<const HfTarget> targets) const;
+  void load(std::span<const HfTarget> targets, const ProgressReport& progress = {}) const;
   /// Reads one of the tensors that `match` has found, converted to f32, as load does; the caller
   /// has compared all with their checksums. error  kCheckpoint for one that is not finite
   void read(const HfTarget& target, const safetensors::Tensor& tensor) const;
@@ -91,7 +92,8 @@ struct HfWritten {
 /// that (or one tensor) and their index. Their headers say each tensor's checksum.
 /// error  kCheckpoint for a number that its element type cannot hold; errors as AtomicFile
 HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tensors,
-                       int64_t max_shard_bytes, const WeightsFile& file = {});
+                       int64_t max_shard_bytes, const WeightsFile& file = {},
+                       const ProgressReport& progress = {});
 
 /// Whether the folder holds a config.json.
 bool is_hf_folder(const std::string& folder);

@@ -2,6 +2,7 @@
 #include "infer/parameter_store.h"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "base/integers.h"
@@ -84,7 +85,7 @@ void begin(const Piece& piece, const Memory& memory) {
 
 }  // namespace
 
-void ParameterStore::draw(Key key) {
+void ParameterStore::draw(Key key, const ProgressReport& progress) {
   changed();
   static constexpr int64_t kPiece = 1 << 16;  // what fits a core's own cache
   std::vector<Piece> pieces;
@@ -97,8 +98,19 @@ void ParameterStore::draw(Key key) {
           {to, at, std::min(kPiece, count - at), params_[i].init, fold_in(key, params_[i].path)});
   }
   ThreadPool pool(backend_->threads());
-  pool.parallel_for(static_cast<int64_t>(pieces.size()),
-                    [&](int64_t i, int) { begin(pieces[static_cast<size_t>(i)], *backend_); });
+  int64_t all = 0;
+  for (const Piece& piece : pieces) all += piece.count;
+  std::atomic<int64_t> done = 0;
+  const auto tell = [&] {
+    if (progress)
+      progress({"initialising", static_cast<double>(done), static_cast<double>(all), "parameter"});
+  };
+  pool.parallel_for(std::ssize(pieces), [&](int64_t i, int worker) {
+    begin(pieces[static_cast<size_t>(i)], *backend_);
+    done += pieces[static_cast<size_t>(i)].count;
+    if (worker == 0) tell();  // one thread alone
+  });
+  tell();
 }
 
 void ParameterStore::keep_packed(Packing packing) {

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/progress.h"
 #include "base/random.h"
 #include "device/tensor.h"
 #include "infer/packing.h"
@@ -44,7 +45,7 @@ class ParameterStore final {
   std::vector<Tensor> tensors() const;
 
   /// Draws those that are here as they begin: element i of a parameter from its path's own key.
-  void draw(Key key);
+  void draw(Key key, const ProgressReport& progress = {});
 
   /// Makes room for packed forms.
   void keep_packed(Packing packing);

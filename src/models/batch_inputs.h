@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ops/function.h"
 #include "ops/ops.h"
@@ -22,6 +23,8 @@ inline constexpr std::string_view kInverseTokens = "inverse_tokens";
 /// padding are of one, padding is at the end, and no function asks for segments.
 enum class Segments : uint8_t { kSeveral, kOne };
 
+struct AttentionMeasure;
+
 /// Makes an argument of each array that is asked for, when it first is: what nobody asks for is
 /// neither sent to the device nor held there.
 class BatchInputs final {
@@ -36,6 +39,9 @@ class BatchInputs final {
   NamedArray segment_ids() {
     return segments_ == Segments::kSeveral ? (*this)("segment_ids") : NamedArray();
   }
+
+  /// Where the model's attention appends what it is like; null: it is not wanted.
+  std::vector<AttentionMeasure>* attention = nullptr;
 
  private:
   Type type_of(std::string_view name) const;

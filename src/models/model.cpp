@@ -29,11 +29,13 @@ NamedArray LmBatch::attend(Operand q, NamedArray k, NamedArray v, AttentionOptio
   if (cache) {
     options.positions = positions;
     const NamedArray keys = cache->append(k, positions);
-    return attention(q, keys, cache->append(v, positions), options);
+    return levanter::attention(q, keys, cache->append(v, positions), options);
   }
   options.segment_ids = segment_ids;
-  return attention(q, rename(k, "position", "key_position"), rename(v, "position", "key_position"),
-                   options);
+  const NamedArray keys = rename(k, "position", "key_position");
+  if (const Graph& graph = q.array.graph(); attention)
+    attention->push_back({graph.path(graph.origin().path), attention_statistics(q, keys, options)});
+  return levanter::attention(q, keys, rename(v, "position", "key_position"), options);
 }
 
 const ModelEntry& entry(std::string_view name) {

@@ -26,6 +26,12 @@ struct Measure {
   bool is_part = false;    ///< whether the value is a part already of the global batch's mean
 };
 
+/// What attention is like in one module, query by query.
+struct AttentionMeasure {
+  std::string module;  ///< its path
+  AttentionStatistics statistics;
+};
+
 /// Keys and values of a text's tokens so far, kept from piece to piece: arguments of the function
 /// being traced, [batch, kv_head, key_position, head_dim] each, whose updated forms are results in
 /// the same memory.
@@ -45,6 +51,7 @@ struct LmBatch {
   NamedArray positions;     ///< i32 [batch, position], from 0 in each window
   NamedArray dropout_keys;  ///< u32 [batch, key_word]; empty: nothing is dropped
   std::vector<Measure>* measures = nullptr;  ///< where a model appends its own; null: not wanted
+  std::vector<AttentionMeasure>* attention = nullptr;  ///< the same of `attend`
   /// Where the batch is a piece of each text: what came before, with the piece's own positions.
   DecodingCache* cache = nullptr;
 

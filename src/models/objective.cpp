@@ -19,6 +19,7 @@ LmBatch batch_of(BatchInputs& inputs) {
   batch.tokens = inputs("tokens");
   batch.segment_ids = inputs.segment_ids();
   batch.positions = inputs("positions");
+  batch.attention = inputs.attention;
   return batch;
 }
 

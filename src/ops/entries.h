@@ -12,6 +12,7 @@ extern const Op adamw_entry;
 extern const Op all_gather_entry;
 extern const Op attention_entry;
 extern const Op attention_grad_entry;
+extern const Op attention_statistics_entry;
 extern const Op broadcast_entry;
 extern const Op cast_entry;
 extern const Op concat_entry;

@@ -206,6 +206,16 @@ struct AttentionOptions {
 /// returns [batch, position, kv_head, (q_group,) head_dim] in q's order
 NamedArray attention(Operand q, NamedArray k, NamedArray v, const AttentionOptions& options);
 
+/// What the probabilities p of attention are like before dropout, query by query; no gradient.
+///   entropy = -sum over key_position of p log p, from 0 to the log of the keys that are seen, nats
+///   largest = the largest score of a key that is seen, after scale and cap
+/// q, k as attention's; `options` too, without positions.
+/// returns both over q's axes without head_dim, position last; f32 where q is bf16
+struct AttentionStatistics {
+  NamedArray entropy, largest;
+};
+AttentionStatistics attention_statistics(Operand q, NamedArray k, AttentionOptions options);
+
 /// The cross entropy of a linear layer, in chunks of tokens, without the full logits.
 ///   token_loss = logsumexp over vocab of h.weight - (h.weight)[target]
 ///   loss       = sum of token_scale * (token_loss + z_loss * logsumexp^2)

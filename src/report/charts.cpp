@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kMostPoints = 400;  // of a line where there is one run
 constexpr size_t kLeastPoints = 60;  // of each of many runs
-constexpr size_t kMostWatched = 6;   // lines of a chart of parameters
+constexpr size_t kMostWatched = 6;   // lines of a chart of what is watched
 constexpr size_t kMostOthers = 40;   // charts of metrics that have no place of their own
 
 constexpr std::string_view kPhases = "Time of a step by phase";
@@ -63,6 +63,9 @@ class Charts final {
     watched("grad_norm", "Gradient norm by parameter");
     watched("param_norm", "Norm by parameter");
     watched("update_ratio", "Norm of the update by the parameter's own");
+    watched("attention_entropy", "Entropy of attention by layer, nats", Ends::kLowest);
+    watched("attention_max_logit", "Largest logit of attention by layer", Ends::kHighest,
+            Scale::kLinear);
     others();
     return std::move(charts_);
   }
@@ -176,27 +179,32 @@ class Charts final {
     taken_.emplace("optim/skipped_step");
   }
 
-  /// The metrics watch/KIND/PATH: of one run the parameters with the highest values at any step, in
-  /// one chart; of several none, as each would need as many charts as there are parameters.
-  void watched(std::string_view kind, std::string title) {
+  enum class Ends { kHighest, kLowest };
+
+  /// The metrics watch/KIND/PATH: of one run those with the highest values at any step, or the
+  /// lowest, in one chart; of several none, as each would need as many charts as there are paths.
+  void watched(std::string_view kind, std::string title, Ends ends = Ends::kHighest,
+               Scale scale = Scale::kLog) {
     const std::string begin = cat("watch/", kind, "/");
+    const double sign = ends == Ends::kLowest ? -1 : 1;
     std::vector<std::pair<double, std::string>> found;
     for (const std::string& name : names()) {
       if (!name.starts_with(begin)) continue;
       taken_.emplace(name);
       double highest = -INFINITY;
       if (const Series* series = runs_[0].history.find(name))
-        for (const double value : series->values) highest = std::fmax(highest, value);
+        for (const double value : series->values) highest = std::fmax(highest, sign * value);
       found.emplace_back(highest, name);
     }
     if (!one() || found.empty()) return;
     std::stable_sort(found.begin(), found.end(),
                      [](const auto& a, const auto& b) { return a.first > b.first; });
     if (found.size() > kMostWatched) {
-      title += cat(", the highest ", kMostWatched, " of ", found.size());
+      title += cat(", the ", ends == Ends::kLowest ? "lowest " : "highest ", kMostWatched, " of ",
+                   found.size());
       found.resize(kMostWatched);
     }
-    Chart chart{.title = std::move(title), .unit = "", .scale = Scale::kLog};
+    Chart chart{.title = std::move(title), .unit = "", .scale = scale};
     for (const auto& [value, name] : found) add_line(chart, 0, name, name.substr(begin.size()));
     add(std::move(chart));
   }

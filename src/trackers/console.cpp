@@ -90,13 +90,13 @@ class ConsoleTracker final : public Tracker {
   void message(std::string_view line) override { put_line(line); }
   bool shows_messages() const override { return true; }
 
-  void progress(std::string_view what, double fraction) override {
+  void progress(const Progress& progress) override {
     const double time = now(context_);
     if (activity_.empty()) {
       activity_at_ = time;
       activity_wait_ = kLongSeconds;
     }
-    activity_ = cat(what, " ", std::floor(100 * fraction), "%");
+    activity_ = activity_text_.at(time, progress);
     if (context_.terminal) {
       redraw(time);
     } else if (time - activity_at_ >= activity_wait_) {
@@ -273,6 +273,7 @@ class ConsoleTracker final : public Tracker {
   int64_t evaluated_step_ = -1;
   double evaluation_time_ = kMissing, evaluating_time_ = 0;  // of the last one, of all
   std::string activity_;                                     // "evaluating 31%", or ""
+  ProgressText activity_text_;
   double activity_at_ = 0, activity_wait_ = 0;
   bool bar_shown_ = false;
 };

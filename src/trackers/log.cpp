@@ -34,9 +34,7 @@ class LogTracker final : public Tracker {
   }
   void message(std::string_view line) override { lines_->message(line); }
   bool shows_messages() const override { return true; }
-  void progress(std::string_view what, double fraction) override {
-    lines_->progress(what, fraction);
-  }
+  void progress(const Progress& progress) override { lines_->progress(progress); }
   void flush() override { sink_.write(); }
   void ended(std::string_view outcome) override { lines_->message(outcome); }
   void finish() override {

@@ -196,10 +196,8 @@ class TrackerSet final : public Tracker {
   void message(std::string_view line) override {
     each([text = std::string(line)](Tracker& tracker) { tracker.message(text); });
   }
-  void progress(std::string_view what, double fraction) override {
-    each([text = std::string(what),
-          fraction](Tracker& tracker) { tracker.progress(text, fraction); },
-         /*progress=*/true);
+  void progress(const Progress& progress) override {
+    each([progress](Tracker& tracker) { tracker.progress(progress); }, /*progress=*/true);
   }
   void flush() override {
     each([](Tracker& tracker) { tracker.flush(); });

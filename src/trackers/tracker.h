@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/progress.h"
 #include "trackers/tracker_config.h"
 
 namespace levanter {
@@ -60,8 +61,8 @@ class Tracker {
   virtual void log_samples(std::span<const SampleText> /*samples*/, int64_t /*step*/) {}
   /// A line for people: "saved step 500".
   virtual void message(std::string_view line) = 0;
-  /// How far something that takes long has come, from 0 to 1: ("evaluating", 0.31).
-  virtual void progress(std::string_view /*what*/, double /*fraction*/) {}
+  /// How far something that takes long has come.
+  virtual void progress(const Progress& /*progress*/) {}
   /// Hands to the operating system all that was logged; call it before a checkpoint commits, so
   /// that a resumed run finds the metrics of every step before it.
   virtual void flush() = 0;

@@ -77,7 +77,7 @@ class CheckpointHook final : public Hook {
 
  private:
   void save(int64_t step, SaveKind kind) {
-    trying([&] { writer_.wait(); });  // for the save before
+    trying([&] { writer_.wait(progress_); });  // for the save before
     report();
     trying([&] { begin(step, std::max(kind, retry_)); });
   }
@@ -85,10 +85,10 @@ class CheckpointHook final : public Hook {
   /// Returns once the state of this step, whose save has begun, is saved.
   void end(int64_t step) {
     try {
-      writer_.wait();
+      writer_.wait(progress_);
     } catch (const Error&) {
       begin(step, under_way_.kind);  // a fault that passes, such as of a network, costs nothing
-      writer_.wait();
+      writer_.wait(progress_);
     }
     report();
     if (failures_ > 0)
@@ -172,6 +172,7 @@ class CheckpointHook final : public Hook {
   HookContext c_;
   std::vector<Tensor> model_, optimizer_;
   CheckpointWriter writer_;
+  ProgressReport progress_ = [this](const Progress& progress) { c_.tracker.progress(progress); };
   Clock::time_point last_save_;
   BestCheckpoint kept_;  ///< once the save under way has committed, under_way_.kept
   struct {

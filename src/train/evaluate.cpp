@@ -364,7 +364,9 @@ Metrics evaluate(const data::TextData& data, const TokenLosses& token_losses,
   }
   const auto done = [&](int64_t more) {
     rows_done += static_cast<double>(more);
-    if (options.progress) options.progress(std::min(rows_done / rows, 1.0));
+    const auto tokens = static_cast<double>(options.seq_len);
+    if (options.progress)
+      options.progress({"evaluating", std::min(rows_done, rows) * tokens, rows * tokens, "token"});
   };
   for (size_t i = 0; i < names.size(); ++i) {
     components.push_back({{names[i]}});

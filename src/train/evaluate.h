@@ -20,8 +20,8 @@ using TokenLosses = std::function<std::span<const float>(const infer::Rows&)>;
 struct EvaluationOptions {
   int64_t batch = 1;  ///< rows that token_losses takes at a time
   int64_t seq_len = 1;
-  int64_t max_rows = -1;                               ///< of each component; -1: all
-  std::function<void(double fraction)> progress = {};  ///< hears after each batch how far it is
+  int64_t max_rows = -1;         ///< of each component; -1: all
+  ProgressReport progress = {};  ///< hears after each batch how far it is
   /// Of the ranks that evaluate together, each its share of the rows; null: this one has them all.
   dist::Communicator* communicator = nullptr;
   std::function<void()> attend = {};  ///< comes where other ranks have rows and this one has none

@@ -87,6 +87,9 @@ class EvaluationHook final : public Hook {
   void after_step(const StepInfo& info) override {
     const bool due = info.last || info.step % c_.config.trainer.steps_per_eval == 0;
     if (!due && !c_.requests.evaluate) return;
+    if (c_.requests.evaluate && c_.data.validation_tokens() == 0)
+      c_.tracker.message(
+          cat(kControlFile, ": there is nothing to evaluate: ", kNothingToValidateWith));
     Metrics metrics;
     try {
       metrics = evaluate_now(c_);
@@ -253,7 +256,7 @@ void serve_evaluation(dist::Crew& crew, const TrainConfig& config, const data::T
 Metrics evaluate_now(const HookContext& c) {
   EvaluationOptions options = evaluation_options(c.config);
   if (!c.crew.is_alone()) share(options, c.crew, c.engine);
-  options.progress = [&c](double fraction) { c.tracker.progress("evaluating", fraction); };
+  options.progress = [&c](const Progress& progress) { c.tracker.progress(progress); };
   const auto now = [&](std::string_view text, Average average) {
     if (!c.crew.is_alone()) c.crew.call(kEvaluate, text);
     return evaluate_with(average, c.data, c.exchange, c.engine, options);

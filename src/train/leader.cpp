@@ -34,6 +34,7 @@ void Leader::begin_record(const Run& run) {
   record->set("first_step", run.decision.start_step);
   record->set("config_hash", config_hash(config));
   record->set("data", nlohmann::ordered_json::parse(data_record(*run.opened.data)));
+  record->set("validation_tokens", run.opened.data->validation_tokens());
   record->set("ranks", config.trainer.ranks);
   record->set("threads", run.backend->threads());
   record->set("device", run.backend->device_name());

@@ -179,6 +179,7 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
   dist::enter(communicator_, dist::Phase::kMicrobatches, info.step);
   engine_.use_microbatches(run_.config.batch_sizes().of(batch.step) / shape.batch);
   engine_.begin_step(batch.loss_tokens, fold_in(dropout, static_cast<uint32_t>(step)));
+  engine_.watch_attention(watch_.due(info.step));
   if (!sum_gradients(batch, info)) return false;
   {
     const Range range("update");

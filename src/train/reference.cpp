@@ -223,6 +223,7 @@ class Scorer final {
     loading.first_row = loading.rows * communicator_.rank();
     data::Loader loader(std::move(source), loading);
     std::vector<float> values(run_.rank == 0 ? static_cast<size_t>(split.stream->size()) : 0);
+    double rows = 0;
     while (!loader.done()) {
       const data::Batch& batch = loader.next();
       throw_if_any_stopped(&communicator_);
@@ -233,11 +234,19 @@ class Scorer final {
       for (size_t rank = 0; rank < all.size(); ++rank)
         put(split, *plan, batch.first_example + static_cast<int64_t>(rank) * loading.rows,
             all[rank], values);
+      rows += static_cast<double>(loading.batch_size);
+      tell(rows, static_cast<double>(plan->rows()), split);
     }
     return values;
   }
 
  private:
+  void tell(double rows, double all, const PairSplit& split) const {
+    const auto positions = static_cast<double>(split.pack.seq_len);
+    if (const ProgressReport& progress = run_.options.progress; progress)
+      progress({"computing references", std::min(rows, all) * positions, all * positions, "token"});
+  }
+
   /// Of this rank's rows that hold examples, one row after the other.
   std::vector<float> losses_of(const data::Batch& batch) {
     if (batch.real_rows == 0) {

@@ -310,8 +310,7 @@ Outcome lead(Run& run, Rank& rank, Leader& leader) {
       .reference = run.reference};
   log_summary(context, run.places, *tracker);
   introduce(context, run, rank, leader.messages);
-  std::vector<HfFolders> hf =
-      hf_folders(run.config, [&](std::string_view line) { tracker->message(line); });
+  std::vector<HfFolders> hf = hf_folders(run.config, *tracker);
   for (HfFolders& folders : hf) folders.make_missing(folder.checkpoints(), run.decision.start_step);
   const Led led = lead_steps(run, rank, leader, context, hf);
   if (led.end.rollback) return roll_back(run, *led.end.rollback, folder, *tracker);
@@ -358,8 +357,7 @@ Outcome make_up(const TrainConfig& config) {
   TrackerContext context;
   look_at_console(context);
   const auto console = make_trackers(trackers_named({"console"}), context);
-  std::vector<HfFolders> hf =
-      hf_folders(config, [&](std::string_view line) { console->message(line); });
+  std::vector<HfFolders> hf = hf_folders(config, *console);
   const std::string checkpoints = join_path(config.run_folder(), "checkpoints");
   const int64_t last = config.trainer.num_train_steps;
   if (std::all_of(hf.begin(), hf.end(), [&](const HfFolders& folders) {

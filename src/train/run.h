@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/progress.h"
 #include "data/cache/cache_build.h"
 #include "device/backends.h"
 #include "dist/communicator.h"
@@ -20,6 +21,8 @@ struct RunOptions {
                                            int threads) = device::make_backend;
   /// Hears of token caches that are made.
   data::CacheReport cache_report = {};
+  /// Hears how the model is filled, and what else takes long before the first step.
+  ProgressReport progress = {};
   /// How ranks talk; null: the kind that trainer.communicator names.
   const dist::CommunicatorEntry* communicator = nullptr;
 };

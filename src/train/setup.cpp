@@ -263,11 +263,17 @@ models::Segments segments_of(const DataConfig& config) {
 namespace {
 
 /// Some paths of parameters, for an error.
-std::string some_paths(const std::vector<nn::Param>& params) {
-  constexpr size_t kShown = 6;
+std::vector<std::string> paths_of(const std::vector<nn::Param>& params) {
   std::vector<std::string> paths;
-  for (size_t i = 0; i < std::min(kShown, params.size()); ++i) paths.push_back(params[i].path);
-  if (params.size() > kShown) paths.push_back("...");
+  for (const nn::Param& param : params) paths.push_back(param.path);
+  return paths;
+}
+std::string some_of(std::vector<std::string> paths) {
+  constexpr size_t kShown = 6;
+  if (paths.size() > kShown) {
+    paths.resize(kShown);
+    paths.emplace_back("...");
+  }
   return join(paths, ", ");
 }
 
@@ -311,7 +317,7 @@ void require_groups(const TrainConfig& config, int64_t vocab_size) {
                                          : " is found in no parameter"));
     if (taken) throw std::move(error).hint("the first group that matches counts: put it before");
     throw std::move(error)
-        .allowed(some_paths(params))
+        .allowed(some_of(paths_of(params)))
         .hint("levanter plan lists what each group has");
   }
   if (count([](const nn::Param& p) { return p.trainable; }) == 0)
@@ -327,26 +333,33 @@ void require_watched(const TrainConfig& config, int64_t vocab_size) {
   if (!watch.every || watch.match.empty()) return;
   const char* const key = "trainer.watch.match";
   const optim::Pattern pattern(watch.match);
-  const std::vector<nn::Param> params =
-      trained(infer::trace_params(model_spec(config), {.vocab_size = vocab_size}));
+  const StepShape shape = {.vocab_size = vocab_size};
+  const bool of_parameters = watch.what != std::vector{WatchKind::kAttention};
+  std::vector<std::string> paths;
+  if (of_parameters) paths = paths_of(trained(infer::trace_params(model_spec(config), shape)));
+  if (watch.has(WatchKind::kAttention))
+    for (std::string& module : attention_modules(model_spec(config), shape))
+      paths.push_back(std::move(module));
   try {
-    for (const nn::Param& param : params)
-      if (pattern.found_in(param.path)) return;
+    for (const std::string& path : paths)
+      if (pattern.found_in(path)) return;
   } catch (const Error& error) {
     throw config.error(error.kind(), key, error.message()).hint(error.hint());
   }
   throw config
       .error(ErrorKind::kConfig, key,
-             cat(key, " = ", quote(watch.match), " is found in no parameter that is trained"))
-      .allowed(some_paths(params));
+             cat(key, " = ", quote(watch.match), " is found in no ",
+                 of_parameters ? "parameter that is trained" : "module of attention"))
+      .allowed(some_of(paths));
 }
 
-UpdateWatch update_watch(const WatchConfig& config) {
-  UpdateWatch watch;
+StepWatch step_watch(const WatchConfig& config) {
+  StepWatch watch;
   watch.every = config.every.value_or(0);
   watch.grad_norm = config.has(WatchKind::kGradNorm);
   watch.param_norm = config.has(WatchKind::kParamNorm);
   watch.update_ratio = config.has(WatchKind::kUpdateRatio);
+  watch.attention = config.has(WatchKind::kAttention);
   if (!config.match.empty()) watch.match = std::make_shared<optim::Pattern>(config.match);
   return watch;
 }
@@ -434,7 +447,7 @@ StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t 
           .rank = rank,
           .sharding = config.trainer.shard,
           .objective = config.objective->make({.z_loss = config.z_loss_weight}),
-          .watch = update_watch(config.trainer.watch),
+          .watch = step_watch(config.trainer.watch),
           .samples = sample_room(config),
           .limits = config.trainer.guard.on_spike.has_value(),
           .optimise = optimise,

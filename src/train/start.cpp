@@ -350,22 +350,31 @@ void restore_base(Run& run, Engine& engine) {
 }  // namespace
 
 void restore(Run& run, Engine& engine) {
-  engine.initialise(init_key(run.config));
+  // One of several ranks tells it.
+  const ProgressReport progress = run.rank == 0 ? run.options.progress : ProgressReport();
+  engine.initialise(init_key(run.config), progress);
   if (run.config.adapter) restore_base(run, engine);
   if (run.opened.hf)
-    load_hf(*run.opened.hf, model_spec(run.config), run.decision.vocab, engine.model_targets());
+    load_hf(*run.opened.hf, model_spec(run.config), run.decision.vocab, engine.model_targets(),
+            progress);
+  std::vector<Tensor> targets;  // of the checkpoint
   if (run.opened.from)
-    for (Tensor target :
-         tensors_of(engine.step().params, engine.model_targets(), run.config.adapter.has_value())) {
-      // Without its optimizer a model begins as it would be used.
-      if (!run.decision.restore_optimizer) target.path = run.opened.from->path_in_use(target.path);
-      run.opened.from->load(target);
-    }
-  if (run.opened.from && run.decision.restore_optimizer) {
-    for (const Tensor& target : engine.optimizer_tensors()) run.opened.from->load(target);
-  } else {
-    engine.begin_optimizer();
+    targets =
+        tensors_of(engine.step().params, engine.model_targets(), run.config.adapter.has_value());
+  // Without its optimizer a model begins as it would be used.
+  if (!run.decision.restore_optimizer)
+    for (Tensor& target : targets) target.path = run.opened.from->path_in_use(target.path);
+  const bool has_optimizer = run.opened.from && run.decision.restore_optimizer;
+  if (has_optimizer)
+    for (Tensor& target : engine.optimizer_tensors()) targets.push_back(std::move(target));
+  double done = 0, all = 0;
+  for (const Tensor& target : targets) all += static_cast<double>(target.bytes());
+  for (const Tensor& target : targets) {
+    run.opened.from->load(target);
+    done += static_cast<double>(target.bytes());
+    if (progress) progress({"reading the checkpoint", done, all, "B"});
   }
+  if (!has_optimizer) engine.begin_optimizer();
 }
 
 void restore_initial(const Run& run, Engine& engine) {

@@ -41,17 +41,26 @@ std::vector<OperandSpec> operands_of(const Case& c) {
   return operands;
 }
 
+AttentionOptions options_of(const Case& c, const std::vector<NamedArray>& in) {
+  return {.scale = 0.7 / std::sqrt(std::max(1.0, static_cast<double>(c.head_dim) / 8)),
+          .causal = c.causal,
+          .window = c.window,
+          .soft_cap = c.soft_cap,
+          .segment_ids = c.segments ? in[3] : NamedArray(),
+          .dropout_rate = c.dropout,
+          .dropout_keys = c.dropout > 0 ? in.back() : NamedArray()};
+}
+
 Build build_of(const Case& c) {
   return [c](const std::vector<NamedArray>& in) {
-    return std::vector{
-        attention(in[0], in[1], in[2],
-                  {.scale = 0.7 / std::sqrt(std::max(1.0, static_cast<double>(c.head_dim) / 8)),
-                   .causal = c.causal,
-                   .window = c.window,
-                   .soft_cap = c.soft_cap,
-                   .segment_ids = c.segments ? in[3] : NamedArray(),
-                   .dropout_rate = c.dropout,
-                   .dropout_keys = c.dropout > 0 ? in.back() : NamedArray()})};
+    return std::vector{attention(in[0], in[1], in[2], options_of(c, in))};
+  };
+}
+
+Build statistics_of(const Case& c) {
+  return [c](const std::vector<NamedArray>& in) {
+    const auto [entropy, largest] = attention_statistics(in[0], in[1], options_of(c, in));
+    return std::vector{entropy, largest};
   };
 }
 
@@ -75,7 +84,7 @@ std::vector<Array> arrays_of(const Case& c, Layout layout) {
 }
 
 /// The error of `build` on the emulated card against `definition`; INFINITY where the order of its
-/// threads changes a bit, or where attention and its gradients are not `nodes` nodes.
+/// threads changes a bit, or where attention, its gradients and statistics are not `nodes` nodes.
 double card_error(const Build& build, const Build& definition, const std::vector<Array>& inputs,
                   size_t nodes = 2) {
   FakeCuda fake;
@@ -83,8 +92,10 @@ double card_error(const Build& build, const Build& definition, const std::vector
   {
     const auto backend = FakeCuda::backend();
     const Function function = optimise(trace(build, inputs, DType::f32), *backend);
-    if (count_nodes(function, "attention") + count_nodes(function, "attention_grad") != nodes)
-      return INFINITY;
+    size_t found_nodes = 0;
+    for (const char* name : {"attention", "attention_grad", "attention_statistics"})
+      found_nodes += count_nodes(function, name);
+    if (found_nodes != nodes) return INFINITY;
     for (const simt::Order order : kOrders) {
       fake.set_order(order);
       found.push_back(run(duplicate(function), inputs, *backend));
@@ -145,6 +156,31 @@ TEST_CASE("attention of bf16 on the card agrees", "[cuda][card]") {
   }
   const Case everything = {"in chunks", 2, 13, 13, 2, 2, 8, true, true, 0.2, 5, 2.0};
   for (const Layout layout : kLayouts) CHECK(bf16_error(everything, layout) <= kBf16Tolerance);
+}
+
+TEST_CASE("attention's statistics on the card agree", "[cuda][card]") {
+  std::vector<Case> cases = kOptions;
+  cases.push_back({"long", 1, 129, 129, 2, 0, 16});
+  cases.push_back({"long, everything", 1, 197, 197, 1, 2, 33, true, true, 0, 70, 3.0});
+  for (const Case& c : cases) {
+    INFO(c.name);
+    for (const Layout layout : {Layout::kPlain, kLayouts[1]}) {
+      const Build build = in_layout(statistics_of(c), operands_of(c), layout);
+      CHECK(card_error(build, build, arrays_of(c, layout), 1) <= kF32Tolerance);
+    }
+    const auto of_bf16 = [c](bool compute) -> Build {
+      return [c, compute](const std::vector<NamedArray>& in) {
+        std::vector<NamedArray> operands = in;
+        for (size_t i = 0; i < 3; ++i) {
+          operands[i] = cast(in[i], DType::bf16);
+          if (!compute) operands[i] = cast(operands[i], in[i].dtype());
+        }
+        return statistics_of(c)(operands);
+      };
+    };
+    CHECK(card_error(of_bf16(true), of_bf16(false), arrays_of(c, Layout::kPlain), 1) <=
+          kF32Tolerance);
+  }
 }
 
 TEST_CASE("attention on the card agrees over several tiles of queries and keys", "[cuda][card]") {

@@ -69,6 +69,9 @@ class EveryOp {
     AttentionOptions options;
     options.segment_ids = ids;
     add(merge_axes(attention(q, k, k, options), heads, "embed"));
+    const AttentionStatistics statistics = attention_statistics(q, k, options);
+    f.result("entropy", statistics.entropy);
+    f.result("largest score", statistics.largest);
   }
   void add_products() {
     const NamedArray packed = pack(weight);

@@ -117,22 +117,32 @@ std::vector<OperandSpec> attention_operands(const AttentionCase& c) {
   return operands;
 }
 
+AttentionOptions attention_options(const AttentionCase& c, const std::vector<NamedArray>& in) {
+  return {.scale = 0.7,
+          .causal = c.causal,
+          .window = c.window,
+          .soft_cap = c.soft_cap,
+          .segment_ids = c.segments ? in[3] : NamedArray(),
+          .dropout_rate = c.dropout,
+          .dropout_keys = c.dropout > 0 ? in.back() : NamedArray()};
+}
+
 Build attention_build(const AttentionCase& c) {
   return [c](const std::vector<NamedArray>& in) {
-    return std::vector{attention(in[0], in[1], in[2],
-                                 {.scale = 0.7,
-                                  .causal = c.causal,
-                                  .window = c.window,
-                                  .soft_cap = c.soft_cap,
-                                  .segment_ids = c.segments ? in[3] : NamedArray(),
-                                  .dropout_rate = c.dropout,
-                                  .dropout_keys = c.dropout > 0 ? in.back() : NamedArray()})};
+    return std::vector{attention(in[0], in[1], in[2], attention_options(c, in))};
+  };
+}
+
+Build statistics_build(const AttentionCase& c) {
+  return [c](const std::vector<NamedArray>& in) {
+    const auto [entropy, largest] = attention_statistics(in[0], in[1], attention_options(c, in));
+    return std::vector{entropy, largest};
   };
 }
 
 }  // namespace
 
-TEST_CASE("attention and its gradients agree in every layout", "[device]") {
+TEST_CASE("attention and its gradients agree in every layout, and its statistics", "[device]") {
   const Backends b;
   const std::vector<AttentionCase> cases = {
       {"one token", 1, 1, 1, 1, 0, 1, true, false, 0},
@@ -152,6 +162,8 @@ TEST_CASE("attention and its gradients agree in every layout", "[device]") {
     INFO(c.name);
     CHECK(worst_error(b, attention_operands(c), with_gradients(attention_build(c)),
                       "attention_grad") <= kAttentionTolerance);
+    CHECK(worst_error(b, attention_operands(c), statistics_build(c), "attention_statistics") <=
+          kAttentionTolerance);
   }
 }
 
@@ -169,9 +181,16 @@ TEST_CASE("attention of bf16 agrees with its decomposition", "[device]") {
       for (size_t i = 0; i < 3; ++i) rounded[i] = cast(in[i], DType::bf16);
       return std::vector{cast(attention_build(c)(rounded)[0], in[0].dtype())};
     };
+    const Build statistics = [c](const std::vector<NamedArray>& in) {
+      std::vector<NamedArray> rounded = in;
+      for (size_t i = 0; i < 3; ++i) rounded[i] = cast(in[i], DType::bf16);
+      return statistics_build(c)(rounded);
+    };
     INFO(c.name);
     CHECK(error_in(b, Layout::kPlain, attention_operands(c), with_gradients(build),
                    "attention_grad") <= kBf16Tolerance);
+    CHECK(error_in(b, Layout::kPlain, attention_operands(c), statistics, "attention_statistics") <=
+          kBf16Tolerance);
   }
 }
 
@@ -184,6 +203,8 @@ TEST_CASE("attention agrees over several tiles of queries and keys", "[device]")
     INFO(c.name);
     CHECK(error_in(b, Layout::kPlain, attention_operands(c), with_gradients(attention_build(c)),
                    "attention_grad") <= kAttentionTolerance);
+    CHECK(error_in(b, Layout::kPlain, attention_operands(c), statistics_build(c),
+                   "attention_statistics") <= kAttentionTolerance);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/strings.h"
+#include "support/fault.h"
 
 using namespace levanter;
 
@@ -20,5 +21,8 @@ TEST_CASE("a prompt without tokens is what a text begins with", "[infer]") {
   };
   CHECK(beginning(R"("bos_id":1,"eos_id":2,)") == std::vector<int32_t>{1});
   CHECK(beginning(R"("eos_id":2,)") == std::vector<int32_t>{2});
-  CHECK(beginning("") == std::vector<int32_t>{0});
+  CHECK_THAT(testing::failure_of(ErrorKind::kData, [&] { beginning(""); }),
+             Catch::Contains("no BOS, no EOS and no new line"));
+  const auto bytes = text::load_tokenizer(R"({"type":"bytes"})", "tokenizer.json");
+  CHECK(infer::prompt_ids(*bytes, "", "the prompt") == std::vector<int32_t>{'\n'});
 }

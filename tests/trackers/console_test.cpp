@@ -121,15 +121,15 @@ TEST_CASE("an evaluation shows how far it is", "[trackers]") {
   Console plain(false);
   plain->log(training(4), 100);
   for (int percent = 0; percent < 100; ++percent, ++clock_seconds)
-    plain->progress("evaluating", percent / 100.0);
+    plain->progress({"evaluating", percent * 20.0, 2000, "token"});
   CHECK(plain.lines() == 3);  // the step, after 10 s, after a minute more
-  CHECK_THAT(plain.text(), Contains("step 100/1000  evaluating 10%\n"));
-  CHECK_THAT(plain.text(), Contains("step 100/1000  evaluating 70%\n"));
+  CHECK_THAT(plain.text(), Contains("step 100/1000  evaluating 10%, 20 tokens/s\n"));
+  CHECK_THAT(plain.text(), Contains("step 100/1000  evaluating 70%, 20 tokens/s\n"));
 
   Console bar(true);
   bar->log(training(4), 100);
   clock_seconds += 1;
-  bar->progress("evaluating", 0.319);
+  bar->progress({"evaluating", 638, 2000, "token"});
   CHECK_THAT(bar.text(), Contains("] 10.0%  step 100/1000  evaluating 31%"));
   bar->log({{"eval/loss", 3}}, 100);
   bar->finish();

@@ -267,7 +267,7 @@ TEST_CASE("an evaluation tells how far it is", "[train]") {
     Model model;
     std::vector<double> heard;
     train::EvaluationOptions options{.batch = 2, .seq_len = kPositions, .max_rows = most};
-    options.progress = [&](double fraction) { heard.push_back(fraction); };
+    options.progress = [&](const Progress& progress) { heard.push_back(progress.fraction()); };
     train::evaluate(data, model.losses(2), options);
     CHECK(heard.size() == static_cast<size_t>(model.rows_seen / 2));
     CHECK(std::is_sorted(heard.begin(), heard.end()));

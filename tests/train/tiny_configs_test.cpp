@@ -1,6 +1,7 @@
 // Every family's tiny config learns from a text in a few steps, and what it learned can be used.
 #include <catch2/catch.hpp>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
@@ -23,13 +24,24 @@ TEST_CASE("every family has a tiny config, which learns and writes", "[train]") 
         {"train", "--config", cat(testing::source_root(), "/configs/tiny/", name, ".toml"),
          "--data.components.text.train=['a.txt']", "--data.components.text.validation_fraction=0.2",
          "--model.max_seq_len=16", "--trainer.num_train_steps=40", "--trainer.steps_per_eval=20",
-         cat("--trainer.id=", name)});
+         "--trainer.watch={ every = 40, what = ['attention'] }", cat("--trainer.id=", name)});
     INFO(ended.err);
     REQUIRE(ended.code == 0);
     const std::string folder = join_path("logs", name);
     const std::vector<std::string> lines =
         split(read_file(run / join_path(folder, "metrics.jsonl")), '\n');
     const double first = nlohmann::json::parse(lines.front())["train/loss"];
+    int64_t layers = 0;
+    const auto last = nlohmann::json::parse(lines.at(39));
+    for (const auto& [key, value] : last.items()) {
+      layers += key.starts_with("watch/attention_entropy/");
+      if (key.starts_with("watch/attention_entropy/")) {
+        CHECK(value.get<double>() > 0);
+        CHECK(value.get<double>() < std::log(16.0));
+      }
+      if (key.starts_with("watch/attention_max_logit/")) CHECK(std::isfinite(value.get<double>()));
+    }
+    CHECK(layers >= 2);
     const auto summary = nlohmann::json::parse(read_file(run / join_path(folder, "summary.json")));
     CHECK(summary["train/loss"].get<double>() < first - 0.5);
     CHECK(summary.contains("moe/layer1/expert3_load") ==

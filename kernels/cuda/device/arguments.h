@@ -106,9 +106,10 @@ struct AttentionArray {
 /// cache its position is given, and below 0 it sees none.
 struct AttentionArguments {
   static constexpr int kPieceKeys = 512;
-  AttentionArray q, k, v, o;       ///< of one element type, and so the gradients
-  AttentionArray d_o, dq, dk, dv;  ///< of the backward pass
-  AttentionArray lse, delta;       ///< f32, of the form of queries without head_dim
+  AttentionArray q, k, v, o;        ///< of one element type, and so the gradients
+  AttentionArray d_o, dq, dk, dv;   ///< of the backward pass
+  AttentionArray lse, delta;        ///< f32, of the form of queries without head_dim
+  AttentionArray entropy, largest;  ///< of the same form: what statistics find
   /// With several pieces, of kPieceKeys keys each, what the forward pass finds of one: f32, sums as
   /// o, and for each query the largest score and the sum of exponentials, in place of head_dim.
   AttentionArray piece_sums, piece_norms;

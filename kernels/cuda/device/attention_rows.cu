@@ -1,5 +1,5 @@
-// Row by row of attention, a warp each: delta, which its gradients need, and the results of pieces
-// of the keys joined.
+// Row by row of attention, a warp each: delta, which its gradients need, the results of pieces of
+// the keys joined, and statistics.
 #include "kernels/cuda/device/attention.cuh"
 
 namespace levanter::cuda::kernels {
@@ -85,6 +85,54 @@ LEV_KERNEL(attention_join, AttentionArguments) {
   }
   if (lane_number() == 0)
     static_cast<float*>(a.lse.data)[offset_of(a.lse, row)] = log_sum(largest, total);
+}
+
+/// Of some keys: m, the largest of their scores x, and the sums of e^(x - m) and (x - m) e^(x - m).
+struct Scores {
+  float largest, total, sum;
+};
+inline Scores joined(const Scores& a, const Scores& b) {
+  if (a.total == 0) return b;
+  if (b.total == 0) return a;
+  const float largest = a.largest < b.largest ? b.largest : a.largest;
+  const float down = a.largest - largest, other = b.largest - largest;
+  const float factor = exp_negative(down), by = exp_negative(other);
+  return {largest, factor * a.total + by * b.total,
+          factor * (a.sum + down * a.total) + by * (b.sum + other * b.total)};
+}
+inline float score_of(const AttentionArguments& a, int64_t q, int64_t k) {
+  float product = 0;
+  for (int d = 0; d < a.head_dim; ++d)
+    product = fmaf(load_real(a.q.data, a.element, q + d * a.q.dim),
+                   load_real(a.k.data, a.element, k + d * a.k.dim), product);
+  const float x = product * a.score_factor;
+  return a.soft_cap > 0 ? a.soft_cap * tanh_apart(x) : x;
+}
+inline int segment_of(const AttentionArguments& a, int batch, int64_t position) {
+  return a.segments ? a.segments[batch * a.segments_batch + position * a.segments_position] : 0;
+}
+
+/// Of the keys that a query sees each lane takes every 32nd.
+LEV_KERNEL(attention_statistics, AttentionArguments) {
+  if (row_index() >= row_count(a)) return;
+  const QueryRow row = query_row(a, row_index());
+  const int64_t q = offset_of(a.q, row), k = offset_of(a.k, {row.head, 0});
+  const Span span = keys_of(a, int(row.query), 1);
+  const int own = segment_of(a, row.head.batch, row.query);
+  Scores seen = {-infinity(), 0, 0};
+  for (int key = span.begin + lane_number(); key < span.end; key += 32)
+    if (segment_of(a, row.head.batch, key) == own)
+      seen = joined(seen, {score_of(a, q, k + key * a.k.position), 1, 0});
+  LEV_UNROLLED for (int apart = 16; apart > 0; apart /= 2) {
+    const Scores other = {__shfl_xor_sync(kAllLanes, seen.largest, apart),
+                          __shfl_xor_sync(kAllLanes, seen.total, apart),
+                          __shfl_xor_sync(kAllLanes, seen.sum, apart)};
+    seen = joined(seen, other);
+  }
+  if (lane_number() != 0) return;
+  static_cast<float*>(a.entropy.data)[offset_of(a.entropy, row)] =
+      log_real(seen.total) - seen.sum / seen.total;
+  static_cast<float*>(a.largest.data)[offset_of(a.largest, row)] = seen.largest;
 }
 
 }  // namespace levanter::cuda::kernels

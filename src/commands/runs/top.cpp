@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/strings.h"
 #include "commands/command.h"
+#include "record/run_record.h"
 #include "report/live.h"
 #include "train/watch/control.h"
 
@@ -52,6 +54,12 @@ int ask_of(const std::string& folder, const std::string& word) {
   if (const report::RunLine line = report::read_line(folder); line.state != "running")
     throw Error(ErrorKind::kData, cat(folder, " is not under way: it is ", line.state))
         .hint("only a run that is under way reads what is asked of it");
+  const auto record = record::read_record(folder);  // of the start that is under way
+  if (word == "evaluate" && record["starts"].back().value("validation_tokens", int64_t{1}) == 0)
+    throw Error(ErrorKind::kData,
+                cat(folder, " has nothing to evaluate: ", train::kNothingToValidateWith))
+        .allowed("save, stop")
+        .hint("levanter eval computes the losses of a checkpoint on other texts");
   train::ask(folder, word);
   print(cat("asked for: ", word, "\n"));
   return 0;

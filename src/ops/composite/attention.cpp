@@ -100,6 +100,25 @@ std::vector<NamedArray> decompose(Graph&, const Node& node, std::span<const Name
   return {dot(drop(a, in, e / total), in[2], in[0].axes()), largest + log(total)};
 }
 
+std::vector<Type> infer_statistics(const Attributes& attributes, std::span<const Type> in) {
+  const Type rows = infer(attributes, in)[1];
+  const auto a = AttentionAttributes::of(attributes);
+  if (a.has_keys || a.has_positions) type_error("statistics of dropout's keys, or of a cache");
+  return {rows, rows};
+}
+
+std::vector<NamedArray> decompose_statistics(Graph&, const Node& node,
+                                             std::span<const NamedArray> in) {
+  const Axes key = {axis_of(in[1].axes(), "key_position")};
+  std::vector<NamedArray> wide(in.begin(), in.end());
+  for (size_t i = 0; i < 3; ++i) wide[i] = widen(in[i]);
+  const NamedArray s = scores(AttentionAttributes::of(node.attributes), wide).masked;
+  const NamedArray largest = reduce(Reduce::kMax, s, key), below = s - largest, e = exp(below);
+  // -log p = log(total) - below: no digits cancel where one key has almost all.
+  const NamedArray total = sum(e, key);
+  return {log(total) - sum(e * below, key) / total, largest};
+}
+
 /// Arithmetic of the two products forward, over the pairs that mask and window leave.
 double product_flops(const Node& node, std::span<const Type> in) {
   const auto a = AttentionAttributes::of(node.attributes);
@@ -114,6 +133,10 @@ double product_flops(const Node& node, std::span<const Type> in) {
 }
 
 Cost cost(const Node& node, std::span<const Type> in) { return {product_flops(node, in)}; }
+
+Cost cost_statistics(const Node& node, std::span<const Type> in) {
+  return {0.5 * product_flops(node, in)};
+}
 
 std::vector<Type> infer_grad(const Attributes&, std::span<const Type> in) {
   return {in[0], in[1], in[2]};
@@ -153,6 +176,12 @@ const Op attention_grad_entry = {.name = "attention_grad",
                                  .infer = infer_grad,
                                  .decompose = decompose_grad,
                                  .cost = cost_grad};
+const Op attention_statistics_entry = {
+    .name = "attention_statistics",
+    .summary = "the entropy and the largest score of each query of attention",
+    .infer = infer_statistics,
+    .decompose = decompose_statistics,
+    .cost = cost_statistics};
 }  // namespace ops
 
 namespace {
@@ -171,7 +200,11 @@ Axes attention_lse_axes(const Axes& q) {
   return axes;
 }
 
-NamedArray attention(Operand q, NamedArray k, NamedArray v, const AttentionOptions& options) {
+namespace {
+
+/// The first output of an op that takes what attention does.
+NamedArray add_attention(const Op& op, Operand q, NamedArray k, NamedArray v,
+                         const AttentionOptions& options) {
   const AttentionAttributes a{.scale = options.scale,
                               .dropout_rate = options.dropout_rate,
                               .soft_cap = options.soft_cap,
@@ -184,7 +217,20 @@ NamedArray attention(Operand q, NamedArray k, NamedArray v, const AttentionOptio
   if (a.has_segments) in.push_back(options.segment_ids);
   if (a.has_keys) in.push_back(options.dropout_keys);
   if (a.has_positions) in.push_back(options.positions);
-  return q.array.graph().add(ops::attention_entry, a.pack(), in, q.where);
+  return q.array.graph().add(op, a.pack(), in, q.where);
+}
+
+}  // namespace
+
+NamedArray attention(Operand q, NamedArray k, NamedArray v, const AttentionOptions& options) {
+  return add_attention(ops::attention_entry, q, k, v, options);
+}
+
+AttentionStatistics attention_statistics(Operand q, NamedArray k, AttentionOptions options) {
+  options.dropout_rate = 0;
+  Graph& graph = q.array.graph();
+  const NodeId node = add_attention(ops::attention_statistics_entry, q, k, k, options).value().node;
+  return {{graph, Value{node, 0}}, {graph, Value{node, 1}}};
 }
 
 }  // namespace levanter

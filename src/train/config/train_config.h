@@ -84,11 +84,11 @@ struct BatchStageConfig {
   void fields(config::Fields& f);
 };
 
-/// What is measured of each parameter.
-enum class WatchKind { kGradNorm, kParamNorm, kUpdateRatio, kHistogram };
+/// What is measured: of each parameter, and of each layer's attention.
+enum class WatchKind { kGradNorm, kParamNorm, kUpdateRatio, kHistogram, kAttention };
 std::span<const config::Word<WatchKind>> words_of(WatchKind);
 
-/// Which parameters are measured, at which steps.
+/// Which of them are measured, at which steps.
 struct WatchConfig {
   std::optional<int64_t> every;  ///< absent: nothing is
   std::vector<WatchKind> what = {WatchKind::kGradNorm, WatchKind::kParamNorm,

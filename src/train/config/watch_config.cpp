@@ -18,7 +18,8 @@ std::span<const config::Word<WatchKind>> words_of(WatchKind) {
   static constexpr config::Word<WatchKind> kWords[] = {{WatchKind::kGradNorm, "grad_norm"},
                                                        {WatchKind::kParamNorm, "param_norm"},
                                                        {WatchKind::kUpdateRatio, "update_ratio"},
-                                                       {WatchKind::kHistogram, "histogram"}};
+                                                       {WatchKind::kHistogram, "histogram"},
+                                                       {WatchKind::kAttention, "attention"}};
   return kWords;
 }
 
@@ -29,10 +30,12 @@ void WatchConfig::fields(config::Fields& f) {
       .may_change();
   f("what", what,
     "the norm of a parameter's gradient before it is clipped, its own norm, that of its update by "
-    "its own, and how the values of it and of its gradient are spread")
+    "its own, and how the values of it and of its gradient are spread; of a layer's attention the "
+    "mean entropy and the largest logit")
       .may_change();
   f("match", match,
-    "a regular expression that is looked for in the parameters' paths; by default all are measured")
+    "a regular expression that is looked for in the paths of parameters and of modules of "
+    "attention; by default all are measured")
       .may_change();
   f.dropped("interval", "write every");
   f.dropped("watch_targets", "write what: it names measures, of gradients and of parameters");

@@ -136,6 +136,12 @@ Executable make_reader(const Function& traced, const StepOptions& o, const Backe
                  {.debug = o.debug});
 }
 
+/// Of two that may run at a time on different ranks.
+void require_same_gathers(const Executable& one, const Executable& other) {
+  LEV_CHECK(one.gathers() == other.gathers(),
+            "two microbatches gather parameters in different orders");
+}
+
 int64_t link_bytes(const StepOptions& o, const Backend& backend) {
   const DeviceNetwork* const network = backend.network();
   return network && o.ranks > 1 ? network->link_bytes(o.ranks) : 0;
@@ -184,9 +190,18 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
                      ? std::move(former->evaluation)
                      : make_reader(infer::trace_evaluation(o.model, o.shape, *o.objective), o,
                                    backend, owners())) {
+  if (o.watch.attention && o.rank == 0) {
+    watched_gradients.emplace(
+        make_reader(trace_gradients(o.model, o.shape, *o.objective, Accumulate::kFirst, o.watch), o,
+                    backend, owners()));
+    require_same_gathers(gradients, *watched_gradients);
+    const std::vector<Result>& results = watched_gradients->results();
+    for (size_t i = gradients.results().size(); i < results.size(); ++i)
+      watched_attention_.push_back(results[i].name);
+  }
   if (former && former->watched_update)
     watched_update.emplace(*std::move(former->watched_update));
-  else if (!watched().empty())
+  else if (watched().size() > watched_attention_.size())
     watched_update.emplace(
         make(trace_update(o.model, o.shape, *o.optimizer, o.limits, owned_by(o, owned_), o.watch),
              o, backend));
@@ -212,8 +227,7 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
   };
   const auto make_next = [&](const models::Objective& objective, const Executable& before) {
     Executable next = make_gradients(objective, Accumulate::kNext);
-    LEV_CHECK(next.gathers() == before.gathers(),
-              "two microbatches gather parameters in different orders");
+    require_same_gathers(before, next);
     return next;
   };
   if (refresh_drawn) drawn.emplace(make_gradients(*o.drawn, Accumulate::kFirst));
@@ -223,7 +237,8 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
     if (refresh_drawn) drawn_next.emplace(make_next(*o.drawn, *drawn));
   }
   batch = infer::BatchLayout({&gradients, gradients_next ? &*gradients_next : nullptr, &evaluation,
-                              drawn ? &*drawn : nullptr, drawn_next ? &*drawn_next : nullptr});
+                              drawn ? &*drawn : nullptr, drawn_next ? &*drawn_next : nullptr,
+                              watched_gradients ? &*watched_gradients : nullptr});
   packing = packing_of(o.rank);
   using Which = infer::Packing::Which;
   for (const auto& [packer, which] :
@@ -243,7 +258,7 @@ dist::Shard CompiledStep::updated() const {
 }
 
 std::vector<std::string> CompiledStep::watched() const {
-  std::vector<std::string> names;
+  std::vector<std::string> names = watched_attention_;
   for (const nn::Param& param : params)
     if (param.trainable)
       for (std::string& name : options.watch.metrics(param.path)) names.push_back(std::move(name));
@@ -347,7 +362,7 @@ std::vector<MemoryLine> CompiledStep::persistent() const {
                      dist::GradientSum::staging_bytes(options.groups, shards, options.rank)});
   if (link_bytes_ > 0) lines.push_back({"network (estimated)", link_bytes_});
   if (is_sharded()) lines.push_back({"parts of the norm", norm_elements() * 4});
-  if (watched_update)
+  if (!watched().empty())
     lines.push_back({"watched values", std::ssize(watched()) * int64_t{sizeof(float)}});
   lines.push_back({"inputs", input_bytes()});
   int64_t constants = 0, debug = 0;
@@ -424,8 +439,8 @@ SentBytes CompiledStep::sent_bytes_of(int64_t rank) const {
 std::vector<const Executable*> CompiledStep::executables() const {
   std::vector<const Executable*> all = {&gradients, &update, &evaluation};
   for (const std::optional<Executable>* optional :
-       {&gradients_next, &squares, &watched_update, &pack, &pack_frozen, &refresh, &refresh_drawn,
-        &drawn, &drawn_next, &beginnings})
+       {&gradients_next, &squares, &watched_update, &watched_gradients, &pack, &pack_frozen,
+        &refresh, &refresh_drawn, &drawn, &drawn_next, &beginnings})
     if (*optional) all.push_back(&**optional);
   return all;
 }

@@ -32,7 +32,7 @@ struct StepOptions {
   std::shared_ptr<const models::Objective> objective = models::objectives::make("lm");
   /// Of labels that the model draws, where an optimizer asks for their gradient: the same measures.
   std::shared_ptr<const models::Objective> drawn = models::objectives::make("drawn_labels");
-  UpdateWatch watch = {};
+  StepWatch watch = {};
   infer::TextRoom samples = {};  ///< of what the first rank's model writes meanwhile
   bool limits = false;   ///< whether a loss or norm above a limit keeps a step from being taken
   bool optimise = true;  ///< false: node by node as traced (--eager)
@@ -115,6 +115,7 @@ class CompiledStep {
   std::vector<dist::Shard> owned_;
   int64_t link_bytes_;  ///< of the device's: see DeviceNetwork
   int64_t sample_bytes_;
+  std::vector<std::string> watched_attention_;
 
  public:
   StateLayout state;                         ///< of this rank's parameters
@@ -124,6 +125,8 @@ class CompiledStep {
   std::optional<Executable> squares;         ///< where this rank owns some parameters alone
   Executable update;
   std::optional<Executable> watched_update;  ///< at the steps of options.watch
+  /// Then, where attention is watched: the step's first microbatch, which the first rank has.
+  std::optional<Executable> watched_gradients;
   /// In steps where they are due: by the step's gradient before the update, and by that of drawn
   /// labels after it, which is computed as that of the loss is.
   std::optional<Executable> refresh, refresh_drawn, drawn, drawn_next;
@@ -144,8 +147,9 @@ class CompiledStep {
   dist::Owners owners() const;
   /// The parameters that are trained which this rank updates, in their order.
   dist::Shard updated() const;
-  /// What the watched updates of all ranks measure.
+  /// What watched steps measure: of attention on the first rank alone, of parameters on all.
   std::vector<std::string> watched() const;
+  const std::vector<std::string>& watched_attention() const { return watched_attention_; }
   /// The others' parameters, which this rank has not.
   std::set<std::string> elsewhere() const;
   /// Where a rank has its parameters.

@@ -104,6 +104,7 @@ struct Engine::Impl {
   int64_t microbatch = 0;                            ///< of this rank, in this step
   int64_t depth = 0;                                 ///< of the stack
   bool draws = false;  ///< whether gradients are those of drawn labels
+  bool watches = false;
 
   std::byte* allocate(int64_t size) {
     buffers.push_back(backend.allocate(size));
@@ -148,7 +149,7 @@ void Engine::Impl::allocate_all() {
   for (int64_t i = 0; i < step.gradient_buffers(); ++i)
     gradients.push_back(reinterpret_cast<float*>(allocate(step.layout.bytes())));
   if (step.is_sharded()) norms = reinterpret_cast<float*>(allocate(step.norm_elements() * 4));
-  if (step.watched_update)
+  if (!step.watched().empty())
     watched = reinterpret_cast<float*>(allocate(std::ssize(step.watched()) * int64_t{4}));
   if (!step.packing.empty()) store.keep_packed(step.packing);
   inputs = Inputs(backend, allocate(step.input_bytes()), step);
@@ -181,11 +182,12 @@ void Engine::Impl::bind_all() {
   if (step.gradients_next) step.gradients_next->bind_by_name(arena, workspace, memory, microbatch);
   if (step.squares) step.squares->bind_by_name(arena, workspace, memory, memory);
   step.update.bind_by_name(arena, workspace, memory, memory);
-  if (step.watched_update) {
-    int64_t at = 0;
-    for (const std::string& name : step.watched()) memory[name] = bytes(watched + at++);
-    step.watched_update->bind_by_name(arena, workspace, memory, memory);
-  }
+  int64_t at = 0;
+  for (const std::string& name : step.watched())
+    microbatch[name] = memory[name] = bytes(watched + at++);
+  if (step.watched_update) step.watched_update->bind_by_name(arena, workspace, memory, memory);
+  if (step.watched_gradients)
+    step.watched_gradients->bind_by_name(arena, workspace, memory, microbatch);
   for (auto* refresh : {&step.refresh, &step.refresh_drawn})
     if (*refresh) (*refresh)->bind_by_name(arena, workspace, memory, memory);
   for (auto* drawn : {&step.drawn, &step.drawn_next})
@@ -221,6 +223,8 @@ Engine::Impl::Place Engine::Impl::next_microbatch(const Rows& rows, ResultListen
   const bool first = index == members.begin;
   if (draws)
     (first ? *step.drawn : *step.drawn_next).run(observer, listener);
+  else if (watches && step.watched_gradients && index == 0)
+    step.watched_gradients->run(observer, listener);
   else
     (first ? step.gradients : *step.gradients_next).run(observer, listener);
   return {group, index + 1 == members.end};
@@ -263,8 +267,8 @@ Engine::Engine(CompiledStep step, const Backend& backend)
 
 Engine::~Engine() = default;
 
-void Engine::initialise(Key key) {
-  impl_->store.draw(key);
+void Engine::initialise(Key key, const ProgressReport& progress) {
+  impl_->store.draw(key, progress);
   begin_optimizer();
 }
 
@@ -344,6 +348,8 @@ void Engine::begin_step(double loss_tokens, Key dropout_key, bool draws) {
   impl_->depth = 0;
 }
 
+void Engine::watch_attention(bool now) { impl_->watches = now; }
+
 void Engine::use_microbatches(int64_t count) {
   const StepOptions& o = impl_->step.options;
   LEV_CHECK(count >= o.groups && count <= o.microbatches, "a step of another size");
@@ -356,7 +362,8 @@ void Engine::gather_from(GatherSource& source) {
   CompiledStep& step = impl_->step;
   step.gradients.gather_from(&source);
   step.evaluation.gather_from(&source);
-  for (std::optional<Executable>* reader : {&step.gradients_next, &step.drawn, &step.drawn_next})
+  for (std::optional<Executable>* reader :
+       {&step.gradients_next, &step.drawn, &step.drawn_next, &step.watched_gradients})
     if (*reader) (*reader)->gather_from(&source);
 }
 
@@ -374,6 +381,7 @@ void Engine::run_microbatch(const Rows& rows) {
   Impl& m = *impl_;
   const Impl::Place place = m.next_microbatch(rows, nullptr);
   if (!place.ends_group) return;
+  const Range range("sum of groups");
   for (const dist::TreeMove move : m.moves_after(place.group))
     m.depth = m.move(move, m.depth, {0, m.step.layout.elements}, false);
 }
@@ -460,15 +468,16 @@ std::vector<Tensor> Engine::gradients() const {
 
 std::vector<float> Engine::watched() const {
   Impl& m = *impl_;
-  if (!m.step.watched_update) return {};
-  const auto named = [&](int64_t until) {  // of the parameters before that
-    int64_t count = 0, at = 0;
+  const auto named = [&](int64_t until) {  // of attention, and the parameters before that
+    int64_t count = std::ssize(m.step.watched_attention()), at = 0;
     for (const nn::Param& param : m.step.params)
       if (param.trainable && at++ < until)
         count += std::ssize(m.step.options.watch.metrics(param.path));
     return count;
   };
-  const int64_t begin = named(m.step.updated().begin), end = named(m.step.updated().end);
+  const bool first = m.step.options.rank == 0;  // which has attention's
+  const int64_t begin = first ? 0 : named(m.step.updated().begin),
+                end = named(m.step.updated().end);
   std::vector<float> values(static_cast<size_t>(end - begin));
   const std::span<std::byte> to = std::as_writable_bytes(std::span(values));
   if (m.backend.is_host())

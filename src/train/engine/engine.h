@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/progress.h"
 #include "base/random.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/load.h"
@@ -39,7 +40,7 @@ class Engine final {
 
   /// Draws the initial parameters: element i of a parameter from its path's own key. Then as
   /// begin_optimizer.
-  void initialise(Key key);
+  void initialise(Key key, const ProgressReport& progress = {});
   /// The optimizer's state before its first step, with the parameters as they are.
   void begin_optimizer();
 
@@ -60,6 +61,9 @@ class Engine final {
   /// The global batch's 1 / loss tokens and the key that this step's dropout derives from.
   /// `draws`: the gradients will be those of labels that the model draws, for run_refresh.
   void begin_step(double loss_tokens, Key dropout_key, bool draws = false);
+  /// Whether the first microbatch of this step and those after it measures attention too, where
+  /// options.watch asks for it.
+  void watch_attention(bool now);
   /// Microbatches of the global batch from the next step on: as many as it was compiled for at
   /// most, as many as there are groups at least.
   void use_microbatches(int64_t count);
@@ -101,8 +105,8 @@ class Engine final {
   /// The gradients of the parameters that are trained, summed over the global batch, before they
   /// are clipped: good from the update to the next microbatch.
   std::vector<Tensor> gradients() const;
-  /// After a watched update: what it has measured, of the parameters that this rank updates, as
-  /// CompiledStep::watched names them.
+  /// After a watched update: what the step has measured, on the first rank of attention and on each
+  /// of the parameters that it updates, as CompiledStep::watched names them.
   std::vector<float> watched() const;
   /// The model's measures of the global batch, by metric: see models::Measure.
   std::vector<std::pair<std::string, double>> measures() const;

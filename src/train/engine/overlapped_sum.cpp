@@ -49,6 +49,7 @@ void OverlappedSum::begin() {
 }
 
 void OverlappedSum::ready(size_t result) {
+  if (result >= bucket_of_.size()) return;  // is watched, and of no sum
   if (--buckets_[bucket_of_[result]].missing > 0) return;
   {
     const std::lock_guard lock(mutex_);

@@ -38,6 +38,20 @@ std::vector<nn::Param> owned_of(std::vector<nn::Param> params, const Owned& owne
   return out;
 }
 
+constexpr double kLowest = -1e30;  // no score is below it
+
+/// Over the queries that are tokens and all their heads. tokens: 1 or 0, [batch, position].
+void add_attention(Function& f, const models::AttentionMeasure& measure, NamedArray tokens) {
+  const auto& [entropy, largest] = measure.statistics;
+  const NamedArray counts = broadcast(tokens, entropy.axes());
+  const NamedArray lowest = constant(f.graph, kLowest, entropy.dtype());
+  f.result(cat("watch/attention_entropy/", measure.module),
+           sum(entropy * counts, entropy.axes()) / sum(counts, entropy.axes()));
+  f.result(cat("watch/attention_max_logit/", measure.module),
+           reduce(Reduce::kMax, select(counts, largest, broadcast(lowest, largest.axes())),
+                  largest.axes()));
+}
+
 }  // namespace
 
 std::string sum_name(std::string_view name) { return cat("sum of ", name); }
@@ -48,9 +62,12 @@ std::string state_name(std::string_view path, std::string_view state) {
 std::string square_name(std::string_view path) { return cat("squares of grad of ", path); }
 
 Function trace_gradients(const ModelSpec& spec, const StepShape& s,
-                         const models::Objective& objective, Accumulate mode) {
+                         const models::Objective& objective, Accumulate mode,
+                         const StepWatch& watch) {
   infer::Tracing t(mode == Accumulate::kFirst ? "gradients" : "gradients_added", spec, s);
   Function& f = t.function;
+  std::vector<models::AttentionMeasure> attention;
+  if (watch.attention) t.inputs.attention = &attention;
   const auto [loss, measures] = objective.loss(*t.model, t.inputs);
   const bool has_means = std::any_of(measures.begin(), measures.end(),
                                      [](const models::Measure& m) { return !m.is_part; });
@@ -77,7 +94,23 @@ Function trace_gradients(const ModelSpec& spec, const StepShape& s,
       f.result(name, so_far + value, static_cast<int>(f.arguments.size()) - 1);
     }
   }
+  std::erase_if(attention, [&](const auto& measure) { return !watch.covers(measure.module); });
+  if (attention.empty()) return std::move(t.function);
+  const NamedArray ids = cast(t.inputs("segment_ids"), s.real);  // below 0 in padding
+  const NamedArray zero = broadcast(constant(f.graph, 0, s.real), ids.axes());
+  const NamedArray tokens = map(Map::kLessEqual, zero, ids);
+  for (const models::AttentionMeasure& measure : attention) add_attention(f, measure, tokens);
   return std::move(t.function);
+}
+
+std::vector<std::string> attention_modules(const ModelSpec& spec, const StepShape& s) {
+  infer::Tracing t("attention", spec, s);
+  std::vector<models::AttentionMeasure> attention;
+  t.inputs.attention = &attention;
+  t.model->hidden(models::batch_of(t.inputs));
+  std::vector<std::string> modules;
+  for (const models::AttentionMeasure& measure : attention) modules.push_back(measure.module);
+  return modules;
 }
 
 std::vector<nn::Param> trained(const std::vector<nn::Param>& params) {
@@ -152,7 +185,7 @@ Common trace_common(infer::Tracing& t, const StepShape& s, const optim::Assignme
 
 }  // namespace
 
-std::vector<std::string> UpdateWatch::metrics(std::string_view path) const {
+std::vector<std::string> StepWatch::metrics(std::string_view path) const {
   std::vector<std::string> names;
   if (!any() || !covers(path)) return names;
   if (grad_norm) names.push_back(cat("watch/grad_norm/", path));
@@ -171,8 +204,8 @@ Function trace_squares(const ModelSpec& spec, const StepShape& s, const Owned& o
 
 namespace {
 
-/// The results that UpdateWatch::metrics names.
-void add_watched(Function& f, const UpdateWatch& watch, const std::string& path,
+/// The results that StepWatch::metrics names.
+void add_watched(Function& f, const StepWatch& watch, const std::string& path,
                  const optim::Before& before, NamedArray after) {
   const auto norm = [](NamedArray x) { return map(Map::kSqrt, optim::square_sum(x)); };
   std::vector<NamedArray> values;
@@ -186,7 +219,7 @@ void add_watched(Function& f, const UpdateWatch& watch, const std::string& path,
 }  // namespace
 
 Function trace_update(const ModelSpec& spec, const StepShape& s, const optim::Assignment& optimizer,
-                      bool limits, const Owned& owned, const UpdateWatch& watch) {
+                      bool limits, const Owned& owned, const StepWatch& watch) {
   UpdateTracing tracing("update", spec, s, owned);
   auto& [t, scope, params, before] = tracing;
   Function& f = t.function;

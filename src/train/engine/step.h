@@ -25,16 +25,39 @@ std::string grad_name(std::string_view path);
 std::string state_name(std::string_view path, std::string_view state);
 std::string square_name(std::string_view path);
 
+/// What is measured of some steps besides.
+struct StepWatch {
+  int64_t every = 0;  ///< steps; 0: none does
+  bool grad_norm = false, param_norm = false, update_ratio = false, attention = false;
+  std::shared_ptr<const optim::Pattern> match = {};  ///< of whose paths; null: of all
+
+  /// Whether updates measure something.
+  bool any() const { return every > 0 && (grad_norm || param_norm || update_ratio); }
+  /// Whether step number `step`, from 0, is measured.
+  bool due(int64_t step) const { return every > 0 && (step + 1) % every == 0; }
+  bool covers(std::string_view path) const { return !match || match->found_in(path); }
+  /// The metrics of a parameter: watch/grad_norm/<path>, the norm of its gradient before it is
+  /// clipped; watch/param_norm/<path>, its own after the update; watch/update_ratio/<path>, that of
+  /// its change by its own.
+  std::vector<std::string> metrics(std::string_view path) const;
+};
+
 /// Loss and gradients of one microbatch.
 ///   arguments  parameters; what the objective asks for; with kNext the accumulators, sum_name of
 ///              each result
 ///   results    one gradient a parameter that is trained, in its axes; the objective's loss; its
 ///              measures by name, each times the microbatch's share of the loss tokens; with kNext
-///              added to the accumulators
+///              added to the accumulators; of `watch`, for each module of attention that it covers
+///              watch/attention_entropy/<module>, the mean over the microbatch's queries, padding
+///              aside, and their heads of the entropy in nats of what they attend to, before
+///              dropout, and watch/attention_max_logit/<module>, their largest score; scalars
 /// The gradients are those of the loss and of the measures times their coefficients. A gradient is
 /// called as its parameter is, by its path.
 Function trace_gradients(const ModelSpec& model, const StepShape& shape,
-                         const models::Objective& objective, Accumulate mode);
+                         const models::Objective& objective, Accumulate mode,
+                         const StepWatch& watch = {});
+/// The paths of a model's modules of attention.
+std::vector<std::string> attention_modules(const ModelSpec& model, const StepShape& shape);
 
 /// The parameters that are trained, in order of declaration.
 std::vector<nn::Param> trained(const std::vector<nn::Param>& params);
@@ -47,22 +70,6 @@ using Owned = std::vector<bool>;
 ///   results    square_name of each, scalars
 Function trace_squares(const ModelSpec& model, const StepShape& shape, const Owned& owned);
 
-/// What some updates measure of each parameter, besides.
-struct UpdateWatch {
-  int64_t every = 0;  ///< steps; 0: none does
-  bool grad_norm = false, param_norm = false, update_ratio = false;
-  std::shared_ptr<const optim::Pattern> match = {};  ///< of whose paths; null: of all
-
-  bool any() const { return every > 0 && (grad_norm || param_norm || update_ratio); }
-  /// Whether update number `step`, from 0, does.
-  bool due(int64_t step) const { return every > 0 && (step + 1) % every == 0; }
-  bool covers(std::string_view path) const { return !match || match->found_in(path); }
-  /// The metrics of a parameter: watch/grad_norm/<path>, the norm of its gradient before it is
-  /// clipped; watch/param_norm/<path>, its own after the update; watch/update_ratio/<path>, that of
-  /// its change by its own.
-  std::vector<std::string> metrics(std::string_view path) const;
-};
-
 /// The update of the parameters that are trained and owned; gradients are first scaled down
 /// together to the config's max_grad_norm.
 ///   arguments  parameters, all of them; gradients, grad_name of each; state arrays, state_name of
@@ -74,7 +81,7 @@ struct UpdateWatch {
 /// the state changes.
 Function trace_update(const ModelSpec& model, const StepShape& shape,
                       const optim::Assignment& optimizer, bool limits = false,
-                      const Owned& owned = {}, const UpdateWatch& watch = {});
+                      const Owned& owned = {}, const StepWatch& watch = {});
 
 /// What the optimizers change of their state by such a gradient, besides the update.
 ///   arguments  as trace_update's, with state of refreshed parameters only; inverse_tokens

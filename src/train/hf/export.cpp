@@ -191,7 +191,8 @@ HfReport write_into(const std::string& folder, const HfSource& source, const HfO
   report.tokenizer = source.tokenizer ? compat::save_tokenizer(folder, *source.tokenizer)
                                       : compat::copy_tokenizer(source.folder, folder);
   // Last, with the checksums of all others.
-  report.weights = compat::save_weights(folder, tensors, options.max_shard_bytes);
+  report.weights =
+      compat::save_weights(folder, tensors, options.max_shard_bytes, {}, options.progress);
   return report;
 }
 

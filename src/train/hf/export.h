@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/progress.h"
 #include "compat/hf_folder.h"
 #include "compat/hf_tokenizer.h"
 #include "models/model.h"
@@ -46,6 +47,7 @@ struct HfOptions {
   std::optional<safetensors::Element> dtype = {};  ///< absent: what each tensor is kept in
   int64_t max_shard_bytes = 5'000'000'000;
   bool overwrite = false;  ///< whether a Hugging Face folder that is there already is replaced
+  ProgressReport progress = {};
 };
 
 /// What was written.

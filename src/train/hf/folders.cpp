@@ -11,21 +11,22 @@
 
 namespace levanter::train {
 
-HfFolders::HfFolders(const TrainConfig& config, Say say, bool ema)
+HfFolders::HfFolders(const TrainConfig& config, Tracker& tracker, bool ema)
     : config_(config),
-      say_(std::move(say)),
+      tracker_(&tracker),
       ema_(ema),
       path_(join_path(config.hf_save_path->resolved, config.run_id())) {
   if (ema) path_ = join_path(path_, optim::kEma);
   if (config.hf_save_dtype) options_.dtype = hf_dtype(*config.hf_save_dtype);
   options_.overwrite = true;  // of what a former start has written
+  options_.progress = [&tracker](const Progress& progress) { tracker.progress(progress); };
 }
 
-std::vector<HfFolders> hf_folders(const TrainConfig& config, const HfFolders::Say& say) {
+std::vector<HfFolders> hf_folders(const TrainConfig& config, Tracker& tracker) {
   std::vector<HfFolders> folders;
   if (!config.hf_save_path) return folders;
-  folders.emplace_back(config, say);
-  if (config.optimizer->ema) folders.emplace_back(config, say, true);
+  folders.emplace_back(config, tracker);
+  if (config.optimizer->ema) folders.emplace_back(config, tracker, true);
   return folders;
 }
 
@@ -38,7 +39,7 @@ void HfFolders::write(int64_t step, const HfSource& source) {
     const HfReport report = export_hf(source, folder(step), options_);
     failed_.erase(step);
     failing_ = false;
-    say_(cat("wrote ", folder(step), report.tokenizer ? "" : ", without a tokenizer"));
+    tracker_->message(cat("wrote ", folder(step), report.tokenizer ? "" : ", without a tokenizer"));
   } catch (const Error& error) {                     // the run itself loses nothing
     if (error.kind() == ErrorKind::kSignal) return;  // the next start does what is left
     failed(step, error);
@@ -47,7 +48,8 @@ void HfFolders::write(int64_t step, const HfSource& source) {
 
 void HfFolders::failed(int64_t step, const Error& error) {
   failed_[step] = error.message();
-  if (!failing_) say_(cat(error.what(), "\nthe run goes on; the folder is made later"));
+  if (!failing_)
+    tracker_->message(cat(error.what(), "\nthe run goes on; the folder is made later"));
   failing_ = true;
 }
 
@@ -64,7 +66,7 @@ void HfFolders::make_missing(const std::string& checkpoints, int64_t last) {
   try {
     if (is_directory(path_)) sweep();
   } catch (const Error& error) {
-    say_(error.message());  // it only takes space
+    tracker_->message(error.message());  // it only takes space
   }
   for (const int64_t step : missing(checkpoints, last)) {
     if (stop_requested()) return;
@@ -82,7 +84,7 @@ void HfFolders::sweep() {
     if (!is_temporary_name(name) || !step_of(name.substr(0, name.find('.')))) continue;
     const std::string path = join_path(path_, name);
     remove_tree(path);
-    say_(cat("removed ", path, ", which a stopped process left"));
+    tracker_->message(cat("removed ", path, ", which a stopped process left"));
   }
 }
 
@@ -90,8 +92,8 @@ void HfFolders::account() const {
   if (failed_.empty()) return;
   std::vector<std::string> names;
   for (const auto& [step, why] : failed_) names.push_back(cat("step-", step));
-  say_(cat(path_, ": ", count_of(static_cast<int64_t>(names.size()), "folder"),
-           " could not be written: ", join(names, ", ")));
+  tracker_->message(cat(path_, ": ", count_of(static_cast<int64_t>(names.size()), "folder"),
+                        " could not be written: ", join(names, ", ")));
   const auto last = failed_.find(config_.trainer.num_train_steps);
   if (last == failed_.end()) return;
   throw Error(ErrorKind::kIo, cat("the model of the last step is not written: ", last->second))

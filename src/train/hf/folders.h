@@ -3,12 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "trackers/tracker.h"
 #include "train/hf/export.h"
 #include "train/config/train_config.h"
 
@@ -18,11 +17,9 @@ namespace levanter::train {
 /// nothing: it is made later from the checkpoint of its step, where there is one.
 class HfFolders final {
  public:
-  using Say = std::function<void(std::string_view)>;
-
-  /// The config has an hf_save_path and outlives this; `say` hears of what is written, and why not.
-  /// `ema`: of the running mean.
-  HfFolders(const TrainConfig& config, Say say, bool ema = false);
+  /// The config has an hf_save_path; `tracker` hears of what is written, how far that is, and why
+  /// something is not. Both outlive this. `ema`: of the running mean.
+  HfFolders(const TrainConfig& config, Tracker& tracker, bool ema = false);
 
   bool of_ema() const { return ema_; }
   bool due(int64_t step) const;
@@ -42,7 +39,7 @@ class HfFolders final {
   std::string folder(int64_t step) const;
 
   const TrainConfig& config_;
-  Say say_;
+  Tracker* tracker_;
   bool ema_;
   std::string path_;
   HfOptions options_;
@@ -54,6 +51,6 @@ class HfFolders final {
 };
 
 /// The folders of a config: none, those of the weights, and with optimizer.ema those of the mean.
-std::vector<HfFolders> hf_folders(const TrainConfig& config, const HfFolders::Say& say);
+std::vector<HfFolders> hf_folders(const TrainConfig& config, Tracker& tracker);
 
 }  // namespace levanter::train

@@ -169,7 +169,7 @@ HfReader hf_reader(const compat::HfWeights& weights, const infer::ModelSpec& mod
 }
 
 void load_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size,
-             std::span<const Tensor> targets) {
+             std::span<const Tensor> targets, const ProgressReport& progress) {
   std::vector<compat::HfTarget> wanted = targets_of(weights.folder(), model, vocab_size);
   std::vector<HostWrite> places;
   places.reserve(targets.size());
@@ -181,7 +181,7 @@ void load_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, in
     places.emplace_back(*target.memory, target.data, static_cast<size_t>(target.bytes()));
     at->data = reinterpret_cast<float*>(places.back().bytes().data());
   }
-  weights.load(wanted);
+  weights.load(wanted, progress);
   for (HostWrite& place : places) place.done();
 }
 

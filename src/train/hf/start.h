@@ -37,7 +37,7 @@ void check_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, i
 /// of the whole model; errors as compat::HfWeights::load.
 /// A token that the folder does not have gets the mean of all that it has.
 void load_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size,
-             std::span<const Tensor> targets);
+             std::span<const Tensor> targets, const ProgressReport& progress = {});
 
 /// The same of one parameter after the other, each into room that is given for it: what reads the
 /// one called `path` into f32 as large as it is. All are compared with their checksums before.

@@ -15,6 +15,9 @@ struct Requests {
 };
 
 inline constexpr std::string_view kControlFile = "control";
+/// What an "evaluate" that cannot be done is answered.
+inline constexpr std::string_view kNothingToValidateWith =
+    "no component has validation files or a validation_fraction";
 /// The words that it may hold, one a line, and what each asks for.
 struct ControlWord {
   const char* word;

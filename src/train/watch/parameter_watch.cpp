@@ -84,6 +84,7 @@ ParameterWatch::Seen ParameterWatch::gather(dist::Communicator& communicator) co
   const std::vector<float> values = is_shared() ? gathered(communicator, values_) : values_;
   const std::vector<Spread> spreads = is_shared() ? gathered(communicator, spreads_) : spreads_;
   Seen seen;
+  if (communicator.rank() > 0) return seen;
   const std::vector<std::string> names = engine_.step().watched();
   LEV_CHECK(values.size() == names.size(), "watched values without names");
   for (size_t i = 0; i < names.size(); ++i)

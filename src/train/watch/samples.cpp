@@ -64,7 +64,7 @@ class SampleHook final : public Hook {
         static_cast<double>(config_.max_new_tokens) * static_cast<double>(config_.prompts.size());
     int64_t tokens = 0;
     options.on_token = [&](size_t, const infer::Continuation&) {
-      c_.tracker.progress("sampling", static_cast<double>(++tokens) / most);
+      c_.tracker.progress({"sampling", static_cast<double>(++tokens), most, "token"});
       return !stop_requested();
     };
     const Key key = key_from_seed(static_cast<uint64_t>(config_.seed));

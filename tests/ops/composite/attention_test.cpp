@@ -115,31 +115,44 @@ Build plain(const Case& c) {
   };
 }
 
-/// The weights of one query after masks, softmax and dropout, by plain loops.
-std::vector<double> weights(const Case& c, const std::vector<Array>& in,
-                            const std::vector<Index>& query) {
-  const auto position_of = [&](const char* name) {
-    for (const Index& index : query)
-      if (index.axis == AxisName(name)) return index.at;
-    return int64_t{0};
-  };
-  const int64_t t = position_of("position"), keys = c.k.size_of("key_position");
-  const int64_t heads = c.q.size_of("kv_head"),
-                groups = c.q.contains("q_group") ? c.q.size_of("q_group") : 1;
-  std::vector<double> p;
-  double total = 0;
-  for (int64_t s = 0; s < keys; ++s) {
+int64_t index_of(const std::vector<Index>& query, const char* name) {
+  for (const Index& index : query)
+    if (index.axis == AxisName(name)) return index.at;
+  return 0;
+}
+
+/// The scores of one query after masks, by plain loops: -inf where a key is not seen.
+std::vector<double> masked_scores(const Case& c, const std::vector<Array>& in,
+                                  const std::vector<Index>& query) {
+  const int64_t t = index_of(query, "position");
+  std::vector<double> scores;
+  for (int64_t s = 0; s < c.k.size_of("key_position"); ++s) {
     bool seen = (!c.causal || s <= t) && (c.window == 0 || s > t - c.window);
     if (c.segments)
-      seen =
-          seen && at(in[3], query) == at(in[3], {{"batch", position_of("batch")}, {"position", s}});
+      seen = seen &&
+             at(in[3], query) == at(in[3], {{"batch", index_of(query, "batch")}, {"position", s}});
     double score = 0;
     for (int64_t d = 0; d < c.q.size_of("head_dim"); ++d) {
       const auto one = join({{"head_dim", d}, {"key_position", s}}, query);
       score += kScale * at(in[0], one) * at(in[1], one);
     }
     if (c.soft_cap > 0) score = c.soft_cap * std::tanh(score / c.soft_cap);
-    p.push_back(seen ? std::exp(score) : 0);
+    scores.push_back(seen ? score : -INFINITY);
+  }
+  return scores;
+}
+
+/// The weights of one query after masks, softmax and dropout.
+std::vector<double> weights(const Case& c, const std::vector<Array>& in,
+                            const std::vector<Index>& query) {
+  const auto position_of = [&](const char* name) { return index_of(query, name); };
+  const int64_t t = position_of("position"), keys = c.k.size_of("key_position");
+  const int64_t heads = c.q.size_of("kv_head"),
+                groups = c.q.contains("q_group") ? c.q.size_of("q_group") : 1;
+  std::vector<double> p;
+  double total = 0;
+  for (const double score : masked_scores(c, in, query)) {
+    p.push_back(std::exp(score));
     total += p.back();
   }
   for (int64_t s = 0; s < keys; ++s) {
@@ -194,6 +207,52 @@ TEST_CASE("attention takes the values of its formula", "[ops]") {
     CHECK(o.type.axes == c.q);
     CHECK(difference(o, expected) < kRoundingTolerance);
   }
+}
+
+TEST_CASE("attention's statistics take the values of their formulas", "[ops]") {
+  for (Case c : kCases) {
+    INFO(c.name);
+    c.dropout = 0;
+    const auto in = operands(c);
+    const Build build = [c](const auto& arrays) {
+      const auto [entropy, largest] =
+          attention_statistics(arrays[0], arrays[1], options(c, arrays));
+      return std::vector{entropy, largest};
+    };
+    const std::vector<Array> found = evaluate(build, in);
+    const Axes rows = attention_lse_axes(c.q);
+    CHECK(found[0].type.axes == rows);
+    const Array entropy = looped(rows, [&](const auto& query) {
+      double sum = 0;
+      for (const double p : weights(c, in, query)) sum -= p > 0 ? p * std::log(p) : 0;
+      return sum;
+    });
+    const Array largest = looped(rows, [&](const auto& query) {
+      const std::vector<double> scores = masked_scores(c, in, query);
+      return *std::max_element(scores.begin(), scores.end());
+    });
+    CHECK(difference(found[0], entropy) < kRoundingTolerance);
+    CHECK(difference(found[1], largest) < kRoundingTolerance);
+  }
+}
+
+TEST_CASE("the entropy of attention is exact at its ends", "[ops]") {
+  const auto entropy_of = [](double key) {
+    const Axes q{{"batch", 1}, {"position", 1}, {"kv_head", 1}, {"head_dim", 1}};
+    const Axes k{{"batch", 1}, {"key_position", 4}, {"kv_head", 1}, {"head_dim", 1}};
+    AttentionOptions all;
+    all.causal = false;
+    const Build build = [&](const auto& in) {
+      return std::vector{attention_statistics(in[0], in[1], all).entropy};
+    };
+    const std::vector<Array> in = {array(q, {1}), array(k, {key, 0, 0, 0})};
+    return std::pair{evaluate(build, in)[0].values[0],
+                     evaluate(build, in, *make_backend("cpu"), DType::f32)[0].values[0]};
+  };
+  CHECK(entropy_of(0).first == Approx(std::log(4.0)));  // all keys alike
+  CHECK(entropy_of(0).second == Approx(std::log(4.0)));
+  CHECK(entropy_of(1e4).first == 0);  // one key has all
+  CHECK(entropy_of(1e4).second == 0);
 }
 
 TEST_CASE("large scores do not overflow attention", "[ops]") {

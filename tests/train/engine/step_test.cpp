@@ -116,6 +116,106 @@ TEST_CASE("positions that weigh nothing have no part in loss and gradients", "[t
       REQUIRE(doubled[i].values[j] == 2 * before[i].values[j]);
 }
 
+namespace {
+
+/// The first layer's attention by plain loops: queries and keys of one position.
+struct PlainAttention {
+  PlainAttention(const Gpt2Config& model, const std::vector<Array>& inputs)
+      : model_(model), inputs_(inputs) {
+    for (const nn::Param& param : infer::trace_params(spec_of(model), kShape))
+      paths_.push_back(param.path);
+  }
+  const Array& param(const std::string& name) const {
+    const auto found = std::find(paths_.begin(), paths_.end(), "transformer." + name);
+    REQUIRE(found != paths_.end());
+    return inputs_[static_cast<size_t>(found - paths_.begin())];
+  }
+  /// tokens, targets, segment_ids, positions
+  int64_t id(size_t which, int64_t place) const {
+    return static_cast<int64_t>(inputs_[paths_.size() + which].values[static_cast<size_t>(place)]);
+  }
+  /// Heads of queries, keys and values, one after the other.
+  std::vector<double> heads(int64_t place) const {
+    const int64_t embed = model_.hidden_dim;
+    std::vector<double> x;
+    for (int64_t e = 0; e < embed; ++e)
+      x.push_back(param("wte.weight").values[static_cast<size_t>(id(0, place) * embed + e)] +
+                  param("wpe.weight").values[static_cast<size_t>(id(3, place) * embed + e)]);
+    double mean = 0, variance = 0;
+    for (const double value : x) mean += value / static_cast<double>(embed);
+    for (const double value : x) variance += std::pow(value - mean, 2) / static_cast<double>(embed);
+    std::vector<double> out = param("h.0.attn.c_attn.bias").values;
+    for (size_t e = 0; e < x.size(); ++e) {
+      const double normed = (x[e] - mean) / std::sqrt(variance + model_.layer_norm_epsilon) *
+                                param("h.0.ln_1.weight").values[e] +
+                            param("h.0.ln_1.bias").values[e];
+      for (size_t o = 0; o < out.size(); ++o)
+        out[o] += normed * param("h.0.attn.c_attn.weight").values[e * out.size() + o];
+    }
+    return out;
+  }
+  /// Adds the entropy of a query in a head to `entropy`, and takes its largest score.
+  void query(int64_t place, int64_t head, double& entropy, double& largest) const {
+    const int64_t size = model_.hidden_dim / model_.num_heads, at = place % kShape.position;
+    std::vector<double> scores;
+    for (int64_t key = place - at; key <= place; ++key) {
+      if (id(2, key) != id(2, place)) continue;
+      const std::vector<double> q = heads(place), k = heads(key);
+      double score = 0;
+      for (int64_t d = 0; d < size; ++d)
+        score += q[static_cast<size_t>(head * size + d)] *
+                 k[static_cast<size_t>((model_.num_heads + head) * size + d)];
+      scores.push_back(score / std::sqrt(static_cast<double>(size)));
+      largest = std::max(largest, scores.back());
+    }
+    double total = 0;
+    for (const double score : scores) total += std::exp(score);
+    for (const double score : scores)
+      entropy -= std::exp(score) / total * std::log(std::exp(score) / total);
+  }
+
+ private:
+  const Gpt2Config& model_;
+  const std::vector<Array>& inputs_;
+  std::vector<std::string> paths_;
+};
+
+}  // namespace
+
+TEST_CASE("watched attention is the mean entropy and the largest logit of the formula", "[train]") {
+  Gpt2Config model = tiny_model();
+  std::vector<Array> inputs = arguments(model, 0.5);
+  const size_t segments = inputs.size() - 5;
+  REQUIRE(inputs[segments].type.dtype == DType::i32);
+  for (size_t i = 0; i < 8; ++i) inputs[segments].values[i] = i < 3 ? 0 : (i < 6 ? 1 : -1);
+  const train::StepWatch watch{.every = 1, .attention = true};
+  Function function = train::trace_gradients(
+      spec_of(model), kShape, *models::objectives::make("lm"), Accumulate::kFirst, watch);
+  std::vector<std::string> watched;
+  for (const Result& result : function.results)
+    if (result.name.starts_with("watch/")) watched.push_back(result.name);
+  CHECK(watched == std::vector<std::string>{"watch/attention_entropy/transformer.h.0.attn",
+                                            "watch/attention_max_logit/transformer.h.0.attn",
+                                            "watch/attention_entropy/transformer.h.1.attn",
+                                            "watch/attention_max_logit/transformer.h.1.attn"});
+  const auto backend = make_backend("reference");
+  const std::vector<Array> found =
+      testing::run(optimise(std::move(function), *backend), inputs, *backend);
+  const PlainAttention plain(model, inputs);
+  double entropy = 0, largest = -INFINITY, queries = 0;
+  for (int64_t place = 0; place < kShape.batch * kShape.position; ++place)
+    for (int64_t head = 0; head < model.num_heads; ++head) {
+      if (plain.id(2, place) < 0) continue;  // padding
+      plain.query(place, head, entropy, largest);
+      ++queries;
+    }
+  CHECK(found[found.size() - 4].values[0] == Approx(entropy / queries).epsilon(kRoundingTolerance));
+  CHECK(found[found.size() - 3].values[0] == Approx(largest).epsilon(kRoundingTolerance));
+  // What is trained is what it is without.
+  const std::vector<Array> without = run_gradients(model, Accumulate::kFirst, inputs);
+  CHECK(same_bits({found.begin(), found.end() - 4}, without));
+}
+
 TEST_CASE("the functions name their arguments, and donate what they replace", "[train]") {
   const Gpt2Config model = tiny_model();
   const auto params = infer::trace_params(spec_of(model), kShape);

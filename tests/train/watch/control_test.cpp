@@ -162,6 +162,25 @@ TEST_CASE("a run saves, evaluates and stops when it is asked to", "[train]") {
   }
 }
 
+TEST_CASE("a run without validation says that it has nothing to evaluate", "[train]") {
+  const SmallRun run;
+  const std::string folder = run / "logs/run", key = "validation_fraction = 0.1\n";
+  std::string text = read_file(run / "run.toml");
+  REQUIRE(text.find(key) != text.npos);
+  write_file_atomic(run / "run.toml", text.erase(text.find(key), key.size()));
+  Program program(long_run(run));
+  REQUIRE(wait_for_growth(folder + "/metrics.jsonl", 2000));
+  const Ended asked = run({"top", folder, "--ask", "evaluate"});
+  CHECK(asked.code == 3);
+  CHECK_THAT(asked.err, Contains("has nothing to evaluate: no component has validation files") &&
+                            Contains("hint"));
+  CHECK(!path_exists(folder + "/control"));
+  write_file_atomic(folder + "/control", "evaluate\nstop\n");  // by another way
+  const Ended ended = program.wait();
+  CHECK(ended.code == kRequeue);
+  CHECK_THAT(ended.err, Contains("control: there is nothing to evaluate: no component has"));
+}
+
 TEST_CASE("what no run does is not asked for, nor of a run that has ended", "[train]") {
   const SmallRun run;
   REQUIRE(run.train().code == 0);

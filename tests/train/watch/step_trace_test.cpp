@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -12,6 +13,7 @@
 #include "device/ranges.h"
 #include "dist/launcher.h"
 #include "support/program.h"
+#include "support/rank_processes.h"
 #include "support/tiny_run.h"
 
 using namespace levanter;
@@ -84,6 +86,29 @@ void collect(const std::vector<Span>& spans, std::set<std::string>& names) {
   }
 }
 
+/// Steps `first` and so on of a rank's track: one after the other, each the sum of its phases.
+std::vector<Span> steps_of(const Trace& trace, const std::string& track, int64_t first,
+                           int64_t count) {
+  INFO(track);
+  REQUIRE(trace.tracks.contains(track));
+  std::vector<Span> steps;
+  for (const Span& span : trace.tracks.at(track))
+    if (span.name == "step" && std::stoll(span.detail) < first + count) steps.push_back(span);
+  REQUIRE(std::ssize(steps) == count);  // a rank beside the first may have begun another
+  double most = 0;  // a busy machine may stop a thread between two spans of a step
+  double between = INFINITY;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    CHECK(steps[i].detail == cat(first + static_cast<int64_t>(i)));
+    const double whole = steps[i].end - steps[i].begin;
+    CHECK(sum(steps[i].inside) <= whole);
+    most = std::max(most, sum(steps[i].inside) / whole);
+    if (i > 0) between = std::min(between, (steps[i].begin - steps[i - 1].end) / whole);
+  }
+  CHECK(most >= 1 - kLeftOut);
+  CHECK(between <= kLeftOut);
+  return steps;
+}
+
 }  // namespace
 
 TEST_CASE("the trace of a run's steps nests, and its phases add up to the time", "[train]") {
@@ -94,20 +119,8 @@ TEST_CASE("the trace of a run's steps nests, and its phases add up to the time",
   REQUIRE(ended.code == 0);
   CHECK_THAT(ended.err, Catch::Contains("traced steps 10 to 12 into "));
   const Trace trace = read_trace(run / "logs/run/trace.json");
-  REQUIRE(trace.tracks.contains("rank 0"));
   CHECK(trace.tracks.contains("tracker jsonl"));
-  std::vector<Span> done;
-  for (const Span& span : trace.tracks.at("rank 0"))
-    if (span.name == "step") done.push_back(span);
-  REQUIRE(done.size() == 3);
-  double most = 0;  // a busy machine may stop a thread between two spans of a step
-  for (size_t i = 0; i < done.size(); ++i) {
-    CHECK(done[i].detail == cat(10 + i));
-    const double whole = done[i].end - done[i].begin;
-    CHECK(sum(done[i].inside) <= whole);
-    most = std::max(most, sum(done[i].inside) / whole);
-  }
-  CHECK(most >= 1 - kLeftOut);
+  const std::vector<Span> done = steps_of(trace, "rank 0", 10, 3);
   std::set<std::string> names;
   collect(done, names);
   for (const char* name :
@@ -125,19 +138,37 @@ TEST_CASE("the trace of a run's steps nests, and its phases add up to the time",
 TEST_CASE("a trace has the threads of all ranks, and leaves the bits", "[train]") {
   const SmallRun run;
   const auto hash = [&](const std::string& id, std::vector<std::string> words) {
-    words.insert(words.end(),
-                 {"--trainer.id=" + id, "--trainer.communicator=threads", "--trainer.ranks=2",
-                  "--trainer.microbatch_size=1", "--trainer.shard=parameters"});
+    words.insert(words.end(), {"--trainer.id=" + id, "--trainer.communicator=threads",
+                               "--trainer.ranks=2", "--trainer.microbatch_size=1",
+                               "--trainer.shard=parameters", "--model.hidden_dim=128"});
     const Ended ended = run.train(words);
     INFO(ended.err);
     REQUIRE(ended.code == 0);
     return json::parse(read_file(run / cat("logs/", id, "/summary.json")))["params_hash"];
   };
-  CHECK(hash("traced", {"--trainer.profile.steps=[2, 3]"}) == hash("plain", {}));
+  CHECK(hash("traced", {"--trainer.profile.steps=[2, 4]"}) == hash("plain", {}));
   const Trace trace = read_trace(run / "logs/traced/trace.json");
-  for (const char* track : {"rank 0", "rank 1", "parameters of other ranks"})
-    CHECK(trace.tracks.contains(track));
+  CHECK(trace.tracks.contains("parameters of other ranks"));
+  for (const char* track : {"rank 0", "rank 1"}) steps_of(trace, track, 2, 3);
   CHECK(!path_exists(run / "logs/plain/trace.json"));
+}
+
+TEST_CASE("ranks that are processes write a trace each, whose phases add up", "[train]") {
+  const TinyRun run;
+  const std::string config =
+      run.config_file("a",
+                      "num_train_steps = 8\nthreads = 1\ncommunicator = \"threads\"\nranks = 2\n"
+                      "shard = \"parameters\"\nprofile = { steps = [4, 7] }\n");
+  std::string text = read_file(config);
+  text.replace(text.find("hidden_dim = 16"), 15, "hidden_dim = 256");
+  write_file_atomic(config, text);
+  for (const Ended& ended : RankProcesses({{config}, {config}}).wait()) {
+    INFO(ended.err);
+    CHECK(ended.code == 0);
+  }
+  const std::string folder = run.folder / "runs/a";
+  steps_of(read_trace(join_path(folder, "trace.json")), "rank 0", 4, 4);
+  steps_of(read_trace(join_path(folder, "ranks/trace-1.json")), "rank 1", 4, 4);
 }
 
 TEST_CASE("bench step writes a trace", "[train]") {

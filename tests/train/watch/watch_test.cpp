@@ -18,8 +18,8 @@ namespace {
 
 constexpr const char* kSteps = "num_train_steps = 6\nthreads = 1\n";
 constexpr const char* kWatch =
-    "watch = { every = 3, what = [\"grad_norm\", \"param_norm\", \"update_ratio\", \"histogram\"] "
-    "}\n";
+    "watch = { every = 3, what = [\"grad_norm\", \"param_norm\", \"update_ratio\", \"histogram\", "
+    "\"attention\"] }\n";
 /// Norms are of f32, added up in another order here.
 constexpr double kF32Sums = 1e-5;
 
@@ -74,6 +74,8 @@ TEST_CASE("watching changes no bit, and what it sees is the same on any ranks an
   CHECK(watched(run, "watched", 2).empty());
   const auto expected = watched(run, "watched", 3);
   CHECK(expected.size() > 50);
+  CHECK(expected.contains("watch/attention_entropy/transformer.h.1.attn"));
+  CHECK(expected.contains("watch/attention_max_logit/transformer.h.1.attn"));
   CHECK(trained(run, "threads", cat("num_train_steps = 6\nthreads = 3\n", kWatch)) == plain);
   CHECK(watched(run, "threads", 3) == expected);
   for (const int64_t ranks : {2, 3})
@@ -119,4 +121,13 @@ TEST_CASE("a pattern says which parameters are watched", "[train]") {
       run.config("b", cat(kSteps, "watch = { every = 2, match = \"nothing\" }\n"));
   CHECK_THAT(failure_of(ErrorKind::kConfig, [&] { train::train(config, {}); }),
              Catch::Contains("trainer.watch.match = \"nothing\" is found in no parameter"));
+  trained(run, "c",
+          cat(kSteps, "watch = { every = 2, what = [\"attention\"], match = \"h.1\" }\n"));
+  CHECK(watched(run, "c", 2).size() == 2);
+  const TrainConfig weight = run.config(
+      "d",
+      cat(kSteps, "watch = { every = 2, what = [\"attention\"], match = \"c_attn.weight\" }\n"));
+  CHECK_THAT(failure_of(ErrorKind::kConfig, [&] { train::train(weight, {}); }),
+             Catch::Contains("is found in no module of attention") &&
+                 Catch::Contains("transformer.h.0.attn"));
 }
