@@ -15,6 +15,12 @@ const OptimizerEntry& entry(std::string_view name) {
   throw Error(ErrorKind::kInternal, cat("there is no optimizer ", quote(name)));
 }
 
+const Refresh* OptimizerEntry::refresh(Refresh::By by) const {
+  for (const Refresh& candidate : refreshes)
+    if (candidate.by == by) return &candidate;
+  return nullptr;
+}
+
 bool is_diagonal(const Axes& axes, int64_t index) {
   if (axes.size() < 2) return true;
   const int64_t rows = axes[axes.size() - 2].size, columns = axes[axes.size() - 1].size;

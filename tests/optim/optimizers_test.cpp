@@ -1,5 +1,6 @@
 // Every optimizer, by one table: others' numbers, steps that are not taken, and one hash.
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -19,6 +20,8 @@ using namespace levanter;
 using namespace levanter::testing;
 
 namespace {
+
+using By = optim::Refresh::By;
 
 constexpr int64_t kSteps = 20;
 constexpr double kTokens = 50;
@@ -102,11 +105,12 @@ class Steps {
       : lr_(c.lr),
         optimizer_(optim::entry(c.name), *c.config.optimizer),
         backend_(make_backend(device)),
-        function_("update", real),
-        refresh_("refresh", real) {
+        function_("update", real) {
     params_ = made_up_params(real);
-    trace(function_, false);
-    trace(refresh_, true);
+    trace(function_, {});
+    for (const By by : {By::kFirstGradient, By::kGradient, By::kDrawnLabels})
+      if (optimizer_.refreshes(by))
+        trace(refreshes_.try_emplace(by, "refresh", real).first->second, by);
     for (size_t k = 0; k < params_.size(); ++k) {
       arrays_.push_back({params_[k].type, values(k, [&](uint64_t i) { return number(k, -1, i); })});
       for (double& x : arrays_.back().values)
@@ -125,10 +129,11 @@ class Steps {
   }
 
   void run(int64_t step, bool proceed = true) {
-    using By = optim::Refresh::By;
-    if (optimizer_.refreshes(By::kGradient, step)) run(refresh_, step, proceed, 0, 1);
+    for (const By by : {By::kFirstGradient, By::kGradient})
+      if (optimizer_.refreshes(by, step)) run(refreshes_.at(by), step, proceed, 0, 1);
     run(function_, step, proceed, 0, 1);
-    if (optimizer_.refreshes(By::kDrawnLabels, step)) run(refresh_, step, proceed, 3, 0.1);
+    if (optimizer_.refreshes(By::kDrawnLabels, step))
+      run(refreshes_.at(By::kDrawnLabels), step, proceed, 3, 0.1);
   }
 
   const std::vector<Array>& arrays() const { return arrays_; }
@@ -152,7 +157,7 @@ class Steps {
     arrays_ = testing::run(optimise(duplicate(function), *backend_), inputs, *backend_);
   }
 
-  void trace(Function& function, bool refresh) {
+  void trace(Function& function, std::optional<By> refresh) {
     const DType real = function.graph.real();
     std::vector<optim::Before> before(params_.size());
     for (size_t k = 0; k < params_.size(); ++k)
@@ -176,9 +181,8 @@ class Steps {
       if (!refresh) {
         after = optimizer_.update(params_[k], before[k], step);
       } else {
-        for (const auto by : {optim::Refresh::By::kGradient, optim::Refresh::By::kDrawnLabels})
-          if (auto state = optimizer_.refresh(by, params_[k], before[k], step); !state.empty())
-            after.state = std::move(state);
+        auto state = optimizer_.refresh(*refresh, params_[k], before[k], step);
+        if (!state.empty()) after.state = std::move(state);
       }
       results.push_back(after.param);
       states.insert(states.end(), after.state.begin(), after.state.end());
@@ -191,7 +195,8 @@ class Steps {
   double lr_;
   optim::Assignment optimizer_;
   std::unique_ptr<Backend> backend_;
-  Function function_, refresh_;
+  Function function_;
+  std::map<By, Function> refreshes_;
   std::vector<nn::Param> params_;
   std::vector<Array> arrays_;  ///< parameters, then state
 };
@@ -203,6 +208,8 @@ TrainConfig tiny_config(const TinyRun& run, const std::string& optimizer, const 
                         int64_t steps, int64_t ranks, int64_t threads) {
   std::vector<std::string> keys = {cat("--optimizer.type=", optimizer),
                                    "--optimizer.lr_schedule=constant"};
+  // Of what happens every few steps, at least two in a run of six.
+  if (optimizer == "soap") keys.emplace_back("--optimizer.precondition_frequency=2");
   if (!optim::entry(optimizer).averages) keys.emplace_back("--optimizer.ema={decay=0.5}");
   return run.config("a",
                     cat("num_train_steps = ", steps, "\nranks = ", ranks, "\nid = \"", id,
