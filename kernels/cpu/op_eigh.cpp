@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/factors.h"  // TEMP
 #include "kernels/cpu/kernel.h"
 #include "ops/entries.h"
 

@@ -2,6 +2,7 @@
 // threads for each matrix. Both work on copies without gaps.
 #include <algorithm>
 
+#include "ops/factors.h"  // TEMP
 #include "kernels/cuda/kernel.h"
 
 namespace levanter::cuda {

@@ -92,6 +92,9 @@ class Replanner {
     return way_of(std::move(words), config, *step_, backend_, own_);
   }
 
+  /// The last that was planned.
+  const train::CompiledStep& step() const { return *step_; }
+
   const Way now;  ///< as the config stands
 
  private:
@@ -174,8 +177,9 @@ std::string shell_words(std::vector<std::string> words) {
   return join(words, " ");
 }
 
-/// What would fit, and what would not: each way with its total and its price.
-std::string advice(const std::vector<Way>& ways, int64_t limit) {
+/// What would fit, and what would not: each way with its total and its price. `optimizers`: which
+/// would where no way does.
+std::string advice(const std::vector<Way>& ways, int64_t limit, const std::string& optimizers) {
   std::string text;
   bool any = false;
   for (const Way& way : ways) {
@@ -191,8 +195,37 @@ std::string advice(const std::vector<Way>& ways, int64_t limit) {
                 shell_words(way.words), "\n");
   }
   if (!any)
-    text += "  nothing of this fits: a smaller model, a shorter max_seq_len or more memory would\n";
+    text += cat("  nothing of this fits: ", optimizers,
+                "a smaller model, a shorter max_seq_len or more memory would\n");
   return text;
+}
+
+/// Optimizers that keep less than the run's, and with which the least of all ways would fit; "" for
+/// none.
+std::string leaner_optimizers(const train::CompiledStep& step, const std::vector<Way>& ways,
+                              int64_t now, int64_t limit) {
+  const optim::Assignment& optimizer = *step.options.optimizer;
+  for (const Way& way : ways) now = std::min(now, way.needed);
+  const auto kept = [&](auto&& state_of) {
+    int64_t bytes = 0;
+    for (const nn::Param& param : step.params)
+      if (param.trainable)
+        for (const optim::StateArray& array : state_of(param)) bytes += array.type.bytes();
+    return bytes;
+  };
+  const int64_t own = kept([&](const nn::Param& param) { return optimizer.state(param); });
+  std::vector<std::string> leaner;
+  for (const char* name : {"adam", "lion", "adafactor"}) {
+    const auto config = optim::entry(name).make_config();
+    const int64_t bytes = kept([&](const nn::Param& param) {
+      return optim::entry(name).state(static_cast<const OptimizerConfig&>(*config), param);
+    });
+    if (bytes < own && now - own + bytes <= limit)
+      leaner.push_back(cat(quote(name), " (", format_bytes(bytes), ")"));
+  }
+  if (leaner.empty()) return "";
+  return cat("an optimizer that keeps less than ", format_bytes(own), ", such as ",
+             join(leaner, " or "), ", ");
 }
 
 std::string json_of(const TrainConfig& config, const train::CompiledStep& step,
@@ -295,7 +328,11 @@ int run(const Arguments& given) {
       print("DOES NOT FIT; with a save it would need, with\n");
       const int64_t limit = needs[0].limit;
       Replanner replanner(a, config, vocab, *backend, planned.memory, std::move(step));
-      print(advice(find_ways(replanner, config, limit), limit));
+      const std::vector<Way> ways = find_ways(replanner, config, limit);
+      const bool alone = config.trainer.ranks == 1;
+      print(advice(ways, limit,
+                   alone ? leaner_optimizers(replanner.step(), ways, replanner.now.needed, limit)
+                         : ""));
     }
   }
   return fits ? 0 : static_cast<int>(ErrorKind::kDevice);

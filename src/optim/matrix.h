@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "ops/factors.h"  // TEMP
 #include "optim/optimizer.h"
 #include "ops/ops.h"
 

@@ -101,6 +101,10 @@ std::span<const OptimizerEntry* const> entries();
 /// The optimizer called `name`, which a loaded config always names rightly.
 const OptimizerEntry& entry(std::string_view name);
 
+/// Faults numbers of a config that are 0 or infinite in f32, or have lost digits there, though they
+/// are not as they stand.
+void check_f32(config::Problems& p, std::span<const config::Field> fields);
+
 /// What the learning rate multiplies: direction + weight_decay p, with update_rms_clipping = c
 /// divided by max(1, its root mean square / c).
 NamedArray moving(const OptimizerConfig& config, const Before& before, const Step& step,

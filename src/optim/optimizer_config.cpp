@@ -2,7 +2,6 @@
 #include "optim/optimizer_config.h"
 
 #include <cmath>
-#include <limits>
 #include <string_view>
 #include <utility>
 
@@ -88,29 +87,12 @@ void check_means(config::Problems& p, const std::vector<ParameterGroup>& groups)
     }
 }
 
-/// Faults a number that is 0 or infinite in f32, or has lost digits, though it is not here.
-void check_f32(config::Problems& p, const config::Field& field) {
-  using Limits = std::numeric_limits<float>;
-  const config::Type* type = field.type;
-  const void* value = field.value;
-  if (type->kind == config::Kind::kOptional && type->size(value) == 1) {
-    value = type->at(field.value, 0);
-    type = &type->element();
-  }
-  if (type->kind != config::Kind::kNumber) return;
-  const double number = *static_cast<const double*>(value), magnitude = std::abs(number);
-  if (number == 0 || (magnitude >= Limits::min() && magnitude <= Limits::max())) return;
-  p.add(field.key, cat(p.name(field.key), " = ", format_number(number), " is too ",
-                       magnitude < 1 ? "small" : "large", " for f32, which updates are made in"))
-      .allowed("0 or from 1.2e-38 to 3.4e38, within the key's own bounds");
-}
-
 }  // namespace
 
 void OptimizerConfig::validate(config::Problems& p) const {
   config::Fields numbers;
   const_cast<OptimizerConfig*>(this)->fields(numbers);  // which only lists where they are
-  for (const config::Field& field : numbers.list()) check_f32(p, field);
+  optim::check_f32(p, numbers.list());
   check_length(p, "warmup", warmup);
   check_length(p, "rewarmup", rewarmup);
   if (decay) check_length(p, "decay", *decay);

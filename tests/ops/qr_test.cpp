@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "ops/factors.h"  // TEMP
 #include "support/cpu_agreement.h"
 
 using namespace levanter;

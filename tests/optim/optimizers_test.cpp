@@ -324,3 +324,47 @@ TEST_CASE("the plan names the bytes of each optimizer's state exactly", "[optim]
     CHECK(saved <= state);
   }
 }
+
+TEST_CASE("numbers that are 0 or infinite in f32 are refused, whatever the optimizer", "[optim]") {
+  const auto refusal = [](const std::string& optimizer, const std::string& line) {
+    return error_of([&] {
+      parse_train_config(cat("[optimizer]\ntype = ", quote(optimizer), "\n", line, "\n"), "run.toml");
+    });
+  };
+  for (const std::string& name : names()) {
+    INFO(name);
+    CHECK(refusal(name, "learning_rate = 1e-30") == "");
+    CHECK_THAT(refusal(name, "learning_rate = 1e-300"),
+               Catch::Contains("optimizer.learning_rate = 1e-300 is too small for f32") &&
+                   Catch::Contains("run.toml:3") &&
+                   Catch::Contains("numbers from 1.2e-38 to 3.4e38, or 0 where the key may be 0"));
+    CHECK_THAT(refusal(name, "learning_rate = 1e39"), Catch::Contains("is too large for f32"));
+    CHECK_THAT(refusal(name, "weight_decay = 1e300"), Catch::Contains("is too large for f32"));
+    CHECK_THAT(refusal(name, "max_grad_norm = 1e-40"),
+               Catch::Contains("optimizer.max_grad_norm = 1e-40 is too small for f32"));
+    CHECK_THAT(refusal(name, "groups = [{ match = \"w\", lr_scale = 1e-300 }]"),
+               Catch::Contains("optimizer.groups[0].lr_scale = 1e-300 is too small for f32"));
+    // Every number of its own, where its bounds let it be so small.
+    const auto config = optim::entry(name).make_config();
+    config::Fields fields;
+    config->fields(fields);
+    for (const config::Field& field : fields.list()) {
+      if (field.type->kind != config::Kind::kNumber) continue;
+      INFO(field.key);
+      CHECK(refusal(name, cat(field.key, " = 1e-300")) != "");
+    }
+  }
+}
+
+TEST_CASE("muon's rate for all else cannot follow a course that is 0 beside it", "[optim]") {
+  const auto refusal = [](const std::string& lines) {
+    return error_of([&] {
+      parse_train_config(cat("[optimizer]\ntype = \"muon\"\n", lines), "run.toml");
+    });
+  };
+  CHECK_THAT(refusal("learning_rate = 1e-35\n"),
+             Catch::Contains("optimizer.learning_rate = 1e-35 is too small beside "
+                             "optimizer.adam_lr = 0.0006") &&
+                 Catch::Contains("at least 6e-34"));
+  CHECK(refusal("learning_rate = 1e-35\nadam_lr = 1e-35\n") == "");
+}
