@@ -92,8 +92,7 @@ class Replanner {
     return way_of(std::move(words), config, *step_, backend_, own_);
   }
 
-  /// The last that was planned.
-  const train::CompiledStep& step() const { return *step_; }
+  std::span<const nn::Param> params() const { return step_->params; }
 
   const Way now;  ///< as the config stands
 
@@ -201,26 +200,28 @@ std::string advice(const std::vector<Way>& ways, int64_t limit, const std::strin
 }
 
 /// Optimizers that keep less than the run's, and with which the least of all ways would fit; "" for
-/// none.
-std::string leaner_optimizers(const train::CompiledStep& step, const std::vector<Way>& ways,
-                              int64_t now, int64_t limit) {
-  const optim::Assignment& optimizer = *step.options.optimizer;
-  for (const Way& way : ways) now = std::min(now, way.needed);
+/// none, and where ranks share what is kept.
+std::string leaner_optimizers(const TrainConfig& config, const Replanner& replanner,
+                              const std::vector<Way>& ways, int64_t limit) {
+  if (config.trainer.ranks > 1) return "";
+  const optim::Assignment run(optim::entry(config.optimizer.type), *config.optimizer);
+  int64_t least = replanner.now.needed;
+  for (const Way& way : ways) least = std::min(least, way.needed);
   const auto kept = [&](auto&& state_of) {
     int64_t bytes = 0;
-    for (const nn::Param& param : step.params)
+    for (const nn::Param& param : replanner.params())
       if (param.trainable)
         for (const optim::StateArray& array : state_of(param)) bytes += array.type.bytes();
     return bytes;
   };
-  const int64_t own = kept([&](const nn::Param& param) { return optimizer.state(param); });
+  const int64_t own = kept([&](const nn::Param& param) { return run.state(param); });
   std::vector<std::string> leaner;
   for (const char* name : {"adam", "lion", "adafactor"}) {
-    const auto config = optim::entry(name).make_config();
+    const auto other = optim::entry(name).make_config();
     const int64_t bytes = kept([&](const nn::Param& param) {
-      return optim::entry(name).state(static_cast<const OptimizerConfig&>(*config), param);
+      return optim::entry(name).state(static_cast<const OptimizerConfig&>(*other), param);
     });
-    if (bytes < own && now - own + bytes <= limit)
+    if (bytes < own && least - own + bytes <= limit)
       leaner.push_back(cat(quote(name), " (", format_bytes(bytes), ")"));
   }
   if (leaner.empty()) return "";
@@ -329,10 +330,7 @@ int run(const Arguments& given) {
       const int64_t limit = needs[0].limit;
       Replanner replanner(a, config, vocab, *backend, planned.memory, std::move(step));
       const std::vector<Way> ways = find_ways(replanner, config, limit);
-      const bool alone = config.trainer.ranks == 1;
-      print(advice(ways, limit,
-                   alone ? leaner_optimizers(replanner.step(), ways, replanner.now.needed, limit)
-                         : ""));
+      print(advice(ways, limit, leaner_optimizers(config, replanner, ways, limit)));
     }
   }
   return fits ? 0 : static_cast<int>(ErrorKind::kDevice);

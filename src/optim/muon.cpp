@@ -27,7 +27,7 @@ struct MuonConfig final : OptimizerConfig {
   MuonConfig() { learning_rate = 0.02; }
 
   void validate(config::Problems& p) const override {
-    constexpr double kMostApart = 1e30;  // as f32 the rate of the rest is that of the matrices times it
+    constexpr double kMostApart = 1e30;  // that f32 still multiplies a rate by
     OptimizerConfig::validate(p);
     if (learning_rate > 0 && adam_lr / learning_rate > kMostApart)
       p.add("learning_rate",
@@ -35,7 +35,7 @@ struct MuonConfig final : OptimizerConfig {
                 " is too small beside ", p.name("adam_lr"), " = ", format_number(adam_lr),
                 ", which follows its course"),
             {"adam_lr"})
-          .allowed(cat("at least ", format_number(adam_lr / kMostApart)))
+          .allowed(cat("at least ", format_number(1 / kMostApart), " of ", p.name("adam_lr")))
           .hint("a group of the hidden matrices with frozen = true trains all else alone");
     if (learning_rate == 0 && adam_lr > 0)
       p.add("learning_rate",
