@@ -5,7 +5,6 @@
 #include <cmath>
 #include <limits>
 
-#include "ops/factors.h"  // TEMP
 #include "kernels/cpu/kernel.h"
 #include "ops/entries.h"
 

@@ -3,7 +3,6 @@
 // Plain twin: kernels/reference/qr.cpp.
 #include <cmath>
 
-#include "ops/factors.h"  // TEMP
 #include "kernels/cpu/kernel.h"
 #include "ops/entries.h"
 

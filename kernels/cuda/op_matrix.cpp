@@ -2,7 +2,6 @@
 // threads for each matrix. Both work on copies without gaps.
 #include <algorithm>
 
-#include "ops/factors.h"  // TEMP
 #include "kernels/cuda/kernel.h"
 
 namespace levanter::cuda {

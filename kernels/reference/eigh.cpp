@@ -2,7 +2,6 @@
 #include <cmath>
 #include <limits>
 
-#include "ops/factors.h"  // TEMP
 #include "kernels/reference/walk.h"
 #include "ops/entries.h"
 

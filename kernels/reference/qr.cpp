@@ -1,7 +1,6 @@
 // The orthonormal factor of matrices, by Householder's reflections in f64, one after the other.
 #include <cmath>
 
-#include "ops/factors.h"  // TEMP
 #include "kernels/reference/walk.h"
 #include "ops/entries.h"
 

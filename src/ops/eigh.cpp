@@ -1,5 +1,4 @@
 // Eigenvalues and eigenvectors of symmetric matrices. axis: of their rows; axes: of their columns.
-#include "ops/factors.h"  // TEMP
 #include "base/strings.h"
 #include "ops/entries.h"
 #include "ops/ops.h"

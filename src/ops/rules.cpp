@@ -1,5 +1,4 @@
 // Small helpers that gradient rules and decompositions share.
-#include "ops/factors.h"  // TEMP
 #include "ops/rules.h"
 
 #include <algorithm>

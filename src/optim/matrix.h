@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "ops/factors.h"  // TEMP
 #include "optim/optimizer.h"
 #include "ops/ops.h"
 

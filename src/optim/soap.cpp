@@ -95,6 +95,11 @@ NamedArray turn_back(NamedArray x, const nn::Param& param, std::span<const Side>
   return from_matrices(x, param);
 }
 
+/// What the optimizer keeps itself: a mean of the weights may follow.
+std::vector<NamedArray> own_state(const Before& before, std::span<const Side> sides) {
+  return {before.state.begin(), before.state.begin() + static_cast<int64_t>(mean_of(sides.size()))};
+}
+
 std::vector<NamedArray> bases_of(const Before& before, std::span<const Side> sides) {
   std::vector<NamedArray> bases;
   for (size_t i = 0; i < sides.size(); ++i) bases.push_back(before.state[basis_of(i)]);
@@ -109,7 +114,7 @@ bool is_first(const OptimizerConfig&, int64_t step) { return step == 0; }
 std::vector<NamedArray> begin(const OptimizerConfig& config, const nn::Param& param,
                               const Before& before, const Step& step) {
   const auto sides = turned_sides(dynamic_cast<const SoapConfig&>(config), param);
-  std::vector<NamedArray> state = before.state;
+  std::vector<NamedArray> state = own_state(before, sides);
   if (sides.empty()) return state;
   const NamedArray g = to_matrices(before.grad * step.clip, param);
   const Side& shorter = sides[0];
@@ -142,7 +147,7 @@ bool due(const OptimizerConfig& config, int64_t step) {
 std::vector<NamedArray> refresh(const OptimizerConfig& config, const nn::Param& param,
                                 const Before& before, const Step&) {
   const auto sides = turned_sides(dynamic_cast<const SoapConfig&>(config), param);
-  std::vector<NamedArray> state = before.state;
+  std::vector<NamedArray> state = own_state(before, sides);
   const std::vector<NamedArray> old = bases_of(before, sides);
   std::vector<NamedArray> bases;
   NamedArray squares = to_matrices(before.state[1], param);
@@ -178,7 +183,7 @@ After update(const OptimizerConfig& config, const nn::Param& param, const Before
   const NamedArray m = mix(before.state[0], turned, 1 - c.beta1);
   const NamedArray v = mix(before.state[1], turned * turned, 1 - c.beta2);
   const NamedArray direction = (m / correction1) / (sqrt(v / correction2) + c.epsilon);
-  std::vector<NamedArray> state = before.state;
+  std::vector<NamedArray> state = own_state(before, sides);
   state[0] = select(begun, m, before.state[0]);
   state[1] = select(begun, v, before.state[1]);
   for (size_t i = 0; i < sides.size(); ++i) {

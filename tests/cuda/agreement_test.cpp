@@ -1,6 +1,5 @@
 // Every primitive on the emulated card agrees with the reference backend: in all layouts of the
 // operands, over sizes 1, primes and tails, with the same bits in every order of the threads.
-#include "ops/factors.h"  // TEMP
 #include "cuda/card_agreement.h"
 #include "kernels/cuda/device/math.cuh"
 #include "passes/passes.h"

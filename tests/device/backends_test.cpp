@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "ops/factors.h"  // TEMP
 #include "base/strings.h"
 #include "device/backends.h"
 #include "ops/ops.h"

@@ -1,6 +1,5 @@
 #include <cmath>
 
-#include "ops/factors.h"  // TEMP
 #include "support/cpu_agreement.h"
 
 using namespace levanter;

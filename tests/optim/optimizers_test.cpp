@@ -328,7 +328,8 @@ TEST_CASE("the plan names the bytes of each optimizer's state exactly", "[optim]
 TEST_CASE("numbers that are 0 or infinite in f32 are refused, whatever the optimizer", "[optim]") {
   const auto refusal = [](const std::string& optimizer, const std::string& line) {
     return error_of([&] {
-      parse_train_config(cat("[optimizer]\ntype = ", quote(optimizer), "\n", line, "\n"), "run.toml");
+      parse_train_config(cat("[optimizer]\ntype = ", quote(optimizer), "\n", line, "\n"),
+                         "run.toml");
     });
   };
   for (const std::string& name : names()) {
@@ -358,9 +359,8 @@ TEST_CASE("numbers that are 0 or infinite in f32 are refused, whatever the optim
 
 TEST_CASE("muon's rate for all else cannot follow a course that is 0 beside it", "[optim]") {
   const auto refusal = [](const std::string& lines) {
-    return error_of([&] {
-      parse_train_config(cat("[optimizer]\ntype = \"muon\"\n", lines), "run.toml");
-    });
+    return error_of(
+        [&] { parse_train_config(cat("[optimizer]\ntype = \"muon\"\n", lines), "run.toml"); });
   };
   CHECK_THAT(refusal("learning_rate = 1e-35\n"),
              Catch::Contains("optimizer.learning_rate = 1e-35 is too small beside "

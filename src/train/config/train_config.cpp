@@ -101,7 +101,8 @@ bool check_batch_schedule(const TrainConfig& config, config::Problems& p) {
     }
     std::string fault;
     if (size > largest)
-      fault = cat("is more than trainer.train_batch_size = ", largest, ", the size after all stages");
+      fault =
+          cat("is more than trainer.train_batch_size = ", largest, ", the size after all stages");
     else if (size % microbatch != 0)
       fault = cat("is no multiple of the microbatch, ", microbatch);
     else if (size < least)
@@ -112,11 +113,12 @@ bool check_batch_schedule(const TrainConfig& config, config::Problems& p) {
       auto& problem =
           p.add(cat(key, ".size"), cat(key, ".size = ", size, " ", fault),
                 {"trainer.train_batch_size", "trainer.microbatch_size", "trainer.gradient_groups"})
-              .allowed(least == largest ? std::to_string(least)
-                                        : cat("multiples of ", microbatch, " from ", least, " to ",
-                                              largest));
+              .allowed(least == largest
+                           ? std::to_string(least)
+                           : cat("multiples of ", microbatch, " from ", least, " to ", largest));
       if (size <= largest)
-        problem.hint("a smaller trainer.microbatch_size or fewer trainer.gradient_groups allow more");
+        problem.hint(
+            "a smaller trainer.microbatch_size or fewer trainer.gradient_groups allow more");
     }
     before = until;
   }
