@@ -110,6 +110,8 @@ struct VectorKernels {
   /// bf16 as f32, and f32 rounded to bf16 as base/bf16.h does; the spans do not overlap.
   void (*widen)(float* y, const uint16_t* a, int64_t n);
   void (*narrow)(uint16_t* y, const float* a, int64_t n);
+  /// int8 as f32.
+  void (*widen_int8)(float* y, const int8_t* a, int64_t n);
 
   float (*sum)(const float* a, int64_t n);
   float (*sum_squares)(const float* a, int64_t n);

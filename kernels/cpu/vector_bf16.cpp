@@ -1,4 +1,4 @@
-// Between bf16 in memory and f32.
+// Between bf16 or int8 in memory and f32.
 // Plain twin: kernels/reference/cast.cpp.
 #include "kernels/cpu/vector_parts.h"
 
@@ -23,11 +23,16 @@ void narrow(uint16_t* y, const float* a, int64_t n) {
   __builtin_memcpy(y + i, rest, sizeof(uint16_t) * static_cast<size_t>(n - i));
 }
 
+void widen_int8(float* y, const int8_t* a, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = a[i];  // as the compiler makes vectors of it
+}
+
 }  // namespace
 
 void fill_bf16(VectorKernels& table) {
   table.widen = widen;
   table.narrow = narrow;
+  table.widen_int8 = widen_int8;
 }
 
 }  // namespace levanter::cpu::LEVANTER_ISA

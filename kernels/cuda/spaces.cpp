@@ -70,6 +70,8 @@ Element element_of(DType dtype) {
       return Element::kI32;
     case DType::u32:
       return Element::kU32;
+    case DType::i8:
+      return Element::kI8;
     case DType::f64:
       break;
   }

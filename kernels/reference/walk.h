@@ -80,6 +80,8 @@ void with_type(DType dtype, Fn&& fn) {
       return fn(uint32_t{});
     case DType::bf16:
       return fn(Bf16{});
+    case DType::i8:
+      return fn(int8_t{});
   }
 }
 

@@ -6,7 +6,7 @@
 namespace levanter {
 
 namespace {
-constexpr std::array<std::string_view, 5> kNames = {"f32", "f64", "i32", "u32", "bf16"};
+constexpr std::array<std::string_view, 6> kNames = {"f32", "f64", "i32", "u32", "bf16", "i8"};
 }
 
 std::string_view name_of(DType dtype) { return kNames[static_cast<size_t>(dtype)]; }

@@ -67,8 +67,8 @@ float float_of(const std::byte* at) {
 
 void hash_parameter(Hasher& hasher, const Tensor& parameter) {
   const bool is_wide = parameter.dtype == DType::f64, is_narrow = parameter.dtype == DType::bf16;
-  LEV_CHECK(is_wide || is_narrow || parameter.dtype == DType::f32,
-            cat("parameter ", parameter.path, " is not floating"));
+  LEV_CHECK(is_float(parameter.dtype) || parameter.dtype == DType::i8,
+            cat("parameter ", parameter.path, " is neither floating nor i8"));
   const auto count = static_cast<size_t>(parameter.elements());
   const auto element = static_cast<size_t>(size_of(parameter.dtype));
   std::vector<std::byte> room;

@@ -64,7 +64,7 @@ struct SaveReport {
 SaveReport save_checkpoint(const std::string& folder, const CheckpointContents& contents);
 
 /// xxh3-128 in canonical hexadecimal over the parameters' elements as little-endian f32, parameters
-/// sorted bytewise by path. The tensors must be floating; f64 is rounded to f32, bf16 widened.
+/// sorted bytewise by path. f64 is rounded to f32, bf16 widened; i8 counts as the bytes that it is.
 std::string params_hash(std::span<const Tensor> parameters);
 
 /// Adds one parameter's elements to such a hash.

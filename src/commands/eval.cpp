@@ -11,6 +11,7 @@
 #include "data/files/json_fields.h"
 #include "data/files/source.h"
 #include "infer/scoring.h"
+#include "models/objective.h"
 #include "train/data_record.h"
 #include "train/evaluate.h"
 #include "train/setup.h"
@@ -134,10 +135,15 @@ class DocumentScores {
   BadRecords bad_;
 };
 
+std::vector<AdapterFolder> adapters_of(const Arguments& a) {
+  if (!a.values.contains("adapter")) return {};
+  return {{a.text("adapter")}};
+}
+
 int run(const Arguments& a) {
   LoadedModel m =
       load_model(a.text("checkpoint"), a.text("config"), a.overrides,
-                 {.rows = a.integer("batch", 0, 1, 1 << 20), .adapter = a.text("adapter")});
+                 {.rows = a.integer("batch", 0, 1, 1 << 20), .adapters = adapters_of(a)});
   for (const std::string& problem : m.problems) std::fprintf(stderr, "%s\n", problem.c_str());
   require_memory(m);
   if (a.values.contains("documents")) {
@@ -156,6 +162,9 @@ int run(const Arguments& a) {
   options.vocab_size = m.vocab_size;
   if (m.config.trainer.max_eval_batches)
     options.max_rows = *m.config.trainer.max_eval_batches * m.config.trainer.train_batch_size;
+  const auto objective = m.config.objective->make({});
+  options.measures_pairs = objective->pair_loss() != nullptr;
+  if (!m.config.objective->needs_reference()) options.pair_loss = objective->pair_loss();
   const Metrics metrics = train::evaluate(
       *data, [&](const infer::Rows& rows) { return m.model->token_losses(rows); }, options);
   if (metrics.empty())

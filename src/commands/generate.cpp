@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <optional>
@@ -27,8 +28,10 @@ namespace {
 constexpr Option kOptions[] = {
     {"checkpoint", "DIR",
      "a step folder, a run folder for its latest good one, or a Hugging Face folder", true},
-    {"adapter", "DIR",
-     "a PEFT folder (adapter_config.json, adapter_model.safetensors) beside the model"},
+    {"adapter", "[NAME=]DIR",
+     "a PEFT folder (adapter_config.json, adapter_model.safetensors) beside the model; with --json "
+     "several, each with a name, which a line chooses by {\"adapter\": \"NAME\"}",
+     false, false, true},
     {"prompt", "TEXT", "what to continue; without it the standard input, if it is a file or a pipe",
      false, true},
     {"temperature", "X", "0: always the most probable token; default 1"},
@@ -55,6 +58,35 @@ constexpr Option kOptions[] = {
     {"logprobs", "",
      "with --json: the logarithm of each new token's probability, before any filter"},
 };
+
+/// The adapters of the command line.
+/// error  kConfig for several of which one has no name, or another's
+std::vector<AdapterFolder> adapters_of(const Arguments& a) {
+  const std::vector<std::string> said = a.all("adapter");
+  std::vector<AdapterFolder> adapters;
+  for (const std::string& word : said) {
+    const size_t sign = word.find('=');
+    const bool is_alone = said.size() == 1 && (sign == word.npos || path_exists(word));
+    if (is_alone) return {{word}};
+    const std::string name = word.substr(0, sign == word.npos ? 0 : sign);
+    const bool is_known =
+        std::any_of(adapters.begin(), adapters.end(),
+                    [&](const AdapterFolder& adapter) { return adapter.name == name; });
+    if (name.empty() || is_known)
+      throw Error(ErrorKind::kConfig,
+                  is_known ? cat("--adapter: two are called ", quote(name))
+                           : cat("--adapter ", quote(word), " has no name, and there are several"))
+          .allowed("NAME=DIR, each with a name of its own");
+    adapters.push_back({word.substr(sign + 1), name});
+  }
+  if (!adapters.empty() && (!a.has("json") || a.values.contains("prompt")))
+    throw Error(ErrorKind::kConfig, "--adapter: no line of --json chooses among adapters by name")
+        .allowed("--adapter DIR, for all texts")
+        .hint(
+            "with --json lines {\"prompt\": \"...\", \"adapter\": \"NAME\"} come by the standard "
+            "input");
+  return adapters;
+}
 
 /// All of the standard input, when it is a file or a pipe, without a byte order mark.
 std::string read_stdin() {
@@ -110,7 +142,7 @@ data::ChatWriter chat_writer(const text::Tokenizer& tokenizer, const std::string
 
 class Generator {
  public:
-  Generator(LoadedModel& m, const Arguments& a)
+  Generator(LoadedModel& m, const std::vector<AdapterFolder>& adapters, const Arguments& a)
       : m_(m),
         options_(options_of(a, *m.tokenizer)),
         key_(fold_in(key_from_seed(static_cast<uint64_t>(a.integer("seed", 0, 0, INT64_MAX))),
@@ -118,6 +150,8 @@ class Generator {
         samples_(a.integer("samples", 1, 1, 1 << 20)),
         json_(a.has("json")),
         stops_(a.all("stop")) {
+    for (const AdapterFolder& adapter : adapters)
+      if (!adapter.name.empty()) names_.push_back(adapter.name);
     const std::vector<std::string>& kept = m.config.stop_strings;
     stops_.insert(stops_.end(), kept.begin(), kept.end());
     if (options_.logprobs && !json_)
@@ -167,9 +201,22 @@ class Generator {
         .hint(chat && !chat_ ? "messages are for --chat" : "");
   }
 
+  /// The number of the adapter that a record chooses; -1 for none.
+  int32_t adapter_of(const data::JsonFields& request, const std::string& place) const {
+    const auto name = names_.empty() ? std::nullopt : request.optional_string("adapter");
+    if (!name) return -1;
+    const auto found = std::find(names_.begin(), names_.end(), *name);
+    if (found != names_.end()) return static_cast<int32_t>(found - names_.begin());
+    throw Error(ErrorKind::kData, cat("there is no adapter ", quote(std::string(*name))))
+        .at(place)
+        .allowed(join(names_, ", "))
+        .hint("leave the key out for the model alone");
+  }
+
   /// What is to be answered: a prompt, or a line that stands in its answer's place.
   struct Request {
     std::vector<int32_t> prompt = {};
+    int32_t adapter = -1;      ///< as of infer::Continuation
     std::string members = {};  ///< of the record, which go into the answer
     std::string line = {};
   };
@@ -181,7 +228,8 @@ class Generator {
     std::vector<text::GrowingText> grown;
     for (const Request& request : requests)
       for (int64_t sample = 0; request.line.empty() && sample < samples_; ++sample) {
-        texts.push_back({request.prompt, fold_in(key_, static_cast<uint32_t>(sample))});
+        texts.push_back(
+            {request.prompt, fold_in(key_, static_cast<uint32_t>(sample)), request.adapter});
         grown.emplace_back(*m_.tokenizer, stops_, request.prompt.back());
       }
     const bool streams = !json_ && texts.size() == 1;
@@ -230,6 +278,7 @@ class Generator {
               other_members(record.content, {"prompt", "messages", "prompt_ids", "ids", "text",
                                              "logprobs", "sample", "error", "line"});
           request.prompt = request_ids(fields, record.origin());
+          request.adapter = adapter_of(fields, record.origin());
         } catch (const Error& error) {
           request.line = bad.add(error, number, request.members);
         }
@@ -264,6 +313,7 @@ class Generator {
   Key key_;
   int64_t samples_;
   bool json_;
+  std::vector<std::string> names_;  ///< of adapters that a line may choose
   std::vector<std::string> stops_;
   std::optional<data::ChatWriter> chat_;
 };
@@ -277,8 +327,9 @@ void note_settings(const Arguments& a, LoadedModel& m) {
 }
 
 int run(const Arguments& a) {
-  LoadedModel m = load_model(a.text("checkpoint"), "", a.overrides, {.adapter = a.text("adapter")});
-  Generator generator(m, a);
+  const std::vector<AdapterFolder> adapters = adapters_of(a);
+  LoadedModel m = load_model(a.text("checkpoint"), "", a.overrides, {.adapters = adapters});
+  Generator generator(m, adapters, a);
   note_settings(a, m);
   for (const std::string& problem : m.problems) std::fprintf(stderr, "%s\n", problem.c_str());
   if (a.has("json") && !a.values.contains("prompt")) {

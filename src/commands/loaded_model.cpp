@@ -12,6 +12,7 @@
 #include "device/backends.h"
 #include "device/transfer.h"
 #include "compat/hf_folder.h"
+#include "nn/several_adapters.h"
 #include "data/rows/loader.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/load.h"
@@ -54,9 +55,10 @@ void make_model(LoadedModel& loaded, int64_t rows) {
   loaded.backend = device::make_backend(
       loaded.config.trainer.device, static_cast<int>(loaded.config.trainer.threads.value_or(0)));
   train::require_precision(loaded.config, *loaded.backend);
+  infer::ModelSpec spec = train::model_spec(loaded.config);
+  if (loaded.several) spec.adapter = loaded.several.get();
   loaded.model = std::make_unique<infer::InferenceModel>(
-      train::model_spec(loaded.config), loaded.vocab_size, loaded.rows, *loaded.backend,
-      loaded.config.trainer.compute());
+      spec, loaded.vocab_size, loaded.rows, *loaded.backend, loaded.config.trainer.compute());
 }
 
 /// Keys that do not change what a trained model computes: a config may have its own.
@@ -84,12 +86,15 @@ void take_model(LoadedModel& loaded, TrainConfig own, const std::string& whose) 
     own.model->max_seq_len = config.model->max_seq_len;
   config.model = std::move(own.model);
   config.adapter = std::move(own.adapter);
+  if (!config.sources.has("trainer.frozen") && own.trainer.frozen == "int8")
+    config.trainer.frozen = own.trainer.frozen;
 }
 
 /// error  naming the first parameter of a checkpoint that is not finite
 void require_finite(const LoadedModel& loaded) {
   std::vector<std::byte> room;
   for (const Tensor& tensor : loaded.model->tensors()) {
+    if (tensor.dtype == DType::i8) continue;  // whose scales are looked at
     const auto count = static_cast<size_t>(tensor.elements());
     const auto bytes =
         read_bytes(*tensor.memory, tensor.data, static_cast<size_t>(tensor.bytes()), room);
@@ -125,22 +130,32 @@ void take_tokenizer(LoadedModel& loaded) {
         quote(config.data.tokenizer.type)));
 }
 
-/// Lets the config have the adapter of a PEFT folder, "" for none.
-void take_adapter(TrainConfig& config, const std::string& folder) {
-  if (!folder.empty()) config.adapter = train::read_peft_config(folder);
+/// Lets the model have the adapters of PEFT folders; of several, the config says the first one's.
+void take_adapters(LoadedModel& loaded, const std::vector<AdapterFolder>& adapters) {
+  std::vector<nn::SeveralAdapters::Named> named;
+  for (const AdapterFolder& adapter : adapters) {
+    const auto read = std::make_shared<const config::Choice<AdapterConfig>>(
+        train::read_peft_config(adapter.folder));
+    if (&adapter == &adapters.front()) loaded.config.adapter = *read;
+    named.push_back({adapter.name, {read, &**read}});
+  }
+  if (!adapters.empty() && !adapters.front().name.empty())
+    loaded.several = std::make_shared<const nn::SeveralAdapters>(std::move(named));
 }
 
 /// The overrides with what they imply: keys of an adapter mean one that stands beside the model,
-/// and a checkpoint's trainer.frozen, which changes no bit, gives way to another trainer.mp.
+/// and a checkpoint's trainer.frozen gives way to another trainer.mp where it changes no bit.
 std::vector<std::string> completed(std::span<const std::string> overrides,
-                                   const std::string& adapter) {
+                                   const std::vector<AdapterFolder>& adapters, bool is_int8) {
   const auto says = [&](std::string_view start) {
     return std::any_of(overrides.begin(), overrides.end(),
                        [&](const std::string& one) { return one.starts_with(start); });
   };
   std::vector<std::string> all;
-  if (!adapter.empty()) all.push_back(cat("--adapter=", train::read_peft_config(adapter).type));
-  if (says("--trainer.mp=") && !says("--trainer.frozen=")) all.emplace_back("--trainer.frozen=f32");
+  if (!adapters.empty())
+    all.push_back(cat("--adapter=", train::read_peft_config(adapters.front().folder).type));
+  if (!is_int8 && says("--trainer.mp=") && !says("--trainer.frozen="))
+    all.emplace_back("--trainer.frozen=f32");
   all.insert(all.end(), overrides.begin(), overrides.end());
   return all;
 }
@@ -160,11 +175,23 @@ std::string fill_base(const LoadedModel& loaded, const train::BaseModel& base) {
                           loaded.model->tensors());
 }
 
-/// Fills the parameters of a PEFT folder's adapter, of a base with that params_hash.
-void fill_adapter(const LoadedModel& loaded, const std::string& folder, const std::string& base) {
-  const std::vector<Tensor> all = loaded.model->tensors();
-  const std::vector<Tensor> own = train::tensors_of(loaded.model->params(), all, true);
-  train::require_same_base(train::load_peft(folder, own), base, folder, loaded.folder);
+/// Fills the parameters of the PEFT folders' adapters, of a base with that params_hash.
+void fill_adapters(const LoadedModel& loaded, const std::vector<AdapterFolder>& adapters,
+                   const std::string& base) {
+  const std::vector<Tensor> all =
+      train::tensors_of(loaded.model->params(), loaded.model->tensors(), true);
+  for (const AdapterFolder& adapter : adapters) {
+    std::vector<Tensor> own;
+    for (Tensor tensor : all) {
+      const size_t behind = tensor.path.rfind(':') + 1;  // 0 without a name; modules have no colon
+      if (tensor.path.substr(0, behind) != (adapter.name.empty() ? "" : adapter.name + ":"))
+        continue;
+      tensor.path.erase(0, behind);
+      own.push_back(std::move(tensor));
+    }
+    train::require_same_base(train::load_peft(adapter.folder, own), base, adapter.folder,
+                             loaded.folder);
+  }
 }
 
 /// Fills the frozen model under the adapter that a checkpoint holds.
@@ -184,7 +211,7 @@ void fill_base_under(LoadedModel& loaded, const Checkpoint& from) {
 
 LoadedModel load_hf_folder(const std::string& folder, const std::string& config_file,
                            std::span<const std::string> overrides, const LoadOptions& options) {
-  const std::string& adapter = options.adapter;
+  const std::vector<AdapterFolder>& adapters = options.adapters;
   LoadedModel loaded;
   loaded.folder = folder;
   if (config_file.empty()) {
@@ -195,7 +222,7 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
     take_model(loaded, train::hf_config(folder), "the folder's");
     take_tokenizer(loaded);
   }
-  take_adapter(loaded.config, adapter);
+  take_adapters(loaded, adapters);
   const infer::ModelSpec spec = train::model_spec(loaded.config);
   const int64_t vocab = vocab_size_of(loaded);
   const compat::HfWeights weights(folder);
@@ -206,12 +233,12 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
     if (std::string line = train::changed_tokenizer(loaded.config, folder); !line.empty())
       loaded.problems.push_back(std::move(line));
   make_model(loaded, options.rows);
-  if (adapter.empty()) {
+  if (adapters.empty()) {
     train::load_hf(weights, spec, vocab, loaded.model->tensors(), phase_progress());
     return loaded;
   }
   const std::string base = fill_base(loaded, {.hf = std::make_shared<compat::HfWeights>(folder)});
-  fill_adapter(loaded, adapter, base);
+  fill_adapters(loaded, adapters, base);
   return loaded;
 }
 
@@ -220,9 +247,10 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
 LoadedModel load_model(const std::string& checkpoint, const std::string& config_file,
                        std::span<const std::string> overrides, const LoadOptions& options) {
   if (compat::is_hf_folder(checkpoint))
-    return load_hf_folder(checkpoint, config_file, completed(overrides, options.adapter), options);
+    return load_hf_folder(checkpoint, config_file, completed(overrides, options.adapters, false),
+                          options);
   refuse_peft_folder(checkpoint);
-  const std::string& adapter = options.adapter;
+  const std::vector<AdapterFolder>& adapters = options.adapters;
   FoundCheckpoint found = open_checkpoint(checkpoint);
   const Checkpoint& good = *found.checkpoint;
   LoadedModel loaded;
@@ -231,31 +259,33 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
   loaded.extra_json = good.manifest().extra_json;
   loaded.problems = std::move(found.problems);
   const bool is_adapter = train::base_of(loaded.extra_json).has_value();
-  if (is_adapter && !adapter.empty())
+  if (is_adapter && !adapters.empty())
     throw Error(ErrorKind::kConfig, "the checkpoint holds an adapter of its own")
-        .at(adapter)
+        .at(adapters.front().folder)
         .hint("name the model under it, or leave --adapter out");
   const std::string saved_file = join_path(good.folder(), "config.toml");
-  const std::vector<std::string> said = completed(overrides, adapter);
+  TrainConfig own = parse_train_config(good.config_toml(), saved_file);
+  const std::vector<std::string> said =
+      completed(overrides, adapters, own.trainer.frozen == "int8");
   if (config_file.empty()) {
     loaded.config = parse_train_config(good.config_toml(), saved_file, said);
   } else {
     loaded.config = load_train_config(config_file, said);
-    take_model(loaded, parse_train_config(good.config_toml(), saved_file), "the checkpoint's");
+    take_model(loaded, std::move(own), "the checkpoint's");
   }
   loaded.tokenizer =
       text::load_tokenizer(good.tokenizer(), join_path(good.folder(), "tokenizer.json"));
-  take_adapter(loaded.config, adapter);
+  take_adapters(loaded, adapters);
   make_model(loaded, options.rows);
   fill_base_under(loaded, good);
   try {
-    if (!adapter.empty()) {
+    if (!adapters.empty()) {
       const auto files = std::make_shared<const Checkpoint>(good);
-      fill_adapter(loaded, adapter, fill_base(loaded, {.checkpoint = files}));
+      fill_adapters(loaded, adapters, fill_base(loaded, {.checkpoint = files}));
     }
     const std::vector<Tensor> all = loaded.model->tensors();
     for (Tensor target : train::tensors_of(loaded.model->params(), all, is_adapter)) {
-      if (!adapter.empty()) break;  // both are there
+      if (!adapters.empty()) break;  // both are there
       target.path = good.path_in_use(target.path, options.ema);
       good.load(target);
     }

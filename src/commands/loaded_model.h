@@ -8,6 +8,7 @@
 
 #include "device/backend.h"
 #include "infer/inference.h"
+#include "nn/adapter.h"
 #include "text/tokenizer.h"
 #include "train/config/train_config.h"
 
@@ -24,13 +25,22 @@ struct LoadedModel {
       problems;  ///< bad checkpoints passed over, and what is wrong with a config
   std::shared_ptr<const text::Tokenizer> tokenizer;  ///< none: that of a config's data
   std::unique_ptr<Backend> backend;
+  std::shared_ptr<const nn::Adapter> several;  ///< those that have names; null for none
   std::unique_ptr<infer::InferenceModel> model;
 };
 
+/// A PEFT folder beside a model.
+struct AdapterFolder {
+  std::string folder;
+  std::string name = {};  ///< by which texts choose it; "" for that of all texts, the only one
+};
+
 struct LoadOptions {
-  int64_t rows = 0;          ///< that token_losses takes at a time; 0: the config's microbatch
-  std::string adapter = {};  ///< a PEFT folder beside the checkpoint's model, or ""
-  bool ema = false;          ///< of a checkpoint: the running means of its weights, instead of them
+  int64_t rows = 0;  ///< that token_losses takes at a time; 0: the config's microbatch
+  /// None, or one without a name, or any number with one each: the model then has several, and runs
+  /// each text with its own (infer::Continuation::adapter counts them in this order).
+  std::vector<AdapterFolder> adapters = {};
+  bool ema = false;  ///< of a checkpoint: the running means of its weights, instead of them
 };
 
 /// Opens `checkpoint` (a step folder, a run folder or a Hugging Face folder). The config is the

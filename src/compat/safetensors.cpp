@@ -28,13 +28,13 @@ constexpr int64_t kLengthBytes = 8;
 constexpr int kMaxDepth = 8;
 constexpr int64_t kReadBytes = int64_t{1} << 20;
 constexpr std::string_view kChecksumKey = "xxh3 ";
-constexpr std::array<std::string_view, 9> kNames = {"U8",  "F16", "BF16", "I32",  "U32",
-                                                    "F32", "F64", "I64",  "other"};
-constexpr std::array<int64_t, 9> kSizes = {1, 2, 2, 4, 4, 4, 8, 8, 0};
+constexpr std::array<std::string_view, 10> kNames = {"U8",  "F16", "BF16", "I32", "U32",
+                                                     "F32", "F64", "I64",  "I8",  "other"};
+constexpr std::array<int64_t, 10> kSizes = {1, 2, 2, 4, 4, 4, 8, 8, 1, 0};
 /// Other types of the format, and their bits.
 constexpr std::pair<std::string_view, int64_t> kOthers[] = {
-    {"BOOL", 8},    {"I8", 8},      {"I16", 16},    {"U16", 16}, {"U64", 64},
-    {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"C64", 64}, {"F4", 4}};
+    {"BOOL", 8},    {"I16", 16},    {"U16", 16}, {"U64", 64}, {"F8_E4M3", 8},
+    {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"C64", 64}, {"F4", 4}};
 
 /// The product of the sizes, or -1 when it leaves 63 bits.
 int64_t product(std::span<const int64_t> shape) {
@@ -235,6 +235,8 @@ Element element_of(DType dtype) {
       return Element::u32;
     case DType::bf16:
       return Element::bf16;
+    case DType::i8:
+      return Element::i8;
   }
   LEV_CHECK(false, "an element type without a stored form");
 }

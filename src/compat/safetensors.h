@@ -24,7 +24,7 @@ namespace levanter::safetensors {
 
 /// The element types that we know, in the order that the writer sorts them by; tensors of `other`
 /// types of the format are skipped unless they are asked for.
-enum class Element : uint8_t { u8, f16, bf16, i32, u32, f32, f64, i64, other };
+enum class Element : uint8_t { u8, f16, bf16, i32, u32, f32, f64, i64, i8, other };
 
 /// Bytes of one element.
 int64_t size_of(Element element);

@@ -75,6 +75,8 @@ struct Op {
   /// The same outputs from simpler ops; null for a primitive.
   std::vector<NamedArray> (*decompose)(Graph&, const Node&,
                                        std::span<const NamedArray> inputs) = nullptr;
+  /// Whether that takes bf16 operands as they are; where not, they are widened first.
+  bool decomposes_bf16 = false;
   /// Arithmetic of a node; null for none worth counting.
   Cost (*cost)(const Node&, std::span<const Type> inputs) = nullptr;
   SaveClass save_class = SaveClass::kCheap;

@@ -32,10 +32,11 @@ class Generation {
     for (size_t row = 0; row < row_text_.size(); ++row) {
       while (!row_text_[row] && next_ < texts_.size()) {
         row_text_[row] = next_++;
-        const std::vector<int32_t>& prompt = texts_[*row_text_[row]].prompt;
+        const Continuation& text = texts_[*row_text_[row]];
+        const std::vector<int32_t>& prompt = text.prompt;
         const bool fits = static_cast<int64_t>(prompt.size()) <= model_.max_seq_len();
-        take(row, fits ? model_.decode_text(static_cast<int64_t>(row), prompt)
-                       : model_.next_logits(prompt));
+        take(row, fits ? model_.decode_text(static_cast<int64_t>(row), prompt, text.adapter)
+                       : model_.next_logits(prompt, text.adapter));
       }
       any |= row_text_[row].has_value();
     }
@@ -65,7 +66,10 @@ class Generation {
       const size_t vocab = logits.size() / row_text_.size();
       for (const size_t row : cached) take(row, logits.subspan(row * vocab, vocab));
     }
-    for (const size_t row : too_long) take(row, model_.next_logits(whole(texts_[*row_text_[row]])));
+    for (const size_t row : too_long) {
+      const Continuation& text = texts_[*row_text_[row]];
+      take(row, model_.next_logits(whole(text), text.adapter));
+    }
   }
 
   /// Draws the row's next token; a text that ends leaves the row.

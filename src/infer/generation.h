@@ -15,6 +15,7 @@ namespace levanter::infer {
 struct Continuation {
   std::vector<int32_t> prompt;  ///< at least one token
   Key key;
+  int32_t adapter = -1;  ///< as of InferenceModel::decode_text
   std::vector<int32_t> ids = {};
   /// Of each of the ids, the natural logarithm of its probability under the model alone.
   std::vector<float> logprobs = {};

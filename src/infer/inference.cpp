@@ -90,12 +90,13 @@ struct InferenceModel::Impl {
     std::unique_ptr<Buffer> memory;  ///< of the caches: one after the other, row by row
     std::vector<std::pair<std::string, int64_t>> caches;  ///< names, and bytes of a row
     std::vector<int64_t> lengths;                         ///< of the rows' texts
-    SharedArray<int32_t> tokens, positions, last;
+    std::vector<int32_t> adapters;                        ///< of the rows' texts
+    SharedArray<int32_t> tokens, positions, last, adapter;
     SharedArray<float> logits;
     std::optional<Compiled> text, step;  ///< a piece of one row; a token of every row
 
     void upload() {
-      for (SharedArray<int32_t>* array : {&tokens, &positions, &last}) array->upload();
+      for (SharedArray<int32_t>* array : {&tokens, &positions, &last, &adapter}) array->upload();
     }
   };
 
@@ -154,7 +155,7 @@ struct InferenceModel::Impl {
   const Backend& backend;
   StepShape shape;
   ParameterStore store;
-  SharedArray<int32_t> last;
+  SharedArray<int32_t> last, adapter;
   SharedArray<float> losses, logits;
   std::optional<Compiled> evaluation, next;
   std::optional<Decoding> decoding;
@@ -164,6 +165,7 @@ InferenceModel::InferenceModel(const ModelSpec& spec, int64_t vocab_size, int64_
                                const Backend& backend, DType compute)
     : impl_(std::make_unique<Impl>(spec, vocab_size, batch, backend, compute)) {
   impl_->last = SharedArray<int32_t>(backend, 1);
+  impl_->adapter = SharedArray<int32_t>(backend, 1);
   impl_->logits = SharedArray<float>(backend, static_cast<size_t>(vocab_size));
 }
 
@@ -205,14 +207,17 @@ std::span<const float> InferenceModel::token_losses(const Rows& rows) {
   return m.losses.host();
 }
 
-std::span<const float> InferenceModel::next_logits(std::span<const int32_t> tokens) {
+std::span<const float> InferenceModel::next_logits(std::span<const int32_t> tokens,
+                                                   int32_t adapter) {
   Impl& m = *impl_;
   LEV_CHECK(!tokens.empty(), "there is nothing to continue");
   if (!m.next) {
     StepShape one = m.shape;
     one.batch = 1;
-    m.next.emplace(m.prepare(m.compiled(trace_next_logits(m.spec, one)),
-                             {{"last", m.last.device()}, {"logits", m.logits.device()}}));
+    m.next.emplace(
+        m.prepare(m.compiled(trace_next_logits(m.spec, one)), {{"last", m.last.device()},
+                                                               {"adapter", m.adapter.device()},
+                                                               {"logits", m.logits.device()}}));
   }
   const auto window = static_cast<size_t>(m.shape.position);
   tokens = tokens.last(std::min(window, tokens.size()));
@@ -221,6 +226,8 @@ std::span<const float> InferenceModel::next_logits(std::span<const int32_t> toke
   std::fill(row.segment_ids.begin(), row.segment_ids.end(), 0);  // causality masks what follows
   m.last.host()[0] = static_cast<int32_t>(tokens.size()) - 1;
   m.last.upload();
+  m.adapter.host()[0] = adapter;
+  m.adapter.upload();
   m.next->run({row});
   m.logits.download();
   return m.logits.host();
@@ -234,6 +241,7 @@ void InferenceModel::Impl::bind_decoding(Compiled& c, int64_t row) {
   Addresses arrays = {{"tokens", d.tokens.device()},
                       {"positions", d.positions.device()},
                       {"last", d.last.device()},
+                      {"adapter", d.adapter.device()},
                       {"logits", d.logits.device()}};
   std::byte* cache = d.memory->data();
   for (const auto& [name, size] : d.caches) {
@@ -257,20 +265,24 @@ void InferenceModel::begin_decoding(int64_t rows, int64_t longest) {
   d.memory = m.backend.allocate(plan.cache_bytes());
   for (auto* array : {&d.tokens, &d.positions})
     *array = SharedArray<int32_t>(m.backend, plan.slots());
-  d.last = SharedArray<int32_t>(m.backend, static_cast<size_t>(rows));
+  for (auto* array : {&d.last, &d.adapter})
+    *array = SharedArray<int32_t>(m.backend, static_cast<size_t>(rows));
   d.lengths.resize(static_cast<size_t>(rows));
+  d.adapters.assign(static_cast<size_t>(rows), -1);
   d.logits = SharedArray<float>(m.backend, static_cast<size_t>(rows * m.shape.vocab_size));
   d.text.emplace(m.prepare(m.compiled(plan.text, true)));
   d.step.emplace(m.prepare(m.compiled(plan.step, true)));
   m.bind_decoding(*d.step, 0);
 }
 
-std::span<const float> InferenceModel::decode_text(int64_t row, std::span<const int32_t> tokens) {
+std::span<const float> InferenceModel::decode_text(int64_t row, std::span<const int32_t> tokens,
+                                                   int32_t adapter) {
   Impl& m = *impl_;
   Impl::Decoding& d = *m.decoding;
   const auto length = static_cast<int64_t>(tokens.size());
   LEV_CHECK(length > 0 && length <= d.room, "a text of no tokens or too many");
   m.bind_decoding(*d.text, row);
+  d.adapters[static_cast<size_t>(row)] = d.adapter.host()[0] = adapter;
   for (int64_t begin = 0; begin < length; begin += d.piece) {
     const int64_t count = std::min(d.piece, length - begin);
     for (int64_t i = 0; i < d.piece; ++i) {
@@ -297,6 +309,7 @@ std::span<const float> InferenceModel::decode_next(std::span<const int32_t> toke
     d.tokens.host()[row] = idle ? 0 : tokens[row];
     d.positions.host()[row] = idle ? -1 : static_cast<int32_t>(d.lengths[row]++);
     d.last.host()[row] = 0;
+    d.adapter.host()[row] = d.adapters[row];
   }
   d.upload();
   d.step->executable.run();
@@ -311,9 +324,9 @@ int64_t generation_bytes(const ModelSpec& spec, int64_t vocab_size, const TextRo
   const std::vector<nn::Param> params = trace_params(spec, shape);
   const Executable text = compiled_for(plan.text, backend, true),
                    step = compiled_for(plan.step, backend, true);
-  const auto words = static_cast<int64_t>(2 * plan.slots()) + texts.rows;  // tokens and positions
+  const auto words = static_cast<int64_t>(2 * plan.slots()) + 2 * texts.rows;  // what goes in
   int64_t total = one_after_the_other(params).elements * 4 + Packing(params, {&text}).bytes() +
-                  plan.cache_bytes() + 4 * (words + (texts.rows + 1) * vocab_size + 1);
+                  plan.cache_bytes() + 4 * (words + (texts.rows + 1) * vocab_size + 2);
   for (const Executable* e : {&text, &step})
     total += e->arena_bytes() + e->workspace_bytes() + e->constant_bytes();
   if (texts.longest <= shape.position) return total;

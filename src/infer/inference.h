@@ -32,8 +32,9 @@ class InferenceModel final {
   /// Token losses of `batch` rows of max_seq_len tokens; good until the next call.
   std::span<const float> token_losses(const Rows& rows);
   /// Logits of the token after `tokens`, at least one; of more than max_seq_len, the last
-  /// max_seq_len count. Good until the next call.
-  std::span<const float> next_logits(std::span<const int32_t> tokens);
+  /// max_seq_len count. Good until the next call. Here and below `adapter` is the number of the one
+  /// that they go through, where the model has several; -1 for none.
+  std::span<const float> next_logits(std::span<const int32_t> tokens, int32_t adapter = -1);
 
   /// Makes room for `rows` texts of up to `longest` tokens (or max_seq_len, if that is less) that
   /// grow by a token at a time, their keys and values kept. A row's logits do not depend on the
@@ -42,9 +43,10 @@ class InferenceModel final {
   void begin_decoding(int64_t rows, int64_t longest);
   /// Row `row` becomes `tokens`, as many as there is room for. The logits of the token after them;
   /// good until the next call.
-  std::span<const float> decode_text(int64_t row, std::span<const int32_t> tokens);
-  /// One token more in each row, none where it is below 0. The logits after it, [rows, vocab],
-  /// which mean nothing in a row without one; good until the next call.
+  std::span<const float> decode_text(int64_t row, std::span<const int32_t> tokens,
+                                     int32_t adapter = -1);
+  /// One token more in each row, under its text's adapter, none where it is below 0. The logits
+  /// after it, [rows, vocab], which mean nothing in a row without one; good until the next call.
   std::span<const float> decode_next(std::span<const int32_t> tokens);
   int64_t max_seq_len() const;
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "nn/adapter.h"
 
 namespace levanter::infer {
 
@@ -19,6 +20,8 @@ Tracing::Tracing(std::string name, const ModelSpec& spec, const StepShape& s)
       model(spec.family.build(nn::Scope(function, params, spec.adapter ? &adapted : nullptr),
                               spec.config, s.vocab_size)),
       inputs(function, batch_axis(s), position_axis(s), s.segments) {
+  if (spec.adapter && spec.adapter->is_chosen_by_row())
+    adapted.of_row = function.argument("adapter", {DType::i32, {batch_axis(s)}});
   if (!spec.groups) return;
   for (nn::Param& param : params) {
     const ParameterGroup* group = spec.groups->of(param.path);
@@ -111,6 +114,7 @@ int64_t multiplied_parameters(const std::vector<nn::Param>& params, double exper
     own_head |= p.role == nn::Role::kWeight && p.type.axes.contains("vocab");
   int64_t total = 0, experts = 0;
   for (const nn::Param& p : params) {
+    if (p.role == nn::Role::kScale) continue;
     const bool tied_head = p.type.axes.contains("vocab") && !own_head;
     if (p.role == nn::Role::kExpert)
       experts += p.type.elements();

@@ -73,13 +73,15 @@ Function trace_evaluation(const ModelSpec& model, const StepShape& shape,
                           const models::Objective& objective);
 
 /// The next token's logits.
-///   arguments  parameters; tokens segment_ids positions; last i32 [batch], each row's last index
+///   arguments  parameters; adapter i32 [batch], where rows choose one; tokens segment_ids
+///              positions; last i32 [batch], each row's last index
 ///   results    logits [batch, vocab]
 Function trace_next_logits(const ModelSpec& model, const StepShape& shape);
 
 /// The logits after the next piece of each text, whose earlier pieces are in caches.
 ///   shape      of the piece: any number of positions
-///   arguments  parameters; tokens positions [batch, position], a position below 0 for no token;
+///   arguments  parameters; adapter i32 [batch], where rows choose one; tokens positions
+///              [batch, position], a position below 0 for no token;
 ///              last i32 [batch], the index in the piece of each row's last token; the caches of
 ///              `room` tokens, which become the updated ones
 ///   results    the caches; logits [batch, vocab]

@@ -23,8 +23,8 @@ Experts::Experts(const nn::Scope& s, const DecoderConfig& c, Activation a)
       return {own,
               {in},
               {out},
-              own.param("weight", {out, in}, {out.size, in.size},
-                        nn::Init::normal(c.initializer_range), nn::Role::kExpert, {in})};
+              own.weight({out, in}, {out.size, in.size}, nn::Init::normal(c.initializer_range),
+                         nn::Role::kExpert, {in})};
     };
     gates.push_back(matrix(c.expert_names.gate, mlp, embed));
     ups.push_back(matrix(c.expert_names.up, mlp, embed));
@@ -43,7 +43,7 @@ Experts::Experts(const nn::Scope& s, const DecoderConfig& c, Activation a)
 NamedArray Experts::multiply(NamedArray rows, NamedArray chosen, const Matrices& matrices,
                              NamedArray dropout_keys) const {
   std::vector<NamedArray> packed;
-  for (const NamedArray weight : matrices.weights) packed.push_back(pack(weight));
+  for (const nn::Weight& weight : matrices.weights) packed.push_back(weight.factor());
   const NamedArray y = cast(grouped_dot(rows, chosen, packed), scope.graph().compute());
   if (!matrices.adaptation) return y;
   return matrices.adaptation->apply({rows, y, {}, chosen, dropout_keys});

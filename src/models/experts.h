@@ -32,7 +32,7 @@ struct Experts {
   nn::Linear router;
   /// One matrix for each expert.
   struct Matrices {
-    std::vector<NamedArray> weights;
+    std::vector<nn::Weight> weights;
     std::shared_ptr<const nn::Adaptation> adaptation;  ///< null for none
   };
   Matrices gate, up, down;

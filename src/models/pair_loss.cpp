@@ -146,7 +146,32 @@ std::unique_ptr<const Objective> preference_objective(std::unique_ptr<const Pair
   return std::make_unique<Preference>(std::move(loss), needs_reference);
 }
 
-std::vector<std::pair<std::string, double>> pair_metrics(const PairLoss& loss,
+namespace {
+
+using NamedNumbers = std::vector<std::pair<std::string, double>>;
+
+NamedNumbers metrics_of(const PairLoss* loss, const AnswerPair<double>& pair) {
+  NamedNumbers metrics;
+  const auto compare = [&](const std::string& of, double chosen, double rejected) {
+    metrics.emplace_back(cat(of, "/margins"), chosen - rejected);
+    metrics.emplace_back(cat(of, "/accuracies"), chosen > rejected ? 1.0 : 0.0);
+  };
+  if (loss) {
+    const PairTerms<double> terms = loss->of(pair);
+    metrics = {{"loss", terms.loss},
+               {"rewards/chosen", terms.chosen_reward},
+               {"rewards/rejected", terms.rejected_reward}};
+    compare("rewards", terms.chosen_reward, terms.rejected_reward);
+  }
+  metrics.emplace_back("logps/chosen", pair.chosen_logp);
+  metrics.emplace_back("logps/rejected", pair.rejected_logp);
+  if (!loss) compare("logps", pair.chosen_logp, pair.rejected_logp);
+  return metrics;
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, double>> pair_metrics(const PairLoss* loss,
                                                          std::vector<AnswerPair<double>> pairs) {
   if (pairs.empty()) return {};
   const auto count = static_cast<double>(pairs.size());
@@ -159,18 +184,11 @@ std::vector<std::pair<std::string, double>> pair_metrics(const PairLoss& loss,
   for (AnswerPair<double>& pair : pairs) {
     pair.mean_chosen_ratio = chosen_ratios / count;
     pair.mean_rejected_ratio = rejected_ratios / count;
-    const PairTerms<double> terms = loss.of(pair);
-    const double margin = terms.chosen_reward - terms.rejected_reward;
-    const std::pair<const char*, double> own[] = {{"loss", terms.loss},
-                                                  {"rewards/chosen", terms.chosen_reward},
-                                                  {"rewards/rejected", terms.rejected_reward},
-                                                  {"rewards/margins", margin},
-                                                  {"rewards/accuracies", margin > 0 ? 1.0 : 0.0},
-                                                  {"logps/chosen", pair.chosen_logp},
-                                                  {"logps/rejected", pair.rejected_logp}};
+    const NamedNumbers own = metrics_of(loss, pair);
     if (metrics.empty())
-      for (const auto& [name, value] : own) metrics.emplace_back(name, 0.0);
-    for (size_t i = 0; i < metrics.size(); ++i) metrics[i].second += own[i].second;
+      metrics = own;
+    else
+      for (size_t i = 0; i < metrics.size(); ++i) metrics[i].second += own[i].second;
   }
   for (auto& [name, total] : metrics) total /= count;
   return metrics;

@@ -87,8 +87,9 @@ std::unique_ptr<const Objective> preference_objective(Formula formula, bool need
 }
 
 /// The metrics of pairs by their names, "loss" the first: means over all of them, in their order.
-/// The means of ratios are filled in. Empty for no pairs.
-std::vector<std::pair<std::string, double>> pair_metrics(const PairLoss& loss,
+/// The means of ratios are filled in. Empty for no pairs. Without a loss the log-probabilities,
+/// and in place of rewards their margins and how often the chosen answer has the larger one.
+std::vector<std::pair<std::string, double>> pair_metrics(const PairLoss* loss,
                                                          std::vector<AnswerPair<double>> pairs);
 
 }  // namespace levanter::models

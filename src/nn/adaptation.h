@@ -16,7 +16,7 @@ namespace levanter::nn {
 struct Matrix {
   Scope scope;  ///< the module's
   Axes in, out;
-  NamedArray weight;
+  Weight weight;
 };
 
 /// What a module has multiplied: y = W x + bias, or each row of x with the matrix of its group.
@@ -48,8 +48,11 @@ struct Adapted {
     std::shared_ptr<const Adaptation> adaptation;  ///< null for none
   };
   const Adapter* adapter = nullptr;
-  std::optional<DType> frozen = {};  ///< what the model's matrices are held in; absent: as ever
+  /// What the model's matrices are held in; absent: as ever. With i8 those that are only looked up,
+  /// and the head, in the graph's compute type.
+  std::optional<DType> frozen = {};
   std::vector<Site> sites = {};
+  NamedArray of_row = {};  ///< i32 [batch], where rows choose among adapters; -1 for none
 };
 
 }  // namespace levanter::nn

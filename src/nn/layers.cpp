@@ -11,8 +11,8 @@ Linear::Linear(const Scope& s, const Axes& in_axes, const Axes& out_axes, const 
     : scope(s), in(in_axes), out(out_axes) {
   const bool out_first = options.order == WeightOrder::kOutIn;
   const Axes &first = out_first ? out : in, &last = out_first ? in : out;
-  weight = scope.param("weight", unite(first, last), {first.elements(), last.elements()},
-                       options.init, Role::kWeight, in);
+  weight = scope.weight(unite(first, last), {first.elements(), last.elements()}, options.init,
+                        Role::kWeight, in);
   if (options.bias) bias = scope.param("bias", out, {out.elements()}, Init::zeros(), Role::kBias);
   const Matrix matrix{scope, in, out, weight};
   adaptation = scope.adapt({&matrix, 1});
@@ -20,7 +20,7 @@ Linear::Linear(const Scope& s, const Axes& in_axes, const Axes& out_axes, const 
 
 NamedArray Linear::operator()(NamedArray x, NamedArray dropout_keys) const {
   const OriginScope at = scope.enter();
-  NamedArray y = dot(x, pack(weight), unite(without(x.axes(), in), out)), added;
+  NamedArray y = weight.times(x, out), added;
   if (bias) {
     added = pack(bias);  // rounded like the weight, so that a product may add it
     if (added.dtype() != y.dtype()) added = cast(broadcast(added, y.axes()), y.dtype());

@@ -29,7 +29,8 @@ struct Linear {
 
   Scope scope;
   Axes in, out;
-  NamedArray weight, bias;
+  Weight weight;
+  NamedArray bias;
   std::shared_ptr<const Adaptation> adaptation;  ///< null for none
 };
 

@@ -17,6 +17,8 @@ std::string_view name_of(Role role) {
       return "norm";
     case Role::kEmbedding:
       return "embedding";
+    case Role::kScale:
+      return "scale";
   }
   return "";
 }
@@ -45,6 +47,14 @@ Scope Scope::adapter() const {
   return same;
 }
 
+Scope Scope::adapter_named(std::string_view name) const {
+  Scope same = *this;
+  same.adapter_prefix_ = cat(name, ":");
+  return same;
+}
+
+NamedArray Scope::adapter_of_row() const { return adapted_->of_row; }
+
 std::shared_ptr<const Adaptation> Scope::adapt(std::span<const Matrix> matrices) const {
   if (!adapted_) return nullptr;
   Adapted::Site& site = adapted_->sites.emplace_back();
@@ -55,16 +65,40 @@ std::shared_ptr<const Adaptation> Scope::adapt(std::span<const Matrix> matrices)
 
 NamedArray Scope::param(std::string_view name, const Axes& axes, std::vector<int64_t> shape,
                         Init init, Role role, const Axes& in) const {
-  const std::string path = cat(path_, ".", name);
-  const bool is_matrix = role != Role::kBias && role != Role::kNorm;
-  const bool is_narrow = adapted_ && adapted_->frozen && !adapts_ && is_matrix;
-  const Type type{is_narrow ? *adapted_->frozen : graph().real(), axes};
+  const std::string path = cat(adapts_ ? adapter_prefix_ : "", path_, ".", name);
+  const bool is_matrix = role != Role::kBias && role != Role::kNorm && role != Role::kScale;
+  DType held = graph().real();
+  if (adapted_ && adapted_->frozen && !adapts_ && is_matrix) {
+    held = *adapted_->frozen;
+    if (held == DType::i8 && in.empty()) held = graph().compute();  // rows that are looked up
+  }
+  const Type type{held, axes};
   const NamedArray value = function_->argument(path, type);
   const bool is_trained = adapts_ || (trainable_ && !adapted_);
   params_->push_back(
       {path, type, std::move(shape), init, role, value, is_trained, group_, in, adapts_});
   return value;
 }
+
+Weight Scope::weight(const Axes& axes, std::vector<int64_t> shape, Init init, Role role,
+                     const Axes& in) const {
+  Weight w{param("weight", axes, std::move(shape), init, role, in)};
+  const Axes out = without(axes, in);
+  if (w.array.dtype() == DType::i8)
+    w.scale = param(scale_name("weight"), out, {out.elements()}, Init::ones(), Role::kScale);
+  return w;
+}
+
+NamedArray Weight::times(NamedArray x, const Axes& out) const {
+  if (scale) return quantized_dot(x, array, scale);
+  return dot(x, pack(array), unite(without(x.axes(), array.axes()), out));
+}
+
+NamedArray Weight::factor() const {
+  return scale ? dequantize(array, scale, array.graph().compute()) : pack(array);
+}
+
+std::string scale_name(std::string_view path) { return cat(path, "_scale"); }
 
 OriginScope Scope::enter() const {
   Origin origin = graph().origin();

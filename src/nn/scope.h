@@ -13,9 +13,10 @@
 
 namespace levanter::nn {
 
-/// What a parameter is: optimizers decay by role. An expert is a weight that few tokens meet.
-enum class Role : uint8_t { kWeight, kBias, kNorm, kEmbedding, kExpert };
-/// "weight", "bias", "norm", "embedding", "weight".
+/// What a parameter is: optimizers decay by role. An expert is a weight that few tokens meet;
+/// scales are those of a frozen weight in int8, and no parameters of the model.
+enum class Role : uint8_t { kWeight, kBias, kNorm, kEmbedding, kExpert, kScale };
+/// "weight", "bias", "norm", "embedding", "weight", "scale".
 std::string_view name_of(Role role);
 
 class Adaptation;
@@ -47,6 +48,20 @@ struct Param {
   bool adapts = false;     ///< is the adapter's, not the model's
 };
 
+/// A matrix that a module multiplies by: an array, or one of int8 with a scale for each of its
+/// rows, those of one output.
+struct Weight {
+  NamedArray array;
+  NamedArray scale = {};  ///< [out...]; empty where the array is floating
+
+  /// x W^T: the product over the axes that both have, which `out` lacks.
+  NamedArray times(NamedArray x, const Axes& out) const;
+  /// W as products read it.
+  NamedArray factor() const;
+};
+/// What the scales of the parameter `path` are called.
+std::string scale_name(std::string_view path);
+
 /// A place in the tree of modules of a function being traced. Constructors declare parameters
 /// through it; `operator()`s enter it, so that their nodes carry its path.
 class Scope {
@@ -64,12 +79,21 @@ class Scope {
   Scope in_group(std::string_view name) const;
   /// The same place, whose parameters are the adapter's and are trained.
   Scope adapter() const;
+  /// The same place, where the paths of an adapter's parameters begin with NAME and a colon.
+  Scope adapter_named(std::string_view name) const;
+  /// Adapted::of_row, once the model is built.
+  NamedArray adapter_of_row() const;
   /// What the model's adapter does to the matrices of one product; null for nothing.
   std::shared_ptr<const Adaptation> adapt(std::span<const Matrix> matrices) const;
 
   /// Declares the parameter `path`.`name`, an argument of the function. `in`: see Param.
   NamedArray param(std::string_view name, const Axes& axes, std::vector<int64_t> shape, Init init,
                    Role role, const Axes& in = {}) const;
+
+  /// Declares the module's matrix, "weight", which multiplies over `in`; under an adapter that
+  /// holds the model in int8 its scales too.
+  Weight weight(const Axes& axes, std::vector<int64_t> shape, Init init, Role role,
+                const Axes& in) const;
 
   /// While the result lives, new nodes carry this path.
   [[nodiscard]] OriginScope enter() const;
@@ -85,7 +109,7 @@ class Scope {
   Adapted* adapted_;
   std::string path_;
   bool trainable_ = true, adapts_ = false;
-  std::string group_;
+  std::string group_, adapter_prefix_;
 };
 
 }  // namespace levanter::nn

@@ -40,6 +40,7 @@ extern const Op merge_axes_entry;
 extern const Op pack_entry;
 extern const Op partition_entry;
 extern const Op qr_entry;
+extern const Op quantized_dot_entry;
 extern const Op random_bits_entry;
 extern const Op reduce_entry;
 extern const Op rename_entry;

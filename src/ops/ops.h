@@ -135,6 +135,17 @@ NamedArray dot_add(Operand acc, NamedArray a, NamedArray b);
 /// brings and a lacks; there may be none. Has no gradient: the pass `round_products` makes it.
 NamedArray rounded_dot(Operand a, NamedArray b, const Axes& out, NamedArray bias = {});
 
+/// x times a matrix that is held in int8 with a scale for each of its rows or columns:
+///   y[rows, out] = sum over in of x[rows, in] w[out, in],
+///   w[i, j] = dequantize: values[i, j] scale[i], or scale[j], rounded to x's type
+/// x       floating [rows..., in...]: the axes that it shares with the matrix are `in`
+/// values  i8, in and out one after the other in either order
+/// scale   f32 at least, over all axes of one of the two: no gradient in it nor in values
+/// returns [rows..., out...]; bf16 gives f32
+NamedArray quantized_dot(Operand x, NamedArray values, NamedArray scale);
+/// values times scale, rounded once to the scale's type and then to `dtype`.
+NamedArray dequantize(NamedArray values, NamedArray scale, DType dtype);
+
 /// Each row multiplied by the weight of its group, the experts of a mixture:
 ///   y[r, out] = sum over in of x[r, in] weights[group[r]][in, out]
 /// x        [rows..., in...]: the axes that it shares with the weights are `in`

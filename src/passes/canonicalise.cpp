@@ -91,9 +91,11 @@ class Canonicaliser {
     }
   }
 
+  /// So is what a matrix of int8 is expanded to, whatever the policy.
   bool is_parted(const Node& node) const {
-    return stage_ == Stage::kLowered && node.origin.phase == Phase::kBackward &&
-           from_.graph.region(node.origin.region).remat != Remat::kNone;
+    if (stage_ != Stage::kLowered || node.origin.phase != Phase::kBackward) return false;
+    return from_.graph.region(node.origin.region).remat != Remat::kNone ||
+           (!node.inputs.empty() && rewriter_.graph().type(node.inputs[0]).dtype == DType::i8);
   }
 
   bool is_one(Value value) const {

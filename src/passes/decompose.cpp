@@ -59,7 +59,7 @@ bool decompose_once(Function& function, const Backend& backend) {
     }
     LEV_CHECK(node.op->decompose != nullptr,
               cat(backend.name(), " has no kernel for ", node.op->name));
-    replace(rewriter, id, has_bf16(types));
+    replace(rewriter, id, has_bf16(types) && !node.op->decomposes_bf16);
     changed = true;
   }
   function = rewriter.finish();

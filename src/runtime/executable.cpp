@@ -126,6 +126,9 @@ void Executable::Impl::write_constants() {
       case DType::bf16:
         *static_cast<Bf16*>(at) = static_cast<float>(value);
         break;
+      case DType::i8:
+        *static_cast<int8_t*>(at) = static_cast<int8_t>(value);
+        break;
     }
   }
 }

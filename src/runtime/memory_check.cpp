@@ -24,8 +24,6 @@ bool is_poison(const std::byte* data, int64_t bytes) {
   return std::all_of(data, data + bytes, [](std::byte b) { return b == std::byte{kPoison}; });
 }
 
-bool is_floating(DType dtype) { return dtype != DType::i32 && dtype != DType::u32; }
-
 }  // namespace
 
 MemoryCheck::MemoryCheck(const Function& function, const Lowered& lowered,
@@ -179,7 +177,7 @@ void MemoryCheck::check_written(size_t step, const Place& output) {
   each_run(output, [&](Memory& memory, int64_t begin, int64_t end) {
     std::fill(memory.writers.begin() + begin / granule_, memory.writers.begin() + end / granule_,
               static_cast<int32_t>(step));
-    if (!is_floating(output.info.dtype)) return;
+    if (!is_float(output.info.dtype)) return;
     for (int64_t at = begin; at < end; at += element)
       if (is_poison(memory.data + at, element))
         fail(step, " left an element unwritten or read memory that holds no value");

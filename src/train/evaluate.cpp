@@ -188,7 +188,7 @@ void evaluate_component(const data::TextData& data, const data::ExampleSource& s
                         const std::function<void(int64_t rows)>& done, Component& component) {
   using Losses = std::span<const float>;
   const std::string& name = component.tags.front();
-  if (source.pairs && options.pair_loss) {
+  if (source.pairs && options.measures_pairs) {
     std::vector<PairSums> pairs;
     for_each_row(data, name, source, token_losses, options, done,
                  [&](const data::Batch& batch, int64_t row, Losses losses) {
@@ -226,7 +226,7 @@ void add_pair_metrics(const std::vector<Component>& components, const std::strin
   for (const Component& component : components)
     if (counts(component))
       pairs.insert(pairs.end(), component.pairs.begin(), component.pairs.end());
-  for (const auto& [name, value] : models::pair_metrics(*options.pair_loss, std::move(pairs)))
+  for (const auto& [name, value] : models::pair_metrics(options.pair_loss, std::move(pairs)))
     metrics.emplace_back(cat(prefix, name), value);
 }
 

@@ -26,7 +26,9 @@ struct EvaluationOptions {
   dist::Communicator* communicator = nullptr;
   std::function<void()> attend = {};  ///< comes where other ranks have rows and this one has none
   int64_t vocab_size = 0;  ///< tokens that the model knows, where some may be others; 0: all
-  /// What pairs are measured by; null: their answers are scored as texts.
+  /// Whether pairs are measured as such; false: their answers are scored as texts.
+  bool measures_pairs = false;
+  /// What they are measured by; null: by their log-probabilities alone.
   const models::PairLoss* pair_loss = nullptr;
 };
 
@@ -49,7 +51,8 @@ int64_t evaluation_rows(const data::TextData& data, const EvaluationOptions& opt
 /// a row are added in f32 in order, rows in f64 in order, so that the result depends on neither
 /// threads nor ranks nor batch. Every component has its name as a tag, and those that it lists.
 /// A component of pairs has the loss of the pairs as its own, and their rewards and
-/// log-probabilities; what the pairs of all components have is eval/loss, eval/rewards/... then,
+/// log-probabilities; what the pairs of all components have is eval/loss, eval/rewards/... then
+/// (without a pair_loss eval/logps/... alone),
 /// and texts count under their tags alone.
 /// returns eval/loss (mean over all tokens, nats), eval/bpb (bits per byte of the targets' text);
 ///         with several tags eval/macro_loss and eval/macro_bpb (their means over tags),

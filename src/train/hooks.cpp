@@ -189,6 +189,7 @@ Metrics evaluate_with(Average average, const data::TextData& data, StepExchange&
   if (engine.keeps(average)) scope.emplace(exchange, engine, average);
   EvaluationOptions with_objective = options;
   with_objective.pair_loss = engine.step().options.objective->pair_loss();
+  with_objective.measures_pairs = with_objective.pair_loss != nullptr;
   return evaluate(
       data, [&](const Rows& rows) { return engine.run_evaluation(rows); }, with_objective);
 }

@@ -240,11 +240,18 @@ Key init_key(const TrainConfig& config) {
   return fold_in(key_from_seed(static_cast<uint64_t>(config.trainer.seed)), "init");
 }
 
+namespace {
+std::optional<DType> held_frozen(const std::string& word) {
+  if (word == "bf16") return DType::bf16;
+  if (word == "int8") return DType::i8;
+  return std::nullopt;
+}
+}  // namespace
+
 ModelSpec model_spec(const TrainConfig& config) {
   return {models::entry(config.model.type), *config.model,
           std::make_shared<optim::Groups>(config.optimizer->groups),
-          config.adapter ? &**config.adapter : nullptr,
-          config.trainer.frozen == "bf16" ? std::optional(DType::bf16) : std::nullopt};
+          config.adapter ? &**config.adapter : nullptr, held_frozen(config.trainer.frozen)};
 }
 
 namespace {

@@ -441,3 +441,18 @@ TEST_CASE("long rows of the cross entropy, which have more threads, agree on the
       {{token, embed}}, {{vocab, embed}}, {{token}, Kind::kIds, vocab.size}, {{token}}};
   CHECK(card_error(gradients, made(operands, DType::f32)) <= 20 * kF32Tolerance);
 }
+
+TEST_CASE("int8 and its scales on the card agree with reference", "[cuda][card]") {
+  Array values{{DType::i8, {{"out", 5}, {"in", 51}}}, {}};
+  for (int i = 0; i < 255; ++i) values.values.push_back(i - 127);
+  const std::vector<Array> in = {values, positive({{"out", 5}}, 2),
+                                 random_real({{"row", 7}, {"in", 51}}, 1)};
+  const Build build = [](const auto& of) {
+    return std::vector{dequantize(of[0], of[1], DType::f32), quantized_dot(of[2], of[0], of[1])};
+  };
+  FakeCuda fake;
+  const auto card = evaluate(build, in, *FakeCuda::backend(), DType::f32);
+  const auto reference = evaluate(build, in, *make_backend("reference"), DType::f32);
+  CHECK(same_bits({card[0]}, {reference[0]}));
+  CHECK(difference(card[1], reference[1]) <= kF32Tolerance);
+}

@@ -40,7 +40,8 @@ class EveryOp {
         weight(f.argument("weight", {DType::f32, {kVocab, kEmbed}})),
         norm(f.argument("norm", {DType::f32, {kEmbed}})),
         ids(f.argument("ids", {DType::i32, {kBatch, kPosition}})),
-        keys(f.argument("keys", {DType::u32, {kBatch, key_word()}})) {
+        keys(f.argument("keys", {DType::u32, {kBatch, key_word()}})),
+        int8(f.argument("int8", {DType::i8, {kVocab, kEmbed}})) {
     add_layers();
     add_products();
     add_shapes();
@@ -80,6 +81,7 @@ class EveryOp {
     add(dot_add(cast(x, DType::f32), factor, packed));
     const NamedArray experts[] = {packed, packed * 2.0};
     add(grouped_dot(x, ids, experts));
+    add(quantized_dot(x, int8, norm));
     const NamedArray scale = broadcast(constant(f.graph, 0.5, DType::f32), {kBatch, kPosition});
     add(linear_xent(x, packed, ids, scale).loss);
     f.result("rounded product", rounded_dot(x, packed, {kBatch, kPosition, kVocab}));
@@ -118,7 +120,7 @@ class EveryOp {
     f.result("updated", state.param);
   }
 
-  NamedArray x, weight, norm, ids, keys, loss_;
+  NamedArray x, weight, norm, ids, keys, int8, loss_;
 };
 
 void add_names(const Graph& graph, Names& names) {

@@ -36,6 +36,9 @@ std::vector<std::byte> pack(const Array& array, DType dtype) {
       case DType::bf16:
         reinterpret_cast<Bf16*>(bytes.data())[i] = static_cast<float>(x);
         break;
+      case DType::i8:
+        reinterpret_cast<int8_t*>(bytes.data())[i] = static_cast<int8_t>(x);
+        break;
     }
   }
   return bytes;
@@ -58,6 +61,9 @@ Array unpack(const std::vector<std::byte>& bytes, const Type& type) {
         break;
       case DType::bf16:
         array.values[i] = reinterpret_cast<const Bf16*>(bytes.data())[i];
+        break;
+      case DType::i8:
+        array.values[i] = reinterpret_cast<const int8_t*>(bytes.data())[i];
         break;
     }
   return array;

@@ -173,7 +173,7 @@ void MadeUpPairs::check_loss(
   REQUIRE(std::isfinite(mean));
   CHECK(std::abs(result("loss") - mean) <= kFormulaTolerance * std::max(1.0, std::abs(mean)));
   // Evaluation computes the same of numbers.
-  for (const auto& [name, value] : models::pair_metrics(*objective_->pair_loss(), pairs())) {
+  for (const auto& [name, value] : models::pair_metrics(objective_->pair_loss(), pairs())) {
     INFO(name);
     CHECK(std::abs(result(name == "loss" ? name : cat("train/", name)) - value) <=
           kFormulaTolerance * std::max(1.0, std::abs(value)));

@@ -7,6 +7,7 @@
 
 #include "checkpoint/load.h"
 #include "support/fault.h"
+#include "support/program.h"
 #include "support/tiny_run.h"
 #include "train/run.h"
 
@@ -301,4 +302,34 @@ TEST_CASE("where pairs give nothing to learn or to validate with, the hint is on
              Contains("raise model.max_seq_len; levanter cache inspect"));
   CHECK_THAT(fault({"--model.max_seq_len=1", "--data.components.pairs.too_long=keep_head"}),
              Contains("raise model.max_seq_len, or set too_long = \"keep_tail\"; levanter"));
+}
+
+TEST_CASE("levanter eval measures pairs as validation in training does", "[train]") {
+  const PairRun run;
+  const auto scored = [&](const std::string& id) {
+    const Ended ended = run_program(
+        {"eval", "--json", "--checkpoint", join_path(run.folder.path(), cat("runs/", id))});
+    INFO(ended.err);
+    REQUIRE(ended.code == 0);
+    return json::parse(ended.out);
+  };
+  run.trained("simpo", "\"simpo\"", 4);
+  const json simpo = scored("simpo");
+  for (const char* name : {"eval/loss", "eval/rewards/accuracies", "eval/rewards/margins",
+                           "eval/logps/chosen", "eval/pairs/logps/rejected", "eval/plain/loss"}) {
+    INFO(name);
+    CHECK(simpo.at(name) == run.metric("simpo", name).back());
+  }
+  run.trained("dpo", "\"dpo\"", 4);
+  const json dpo = scored("dpo");
+  for (const char* name : {"eval/logps/chosen", "eval/logps/rejected"})
+    CHECK(dpo.at(name) == run.metric("dpo", name).back());
+  CHECK(dpo.at("eval/logps/margins").get<double>() ==
+        Approx(dpo.at("eval/logps/chosen").get<double>() -
+               dpo.at("eval/logps/rejected").get<double>()));
+  const double accuracy = dpo.at("eval/logps/accuracies");
+  CHECK(accuracy >= 0);
+  CHECK(accuracy <= 1);
+  CHECK_FALSE(dpo.contains("eval/rewards/chosen"));
+  CHECK_FALSE(dpo.contains("eval/loss"));
 }

@@ -4,7 +4,7 @@
 namespace levanter::cuda {
 
 /// An element's type, as kernels know it.
-enum class Element : int { kF32, kBf16, kI32, kU32 };
+enum class Element : int { kF32, kBf16, kI32, kU32, kI8 };
 
 /// Threads of every block.
 constexpr int kThreads = 256;

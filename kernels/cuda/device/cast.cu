@@ -18,9 +18,14 @@ inline uint32_t whole_number(float x, Element element) {
   return x < 2147483648.0f ? uint32_t(int32_t(x)) : 0x7fffffffu;
 }
 
-/// An integer's word as a float.
+/// An integer as a word, and a word as a float.
+inline uint32_t load_whole(const CastArguments& a, int64_t at) {
+  if (a.from_element == Element::kI8)
+    return uint32_t(int32_t(static_cast<const int8_t*>(a.from)[at]));
+  return load_word(a.from, 4, at);
+}
 inline float real_number(uint32_t word, Element element) {
-  return element == Element::kI32 ? float(int32_t(word)) : float(word);
+  return element == Element::kU32 ? float(word) : float(int32_t(word));
 }
 
 LEV_KERNEL(cast, CastArguments) {
@@ -34,7 +39,7 @@ LEV_KERNEL(cast, CastArguments) {
       else
         store_word(a.to, 4, o.at[1], whole_number(x, a.to_element));
     } else {
-      const uint32_t word = load_word(a.from, 4, o.at[0]);
+      const uint32_t word = load_whole(a, o.at[0]);
       if (to_real)
         store_real(a.to, a.to_element, o.at[1], real_number(word, a.from_element));
       else

@@ -72,7 +72,7 @@ class Lora final : public nn::Adaptation {
     if (!factors_[0].magnitude) return p.y + cast(delta, compute);
     NamedArray base = p.y;  // W x, of the x that is dropped from where something is
     if (dropout_.keys_for(p.dropout_keys))
-      base = multiply_by(x, factors_[0].matrix.weight, factors_[0].matrix.out);
+      base = factors_[0].matrix.weight.times(x, factors_[0].matrix.out);
     else if (p.bias)
       base = base - cast(p.bias, compute);
     const Factors& own = factors_[0];
@@ -85,7 +85,7 @@ class Lora final : public nn::Adaptation {
     std::vector<NamedArray> all;
     for (const Factors& f : factors_) {
       const OriginScope at = f.matrix.scope.enter();
-      const NamedArray sum = moved(f, cast(f.matrix.weight, f.a.dtype()));
+      const NamedArray sum = moved(f, cast(f.matrix.weight.array, f.a.dtype()));
       all.push_back(f.magnitude ? sum * (f.magnitude / norm(f, moved(f, multiplied(f)))) : sum);
     }
     return all;
@@ -118,7 +118,7 @@ class Lora final : public nn::Adaptation {
 
   /// W as products read it, whatever it is held in.
   static NamedArray multiplied(const Factors& f) {
-    return cast(pack(f.matrix.weight), f.a.dtype());
+    return cast(f.matrix.weight.factor(), f.a.dtype());
   }
 
   /// W + scale B A.

@@ -10,7 +10,9 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strings.h"
+#include "device/transfer.h"
 #include "infer/parameter_store.h"
+#include "train/adapter/quantize.h"
 #include "train/hf/start.h"
 
 namespace levanter::train {
@@ -103,27 +105,64 @@ Read reader_of(const BaseModel& base, const infer::ModelSpec& spec, int64_t voca
   };
 }
 
-void write(const Tensor& target, std::span<const float> values) {
+/// Where a parameter is held, and where its scales are if it is held in int8.
+struct Held {
+  Tensor values;
+  std::optional<Tensor> scales = {};
+  bool out_first = true;  ///< each row of the array has a scale; false: each column
+};
+
+void write(const Held& held, std::span<const float> values) {
+  const Tensor& target = held.values;
   if (target.dtype == DType::f32) return target.memory->upload(target.data, std::as_bytes(values));
-  const std::vector<Bf16> narrow(values.begin(), values.end());
-  target.memory->upload(target.data, std::as_bytes(std::span(narrow)));
+  HostWrite place(*target.memory, target.data, static_cast<size_t>(target.bytes()));
+  if (held.scales) {
+    HostWrite scales(*held.scales->memory, held.scales->data,
+                     static_cast<size_t>(held.scales->bytes()));
+    const auto count = static_cast<size_t>(held.scales->elements());
+    quantize(values, held.out_first ? MatrixOrder::kOutIn : MatrixOrder::kInOut,
+             {reinterpret_cast<float*>(scales.bytes().data()), count},
+             {reinterpret_cast<int8_t*>(place.bytes().data()), values.size()});
+    scales.done();
+  } else {
+    std::copy(values.begin(), values.end(), reinterpret_cast<Bf16*>(place.bytes().data()));
+  }
+  place.done();
+}
+
+/// The model's parameters among `all`, by their names; scales with what they are of.
+std::vector<Held> held_of(const std::vector<nn::Param>& params, std::span<const Tensor> all) {
+  const auto tensor_of = [&](const std::string& path) {
+    const auto found = std::find_if(all.begin(), all.end(),
+                                    [&](const Tensor& tensor) { return tensor.path == path; });
+    return found == all.end() ? std::nullopt : std::optional(*found);
+  };
+  std::vector<Held> held;
+  for (const nn::Param& param : params) {
+    const std::optional<Tensor> values = tensor_of(param.path);
+    if (param.adapts || param.role == nn::Role::kScale || !values) continue;
+    held.push_back({*values});
+    if (param.type.dtype != DType::i8) continue;
+    held.back().scales = tensor_of(nn::scale_name(param.path));
+    held.back().out_first = !param.in.contains(param.type.axes[0].name);
+  }
+  std::sort(held.begin(), held.end(),
+            [](const Held& a, const Held& b) { return a.values.path < b.values.path; });
+  return held;
 }
 
 }  // namespace
 
 std::string load_base(const BaseModel& base, const infer::ModelSpec& spec, int64_t vocab_size,
                       Key key, const std::vector<nn::Param>& params, std::span<const Tensor> all) {
-  std::vector<Tensor> own = tensors_of(params, all, false);
-  std::sort(own.begin(), own.end(),
-            [](const Tensor& a, const Tensor& b) { return a.path < b.path; });
   const Read read = reader_of(base, spec, vocab_size, key, params);
   Hasher hasher(Hasher::Width::k128);
   std::vector<float> room;
-  for (const Tensor& target : own) {
-    room.resize(static_cast<size_t>(target.elements()));
-    const size_t count = read(target, room);
+  for (const Held& held : held_of(params, all)) {
+    room.resize(static_cast<size_t>(held.values.elements()));
+    const size_t count = read(held.values, room);
     hasher.update(std::as_bytes(std::span<const float>(room).first(count)));
-    write(target, room);
+    write(held, room);
   }
   return hasher.hex();
 }

@@ -213,7 +213,7 @@ void check_objective(const TrainConfig& config, config::Problems& p) {
 void TrainConfig::validate(config::Problems& p) const {
   check_batch(*this, p);
   check_objective(*this, p);
-  if (trainer.frozen == "bf16" && !adapter)
+  if (trainer.frozen != "f32" && !adapter)
     p.add("trainer.frozen",
           "trainer.frozen says how a model under an adapter is held, and there is none",
           {"adapter"})

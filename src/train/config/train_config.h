@@ -123,7 +123,7 @@ struct ProfileConfig {
 struct TrainerConfig {
   int64_t seed = 0;
   std::string mp = "f32";
-  std::string frozen = "f32";  ///< what the matrices under an adapter are held in: f32, bf16
+  std::string frozen = "f32";  ///< what the matrices under an adapter are held in
   int64_t num_train_steps = 400000;
   std::optional<double> num_train_epochs;  ///< in place of steps, until the data are read
   int64_t train_batch_size = 512;

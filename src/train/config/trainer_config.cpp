@@ -139,8 +139,9 @@ void TrainerConfig::fields(config::Fields& f) {
       .may_change();  // compared as it comes out
   f("frozen", frozen,
     "what the matrices of a model under an adapter are held in: with \"bf16\", which takes "
-    "arithmetic on bf16, they have no copy in f32, and no bit of what is learned changes")
-      .one_of({"f32", "bf16"})
+    "arithmetic on bf16, they have no copy in f32, and no bit of what is learned changes; with "
+    "\"int8\" they are rounded to int8 with a scale a row, embeddings and head aside")
+      .one_of({"f32", "bf16", "int8"})
       .may_change();
   f("num_train_steps", num_train_steps, "optimizer steps of the run")
       .at_least(1)

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/integers.h"
+#include "base/strings.h"
 #include "dist/gradient_sum.h"
 #include "passes/passes.h"
 
@@ -341,19 +342,39 @@ std::vector<dist::Shard> CompiledStep::norm_shards() const {
 }
 
 int64_t CompiledStep::state_bytes() const {
-  int64_t total = parameter_bytes(options.rank);
-  if (options.model.adapter) total -= frozen_bytes();
+  int64_t total = parameter_bytes(options.rank) - base_bytes();
   for (const StateLayout::Part& part : state.parts) total += part.bytes();
   return total;
 }
 
-std::vector<MemoryLine> CompiledStep::persistent() const {
+std::vector<MemoryLine> CompiledStep::base() const {
   std::vector<MemoryLine> lines;
-  if (options.model.adapter)
-    lines = {{"frozen base", frozen_bytes()},
-             {"adapter", parameter_bytes(options.rank) - frozen_bytes()}};
-  else
-    lines = {{"parameters", parameter_bytes(options.rank)}};
+  for (const nn::Param& param : params) {
+    if (!options.model.adapter || param.adapts) continue;
+    const bool is_scale = param.role == nn::Role::kScale;
+    const std::string what = cat("frozen base, ", is_scale ? "scales" : name_of(param.type.dtype));
+    const auto at = std::find_if(lines.begin(), lines.end(),
+                                 [&](const MemoryLine& line) { return line.what == what; });
+    const int64_t bytes = aligned(infer::room_of(param)) * 4;
+    if (at == lines.end())
+      lines.push_back({what, bytes});
+    else
+      at->bytes += bytes;
+  }
+  if (lines.size() == 1) lines[0].what = "frozen base";
+  return lines;
+}
+
+int64_t CompiledStep::base_bytes() const {
+  int64_t total = 0;
+  for (const MemoryLine& line : base()) total += line.bytes;
+  return total;
+}
+
+std::vector<MemoryLine> CompiledStep::persistent() const {
+  std::vector<MemoryLine> lines = base();
+  lines.push_back({options.model.adapter ? "adapter" : "parameters",
+                   parameter_bytes(options.rank) - base_bytes()});
   if (!packing.empty()) lines.push_back({"packed parameters", packing.bytes()});
   for (const StateLayout::Part& part : state.parts)
     lines.push_back({"optimizer " + part.name, part.bytes()});
@@ -394,9 +415,10 @@ int64_t CompiledStep::optimizer_bytes(int64_t rank) const {
 
 int64_t CompiledStep::save_bytes_of(int64_t rank) const {
   const int64_t optimizer = is_sharded() || rank == 0 ? optimizer_bytes(rank) : 0;
-  if (rank == 0 && !options.model.adapter) return parameter_bytes(rank) + optimizer;
   if (rank > 0 && !gathers()) return optimizer;
-  return parameter_bytes(rank) - frozen_bytes() + optimizer;  // the first saves what is frozen
+  // The first saves what is frozen of that which is saved at all.
+  const int64_t left_out = rank == 0 ? base_bytes() : frozen_bytes();
+  return parameter_bytes(rank) - left_out + optimizer;
 }
 
 int64_t CompiledStep::differing_bytes(int64_t rank) const {
@@ -466,7 +488,8 @@ int64_t CompiledStep::first_run_bytes() const {
 
 int64_t CompiledStep::parameter_count() const {
   int64_t total = 0;
-  for (const nn::Param& param : params) total += param.type.elements();
+  for (const nn::Param& param : params)
+    if (param.role != nn::Role::kScale) total += param.type.elements();
   return total;
 }
 

@@ -206,6 +206,9 @@ class CompiledStep {
   infer::Packing packing_of(int64_t rank) const;
   int64_t parameter_bytes(int64_t rank) const { return parameters_of(rank).elements * 4; }
   int64_t frozen_bytes() const { return (layout.all_elements - layout.elements) * 4; }
+  /// The model under an adapter by what it is held in; nothing without an adapter.
+  std::vector<MemoryLine> base() const;
+  int64_t base_bytes() const;
   /// Of what ranks hold more or less of: that, their parameters, the shards that they add up, and
   /// the stack of partial sums.
   int64_t differing_bytes(int64_t rank) const;

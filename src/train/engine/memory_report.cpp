@@ -90,7 +90,8 @@ std::string groups_table(const CompiledStep& step) {
     int64_t tensors = 0, elements = 0;
     std::set<std::string> ways;
     for (const nn::Param& param : step.params) {
-      if (optimizer.groups().index_of(param.path) != index) continue;
+      const bool is_scale = param.role == nn::Role::kScale;
+      if (is_scale || optimizer.groups().index_of(param.path) != index) continue;
       ++tensors;
       elements += param.type.elements();
       const optim::Rule rule = optimizer.rule_of(param);

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "base/strings.h"
@@ -34,11 +35,12 @@ constexpr const char* kMixtral =
     "num_heads = 2, num_kv_heads = 2, n_routed_experts = 3, num_experts_per_tok = 2, "
     "lbl_coef = 0.0, rzl_coef = 0.0";
 
-TrainConfig config_of(const std::string& model, const std::string& adapter) {
+TrainConfig config_of(const std::string& model, const std::string& adapter,
+                      const std::string& more = "") {
   return parse_train_config(
       cat("model = { ", model, ", vocab_size = ", kVocab, " }\n",
           adapter.empty() ? "" : cat("adapter = { type = \"lora\", ", adapter, " }\n"),
-          "data = { tokenizer = { type = \"passthrough\", vocab_size = ", kVocab, " } }\n"),
+          "data = { tokenizer = { type = \"passthrough\", vocab_size = ", kVocab, " } }\n", more),
       "test.toml");
 }
 
@@ -75,6 +77,10 @@ std::vector<Array> inputs_of(const Function& f) {
         value = 1.0 / 16;
       else if (argument.name.find("magnitude") != argument.name.npos)
         value = 1 + 0.3 * value;
+      else if (argument.type.dtype == DType::i8)
+        value = static_cast<double>((i * 37 + seed) % 255) - 127;
+      else if (argument.name.ends_with("weight_scale"))
+        value = (1 + 0.5 * value) * 0.4 / 127;
       else
         value = is_norm ? 1 + 0.1 * value : 0.4 * value;
     }
@@ -224,4 +230,41 @@ TEST_CASE("an adapter that fits nothing is told before anything is allocated", "
   CHECK_THAT(fault_of(kMixtral, "target_modules = \".*experts.0.*\""),
              Contains("some of the experts"));
   CHECK_THAT(fault_of(kGpt2, "target_modules = \"(\""), Contains("target_modules"));
+}
+
+TEST_CASE("a base in int8 has the gradients of central differences", "[models]") {
+  const std::string int8 = "trainer.frozen = \"int8\"\n";
+  CHECK(worst_difference(config_of(kGpt2, "r = 3, alpha = 6.0", int8), "") < kDifferenceTolerance);
+  CHECK(worst_difference(config_of(kLlama, "r = 2, dora = true", int8), "magnitude") <
+        kDifferenceTolerance);
+  CHECK(worst_difference(config_of(kMixtral, "r = 2", int8), "") < kDifferenceTolerance);
+}
+
+TEST_CASE("a base is counted by what it is held in, and what is frozen of an adapter with it",
+          "[models]") {
+  const auto backend = make_backend("cpu");
+  const auto lines = [&](const std::string& more) {
+    const TrainConfig config = config_of(kGpt2, "r = 3", more);
+    const train::CompiledStep step(train::step_options(config, kVocab, 0), *backend);
+    std::map<std::string, int64_t> bytes;
+    for (const train::MemoryLine& line : step.persistent()) bytes[line.what] = line.bytes;
+    bytes["saved"] = step.state_bytes();
+    return bytes;
+  };
+  const auto aligned = [](int64_t bytes) { return (bytes + 63) / 64 * 64; };
+  const int64_t outputs = 48 + 16 + 64 + 16, norms = 4 * 16;  // of a layer
+  const int64_t others =
+      aligned(kVocab * 16 * 4) + 8 * 16 * 4 + 2 * 4 * (outputs + norms) + 2 * 16 * 4;
+  const int64_t elements = 2 * (16 * 48 + 16 * 16 + 16 * 64 + 64 * 16);
+  const auto plain = lines(""), int8 = lines("trainer.frozen = \"int8\"\n");
+  CHECK(plain.at("frozen base") == others + 4 * elements);
+  CHECK(int8.at("frozen base, f32") == others);
+  CHECK(int8.at("frozen base, i8") == elements);
+  CHECK(int8.at("frozen base, scales") == 2 * 4 * outputs);
+  CHECK(int8.at("adapter") == plain.at("adapter"));
+  const auto partly = lines("optimizer.groups = [{ match = \"lora_A\", frozen = true }]\n");
+  CHECK(partly.at("frozen base") == plain.at("frozen base"));
+  CHECK(partly.at("adapter") == plain.at("adapter"));
+  CHECK(partly.at("saved") > partly.at("adapter"));
+  CHECK(partly.at("saved") < plain.at("saved"));
 }

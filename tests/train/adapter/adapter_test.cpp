@@ -18,6 +18,9 @@ namespace {
 /// A merged model multiplies by W + s B A and not by each: f32 rounds elsewhere.
 constexpr double kMergedTolerance = 2e-6;
 
+/// What rounding a base to int8 may change of a loss, of itself: the bound that the docs state.
+constexpr double kInt8Tolerance = 0.01;
+
 constexpr const char* kAdapter = "--adapter={type = \"lora\", r = 4, alpha = 8.0}";
 
 nlohmann::json json_at(const std::string& path) { return nlohmann::json::parse(read_file(path)); }
@@ -30,7 +33,9 @@ class AdapterRun {
     good((*this)({"export", "--checkpoint", "logs/base", "--out", "hf"}));
   }
 
-  Ended operator()(std::vector<std::string> words) const { return run_(std::move(words)); }
+  Ended operator()(std::vector<std::string> words, Surroundings surroundings = {}) const {
+    return run_(std::move(words), std::move(surroundings));
+  }
   Ended train(std::vector<std::string> words) const { return run_.train(std::move(words)); }
   std::string operator/(std::string_view name) const { return run_ / name; }
 
@@ -314,4 +319,108 @@ TEST_CASE("an adapter of a folder with fewer tokens than the model fits that fol
   AdapterRun::good(
       run({"eval", "--json", "--config", "run.toml", "--checkpoint", "hf", "--adapter", "peft"}));
   CHECK(run.loss({"--checkpoint", "logs/wide"}) == run.summary("wide")["eval/loss"]);
+}
+
+TEST_CASE("an adapter learns on a base in int8 what it learns on one in f32", "[train]") {
+  const AdapterRun run;
+  const auto hash = [&](const std::string& id, std::vector<std::string> words) {
+    words.insert(words.begin(),
+                 {"--trainer.frozen=int8", "--trainer.microbatch_size=1",
+                  "--trainer.gradient_groups=4", "--optimizer.lr_schedule=constant"});
+    AdapterRun::good(run.adapt(id, words));
+    return run.hash(id);
+  };
+  const std::string one = hash("one", {});
+  AdapterRun::good(
+      run.adapt("wide", {"--optimizer.lr_schedule=constant", "--trainer.microbatch_size=1",
+                         "--trainer.gradient_groups=4"}));
+  const double loss = run.summary("one")["eval/loss"], wide = run.summary("wide")["eval/loss"];
+  CHECK(run.hash("wide") != one);
+  CHECK(std::abs(loss - wide) < kInt8Tolerance * wide);
+  CHECK(loss < run.loss({"--checkpoint", "logs/base"}) - 0.01);
+
+  SECTION("with the same bits on any number of threads and ranks, and when it goes on") {
+    CHECK(hash("threads", {"--trainer.threads=3"}) == one);
+    CHECK(hash("ranks", {"--trainer.communicator=threads", "--trainer.ranks=2",
+                         "--trainer.shard=parameters"}) == one);
+    hash("resumed", {"--trainer.num_train_steps=10"});
+    CHECK(hash("resumed", {}) == one);
+  }
+  SECTION("and is evaluated and continued on that base") {
+    CHECK(run.loss({"--checkpoint", "logs/one"}) == loss);
+    AdapterRun::good(run({"export", "--checkpoint", "logs/one", "--adapter", "--out", "peft"}));
+    const std::vector<std::string> beside = {"--checkpoint", "logs/base", "--adapter", "peft",
+                                             "--trainer.frozen=int8"};
+    CHECK(run.loss(beside) == loss);
+    CHECK(run.text(beside) == run.text({"--checkpoint", "logs/one"}));
+    CHECK(run.loss({"--checkpoint", "hf", "--adapter", "peft", "--trainer.frozen=int8"}) == loss);
+  }
+  SECTION("and is merged into the base as it was before") {
+    AdapterRun::good(run({"export", "--checkpoint", "logs/one", "--adapter", "--out", "peft"}));
+    AdapterRun::good(run({"export", "--checkpoint", "logs/one", "--merge", "--out", "merged"}));
+    const double unrounded = run.loss({"--checkpoint", "logs/base", "--adapter", "peft"});
+    CHECK(unrounded != loss);
+    CHECK(std::abs(run.loss({"--checkpoint", "merged"}) - unrounded) < kMergedTolerance);
+  }
+  SECTION("in every form of an adapter and of numbers") {
+    const std::vector<std::string> bf16 = {
+        "--trainer.device=reference", "--trainer.mp=p=f32,c=bf16", "--trainer.num_train_steps=4"};
+    hash("bf16", bf16);
+    CHECK(run.loss({"--checkpoint", "logs/bf16", "--trainer.mp=p=f32,c=bf16",
+                    "--trainer.device=reference"}) == run.summary("bf16")["eval/loss"]);
+    hash("dora", {"--adapter.dora=true"});
+    CHECK(run.loss({"--checkpoint", "logs/dora"}) == run.summary("dora")["eval/loss"]);
+  }
+  CHECK_THAT(run.train({"--trainer.frozen=int8"}).err, Contains("trainer.frozen"));
+  CHECK_THAT(run.adapt("x", {"--trainer.frozen=int4"}).err, Contains("f32, bf16, int8"));
+}
+
+TEST_CASE("prompts of one batch go each through its own adapter, as if they were alone",
+          "[train]") {
+  const AdapterRun run;
+  AdapterRun::good(run.adapt("first"));
+  AdapterRun::good(run.adapt("second", {"--adapter.r=2", "--adapter.dora=true", "--trainer.seed=4",
+                                        "--adapter.target_modules=[\"c_attn\"]"}));
+  for (const char* id : {"first", "second"})
+    AdapterRun::good(run({"export", "--checkpoint", cat("logs/", id), "--adapter", "--out", id}));
+  const std::string prompts =
+      "{\"prompt\": \"the cat\", \"adapter\": \"a\"}\n{\"prompt\": \"a mat\"}\n"
+      "{\"prompt\": \"the\", \"adapter\": \"b\"}\n{\"prompt\": \"see more\", \"adapter\": \"a\"}\n"
+      "{\"prompt\": \"the\", \"adapter\": \"c\"}\n{\"prompt\": \"to see\", \"adapter\": \"b\"}\n";
+  const auto generated = [&](std::vector<std::string> words, const std::string& input) {
+    words.insert(words.begin(), {"generate", "--checkpoint", "logs/base", "--json", "--logprobs",
+                                 "--max-new-tokens", "24", "--temperature", "0.8"});
+    const Ended ended = run(words, {.input = input});
+    INFO(ended.err);
+    std::vector<nlohmann::json> lines;
+    for (const std::string& line : split(ended.out, '\n'))
+      if (!line.empty()) lines.push_back(nlohmann::json::parse(line));
+    return lines;
+  };
+  const auto together =
+      generated({"--adapter", "a=first", "--adapter", "b=second", "--batch", "4"}, prompts);
+  REQUIRE(together.size() == 6);
+  const auto alone = [&](size_t line, std::vector<std::string> words) {
+    const std::string prompt = split(prompts, '\n')[line];
+    const nlohmann::json answer = generated(std::move(words), prompt + "\n").at(0);
+    CHECK(answer["ids"] == together[line]["ids"]);
+    CHECK(answer["logprobs"] == together[line]["logprobs"]);
+  };
+  alone(0, {"--adapter", "first"});
+  alone(1, {});
+  alone(2, {"--adapter", "second"});
+  alone(3, {"--adapter", "first"});
+  alone(5, {"--adapter", "second"});
+  CHECK(together[0]["adapter"] == "a");
+  CHECK_THAT(together[4]["error"].get<std::string>(), Contains("there is no adapter \"c\""));
+
+  const auto fault = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"generate", "--checkpoint", "logs/base"});
+    return run(words, {.input = prompts}).err;
+  };
+  CHECK_THAT(fault({"--json", "--adapter", "a=first", "--adapter", "second"}),
+             Contains("\"second\" has no name"));
+  CHECK_THAT(fault({"--json", "--adapter", "a=first", "--adapter", "a=second"}),
+             Contains("two are called \"a\""));
+  CHECK_THAT(fault({"--adapter", "a=first", "--prompt", "x"}), Contains("--json"));
 }
