@@ -136,6 +136,26 @@ TEST_CASE("dpo begins at log 2 and learns which answer is chosen", "[train]") {
   CHECK(run.metric("a", "train/logps/chosen").front() < -10);
 }
 
+TEST_CASE("what is filled and computed before the first step tells how far it is", "[train]") {
+  const PairRun run;
+  std::vector<std::pair<std::string, double>> heard;  // each kind once, with its last fraction
+  train::RunOptions options;
+  options.progress = [&](const Progress& progress) {
+    if (heard.empty() || heard.back().first != progress.what) heard.emplace_back(progress.what, 0);
+    CHECK(progress.fraction() > 0);
+    CHECK(progress.fraction() <= 1);
+    heard.back().second = progress.fraction();
+  };
+  REQUIRE(train::train(run.config("a", kDpo, "num_train_steps = 2\n"), options) ==
+          train::Outcome::kFinished);
+  using Heard = std::vector<std::pair<std::string, double>>;
+  CHECK(heard == Heard{{"initialising", 1}, {"computing references", 1}});
+  heard.clear();
+  REQUIRE(train::train(run.config("a", kDpo, "num_train_steps = 4\n"), options) ==
+          train::Outcome::kFinished);
+  CHECK(heard == Heard{{"initialising", 1}, {"reading the checkpoint", 1}});
+}
+
 TEST_CASE("pairs and plain text are validated in one run", "[train]") {
   const PairRun run;
   run.trained("a", kDpo, 8);
