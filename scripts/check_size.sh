@@ -13,7 +13,7 @@ find src kernels tests -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.inc' 
     budget["src/data"] = 6290
     budget["kernels/cpu"] = 6500
     budget["kernels/cuda"] = 8500
-    budget["everything else"] = 39900
+    budget["everything else"] = 40400
     file_limit = 700
     long_file = 400
   }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Twenty steps of each optimizer in f64, by others' code: tests/optim/steps.jsonl.
+"""Twenty steps of each optimizer in f64, by others' code or papers: tests/optim/steps.jsonl.
 
     pip install torch pytorch_optimizer heavyball optax
     python scripts/reference/make_optimizer_steps.py > tests/optim/steps.jsonl
@@ -173,6 +173,59 @@ def kron(lr, beta1=0.9, precond_lr=0.1):
     return out
 
 
+def soap(lr, beta1=0.95, beta2=0.95, shampoo_beta=0.95, eps=1e-8, frequency=10, longest=10000,
+         one_sided=False):
+    """Algorithm 3 of the paper (arXiv:2409.11321), in NumPy, with what its authors' code adds: the
+    first step only begins, vectors are ordered by their Rayleigh quotients, the momentum is turned
+    with them. One eigenbasis of the first step is not given by its gradient, that of the zeros of
+    the longer side: it is the one that LAPACK's reflections fill up."""
+    out = []
+    for k in range(3):
+        p = array(k, -1)
+        matrix = p.ndim == 2
+        left = matrix and p.shape[0] <= longest and not (one_sided and p.shape[1] < p.shape[0])
+        right = matrix and p.shape[1] <= longest and not (one_sided and p.shape[0] <= p.shape[1])
+        rows, columns = p.shape if matrix else (1, p.size)
+        p = p.reshape(rows, columns)
+        gram_l, gram_r = np.zeros((rows, rows)), np.zeros((columns, columns))
+        q_l, q_r = np.eye(rows), np.eye(columns)
+        m, v = np.zeros((rows, columns)), np.zeros((rows, columns))
+        for step in range(STEPS):
+            g = array(k, step).reshape(rows, columns)
+            if step > 0:
+                turned = q_l.T @ g @ q_r
+                m = beta1 * m + (1 - beta1) * turned
+                v = beta2 * v + (1 - beta2) * turned**2
+                u = m / (1 - beta1**step) / (np.sqrt(v / (1 - beta2**step)) + eps)
+                p = p - rate(lr, step) * (q_l @ u @ q_r.T + DECAY[k] * p)
+            gram_l = shampoo_beta * gram_l + (1 - shampoo_beta) * g @ g.T
+            gram_r = shampoo_beta * gram_r + (1 - shampoo_beta) * g.T @ g
+            if step == 0:
+                if left and (rows <= columns or not right):
+                    q_l = np.linalg.eigh(gram_l)[1][:, ::-1]
+                    if right:
+                        q_r = np.linalg.qr(np.pad(g.T @ q_l, ((0, 0), (0, columns - rows))))[0]
+                elif right:
+                    q_r = np.linalg.eigh(gram_r)[1][:, ::-1]
+                    if left:
+                        q_l = np.linalg.qr(np.pad(g @ q_r, ((0, 0), (0, rows - columns))))[0]
+                for gram, q in ((gram_l, q_l), (gram_r, q_r)):  # whichever way, an eigenbasis
+                    if not np.array_equal(q, np.eye(len(q))):
+                        inside = q.T @ gram @ q
+                        assert np.abs(inside - np.diag(np.diag(inside))).max() < 1e-12
+            elif step % frequency == 0:
+                momentum = q_l @ m @ q_r.T
+                if left:
+                    order = np.argsort(-np.diag(q_l.T @ gram_l @ q_l))
+                    q_l, v = np.linalg.qr(gram_l @ q_l[:, order])[0], v[order]
+                if right:
+                    order = np.argsort(-np.diag(q_r.T @ gram_r @ q_r))
+                    q_r, v = np.linalg.qr(gram_r @ q_r[:, order])[0], v[:, order]
+                m = q_l.T @ momentum @ q_r
+        out.append(p)
+    return out
+
+
 CASES = []
 
 
@@ -215,6 +268,12 @@ def main():
     case("scion", {}, 0.02, scion_steps(0.02))
     case("sophia", {}, 0.01, sophia(0.01))
     case("kron", {}, 0.01, kron(0.01))
+    case("soap", {}, 0.01, soap(0.01))
+    case("soap", {"precondition_frequency": "3", "shampoo_beta": "0.9"}, 0.01,
+         soap(0.01, frequency=3, shampoo_beta=0.9))
+    case("soap", {"one_sided": "true"}, 0.01, soap(0.01, one_sided=True))
+    case("soap", {"max_precond_dim": "8", "precondition_frequency": "1"}, 0.01,
+         soap(0.01, longest=8, frequency=1))
     for one in CASES:
         print(json.dumps(one))
 

@@ -144,6 +144,27 @@ NamedArray rounded_dot(Operand a, NamedArray b, const Axes& out, NamedArray bias
 /// returns [rows of group..., out...]; factors of bf16 give f32
 NamedArray grouped_dot(Operand x, NamedArray group, std::span<const NamedArray> weights);
 
+// ---- factors of matrices ------------------------------------------------------------------------
+
+/// The orthonormal factor of x = Q R, R upper triangular with no element below 0 on its diagonal,
+/// by Householder's reflections (Householder 1958, doi:10.1145/320941.320947).
+/// x  f32 or f64 [stack..., row, column] in any order, each matrix with row >= column
+/// returns axes and type of x, Q^T Q = I to rounding whatever the rank of x: a column that depends
+/// on those before it gives one that is orthogonal to them. No gradient.
+NamedArray qr(Operand x, AxisName row, AxisName column);
+
+/// Eigenvalues and eigenvectors of symmetric matrices, x = V diag(values) V^T.
+/// x  f32 or f64 [stack..., row, column] in any order, row = column; only elements with
+///    row >= column count
+/// values   [stack..., column], falling
+/// vectors  x's axes and type: the eigenvector of values[column] along `row`, of norm 1, its first
+///          element of the largest magnitude above 0. Of equal values, any basis. No gradient.
+/// A matrix with an element that is not finite gives NaN.
+struct Eigh {
+  NamedArray values, vectors;
+};
+Eigh eigh(Operand x, AxisName row, AxisName column);
+
 // ---- random numbers (Threefry-2x32, JAX's partitionable indexing) -------------------------------
 
 /// The axis of size 2 that holds the two words of a key.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/strings.h"
 #include "ops/ops.h"
 
 namespace levanter {
@@ -27,6 +28,21 @@ std::optional<Fusion> fuse_elementwise(const Node& node, std::span<const Type>) 
 bool ends_with(const Axes& axes, const Axes& last) {
   if (last.empty() || last.size() > axes.size()) return false;
   return std::equal(last.begin(), last.end(), axes.end() - last.size());
+}
+
+Attributes matrix_attributes(NamedArray x, AxisName row, AxisName column) {
+  const int64_t columns = x.axes().contains(column) ? x.axes().size_of(column) : 0;
+  return {.axis = row, .axes = {{column, columns}}};
+}
+
+Axis require_matrix(const Attributes& attributes, std::span<const Type> operands) {
+  require_wide_floats(operands, 1);
+  const Axis column = attributes.axes[0];
+  for (const AxisName name : {attributes.axis, column.name})
+    if (!operands[0].axes.contains(name)) type_error(cat("there is no axis ", name.text()));
+  if (attributes.axis == column.name)
+    type_error(cat("rows and columns are one axis, ", column.name.text()));
+  return column;
 }
 
 void require_floats(std::span<const Type> operands, size_t count) {

@@ -21,6 +21,12 @@ std::optional<Fusion> fuse_elementwise(const Node& node, std::span<const Type> i
 /// Whether `last`, which are not none, are the last axes of `axes`.
 bool ends_with(const Axes& axes, const Axes& last);
 
+/// What a node carries that takes the axes `row` and `column` of x for a matrix's.
+Attributes matrix_attributes(NamedArray x, AxisName row, AxisName column);
+/// The columns of such a node's operand, which is of a type that is computed in.
+/// error  where it lacks one of the two axes, or they are one
+Axis require_matrix(const Attributes& attributes, std::span<const Type> operands);
+
 /// Throws unless the first `count` operands have one floating type.
 void require_floats(std::span<const Type> operands, size_t count);
 /// The same, and throws when that type is bf16.

@@ -92,15 +92,14 @@ void Assignment::fill_scalars(int64_t step, std::span<double> values) const {
 }
 
 bool Assignment::refreshes(Refresh::By by) const {
-  return std::any_of(used_.begin(), used_.end(), [&](const Used& of) {
-    return of.optimizer->refresh && of.optimizer->refresh->by == by;
-  });
+  return std::any_of(used_.begin(), used_.end(),
+                     [&](const Used& of) { return of.optimizer->refresh(by) != nullptr; });
 }
 
 bool Assignment::refreshes(Refresh::By by, int64_t step) const {
   return std::any_of(used_.begin(), used_.end(), [&](const Used& of) {
-    const Refresh* refresh = of.optimizer->refresh;
-    return refresh && refresh->by == by && refresh->due(*of.config, step);
+    const Refresh* refresh = of.optimizer->refresh(by);
+    return refresh && refresh->due(*of.config, step);
   });
 }
 
@@ -123,8 +122,8 @@ Step Assignment::step_of(const Rule& rule, const Step& common) const {
 std::vector<NamedArray> Assignment::refresh(Refresh::By by, const nn::Param& param,
                                             const Before& before, const Step& common) const {
   const Rule rule = rule_of(param);
-  const Refresh* refresh = rule.optimizer->refresh;
-  if (!refresh || refresh->by != by) return {};
+  const Refresh* refresh = rule.optimizer->refresh(by);
+  if (!refresh) return {};
   std::vector<NamedArray> state =
       refresh->state(*rule.config, param, before, step_of(rule, common));
   for (size_t i = 0; i < state.size(); ++i)

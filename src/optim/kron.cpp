@@ -51,11 +51,8 @@ struct KronConfig final : OptimizerConfig {
   }
 };
 
-/// An axis of the gradient that is whitened, and what of the state does it.
-struct Factor {
-  Axis axis;
-  AxisName other;
-  std::string name;
+/// An axis of the gradient that is whitened, and whether by a matrix.
+struct Factor : Side {
   bool dense = false;
 };
 
@@ -63,37 +60,21 @@ struct Factor {
 /// have in memory.
 std::vector<Factor> factors_of(const KronConfig& config, const nn::Param& param) {
   std::vector<Factor> factors;
-  for (const Axis& axis : matrix_axes(param)) {
-    const bool row = axis.name == AxisName(kRow), column = axis.name == AxisName(kColumn);
-    if (!row && !column) continue;  // counts matrices
-    factors.push_back(
-        {axis, row ? "other_row" : "other_column", row ? "row" : "column",
-         is_matrix(param) && axis.size > 1 && axis.size <= config.max_size_triangular});
-  }
+  for (const Side& side : sides_of(param))
+    factors.push_back({side, is_matrix(param) && side.axis.size > 1 &&
+                                 side.axis.size <= config.max_size_triangular});
   return factors;
-}
-
-StateArray array(const nn::Param& param, const std::string& name, const Axes& axes,
-                 StateArray::Begin begin) {
-  std::vector<int64_t> shape;
-  for (const Axis& axis : axes) shape.push_back(axis.size);
-  return {name, {param.type.dtype, axes}, shape, begin, StateArray::Average::kNo};
-}
-
-Axes stack_of(const nn::Param& param) {
-  return without(without(matrix_axes(param), kRow), kColumn);
 }
 
 /// The mean of the gradient, then of each factor its matrix or diagonal and its bound.
 std::vector<StateArray> state(const OptimizerConfig& config, const nn::Param& param) {
-  using Begin = StateArray::Begin;
   std::vector<StateArray> arrays = {like(param, "exp_avg")};
   for (const Factor& f : factors_of(dynamic_cast<const KronConfig&>(config), param)) {
     Axes axes = stack_of(param);
-    arrays.push_back(array(param, "bound_" + f.name, axes, Begin::kZeros));
+    arrays.push_back(state_over(param, "bound_" + f.name, axes));
     if (f.dense) axes.push_back({f.other, f.axis.size});
     axes.push_back(f.axis);
-    arrays.push_back(array(param, "q_" + f.name, axes, Begin::kIdentity));
+    arrays.push_back(state_over(param, "q_" + f.name, axes, StateArray::Begin::kIdentity));
   }
   return arrays;
 }
@@ -124,18 +105,6 @@ NamedArray momentum(const KronConfig& c, const nn::Param& param, const Before& b
                     const Step& step, NamedArray& kept) {
   kept = mix(before.state[0], before.grad * step.clip, 1 - c.beta1);
   return to_matrices(kept / step.own[0], param);
-}
-
-/// The matrix a, [stack..., other, axis], multiplied along its last axis into x.
-NamedArray multiply(NamedArray a, NamedArray x, const Factor& f) {
-  const Axes axes = x.axes();
-  const NamedArray y = dot(a, x, replace(axes, f.axis.name, {{f.other, f.axis.size}}));
-  return rename(y, f.other, f.axis.name);
-}
-
-/// The same with its transpose.
-NamedArray multiply_transposed(NamedArray a, NamedArray x, const Factor& f) {
-  return dot(a, rename(x, f.axis.name, f.other), x.axes());
 }
 
 /// x whitened along every axis: Q^T Q of each factor.
@@ -229,7 +198,7 @@ std::vector<NamedArray> refresh(const OptimizerConfig& config, const nn::Param& 
     const NamedArray bound = before.state[1 + 2 * i];
     NamedArray covariance, largest;
     if (f.dense) {
-      covariance = dot(rename(white, f.axis.name, f.other), white, q[i].axes());
+      covariance = gram(white, f, stack);
       largest = largest_singular_value(covariance, f);
     } else {
       const Axes others = without(white.axes(), q[i].axes());
@@ -263,7 +232,7 @@ After update(const OptimizerConfig& config, const nn::Param& param, const Before
   return descend(config, before, step, direction, state);
 }
 
-constexpr Refresh kRefresh = {.by = Refresh::By::kGradient, .due = due, .state = refresh};
+constexpr Refresh kRefreshes[] = {{.by = Refresh::By::kGradient, .due = due, .state = refresh}};
 
 }  // namespace
 
@@ -276,6 +245,6 @@ const OptimizerEntry kron_entry = {
     .scalar_names = kScalars,
     .scalars = scalars,
     .update = update,
-    .refresh = &kRefresh};
+    .refreshes = kRefreshes};
 
 }  // namespace levanter::optim

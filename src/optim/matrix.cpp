@@ -65,6 +65,42 @@ NamedArray from_matrices(NamedArray x, const nn::Param& param) {
   return x;
 }
 
+std::vector<Side> sides_of(const nn::Param& param) {
+  std::vector<Side> sides;
+  for (const Axis& axis : matrix_axes(param)) {
+    if (axis.name == AxisName(kRow)) sides.push_back({axis, kOther, kRow});
+    if (axis.name == AxisName(kColumn)) sides.push_back({axis, "other_column", kColumn});
+  }
+  return sides;
+}
+
+Axes stack_of(const nn::Param& param) {
+  return without(without(matrix_axes(param), kRow), kColumn);
+}
+
+StateArray state_over(const nn::Param& param, const std::string& name, const Axes& axes,
+                      StateArray::Begin begin) {
+  std::vector<int64_t> shape;
+  for (const Axis& axis : axes) shape.push_back(axis.size);
+  return {name, {param.type.dtype, axes}, shape, begin, StateArray::Average::kNo};
+}
+
+NamedArray multiply(NamedArray a, NamedArray x, const Side& side) {
+  const Axis other{side.other, side.axis.size};
+  return rename(dot(a, x, replace(x.axes(), side.axis.name, {other})), other.name, side.axis.name);
+}
+
+NamedArray multiply_transposed(NamedArray a, NamedArray x, const Side& side) {
+  return dot(a, rename(x, side.axis.name, side.other), x.axes());
+}
+
+NamedArray gram(NamedArray x, const Side& side, const Axes& stack) {
+  Axes axes = stack;
+  axes.push_back({side.other, side.axis.size});
+  axes.push_back(side.axis);
+  return dot(rename(x, side.axis.name, side.other), x, axes);
+}
+
 double out_over_in(const nn::Param& param) {
   const double in = static_cast<double>(param.in.elements());
   double matrix = 1;

@@ -1,7 +1,10 @@
 // Parameters seen as matrices, and what optimizers compute of those.
 #pragma once
 
-#include "nn/scope.h"
+#include <string>
+#include <vector>
+
+#include "optim/optimizer.h"
 #include "ops/ops.h"
 
 namespace levanter::optim {
@@ -21,6 +24,27 @@ NamedArray to_matrices(NamedArray x, const nn::Param& param);
 NamedArray from_matrices(NamedArray matrices, const nn::Param& param);
 /// The axes that to_matrices gives.
 Axes matrix_axes(const nn::Param& param);
+
+/// One of the axes of to_matrices that an optimizer keeps a square matrix for, [stack..., other,
+/// axis].
+struct Side {
+  Axis axis;
+  AxisName other;    ///< a second index of the same axis
+  std::string name;  ///< "row" or "column"
+};
+/// Of a matrix its rows and columns; of a vector its elements.
+std::vector<Side> sides_of(const nn::Param& param);
+/// The axes that count a parameter's matrices.
+Axes stack_of(const nn::Param& param);
+/// State over these axes, in files too.
+StateArray state_over(const nn::Param& param, const std::string& name, const Axes& axes,
+                      StateArray::Begin begin = StateArray::Begin::kZeros);
+/// y[..., other] = sum over axis of a[other, axis] x[..., axis], with y's axis called as x's is.
+NamedArray multiply(NamedArray a, NamedArray x, const Side& side);
+/// The same with a's transpose.
+NamedArray multiply_transposed(NamedArray a, NamedArray x, const Side& side);
+/// sum over x's other axes of x[other] x[axis], [stack..., other, axis].
+NamedArray gram(NamedArray x, const Side& side, const Axes& stack);
 
 /// Outputs over inputs of a hidden matrix.
 double out_over_in(const nn::Param& param);

@@ -3,9 +3,12 @@
 #include "optim/optimizer.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "config/problems.h"
 
 namespace levanter::optim {
 
@@ -15,10 +18,34 @@ const OptimizerEntry& entry(std::string_view name) {
   throw Error(ErrorKind::kInternal, cat("there is no optimizer ", quote(name)));
 }
 
+const Refresh* OptimizerEntry::refresh(Refresh::By by) const {
+  for (const Refresh& candidate : refreshes)
+    if (candidate.by == by) return &candidate;
+  return nullptr;
+}
+
 bool is_diagonal(const Axes& axes, int64_t index) {
   if (axes.size() < 2) return true;
   const int64_t rows = axes[axes.size() - 2].size, columns = axes[axes.size() - 1].size;
   return index % columns == index / columns % rows;
+}
+
+void check_f32(config::Problems& p, std::span<const config::Field> fields) {
+  using Limits = std::numeric_limits<float>;
+  for (const config::Field& field : fields) {
+    const config::Type* type = field.type;
+    const void* value = field.value;
+    if (type->kind == config::Kind::kOptional && type->size(value) == 1) {
+      value = type->at(field.value, 0);
+      type = &type->element();
+    }
+    if (type->kind != config::Kind::kNumber) continue;
+    const double number = *static_cast<const double*>(value), magnitude = std::abs(number);
+    if (number == 0 || (magnitude >= Limits::min() && magnitude <= Limits::max())) continue;
+    p.add(field.key, cat(p.name(field.key), " = ", format_number(number), " is too ",
+                         magnitude < 1 ? "small" : "large", " for f32, which updates are made in"))
+        .allowed("numbers from 1.2e-38 to 3.4e38, or 0 where the key may be 0");
+  }
 }
 
 StateArray like(const nn::Param& param, std::string_view name) {

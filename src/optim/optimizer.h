@@ -58,11 +58,12 @@ StateArray like(const nn::Param& param, std::string_view name);
 /// One number for a parameter.
 StateArray scalar_state(const nn::Param& param, std::string_view name);
 
-/// A second function of an optimizer, which at some steps changes its state.
+/// Another function of an optimizer, which at some steps changes its state.
 struct Refresh {
-  /// What gradient it takes: that of the step, before the update, which takes it too; or, after the
-  /// update, that of the same batch with labels that the model draws itself.
-  enum class By : uint8_t { kGradient, kDrawnLabels };
+  /// What gradient it takes: that of the step, before the update, which takes it too (at the run's
+  /// first step alone, or when it is due); or, after the update, that of the same batch with labels
+  /// that the model draws itself. An optimizer has one function of each at most.
+  enum class By : uint8_t { kFirstGradient, kGradient, kDrawnLabels };
   By by = By::kGradient;
   /// Whether update number `step`, from 0, has one.
   bool (*due)(const OptimizerConfig& config, int64_t step);
@@ -85,17 +86,24 @@ struct OptimizerEntry {
   /// Appends the update of one parameter.
   After (*update)(const OptimizerConfig& config, const nn::Param& param, const Before& before,
                   const Step& step);
-  const Refresh* refresh = nullptr;
+  std::span<const Refresh> refreshes = {};
   /// Sets the other rates of a group's config by learning_rate, which is the run's; null where that
   /// is the only one.
   void (*follow)(OptimizerConfig& config) = nullptr;
   /// Whether it keeps a mean of the weights that is the model: Average::kInstead.
   bool averages = false;
+
+  /// Its function by such a gradient; null for none.
+  const Refresh* refresh(Refresh::By by) const;
 };
 
 std::span<const OptimizerEntry* const> entries();
 /// The optimizer called `name`, which a loaded config always names rightly.
 const OptimizerEntry& entry(std::string_view name);
+
+/// Faults numbers of a config that are 0 or infinite in f32, or have lost digits there, though they
+/// are not as they stand.
+void check_f32(config::Problems& p, std::span<const config::Field> fields);
 
 /// What the learning rate multiplies: direction + weight_decay p, with update_rms_clipping = c
 /// divided by max(1, its root mean square / c).

@@ -61,7 +61,7 @@ std::vector<NamedArray> refresh(const OptimizerConfig& config, const nn::Param&,
   return {before.state[0], mix(before.state[1], estimate, 1 - c.beta2)};
 }
 
-constexpr Refresh kRefresh = {.by = Refresh::By::kDrawnLabels, .due = due, .state = refresh};
+constexpr Refresh kRefreshes[] = {{.by = Refresh::By::kDrawnLabels, .due = due, .state = refresh}};
 
 }  // namespace
 
@@ -72,6 +72,6 @@ const OptimizerEntry sophia_entry = {
     .make_config = config::make_choice<SophiaConfig>,
     .state = state,
     .update = update,
-    .refresh = &kRefresh};
+    .refreshes = kRefreshes};
 
 }  // namespace levanter::optim

@@ -286,6 +286,43 @@ TEST_CASE("top_k on the card is exact, with equal values too", "[cuda][card]") {
   }
 }
 
+TEST_CASE("qr on the card agrees with reference", "[cuda][card]") {
+  const Build build = [](const std::vector<NamedArray>& in) {
+    return std::vector{qr(in[0], "row", "column")};
+  };
+  for (const auto& [rows, columns] : {std::pair{1, 1}, {7, 7}, {33, 33}, {300, 37}})
+    CHECK(worst_card_error({{{{"row", rows}, {"a", 2}, {"column", columns}}}}, build) <=
+          kF32Tolerance * 10);
+  CHECK(worst_card_error({{{{"column", 5}, {"row", 9}}}}, build) <= kF32Tolerance * 10);
+  const Array zeros{{DType::f32, {{"row", 3}, {"column", 2}}}, std::vector<double>(6, 0)};
+  CHECK(card_error(build, {zeros}) == 0);
+}
+
+TEST_CASE("eigh on the card agrees with reference", "[cuda][card]") {
+  for (const int64_t n : {1, 2, 7, 20}) {
+    const Axis row{"row", n}, column{"column", n}, a{"a", 2};
+    // Values apart by about 1, so that the vectors are well determined.
+    const Build build = [&](const std::vector<NamedArray>& in) {
+      std::vector<double> places;
+      for (int64_t i = 0; i < n; ++i) places.push_back(static_cast<double>(i % 2 == 0 ? i : -i));
+      const NamedArray diagonal = literal(in[0].graph(), "row", places, in[0].dtype());
+      const NamedArray at =
+          cast(map(Map::kEqual, broadcast(iota(in[0].graph(), row, DType::i32), {row, column}),
+                   broadcast(iota(in[0].graph(), column, DType::i32), {row, column})),
+               in[0].dtype());
+      const auto [values, vectors] = eigh(at * diagonal + in[0] * 0.1, "row", "column");
+      return std::vector{values, vectors};
+    };
+    CHECK(worst_card_error({{{row, a, column}}}, build) <= kF32Tolerance * 10);
+  }
+  const Build plain = [](const std::vector<NamedArray>& in) {
+    const auto [values, vectors] = eigh(in[0], "row", "column");
+    return std::vector{values, vectors};
+  };
+  const Array zeros{{DType::f32, {{"row", 3}, {"column", 3}}}, std::vector<double>(9, 0)};
+  CHECK(card_error(plain, {zeros}) == 0);
+}
+
 TEST_CASE("random numbers on the card are the reference's", "[cuda][card]") {
   for (const int64_t rows : kSizes) {
     const Build build = [&](const std::vector<NamedArray>& in) {

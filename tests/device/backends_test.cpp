@@ -81,6 +81,9 @@ class EveryOp {
     add(linear_xent(x, packed, ids, scale).loss);
     f.result("rounded product", rounded_dot(x, packed, {kBatch, kPosition, kVocab}));
     f.result("sum of squares", sum_squares(weight, "vocab"));
+    f.result("orthonormal", qr(weight, "embed", "vocab"));
+    const NamedArray square = dot(weight, rename(weight, "vocab", "other"), {kVocab, {"other", 5}});
+    f.result("eigenvectors", eigh(square, "vocab", "other").vectors);
   }
   void add_shapes() {
     const int64_t halves[] = {4, 4};

@@ -1,5 +1,6 @@
 // Every optimizer, by one table: others' numbers, steps that are not taken, and one hash.
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -9,6 +10,7 @@
 #include "optim/assignment.h"
 #include "passes/passes.h"
 #include "support/checks.h"
+#include "support/devices.h"
 #include "support/source_root.h"
 #include "support/tiny_run.h"
 #include "support/training.h"
@@ -20,10 +22,14 @@ using namespace levanter::testing;
 
 namespace {
 
+using By = optim::Refresh::By;
+
 constexpr int64_t kSteps = 20;
 constexpr double kTokens = 50;
 /// Of parameters of about 1 after twenty steps: rounding in f32, grown by what iterates on it.
 constexpr double kF32Tolerance = 1e-5;
+/// The same where eigenvectors are found by rotations in f32, whose errors grow as values are near.
+constexpr double kF32EigenvectorTolerance = 1e-4;
 /// The same in f64, and where the references add an epsilon of their own.
 constexpr double kF64Tolerance = 1e-7;
 
@@ -98,15 +104,16 @@ std::vector<double> values(size_t which, const std::function<double(uint64_t)>& 
 /// The update of the three, run on the host's arrays.
 class Steps {
  public:
-  Steps(const Case& c, const std::string& device, DType real)
+  Steps(const Case& c, std::unique_ptr<Backend> backend, DType real)
       : lr_(c.lr),
         optimizer_(optim::entry(c.name), *c.config.optimizer),
-        backend_(make_backend(device)),
-        function_("update", real),
-        refresh_("refresh", real) {
+        backend_(std::move(backend)),
+        function_("update", real) {
     params_ = made_up_params(real);
-    trace(function_, false);
-    trace(refresh_, true);
+    trace(function_, {});
+    for (const By by : {By::kFirstGradient, By::kGradient, By::kDrawnLabels})
+      if (optimizer_.refreshes(by))
+        trace(refreshes_.try_emplace(by, "refresh", real).first->second, by);
     for (size_t k = 0; k < params_.size(); ++k) {
       arrays_.push_back({params_[k].type, values(k, [&](uint64_t i) { return number(k, -1, i); })});
       for (double& x : arrays_.back().values)
@@ -125,10 +132,11 @@ class Steps {
   }
 
   void run(int64_t step, bool proceed = true) {
-    using By = optim::Refresh::By;
-    if (optimizer_.refreshes(By::kGradient, step)) run(refresh_, step, proceed, 0, 1);
+    for (const By by : {By::kFirstGradient, By::kGradient})
+      if (optimizer_.refreshes(by, step)) run(refreshes_.at(by), step, proceed, 0, 1);
     run(function_, step, proceed, 0, 1);
-    if (optimizer_.refreshes(By::kDrawnLabels, step)) run(refresh_, step, proceed, 3, 0.1);
+    if (optimizer_.refreshes(By::kDrawnLabels, step))
+      run(refreshes_.at(By::kDrawnLabels), step, proceed, 3, 0.1);
   }
 
   const std::vector<Array>& arrays() const { return arrays_; }
@@ -152,7 +160,7 @@ class Steps {
     arrays_ = testing::run(optimise(duplicate(function), *backend_), inputs, *backend_);
   }
 
-  void trace(Function& function, bool refresh) {
+  void trace(Function& function, std::optional<By> refresh) {
     const DType real = function.graph.real();
     std::vector<optim::Before> before(params_.size());
     for (size_t k = 0; k < params_.size(); ++k)
@@ -176,9 +184,8 @@ class Steps {
       if (!refresh) {
         after = optimizer_.update(params_[k], before[k], step);
       } else {
-        for (const auto by : {optim::Refresh::By::kGradient, optim::Refresh::By::kDrawnLabels})
-          if (auto state = optimizer_.refresh(by, params_[k], before[k], step); !state.empty())
-            after.state = std::move(state);
+        auto state = optimizer_.refresh(*refresh, params_[k], before[k], step);
+        if (!state.empty()) after.state = std::move(state);
       }
       results.push_back(after.param);
       states.insert(states.end(), after.state.begin(), after.state.end());
@@ -191,7 +198,8 @@ class Steps {
   double lr_;
   optim::Assignment optimizer_;
   std::unique_ptr<Backend> backend_;
-  Function function_, refresh_;
+  Function function_;
+  std::map<By, Function> refreshes_;
   std::vector<nn::Param> params_;
   std::vector<Array> arrays_;  ///< parameters, then state
 };
@@ -203,6 +211,8 @@ TrainConfig tiny_config(const TinyRun& run, const std::string& optimizer, const 
                         int64_t steps, int64_t ranks, int64_t threads) {
   std::vector<std::string> keys = {cat("--optimizer.type=", optimizer),
                                    "--optimizer.lr_schedule=constant"};
+  // Of what happens every few steps, at least two in a run of six.
+  if (optimizer == "soap") keys.emplace_back("--optimizer.precondition_frequency=2");
   if (!optim::entry(optimizer).averages) keys.emplace_back("--optimizer.ema={decay=0.5}");
   return run.config("a",
                     cat("num_train_steps = ", steps, "\nranks = ", ranks, "\nid = \"", id,
@@ -236,7 +246,7 @@ TEST_CASE("every optimizer steps as others' code does", "[optim]") {
     for (const auto& [device, real, tolerance] :
          {std::tuple("reference", DType::f64, kF64Tolerance),
           std::tuple("cpu", DType::f32, kF32Tolerance)}) {
-      Steps steps(c, device, real);
+      Steps steps(c, make_backend(device), real);
       for (int64_t step = 0; step < kSteps; ++step) steps.run(step);
       for (size_t k = 0; k < 3; ++k) {
         INFO(device << " " << steps.params()[k].path);
@@ -249,6 +259,22 @@ TEST_CASE("every optimizer steps as others' code does", "[optim]") {
   for (const std::string& name : names()) CHECK(seen.count(name) == 1);
 }
 
+TEST_CASE("soap steps on every device as on the reference in f64", "[optim]") {
+  for (const Case& c : cases()) {
+    if (c.name != "soap") continue;
+    for_each_device([&](const std::string& device, const Backend&) {
+      INFO(device << " " << c.text);
+      Steps steps(c, make_device(device, 1), DType::f32);
+      for (int64_t step = 0; step < kSteps; ++step) steps.run(step);
+      for (size_t k = 0; k < 3; ++k) {
+        const Array expected{steps.params()[k].type,
+                             values(k, [&](uint64_t i) { return c.params[k][i]; })};
+        CHECK(difference(steps.arrays()[k], expected) <= kF32EigenvectorTolerance);
+      }
+    });
+  }
+}
+
 TEST_CASE("a step that does not proceed changes no bit, and the next is as without it", "[optim]") {
   for (const std::string& name : names()) {
     INFO(name);
@@ -256,7 +282,7 @@ TEST_CASE("a step that does not proceed changes no bit, and the next is as witho
                                 {"keys", nlohmann::json::object()},
                                 {"learning_rate", 0.01},
                                 {"params", nlohmann::json::array()}});
-    Steps steps(c, "cpu", DType::f32);
+    Steps steps(c, make_backend("cpu"), DType::f32);
     for (const bool first : {true, false}) {
       const std::vector<Array> before = steps.arrays();
       steps.run(first ? 0 : 1, false);
@@ -316,4 +342,48 @@ TEST_CASE("the plan names the bytes of each optimizer's state exactly", "[optim]
     CHECK(saved > 0);
     CHECK(saved <= state);
   }
+}
+
+TEST_CASE("numbers that are 0 or infinite in f32 are refused, whatever the optimizer", "[optim]") {
+  const auto refusal = [](const std::string& optimizer, const std::string& line) {
+    return error_of([&] {
+      parse_train_config(cat("[optimizer]\ntype = ", quote(optimizer), "\n", line, "\n"),
+                         "run.toml");
+    });
+  };
+  for (const std::string& name : names()) {
+    INFO(name);
+    CHECK(refusal(name, "learning_rate = 1e-30") == "");
+    CHECK_THAT(refusal(name, "learning_rate = 1e-300"),
+               Catch::Contains("optimizer.learning_rate = 1e-300 is too small for f32") &&
+                   Catch::Contains("run.toml:3") &&
+                   Catch::Contains("numbers from 1.2e-38 to 3.4e38, or 0 where the key may be 0"));
+    CHECK_THAT(refusal(name, "learning_rate = 1e39"), Catch::Contains("is too large for f32"));
+    CHECK_THAT(refusal(name, "weight_decay = 1e300"), Catch::Contains("is too large for f32"));
+    CHECK_THAT(refusal(name, "max_grad_norm = 1e-40"),
+               Catch::Contains("optimizer.max_grad_norm = 1e-40 is too small for f32"));
+    CHECK_THAT(refusal(name, "groups = [{ match = \"w\", lr_scale = 1e-300 }]"),
+               Catch::Contains("optimizer.groups[0].lr_scale = 1e-300 is too small for f32"));
+    // Every number of its own, where its bounds let it be so small.
+    const auto config = optim::entry(name).make_config();
+    config::Fields fields;
+    config->fields(fields);
+    for (const config::Field& field : fields.list()) {
+      if (field.type->kind != config::Kind::kNumber) continue;
+      INFO(field.key);
+      CHECK(refusal(name, cat(field.key, " = 1e-300")) != "");
+    }
+  }
+}
+
+TEST_CASE("muon's rate for all else cannot follow a course that is 0 beside it", "[optim]") {
+  const auto refusal = [](const std::string& lines) {
+    return error_of(
+        [&] { parse_train_config(cat("[optimizer]\ntype = \"muon\"\n", lines), "run.toml"); });
+  };
+  CHECK_THAT(refusal("learning_rate = 1e-35\n"),
+             Catch::Contains("optimizer.learning_rate = 1e-35 is too small beside "
+                             "optimizer.adam_lr = 6e-04") &&
+                 Catch::Contains("at least 1e-30 of optimizer.adam_lr"));
+  CHECK(refusal("learning_rate = 1e-35\nadam_lr = 1e-35\n") == "");
 }

@@ -275,6 +275,27 @@ struct XentArguments {
   Element element;  ///< of dlogits
 };
 
+/// Householder's reflections of matrices [columns, rows] without gaps, a block of `count` of them
+/// from column `first` on.
+struct QrArguments {
+  static constexpr int kCount = 32;
+  float* vectors;  ///< the matrices; column j becomes the vector of reflection j, from row j
+  float *factors, *signs;  ///< [matrix, column]: the reflections', and those of R's diagonal
+  float* to;               ///< columns that reflections are applied to: vectors, or those of Q
+  long long rows, columns;
+  long long first, count;
+  long long begin;  ///< the first column that they are applied to
+  bool reversed;    ///< the last of the block is applied first
+};
+
+/// Symmetric matrices [n, n] and their eigenvectors, one a row, without gaps.
+struct EighArguments {
+  float *a, *v;
+  float* turns;  ///< [matrix, n + 1]: cosine and sine of each pair
+  float *values, *vectors;
+  long long n;
+};
+
 /// to[column] = sum over blocks of from[block, column]
 struct SumBlocksArguments {
   const float* from;

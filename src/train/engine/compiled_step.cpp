@@ -198,9 +198,10 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
     else
       (this->*which)
           .emplace(make(trace_refresh(o.model, o.shape, *o.optimizer, by,
-                                      o.limits && by == By::kGradient, owned_by(o, owned_)),
+                                      o.limits && by != By::kDrawnLabels, owned_by(o, owned_)),
                         o, backend));
   };
+  make_refresh(By::kFirstGradient, &CompiledStep::first_refresh);
   make_refresh(By::kGradient, &CompiledStep::refresh);
   make_refresh(By::kDrawnLabels, &CompiledStep::refresh_drawn);
   if (o.model.adapter) {
@@ -424,8 +425,8 @@ SentBytes CompiledStep::sent_bytes_of(int64_t rank) const {
 std::vector<const Executable*> CompiledStep::executables() const {
   std::vector<const Executable*> all = {&gradients, &update, &evaluation};
   for (const std::optional<Executable>* optional :
-       {&gradients_next, &squares, &watched_update, &pack, &pack_frozen, &refresh, &refresh_drawn,
-        &drawn, &drawn_next, &beginnings})
+       {&gradients_next, &squares, &watched_update, &pack, &pack_frozen, &first_refresh, &refresh,
+        &refresh_drawn, &drawn, &drawn_next, &beginnings})
     if (*optional) all.push_back(&**optional);
   return all;
 }

@@ -126,7 +126,7 @@ class CompiledStep {
   std::optional<Executable> watched_update;  ///< at the steps of options.watch
   /// In steps where they are due: by the step's gradient before the update, and by that of drawn
   /// labels after it, which is computed as that of the loss is.
-  std::optional<Executable> refresh, refresh_drawn, drawn, drawn_next;
+  std::optional<Executable> first_refresh, refresh, refresh_drawn, drawn, drawn_next;
   /// Where some parameters of an adapter begin as the model's say.
   std::optional<Executable> beginnings;
   Executable evaluation;

@@ -186,7 +186,7 @@ void Engine::Impl::bind_all() {
     for (const std::string& name : step.watched()) memory[name] = bytes(watched + at++);
     step.watched_update->bind_by_name(arena, workspace, memory, memory);
   }
-  for (auto* refresh : {&step.refresh, &step.refresh_drawn})
+  for (auto* refresh : {&step.first_refresh, &step.refresh, &step.refresh_drawn})
     if (*refresh) (*refresh)->bind_by_name(arena, workspace, memory, memory);
   for (auto* drawn : {&step.drawn, &step.drawn_next})
     if (*drawn) (*drawn)->bind_by_name(arena, workspace, memory, microbatch);
@@ -428,16 +428,19 @@ void Engine::Impl::upload_scalars(int64_t at_step, double lr) {
 
 void Engine::run_refresh(optim::Refresh::By by, int64_t step) {
   impl_->upload_scalars(step, 0);
-  const bool drawn = by == optim::Refresh::By::kDrawnLabels;
-  (drawn ? impl_->step.refresh_drawn : impl_->step.refresh)->run(impl_->observer);
+  CompiledStep& compiled = impl_->step;
+  std::optional<Executable>* which = &compiled.refresh;
+  if (by == optim::Refresh::By::kFirstGradient) which = &compiled.first_refresh;
+  if (by == optim::Refresh::By::kDrawnLabels) which = &compiled.refresh_drawn;
+  (*which)->run(impl_->observer);
 }
 
 UpdateReport Engine::run_update(int64_t step, double lr, const StepLimits& limits) {
   Inputs& inputs = impl_->inputs;
   *inputs.host<float>(inputs.loss_limit()) = limits.loss;
   *inputs.host<float>(inputs.norm_limit()) = limits.grad_norm;
-  if (impl_->step.options.optimizer->refreshes(optim::Refresh::By::kGradient, step))
-    run_refresh(optim::Refresh::By::kGradient, step);
+  for (const auto by : {optim::Refresh::By::kFirstGradient, optim::Refresh::By::kGradient})
+    if (impl_->step.options.optimizer->refreshes(by, step)) run_refresh(by, step);
   impl_->upload_scalars(step, lr);
   const bool watches = impl_->step.watched_update && impl_->step.options.watch.due(step);
   (watches ? *impl_->step.watched_update : impl_->step.update).run(impl_->observer);

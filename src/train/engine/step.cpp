@@ -225,8 +225,7 @@ Function trace_refresh(const ModelSpec& spec, const StepShape& s,
   Function& f = t.function;
   std::vector<int> first_state(params.size());
   for (size_t i = 0; i < params.size(); ++i) {
-    const optim::Refresh* refresh = optimizer.rule_of(params[i]).optimizer->refresh;
-    if (!refresh || refresh->by != by) continue;
+    if (!optimizer.rule_of(params[i]).optimizer->refresh(by)) continue;
     first_state[i] = static_cast<int>(f.arguments.size());
     for (const optim::StateArray& state : optimizer.state(params[i]))
       before[i].state.push_back(f.argument(state_name(params[i].path, state.name), state.type));
