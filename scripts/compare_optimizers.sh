@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Trains a config with every optimizer at three learning rates, and prints for each its best loss
-# over the validation text, the rate that gave it, and the milliseconds of a step:
+# over the validation text, the rate that gave it, and the milliseconds of a step, a table of
+# docs/optimizers.md:
 #   scripts/compare_optimizers.sh CONFIG FOLDER --data.components.text.train=FILE [OVERRIDE ...]
-# LEVANTER names the program; runs that FOLDER has already are not trained again. The config is taken
-# without betas, which not all optimizers have, from FOLDER, so that its texts are to be named.
+# LEVANTER names the program. It may be stopped and started again: runs that FOLDER has already are
+# not trained again, nor those that diverged. The config is taken without betas, which not all
+# optimizers have, from FOLDER, so that its texts are to be named.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -24,6 +26,7 @@ muon 1e-2 2e-2 5e-2
 scion 1e-2 3e-2 1e-1
 sophia 1e-4 3e-4 1e-3
 kron 3e-4 1e-3 3e-3
+soap 1e-3 3e-3 1e-2
 schedule_free 3e-3 1e-2 3e-2'
 
 mkdir -p "$folder"
@@ -34,27 +37,46 @@ number() {
   grep -o "\"$1\": *[-+.0-9eE]*" "$2" | head -1 | sed 's/.*: *//'
 }
 
-printf '%-14s %8s %8s %8s\n' optimizer rate loss 'ms/step'
+# ms_a_step METRICS: the mean of the second half, since some optimizers do more at some steps.
+ms_a_step() {
+  grep -o '"throughput/duration": *[-+.0-9eE]*' "$1" | sed 's/.*: *//' |
+    awk '{ t[NR] = $1 }
+      END { for (i = int(NR / 2) + 1; i <= NR; ++i) sum += t[i]
+            printf "%.1f", 1000 * sum / (NR - int(NR / 2)) }'
+}
+
+# finished ID: whether that run went to its end.
+finished() {
+  [ "$(grep -o '"outcome": *"[a-z]*"' "$folder/$1/run.json" 2>/dev/null | tail -1 | cut -d'"' -f4)" = finished ]
+}
+
+# train NAME RATE ID OVERRIDE ...: its summary is there afterwards, or the mark of a divergence.
+diverged=7 # the exit code of a loss that is not finite
+train() {
+  local name=$1 rate=$2 id=$3 code=0
+  shift 3
+  ! finished "$id" && [ ! -e "$folder/$id.diverged" ] || return 0
+  "$levanter" train --config "$folder/config.toml" --trainer.log_dir="$folder" --trainer.id="$id" \
+    --trainer.tracker='["jsonl"]' --optimizer.type="$name" --optimizer.learning_rate="$rate" \
+    "$@" >/dev/null || code=$?
+  [ $code -ne $diverged ] || touch "$folder/$id.diverged"
+  [ $code -eq 0 ] || [ $code -eq $diverged ] || fail "$id ended with code $code"
+}
+
+echo '| optimizer | learning rate | loss | ms a step |'
+echo '|---|---|---|---|'
 while read -r name some; do
   best=
   for rate in $some; do
     id=$name-$rate
-    summary=$folder/$id/summary.json
-    if [ ! -s "$summary" ]; then
-      "$levanter" train --config "$folder/config.toml" --trainer.log_dir="$folder" --trainer.id="$id" \
-        --trainer.tracker='["jsonl"]' --optimizer.type="$name" --optimizer.learning_rate="$rate" \
-        "$@" >/dev/null || { say "$id failed"; continue; }
-    fi
-    loss=$(number eval/loss "$summary")
-    # The median step of the second half.
-    ms=$(grep -o '"throughput/duration": *[-+.0-9eE]*' "$folder/$id/metrics.jsonl" |
-      sed 's/.*: *//' | awk '{ t[NR] = $1 } END { for (i = int(NR / 2) + 1; i <= NR; ++i) print t[i] * 1000 }' |
-      LC_ALL=C sort -g | awk '{ t[NR] = $1 } END { printf "%.1f", t[int((NR + 1) / 2)] }')
+    train "$name" "$rate" "$id" "$@" </dev/null
+    finished "$id" || continue
+    loss=$(number eval/loss "$folder/$id/summary.json")
     if [ -z "$best" ] || awk "BEGIN { exit !($loss < ${best%% *}) }"; then
-      best="$loss $rate $ms"
+      best="$loss $rate $(ms_a_step "$folder/$id/metrics.jsonl")"
     fi
   done
   [ -n "$best" ] || continue
   read -r loss rate ms <<<"$best"
-  printf '%-14s %8s %8.4f %8s\n' "$name" "$rate" "$loss" "$ms"
+  LC_ALL=C printf '| `%s` | %s | %.4f | %s |\n' "$name" "$rate" "$loss" "$ms"
 done <<<"$rates"
