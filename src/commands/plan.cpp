@@ -92,6 +92,8 @@ class Replanner {
     return way_of(std::move(words), config, *step_, backend_, own_);
   }
 
+  std::span<const nn::Param> params() const { return step_->params; }
+
   const Way now;  ///< as the config stands
 
  private:
@@ -174,8 +176,9 @@ std::string shell_words(std::vector<std::string> words) {
   return join(words, " ");
 }
 
-/// What would fit, and what would not: each way with its total and its price.
-std::string advice(const std::vector<Way>& ways, int64_t limit) {
+/// What would fit, and what would not: each way with its total and its price. `optimizers`: which
+/// would where no way does.
+std::string advice(const std::vector<Way>& ways, int64_t limit, const std::string& optimizers) {
   std::string text;
   bool any = false;
   for (const Way& way : ways) {
@@ -191,8 +194,39 @@ std::string advice(const std::vector<Way>& ways, int64_t limit) {
                 shell_words(way.words), "\n");
   }
   if (!any)
-    text += "  nothing of this fits: a smaller model, a shorter max_seq_len or more memory would\n";
+    text += cat("  nothing of this fits: ", optimizers,
+                "a smaller model, a shorter max_seq_len or more memory would\n");
   return text;
+}
+
+/// Optimizers that keep less than the run's, and with which the least of all ways would fit; "" for
+/// none, and where ranks share what is kept.
+std::string leaner_optimizers(const TrainConfig& config, const Replanner& replanner,
+                              const std::vector<Way>& ways, int64_t limit) {
+  if (config.trainer.ranks > 1) return "";
+  const optim::Assignment run(optim::entry(config.optimizer.type), *config.optimizer);
+  int64_t least = replanner.now.needed;
+  for (const Way& way : ways) least = std::min(least, way.needed);
+  const auto kept = [&](auto&& state_of) {
+    int64_t bytes = 0;
+    for (const nn::Param& param : replanner.params())
+      if (param.trainable)
+        for (const optim::StateArray& array : state_of(param)) bytes += array.type.bytes();
+    return bytes;
+  };
+  const int64_t own = kept([&](const nn::Param& param) { return run.state(param); });
+  std::vector<std::string> leaner;
+  for (const char* name : {"adam", "lion", "adafactor"}) {
+    const auto other = optim::entry(name).make_config();
+    const int64_t bytes = kept([&](const nn::Param& param) {
+      return optim::entry(name).state(static_cast<const OptimizerConfig&>(*other), param);
+    });
+    if (bytes < own && least - own + bytes <= limit)
+      leaner.push_back(cat(quote(name), " (", format_bytes(bytes), ")"));
+  }
+  if (leaner.empty()) return "";
+  return cat("an optimizer that keeps less than ", format_bytes(own), ", such as ",
+             join(leaner, " or "), ", ");
 }
 
 std::string json_of(const TrainConfig& config, const train::CompiledStep& step,
@@ -295,7 +329,8 @@ int run(const Arguments& given) {
       print("DOES NOT FIT; with a save it would need, with\n");
       const int64_t limit = needs[0].limit;
       Replanner replanner(a, config, vocab, *backend, planned.memory, std::move(step));
-      print(advice(find_ways(replanner, config, limit), limit));
+      const std::vector<Way> ways = find_ways(replanner, config, limit);
+      print(advice(ways, limit, leaner_optimizers(config, replanner, ways, limit)));
     }
   }
   return fits ? 0 : static_cast<int>(ErrorKind::kDevice);

@@ -25,6 +25,9 @@ void ParameterGroup::fields(config::Fields& f) {
 }
 
 void ParameterGroup::validate(config::Problems& p) const {
+  config::Fields numbers;
+  const_cast<ParameterGroup*>(this)->fields(numbers);  // which only lists where they are
+  optim::check_f32(p, numbers.list());
   try {
     const optim::Pattern compiled(match);
   } catch (const Error& error) {

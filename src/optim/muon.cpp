@@ -27,7 +27,16 @@ struct MuonConfig final : OptimizerConfig {
   MuonConfig() { learning_rate = 0.02; }
 
   void validate(config::Problems& p) const override {
+    constexpr double kLeast = 1e-30;  // f32 still multiplies a rate by its inverse
     OptimizerConfig::validate(p);
+    if (learning_rate > 0 && learning_rate < kLeast * adam_lr)
+      p.add("learning_rate",
+            cat(p.name("learning_rate"), " = ", format_number(learning_rate),
+                " is too small beside ", p.name("adam_lr"), " = ", format_number(adam_lr),
+                ", which follows its course"),
+            {"adam_lr"})
+          .allowed(cat("at least ", format_number(kLeast), " of ", p.name("adam_lr")))
+          .hint("a group of the hidden matrices with frozen = true trains all else alone");
     if (learning_rate == 0 && adam_lr > 0)
       p.add("learning_rate",
             cat(p.name("learning_rate"), " = 0 would hold ", p.name("adam_lr"), " = ",

@@ -90,6 +90,9 @@ void check_means(config::Problems& p, const std::vector<ParameterGroup>& groups)
 }  // namespace
 
 void OptimizerConfig::validate(config::Problems& p) const {
+  config::Fields numbers;
+  const_cast<OptimizerConfig*>(this)->fields(numbers);  // which only lists where they are
+  optim::check_f32(p, numbers.list());
   check_length(p, "warmup", warmup);
   check_length(p, "rewarmup", rewarmup);
   if (decay) check_length(p, "decay", *decay);

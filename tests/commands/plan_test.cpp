@@ -118,6 +118,32 @@ TEST_CASE("a plan offers the largest microbatch that fits, or the least that the
   CHECK(none[0].find("microbatch_size=1 ") != std::string::npos);
 }
 
+TEST_CASE("a plan names optimizers that keep less where only they would fit", "[commands]") {
+  const SmallRun run;
+  const auto planned = [&](const std::string& optimizer) {
+    const auto plan = nlohmann::json::parse(
+        run({"plan", "--config", "run.toml", "--json", cat("--optimizer.type=", optimizer),
+             "--trainer.microbatch_size=1", "--trainer.gradient_groups=1"})
+            .out);
+    return plan["total_bytes"].get<int64_t>() + plan["save_bytes"].get<int64_t>();
+  };
+  const auto advice = [&](const std::string& optimizer, int64_t memory) {
+    return run({"plan", "--config", "run.toml", "--memory", cat(memory),
+                cat("--optimizer.type=", optimizer)})
+        .out;
+  };
+  const std::string kMore = "an optimizer that keeps less than ";
+  // Halfway between what the least of both takes: AdamW's state fits, soap's does not.
+  const int64_t adam = planned("adam"), soap = planned("soap");
+  REQUIRE(soap > adam);
+  const std::string short_of = advice("soap", soap - (soap - adam) / 8);
+  CHECK(short_of.find("nothing of this fits: " + kMore) != std::string::npos);
+  CHECK(short_of.find("\"adam\" (") != std::string::npos);
+  // Where no optimizer would do, none is named; nor where the run's own keeps the least.
+  CHECK(advice("soap", 1000).find(kMore) == std::string::npos);
+  CHECK(advice("adafactor", planned("adafactor") - 1).find(kMore) == std::string::npos);
+}
+
 TEST_CASE("a plan asks for the data only when the vocabulary is not known", "[commands]") {
   const SmallRun run;
   remove_tree(run / "a.txt");

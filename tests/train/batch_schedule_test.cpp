@@ -77,10 +77,13 @@ TEST_CASE("a schedule of batches that cannot be cut up is refused", "[train]") {
                       [&] { config_of(run, "a", 7, 1, "--trainer.batch_schedule=" + stages); });
   };
   CHECK_THAT(refusal("[{until=2,size=5}]"),
-             Contains("trainer.batch_schedule[0].size = 5 cannot be cut up") &&
+             Contains("trainer.batch_schedule[0].size = 5 is no multiple of the microbatch, 2") &&
                  Contains("multiples of 2 from 4 to 12"));
-  CHECK_THAT(refusal("[{until=2,size=2}]"), Contains("size = 2 cannot be cut up"));
-  CHECK_THAT(refusal("[{until=2,size=24}]"), Contains("size = 24 cannot be cut up"));
+  CHECK_THAT(refusal("[{until=2,size=2}]"),
+             Contains("size = 2 has no microbatch of 2 for each of the 2 gradient groups"));
+  CHECK_THAT(refusal("[{until=2,size=24}]"),
+             Contains("size = 24 is more than trainer.train_batch_size = 12") &&
+                 Contains("multiples of 2 from 4 to 12"));
   CHECK_THAT(refusal("[{until=5,size=4},{until=5,size=8}]"), Contains("does not come after 5"));
   CHECK_THAT(refusal("[{until=5}]"), Contains("size"));
 }

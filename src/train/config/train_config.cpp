@@ -99,15 +99,26 @@ bool check_batch_schedule(const TrainConfig& config, config::Problems& p) {
             cat(key, ".until = ", until, " does not come after ", before, " of the stage before"))
           .allowed(cat("above ", before));
     }
-    if (size > largest || size % microbatch != 0 || size < least) {
+    std::string fault;
+    if (size > largest)
+      fault =
+          cat("is more than trainer.train_batch_size = ", largest, ", the size after all stages");
+    else if (size % microbatch != 0)
+      fault = cat("is no multiple of the microbatch, ", microbatch);
+    else if (size < least)
+      fault = cat("has no microbatch of ", microbatch, " for each of the ",
+                  config.gradient_groups(), " gradient groups");
+    if (!fault.empty()) {
       good = false;
-      p.add(cat(key, ".size"),
-            cat(key, ".size = ", size, " cannot be cut up as trainer.train_batch_size = ", largest,
-                " is, into ", count_of(config.gradient_groups(), "group"), " of microbatches of ",
-                microbatch),
-            {"trainer.train_batch_size", "trainer.microbatch_size", "trainer.gradient_groups"})
-          .allowed(cat("multiples of ", microbatch, " from ", least, " to ", largest))
-          .hint("a smaller trainer.microbatch_size or fewer trainer.gradient_groups allow more");
+      auto& problem =
+          p.add(cat(key, ".size"), cat(key, ".size = ", size, " ", fault),
+                {"trainer.train_batch_size", "trainer.microbatch_size", "trainer.gradient_groups"})
+              .allowed(least == largest
+                           ? std::to_string(least)
+                           : cat("multiples of ", microbatch, " from ", least, " to ", largest));
+      if (size <= largest)
+        problem.hint(
+            "a smaller trainer.microbatch_size or fewer trainer.gradient_groups allow more");
     }
     before = until;
   }
