@@ -45,12 +45,17 @@ ms_a_step() {
             printf "%.1f", 1000 * sum / (NR - int(NR / 2)) }'
 }
 
+# finished ID: whether that run went to its end.
+finished() {
+  [ "$(grep -o '"outcome": *"[a-z]*"' "$folder/$1/run.json" 2>/dev/null | tail -1 | cut -d'"' -f4)" = finished ]
+}
+
 # train NAME RATE ID OVERRIDE ...: its summary is there afterwards, or the mark of a divergence.
 diverged=7 # the exit code of a loss that is not finite
 train() {
   local name=$1 rate=$2 id=$3 code=0
   shift 3
-  [ ! -s "$folder/$id/summary.json" ] && [ ! -e "$folder/$id.diverged" ] || return 0
+  ! finished "$id" && [ ! -e "$folder/$id.diverged" ] || return 0
   "$levanter" train --config "$folder/config.toml" --trainer.log_dir="$folder" --trainer.id="$id" \
     --trainer.tracker='["jsonl"]' --optimizer.type="$name" --optimizer.learning_rate="$rate" \
     "$@" >/dev/null || code=$?
@@ -65,7 +70,7 @@ while read -r name some; do
   for rate in $some; do
     id=$name-$rate
     train "$name" "$rate" "$id" "$@" </dev/null
-    [ -s "$folder/$id/summary.json" ] || continue
+    finished "$id" || continue
     loss=$(number eval/loss "$folder/$id/summary.json")
     if [ -z "$best" ] || awk "BEGIN { exit !($loss < ${best%% *}) }"; then
       best="$loss $rate $(ms_a_step "$folder/$id/metrics.jsonl")"
