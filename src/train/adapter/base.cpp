@@ -112,10 +112,8 @@ struct Held {
   bool out_first = true;  ///< each row of the array has a scale; false: each column
 };
 
-void write(const Held& held, std::span<const float> values) {
-  const Tensor& target = held.values;
-  if (target.dtype == DType::f32) return target.memory->upload(target.data, std::as_bytes(values));
-  HostWrite place(*target.memory, target.data, static_cast<size_t>(target.bytes()));
+/// Fills `place`, that of the values, and the scales.
+void narrow(const Held& held, std::span<const float> values, HostWrite& place) {
   if (held.scales) {
     HostWrite scales(*held.scales->memory, held.scales->data,
                      static_cast<size_t>(held.scales->bytes()));
@@ -127,7 +125,6 @@ void write(const Held& held, std::span<const float> values) {
   } else {
     std::copy(values.begin(), values.end(), reinterpret_cast<Bf16*>(place.bytes().data()));
   }
-  place.done();
 }
 
 /// The model's parameters among `all`, by their names; scales with what they are of.
@@ -159,10 +156,18 @@ std::string load_base(const BaseModel& base, const infer::ModelSpec& spec, int64
   Hasher hasher(Hasher::Width::k128);
   std::vector<float> room;
   for (const Held& held : held_of(params, all)) {
-    room.resize(static_cast<size_t>(held.values.elements()));
-    const size_t count = read(held.values, room);
-    hasher.update(std::as_bytes(std::span<const float>(room).first(count)));
-    write(held, room);
+    const Tensor& target = held.values;
+    HostWrite place(*target.memory, target.data, static_cast<size_t>(target.bytes()));
+    const auto elements = static_cast<size_t>(target.elements());
+    std::span<float> values(reinterpret_cast<float*>(place.bytes().data()), elements);
+    if (target.dtype != DType::f32) {
+      room.resize(elements);
+      values = room;
+    }
+    const size_t count = read(target, values);
+    hasher.update(std::as_bytes(values.first(count)));
+    if (target.dtype != DType::f32) narrow(held, values, place);
+    place.done();
   }
   return hasher.hex();
 }
