@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Trains a config with every optimizer at three learning rates, and prints for each its best loss
-# over the validation text, the rate that gave it, and the milliseconds of a step, a table of
-# docs/optimizers.md:
+# over the validation text, the rate that gave it, and the milliseconds of a step:
 #   scripts/compare_optimizers.sh CONFIG FOLDER --data.components.text.train=FILE [OVERRIDE ...]
 # LEVANTER names the program. It may be stopped and started again: runs that FOLDER has already are
 # not trained again, nor those that diverged. The config is taken without betas, which not all
@@ -71,7 +70,8 @@ while read -r name some; do
     id=$name-$rate
     train "$name" "$rate" "$id" "$@" </dev/null
     finished "$id" || continue
-    loss=$(number eval/loss "$folder/$id/summary.json")
+    loss=$(number eval/loss "$folder/$id/summary.json") ||
+      fail "$id has no eval/loss: the config needs a validation_fraction"
     if [ -z "$best" ] || awk "BEGIN { exit !($loss < ${best%% *}) }"; then
       best="$loss $rate $(ms_a_step "$folder/$id/metrics.jsonl")"
     fi

@@ -42,9 +42,11 @@ watched() {
 printf '%-6s %10s %10s %8s\n' pair bare watched ratio
 for ((pair = 1; pair <= pairs; ++pair)); do
   if ((pair % 2)); then
-    a=$(bare "$@") b=$(watched "$@")
+    a=$(bare "$@")
+    b=$(watched "$@")
   else
-    b=$(watched "$@") a=$(bare "$@")
+    b=$(watched "$@")
+    a=$(bare "$@")
   fi
   printf '%-6s %10s %10s %8s\n' "$pair" "$a" "$b" "$(awk "BEGIN { printf \"%.4f\", $b / $a }")"
 done | tee "$folder/pairs"

@@ -61,7 +61,10 @@ emulate() {
 }
 
 if [ ! -f "$build/build.ninja" ]; then
-  [ -d "$libraries" ] || fetch_libraries "$libraries"
+  if [ ! -e "$libraries/made" ]; then
+    fetch_libraries "$libraries"
+    touch "$libraries/made"
+  fi
   write_machine "$build/machine.ini"
   meson setup --buildtype=release --cross-file "$build/machine.ini" "$build" "$root" >&2
 fi

@@ -10,7 +10,7 @@ namespace levanter::cpu {
 /// A loop of an instruction that multiplies and adds numbers, none of them 0, that stay in
 /// registers: no program of products is quicker.
 struct ProductInstruction {
-  const char* name;  ///< "vfmadd231ps zmm"
+  const char* name;  ///< "vfmadd zmm"
   double flops;      ///< of one round, a multiplication and an addition each
   /// Runs so many rounds; returns something of their sums.
   float (*run)(int64_t rounds);

@@ -33,8 +33,9 @@ constexpr std::chrono::milliseconds kBetweenReports(100);
 /// they may be read a second time.
 class SharedPieces final : public PieceSource {
  public:
-  SharedPieces(const SavePlan& plan, std::span<std::byte> staging)
-      : plan_(plan), staging_(staging), left_(plan.pieces.size() + 1, 0) {
+  /// `number`: which save of the writer this is.
+  SharedPieces(const SavePlan& plan, std::span<std::byte> staging, int64_t number)
+      : plan_(plan), staging_(staging), number_(number), left_(plan.pieces.size() + 1, 0) {
     for (size_t i = plan.pieces.size(); i-- > 0;) left_[i] = left_[i + 1] + plan.pieces[i].size;
     whole_ = plan.contents.permanent && left_[0] <= staging.size();
   }
@@ -82,7 +83,7 @@ class SharedPieces final : public PieceSource {
   Progress progress() {
     const std::lock_guard lock(mutex_);
     const auto all = static_cast<double>(left_[0]);
-    return {"saving", all - static_cast<double>(left_[next_]), all, "B"};
+    return {"saving", all - static_cast<double>(left_[next_]), all, "B", number_};
   }
 
   /// Returns when the plan's memory is read no more.
@@ -112,6 +113,7 @@ class SharedPieces final : public PieceSource {
  private:
   const SavePlan& plan_;
   std::span<std::byte> staging_;
+  int64_t number_;
   std::vector<std::byte> room_;  // of the piece being read, where it must be brought to the host
   std::vector<size_t> left_;     // bytes from each piece to the end
   std::mutex mutex_;
@@ -127,6 +129,7 @@ class SharedPieces final : public PieceSource {
 struct CheckpointWriter::Impl {
   std::string folder;
   int64_t staging_bytes = 0;
+  int64_t saves = 0;  ///< begun so far
   std::unique_ptr<std::byte[]> staging;
 
   // The save under way; the thread owns report and failure until it is joined.
@@ -240,7 +243,7 @@ SavePart CheckpointWriter::begin(CheckpointContents contents) {
     contents.part.folder = prepare_checkpoint(it.folder, contents.step);
   it.plan = std::make_unique<SavePlan>(std::move(contents));
   it.pieces = std::make_unique<SharedPieces>(
-      *it.plan, std::span(it.staging.get(), static_cast<size_t>(it.staging_bytes)));
+      *it.plan, std::span(it.staging.get(), static_cast<size_t>(it.staging_bytes)), ++it.saves);
   it.report.reset();
   it.ended = it.hurried = false;
   it.problem.clear();

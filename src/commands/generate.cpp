@@ -69,18 +69,25 @@ std::vector<AdapterFolder> adapters_of(const Arguments& a) {
     const bool is_alone = said.size() == 1 && (sign == word.npos || path_exists(word));
     if (is_alone) return {{word}};
     const std::string name = word.substr(0, sign == word.npos ? 0 : sign);
+    if (sign + 1 == word.size() || name.find('/') != name.npos)
+      throw Error(ErrorKind::kConfig, "the value of --adapter names no folder")
+          .at(cat("--adapter ", word))
+          .allowed("DIR, or NAME=DIR with a name that has no \"/\"");
     const bool is_known =
         std::any_of(adapters.begin(), adapters.end(),
                     [&](const AdapterFolder& adapter) { return adapter.name == name; });
     if (name.empty() || is_known)
-      throw Error(ErrorKind::kConfig,
-                  is_known ? cat("--adapter: two are called ", quote(name))
-                           : cat("--adapter ", quote(word), " has no name, and there are several"))
+      throw Error(ErrorKind::kConfig, is_known
+                                          ? cat("--adapter: two are called ", quote(name))
+                                          : cat("--adapter ", quote(word), " has no name",
+                                                said.size() > 1 ? ", and there are several" : ""))
+          .at(cat("--adapter ", word))
           .allowed("NAME=DIR, each with a name of its own");
     adapters.push_back({word.substr(sign + 1), name});
   }
   if (!adapters.empty() && (!a.has("json") || a.values.contains("prompt")))
     throw Error(ErrorKind::kConfig, "--adapter: no line of --json chooses among adapters by name")
+        .at(cat("--adapter ", said.front()))
         .allowed("--adapter DIR, for all texts")
         .hint(
             "with --json lines {\"prompt\": \"...\", \"adapter\": \"NAME\"} come by the standard "
@@ -203,8 +210,13 @@ class Generator {
 
   /// The number of the adapter that a record chooses; -1 for none.
   int32_t adapter_of(const data::JsonFields& request, const std::string& place) const {
-    const auto name = names_.empty() ? std::nullopt : request.optional_string("adapter");
+    const auto name = request.optional_string("adapter");
     if (!name) return -1;
+    if (names_.empty())
+      throw Error(ErrorKind::kData, cat("the line is for the adapter ", quote(std::string(*name)),
+                                        ", and none has a name"))
+          .at(place)
+          .allowed("--adapter NAME=DIR");
     const auto found = std::find(names_.begin(), names_.end(), *name);
     if (found != names_.end()) return static_cast<int32_t>(found - names_.begin());
     throw Error(ErrorKind::kData, cat("there is no adapter ", quote(std::string(*name))))

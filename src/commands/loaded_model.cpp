@@ -49,7 +49,8 @@ int64_t vocab_size_of(const LoadedModel& loaded) {
   return known ? *known : train::vocab_size(loaded.config, tokenizer);
 }
 
-void make_model(LoadedModel& loaded, int64_t rows) {
+/// `adapter`: the only one, of a folder; null where there is none, or several.
+void make_model(LoadedModel& loaded, int64_t rows, const AdapterFolder* adapter) {
   loaded.vocab_size = vocab_size_of(loaded);
   loaded.rows = rows > 0 ? rows : loaded.config.microbatch_size();
   loaded.backend = device::make_backend(
@@ -57,8 +58,13 @@ void make_model(LoadedModel& loaded, int64_t rows) {
   train::require_precision(loaded.config, *loaded.backend);
   infer::ModelSpec spec = train::model_spec(loaded.config);
   if (loaded.several) spec.adapter = loaded.several.get();
-  loaded.model = std::make_unique<infer::InferenceModel>(
-      spec, loaded.vocab_size, loaded.rows, *loaded.backend, loaded.config.trainer.compute());
+  try {
+    loaded.model = std::make_unique<infer::InferenceModel>(
+        spec, loaded.vocab_size, loaded.rows, *loaded.backend, loaded.config.trainer.compute());
+  } catch (const Error& error) {
+    if (!adapter || !error.at().empty() || !error.message().starts_with("adapter.")) throw;
+    throw Error(error).at(join_path(adapter->folder, train::kPeftConfig));
+  }
 }
 
 /// Keys that do not change what a trained model computes: a config may have its own.
@@ -137,7 +143,7 @@ void take_adapters(LoadedModel& loaded, const std::vector<AdapterFolder>& adapte
     const auto read = std::make_shared<const config::Choice<AdapterConfig>>(
         train::read_peft_config(adapter.folder));
     if (&adapter == &adapters.front()) loaded.config.adapter = *read;
-    named.push_back({adapter.name, {read, &**read}});
+    named.push_back({adapter.name, {read, &**read}, join_path(adapter.folder, train::kPeftConfig)});
   }
   if (!adapters.empty() && !adapters.front().name.empty())
     loaded.several = std::make_shared<const nn::SeveralAdapters>(std::move(named));
@@ -146,7 +152,8 @@ void take_adapters(LoadedModel& loaded, const std::vector<AdapterFolder>& adapte
 /// The overrides with what they imply: keys of an adapter mean one that stands beside the model,
 /// and a checkpoint's trainer.frozen gives way to another trainer.mp where it changes no bit.
 std::vector<std::string> completed(std::span<const std::string> overrides,
-                                   const std::vector<AdapterFolder>& adapters, bool is_int8) {
+                                   const std::vector<AdapterFolder>& adapters,
+                                   const TrainConfig* checkpoint = nullptr) {
   const auto says = [&](std::string_view start) {
     return std::any_of(overrides.begin(), overrides.end(),
                        [&](const std::string& one) { return one.starts_with(start); });
@@ -154,6 +161,7 @@ std::vector<std::string> completed(std::span<const std::string> overrides,
   std::vector<std::string> all;
   if (!adapters.empty())
     all.push_back(cat("--adapter=", train::read_peft_config(adapters.front().folder).type));
+  const bool is_int8 = checkpoint && checkpoint->trainer.frozen == "int8";
   if (!is_int8 && says("--trainer.mp=") && !says("--trainer.frozen="))
     all.emplace_back("--trainer.frozen=f32");
   all.insert(all.end(), overrides.begin(), overrides.end());
@@ -166,6 +174,10 @@ void refuse_peft_folder(const std::string& folder) {
   throw Error(ErrorKind::kCheckpoint, "the folder holds an adapter and no model")
       .at(folder)
       .hint("name the model, and the folder beside it: --checkpoint MODEL --adapter DIR");
+}
+
+const AdapterFolder* only_one(const std::vector<AdapterFolder>& adapters) {
+  return adapters.size() == 1 && adapters[0].name.empty() ? &adapters[0] : nullptr;
 }
 
 /// Fills the model with what a base has; its params_hash.
@@ -232,7 +244,7 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
   if (!loaded.tokenizer)
     if (std::string line = train::changed_tokenizer(loaded.config, folder); !line.empty())
       loaded.problems.push_back(std::move(line));
-  make_model(loaded, options.rows);
+  make_model(loaded, options.rows, only_one(adapters));
   if (adapters.empty()) {
     train::load_hf(weights, spec, vocab, loaded.model->tensors(), phase_progress());
     return loaded;
@@ -247,8 +259,7 @@ LoadedModel load_hf_folder(const std::string& folder, const std::string& config_
 LoadedModel load_model(const std::string& checkpoint, const std::string& config_file,
                        std::span<const std::string> overrides, const LoadOptions& options) {
   if (compat::is_hf_folder(checkpoint))
-    return load_hf_folder(checkpoint, config_file, completed(overrides, options.adapters, false),
-                          options);
+    return load_hf_folder(checkpoint, config_file, completed(overrides, options.adapters), options);
   refuse_peft_folder(checkpoint);
   const std::vector<AdapterFolder>& adapters = options.adapters;
   FoundCheckpoint found = open_checkpoint(checkpoint);
@@ -265,8 +276,9 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
         .hint("name the model under it, or leave --adapter out");
   const std::string saved_file = join_path(good.folder(), "config.toml");
   TrainConfig own = parse_train_config(good.config_toml(), saved_file);
-  const std::vector<std::string> said =
-      completed(overrides, adapters, own.trainer.frozen == "int8");
+  std::vector<std::string> said = completed(overrides, adapters, &own);
+  if (own.adapter && !config_file.empty())  // which a config for the data alone need not say
+    said.insert(said.begin(), cat("--adapter=", own.adapter->type));
   if (config_file.empty()) {
     loaded.config = parse_train_config(good.config_toml(), saved_file, said);
   } else {
@@ -276,7 +288,7 @@ LoadedModel load_model(const std::string& checkpoint, const std::string& config_
   loaded.tokenizer =
       text::load_tokenizer(good.tokenizer(), join_path(good.folder(), "tokenizer.json"));
   take_adapters(loaded, adapters);
-  make_model(loaded, options.rows);
+  make_model(loaded, options.rows, only_one(adapters));
   fill_base_under(loaded, good);
   try {
     if (!adapters.empty()) {

@@ -47,7 +47,11 @@ std::shared_ptr<const Adaptation> SeveralAdapters::adapt(std::span<const Matrix>
   for (size_t i = 0; i < adapters_.size(); ++i) {
     std::vector<Matrix> own(matrices.begin(), matrices.end());
     for (Matrix& matrix : own) matrix.scope = matrix.scope.adapter_named(adapters_[i].name);
-    if (auto adaptation = adapters_[i].adapter->adapt(own)) chosen->add(i, std::move(adaptation));
+    try {
+      if (auto adaptation = adapters_[i].adapter->adapt(own)) chosen->add(i, std::move(adaptation));
+    } catch (const Error& error) {
+      throw Error(error).at(adapters_[i].place);
+    }
   }
   return chosen->empty() ? nullptr : chosen;
 }

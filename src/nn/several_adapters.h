@@ -17,6 +17,7 @@ class SeveralAdapters final : public Adapter {
   struct Named {
     std::string name;
     std::shared_ptr<const Adapter> adapter;
+    std::string place = {};  ///< where it comes from, for errors
   };
   explicit SeveralAdapters(std::vector<Named> adapters) : adapters_(std::move(adapters)) {}
 

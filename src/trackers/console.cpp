@@ -87,7 +87,10 @@ class ConsoleTracker final : public Tracker {
 
   void log_summary(const Metrics&) override {}
 
-  void message(std::string_view line) override { put_line(line); }
+  void message(std::string_view line) override {
+    activity_.clear();
+    put_line(line);
+  }
   bool shows_messages() const override { return true; }
 
   void progress(const Progress& progress) override {
@@ -108,6 +111,7 @@ class ConsoleTracker final : public Tracker {
   void flush() override {}
 
   void finish() override {
+    activity_.clear();
     if (bar_shown_) {
       draw(time_);
       put("\n");

@@ -269,12 +269,12 @@ models::Segments segments_of(const DataConfig& config) {
 
 namespace {
 
-/// Some paths of parameters, for an error.
 std::vector<std::string> paths_of(const std::vector<nn::Param>& params) {
   std::vector<std::string> paths;
   for (const nn::Param& param : params) paths.push_back(param.path);
   return paths;
 }
+/// Some paths of parameters or modules, for an error.
 std::string some_of(std::vector<std::string> paths) {
   constexpr size_t kShown = 6;
   if (paths.size() > kShown) {
@@ -334,30 +334,35 @@ void require_groups(const TrainConfig& config, int64_t vocab_size) {
         .hint("a group before them, without frozen, keeps what it matches");
 }
 
-/// Throws where nothing that is trained would be watched.
+/// Throws where nothing would be watched.
 void require_watched(const TrainConfig& config, int64_t vocab_size) {
   const WatchConfig& watch = config.trainer.watch;
   if (!watch.every || watch.match.empty()) return;
   const char* const key = "trainer.watch.match";
   const optim::Pattern pattern(watch.match);
   const StepShape shape = {.vocab_size = vocab_size};
-  const bool of_parameters = watch.what != std::vector{WatchKind::kAttention};
-  std::vector<std::string> paths;
-  if (of_parameters) paths = paths_of(trained(infer::trace_params(model_spec(config), shape)));
-  if (watch.has(WatchKind::kAttention))
-    for (std::string& module : attention_modules(model_spec(config), shape))
-      paths.push_back(std::move(module));
+  std::vector<std::string> searched, some;  // kinds of paths, and some of each
+  const auto found_in = [&](const char* kind, const std::vector<std::string>& paths) {
+    searched.push_back(cat("no ", kind));
+    if (!paths.empty()) some.push_back(some_of(paths));
+    return std::any_of(paths.begin(), paths.end(),
+                       [&](const std::string& path) { return pattern.found_in(path); });
+  };
   try {
-    for (const std::string& path : paths)
-      if (pattern.found_in(path)) return;
+    if (watch.what != std::vector{WatchKind::kAttention} &&
+        found_in("parameter that is trained",
+                 paths_of(trained(infer::trace_params(model_spec(config), shape)))))
+      return;
+    if (watch.has(WatchKind::kAttention) &&
+        found_in("module of attention", attention_modules(model_spec(config), shape)))
+      return;
   } catch (const Error& error) {
     throw config.error(error.kind(), key, error.message()).hint(error.hint());
   }
   throw config
       .error(ErrorKind::kConfig, key,
-             cat(key, " = ", quote(watch.match), " is found in no ",
-                 of_parameters ? "parameter that is trained" : "module of attention"))
-      .allowed(some_of(paths));
+             cat(key, " = ", quote(watch.match), " is found in ", join(searched, " and ")))
+      .allowed(join(some, ", "));
 }
 
 StepWatch step_watch(const WatchConfig& config) {

@@ -171,6 +171,10 @@ TrainConfig refuse_differences(const TrainConfig& config, const Checkpoint& chec
   for (const Difference& d : resume_differences(saved, config))
     if (!by_content || !is_known_by_content(d, config, checkpoint))
       list += cat(list.empty() ? "" : "; ", d.key, " was ", d.saved, " and is ", d.now);
+  const std::string &held = saved.trainer.frozen, &holds = config.trainer.frozen;
+  if ((held == "int8") != (holds == "int8"))  // f32 and bf16 give the same bits
+    list +=
+        cat(list.empty() ? "" : "; ", "trainer.frozen was ", quote(held), " and is ", quote(holds));
   if (list.empty()) return saved;
   throw Error(ErrorKind::kConfig, cat("the config does not fit the run's checkpoint: ", list))
       .at(checkpoint.folder())

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <utility>
 
 #include "base/strings.h"
 #include "support/checkpoint_state.h"
@@ -165,6 +166,36 @@ TEST_CASE("a permanent save whose other part fails at first is made of the same 
         CheckpointState::hash_at(3, 100));
   CHECK(verify_checkpoint(checkpoints).ok);
   CHECK_FALSE(path_exists(join_path(checkpoints, cat("step-3/", part_file(1)))));
+}
+
+TEST_CASE("who waits for a save hears how far it is, of each save apart", "[train]") {
+  const TemporaryFolder folder;
+  CheckpointState state(100);
+  CheckpointWriter first(folder / "checkpoints", state.bytes()), second("", state.bytes());
+  std::vector<int64_t> pieces;
+  for (const int64_t step : {int64_t{1}, int64_t{2}}) {
+    CheckpointContents contents = state.contents(step, true);
+    const auto optimizer = contents.optimizer;
+    contents.optimizer = optimizer.first(2);
+    contents.part = {.count = 2, .key = cat(step), .patience = 30};
+    SavePart part = first.begin(contents);
+    part.index = 1;
+    contents.optimizer = optimizer.subspan(2);
+    contents.part = part;
+    bool begun = false;  // the other part, without which the save does not end
+    first.wait([&](const Progress& progress) {
+      CHECK(std::string(progress.what) == "saving");
+      CHECK(progress.total > 0);
+      if (std::exchange(begun, true)) return;
+      pieces.push_back(progress.piece);
+      second.begin(contents);
+      second.wait();
+    });
+    CHECK(begun);
+    CHECK(first.take_report());
+  }
+  REQUIRE(pieces.size() == 2);
+  CHECK(pieces[0] != pieces[1]);
 }
 
 TEST_CASE("a save that fails is told at the next call, once, and the writer goes on", "[train]") {

@@ -136,6 +136,25 @@ TEST_CASE("an evaluation shows how far it is", "[trackers]") {
   CHECK(bar.text().rfind("evaluating") < bar.text().rfind("loss 4.0000"));
 }
 
+TEST_CASE("what took long has gone from the bar at a message and at the end", "[trackers]") {
+  for (const bool has_message : {true, false}) {
+    INFO(has_message);
+    Console console(true);
+    console->log(training(4), 100);
+    clock_seconds += 1;
+    console->progress({"saving", 2048, 2048, "B"});
+    REQUIRE_THAT(console.text(), Contains("step 100/1000  saving 100%"));
+    if (has_message) {
+      console->message("saved step 100");
+      CHECK(console.text().rfind("saving") < console.text().rfind("loss 4.0000"));
+    }
+    console->finish();
+    const std::string text = console.text();
+    const std::string last = text.substr(text.rfind("\x1b[K"));
+    CHECK_THAT(last, Contains("step 100/1000  loss 4.0000") && !Contains("saving"));
+  }
+}
+
 TEST_CASE("a terminal shows one line that is redrawn, with evaluations above it", "[trackers]") {
   Console console(true);
   console->log(training(2), 500);

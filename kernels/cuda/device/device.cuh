@@ -14,6 +14,7 @@
 #pragma once
 
 #ifdef __CUDACC_RTC__
+typedef signed char int8_t;
 typedef unsigned short uint16_t;
 typedef int int32_t;
 typedef unsigned int uint32_t;

@@ -44,6 +44,16 @@ report::History metrics_of(const std::string& folder) {
   }
 }
 
+/// Whether the record of the start that is under way says that nothing is held out. Where there is
+/// none, or it is odd, the run itself answers, in its log.
+bool cannot_evaluate(const std::string& folder) {
+  const auto record = record::read_record(folder);
+  if (!record.is_object()) return false;
+  const auto& start = record["starts"].back();
+  const auto tokens = start.find("validation_tokens");
+  return tokens != start.end() && tokens->is_number_integer() && *tokens == 0;
+}
+
 /// Leaves the word where the run looks for it.
 int ask_of(const std::string& folder, const std::string& word) {
   std::vector<std::string> known;
@@ -54,8 +64,7 @@ int ask_of(const std::string& folder, const std::string& word) {
   if (const report::RunLine line = report::read_line(folder); line.state != "running")
     throw Error(ErrorKind::kData, cat(folder, " is not under way: it is ", line.state))
         .hint("only a run that is under way reads what is asked of it");
-  const auto record = record::read_record(folder);  // of the start that is under way
-  if (word == "evaluate" && record["starts"].back().value("validation_tokens", int64_t{1}) == 0)
+  if (word == "evaluate" && cannot_evaluate(folder))
     throw Error(ErrorKind::kData,
                 cat(folder, " has nothing to evaluate: ", train::kNothingToValidateWith))
         .allowed("save, stop")

@@ -223,7 +223,7 @@ void TrainConfig::validate(config::Problems& p) const {
           cat("trainer.frozen = \"bf16\" takes arithmetic on bf16, and trainer.mp is ",
               quote(trainer.mp)),
           {"trainer.mp"})
-        .allowed("\"f32\"")
+        .allowed("\"f32\", \"int8\"")
         .hint("write trainer.mp = \"p=f32,c=bf16\"");
   if (!hf_save_path && hf_save_dtype)
     p.add("hf_save_dtype", "hf_save_dtype is not read without hf_save_path", {"hf_save_path"})

@@ -213,7 +213,7 @@ void TrainerConfig::fields(config::Fields& f) {
   f("watchdog", watchdog,
     "when ranks that are processes give up one that is late, and with it the run")
       .may_change();
-  f("watch", watch, "what is measured of each parameter, at some steps").may_change();
+  f("watch", watch, "what is measured of parameters and attention, at some steps").may_change();
   f("sample", sample, "what the model in training is asked to write, after some steps")
       .may_change();
   f("profile", profile, "steps of which trace.json in the run's folder tells every op")

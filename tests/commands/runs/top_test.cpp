@@ -1,6 +1,7 @@
 // `levanter top`: a run as it goes.
 #include <catch2/catch.hpp>
 
+#include "base/file_lock.h"
 #include "base/files.h"
 #include "base/strings.h"
 #include "report/live.h"
@@ -15,6 +16,40 @@ TEST_CASE("a curve has a dot for each value, its extremes on the axis", "[comman
   REQUIRE(lines.size() == 2);
   CHECK(lines[0] == "   7.0000 \u2821\u2800");
   CHECK(lines[1] == "   0.0000 \u2800\u2882");
+}
+
+TEST_CASE("a run without its record is still asked", "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train().code == 0);
+  const std::string folder = run / "logs/run", control = folder + "/control";
+  // As of a run that is under way, which this process is.
+  const ProcessLock lock(folder + "/lock", "");
+  const auto ask = [&](const std::string& start) {
+    write_file_atomic(folder + "/run.json",
+                      cat(R"({"starts":[{"outcome":"running")", start, "}]}"));
+    return run({"top", "logs/run", "--ask", "evaluate"});
+  };
+  const Ended refused = ask(R"(,"validation_tokens":0)");
+  CHECK(refused.code == 3);
+  CHECK_THAT(refused.err, Catch::Contains("has nothing to evaluate"));
+  CHECK(!path_exists(control));
+  for (const char* start : {"", R"(,"validation_tokens":5)", R"(,"validation_tokens":"0")",
+                            R"(,"validation_tokens":null)", R"(,"validation_tokens":[])"}) {
+    INFO(start);
+    CHECK(ask(start).code == 0);
+    CHECK_THAT(read_file(control), Catch::Contains("evaluate\n"));
+    remove_tree(control);
+  }
+  for (const bool broken : {true, false}) {
+    INFO("broken: " << broken);
+    remove_tree(folder + "/run.json");
+    if (broken) write_file_atomic(folder + "/run.json", "{\"starts\": [");
+    const Ended asked = run({"top", "logs/run", "--ask", "evaluate"});
+    INFO(asked.err);
+    CHECK(asked.code == 0);
+    CHECK_THAT(read_file(control), Catch::Contains("evaluate\n"));
+    remove_tree(control);
+  }
 }
 
 TEST_CASE("top shows where a run is", "[commands]") {

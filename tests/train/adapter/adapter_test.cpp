@@ -344,10 +344,13 @@ TEST_CASE("an adapter learns on a base in int8 what it learns on one in f32", "[
     CHECK(hash("ranks", {"--trainer.communicator=threads", "--trainer.ranks=2",
                          "--trainer.shard=parameters"}) == one);
     hash("resumed", {"--trainer.num_train_steps=10"});
+    CHECK_THAT(run.adapt("resumed", {"--trainer.frozen=f32"}).err,
+               Contains("trainer.frozen was \"int8\" and is \"f32\""));
     CHECK(hash("resumed", {}) == one);
   }
   SECTION("and is evaluated and continued on that base") {
     CHECK(run.loss({"--checkpoint", "logs/one"}) == loss);
+    CHECK(run.loss({"--checkpoint", "logs/one", "--trainer.frozen=int8"}) == loss);
     AdapterRun::good(run({"export", "--checkpoint", "logs/one", "--adapter", "--out", "peft"}));
     const std::vector<std::string> beside = {"--checkpoint", "logs/base", "--adapter", "peft",
                                              "--trainer.frozen=int8"};
@@ -401,8 +404,9 @@ TEST_CASE("prompts of one batch go each through its own adapter, as if they were
       generated({"--adapter", "a=first", "--adapter", "b=second", "--batch", "4"}, prompts);
   REQUIRE(together.size() == 6);
   const auto alone = [&](size_t line, std::vector<std::string> words) {
-    const std::string prompt = split(prompts, '\n')[line];
-    const nlohmann::json answer = generated(std::move(words), prompt + "\n").at(0);
+    auto prompt = nlohmann::json::parse(split(prompts, '\n')[line]);
+    prompt.erase("adapter");
+    const nlohmann::json answer = generated(std::move(words), prompt.dump() + "\n").at(0);
     CHECK(answer["ids"] == together[line]["ids"]);
     CHECK(answer["logprobs"] == together[line]["logprobs"]);
   };
@@ -413,6 +417,8 @@ TEST_CASE("prompts of one batch go each through its own adapter, as if they were
   alone(5, {"--adapter", "second"});
   CHECK(together[0]["adapter"] == "a");
   CHECK_THAT(together[4]["error"].get<std::string>(), Contains("there is no adapter \"c\""));
+  CHECK_THAT(generated({"--adapter", "first"}, prompts).at(0)["error"].get<std::string>(),
+             Contains("for the adapter \"a\", and none has a name"));
 
   const auto fault = [&](std::vector<std::string> words) {
     words.insert(words.begin(), {"generate", "--checkpoint", "logs/base"});
@@ -422,5 +428,16 @@ TEST_CASE("prompts of one batch go each through its own adapter, as if they were
              Contains("\"second\" has no name"));
   CHECK_THAT(fault({"--json", "--adapter", "a=first", "--adapter", "a=second"}),
              Contains("two are called \"a\""));
+  CHECK_THAT(fault({"--json", "--adapter", "a="}), Contains("names no folder"));
+  CHECK_THAT(fault({"--json", "--adapter", "none/lr=1/x"}), Contains("names no folder"));
+
+  // One that does not fit is told of by its folder.
+  auto config = nlohmann::json::parse(read_file(run / "second/adapter_config.json"));
+  config["r"] = 640;
+  write_file_atomic(run / "second/adapter_config.json", config.dump());
+  CHECK_THAT(fault({"--json", "--adapter", "a=first", "--adapter", "b=second"}),
+             Contains("adapter.r = 640") && Contains("second/adapter_config.json"));
+  CHECK_THAT(fault({"--json", "--adapter", "second"}),
+             Contains("adapter.r = 640") && Contains("second/adapter_config.json"));
   CHECK_THAT(fault({"--adapter", "a=first", "--prompt", "x"}), Contains("--json"));
 }

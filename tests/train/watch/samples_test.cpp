@@ -15,6 +15,7 @@
 #include "support/tiny_run.h"
 #include "text/growing_text.h"
 #include "train/run.h"
+#include "train/watch/samples.h"
 
 using namespace levanter;
 using namespace levanter::testing;
@@ -137,4 +138,19 @@ TEST_CASE("a prompt that is no text for the model is refused before the run begi
   CHECK_THAT(failure_of(ErrorKind::kConfig, [&] { train::train(config, {}); }),
              Catch::Contains("trainer.sample.prompts[1]"));
   CHECK(!path_exists(run.folder / "runs/a/metrics.jsonl"));
+}
+
+TEST_CASE("an empty prompt that nothing begins is told with what is allowed", "[train]") {
+  const TinyRun run;
+  const TrainConfig config =
+      run.config("a", "num_train_steps = 4\nsample = { every = 1, prompts = [\"\"] }\n");
+  const auto tokenizer = text::load_tokenizer(
+      R"({"type":"hf","added":[],"tokenizer":{"added_tokens":[],"decoder":{"type":"Fuse"},
+          "model":{"type":"BPE","vocab":{"a":0},"merges":[]}}})",
+      "tokenizer.json");
+  CHECK_THAT(failure_of(ErrorKind::kConfig,
+                        [&] { train::require_prompts(config, *tokenizer, /*vocab_size=*/1); }),
+             Catch::Contains("trainer.sample.prompts[0] = \"\"") &&
+                 Catch::Contains("\n  allowed  a prompt of one token or more\n") &&
+                 Catch::Contains("\n  hint     give the model some text"));
 }

@@ -130,4 +130,12 @@ TEST_CASE("a pattern says which parameters are watched", "[train]") {
   CHECK_THAT(failure_of(ErrorKind::kConfig, [&] { train::train(weight, {}); }),
              Catch::Contains("is found in no module of attention") &&
                  Catch::Contains("transformer.h.0.attn"));
+  const TrainConfig both = run.config(
+      "e", cat(kSteps,
+               "watch = { every = 2, what = [\"grad_norm\", \"attention\"], match = \"none\" }\n"));
+  CHECK_THAT(
+      failure_of(ErrorKind::kConfig, [&] { train::train(both, {}); }),
+      Catch::Contains("is found in no parameter that is trained and no module of attention\n") &&
+          Catch::Contains("transformer.wte.weight, ") &&
+          Catch::Contains(", transformer.h.0.attn, transformer.h.1.attn\n"));
 }
