@@ -29,9 +29,10 @@ TEST_CASE("two pieces of the same work, far apart, share no rate", "[base]") {
 
 TEST_CASE("a low rate has a digit behind the point, and none is shown as 0", "[base]") {
   const auto shown = [](double tokens) {
+    static constexpr const char* kSampling = "sampling";
     ProgressText text;
-    text.at(0, {"sampling", 0, 1000, "token"});
-    return text.at(10, {"sampling", tokens, 1000, "token"});
+    text.at(0, {kSampling, 0, 1000, "token"});
+    return text.at(10, {kSampling, tokens, 1000, "token"});
   };
   CHECK(shown(4) == "sampling 0%, 0.4 tokens/s");
   CHECK(shown(94) == "sampling 9%, 9.4 tokens/s");
