@@ -72,23 +72,78 @@ dnnl_data_type_t data_type(DType type) {
   return type == DType::bf16 ? dnnl_bf16 : dnnl_f32;
 }
 
-using Desc = dnnl_memory_desc_t;
+/// How a matrix lies in memory, in the form that either version of the library has for it.
+class Desc {
+ public:
+  static Desc strided(DType type, int64_t rows, int64_t cols, int64_t row_stride,
+                      int64_t col_stride) {
+    const dnnl_dims_t dims = {rows, cols}, strides = {row_stride, col_stride};
+#if DNNL_VERSION_MAJOR >= 3
+    dnnl_memory_desc_t desc = nullptr;
+    check(dnnl_memory_desc_create_with_strides(&desc, 2, dims, data_type(type), strides), kMaking);
+#else
+    dnnl_memory_desc_t desc{};
+    check(dnnl_memory_desc_init_by_strides(&desc, 2, dims, data_type(type), strides), kMaking);
+#endif
+    return Desc(desc);
+  }
+  /// As a product likes it best.
+  static Desc any(DType type, int64_t rows, int64_t cols) {
+    const dnnl_dims_t dims = {rows, cols};
+#if DNNL_VERSION_MAJOR >= 3
+    dnnl_memory_desc_t desc = nullptr;
+    check(dnnl_memory_desc_create_with_tag(&desc, 2, dims, data_type(type), dnnl_format_tag_any),
+          kMaking);
+#else
+    dnnl_memory_desc_t desc{};
+    check(dnnl_memory_desc_init_by_tag(&desc, 2, dims, data_type(type), dnnl_format_tag_any),
+          kMaking);
+#endif
+    return Desc(desc);
+  }
+  static Desc of(const PrimitiveDesc& product, dnnl_query_t which) {
+    const auto theirs = dnnl_primitive_desc_query_md(product.get(), which, 0);
+#if DNNL_VERSION_MAJOR >= 3
+    dnnl_memory_desc_t desc = nullptr;
+    check(dnnl_memory_desc_clone(&desc, theirs), kMaking);
+    return Desc(desc);
+#else
+    return Desc(*theirs);
+#endif
+  }
 
-Desc matrix(DType type, int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
-  Desc desc{};
-  const dnnl_dims_t dims = {rows, cols}, strides = {row_stride, col_stride};
-  check(dnnl_memory_desc_init_by_strides(&desc, 2, dims, data_type(type), strides),
-        "describing a matrix");
-  return desc;
-}
+  size_t bytes() const { return dnnl_memory_desc_get_size(get()); }
+#if DNNL_VERSION_MAJOR >= 3
+  const_dnnl_memory_desc_t get() const { return desc_.get(); }
+#else
+  const dnnl_memory_desc_t* get() const { return &desc_; }
+#endif
+
+ private:
+  static constexpr char kMaking[] = "describing a matrix";
+#if DNNL_VERSION_MAJOR >= 3
+  explicit Desc(dnnl_memory_desc_t desc) : desc_(desc, dnnl_memory_desc_destroy) {}
+  std::shared_ptr<dnnl_memory_desc> desc_;
+#else
+  explicit Desc(const dnnl_memory_desc_t& desc) : desc_(desc) {}
+  dnnl_memory_desc_t desc_;
+#endif
+};
 
 PrimitiveDesc describe_product(const Desc& a, const Desc& b, const Desc& c,
                                const Attributes& attributes, dnnl_engine_t engine) {
   PrimitiveDesc out;
+#if DNNL_VERSION_MAJOR >= 3
+  check(dnnl_matmul_primitive_desc_create(out.out(), engine, a.get(), b.get(), nullptr, c.get(),
+                                          attributes.get()),
+        "choosing a product");
+#else
   dnnl_matmul_desc_t product;
-  check(dnnl_matmul_desc_init(&product, &a, &b, nullptr, &c), "describing a product");
+  check(dnnl_matmul_desc_init(&product, a.get(), b.get(), nullptr, c.get()),
+        "describing a product");
   check(dnnl_primitive_desc_create(out.out(), &product, attributes.get(), engine, nullptr),
         "choosing a product");
+#endif
   return out;
 }
 
@@ -105,12 +160,12 @@ Attributes product_attributes() {
 Desc input_desc(DType type, int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride) {
   LEV_CHECK(row_stride == 1 || col_stride == 1 || rows == 1 || cols == 1,
             "a factor of a product needs one stride of 1");
-  if (rows == 1 && cols == 1) return matrix(type, 1, 1, 1, 1);
-  if (rows == 1 && col_stride == 1) return matrix(type, 1, cols, cols, 1);
-  if (rows == 1) return matrix(type, 1, cols, 1, col_stride);
-  if (cols == 1 && row_stride == 1) return matrix(type, rows, 1, 1, rows);
-  if (cols == 1) return matrix(type, rows, 1, row_stride, 1);
-  return matrix(type, rows, cols, row_stride, col_stride);
+  if (rows == 1 && cols == 1) return Desc::strided(type, 1, 1, 1, 1);
+  if (rows == 1 && col_stride == 1) return Desc::strided(type, 1, cols, cols, 1);
+  if (rows == 1) return Desc::strided(type, 1, cols, 1, col_stride);
+  if (cols == 1 && row_stride == 1) return Desc::strided(type, rows, 1, 1, rows);
+  if (cols == 1) return Desc::strided(type, rows, 1, row_stride, 1);
+  return Desc::strided(type, rows, cols, row_stride, col_stride);
 }
 
 /// Rows for which the packed layout is chosen: as many as make every tile's layout the same.
@@ -118,14 +173,10 @@ constexpr int64_t kLayoutRows = 64;
 
 /// The layout in which products read a packed B[k, n].
 Desc packed_desc(const ProductShape& shape, const Attributes& attributes, dnnl_engine_t engine) {
-  const Desc a = matrix(shape.factors, kLayoutRows, shape.k, shape.k, 1);
-  const Desc c = matrix(DType::f32, kLayoutRows, shape.n, shape.n, 1);
-  Desc any{};
-  const dnnl_dims_t dims = {shape.k, shape.n};
-  check(dnnl_memory_desc_init_by_tag(&any, 2, dims, data_type(shape.factors), dnnl_format_tag_any),
-        "describing a matrix");
-  const PrimitiveDesc desc = describe_product(a, any, c, attributes, engine);
-  return *dnnl_primitive_desc_query_md(desc.get(), dnnl_query_weights_md, 0);
+  const Desc a = Desc::strided(shape.factors, kLayoutRows, shape.k, shape.k, 1);
+  const Desc c = Desc::strided(DType::f32, kLayoutRows, shape.n, shape.n, 1);
+  const Desc any = Desc::any(shape.factors, shape.k, shape.n);
+  return Desc::of(describe_product(a, any, c, attributes, engine), dnnl_query_weights_md);
 }
 
 /// Whether oneDNN fell back to its reference: a thousand times slower than any other.
@@ -145,7 +196,7 @@ struct Context {
 
 Memory make_memory(const Desc& desc, dnnl_engine_t engine) {
   Memory memory;
-  check(dnnl_memory_create(memory.out(), &desc, engine, DNNL_MEMORY_NONE),
+  check(dnnl_memory_create(memory.out(), desc.get(), engine, DNNL_MEMORY_NONE),
         "making a memory object");
   return memory;
 }
@@ -202,16 +253,17 @@ struct Product::Impl {
     const Desc a = input_desc(type, shape.m, shape.k, shape.a_row, shape.a_col);
     const Desc plain_b = input_desc(type, shape.k, shape.n, shape.b_row, shape.b_col);
     const Desc b = shape.packed_b ? packed_desc(shape, attributes, engine) : plain_b;
-    const Desc c = matrix(DType::f32, shape.m, shape.n, shape.c_row, 1);
+    const Desc c = Desc::strided(DType::f32, shape.m, shape.n, shape.c_row, 1);
     const PrimitiveDesc desc = describe_product(a, b, c, attributes, engine);
     check(dnnl_primitive_create(primitive.out(), desc.get()), "compiling a product");
     LEV_CHECK(!shape.packed_b || !is_plain_loop(desc), "no quick product takes this packed factor");
-    const Desc scratch = *dnnl_primitive_desc_query_md(desc.get(), dnnl_query_scratchpad_md, 0);
-    scratch_bytes = (dnnl_memory_desc_get_size(&scratch) + 63) / 64 * 64;
+    const Desc scratch = Desc::of(desc, dnnl_query_scratchpad_md);
+    scratch_bytes = aligned(scratch.bytes());
     if (shape.packed_b) {
-      packed_bytes = (dnnl_memory_desc_get_size(&b) + 63) / 64 * 64;
+      packed_bytes = aligned(b.bytes());
       PrimitiveDesc order;
-      check(dnnl_reorder_primitive_desc_create(order.out(), &plain_b, engine, &b, engine, nullptr),
+      check(dnnl_reorder_primitive_desc_create(order.out(), plain_b.get(), engine, b.get(), engine,
+                                               nullptr),
             "choosing a packing");
       check(dnnl_primitive_create(reorder.out(), order.get()), "compiling a packing");
     }

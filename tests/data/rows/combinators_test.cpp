@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include <chrono>
+#include <numeric>
 #include <set>
 #include <stdexcept>
 #include <string>
