@@ -87,7 +87,8 @@ void check_decodings(const Tokenizer& tokenizer, const std::string& file) {
     const std::vector<int32_t> ids = line["ids"];
     const std::string all = tokenizer.decode(ids);
     const std::string skip = tokenizer.decode(ids, Special::kSkip);
-    tally.check(all == line["text"] && skip == line["text_skip_special"],
+    tally.check(all == line["text"].get<std::string>() &&
+                    skip == line["text_skip_special"].get<std::string>(),
                 cat(ids_text(ids), "\n got ", quote(all), "\n not ",
                     quote(line["text"].get<std::string>())));
   }
@@ -101,7 +102,8 @@ void check_large(const Tokenizer& tokenizer, const std::string& file) {
   Tally tally;
   const auto check = [&](const std::string& name, const json& entry, std::string_view text) {
     const std::vector<int32_t> ids = tokenizer.encode({text, name});
-    tally.check(ids.size() == entry["n_tokens"] && digest(ids) == entry["sha256_u32le"],
+    tally.check(ids.size() == entry["n_tokens"].get<size_t>() &&
+                    digest(ids) == entry["sha256_u32le"].get<std::string>(),
                 cat(name, ": ", ids.size(), " ids"));
   };
   const json expected = json::parse(content(file));
