@@ -22,8 +22,8 @@ shards=$(nproc)
 [ "$shards" -le 4 ] || shards=4
 for ((i = 0; i < shards; ++i)); do
   # In a file of names a comma is a separator, unless it is escaped.
-  awk -v shards="$shards" -v i="$i" 'NR % shards == i { gsub(/,/, "\\\\,"); print }' \
-    "$folder/names" >"$folder/names.$i"
+  awk -v shards="$shards" -v i="$i" 'NR % shards == i' "$folder/names" |
+    sed 's/,/\\,/g' >"$folder/names.$i"
   [ -s "$folder/names.$i" ] || continue
   { "$tests" --input-file "$folder/names.$i" 2>&1 || touch "$folder/failed"; } >"$folder/output.$i" &
 done
