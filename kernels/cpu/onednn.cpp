@@ -219,13 +219,13 @@ struct Product::Impl {
   Primitive primitive, reorder;
   size_t scratch_bytes = 0, packed_bytes = 0;
   std::vector<Context> contexts;
+  ProductShape whole;
   // Of a product that is cut; its scratch holds a part of A, a part of C, and what a part needs.
   std::vector<Part> parts;
-  ProductShape whole;
   size_t a_bytes = 0, c_bytes = 0;
 
   Impl(const ProductShape& shape, std::vector<Part> its_parts)
-      : parts(std::move(its_parts)), whole(shape) {
+      : whole(shape), parts(std::move(its_parts)) {
     size_t inner = 0;
     for (Part& part : parts) {
       inner = std::max(inner, part.product->scratch_bytes());
@@ -247,10 +247,17 @@ struct Product::Impl {
 
   void run_parts(int worker, const char* a, const char* b, float* c, char* scratch) const;
 
-  Impl(const ProductShape& shape, int workers, dnnl_engine_t engine) {
+  /// Whether A is one row whose elements are apart. Version 3 of the library reads such a row as if
+  /// they were not: it is made dense first, in the scratch.
+  bool gathers() const { return DNNL_VERSION_MAJOR >= 3 && whole.m == 1 && whole.a_col != 1; }
+  const void* gather(const void* a, void* to) const;
+
+  Impl(const ProductShape& shape, int workers, dnnl_engine_t engine) : whole(shape) {
     const DType type = shape.factors;
     const Attributes attributes = product_attributes();
-    const Desc a = input_desc(type, shape.m, shape.k, shape.a_row, shape.a_col);
+    const Desc a = gathers() ? input_desc(type, 1, shape.k, shape.k, 1)
+                             : input_desc(type, shape.m, shape.k, shape.a_row, shape.a_col);
+    if (gathers()) a_bytes = aligned(count(1, shape.k) * static_cast<size_t>(size_of(type)));
     const Desc plain_b = input_desc(type, shape.k, shape.n, shape.b_row, shape.b_col);
     const Desc b = shape.packed_b ? packed_desc(shape, attributes, engine) : plain_b;
     const Desc c = Desc::strided(DType::f32, shape.m, shape.n, shape.c_row, 1);
@@ -258,7 +265,7 @@ struct Product::Impl {
     check(dnnl_primitive_create(primitive.out(), desc.get()), "compiling a product");
     LEV_CHECK(!shape.packed_b || !is_plain_loop(desc), "no quick product takes this packed factor");
     const Desc scratch = Desc::of(desc, dnnl_query_scratchpad_md);
-    scratch_bytes = aligned(scratch.bytes());
+    scratch_bytes = a_bytes + aligned(scratch.bytes());
     if (shape.packed_b) {
       packed_bytes = aligned(b.bytes());
       PrimitiveDesc order;
@@ -347,6 +354,14 @@ void Product::Impl::run_parts(int worker, const char* a, const char* b, float* c
   }
 }
 
+const void* Product::Impl::gather(const void* a, void* to) const {
+  const auto size = static_cast<size_t>(size_of(whole.factors));
+  const size_t step = static_cast<size_t>(whole.a_col) * size;
+  for (size_t k = 0; k < static_cast<size_t>(whole.k); ++k)
+    std::memcpy(static_cast<char*>(to) + k * size, static_cast<const char*>(a) + k * step, size);
+  return to;
+}
+
 void Product::run(int worker, const void* a, const void* b, float* c, void* scratch) const {
   if (!impl_->parts.empty()) {
     impl_->run_parts(worker, static_cast<const char*>(a), static_cast<const char*>(b), c,
@@ -355,10 +370,11 @@ void Product::run(int worker, const void* a, const void* b, float* c, void* scra
   }
   use_one_thread();
   const Context& context = impl_->contexts[static_cast<size_t>(worker)];
+  if (impl_->gathers()) a = impl_->gather(a, scratch);
   dnnl_memory_set_data_handle(context.a.get(), const_cast<void*>(a));
   dnnl_memory_set_data_handle(context.b.get(), const_cast<void*>(b));
   dnnl_memory_set_data_handle(context.c.get(), c);
-  dnnl_memory_set_data_handle(context.scratch.get(), scratch);
+  dnnl_memory_set_data_handle(context.scratch.get(), static_cast<char*>(scratch) + impl_->a_bytes);
   execute(impl_->primitive, context, context.arguments);
 }
 
