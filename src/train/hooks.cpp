@@ -1,6 +1,7 @@
 // The hooks of a step: its metrics to the trackers, evaluations, Hugging Face folders.
 #include "train/hooks.h"
 
+#include <algorithm>
 #include <exception>
 
 #include "base/strings.h"
@@ -53,7 +54,8 @@ class MetricsHook final : public Hook {
     if (peak_ > 0) m.emplace_back("throughput/mfu", 100 * rate / peak_);
     if (info.slowest_rank) {
       m.emplace_back("throughput/slowest_rank", static_cast<double>(*info.slowest_rank));
-      m.emplace_back("throughput/straggler_share", info.straggled / info.duration);
+      // A rank's work may have begun before the first one saw the step begin.
+      m.emplace_back("throughput/straggler_share", std::min(1.0, info.straggled / info.duration));
     }
     if (c_.crew.communicator().watch())
       m.emplace_back("throughput/waited_share", info.waited / info.duration);
