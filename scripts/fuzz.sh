@@ -11,9 +11,9 @@ targets=("${@:2}")
 install_packages build fuzz
 
 # What the targets need of the program.
-sources=(src/axes/dtype.cpp src/base/{error,files,hash,strings,threads}.cpp src/config/*.cpp
+sources=(src/axes/dtype.cpp src/base/*.cpp src/config/*.cpp
   src/compat/{hf_config,hf_folder,safetensors}.cpp
-  src/data/{decompress,json_fields,source}.cpp src/net/http.cpp src/text/{chat_template,hf,tokenizer,utf8}.cpp
+  src/data/files/{decompress,file_kind,json_fields,pipes,source}.cpp src/json/*.cpp src/net/http.cpp src/text/{chat_template,hf,tokenizer,utf8}.cpp
   src/text/{hf,jinja}/*.cpp)
 export FLAGS="-std=c++20 -gline-tables-only -O1 -Isrc -I. -fsanitize=address,undefined,fuzzer-no-link
   -fno-sanitize-recover=undefined"

@@ -17,5 +17,5 @@ mountpoint -q "$system/proc" || mount -t proc proc "$system/proc"
 trap 'umount "$system/proc"' EXIT
 mkdir -p "$system/levanter"
 find "$system/levanter" -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
-git -C "$root" ls-files -z | tar -C "$root" --null -T - -c | tar -C "$system/levanter" -x
+git -C "$root" ls-files -z | tar -C "$root" --null -T - -c | tar -C "$system/levanter" -x -m # newer than what was built before
 chroot "$system" /levanter/scripts/test.sh

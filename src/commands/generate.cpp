@@ -76,11 +76,13 @@ std::vector<AdapterFolder> adapters_of(const Arguments& a) {
     const bool is_known =
         std::any_of(adapters.begin(), adapters.end(),
                     [&](const AdapterFolder& adapter) { return adapter.name == name; });
-    if (name.empty() || is_known)
-      throw Error(ErrorKind::kConfig, is_known
-                                          ? cat("--adapter: two are called ", quote(name))
-                                          : cat("--adapter ", quote(word), " has no name",
-                                                said.size() > 1 ? ", and there are several" : ""))
+    std::string fault;
+    if (name.empty())
+      fault = cat("--adapter ", quote(word), " has no name");
+    else if (is_known)
+      fault = cat("--adapter: two are called ", quote(name));
+    if (!fault.empty())
+      throw Error(ErrorKind::kConfig, fault)
           .at(cat("--adapter ", word))
           .allowed("NAME=DIR, each with a name of its own");
     adapters.push_back({word.substr(sign + 1), name});
