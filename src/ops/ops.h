@@ -121,8 +121,8 @@ NamedArray reduce(Reduce kind, Operand x, const Axes& over);
 NamedArray sum(Operand x, const Axes& over);
 /// The arithmetic mean over the named axes.
 NamedArray mean(Operand x, const Axes& over);
-/// The sum of all elements' squares, a scalar. Sums over all axes but `shard` first, for each
-/// index of `shard`, then over `shard`: the order that any split of `shard` over ranks can keep.
+/// The sums of squares over all axes but `shard`, [shard]. The kernels of a processor give each the
+/// bits that its own elements alone say, so that `shard` may be cut over ranks.
 NamedArray sum_squares(Operand x, AxisName shard);
 
 /// The product of a and b summed over the axes that they share and `out` lacks. Axes that both

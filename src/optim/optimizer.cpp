@@ -77,10 +77,19 @@ After descend(const OptimizerConfig& config, const Before& before, const Step& s
                 std::move(state));
 }
 
-NamedArray square_sum(NamedArray grad) {
-  const Axes& axes = grad.axes();
-  const AxisName shard = axes.contains("embed") || axes.empty() ? AxisName("embed") : axes[0].name;
-  return sum_squares(grad, shard);
+bool always(const OptimizerConfig&, const nn::Param&) { return true; }
+
+std::optional<Axis> row_axis(const Axes& axes) {
+  for (const Axis& axis : axes)
+    if (axis.size > 1) return axis;
+  return std::nullopt;
+}
+
+NamedArray total(NamedArray x) { return x.axes().empty() ? x : sum(x, x.axes()); }
+
+NamedArray square_sum(NamedArray x) {
+  if (x.axes().empty()) return x * x;
+  return total(sum_squares(x, row_axis(x.axes()).value_or(x.axes()[0]).name));
 }
 
 NamedArray global_norm(std::span<const NamedArray> square_sums) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -92,6 +93,10 @@ struct OptimizerEntry {
   void (*follow)(OptimizerConfig& config) = nullptr;
   /// Whether it keeps a mean of the weights that is the model: Average::kInstead.
   bool averages = false;
+  /// Whether each element of such a parameter is updated by its own gradient and state alone, so
+  /// that parts of it may be updated apart: its state is then shaped as it is, or a number that is
+  /// the same for every part. Null: never.
+  bool (*elementwise)(const OptimizerConfig& config, const nn::Param& param) = nullptr;
 
   /// Its function by such a gradient; null for none.
   const Refresh* refresh(Refresh::By by) const;
@@ -117,8 +122,15 @@ After descend(const OptimizerConfig& config, const Before& before, const Step& s
 After settle(const Before& before, const Step& step, NamedArray param,
              std::vector<NamedArray> state);
 
-/// The sum of a gradient's squares, summed shard axis last.
-NamedArray square_sum(NamedArray grad);
+/// For OptimizerEntry::elementwise: of any parameter.
+bool always(const OptimizerConfig& config, const nn::Param& param);
+/// The axis of a parameter's rows: the outermost of more than one index; nothing where none is.
+std::optional<Axis> row_axis(const Axes& axes);
+/// The sum of x's squares: of each of its rows, then of these. sum_squares gives a row the same
+/// bits whatever other rows there are.
+NamedArray square_sum(NamedArray x);
+/// The sum of all elements.
+NamedArray total(NamedArray x);
 /// The root of the mean of all elements' squares.
 NamedArray root_mean_square(NamedArray x);
 /// The norm of all gradients from the sum of each one's squares.

@@ -121,21 +121,19 @@ TEST_CASE("reductions agree over leading, trailing, middle and all axes", "[devi
       }
 }
 
-TEST_CASE("sums of squares agree whichever axis is the shard axis", "[device]") {
+TEST_CASE("sums of squares agree whichever axis is kept", "[device]") {
   const Backends b;
   const std::vector<Axes> shapes = {{{"a", 1}, {"b", 1}, {"c", 1}},
                                     {{"a", 3}, {"b", 5}, {"c", 7}},
                                     {{"a", 131}, {"b", 3}, {"c", 67}}};
   for (const Axes& shape : shapes)
-    for (const Axis& shard : shape) {
+    for (const Axis& kept : shape) {
       const Build build = [&](const auto& in) {
-        return std::vector{sum_squares(in[0], shard.name)};
+        return std::vector{sum_squares(in[0], kept.name)};
       };
-      INFO(to_string(shape) << " by " << shard.name.text());
+      INFO(to_string(shape) << " by " << kept.name.text());
       CHECK(worst_error(b, {{shape}}, build, "sum_squares") <= kReductionTolerance);
     }
-  const Build scalar = [](const auto& in) { return std::vector{sum_squares(in[0], "embed")}; };
-  CHECK(worst_error(b, {{Axes{}}}, scalar, "sum_squares") <= kReductionTolerance);
 }
 
 TEST_CASE("products agree for every order of every operand's axes", "[device]") {

@@ -5,37 +5,40 @@ using namespace levanter;
 using namespace levanter::testing;
 
 namespace {
-Build sharded(AxisName shard) {
-  return [shard](const auto& in) { return std::vector{sum_squares(in[0], shard)}; };
+Build squares_of(AxisName kept) {
+  return [kept](const auto& in) { return std::vector{sum_squares(in[0], kept)}; };
 }
 }  // namespace
 
-TEST_CASE("sum_squares is the sum of all squares, whatever the shard axis", "[ops]") {
-  const Array x = counting({{"vocab", 3}, {"embed", 2}, {"head", 2}});
-  for (const char* shard : {"vocab", "embed", "head"}) {
-    const Array y = evaluate(sharded(shard), {x})[0];
-    CHECK(y.type.axes.empty());
-    CHECK(y.values[0] == 650);
+TEST_CASE("sum_squares sums over all axes but the one that is kept", "[ops]") {
+  const Array x = counting({{"vocab", 3}, {"embed", 2}, {"head", 2}});  // 1, 2, 3, ...
+  const Array y = evaluate(squares_of("vocab"), {x})[0];
+  CHECK(y.type.axes == Axes{{"vocab", 3}});
+  CHECK(y.values == std::vector<double>{30, 174, 446});
+  for (const char* kept : {"embed", "head"}) {
+    const Array halves = evaluate(squares_of(kept), {x})[0];
+    CHECK(halves.values[0] + halves.values[1] == 650);
   }
 }
 
-TEST_CASE("sum_squares sums a shard's own elements first, then over the shards", "[ops]") {
-  // In f32 a shard of 2^24 and 1 rounds to 2^24; together the two ones would count.
-  const Array x = array({{"vocab", 2}, {"embed", 2}}, {4096, 1, 1, 0});
-  CHECK(evaluate(sharded("embed"), {x}, DType::f32)[0].values[0] == 0x1p24);
-  CHECK(evaluate(sharded("vocab"), {x}, DType::f32)[0].values[0] == 0x1p24);
-  const Array apart = array({{"vocab", 2}, {"embed", 2}}, {4096, 0, 1, 1});
-  CHECK(evaluate(sharded("vocab"), {apart}, DType::f32)[0].values[0] == 0x1p24 + 2);
+TEST_CASE("a row's sum of squares is the same whatever other rows there are", "[ops]") {
+  const Array whole = random_real({{"vocab", 7}, {"embed", 37}}, 1);
+  const std::vector<double> rows = evaluate(squares_of("vocab"), {whole}, DType::f32)[0].values;
+  for (size_t row = 0; row < 7; ++row) {
+    const auto begin = whole.values.begin() + static_cast<std::ptrdiff_t>(row * 37);
+    const Array one = array({{"vocab", 1}, {"embed", 37}}, {begin, begin + 37});
+    CHECK(evaluate(squares_of("vocab"), {one}, DType::f32)[0].values[0] == rows[row]);
+  }
 }
 
-TEST_CASE("sum_squares of a scalar and of the shard axis alone", "[ops]") {
-  CHECK(evaluate(sharded("embed"), {array({}, {-3})})[0].values[0] == 9);
-  CHECK(evaluate(sharded("embed"), {array({{"embed", 2}}, {3, -4})})[0].values[0] == 25);
+TEST_CASE("sum_squares of the kept axis alone is each element's square", "[ops]") {
+  const Array y = evaluate(squares_of("embed"), {array({{"embed", 2}}, {3, -4})})[0];
+  CHECK(y.values == std::vector<double>{9, 16});
 }
 
-TEST_CASE("sum_squares refuses a shard axis that is not there, and has no gradient", "[ops]") {
+TEST_CASE("sum_squares refuses an axis that is not there, and has no gradient", "[ops]") {
   const Array x = random_real({{"vocab", 3}}, 1);
-  CHECK_THAT(trace_error(sharded("embed"), {x}),
+  CHECK_THAT(trace_error(squares_of("embed"), {x}),
              Catch::Contains("sum_squares: there is no axis embed"));
   const Build differentiated = [](const auto& in) {
     const NamedArray wrt[] = {in[0]};
