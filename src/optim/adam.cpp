@@ -65,6 +65,11 @@ After update(const OptimizerConfig& config, const nn::Param&, const Before& befo
                  {m, v});
 }
 
+/// The cautious share is of all elements.
+bool elementwise(const OptimizerConfig& config, const nn::Param&) {
+  return !dynamic_cast<const AdamConfig&>(config).cautious;
+}
+
 }  // namespace
 
 extern const OptimizerEntry adam_entry;
@@ -75,6 +80,7 @@ const OptimizerEntry adam_entry = {
     .state = state,
     .scalar_names = kScalars,
     .scalars = scalars,
-    .update = update};
+    .update = update,
+    .elementwise = elementwise};
 
 }  // namespace levanter::optim

@@ -80,6 +80,7 @@ const OptimizerEntry ademamix_entry = {
     .state = state,
     .scalar_names = kScalars,
     .scalars = scalars,
-    .update = update};
+    .update = update,
+    .elementwise = always};
 
 }  // namespace levanter::optim

@@ -65,6 +65,7 @@ const OptimizerEntry adopt_entry = {
     .state = state,
     .scalar_names = kScalars,
     .scalars = scalars,
-    .update = update};
+    .update = update,
+    .elementwise = always};
 
 }  // namespace levanter::optim

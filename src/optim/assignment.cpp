@@ -55,6 +55,14 @@ Rule Assignment::rule_of(const nn::Param& param) const {
   return rule;
 }
 
+int64_t Assignment::rows(const nn::Param& param) const {
+  const Rule rule = rule_of(param);
+  const bool apart = rule.optimizer->elementwise && !config_.update_rms_clipping &&
+                     rule.optimizer->elementwise(*rule.config, param);
+  if (!apart || param.shape.size() < 2 || param.shape[0] < 2) return 1;
+  return row_axis(param.type.axes)->size;
+}
+
 std::vector<StateArray> Assignment::state(const nn::Param& param) const {
   const Rule rule = rule_of(param);
   std::vector<StateArray> arrays = rule.optimizer->state(*rule.config, param);

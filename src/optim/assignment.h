@@ -29,6 +29,9 @@ class Assignment final {
   const Groups& groups() const { return groups_; }
   Rule rule_of(const nn::Param& param) const;
 
+  /// Rows that a parameter may be cut into, to be updated apart: see row_axis. 1: it stays whole,
+  /// since its update is no elementwise one, or it is a vector.
+  int64_t rows(const nn::Param& param) const;
   /// What is kept for a parameter: the optimizer's arrays, then the average of optimizer.ema.
   std::vector<StateArray> state(const nn::Param& param) const;
   /// Whether averages of this sort are kept of some of the parameters.

@@ -38,6 +38,7 @@ const OptimizerEntry lion_entry = {
     .summary = "Lion: the sign of an interpolated momentum (Chen et al. 2023)",
     .make_config = config::make_choice<LionConfig>,
     .state = state,
-    .update = update};
+    .update = update,
+    .elementwise = always};
 
 }  // namespace levanter::optim

@@ -106,6 +106,10 @@ After update(const OptimizerConfig& config, const nn::Param& param, const Before
                  {buffer});
 }
 
+bool elementwise(const OptimizerConfig&, const nn::Param& param) {
+  return !is_hidden_matrix(param);
+}
+
 }  // namespace
 
 extern const OptimizerEntry muon_entry;
@@ -119,6 +123,7 @@ const OptimizerEntry muon_entry = {
     .scalar_names = kScalars,
     .scalars = scalars,
     .update = update,
-    .follow = follow};
+    .follow = follow,
+    .elementwise = elementwise};
 
 }  // namespace levanter::optim

@@ -90,6 +90,7 @@ const OptimizerEntry schedule_free_entry = {
     .scalar_names = kScalars,
     .scalars = scalars,
     .update = update,
-    .averages = true};
+    .averages = true,
+    .elementwise = always};
 
 }  // namespace levanter::optim

@@ -47,6 +47,10 @@ After update(const OptimizerConfig& config, const nn::Param& param, const Before
                  from_matrices(direction, param) * std::sqrt(out_over_in(param)), {m});
 }
 
+bool elementwise(const OptimizerConfig&, const nn::Param& param) {
+  return !is_hidden_matrix(param);
+}
+
 }  // namespace
 
 extern const OptimizerEntry scion_entry;
@@ -55,6 +59,7 @@ const OptimizerEntry scion_entry = {
     .summary = "Scion: steps of one spectral norm, signs for the rest (Pethick et al. 2025)",
     .make_config = config::make_choice<ScionConfig>,
     .state = state,
-    .update = update};
+    .update = update,
+    .elementwise = elementwise};
 
 }  // namespace levanter::optim

@@ -72,6 +72,7 @@ const OptimizerEntry sophia_entry = {
     .make_config = config::make_choice<SophiaConfig>,
     .state = state,
     .update = update,
-    .refreshes = kRefreshes};
+    .refreshes = kRefreshes,
+    .elementwise = always};
 
 }  // namespace levanter::optim
