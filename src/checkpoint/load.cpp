@@ -301,15 +301,43 @@ void Checkpoint::load_tensor(std::string_view path, std::span<std::byte> destina
 
 void Checkpoint::load(const Tensor& target) const {
   const TensorRecord& record = tensor(target.path);
-  if (record.dtype != target.dtype || record.shape != target.shape)
-    throw Error(ErrorKind::kCheckpoint,
-                cat("tensor ", quote(target.path), " is ", shape_text(record.dtype, record.shape),
-                    " in the checkpoint, but ", shape_text(target.dtype, target.shape), " here"))
+  if (record.dtype != target.dtype || record.shape != target.whole_shape())
+    throw Error(
+        ErrorKind::kCheckpoint,
+        cat("tensor ", quote(target.path), " is ", shape_text(record.dtype, record.shape),
+            " in the checkpoint, but ", shape_text(target.dtype, target.whole_shape()), " here"))
         .at(folder_)
         .hint("the model or its precision differs from the checkpoint's config.toml");
-  HostWrite place(*target.memory, target.data, static_cast<size_t>(record.bytes()));
-  load_tensor(target.path, place.bytes());
+  HostWrite place(*target.memory, target.data, static_cast<size_t>(target.bytes()));
+  if (target.all_rows == 0)
+    load_tensor(target.path, place.bytes());
+  else
+    load_rows(target, place.bytes());
   place.done();
+}
+
+void Checkpoint::load_rows(const Tensor& target, std::span<std::byte> destination) const {
+  const TensorRecord& record = tensor(target.path);
+  const int64_t row = target.bytes() / target.shape[0];  // bytes
+  const auto spans_rows = [&](const SliceRecord& slice) {
+    return std::equal(slice.extent.begin() + 1, slice.extent.end(), record.shape.begin() + 1);
+  };
+  if (!std::all_of(record.slices.begin(), record.slices.end(), spans_rows)) {
+    std::vector<std::byte> whole(static_cast<size_t>(record.bytes()));
+    load_tensor(target.path, whole);
+    std::memcpy(destination.data(), whole.data() + target.first_row * row, destination.size());
+    return;
+  }
+  for (const SliceRecord& slice : record.slices) {
+    const int64_t first = slice.start[0];
+    const int64_t begin = std::max(first, target.first_row);
+    const int64_t end = std::min(first + slice.extent[0], target.first_row + target.shape[0]);
+    if (begin >= end) continue;
+    files_->at(slice.file)
+        .read(slice.offset + (begin - first) * row,
+              destination.subspan(static_cast<size_t>((begin - target.first_row) * row),
+                                  static_cast<size_t>((end - begin) * row)));
+  }
 }
 
 std::string Checkpoint::path_in_use(std::string_view path, bool ema) const {

@@ -39,7 +39,8 @@ class Checkpoint final {
   /// Fills `destination` with the whole tensor in C order, from whatever slices it is stored in.
   /// The size must be the tensor's (LEV_CHECK).
   void load_tensor(std::string_view path, std::span<std::byte> destination) const;
-  /// The same after checking dtype and shape: an Error of kind kCheckpoint names both sides.
+  /// The same, of a target's rows, after checking dtype and shape: an Error of kind kCheckpoint
+  /// names both sides.
   void load(const Tensor& target) const;
   /// Where the parameter `path` is as the model is used: its average, where the optimizer keeps one
   /// instead of it, else the parameter. With `ema` its running mean, which must be there.
@@ -48,6 +49,8 @@ class Checkpoint final {
   std::string params_hash() const;
 
  private:
+  void load_rows(const Tensor& target, std::span<std::byte> destination) const;
+
   std::string folder_;
   Manifest manifest_;
   std::shared_ptr<const Files> files_;

@@ -102,7 +102,8 @@ bool boxes_meet(const SliceRecord& a, const SliceRecord& b) {
 }
 
 /// Disjoint boxes inside the shape whose volumes add up to the whole tile it.
-void check_tiling(const Reader& read, const std::string& path, const TensorRecord& tensor) {
+void check_tiling(const Reader& read, const std::string& path, const TensorRecord& tensor,
+                  Manifest::Of of) {
   int64_t covered = 0;
   for (const SliceRecord& slice : tensor.slices) {
     bool fits =
@@ -120,10 +121,12 @@ void check_tiling(const Reader& read, const std::string& path, const TensorRecor
     for (size_t j = 0; j < i; ++j)
       if (boxes_meet(tensor.slices[i], tensor.slices[j]))
         read.bad(cat("slices of ", quote(path), " overlap"));
-  if (covered != tensor.elements()) read.bad(cat("slices of ", quote(path), " leave gaps"));
+  if (of == Manifest::Of::kCheckpoint && covered != tensor.elements())
+    read.bad(cat("slices of ", quote(path), " leave gaps"));
 }
 
-TensorRecord parse_tensor(const Reader& read, const std::string& path, const json& object) {
+TensorRecord parse_tensor(const Reader& read, const std::string& path, const json& object,
+                          Manifest::Of of) {
   TensorRecord tensor;
   read.only(object, {"dtype", "shape", "slices"});
   const std::string dtype = read.text(object, "dtype");
@@ -149,7 +152,7 @@ TensorRecord parse_tensor(const Reader& read, const std::string& path, const jso
     slice.xxh3 = read.hash(item, "xxh3");
     tensor.slices.push_back(std::move(slice));
   }
-  check_tiling(read, path, tensor);
+  check_tiling(read, path, tensor, of);
   return tensor;
 }
 
@@ -233,7 +236,7 @@ std::string Manifest::text() const {
   return cat(out, kSealStart, hex64(xxh3_64(out)), kSealEnd);
 }
 
-Manifest Manifest::parse(std::string_view text, const std::string& path) {
+Manifest Manifest::parse(std::string_view text, const std::string& path, Of of) {
   const Reader read(path);
   const json object = json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (!object.is_object()) read.bad("it is no JSON object");
@@ -259,7 +262,7 @@ Manifest Manifest::parse(std::string_view text, const std::string& path) {
     for (const auto& [name, file] : object["files"].items())
       manifest.files.emplace(name, parse_file(read, name, file));
   for (const auto& [name, tensor] : read.member(object, "tensors").items())
-    manifest.tensors.emplace(name, parse_tensor(read, name, tensor));
+    manifest.tensors.emplace(name, parse_tensor(read, name, tensor, of));
   return manifest;
 }
 

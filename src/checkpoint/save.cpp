@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
@@ -67,7 +68,8 @@ void write_tensors(const std::string& folder, const SavePlan::File& plan, PieceS
     SliceRecord slice{plan.name,      plan.layout.slots[i].begin,
                       tensor.bytes(), std::vector<int64_t>(tensor.shape.size(), 0),
                       tensor.shape,   hasher.value64()};
-    manifest.tensors[tensor.path] = {tensor.dtype, tensor.shape, {std::move(slice)}};
+    if (!slice.start.empty()) slice.start[0] = tensor.first_row;
+    manifest.tensors[tensor.path] = {tensor.dtype, tensor.whole_shape(), {std::move(slice)}};
   }
   LEV_CHECK(file.size() == plan.layout.file_bytes,
             "a checkpoint file has another size than planned");
@@ -123,7 +125,7 @@ SaveReport write_part(const SavePlan& plan, PieceSource& source) {
 std::optional<Manifest> find_part(const std::string& path, const SavePart& save) {
   if (!path_exists(path)) return std::nullopt;
   try {
-    Manifest part = Manifest::parse(read_file(path), path);
+    Manifest part = Manifest::parse(read_file(path), path, Manifest::Of::kPart);
     const auto said = nlohmann::json::parse(part.extra_json);
     if (said.at("key") != save.key) return std::nullopt;
     if (const std::string failure = said.at("failure"); !failure.empty())
@@ -164,8 +166,12 @@ void take_part(const std::string& target, const SavePart& save, int64_t index,
         .hint("the run's folder must be on a disk that all ranks see and may write to");
   }
   manifest.files.merge(part->files);
+  LEV_CHECK(part->files.empty(), "two ranks have saved one file");
   manifest.tensors.merge(part->tensors);
-  LEV_CHECK(part->files.empty() && part->tensors.empty(), "two ranks have saved one tensor");
+  for (auto& [tensor, record] : part->tensors) {  // of which others have rows too
+    std::vector<SliceRecord>& slices = manifest.tensors.at(tensor).slices;
+    std::move(record.slices.begin(), record.slices.end(), std::back_inserter(slices));
+  }
 }
 
 int64_t write_files(const std::string& target, const SavePlan& plan, PieceSource& source) {

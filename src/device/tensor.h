@@ -19,11 +19,20 @@ struct Tensor {
   std::vector<int64_t> shape;
   std::byte* data = nullptr;
   const Memory* memory = &host_memory();  ///< what `data` is an address of
+  /// Of some indices of a tensor's first axis: the first of them, and how many it has; 0: all are
+  /// here.
+  int64_t first_row = 0, all_rows = 0;
 
   int64_t elements() const {
     int64_t count = 1;
     for (const int64_t n : shape) count *= n;
     return count;
+  }
+  /// Of the tensor that these are rows of.
+  std::vector<int64_t> whole_shape() const {
+    std::vector<int64_t> whole = shape;
+    if (all_rows > 0) whole[0] = all_rows;
+    return whole;
   }
   int64_t bytes() const { return elements() * size_of(dtype); }
 };

@@ -10,11 +10,12 @@ namespace levanter::dist {
 /// What of the state each rank has a part of, instead of a copy of all of it.
 enum class Sharding {
   kNone,
-  /// The optimizer's state, whole parameters at a time: a rank updates those that are its own, and
-  /// gets the others from theirs (ZeRO stage 1; Rajbhandari et al. 2020, arXiv:1910.02054).
+  /// The optimizer's state, of consecutive rows of parameters: a rank updates those that are its
+  /// own, and gets the others from theirs (ZeRO stage 1; Rajbhandari et al. 2020,
+  /// arXiv:1910.02054). What is not updated element by element stays whole.
   kOptimizer,
-  /// The parameters too: those of others are gathered a block of the model at a time where it is
-  /// read, and dropped after (ZeRO stage 3, but for the gradients).
+  /// The parameters too, each whole: those of others are gathered a block of the model at a time
+  /// where it is read, and dropped after (ZeRO stage 3, but for the gradients).
   kParameters,
 };
 

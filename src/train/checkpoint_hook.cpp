@@ -51,7 +51,7 @@ class CheckpointHook final : public Hook {
   explicit CheckpointHook(const HookContext& c)
       : c_(c),
         model_(c.engine.model_part()),
-        optimizer_(c.engine.optimizer_tensors()),
+        optimizer_(c.engine.optimizer_part()),
         writer_(c.folder.checkpoints(), staging_bytes(c.engine.step().save_bytes())),
         last_save_(Clock::now()),
         kept_(c.kept),
@@ -191,7 +191,7 @@ class PartHook final : public Hook {
  public:
   PartHook(Engine& engine, dist::Crew& crew)
       : model_(engine.model_part()),
-        optimizer_(engine.optimizer_tensors()),
+        optimizer_(engine.optimizer_part()),
         parts_model_(engine.step().gathers()),
         writers_(engine.step().options.ranks),
         rank_(engine.step().options.rank),

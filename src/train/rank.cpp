@@ -187,11 +187,14 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
     info.lr = schedule_.at(step);
     info.report = engine_.run_update(step, info.lr, info.limits);
   }
-  if (watch_.due(info.step)) watch_.look();
   dist::enter(communicator_, dist::Phase::kParameters, info.step);
   {
     const Range range("share parameters");
     exchange_.share_parameters();
+  }
+  if (watch_.due(info.step)) {
+    if (watch_.reads_gradients()) exchange_.gather_gradients();
+    watch_.look();
   }
   if (info.report.proceeded) refresh_by_drawn(step, batch);
   if (watch) info.waited += watch->take_waited();

@@ -2,6 +2,9 @@
 #include "train/engine/compiled_step.h"
 
 #include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
 #include <set>
 
 #include "base/integers.h"
@@ -43,55 +46,69 @@ FlatLayout lay_out(const Function& gradients, const std::vector<nn::Param>& para
   return layout;
 }
 
-/// For each rank, which of the parameters that are trained are its own, in their order.
-std::vector<dist::Shard> own_parameters(const StepOptions& o,
-                                        const std::vector<nn::Param>& params) {
+std::vector<int64_t> rows_of_all(const StepOptions& o, const std::vector<nn::Param>& params) {
+  std::vector<int64_t> rows;
+  for (const nn::Param& param : params)
+    rows.push_back(param.trainable ? o.optimizer->rows(param) : 1);
+  return rows;
+}
+
+/// What each rank updates: the largest part is as small as it can be. Parameters are cut between
+/// rows that begin at multiples of 64 bytes; not where they are gathered, and not on a device,
+/// whose kernels may sum a row in another order when there are fewer.
+std::vector<std::vector<Piece>> cut(const StepOptions& o, const std::vector<nn::Param>& params,
+                                    const Backend& backend) {
+  const bool whole = o.sharding == dist::Sharding::kParameters || !backend.is_host();
+  std::vector<Piece> units;
   std::vector<int64_t> sizes;
-  for (const nn::Param& param : trained(params)) sizes.push_back(aligned(param.type.elements()));
-  return dist::whole_shards(sizes, o.ranks);
+  for (const Piece& all : whole_pieces(params, *o.optimizer)) {
+    const int64_t row = params[all.param].type.elements() / all.end;
+    const int64_t step = whole ? all.end : kAlignment / std::gcd(row, kAlignment);
+    for (int64_t at = 0; at < all.end; at += step) {
+      units.push_back({all.param, at, std::min(at + step, all.end)});
+      sizes.push_back(aligned((units.back().end - at) * row));
+    }
+  }
+  std::vector<std::vector<Piece>> pieces;
+  for (const dist::Shard& part : dist::whole_shards(sizes, o.ranks)) {
+    std::vector<Piece>& own = pieces.emplace_back();
+    for (int64_t i = part.begin; i < part.end; ++i) {
+      const Piece& unit = units[static_cast<size_t>(i)];
+      if (own.empty() || own.back().param != unit.param)
+        own.push_back(unit);
+      else
+        own.back().end = unit.end;
+    }
+  }
+  return pieces;
 }
 
-/// Each rank's part of a flat array of gradients.
-std::vector<dist::Shard> shard_gradients(const StepOptions& o, const std::vector<nn::Param>& params,
-                                         const FlatLayout& layout,
-                                         std::span<const dist::Shard> own) {
-  if (own.empty()) return dist::equal_shards(layout.elements, o.ranks);
-  std::vector<int64_t> begins;  // of each that is trained, and of the reports
-  for (size_t i = 0; i < params.size(); ++i)
-    if (params[i].trainable) begins.push_back(layout.offsets[i]);
-  begins.push_back(layout.offset_of(0));
-  std::vector<dist::Shard> shards;
-  for (const dist::Shard& params_of_rank : own)
-    shards.push_back({begins[static_cast<size_t>(params_of_rank.begin)],
-                      begins[static_cast<size_t>(params_of_rank.end)]});
-  shards.back().end = layout.elements;
-  return shards;
-}
-
-/// Which of the parameters that are trained the rank owns; none where each has all.
-Owned owned_by(const StepOptions& o, std::span<const dist::Shard> own) {
-  if (own.empty()) return {};
-  Owned owned(static_cast<size_t>(own.back().end));
-  const dist::Shard& mine = own[static_cast<size_t>(o.rank)];
-  std::fill(owned.begin() + mine.begin, owned.begin() + mine.end, true);
-  return owned;
+/// Parts of a flat array of `end` elements, of which each rank's begins where place(its first
+/// piece) says.
+template <class Place>
+std::vector<dist::Shard> parts_from(const std::vector<std::vector<Piece>>& pieces, int64_t end,
+                                    const Place& place) {
+  std::vector<dist::Shard> parts(pieces.size());
+  for (size_t r = pieces.size(); r-- > 0;) {
+    parts[r] = {pieces[r].empty() ? end : place(pieces[r].front()), end};
+    end = parts[r].begin;
+  }
+  return parts;
 }
 
 StateLayout lay_out_state(const StepOptions& o, const std::vector<nn::Param>& params,
-                          const FlatLayout& flat, const Owned& owned) {
+                          const FlatLayout& flat, std::span<const int64_t> rows,
+                          const std::vector<Piece>& pieces) {
   StateLayout layout;
-  size_t trained = 0;
-  for (size_t i = 0; i < params.size(); ++i) {
-    if (!params[i].trainable) continue;
-    const size_t at = trained++;
-    if (!owned.empty() && !owned[at]) continue;
-    for (optim::StateArray& array : o.optimizer->state(params[i])) {
+  for (const Piece& piece : pieces) {
+    const nn::Param param = rows_of(params[piece.param], rows[piece.param], piece);
+    for (optim::StateArray& array : o.optimizer->state(param)) {
       size_t part = 0;
       while (part < layout.parts.size() && layout.parts[part].name != array.name) ++part;
       if (part == layout.parts.size()) layout.parts.push_back({array.name});
       int64_t& end = layout.parts[part].elements;
       const int64_t elements = array.type.elements();
-      layout.places.push_back({i, std::move(array), part, end});
+      layout.places.push_back({piece, std::move(array), part, end});
       end += aligned(elements);
     }
   }
@@ -109,13 +126,13 @@ Executable make(Function function, const StepOptions& options, const Backend& ba
                  {.debug = options.debug});
 }
 
-/// Whose parameters are in parts over the ranks, `own` of each.
-dist::Owners owners_of(const std::vector<nn::Param>& params, std::span<const dist::Shard> own) {
+/// Whose whole parameters are in parts over the ranks.
+dist::Owners owners_of(const std::vector<nn::Param>& params,
+                       const std::vector<std::vector<Piece>>& pieces) {
   dist::Owners owners;
-  const std::vector<nn::Param> all = trained(params);
-  for (size_t rank = 0; rank < own.size(); ++rank)
-    for (int64_t i = own[rank].begin; i < own[rank].end; ++i) {
-      const std::string& path = all[static_cast<size_t>(i)].path;
+  for (size_t rank = 0; rank < pieces.size(); ++rank)
+    for (const Piece& piece : pieces[rank]) {
+      const std::string& path = params[piece.param].path;
       owners[path] = owners[packed_name(path)] = static_cast<int64_t>(rank);
     }
   return owners;
@@ -150,9 +167,9 @@ int64_t link_bytes(const StepOptions& o, const Backend& backend) {
 
 /// The squares of the rank's own gradients, where there are such.
 std::optional<Executable> make_squares(const StepOptions& o, const Backend& backend,
-                                       std::span<const dist::Shard> own) {
-  if (own.empty() || own[static_cast<size_t>(o.rank)].size() == 0) return std::nullopt;
-  return make(trace_squares(o.model, o.shape, owned_by(o, own)), o, backend);
+                                       const Pieces& own) {
+  if (!own || own->empty()) return std::nullopt;
+  return make(trace_squares(o.model, o.shape, *o.optimizer, own), o, backend);
 }
 
 int64_t bytes_of_samples(const StepOptions& o, const Backend& backend) {
@@ -176,21 +193,26 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
       params(infer::trace_params(o.model, o.shape)),
       layout(lay_out(first, params)),
       groups(dist::groups_of_rank(o.groups, o.ranks, o.rank)),
-      owned_(is_sharded() ? own_parameters(o, params) : std::vector<dist::Shard>()),
+      rows_(rows_of_all(o, params)),
+      pieces_(is_sharded() ? cut(o, params, backend) : std::vector<std::vector<Piece>>()),
       link_bytes_(link_bytes(o, backend)),
       sample_bytes_(former ? former->sample_bytes_ : bytes_of_samples(o, backend)),
-      state(lay_out_state(o, params, layout, owned_by(o, owned_))),
-      shards(shard_gradients(o, params, layout, owned_)),
+      state(lay_out_state(o, params, layout, rows_, pieces_of(o.rank))),
+      shards(is_sharded() ? parts_from(pieces_, layout.offset_of(0),
+                                       [this](const Piece& piece) {
+                                         return layout.offsets[piece.param] + first_element(piece);
+                                       })
+                          : dist::equal_shards(layout.elements, o.ranks)),
       gradients(make_reader(first, o, backend, owners())),
-      squares(former ? std::move(former->squares) : make_squares(o, backend, owned_)),
+      squares(former ? std::move(former->squares) : make_squares(o, backend, own())),
       update(former
                  ? std::move(former->update)
-                 : make(trace_update(o.model, o.shape, *o.optimizer, o.limits, owned_by(o, owned_)),
-                        o, backend)),
+                 : make(trace_update(o.model, o.shape, *o.optimizer, o.limits, own()), o, backend)),
       evaluation(former && former->options.shape.batch == o.shape.batch
                      ? std::move(former->evaluation)
                      : make_reader(infer::trace_evaluation(o.model, o.shape, *o.objective), o,
                                    backend, owners())) {
+  shards.back().end = layout.elements;
   if (o.watch.attention && o.rank == 0) {
     watched_gradients.emplace(
         make_reader(trace_gradients(o.model, o.shape, *o.objective, Accumulate::kFirst, o.watch), o,
@@ -202,10 +224,9 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
   }
   if (former && former->watched_update)
     watched_update.emplace(*std::move(former->watched_update));
-  else if (watched().size() > watched_attention_.size())
+  else if (watched_values(o.rank) > std::ssize(watched_attention_))
     watched_update.emplace(
-        make(trace_update(o.model, o.shape, *o.optimizer, o.limits, owned_by(o, owned_), o.watch),
-             o, backend));
+        make(trace_update(o.model, o.shape, *o.optimizer, o.limits, own(), o.watch), o, backend));
   using By = optim::Refresh::By;
   const auto make_refresh = [&](By by, auto CompiledStep::*which) {
     if (!o.optimizer->refreshes(by)) return;
@@ -214,7 +235,7 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
     else
       (this->*which)
           .emplace(make(trace_refresh(o.model, o.shape, *o.optimizer, by,
-                                      o.limits && by != By::kDrawnLabels, owned_by(o, owned_)),
+                                      o.limits && by != By::kDrawnLabels, own()),
                         o, backend));
   };
   make_refresh(By::kFirstGradient, &CompiledStep::first_refresh);
@@ -251,20 +272,57 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
 }
 
 dist::Owners CompiledStep::owners() const {
-  return gathers() ? owners_of(params, owned_) : dist::Owners();
+  return gathers() ? owners_of(params, pieces_) : dist::Owners();
 }
 
-dist::Shard CompiledStep::updated() const {
-  if (is_sharded()) return owned_[static_cast<size_t>(options.rank)];
-  return {0, std::ssize(trained(params))};
+Pieces CompiledStep::own() const {
+  if (!is_sharded()) return std::nullopt;
+  return pieces_[static_cast<size_t>(options.rank)];
 }
 
-std::vector<std::string> CompiledStep::watched() const {
-  std::vector<std::string> names = watched_attention_;
-  for (const nn::Param& param : params)
-    if (param.trainable)
-      for (std::string& name : options.watch.metrics(param.path)) names.push_back(std::move(name));
-  return names;
+std::vector<Piece> CompiledStep::pieces_of(int64_t rank) const {
+  if (is_sharded()) return pieces_[static_cast<size_t>(rank)];
+  return whole_pieces(params, *options.optimizer);
+}
+
+int64_t CompiledStep::watched_values(int64_t rank) const {
+  int64_t count = rank == 0 ? std::ssize(watched_attention_) : 0;
+  for (const Piece& piece : pieces_of(rank))
+    count +=
+        (piece.end - piece.begin) * std::ssize(options.watch.squares(params[piece.param].path));
+  return count;
+}
+
+std::vector<std::pair<std::string, double>> CompiledStep::watched_metrics(
+    std::span<const float> values) const {
+  using Squares = StepWatch::Squares;
+  std::vector<std::pair<std::string, double>> metrics;
+  for (const std::string& name : watched_attention_) {
+    metrics.emplace_back(name, values[0]);
+    values = values.subspan(1);
+  }
+  std::map<std::pair<size_t, Squares>, double> sums;  // row after row, whoever has them
+  for (int64_t rank = 0; rank < (is_sharded() ? options.ranks : 1); ++rank)
+    for (const Piece& piece : pieces_of(rank))
+      for (const Squares squares : options.watch.squares(params[piece.param].path)) {
+        const auto rows = static_cast<size_t>(piece.end - piece.begin);
+        double& sum = sums[{piece.param, squares}];
+        for (const float row : values.first(rows)) sum += row;
+        values = values.subspan(rows);
+      }
+  LEV_CHECK(values.empty(), "watched values without names");
+  for (const auto& [of, sum] : sums) {
+    const auto& [param, squares] = of;
+    const std::string& path = params[param].path;
+    const double norm = std::sqrt(sum);
+    if (squares == Squares::kGradient) metrics.emplace_back(cat("watch/grad_norm/", path), norm);
+    if (squares == Squares::kParameter && options.watch.param_norm)
+      metrics.emplace_back(cat("watch/param_norm/", path), norm);
+    if (squares == Squares::kChange)
+      metrics.emplace_back(cat("watch/update_ratio/", path),
+                           norm / std::sqrt(sums.at({param, Squares::kParameter})));
+  }
+  return metrics;
 }
 
 std::set<std::string> CompiledStep::elsewhere() const {
@@ -329,16 +387,22 @@ int64_t CompiledStep::input_bytes() const {
   return batch.bytes() + (aligned(kScalars) + aligned(losses)) * 4;
 }
 
-int64_t CompiledStep::norm_reports() const { return aligned(owned_.back().end); }
+int64_t CompiledStep::norm_place(size_t param) const {
+  int64_t place = 0;
+  for (size_t i = 0; i < param; ++i)
+    if (params[i].trainable) place += rows_[i];
+  return place;
+}
+
+int64_t CompiledStep::norm_reports() const { return aligned(norm_place(params.size())); }
 
 int64_t CompiledStep::norm_elements() const {
   return norm_reports() + layout.elements - layout.offset_of(0);
 }
 
 std::vector<dist::Shard> CompiledStep::norm_shards() const {
-  std::vector<dist::Shard> norms = owned_;
-  norms.back().end = norm_elements();
-  return norms;
+  return parts_from(pieces_, norm_elements(),
+                    [this](const Piece& piece) { return norm_place(piece.param) + piece.begin; });
 }
 
 int64_t CompiledStep::state_bytes() const {
@@ -384,8 +448,8 @@ std::vector<MemoryLine> CompiledStep::persistent() const {
                      dist::GradientSum::staging_bytes(options.groups, shards, options.rank)});
   if (link_bytes_ > 0) lines.push_back({"network (estimated)", link_bytes_});
   if (is_sharded()) lines.push_back({"parts of the norm", norm_elements() * 4});
-  if (!watched().empty())
-    lines.push_back({"watched values", std::ssize(watched()) * int64_t{sizeof(float)}});
+  if (const int64_t values = watched_values(options.rank); values > 0)
+    lines.push_back({"watched values", values * int64_t{sizeof(float)}});
   lines.push_back({"inputs", input_bytes()});
   int64_t constants = 0, debug = 0;
   for (const Executable* executable : executables()) {
@@ -404,11 +468,9 @@ int64_t CompiledStep::persistent_bytes() const {
 }
 
 int64_t CompiledStep::optimizer_bytes(int64_t rank) const {
-  StepOptions other = options;
-  other.rank = rank;
   int64_t total = 0;
   for (const StateLayout::Part& part :
-       lay_out_state(other, params, layout, owned_by(other, owned_)).parts)
+       lay_out_state(options, params, layout, rows_, pieces_of(rank)).parts)
     total += part.bytes();
   return total;
 }
@@ -427,7 +489,7 @@ int64_t CompiledStep::differing_bytes(int64_t rank) const {
   const dist::GroupRange own = dist::groups_of_rank(options.groups, options.ranks, rank);
   const int64_t stack = own.size() == 1 ? 0 : dist::schedule_tree(options.groups, own).depth;
   return parameter_bytes(rank) + packing_of(rank).bytes() + staging + optimizer_bytes(rank) +
-         stack * layout.bytes();
+         watched_values(rank) * 4 + stack * layout.bytes();
 }
 
 int64_t CompiledStep::persistent_bytes_of(int64_t rank) const {

@@ -5,7 +5,9 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/executable.h"
@@ -62,7 +64,7 @@ struct FlatLayout {
 };
 
 /// Places of the optimizer's state: what it keeps under one name is one flat array of f32, a
-/// parameter's after another's as in FlatLayout, room for the reports included.
+/// piece's after another's as in FlatLayout, room for the reports included.
 struct StateLayout {
   struct Part {
     std::string name;
@@ -70,13 +72,13 @@ struct StateLayout {
     int64_t bytes() const { return elements * 4; }
   };
   struct Place {
-    size_t param = 0;         ///< its index
-    optim::StateArray array;  ///< of that parameter
+    Piece piece;
+    optim::StateArray array;  ///< of that piece
     size_t part = 0;
     int64_t offset = 0;  ///< in the part, in elements
   };
   std::vector<Part> parts;    ///< in the order in which their names are first said
-  std::vector<Place> places;  ///< parameter by parameter
+  std::vector<Place> places;  ///< piece by piece
 };
 
 /// Bytes that a rank sends to the others in a step, by what they are of.
@@ -110,15 +112,15 @@ class CompiledStep {
   dist::TreeSchedule tree;
 
  private:
-  /// For each rank, the parameters that are trained which it owns, [begin, end) in their order;
-  /// none where each has all.
-  std::vector<dist::Shard> owned_;
+  std::vector<int64_t> rows_;  ///< of each parameter: see optim::Assignment::rows
+  /// What each rank updates, in order; none where each updates all.
+  std::vector<std::vector<Piece>> pieces_;
   int64_t link_bytes_;  ///< of the device's: see DeviceNetwork
   int64_t sample_bytes_;
   std::vector<std::string> watched_attention_;
 
  public:
-  StateLayout state;                         ///< of this rank's parameters
+  StateLayout state;                         ///< of this rank's pieces
   std::vector<dist::Shard> shards;           ///< of a flat array of gradients, each rank's
   Executable gradients;                      ///< a group's first microbatch
   std::optional<Executable> gradients_next;  ///< the others, when a group has more than one
@@ -145,11 +147,20 @@ class CompiledStep {
   }
   /// Then: the rank that has each argument which is gathered.
   dist::Owners owners() const;
-  /// The parameters that are trained which this rank updates, in their order.
-  dist::Shard updated() const;
-  /// What watched steps measure: of attention on the first rank alone, of parameters on all.
-  std::vector<std::string> watched() const;
+  /// What a rank updates, in order.
+  std::vector<Piece> pieces_of(int64_t rank) const;
+  /// Whether it is a whole parameter.
+  bool is_whole(const Piece& piece) const { return piece.end - piece.begin == rows_[piece.param]; }
+  /// Elements of its parameter before a piece.
+  int64_t first_element(const Piece& piece) const { return piece.begin * row_size(piece.param); }
+  /// Values that a watched step measures on a rank: of attention on the first, then for each piece
+  /// what StepWatch::squares says, of each of its rows.
+  int64_t watched_values(int64_t rank) const;
   const std::vector<std::string>& watched_attention() const { return watched_attention_; }
+  /// The metrics that follow from all ranks' values, one rank's after the other's:
+  /// watch/grad_norm/<path>, the norm of a gradient before it is clipped; watch/param_norm/<path>,
+  /// of the parameter after the update; watch/update_ratio/<path>, of its change by that.
+  std::vector<std::pair<std::string, double>> watched_metrics(std::span<const float> values) const;
   /// The others' parameters, which this rank has not.
   std::set<std::string> elsewhere() const;
   /// Where a rank has its parameters.
@@ -161,8 +172,9 @@ class CompiledStep {
   int64_t rounds(int64_t microbatches) const;
   /// Of the largest step, as all are without a schedule of batch sizes.
   int64_t rounds() const { return rounds(options.microbatches); }
-  /// Places in the flat array that then tells all ranks the norm of the gradients: the sum of
-  /// squares of each that is trained, in order, then the reports; and each rank's part of it.
+  /// Places in the flat array that then tells all ranks the norm of the gradients: of each that is
+  /// trained, in order, the sums of squares of its rows, then the reports; and each rank's part.
+  int64_t norm_place(size_t param) const;
   int64_t norm_reports() const;
   int64_t norm_elements() const;
   std::vector<dist::Shard> norm_shards() const;
@@ -204,6 +216,8 @@ class CompiledStep {
   /// What a rank keeps for its optimizer.
   int64_t optimizer_bytes(int64_t rank) const;
   infer::Packing packing_of(int64_t rank) const;
+  int64_t row_size(size_t param) const { return params[param].type.elements() / rows_[param]; }
+  Pieces own() const;
   int64_t parameter_bytes(int64_t rank) const { return parameters_of(rank).elements * 4; }
   int64_t frozen_bytes() const { return (layout.all_elements - layout.elements) * 4; }
   /// The model under an adapter by what it is held in; nothing without an adapter.

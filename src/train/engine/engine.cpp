@@ -129,6 +129,10 @@ struct Engine::Impl {
   std::span<const dist::TreeMove> moves_after(int64_t group) const;
   /// Of a part of the arrays; `depth`, of the stack, as it is then.
   int64_t move(dist::TreeMove move, int64_t depth, const dist::Shard& part, bool beside_kernels);
+  /// Where a piece of a parameter is.
+  std::byte* rows(const Piece& piece) const {
+    return store.place(piece.param) + step.first_element(piece) * int64_t{4};
+  }
   std::byte* state(const StateLayout::Place& place) const {
     return bytes(states[place.part] + place.offset);
   }
@@ -149,8 +153,8 @@ void Engine::Impl::allocate_all() {
   for (int64_t i = 0; i < step.gradient_buffers(); ++i)
     gradients.push_back(reinterpret_cast<float*>(allocate(step.layout.bytes())));
   if (step.is_sharded()) norms = reinterpret_cast<float*>(allocate(step.norm_elements() * 4));
-  if (!step.watched().empty())
-    watched = reinterpret_cast<float*>(allocate(std::ssize(step.watched()) * int64_t{4}));
+  if (const int64_t values = step.watched_values(step.options.rank); values > 0)
+    watched = reinterpret_cast<float*>(allocate(values * int64_t{4}));
   if (!step.packing.empty()) store.keep_packed(step.packing);
   inputs = Inputs(backend, allocate(step.input_bytes()), step);
   arena = allocate(step.arena_bytes());
@@ -162,17 +166,29 @@ void Engine::Impl::bind_all() {
   inputs.add_places(memory);
   store.add_places(memory);
   for (const auto& [name, owner] : step.owners()) memory.try_emplace(name, nullptr);
-  int64_t trained = 0;
+  Addresses squares;  // where this rank's go
   for (size_t i = 0; i < step.params.size(); ++i) {
     if (!step.params[i].trainable) continue;
     const std::string& path = step.params[i].path;
-    if (norms) memory[square_name(path)] = bytes(norms + trained++);
-    const int64_t offset = step.layout.offsets[i];
-    memory[grad_name(path)] = bytes(total() + offset);
-    microbatch[path] = bytes(gradients[0] + offset);
+    if (norms) memory[square_name(path)] = bytes(norms + step.norm_place(i));
+    microbatch[path] = bytes(gradients[0] + step.layout.offsets[i]);
+  }
+  float* seen = watched;
+  for (const std::string& name : step.watched_attention()) memory[name] = bytes(seen++);
+  for (const Piece& piece : step.pieces_of(step.options.rank)) {
+    const std::string& path = step.params[piece.param].path;
+    const int64_t first = step.first_element(piece);
+    memory[grad_name(path)] = bytes(total() + step.layout.offsets[piece.param] + first);
+    memory[rows_name(path)] = rows(piece);
+    if (norms)
+      squares[square_name(path)] = bytes(norms + step.norm_place(piece.param) + piece.begin);
+    for (const StepWatch::Squares which : step.options.watch.squares(path)) {
+      memory[watched_name(path, which)] = bytes(seen);
+      seen += piece.end - piece.begin;
+    }
   }
   for (const StateLayout::Place& place : step.state.places)
-    memory[state_name(step.params[place.param].path, place.array.name)] = state(place);
+    memory[state_name(step.params[place.piece.param].path, place.array.name)] = state(place);
   for (size_t i = 0; i < step.layout.reported.size(); ++i)
     microbatch[step.layout.reported[i].name] = bytes(gradients[0] + step.layout.offset_of(i));
   for (const auto& [name, address] : microbatch) memory[sum_name(name)] = address;
@@ -180,11 +196,9 @@ void Engine::Impl::bind_all() {
 
   step.gradients.bind_by_name(arena, workspace, memory, microbatch);
   if (step.gradients_next) step.gradients_next->bind_by_name(arena, workspace, memory, microbatch);
-  if (step.squares) step.squares->bind_by_name(arena, workspace, memory, memory);
+  if (step.squares) step.squares->bind_by_name(arena, workspace, memory, squares);
   step.update.bind_by_name(arena, workspace, memory, memory);
-  int64_t at = 0;
-  for (const std::string& name : step.watched())
-    microbatch[name] = memory[name] = bytes(watched + at++);
+  for (const std::string& name : step.watched_attention()) microbatch[name] = memory[name];
   if (step.watched_update) step.watched_update->bind_by_name(arena, workspace, memory, memory);
   if (step.watched_gradients)
     step.watched_gradients->bind_by_name(arena, workspace, memory, microbatch);
@@ -291,8 +305,7 @@ void Engine::begin_others() {
   for (const StateLayout::Place& place : impl_->step.state.places) {
     std::byte* const to = impl_->state(place);
     const int64_t size = place.array.type.bytes();
-    if (place.array.begin == Begin::kParameter)
-      backend.copy(to, bytes(impl_->store.place(place.param)), size);
+    if (place.array.begin == Begin::kParameter) backend.copy(to, impl_->rows(place.piece), size);
     if (place.array.begin != Begin::kIdentity) continue;
     HostWrite room(backend, to, static_cast<size_t>(size));
     auto* const values = reinterpret_cast<float*>(room.bytes().data());
@@ -326,11 +339,27 @@ std::vector<Tensor> Engine::model_part() const {
 }
 
 std::vector<Tensor> Engine::optimizer_tensors() const {
+  const CompiledStep& step = impl_->step;
   std::vector<Tensor> tensors;
-  for (const StateLayout::Place& place : impl_->step.state.places)
-    tensors.push_back(
-        {cat("optimizer.", place.array.name, ".", impl_->step.params[place.param].path), DType::f32,
-         place.array.shape, impl_->state(place), &impl_->backend});
+  for (const StateLayout::Place& place : step.state.places) {
+    const nn::Param& param = step.params[place.piece.param];
+    Tensor& tensor = tensors.emplace_back(
+        Tensor{cat("optimizer.", place.array.name, ".", param.path), DType::f32, place.array.shape,
+               impl_->state(place), &impl_->backend});
+    if (step.is_whole(place.piece) || tensor.shape.empty()) continue;
+    tensor.all_rows = param.shape[0];
+    tensor.first_row = step.first_element(place.piece) / (param.type.elements() / param.shape[0]);
+  }
+  return tensors;
+}
+
+std::vector<Tensor> Engine::optimizer_part() const {
+  std::vector<Tensor> tensors = optimizer_tensors();
+  const std::vector<StateLayout::Place>& places = impl_->step.state.places;
+  size_t kept = 0;
+  for (size_t i = 0; i < places.size(); ++i)
+    if (places[i].piece.begin == 0 || !places[i].array.shape.empty()) tensors[kept++] = tensors[i];
+  tensors.resize(kept);
   return tensors;
 }
 
@@ -470,23 +499,13 @@ std::vector<Tensor> Engine::gradients() const {
 }
 
 std::vector<float> Engine::watched() const {
-  Impl& m = *impl_;
-  const auto named = [&](int64_t until) {  // of attention, and the parameters before that
-    int64_t count = std::ssize(m.step.watched_attention()), at = 0;
-    for (const nn::Param& param : m.step.params)
-      if (param.trainable && at++ < until)
-        count += std::ssize(m.step.options.watch.metrics(param.path));
-    return count;
-  };
-  const bool first = m.step.options.rank == 0;  // which has attention's
-  const int64_t begin = first ? 0 : named(m.step.updated().begin),
-                end = named(m.step.updated().end);
-  std::vector<float> values(static_cast<size_t>(end - begin));
+  const Impl& m = *impl_;
+  std::vector<float> values(static_cast<size_t>(m.step.watched_values(m.step.options.rank)));
   const std::span<std::byte> to = std::as_writable_bytes(std::span(values));
   if (m.backend.is_host())
-    std::copy_n(m.watched + begin, values.size(), values.begin());
+    std::copy_n(m.watched, values.size(), values.begin());
   else if (!to.empty())
-    m.backend.download(to, bytes(m.watched + begin));
+    m.backend.download(to, bytes(m.watched));
   return values;
 }
 
@@ -517,7 +536,7 @@ void Engine::begin_average(optim::StateArray::Average average) {
   m.backend.copy(bytes(m.gradients[0]), m.store.memory(), m.step.held_elements() * 4);
   for (const StateLayout::Place& place : m.step.state.places)
     if (place.array.average == average)
-      m.backend.copy(m.store.place(place.param), m.state(place), place.array.type.bytes());
+      m.backend.copy(m.rows(place.piece), m.state(place), place.array.type.bytes());
   m.store.updated();
 }
 

@@ -57,6 +57,9 @@ class Engine final {
   /// The parameters that this rank writes into a checkpoint: each is some rank's. With an adapter
   /// its own alone.
   std::vector<Tensor> model_part() const;
+  /// Of the optimizer's: a number that every rank keeps which has rows of a parameter is written by
+  /// the first of them.
+  std::vector<Tensor> optimizer_part() const;
 
   /// The global batch's 1 / loss tokens and the key that this step's dropout derives from.
   /// `draws`: the gradients will be those of labels that the model draws, for run_refresh.
@@ -105,8 +108,7 @@ class Engine final {
   /// The gradients of the parameters that are trained, summed over the global batch, before they
   /// are clipped: good from the update to the next microbatch.
   std::vector<Tensor> gradients() const;
-  /// After a watched update: what the step has measured, on the first rank of attention and on each
-  /// of the parameters that it updates, as CompiledStep::watched names them.
+  /// After a watched update: CompiledStep::watched_values.
   std::vector<float> watched() const;
   /// The model's measures of the global batch, by metric: see models::Measure.
   std::vector<std::pair<std::string, double>> measures() const;

@@ -30,14 +30,6 @@ std::vector<std::pair<std::string, NamedArray>> report_of(
   return report;
 }
 
-std::vector<nn::Param> owned_of(std::vector<nn::Param> params, const Owned& owned) {
-  if (owned.empty()) return params;
-  std::vector<nn::Param> out;
-  for (size_t i = 0; i < params.size(); ++i)
-    if (owned[i]) out.push_back(std::move(params[i]));
-  return out;
-}
-
 constexpr double kLowest = -1e30;  // no score is below it
 
 /// Over the queries that are tokens and all their heads. tokens: 1 or 0, [batch, position].
@@ -60,6 +52,27 @@ std::string state_name(std::string_view path, std::string_view state) {
   return cat(path, ".", state);
 }
 std::string square_name(std::string_view path) { return cat("squares of grad of ", path); }
+std::string rows_name(std::string_view path) { return cat("rows of ", path); }
+std::string watched_name(std::string_view path, StepWatch::Squares squares) {
+  return cat("watched squares ", static_cast<int>(squares), " of ", path);
+}
+
+std::vector<Piece> whole_pieces(const std::vector<nn::Param>& params,
+                                const optim::Assignment& optimizer) {
+  std::vector<Piece> pieces;
+  for (size_t i = 0; i < params.size(); ++i)
+    if (params[i].trainable) pieces.push_back({i, 0, optimizer.rows(params[i])});
+  return pieces;
+}
+
+nn::Param rows_of(nn::Param param, int64_t rows, const Piece& piece) {
+  const int64_t count = piece.end - piece.begin;
+  if (count == rows) return param;
+  const AxisName row = optim::row_axis(param.type.axes)->name;
+  param.type.axes = replace(param.type.axes, row, {{row, count}});
+  param.shape[0] = param.shape[0] / rows * count;
+  return param;
+}
 
 Function trace_gradients(const ModelSpec& spec, const StepShape& s,
                          const models::Objective& objective, Accumulate mode,
@@ -128,19 +141,34 @@ Origin update_origin(const Graph& graph) {
   return origin;
 }
 
-/// A function of the update, being traced, whose arguments so far are all parameters and the
-/// gradients of those that the rank updates.
+/// A function of the update, being traced, whose arguments so far are all parameters, and of those
+/// that the rank updates the rows and their gradients.
 struct UpdateTracing {
-  UpdateTracing(const char* name, const ModelSpec& spec, const StepShape& shape, const Owned& owned)
-      : t(name, spec, shape),
-        scope(t.function.graph, update_origin(t.function.graph), false),
-        params(owned_of(trained(t.params), owned)) {
-    for (const nn::Param& param : params)
+  UpdateTracing(const char* name, const ModelSpec& spec, const StepShape& shape,
+                const optim::Assignment& optimizer, const Pieces& own)
+      : t(name, spec, shape), scope(t.function.graph, update_origin(t.function.graph), false) {
+    for (const Piece& piece : own ? *own : whole_pieces(t.params, optimizer)) {
+      const nn::Param& whole = t.params[piece.param];
+      const int64_t rows = optimizer.rows(whole);
+      row_axes.push_back(rows > 1 ? optim::row_axis(whole.type.axes) : std::nullopt);
+      nn::Param& param = params.emplace_back(rows_of(whole, rows, piece));
+      places.push_back(piece.param);
+      if (piece.end - piece.begin < rows) {
+        places.back() = t.function.arguments.size();
+        param.value = t.function.argument(rows_name(param.path), param.type);
+      }
       before.push_back({param.value, t.function.argument(grad_name(param.path), param.type), {}});
+    }
+  }
+  /// Of an array of a piece: the sum of squares of each row.
+  NamedArray row_squares(size_t piece, NamedArray x) const {
+    return row_axes[piece] ? sum_squares(x, row_axes[piece]->name) : optim::square_sum(x);
   }
   infer::Tracing t;
   OriginScope scope;
-  std::vector<nn::Param> params;
+  std::vector<nn::Param> params;              ///< of each piece, its rows
+  std::vector<std::optional<Axis>> row_axes;  ///< that it may be cut along
+  std::vector<size_t> places;                 ///< of the argument that is updated
   std::vector<optim::Before> before;
 };
 
@@ -151,9 +179,9 @@ struct Common {
   NamedArray grad_norm;
 };
 
-Common trace_common(infer::Tracing& t, const StepShape& s, const optim::Assignment& optimizer,
-                    std::span<const optim::Before> before, bool limits, const Owned& owned) {
-  Function& f = t.function;
+Common trace_common(UpdateTracing& tracing, const StepShape& s, const optim::Assignment& optimizer,
+                    bool limits, const Pieces& own) {
+  Function& f = tracing.t.function;
   const Type scalar{s.real, {}};
   const NamedArray loss = f.argument("loss", scalar);
   Common common;
@@ -162,11 +190,15 @@ Common trace_common(infer::Tracing& t, const StepShape& s, const optim::Assignme
   for (const std::string& name : optimizer.scalar_names())
     step.own.push_back(f.argument(name, scalar));
   std::vector<NamedArray> squares;
-  if (owned.empty()) {
-    for (const optim::Before& b : before) squares.push_back(optim::square_sum(b.grad));
+  if (!own) {
+    for (size_t i = 0; i < tracing.before.size(); ++i)
+      squares.push_back(optim::total(tracing.row_squares(i, tracing.before[i].grad)));
   } else {
-    for (const nn::Param& param : trained(t.params))
-      squares.push_back(f.argument(square_name(param.path), scalar));
+    for (const nn::Param& param : trained(tracing.t.params)) {
+      Type type = scalar;
+      if (const int64_t rows = optimizer.rows(param); rows > 1) type.axes = {{"row", rows}};
+      squares.push_back(optim::total(f.argument(square_name(param.path), type)));
+    }
   }
   common.grad_norm = optim::global_norm(squares);
   step.proceed = map(Map::kAnd, map(Map::kIsFinite, loss), map(Map::kIsFinite, common.grad_norm));
@@ -185,56 +217,57 @@ Common trace_common(infer::Tracing& t, const StepShape& s, const optim::Assignme
 
 }  // namespace
 
-std::vector<std::string> StepWatch::metrics(std::string_view path) const {
-  std::vector<std::string> names;
-  if (!any() || !covers(path)) return names;
-  if (grad_norm) names.push_back(cat("watch/grad_norm/", path));
-  if (param_norm) names.push_back(cat("watch/param_norm/", path));
-  if (update_ratio) names.push_back(cat("watch/update_ratio/", path));
-  return names;
+std::vector<StepWatch::Squares> StepWatch::squares(std::string_view path) const {
+  std::vector<Squares> out;
+  if (!any() || !covers(path)) return out;
+  if (grad_norm) out.push_back(Squares::kGradient);
+  if (param_norm || update_ratio) out.push_back(Squares::kParameter);
+  if (update_ratio) out.push_back(Squares::kChange);
+  return out;
 }
 
-Function trace_squares(const ModelSpec& spec, const StepShape& s, const Owned& owned) {
-  UpdateTracing tracing("squares", spec, s, owned);
+Function trace_squares(const ModelSpec& spec, const StepShape& s,
+                       const optim::Assignment& optimizer, const Pieces& own) {
+  UpdateTracing tracing("squares", spec, s, optimizer, own);
   for (size_t i = 0; i < tracing.params.size(); ++i)
     tracing.t.function.result(square_name(tracing.params[i].path),
-                              optim::square_sum(tracing.before[i].grad));
+                              tracing.row_squares(i, tracing.before[i].grad));
   return std::move(tracing.t.function);
 }
 
 namespace {
 
-/// The results that StepWatch::metrics names.
-void add_watched(Function& f, const StepWatch& watch, const std::string& path,
-                 const optim::Before& before, NamedArray after) {
-  const auto norm = [](NamedArray x) { return map(Map::kSqrt, optim::square_sum(x)); };
-  std::vector<NamedArray> values;
-  if (watch.grad_norm) values.push_back(norm(before.grad));
-  if (watch.param_norm) values.push_back(norm(after));
-  if (watch.update_ratio) values.push_back(norm(after - before.param) / norm(after));
-  const std::vector<std::string> names = watch.metrics(path);
-  for (size_t i = 0; i < names.size(); ++i) f.result(names[i], values[i]);
+void add_watched(UpdateTracing& tracing, const StepWatch& watch, size_t piece, NamedArray after) {
+  const optim::Before& before = tracing.before[piece];
+  const std::string& path = tracing.params[piece].path;
+  for (const StepWatch::Squares squares : watch.squares(path)) {
+    NamedArray of = before.grad;
+    if (squares == StepWatch::Squares::kParameter) of = after;
+    if (squares == StepWatch::Squares::kChange) of = after - before.param;
+    tracing.t.function.result(watched_name(path, squares), tracing.row_squares(piece, of));
+  }
 }
 
 }  // namespace
 
 Function trace_update(const ModelSpec& spec, const StepShape& s, const optim::Assignment& optimizer,
-                      bool limits, const Owned& owned, const StepWatch& watch) {
-  UpdateTracing tracing("update", spec, s, owned);
-  auto& [t, scope, params, before] = tracing;
-  Function& f = t.function;
+                      bool limits, const Pieces& own, const StepWatch& watch) {
+  UpdateTracing tracing("update", spec, s, optimizer, own);
+  const std::vector<nn::Param>& params = tracing.params;
+  std::vector<optim::Before>& before = tracing.before;
+  Function& f = tracing.t.function;
   const int first_state = static_cast<int>(f.arguments.size());
   for (size_t i = 0; i < params.size(); ++i)
     for (const optim::StateArray& state : optimizer.state(params[i]))
       before[i].state.push_back(f.argument(state_name(params[i].path, state.name), state.type));
-  const Common common = trace_common(t, s, optimizer, before, limits, owned);
+  const Common common = trace_common(tracing, s, optimizer, limits, own);
 
   std::vector<optim::After> after;
   for (size_t i = 0; i < params.size(); ++i)
     after.push_back(optimizer.update(params[i], before[i], common.step));
-  for (size_t i = 0, at = 0; i < t.params.size() && at < params.size(); ++i) {
-    if (t.params[i].path != params[at].path) continue;
-    f.result(t.params[i].path, after[at++].param, static_cast<int>(i));
+  for (size_t i = 0; i < params.size(); ++i) {
+    const size_t place = tracing.places[i];
+    f.result(f.arguments[place].name, after[i].param, static_cast<int>(place));
   }
   int state = first_state;
   for (const optim::After& a : after)
@@ -244,18 +277,17 @@ Function trace_update(const ModelSpec& spec, const StepShape& s, const optim::As
     }
   f.result("grad_norm", common.grad_norm);
   f.result("proceed", common.step.proceed);
-  for (size_t i = 0; i < params.size(); ++i)
-    if (watch.any() && watch.covers(params[i].path))
-      add_watched(f, watch, params[i].path, before[i], after[i].param);
-  return std::move(t.function);
+  for (size_t i = 0; i < params.size(); ++i) add_watched(tracing, watch, i, after[i].param);
+  return std::move(f);
 }
 
 Function trace_refresh(const ModelSpec& spec, const StepShape& s,
                        const optim::Assignment& optimizer, optim::Refresh::By by, bool limits,
-                       const Owned& owned) {
-  UpdateTracing tracing("refresh", spec, s, owned);
-  auto& [t, scope, params, before] = tracing;
-  Function& f = t.function;
+                       const Pieces& own) {
+  UpdateTracing tracing("refresh", spec, s, optimizer, own);
+  const std::vector<nn::Param>& params = tracing.params;
+  std::vector<optim::Before>& before = tracing.before;
+  Function& f = tracing.t.function;
   std::vector<int> first_state(params.size());
   for (size_t i = 0; i < params.size(); ++i) {
     if (!optimizer.rule_of(params[i]).optimizer->refresh(by)) continue;
@@ -263,7 +295,7 @@ Function trace_refresh(const ModelSpec& spec, const StepShape& s,
     for (const optim::StateArray& state : optimizer.state(params[i]))
       before[i].state.push_back(f.argument(state_name(params[i].path, state.name), state.type));
   }
-  Common common = trace_common(t, s, optimizer, before, limits, owned);
+  Common common = trace_common(tracing, s, optimizer, limits, own);
   common.step.inverse_tokens = f.argument(std::string(models::kInverseTokens), Type{s.real, {}});
   for (size_t i = 0; i < params.size(); ++i) {
     int at = first_state[i];
@@ -272,7 +304,7 @@ Function trace_refresh(const ModelSpec& spec, const StepShape& s,
       ++at;
     }
   }
-  return std::move(t.function);
+  return std::move(f);
 }
 
 }  // namespace levanter::train

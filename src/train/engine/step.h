@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,21 @@ std::string sum_name(std::string_view result);
 std::string grad_name(std::string_view path);
 std::string state_name(std::string_view path, std::string_view state);
 std::string square_name(std::string_view path);
+std::string rows_name(std::string_view path);
+
+/// Rows of a parameter that a rank updates: see optim::Assignment::rows, of which 1 is all of it.
+struct Piece {
+  size_t param = 0;  ///< its index among all
+  int64_t begin = 0, end = 0;
+  bool operator==(const Piece&) const = default;
+};
+/// What of the parameters a rank updates, in order; nothing where it updates them all.
+using Pieces = std::optional<std::vector<Piece>>;
+/// All that are trained.
+std::vector<Piece> whole_pieces(const std::vector<nn::Param>& params,
+                                const optim::Assignment& optimizer);
+/// Some rows of a parameter, as if they were one; the parameter itself where they are all.
+nn::Param rows_of(nn::Param param, int64_t rows, const Piece& piece);
 
 /// What is measured of some steps besides.
 struct StepWatch {
@@ -36,11 +52,12 @@ struct StepWatch {
   /// Whether step number `step`, from 0, is measured.
   bool due(int64_t step) const { return every > 0 && (step + 1) % every == 0; }
   bool covers(std::string_view path) const { return !match || match->found_in(path); }
-  /// The metrics of a parameter: watch/grad_norm/<path>, the norm of its gradient before it is
-  /// clipped; watch/param_norm/<path>, its own after the update; watch/update_ratio/<path>, that of
-  /// its change by its own.
-  std::vector<std::string> metrics(std::string_view path) const;
+  /// What updates measure of a covered parameter, the squares of each row summed: its gradient
+  /// before that is clipped, itself after the update, its change.
+  enum class Squares : uint8_t { kGradient, kParameter, kChange };
+  std::vector<Squares> squares(std::string_view path) const;
 };
+std::string watched_name(std::string_view path, StepWatch::Squares squares);
 
 /// Loss and gradients of one microbatch.
 ///   arguments  parameters; what the objective asks for; with kNext the accumulators, sum_name of
@@ -62,32 +79,31 @@ std::vector<std::string> attention_modules(const ModelSpec& model, const StepSha
 /// The parameters that are trained, in order of declaration.
 std::vector<nn::Param> trained(const std::vector<nn::Param>& params);
 
-/// Which parameters that are trained a rank updates, in order; none where it updates them all.
-using Owned = std::vector<bool>;
+/// The sums of squares of a rank's own gradients, row by row.
+///   arguments  parameters; gradients of the rank's pieces, grad_name of each
+///   results    square_name of each, [row]; a scalar where the parameter has one
+Function trace_squares(const ModelSpec& model, const StepShape& shape,
+                       const optim::Assignment& optimizer, const Pieces& own);
 
-/// The sum of squares of each gradient of a rank's own parameters.
-///   arguments  parameters; gradients, grad_name of each
-///   results    square_name of each, scalars
-Function trace_squares(const ModelSpec& model, const StepShape& shape, const Owned& owned);
-
-/// The update of the parameters that are trained and owned; gradients are first scaled down
-/// together to the config's max_grad_norm.
-///   arguments  parameters, all of them; gradients, grad_name of each; state arrays, state_name of
-///              each; where others are owned elsewhere, square_name of each that is trained; loss;
-///              lr; the optimizers' own scalars; with `limits` loss_limit, norm_limit
-///   results    parameters and state (donated, in the same order), grad_norm, proceed; the metrics
-///              of `watch`, scalars, parameter by parameter
+/// The update of what is trained and the rank's own; gradients are first scaled down together to
+/// the config's max_grad_norm, whose norm is the root of the sum of all rows' squares.
+///   arguments  parameters, all of them; of each piece its rows (rows_name, where it has not all)
+///              and its gradient, grad_name; state arrays, state_name of each; where others are
+///              elsewhere, square_name of each parameter that is trained; loss; lr; the optimizers'
+///              own scalars; with `limits` loss_limit, norm_limit
+///   results    the pieces and state (donated, in the same order), grad_norm, proceed;
+///              watched_name of what `watch` measures, piece by piece, [row] or scalars
 /// `proceed` is 1 when loss and norm are finite and at most their limits; when it is 0 no bit of
 /// the state changes.
 Function trace_update(const ModelSpec& model, const StepShape& shape,
                       const optim::Assignment& optimizer, bool limits = false,
-                      const Owned& owned = {}, const StepWatch& watch = {});
+                      const Pieces& own = {}, const StepWatch& watch = {});
 
 /// What the optimizers change of their state by such a gradient, besides the update.
 ///   arguments  as trace_update's, with state of refreshed parameters only; inverse_tokens
 ///   results    state that is refreshed (donated), as it was where the step does not proceed
 Function trace_refresh(const ModelSpec& model, const StepShape& shape,
                        const optim::Assignment& optimizer, optim::Refresh::By by,
-                       bool limits = false, const Owned& owned = {});
+                       bool limits = false, const Pieces& own = {});
 
 }  // namespace levanter::train

@@ -232,7 +232,7 @@ std::string write_bundle(const HookContext& c, const StepInfo& info) {
 
   CheckpointContents state = checkpoint_contents(c, info.step - 1, {});
   const std::vector<Tensor> model = c.engine.model_part();
-  const std::vector<Tensor> optimizer = c.engine.optimizer_tensors();
+  const std::vector<Tensor> optimizer = c.engine.optimizer_part();
   state.model = model;
   state.optimizer = optimizer;
   StepRecord record{info.step,

@@ -42,7 +42,7 @@ std::span<const float> floats_of(const Tensor& tensor, std::vector<std::byte>& r
 void ParameterWatch::look() {
   const Range range("watch");
   values_ = engine_.watched();
-  if (config_.has(WatchKind::kHistogram)) measure_spreads();
+  if (reads_gradients()) measure_spreads();
 }
 
 void ParameterWatch::measure_spreads() {
@@ -57,16 +57,16 @@ void ParameterWatch::measure_spreads() {
   spreads_.clear();
   const std::vector<Tensor> params = engine_.model_tensors();
   const std::vector<Tensor> gradients = engine_.gradients();  // of what is trained, in its order
-  const dist::Shard own = engine_.step().updated();
-  for (int64_t i = own.begin; i < own.end; ++i) {
-    const Tensor& gradient = gradients[static_cast<size_t>(i)];
-    if (!engine_.step().options.watch.covers(gradient.path)) continue;
-    const auto param = std::find_if(params.begin(), params.end(), [&](const Tensor& tensor) {
-      return tensor.path == gradient.path;
-    });
-    LEV_CHECK(param != params.end(), "a rank has not what it updates");
-    measure(gradient);
-    measure(*param);
+  const CompiledStep& step = engine_.step();
+  for (const Piece& piece : step.pieces_of(step.options.rank)) {
+    const std::string& path = step.params[piece.param].path;
+    if (piece.begin > 0 || !step.options.watch.covers(path)) continue;
+    for (const std::vector<Tensor>* of : {&gradients, &params}) {
+      const auto found = std::find_if(of->begin(), of->end(),
+                                      [&](const Tensor& tensor) { return tensor.path == path; });
+      LEV_CHECK(found != of->end(), "a rank has not what it updates");
+      measure(*found);
+    }
   }
 }
 
@@ -85,10 +85,8 @@ ParameterWatch::Seen ParameterWatch::gather(dist::Communicator& communicator) co
   const std::vector<Spread> spreads = is_shared() ? gathered(communicator, spreads_) : spreads_;
   Seen seen;
   if (communicator.rank() > 0) return seen;
-  const std::vector<std::string> names = engine_.step().watched();
-  LEV_CHECK(values.size() == names.size(), "watched values without names");
-  for (size_t i = 0; i < names.size(); ++i)
-    if (std::isfinite(values[i])) seen.metrics.emplace_back(names[i], values[i]);
+  for (auto& [name, value] : engine_.step().watched_metrics(values))
+    if (std::isfinite(value)) seen.metrics.emplace_back(std::move(name), value);
   if (spreads.empty()) return seen;
   const std::vector<std::string> of_spreads = histogram_names();
   LEV_CHECK(spreads.size() == of_spreads.size(), "histograms without names");

@@ -12,8 +12,8 @@
 
 namespace levanter::train {
 
-/// One rank's: each measures the parameters that it updates, so that no number depends on how many
-/// ranks there are or what they have a part of.
+/// One rank's: each measures what it updates, norms row by row and a histogram where a parameter's
+/// first row is its own, so that no number depends on how many ranks there are or what they have.
 class ParameterWatch final {
  public:
   /// All of these outlive it.
@@ -22,7 +22,9 @@ class ParameterWatch final {
 
   /// Whether step `step`, counted from 1, is looked at.
   bool due(int64_t step) const { return config_.every && step % *config_.every == 0; }
-  /// Directly after the update of such a step, while the gradients are there.
+  /// Whether look reads whole gradients: then they are to be gathered before.
+  bool reads_gradients() const { return config_.has(WatchKind::kHistogram); }
+  /// After such a step's update, with the new parameters, while the gradients are there.
   void look();
 
   struct Seen {

@@ -42,6 +42,13 @@ int64_t line(const train::CompiledStep& step, const std::string& what) {
   return -1;
 }
 
+/// Elements of the optimizer's state, without what pads it.
+int64_t kept_by(const train::CompiledStep& step) {
+  int64_t elements = 0;
+  for (const auto& place : step.state.places) elements += place.array.type.elements();
+  return elements;
+}
+
 }  // namespace
 
 TEST_CASE("parameters lie one after the other, each from a multiple of 64 bytes", "[train]") {
@@ -66,8 +73,7 @@ TEST_CASE("parameters lie one after the other, each from a multiple of 64 bytes"
   CHECK(count == 11 * 16 + 8 * 16 + 2 * block + 32);
 }
 
-TEST_CASE("ranks have whole parameters, or whole parameters' parts of the optimizer's state",
-          "[train]") {
+TEST_CASE("ranks have whole parameters, or rows of them of the optimizer's state", "[train]") {
   const AdamConfig adam;
   const Gpt2Config model = tiny_model();
   const auto backend = make_backend("reference");
@@ -76,13 +82,15 @@ TEST_CASE("ranks have whole parameters, or whole parameters' parts of the optimi
       StepPlan plan{1, 5, 5, ranks};
       plan.sharding = sharding;
       if (sharding == dist::Sharding::kParameters) plan.compute = DType::bf16;
-      int64_t places = 0, elements = 0, parameters = 0;
+      int64_t kept = 0, elements = 0, parameters = 0;
       for (int64_t rank = 0; rank < ranks; ++rank) {
         const train::CompiledStep step = compile_step(model, adam, plan, *backend, rank);
         CHECK(step.shards[0].begin == 0);
         CHECK(step.shards.back().end == step.layout.elements);
         CHECK(step.norm_shards().back().end == step.norm_elements());
-        places += std::ssize(step.state.places);
+        kept += kept_by(step);
+        for (const train::Piece& piece : step.pieces_of(rank))
+          CHECK((sharding == dist::Sharding::kOptimizer || step.is_whole(piece)));
         elements += step.shards[static_cast<size_t>(rank)].size();
         parameters += line(step, "parameters");
         for (int64_t other = 0; other < ranks; ++other) {
@@ -94,7 +102,7 @@ TEST_CASE("ranks have whole parameters, or whole parameters' parts of the optimi
         }
       }
       const train::CompiledStep whole = compile_step(model, adam, {1, 5, 5}, *backend);
-      CHECK(places == std::ssize(whole.state.places));
+      CHECK(kept == kept_by(whole));
       CHECK(elements == whole.layout.elements);
       if (sharding == dist::Sharding::kParameters)  // each once, and no room for reports
         CHECK(parameters == 4 * whole.layout.offset_of(0));
@@ -111,7 +119,7 @@ TEST_CASE("a rank sends in a step what the plan says, and no more than a ring wh
   for (const dist::Sharding sharding :
        {dist::Sharding::kNone, dist::Sharding::kOptimizer, dist::Sharding::kParameters})
     for (const StepPlan& plan :
-         {StepPlan{1, 4, 4, 2}, StepPlan{1, 4, 4, 4}, StepPlan{1, 7, 5, 3}}) {
+         {StepPlan{1, 4, 4, 2}, StepPlan{1, 4, 4, 4}, StepPlan{1, 7, 5, 3}, StepPlan{1, 5, 5, 5}}) {
       INFO(plan.ranks << " ranks");
       std::atomic<int64_t> wrong = 0;
       dist::run_ranks(dist::entry("threads"), plan.ranks, [&](dist::Communicator& end) {
@@ -123,7 +131,12 @@ TEST_CASE("a rank sends in a step what the plan says, and no more than a ring wh
         engine.initialise(key_from_seed(1));
         train::StepExchange exchange(counting, *own, engine);
         run_step(engine, exchange, 0);
-        wrong += counting.sent() == engine.step().sent_bytes_of(end.rank()).total() ? 0 : 1;
+        const train::CompiledStep& step = engine.step();
+        wrong += counting.sent() == step.sent_bytes_of(end.rank()).total() ? 0 : 1;
+        const int64_t planned = step.persistent_bytes() - line(step, "constants") +
+                                step.arena_bytes() + step.workspace_bytes() -
+                                line(step, "gradient exchange");
+        wrong += engine.allocated_bytes() == planned ? 0 : 1;
       });
       CHECK(wrong == 0);
       if (sharding == dist::Sharding::kNone && plan.groups == plan.ranks) {
@@ -139,6 +152,29 @@ TEST_CASE("a rank sends in a step what the plan says, and no more than a ring wh
         CHECK(step.sent_bytes_of(0).total() > ring - 8 * plan.ranks);
       }
     }
+}
+
+TEST_CASE("ranks that update rows send what a ring sends, but for a row", "[train]") {
+  constexpr int64_t kLargestRow = 64;  // elements; of the tiny model no bias has more
+  const AdamConfig adam;
+  const Gpt2Config model = tiny_model();
+  const auto backend = make_backend("reference");
+  for (const int64_t ranks : {2, 3, 4, 5}) {
+    StepPlan plan{1, ranks, ranks, ranks};
+    plan.sharding = dist::Sharding::kOptimizer;
+    const train::CompiledStep step = compile_step(model, adam, plan, *backend);
+    const int64_t ring = 2 * (ranks - 1) * step.layout.bytes() / ranks;
+    int64_t all = 0;
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      INFO("rank " << rank << " of " << ranks);
+      const train::SentBytes sent = step.sent_bytes_of(rank);
+      CHECK(step.shards[static_cast<size_t>(rank)].size() <=
+            step.layout.elements / ranks + kLargestRow);
+      CHECK(sent.gradients + sent.parameters <= ring + ranks * kLargestRow * 4);
+      all += sent.gradients + sent.parameters;
+    }
+    CHECK(all <= ring * ranks);
+  }
 }
 
 TEST_CASE("the plan lists what lives from step to step", "[train]") {
