@@ -22,6 +22,7 @@ struct TileGrid {
   int64_t tiles_m = 0, tiles_n = 0;
   bool packs_a = false;  ///< A lies transposed and is transposed back first
   bool packs_b = false;  ///< B is packed first; both make every tile quicker by more than they cost
+  bool turns_b = false;  ///< B lies transposed and is transposed back first, for chain products
   bool small_m = false;  ///< by the vector kernels that read B once, not by oneDNN
   /// With small_m: B's rows of a part of k, all of them long, which are multiplied first, so that
   /// each part is one run of memory; a tile then adds the parts up, in order. 0: tiles do it all.
