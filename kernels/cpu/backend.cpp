@@ -152,11 +152,10 @@ class CpuBackend final : public kernels::HostBackend {
   }
 
   std::string numerics_signature() const override {
-    // The vector kernels give the same bits on every level of the instruction set that has them;
-    // oneDNN's products depend on the one it uses.
-    const bool chains = context_->vector.chain_product != nullptr;
+    // The vector kernels give the same bits on every level of the instruction set; oneDNN's
+    // products depend on the one it uses.
     return cat("cpu; ", onednn_version(), " on instruction set ", onednn_isa(),
-               uses_amx() ? ", bf16 in parts" : "", chains ? ", short products in chains" : "");
+               uses_amx() ? ", bf16 in parts" : "");
   }
 
  private:

@@ -16,7 +16,7 @@ enum class Store { kOverwrite, kAdd };
 
 /// How a product's result is cut: a grid of tiles of tile_m x tile_n, the last ones smaller, each
 /// over the whole of k. A function of the product's shape only: extents, type, how A and B lie;
-/// never of threads or the machine.
+/// never of threads.
 struct TileGrid {
   int64_t tile_m = 0, tile_n = 0;
   int64_t tiles_m = 0, tiles_n = 0;

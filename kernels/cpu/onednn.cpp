@@ -396,14 +396,6 @@ void Product::run(int worker, const void* a, const void* b, float* c, void* scra
   execute(impl_->primitive, context, context.arguments);
 }
 
-bool is_chain_product(const ProductShape& shape) {
-  constexpr int64_t kElements = int64_t{1} << 19;  // of B: 2 MiB
-  constexpr int64_t kLongest = 512;  // beyond, oneDNN's own sums are no longer one chain
-  return shape.factors == DType::f32 && !shape.packed_b && shape.a_col == 1 &&
-         (shape.b_col == 1 || shape.n == 1) && shape.k <= kLongest &&
-         shape.k * shape.n <= kElements;
-}
-
 struct Products::Impl {
   int workers;
   std::optional<ProductLimits> limits;
@@ -441,7 +433,7 @@ const Product& Products::get(const ProductShape& shape) {
   LEV_CHECK(shape.m >= 1 && shape.n >= 1 && shape.k >= 1, "a product needs extents of at least 1");
   std::unique_ptr<Product>& product = impl_->made[shape];
   if (product) return *product;
-  if (!impl_->limits && is_chain_product(shape) && vector_kernels().chain_product != nullptr) {
+  if (!impl_->limits && is_chain_product(shape)) {
     product.reset(new Product(std::make_unique<Product::Impl>(shape)));
     return *product;
   }
@@ -473,6 +465,15 @@ namespace {
 /// Whether oneDNN may use an instruction set: it can be held below what the processor has.
 bool may_use(dnnl_cpu_isa_t isa) { return (dnnl_get_effective_cpu_isa() & isa) == isa; }
 }  // namespace
+
+bool is_chain_product(const ProductShape& shape) {
+  constexpr int64_t kElements = int64_t{1} << 19;  // of B: 2 MiB
+  constexpr int64_t kLongest = 512;  // beyond, oneDNN's own sums are no longer one chain
+  return shape.factors == DType::f32 && !shape.packed_b && shape.a_col == 1 &&
+         (shape.b_col == 1 || shape.n == 1) && shape.k <= kLongest &&
+         shape.k * shape.n <= kElements && vector_kernels().chain_product != nullptr &&
+         may_use(dnnl_cpu_isa_avx512_core);
+}
 
 bool uses_amx() { return may_use(dnnl_cpu_isa_avx512_core_amx); }
 

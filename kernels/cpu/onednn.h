@@ -81,9 +81,9 @@ class Products final {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Whether a product is one for VectorKernels::chain_product, where the processor has that: of f32,
-/// no factor transposed, and with a B that stays in the second-level cache. With AVX-512 oneDNN
-/// gives the same bits, packed or not, so that rows do not depend on how many there are.
+/// Whether a product goes by VectorKernels::chain_product: of f32, no factor transposed, with a B
+/// that stays in the second-level cache, where oneDNN makes one chain of each sum too, packed or
+/// not: with AVX-512. So no bit depends on which of the two it is.
 bool is_chain_product(const ProductShape& shape);
 
 /// Whether this processor multiplies bf16 itself, by AVX512_BF16 or AMX_BF16, and oneDNN may.

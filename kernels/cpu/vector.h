@@ -204,8 +204,7 @@ struct VectorKernels {
   void (*small_m[2])(const SmallMProduct& product);
   void (*small_m_bf16[2])(const SmallMProduct& product);
 
-  /// Null where the processor has no fused multiply-add. Quick where B stays in the second-level
-  /// cache.
+  /// Null but with AVX-512. Quick where B stays in the second-level cache.
   void (*chain_product)(const ChainProduct& product);
 
   /// y[c * y_row + r] = x[r * x_row + c], elements of 2 or 4 bytes.

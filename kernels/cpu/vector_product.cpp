@@ -4,23 +4,16 @@
 
 namespace levanter::cpu::LEVANTER_ISA {
 
-#if defined(__FMA__)
+#if defined(__AVX512F__)
 namespace {
 
 // Sums that registers hold besides what is multiplied: rows, and vectors of columns.
-#if defined(__AVX512F__)
 constexpr int kRows = 12, kVectors = 2;
+constexpr int kFewRows = 4;
+
 [[gnu::always_inline]] inline Floats multiply_add(Floats a, Floats b, Floats c) {
   return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 }
-#else
-constexpr int kRows = 6, kVectors = 1;
-[[gnu::always_inline]] inline Floats multiply_add(Floats a, Floats b, Floats c) {
-  return {(Floats8)_mm256_fmadd_ps((__m256)a.lo, (__m256)b.lo, (__m256)c.lo),
-          (Floats8)_mm256_fmadd_ps((__m256)a.hi, (__m256)b.hi, (__m256)c.hi)};
-}
-#endif
-constexpr int kFewRows = 4;
 
 /// R rows and V vectors of columns of C, the last of them whole, or of `last` columns.
 template <int R, int V, bool kWhole>
@@ -70,7 +63,7 @@ void chain_product(const ChainProduct& p) {
   int64_t column = 0;
   for (; column + kVectors * kLanes <= p.columns; column += kVectors * kLanes)
     run_columns<kVectors, true>(p, column, kLanes);
-  if (kVectors > 1 && column + kLanes <= p.columns) {
+  if (column + kLanes <= p.columns) {
     run_columns<1, true>(p, column, kLanes);
     column += kLanes;
   }

@@ -56,8 +56,8 @@ TEST_CASE("a chain product's sums are chains in the order of k, on every instruc
 
 TEST_CASE("a product of few elements is the same chain in whatever tile and however B lies",
           "[kernels]") {
-  if (vector_kernels().chain_product == nullptr) {
-    WARN("skipped: this processor has no fused multiply-add");
+  if (!is_chain_product({1, 1, 1, 1, 1, 1, 1, 1})) {
+    WARN("skipped: without AVX-512 such products are the library's");
     return;
   }
   const int64_t m = 130, n = 200, k = 300;
