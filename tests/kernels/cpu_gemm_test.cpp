@@ -168,7 +168,8 @@ TEST_CASE("packing changes no bit of a tile", "[kernels]") {
   Products products(1);
   for (const DType type : {DType::f32, DType::bf16}) {
     if (type == DType::bf16 && !multiplies_bf16()) continue;
-    for (const Case& test : {Case{64, 384, 768}, Case{1, 65, 70}, Case{130, 128, 3072}}) {
+    for (const Case& test :
+         {Case{64, 384, 768}, Case{1, 65, 70}, Case{130, 128, 3072}, Case{70, 500, 512}}) {
       ProductShape shape = shape_of(test);
       shape.factors = type;
       const Operands o = operands_of(test, 6).rounded();
