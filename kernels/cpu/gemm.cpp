@@ -40,13 +40,14 @@ constexpr int64_t kSumColumns = 512, kPartStep = 8;
 
 // Packing B costs 0.2 ns an element, 1.1 ns where it transposes, and each row of A then gains
 // about 0.6 ps an element; transposing A costs 0.3 ns an element, and each column of B then gains
-// 2 to 4 ps. A long product of f32 is quicker as its factors lie, by tall tiles, unless lines of B
-// fall on each other in the first cache.
+// 2 to 4 ps. A product of f32 that has not many rows is quicker as its factors lie, by tall tiles,
+// unless lines of B fall on each other in the first cache.
+constexpr int64_t kManyRows = 2048;  ///< that repay packing in any case
 constexpr int64_t kCollision = 512;  ///< elements: lines so far apart, or a multiple, do
 constexpr int64_t kRowsToPack = 512, kRowsToTransposeB = 2048;
 constexpr int64_t kRowsToTransposeA = 256, kColumnsToTransposeA = 256;
 constexpr double kWorkToPack = 2e8;   ///< operations: about half a millisecond
-constexpr int64_t kPackedTile = 128;  ///< rows of bf16: a tile of 384 columns and its A stay cached
+constexpr int64_t kPackedTile = 128;  ///< rows: with 384 columns a tile and its A stay in the cache
 
 /// The size of parts when `extent` is cut into parts no larger than `largest`, multiples of `step`.
 int64_t even_part(int64_t extent, int64_t largest, int64_t step) {
@@ -107,7 +108,8 @@ TileGrid tile_grid(const ProductShape& shape, bool small_m) {
   const bool transposes_a = !is_f32 && shape.a_col != 1;
   const double flops =
       2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(shape.k);
-  const bool tall = is_f32 && flops >= kWorkToPack && m >= kRowsToPack && shape.a_col == 1;
+  const bool short_f32 = is_f32 && m < kManyRows;
+  const bool tall = short_f32 && flops >= kWorkToPack && m >= kRowsToPack && shape.a_col == 1;
   const bool collides = std::max(shape.b_row, shape.b_col) % kCollision == 0;
   if (flops >= kWorkToPack && is_packable(shape)) {
     // An A that lies transposed or whose rows are apart is multiplied by another implementation,
@@ -116,13 +118,13 @@ TileGrid tile_grid(const ProductShape& shape, bool small_m) {
     const int64_t to_pack = transposes_b ? kRowsToTransposeB : kRowsToPack;
     const int64_t to_transpose = transposes_b ? kRowsToTransposeB : kRowsToTransposeA;
     grid.packs_a = transposes_a && n >= kColumnsToTransposeA && m >= to_transpose;
-    const bool gains = !is_f32 || (collides && shape.k < kLongSum);
+    const bool gains = !short_f32 || (collides && shape.k < kLongSum);
     grid.packs_b = grid.packs_a || (dense && m >= to_pack && gains);
   }
   const bool chains = is_chain(shape, flops);
   grid.turns_b = chains && transposes_b;
   if (grid.packs_b) {
-    grid.tile_m = even_part(m, is_f32 ? kTallestTile : kPackedTile, kRowStep);
+    grid.tile_m = even_part(m, short_f32 ? kTallestTile : kPackedTile, kRowStep);
     grid.tile_n = even_part(n, n > kNarrow ? kWidestTile : ceil_div(n, 2), kColumnStep);
   } else {
     int64_t shortest = n > kNarrow ? kShortestWide : kShortest;

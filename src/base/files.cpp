@@ -293,6 +293,17 @@ Descriptor::~Descriptor() {
   if (fd_ >= 0) ::close(fd_);
 }
 
+namespace {
+
+/// A path that a file may have, or has.
+std::string required_file(std::string path) {
+  if (!is_stream(path)) return path;
+  throw Error(ErrorKind::kIo, cat("cannot write ", path, ": it is a device, a pipe or a socket"))
+      .hint("name a file, which is made or replaced as a whole");
+}
+
+}  // namespace
+
 /// The last bytes of a file that are not yet written, where the system takes them from for direct
 /// writes: aligned, and a whole number of any disk's blocks.
 struct AtomicFile::Room {
@@ -310,7 +321,9 @@ struct AtomicFile::Room {
 };
 
 AtomicFile::AtomicFile(std::string path, Writes writes)
-    : path_(std::move(path)), temporary_(temporary_name(path_)), file_(retried("write", path_, [&] {
+    : path_(required_file(std::move(path))),
+      temporary_(temporary_name(path_)),
+      file_(retried("write", path_, [&] {
         return ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
       })) {
   if (writes == Writes::kDirect) begin_direct_writes();
@@ -370,8 +383,12 @@ void AtomicFile::commit() {
   sync_directory(parent_path(path_));
 }
 
+// A pipe is opened without waiting for somebody to read, and then written as any file.
 LogFile::LogFile(std::string path)
-    : path_(std::move(path)), file_(open_or_fail(path_, O_WRONLY | O_CREAT | O_APPEND, "write")) {}
+    : path_(std::move(path)),
+      file_(open_or_fail(path_, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK, "write")) {
+  ::fcntl(file_.get(), F_SETFL, O_APPEND);
+}
 
 int64_t LogFile::size() const { return size_of_open(file_, path_); }
 
@@ -399,7 +416,7 @@ void LogFile::truncate(int64_t bytes) {
 
 InputFile::InputFile(std::string path)
     : path_(std::move(path)),
-      file_(open_or_fail(path_, O_RDONLY, "read")),
+      file_(open_or_fail(path_, read_flags(path_), "read")),
       size_(size_of_open(file_, path_)) {}
 
 bool InputFile::in_place() const { return names(path_, file_); }

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -94,6 +95,18 @@ TEST_CASE("a file goes on after a part of it was written anew", "[base]") {
     CHECK(content.substr(0, 3) == "aba");
     CHECK(content.back() == 'c');
   }
+}
+
+TEST_CASE("a pipe is neither replaced by a file nor waited for", "[base]") {
+  const testing::TemporaryFolder folder;
+  const std::string pipe = folder / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK_THAT(io_failure([&] { write_file_atomic(pipe, "text"); }),
+             Contains("it is a device, a pipe or a socket"));
+  CHECK(is_stream(pipe));
+  CHECK(list_directory(folder.path()) == std::vector<std::string>{"pipe"});
+  CHECK_THAT(io_failure([&] { LogFile{pipe}; }), Contains("cannot write"));  // nobody reads it
+  CHECK(InputFile(pipe).size() == 0);
 }
 
 TEST_CASE("a write that the system refuses leaves the old content and nothing else", "[base]") {

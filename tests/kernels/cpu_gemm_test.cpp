@@ -108,8 +108,8 @@ void check_product(const Case& test, const Operands& operands, const std::vector
   REQUIRE(worst <= kTolerance * std::sqrt(static_cast<double>(s.k)) + kRounding);
 }
 
-/// Long enough for B to be packed first, both ways that it can lie; in f32 only where its lines are
-/// 512 elements apart, or a multiple.
+/// Long enough for B to be packed first, both ways that it can lie; in f32 below 2,048 rows only
+/// where its lines are 512 elements apart, or a multiple.
 const Case kPackedCases[] = {{300, 1030, 390}, {513, 700, 390},  {1030, 257, 390}, {2048, 401, 126},
                              {2100, 770, 70},  {513, 1024, 390}, {2100, 260, 512}};
 
@@ -145,8 +145,9 @@ TEST_CASE("products whose second factor is packed agree with double precision", 
         const Operands operands = operands_of(test, 5);
         const TileGrid grid = tile_grid(shape_of(test));
         const bool long_enough = base.m >= 2048 || b == Order::kRows;
-        const bool collides = (b == Order::kRows ? base.n : base.k) % 512 == 0;
-        REQUIRE(grid.packs_b == (a == Order::kRows && long_enough && base.m >= 512 && collides));
+        const int64_t line = b == Order::kRows ? base.n : base.k;
+        const bool gains = base.m >= 2048 || line % 512 == 0;
+        REQUIRE(grid.packs_b == (a == Order::kRows && long_enough && base.m >= 512 && gains));
         ProductShape narrow = shape_of(test);
         narrow.factors = DType::bf16;
         REQUIRE(tile_grid(narrow).packs_a == (a == Order::kColumns && long_enough));
