@@ -26,7 +26,7 @@ constexpr double kMostInterval = 60;  // seconds between two plain lines at most
 constexpr int64_t kFirstLines = 3;    // plain lines that are written whatever the time
 constexpr double kLongSeconds = 10;   // of what has plain lines while it lasts
 constexpr int kBarWidth = 24;
-constexpr int kLeastBar = 4;           // characters: a shorter one says nothing
+constexpr int kLeastBar = 4;           // characters, of a short line
 constexpr int kLeastCurve = 12;        // of the curve of the loss
 constexpr int kColumnsWithCurve = 60;  // of a line that has one in any case
 constexpr int kDefaultColumns = 80;
@@ -157,7 +157,7 @@ class ConsoleTracker final : public Tracker {
     const bool has_curve = context_.unicode && room >= kColumnsWithCurve;
     std::string said = said_within(has_curve ? room - 3 - kLeastCurve : room);
     const int width = std::min(room - 3 - static_cast<int>(said.size()), kBarWidth);
-    if (width >= kLeastBar)
+    if (width >= (room < kColumnsWithCurve ? kLeastBar : 1))
       said = cat("[", bar(width), "] ", said);
     else
       said.resize(std::min(said.size(), static_cast<size_t>(room)));
