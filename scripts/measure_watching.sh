@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# What it costs a run that people look at it: pairs of runs of configs/gpt2/gpt2_15m.toml on made-up
-# text, one with every tracker and all of trainer.watch every 10 steps, one with metrics.jsonl alone,
-# in turn and each first as often as the other. Prints the seconds of 20 steps with their hooks, pair
-# by pair, and the median of the ratios:
-#   scripts/measure_watching.sh [PAIRS [OVERRIDE ...]]
+# What it costs a run that people look at it: configs/gpt2/gpt2_15m.toml on made-up text, with every
+# tracker and, at every second step, all of trainer.watch. Prints the medians of the seconds of steps
+# that are watched and of those between them, the mean of the hooks, and what watching every tenth
+# step adds to a step of that length:
+#   scripts/measure_watching.sh [STEPS [OVERRIDE ...]]
 # LEVANTER names the program, CONFIG another config. The machine has to be quiet.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-pairs=${1:-5}
+steps=${1:-41}
 [ $# -eq 0 ] || shift
 levanter=${LEVANTER:-$root/build/levanter}
 config=${CONFIG:-$root/configs/gpt2/gpt2_15m.toml}
@@ -17,38 +17,24 @@ trap 'rm -rf "$folder"' EXIT
 awk 'BEGIN { srand(1); for (i = 1; i <= 400000; ++i) printf "%c%s", 97 + int(rand() * 26), i % 5 ? "" : (i % 60 ? " " : "\n") }' \
   >"$folder/text.txt"
 
-# seconds NAME OVERRIDE...: of steps 11 to 30 and the hooks after them.
-seconds() {
-  local id=$1
-  shift
-  "$levanter" train --config "$config" --data.tokenizer.type=bytes \
-    --data.components.text.train="['$folder/text.txt']" --trainer.log_dir="$folder" \
-    --trainer.id="$id" --trainer.num_train_steps=31 --optimizer.warmup=10 \
-    --trainer.checkpointer='{ save_interval = "24h" }' "$@" >"$folder/$id.log" 2>&1 ||
-    fail "$id: $(tail -5 "$folder/$id.log")"
-  # The hooks after a step are in the line of the step after it.
-  grep -o '"throughput/\(duration\|hook_time\)": *[-+.0-9eE]*' "$folder/$id/metrics.jsonl" |
-    awk -F'[": /]+' '{ n[$3]++
-      if ($3 == "duration" && n[$3] > 10 && n[$3] <= 30 || $3 == "hook_time" && n[$3] > 11) s += $4 }
-      END { printf "%.4f", s }'
-  rm -rf "${folder:?}/$id"
-}
-bare() { seconds bare --trainer.tracker='["jsonl"]' "$@"; }
-watched() {
-  seconds watched --trainer.tracker='["console", "csv", "jsonl", "log", "prometheus", "tensorboard", "wandb"]' \
-    --trainer.watch='{ every = 10, what = ["grad_norm", "param_norm", "update_ratio", "histogram", "attention"] }' "$@"
-}
+"$levanter" train --config "$config" --data.tokenizer.type=bytes \
+  --data.components.text.train="['$folder/text.txt']" --trainer.log_dir="$folder" \
+  --trainer.id=watched --trainer.num_train_steps="$steps" --optimizer.warmup=10 \
+  --trainer.checkpointer='{ save_interval = "24h" }' \
+  --trainer.tracker='["console", "csv", "jsonl", "log", "prometheus", "tensorboard", "wandb"]' \
+  --trainer.watch='{ every = 2, what = ["grad_norm", "param_norm", "update_ratio", "histogram", "attention"] }' \
+  "$@" >"$folder/log" 2>&1 || fail "the run failed: $(tail -n 5 "$folder/log")"
 
-printf '%-6s %10s %10s %8s\n' pair bare watched ratio
-for ((pair = 1; pair <= pairs; ++pair)); do
-  if ((pair % 2)); then
-    a=$(bare "$@")
-    b=$(watched "$@")
-  else
-    b=$(watched "$@")
-    a=$(bare "$@")
-  fi
-  printf '%-6s %10s %10s %8s\n' "$pair" "$a" "$b" "$(awk "BEGIN { printf \"%.4f\", $b / $a }")"
-done | tee "$folder/pairs"
-awk '{ print $4 }' "$folder/pairs" | LC_ALL=C sort -g |
-  awk '{ r[NR] = $1 } END { printf "median %.4f\n", (r[int((NR + 1) / 2)] + r[int((NR + 2) / 2)]) / 2 }'
+# Of each line with a duration: step, duration, and the hooks after the step before it.
+grep '"throughput/duration"' "$folder/watched/metrics.jsonl" |
+  sed 's/.*"step": *\([0-9]*\).*"throughput\/duration": *\([-+.0-9eE]*\).*"throughput\/hook_time": *\([-+.0-9eE]*\).*/\1 \2 \3/' \
+    >"$folder/steps"
+# median REMAINDER: of the durations of steps beyond the tenth that leave this when halved.
+median() {
+  awk -v r="$1" '$1 > 10 && $1 % 2 == r { print $2 }' "$folder/steps" | LC_ALL=C sort -g |
+    awk '{ t[NR] = $1 } END { printf "%.4f", (t[int((NR + 1) / 2)] + t[int((NR + 2) / 2)]) / 2 }'
+}
+hooks=$(awk '$1 > 10 { sum += $3; ++n } END { printf "%.5f", sum / n }' "$folder/steps")
+LC_ALL=C awk -v watched="$(median 0)" -v other="$(median 1)" -v hooks="$hooks" 'BEGIN {
+  printf "watched %.4f s, others %.4f s, hooks %.5f s\n", watched, other, hooks
+  printf "every tenth step watched: %.2f %% more\n", 100 * ((watched - other) / 10 + hooks) / other }'

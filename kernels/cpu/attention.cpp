@@ -13,9 +13,10 @@
 namespace levanter::cpu {
 namespace {
 
-constexpr int64_t kLanes = 16;       ///< columns of a tile come in whole vectors
-constexpr int64_t kQueryTile = 64;   ///< queries that share a tile
-constexpr int64_t kKeyBlock = 256;   ///< keys of a block of the backward pass
+constexpr int64_t kLanes = 16;         ///< columns of a tile come in whole vectors
+constexpr int64_t kQueryTile = 64;     ///< queries that share a tile
+constexpr int64_t kKeyBlock = 256;     ///< keys of a block of the backward pass
+constexpr int64_t kDiagonalStep = 32;  ///< queries that leave out the same later keys
 constexpr int64_t kWindowStep = 64;  ///< the first key of a tile under a window, rounded down to it
 
 }  // namespace
@@ -44,15 +45,73 @@ ProductShape Attention::scores_shape(int64_t m, int64_t width) const {
   return {m, width, head_dim, head_dim, 1, width, 1, width};
 }
 
-const Product* Attention::product(Products& products, ProductShape shape) {
+Attention::Piece Attention::piece(Products& products, ProductShape shape, int64_t a, int64_t b,
+                                  int64_t c) {
   shape.factors = shape_.dtype;
   const Product& made = products.get(shape);
   product_bytes_ = std::max(product_bytes_, made.scratch_bytes());
-  return &made;
+  return {&made, a, b, c};
+}
+
+int64_t Attention::diagonal(const Tile& tile, int64_t key_begin) const {
+  return tile.first + shape_.keys - shape_.queries - key_begin;
+}
+
+std::array<int64_t, 3> Attention::kind(const Tile& tile, int64_t key_begin, int64_t keys) const {
+  return {keys, tile.width, shape_.causal ? std::min(keys, diagonal(tile, key_begin)) : keys};
+}
+
+/// All columns as one step where nothing is to be left out, or calls cost more than that.
+std::vector<Attention::Step> Attention::steps(int64_t keys, int64_t width, int64_t diagonal) const {
+  ProductShape shape = scores_shape(keys, width);
+  shape.factors = shape_.dtype;
+  if (!is_chain_product(shape) || diagonal < 0) return {{0, width, 0, keys}};
+  std::vector<Step> all;
+  for (int64_t first = 0, begin = 0; first < width && begin < keys; first += kDiagonalStep) {
+    const int64_t end = std::min(keys, diagonal + first + kDiagonalStep);
+    const int64_t columns = end == keys ? width - first : kDiagonalStep;
+    all.push_back({first, columns, begin, end});
+    begin = end;
+  }
+  return all;
+}
+
+Attention::Pieces Attention::scores_pieces(Products& products, int64_t keys, int64_t width,
+                                           int64_t diagonal) {
+  Pieces pieces;
+  for (const Step& step : steps(keys, width, diagonal)) {
+    ProductShape shape = scores_shape(step.end - step.begin, width);
+    shape.n = width - step.first;
+    pieces.push_back(piece(products, shape, step.begin * shape.a_row, step.first * shape.b_col,
+                           step.begin * width + step.first));
+  }
+  return pieces;
+}
+
+Attention::Pieces Attention::spread_pieces(Products& products, int64_t keys, int64_t width,
+                                           int64_t diagonal) {
+  const int64_t head_dim = shape_.head_dim;
+  Pieces pieces;
+  for (const Step& step : steps(keys, width, diagonal))
+    pieces.push_back(piece(
+        products,
+        {step.end - step.begin, head_dim, width - step.first, width, 1, head_dim, 1, head_dim},
+        step.begin * width + step.first, step.first * head_dim, step.begin * head_dim));
+  return pieces;
+}
+
+Attention::Pieces Attention::mix_pieces(Products& products, int64_t keys, int64_t width,
+                                        int64_t diagonal, int64_t row) {
+  Pieces pieces;
+  for (const Step& step : steps(keys, width, diagonal))
+    pieces.push_back(piece(products,
+                           {shape_.head_dim, step.columns, step.end, row, 1, width, 1, width}, 0,
+                           step.first, step.first));
+  return pieces;
 }
 
 void Attention::plan_tiles(Products& products) {
-  const int64_t head_dim = shape_.head_dim, ahead = shape_.keys - shape_.queries;
+  const int64_t ahead = shape_.keys - shape_.queries;
   for (int64_t first = 0; first < shape_.queries; first += kQueryTile) {
     Tile tile;
     tile.first = first;
@@ -67,25 +126,26 @@ void Attention::plan_tiles(Products& products) {
     padded_ += width;
     most_keys_ = std::max(most_keys_, keys);
     if (pass_ == Pass::kForward) {
-      tile.scores = product(products, scores_shape(keys, width));
-      tile.mix = product(products, {head_dim, width, keys, shape_.keys, 1, width, 1, width});
+      const int64_t at = kind(tile, tile.key_begin, keys)[2];
+      tile.scores = scores_pieces(products, keys, width, at);
+      tile.mix = mix_pieces(products, keys, width, at, shape_.keys);
     }
     tiles_.push_back(tile);
   }
 }
 
 void Attention::plan_blocks(Products& products) {
-  const int64_t head_dim = shape_.head_dim;
   for (const Tile& tile : tiles_) {
     for (int64_t first = 0; first < shape_.keys; first += block_) {
-      const int64_t keys = block_keys(tile.key_begin, tile.key_end, first, block_).count;
-      const int64_t width = tile.width;
+      const auto [begin, keys] = block_keys(tile.key_begin, tile.key_end, first, block_);
       if (keys == 0) continue;
-      BlockProducts& made = blocks_[{keys, width}];
-      if (made.scores != nullptr) continue;
-      made.scores = product(products, scores_shape(keys, width));
-      made.spread = product(products, {keys, head_dim, width, width, 1, head_dim, 1, head_dim});
-      made.mix = product(products, {head_dim, width, keys, block_, 1, width, 1, width});
+      const std::array<int64_t, 3> by = kind(tile, begin, keys);
+      const int64_t width = tile.width, at = by[2];
+      BlockProducts& made = blocks_[by];
+      if (!made.scores.empty()) continue;
+      made.scores = scores_pieces(products, keys, width, at);
+      made.spread = spread_pieces(products, keys, width, at);
+      made.mix = mix_pieces(products, keys, width, at, block_);
     }
   }
 }
@@ -109,7 +169,7 @@ ScoreTile Attention::score_tile(const AttentionInput& in, const Item& item, int6
   scores.queries = tile.width;
   scores.scale = shape_.scale;
   scores.soft_cap = shape_.soft_cap;
-  if (shape_.causal) scores.diagonal = tile.first + shape_.keys - shape_.queries - key_begin;
+  if (shape_.causal) scores.diagonal = diagonal(tile, key_begin);
   if (shape_.window > 0) scores.window = shape_.window;
   if (in.segment_ids != nullptr) {
     scores.key_segments = in.segment_ids + item.batch * shape_.keys + key_begin;
@@ -144,8 +204,8 @@ void Attention::fill_scores(const Item& item, int64_t head, const Tile& tile,
               in.q_view.position, tile.rows, head_dim);
   std::fill(s.q + tile.rows * head_dim, s.q + width * head_dim, Element{0});
   if constexpr (!kIsBf16<Element>) transpose(s.q_transposed, width, s.q, width, head_dim);
-  tile.scores->run(s.worker, s.k + tile.key_begin * head_dim,
-                   kIsBf16<Element> ? s.q : s.q_transposed, s.scores, s.product);
+  run_pieces(tile.scores, s.k + tile.key_begin * head_dim, kIsBf16<Element> ? s.q : s.q_transposed,
+             s.scores, s);
 }
 
 template <class Element>
@@ -167,7 +227,7 @@ void Attention::forward_item(const Item& item, const AttentionInput& in, const A
       fill_scores(item, head, tile, in, s);
       soften(s.p, s.scores, s.factor, s.lse,
              score_tile(in, item, head, tile, tile.key_begin, tile.key_end, s.segments));
-      tile.mix->run(s.worker, s.v_transposed + tile.key_begin, s.p, s.mixed, s.product);
+      run_pieces(tile.mix, s.v_transposed + tile.key_begin, s.p, s.mixed, s);
       kernels.transpose(s.rows, head_dim, s.mixed, width, head_dim, tile.rows, s.factor);
       scatter_rows(row_of<Element>(out.o, out.o_view, b, tile.first, head), out.o_view.position,
                    s.rows, tile.rows, head_dim);

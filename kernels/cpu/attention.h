@@ -3,10 +3,10 @@
 // in Dao et al. 2022, arXiv:2205.14135.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <utility>
 #include <vector>
 
 #include "base/threads.h"
@@ -76,19 +76,26 @@ class Attention final {
                 void* scratch) const;
 
  private:
+  /// A part of a product whose other parts are not read, or are of zeros: the first elements of its
+  /// factors and of its result among those of the whole.
+  struct Piece {
+    const Product* product = nullptr;
+    int64_t a = 0, b = 0, c = 0;
+  };
+  using Pieces = std::vector<Piece>;
   /// A tile of queries with the keys that any of them sees.
   struct Tile {
     int64_t first = 0, rows = 0;
     int64_t width = 0;  ///< rows, rounded up to whole vectors
     int64_t key_begin = 0, key_end = 0;
-    const Product* scores = nullptr;  ///< k q^T: [keys, width]; of the forward pass
-    const Product* mix = nullptr;     ///< v^T p^T: [head_dim, width]; of the forward pass
+    Pieces scores;  ///< k q^T: [keys, width]; of the forward pass
+    Pieces mix;     ///< v^T p^T: [head_dim, width]; of the forward pass
   };
   /// The products of some keys of a block with a tile of queries.
   struct BlockProducts {
-    const Product* scores = nullptr;  ///< k q^T and v do^T: [keys, width]
-    const Product* spread = nullptr;  ///< p^T do and ds^T q: [keys, head_dim]
-    const Product* mix = nullptr;     ///< k^T ds^T: [head_dim, width]
+    Pieces scores;  ///< k q^T and v do^T: [keys, width]
+    Pieces spread;  ///< p^T do and ds^T q: [keys, head_dim]
+    Pieces mix;     ///< k^T ds^T: [head_dim, width]
   };
   template <class Element>
   struct Scratch;
@@ -96,9 +103,27 @@ class Attention final {
 
   void plan_tiles(Products& products);
   void plan_blocks(Products& products);
-  const Product* product(Products& products, ProductShape shape);
+  Piece piece(Products& products, ProductShape shape, int64_t a, int64_t b, int64_t c);
   /// The product of rows [m, head_dim] and a tile of queries or cotangents.
   ProductShape scores_shape(int64_t m, int64_t width) const;
+  /// Columns of a tile from `first` on, of which the rows up to `begin` are seen by earlier ones
+  /// too, and none from `end` on by these.
+  struct Step {
+    int64_t first, columns, begin, end;
+  };
+  std::vector<Step> steps(int64_t keys, int64_t width, int64_t diagonal) const;
+  Pieces scores_pieces(Products& products, int64_t keys, int64_t width, int64_t diagonal);
+  Pieces spread_pieces(Products& products, int64_t keys, int64_t width, int64_t diagonal);
+  /// `row`: between the rows of the first factor.
+  Pieces mix_pieces(Products& products, int64_t keys, int64_t width, int64_t diagonal, int64_t row);
+  template <class Element>
+  static void run_pieces(const Pieces& pieces, const Element* a, const Element* b, float* c,
+                         const Scratch<Element>& s);
+  /// Row 0 of keys from `key_begin` on is seen by the columns from -diagonal on.
+  int64_t diagonal(const Tile& tile, int64_t key_begin) const;
+  /// What the products of some keys depend on: their number, the tile's width, and the diagonal, or
+  /// the number of keys where all columns see all.
+  std::array<int64_t, 3> kind(const Tile& tile, int64_t key_begin, int64_t keys) const;
   template <class Element>
   Scratch<Element> carve(void* scratch, int worker) const;
   Item item(int64_t index) const;
@@ -131,7 +156,7 @@ class Attention final {
   int64_t padded_ = 0;       ///< the tiles' widths in all
   int64_t most_keys_ = 0;    ///< that a tile of the forward pass sees
   std::vector<Tile> tiles_;  ///< of queries
-  std::map<std::pair<int64_t, int64_t>, BlockProducts> blocks_;  ///< by keys and width
+  std::map<std::array<int64_t, 3>, BlockProducts> blocks_;  ///< by kind()
   size_t scratch_bytes_ = 0, product_bytes_ = 0;
 };
 

@@ -71,20 +71,20 @@ void Attention::backward_block(const Item& item, int64_t head, const Tile& tile,
   const int64_t head_dim = shape_.head_dim, queries = tile.first * head_dim;
   const auto [begin, keys] = block_keys(tile.key_begin, tile.key_end, block, block_);
   if (keys == 0) return;
-  const BlockProducts& products = blocks_.find({keys, tile.width})->second;
+  const BlockProducts& products = blocks_.find(kind(tile, begin, keys))->second;
   const int64_t rows = begin * head_dim;
   const Element* const q = (kIsBf16<Element> ? s.q : s.q_transposed) + queries;
   const Element* const d_o = (kIsBf16<Element> ? s.d_o : s.do_transposed) + queries;
-  products.scores->run(s.worker, s.k + rows, q, s.scores, s.product);
-  products.scores->run(s.worker, s.v + rows, d_o, s.d_p, s.product);
+  run_pieces(products.scores, s.k + rows, q, s.scores, s);
+  run_pieces(products.scores, s.v + rows, d_o, s.d_p, s);
   differentiate(s.p, s.d_s, s.scores, s.d_p, s.lse + tile.first, s.delta + tile.first,
                 score_tile(in, item, head, tile, begin, begin + keys, s.segments));
-  products.spread->run(s.worker, s.p, s.d_o + queries, s.mixed, s.product);
+  run_pieces(products.spread, s.p, s.d_o + queries, s.mixed, s);
   kernels.add_to(s.dv + rows, s.mixed, keys * head_dim);
-  products.spread->run(s.worker, s.d_s, s.q + queries, s.mixed, s.product);
+  run_pieces(products.spread, s.d_s, s.q + queries, s.mixed, s);
   kernels.add_to(s.dk + rows, s.mixed, keys * head_dim);
   const Element* const k_transposed = s.k_transposed + block * head_dim + (begin - block);
-  products.mix->run(s.worker, k_transposed, s.d_s, s.mixed, s.product);
+  run_pieces(products.mix, k_transposed, s.d_s, s.mixed, s);
   kernels.add_to(s.dq_transposed + queries, s.mixed, tile.width * head_dim);
 }
 

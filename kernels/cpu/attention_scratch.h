@@ -114,6 +114,13 @@ Element* row_of(void* array, const AttentionView& view, int64_t batch, int64_t p
 }
 
 template <class Element>
+void Attention::run_pieces(const Pieces& pieces, const Element* a, const Element* b, float* c,
+                           const Scratch<Element>& s) {
+  for (const Piece& piece : pieces)
+    piece.product->run(s.worker, a + piece.a, b + piece.b, c + piece.c, s.product);
+}
+
+template <class Element>
 Attention::Scratch<Element> Attention::carve(void* scratch, int worker) const {
   const int64_t head_dim = shape_.head_dim, keys = shape_.keys, width = tiles_.front().width;
   const bool is_forward = pass_ == Pass::kForward, transposes = !kIsBf16<Element>;

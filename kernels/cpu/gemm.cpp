@@ -27,6 +27,9 @@ constexpr int64_t kWidestDense =
 constexpr int64_t kWidestTile = 384;  ///< columns of wider results
 constexpr int64_t kNarrowestTile = 128;
 constexpr int64_t kColumnStep = 64, kRowStep = 16;
+// Chain products: nothing is copied or called for a tile, so tiles may be small and many.
+constexpr int64_t kShortestChain = 48, kChainRowStep = 12;
+constexpr int64_t kEnoughChains = 16, kNarrowestChain = 64, kChainColumnStep = 32;
 // Few rows (small M, as in a GEMV). B's columns are shared among threads as they lie; its rows only
 // where they are long.
 constexpr int64_t kSmallMTile = 262144;  ///< elements of a tile of B at most
@@ -37,7 +40,10 @@ constexpr int64_t kSumColumns = 512, kPartStep = 8;
 
 // Packing B costs 0.2 ns an element, 1.1 ns where it transposes, and each row of A then gains
 // about 0.6 ps an element; transposing A costs 0.3 ns an element, and each column of B then gains
-// 2 to 4 ps.
+// 2 to 4 ps. A product of f32 that has not many rows is quicker as its factors lie, by tall tiles,
+// unless lines of B fall on each other in the first cache.
+constexpr int64_t kManyRows = 2048;  ///< that repay packing in any case
+constexpr int64_t kCollision = 512;  ///< elements: lines so far apart, or a multiple, do
 constexpr int64_t kRowsToPack = 512, kRowsToTransposeB = 2048;
 constexpr int64_t kRowsToTransposeA = 256, kColumnsToTransposeA = 256;
 constexpr double kWorkToPack = 2e8;   ///< operations: about half a millisecond
@@ -78,6 +84,17 @@ TileGrid small_m_grid(const ProductShape& shape) {
   return grid;
 }
 
+/// Whether tiles are products for our own kernel once B lies the way that it wants, and that is
+/// worth it.
+bool is_chain(const ProductShape& shape, double flops) {
+  ProductShape turned = shape;
+  turned.b_row = shape.n;
+  turned.b_col = 1;
+  const bool turns = shape.b_col != 1 && shape.n > 1;
+  return flops < kWorkToPack && (!turns || flops >= kTileWork) &&
+         is_chain_product(turns ? turned : shape);
+}
+
 }  // namespace
 
 TileGrid tile_grid(const ProductShape& shape, bool small_m) {
@@ -87,9 +104,13 @@ TileGrid tile_grid(const ProductShape& shape, bool small_m) {
   if (small_m && m <= kSmallM && shape.a_col == 1 && (shape.b_row == 1 || shape.b_col == 1))
     return small_m_grid(shape);
   const bool transposes_b = shape.b_col != 1 && n > 1;
-  const bool transposes_a = shape.factors == DType::bf16 && shape.a_col != 1;
+  const bool is_f32 = shape.factors == DType::f32;
+  const bool transposes_a = !is_f32 && shape.a_col != 1;
   const double flops =
       2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(shape.k);
+  const bool short_f32 = is_f32 && m < kManyRows;
+  const bool tall = short_f32 && flops >= kWorkToPack && m >= kRowsToPack && shape.a_col == 1;
+  const bool collides = std::max(shape.b_row, shape.b_col) % kCollision == 0;
   if (flops >= kWorkToPack && is_packable(shape)) {
     // An A that lies transposed or whose rows are apart is multiplied by another implementation,
     // which takes no packed B: as quick in f32, not in bf16.
@@ -97,27 +118,34 @@ TileGrid tile_grid(const ProductShape& shape, bool small_m) {
     const int64_t to_pack = transposes_b ? kRowsToTransposeB : kRowsToPack;
     const int64_t to_transpose = transposes_b ? kRowsToTransposeB : kRowsToTransposeA;
     grid.packs_a = transposes_a && n >= kColumnsToTransposeA && m >= to_transpose;
-    grid.packs_b = grid.packs_a || (dense && m >= to_pack);
+    const bool gains = !short_f32 || (collides && shape.k < kLongSum);
+    grid.packs_b = grid.packs_a || (dense && m >= to_pack && gains);
   }
+  const bool chains = is_chain(shape, flops);
+  grid.turns_b = chains && transposes_b;
   if (grid.packs_b) {
-    grid.tile_m = even_part(m, kPackedTile, kRowStep);
+    grid.tile_m = even_part(m, short_f32 ? kTallestTile : kPackedTile, kRowStep);
     grid.tile_n = even_part(n, n > kNarrow ? kWidestTile : ceil_div(n, 2), kColumnStep);
   } else {
     int64_t shortest = n > kNarrow ? kShortestWide : kShortest;
     if (transposes_b || transposes_a) shortest = kShortestPack;
-    if (shape.k >= kLongSum) shortest = kTallestTile;
+    if (tall || shape.k >= kLongSum) shortest = kTallestTile;
+    if (chains) shortest = kShortestChain;
     const double work = 2.0 * static_cast<double>(n) * static_cast<double>(shape.k) *
                         static_cast<double>(m + kReadWork);
     const int64_t wanted =
         std::clamp<int64_t>(static_cast<int64_t>(work / kTileWork), 1, kWantedTiles);
-    int64_t columns = n > kWidestDense ? ceil_div(n, kWidestTile) : 1;
+    const bool cuts = n > kWidestDense || (tall && !transposes_b);
+    int64_t columns = cuts ? ceil_div(n, kWidestTile) : 1;
     const int64_t rows = ceil_div(m, ceil_div(wanted, columns));
-    grid.tile_m = even_part(m, std::clamp(rows, shortest, kTallestTile), kRowStep);
-    const int64_t enough = std::min(wanted, kEnoughTiles);
+    grid.tile_m =
+        even_part(m, std::clamp(rows, shortest, kTallestTile), chains ? kChainRowStep : kRowStep);
+    const int64_t enough = std::min(wanted, chains ? kEnoughChains : kEnoughTiles);
+    const int64_t narrowest = chains ? kNarrowestChain : kNarrowestTile;
     columns = std::max(columns, ceil_div(enough, ceil_div(m, grid.tile_m)));
-    grid.tile_n = columns == 1
-                      ? n
-                      : even_part(n, std::max(ceil_div(n, columns), kNarrowestTile), kColumnStep);
+    grid.tile_n = columns == 1 ? n
+                               : even_part(n, std::max(ceil_div(n, columns), narrowest),
+                                           chains ? kChainColumnStep : kColumnStep);
   }
   grid.tiles_m = ceil_div(m, grid.tile_m);
   grid.tiles_n = ceil_div(n, grid.tile_n);
@@ -148,11 +176,17 @@ Gemm::Gemm(Products& products, const ProductShape& shape, bool small_m)
       tile.a_row = shape.k;
       tile.a_col = 1;
     }
+    if (grid_.turns_b) {
+      tile.b_row = shape.n;
+      tile.b_col = 1;
+    }
     products_[kind] = &products.get(tile);
     product_bytes_ = std::max(product_bytes_, products_[kind]->scratch_bytes());
   }
   if (grid_.packs_a)
     packed_a_bytes_ = aligned(static_cast<size_t>(shape.m * shape.k * size_of(shape.factors)));
+  if (grid_.turns_b)
+    packed_b_bytes_ = aligned(sizeof(float) * static_cast<size_t>(shape.k * shape.n));
   if (grid_.packs_b) {
     column_bytes_ = products_[0]->packed_bytes();
     packed_b_bytes_ =
@@ -164,6 +198,16 @@ Factors Gemm::pack(ThreadPool& pool, const Factors& factors, void* packed) const
   Factors ready = factors;
   const int64_t size = size_of(shape_.factors);
   if (grid_.small_m) return pack_few(pool, factors, packed);
+  if (grid_.turns_b) {
+    ready.b = packed;
+    pool.parallel_for(ceil_div(shape_.n, kColumnStep), [&](int64_t index, int) {
+      const int64_t column = index * kColumnStep;
+      vector_kernels().transpose_4(static_cast<uint32_t*>(packed) + column, shape_.n,
+                                   static_cast<const uint32_t*>(factors.b) + column * shape_.b_col,
+                                   shape_.b_col, std::min(kColumnStep, shape_.n - column),
+                                   shape_.k);
+    });
+  }
   if (grid_.packs_a) {
     ready.a = packed;
     pool.parallel_for(grid_.tiles_m, [&](int64_t index, int) {
@@ -279,7 +323,7 @@ Tile Gemm::multiply(int64_t index, int worker, const Factors& factors, void* scr
   const int64_t size = size_of(shape_.factors);
   const auto a_at = tile.row * (grid_.packs_a ? shape_.k : shape_.a_row) * size;
   const auto b_at = grid_.packs_b ? column * static_cast<int64_t>(column_bytes_)
-                                  : tile.column * shape_.b_col * size;
+                                  : tile.column * (grid_.turns_b ? 1 : shape_.b_col) * size;
   products_[(last_row ? 1 : 0) + (last_column ? 2 : 0)]->run(
       worker, static_cast<const char*>(factors.a) + a_at,
       static_cast<const char*>(factors.b) + b_at, tile.values,

@@ -16,12 +16,13 @@ enum class Store { kOverwrite, kAdd };
 
 /// How a product's result is cut: a grid of tiles of tile_m x tile_n, the last ones smaller, each
 /// over the whole of k. A function of the product's shape only: extents, type, how A and B lie;
-/// never of threads or the machine.
+/// never of threads.
 struct TileGrid {
   int64_t tile_m = 0, tile_n = 0;
   int64_t tiles_m = 0, tiles_n = 0;
   bool packs_a = false;  ///< A lies transposed and is transposed back first
   bool packs_b = false;  ///< B is packed first; both make every tile quicker by more than they cost
+  bool turns_b = false;  ///< B lies transposed and is transposed back first, for chain products
   bool small_m = false;  ///< by the vector kernels that read B once, not by oneDNN
   /// With small_m: B's rows of a part of k, all of them long, which are multiplied first, so that
   /// each part is one run of memory; a tile then adds the parts up, in order. 0: tiles do it all.

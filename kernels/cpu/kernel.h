@@ -81,12 +81,12 @@ inline int64_t align64(int64_t bytes) { return round_up(bytes, 64); }
 inline const float* floats(const void* p) { return static_cast<const float*>(p); }
 inline float* floats(void* p) { return static_cast<float*>(p); }
 
-/// fn(begin, end) over pieces of [0, n) of kTaskElements, on the pool.
+/// fn(begin, end) over pieces of [0, n) of `span` elements, on the pool.
 template <class Fn>
-void for_spans(ThreadPool& pool, int64_t n, Fn&& fn) {
-  pool.parallel_for(ceil_div(n, kTaskElements), [&](int64_t task, int) {
-    const int64_t begin = task * kTaskElements;
-    fn(begin, std::min(n, begin + kTaskElements));
+void for_spans(ThreadPool& pool, int64_t n, Fn&& fn, int64_t span = kTaskElements) {
+  pool.parallel_for(ceil_div(n, span), [&](int64_t task, int) {
+    const int64_t begin = task * span;
+    fn(begin, std::min(n, begin + span));
   });
 }
 

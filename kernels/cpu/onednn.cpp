@@ -216,6 +216,7 @@ struct Part {
 }  // namespace
 
 struct Product::Impl {
+  bool chains = false;  ///< by the kernel of our own
   Primitive primitive, reorder;
   size_t scratch_bytes = 0, packed_bytes = 0;
   std::vector<Context> contexts;
@@ -239,6 +240,9 @@ struct Product::Impl {
     }
     scratch_bytes = a_bytes + c_bytes + inner;
   }
+
+  explicit Impl(const ProductShape& shape) : chains(true), whole(shape) {}
+  void run_chains(const float* a, const float* b, float* c) const;
 
   bool copies(const Part& part) const {
     return whole.a_col == 1 && whole.a_row != part.shape.a_row;
@@ -354,6 +358,18 @@ void Product::Impl::run_parts(int worker, const char* a, const char* b, float* c
   }
 }
 
+void Product::Impl::run_chains(const float* a, const float* b, float* c) const {
+  vector_kernels().chain_product({.rows = whole.m,
+                                  .columns = whole.n,
+                                  .k = whole.k,
+                                  .a = a,
+                                  .a_row = whole.a_row,
+                                  .b = b,
+                                  .b_row = whole.b_row,
+                                  .c = c,
+                                  .c_row = whole.c_row});
+}
+
 const void* Product::Impl::gather(const void* a, void* to) const {
   const auto size = static_cast<size_t>(size_of(whole.factors));
   const size_t step = static_cast<size_t>(whole.a_col) * size;
@@ -363,6 +379,8 @@ const void* Product::Impl::gather(const void* a, void* to) const {
 }
 
 void Product::run(int worker, const void* a, const void* b, float* c, void* scratch) const {
+  if (impl_->chains)
+    return impl_->run_chains(static_cast<const float*>(a), static_cast<const float*>(b), c);
   if (!impl_->parts.empty()) {
     impl_->run_parts(worker, static_cast<const char*>(a), static_cast<const char*>(b), c,
                      static_cast<char*>(scratch));
@@ -402,7 +420,7 @@ void Products::compile_shared_code() {
   constexpr int64_t kSize = 16;
   for (const DType type : {DType::f32, DType::bf16}) {
     if (type == DType::bf16 && !multiplies_bf16()) continue;
-    const Product& product = get({kSize, kSize, kSize, 1, kSize, kSize, 1, kSize, type});
+    const Product& product = get({kSize, kSize, kSize, 1, kSize, 1, kSize, kSize, type});
     const std::vector<float> factor(kSize * kSize);
     std::vector<float> result(kSize * kSize);
     std::vector<std::byte> scratch(product.scratch_bytes() + 64);
@@ -415,6 +433,10 @@ const Product& Products::get(const ProductShape& shape) {
   LEV_CHECK(shape.m >= 1 && shape.n >= 1 && shape.k >= 1, "a product needs extents of at least 1");
   std::unique_ptr<Product>& product = impl_->made[shape];
   if (product) return *product;
+  if (!impl_->limits && is_chain_product(shape)) {
+    product.reset(new Product(std::make_unique<Product::Impl>(shape)));
+    return *product;
+  }
   const auto limits = impl_->limits ? impl_->limits : product_limits(shape.factors, uses_amx());
   const std::vector<ProductPart> cut =
       limits ? product_parts(shape, *limits) : std::vector<ProductPart>();
@@ -443,6 +465,15 @@ namespace {
 /// Whether oneDNN may use an instruction set: it can be held below what the processor has.
 bool may_use(dnnl_cpu_isa_t isa) { return (dnnl_get_effective_cpu_isa() & isa) == isa; }
 }  // namespace
+
+bool is_chain_product(const ProductShape& shape) {
+  constexpr int64_t kElements = int64_t{1} << 19;  // of B: 2 MiB
+  constexpr int64_t kLongest = 512;  // beyond, oneDNN's own sums are no longer one chain
+  return shape.factors == DType::f32 && !shape.packed_b && shape.a_col == 1 &&
+         (shape.b_col == 1 || shape.n == 1) && shape.k <= kLongest &&
+         shape.k * shape.n <= kElements && vector_kernels().chain_product != nullptr &&
+         may_use(dnnl_cpu_isa_avx512_core);
+}
 
 bool uses_amx() { return may_use(dnnl_cpu_isa_avx512_core_amx); }
 

@@ -32,10 +32,10 @@ struct ProductLimits {
   int64_t m = 0, n = 0, k = 0;
 };
 
-/// One compiled product, or several that make one up (product_parts.h). Runs inline on the calling
-/// thread, whatever OpenMP is told elsewhere. oneDNN itself allocates up to 7 times a call (a map
-/// of arguments; for strided factors a packing buffer of 70 to 220 KB) and frees it before it
-/// returns; nothing else is allocated.
+/// One compiled product, or several that make one up (product_parts.h), or one by a kernel of our
+/// own. Runs inline on the calling thread, whatever OpenMP is told elsewhere. oneDNN itself
+/// allocates up to 7 times a call (a map of arguments; for strided factors a packing buffer of 70
+/// to 220 KB) and frees it before it returns; nothing else is allocated.
 class Product final {
  public:
   ~Product();
@@ -80,6 +80,11 @@ class Products final {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// Whether a product goes by VectorKernels::chain_product: of f32, no factor transposed, with a B
+/// that stays in the second-level cache, where oneDNN makes one chain of each sum too, packed or
+/// not: with AVX-512. So no bit depends on which of the two it is.
+bool is_chain_product(const ProductShape& shape);
 
 /// Whether this processor multiplies bf16 itself, by AVX512_BF16 or AMX_BF16, and oneDNN may.
 bool multiplies_bf16();

@@ -10,6 +10,9 @@ namespace levanter::cpu {
 
 namespace {
 
+/// A root and divisions for each element: a task of fewer is worth a claim too.
+constexpr int64_t kSpan = kTaskElements / 4;
+
 /// param grad m v lr scale correction1 correction2 proceed -> param m v
 class AdamwKernel final : public CpuKernel {
  public:
@@ -29,7 +32,7 @@ class AdamwKernel final : public CpuKernel {
                                    scalar(5)};
     const bool proceed = scalar(8) != 0;
     static constexpr size_t kFrom[] = {0, 2, 3};
-    for_spans(context.pool, outputs[0].view.axes.elements(), [&](int64_t begin, int64_t end) {
+    const auto update = [&](int64_t begin, int64_t end) {
       for (size_t o = 0; o < 3; ++o)
         if (out[o] != in[kFrom[o]])
           std::memcpy(floats(out[o]) + begin, floats(in[kFrom[o]]) + begin,
@@ -37,7 +40,8 @@ class AdamwKernel final : public CpuKernel {
       if (proceed)
         context.vector.adamw(floats(out[0]) + begin, floats(out[1]) + begin, floats(out[2]) + begin,
                              floats(in[1]) + begin, end - begin, constants);
-    });
+    };
+    for_spans(context.pool, outputs[0].view.axes.elements(), update, kSpan);
   }
   bool in_place(size_t output, size_t input) const override {
     return (output == 0 && input == 0) || (output > 0 && input == output + 1);

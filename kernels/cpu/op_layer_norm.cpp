@@ -38,16 +38,17 @@ class LayerNormKernel final : public CpuKernel {
   bool in_place(size_t output, size_t input) const override { return output == 0 && input == 0; }
 };
 
-/// x, weight, mean, rstd, dy -> dx, dweight, dbias
+/// x, weight, mean, rstd, dy -> dx, and dweight and dbias where they are asked for
 class LayerNormGradKernel final : public CpuKernel {
  public:
   LayerNormGradKernel(Context& c, const KernelRequest& request)
       : CpuKernel(c, request),
         width_(inputs[1].view.axes.elements()),
         rows_(inputs[0].view.axes.elements() / width_),
-        blocks_(ceil_div(rows_, kBlockRows)) {}
+        blocks_(ceil_div(rows_, kBlockRows)),
+        sums_(outputs.size() > 1) {}
 
-  int64_t workspace_bytes() const override { return 2 * blocks_ * width_ * 4; }
+  int64_t workspace_bytes() const override { return sums_ ? 2 * blocks_ * width_ * 4 : 0; }
 
   void run(const void* const* in, void* const* out, void* workspace) const override {
     const float *x = floats(in[0]), *mean = floats(in[2]), *rstd = floats(in[3]);
@@ -56,16 +57,19 @@ class LayerNormGradKernel final : public CpuKernel {
     context.pool.parallel_for(blocks_, [&](int64_t block, int) {
       const int64_t first = block * kBlockRows, count = std::min(kBlockRows, rows_ - first);
       const int64_t at = first * width_;
-      std::fill_n(dweight + block * width_, width_, 0.0f);
-      std::fill_n(dbias + block * width_, width_, 0.0f);
-      context.vector.layer_norm_weight_block(dweight + block * width_, dbias + block * width_,
-                                             dy + at, x + at, mean + first, rstd + first, count,
-                                             width_);
+      if (sums_) {
+        std::fill_n(dweight + block * width_, width_, 0.0f);
+        std::fill_n(dbias + block * width_, width_, 0.0f);
+        context.vector.layer_norm_weight_block(dweight + block * width_, dbias + block * width_,
+                                               dy + at, x + at, mean + first, rstd + first, count,
+                                               width_);
+      }
       // Last, because dx may lie over x or dy.
       context.vector.layer_norm_backward(floats(out[0]) + at, dy + at, x + at, mean + first,
                                          rstd + first, floats(in[1]), count, width_,
                                          centre_of(attributes));
     });
+    if (!sums_) return;
     context.vector.sum_rows(floats(out[1]), dweight, width_, blocks_, width_);
     context.vector.sum_rows(floats(out[2]), dbias, width_, blocks_, width_);
   }
@@ -76,6 +80,7 @@ class LayerNormGradKernel final : public CpuKernel {
 
  private:
   int64_t width_, rows_, blocks_;
+  bool sums_;
 };
 
 }  // namespace

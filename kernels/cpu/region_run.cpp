@@ -300,9 +300,10 @@ void Region::norm_grad(Frame& frame, const Instruction& step, float* y, const Pa
   float room[2][kTileRows];
   const float* const mean = row_values(frame, step.in[2], tile, room[0]);
   const float* const rstd = row_values(frame, step.in[3], tile, room[1]);
-  frame.vector.layer_norm_weight_block(sums(frame, step.extra[0], tile),
-                                       sums(frame, step.extra[1], tile), at(4), at(0), mean, rstd,
-                                       tile.rows, program_.width);
+  if (step.extra[0] >= 0)
+    frame.vector.layer_norm_weight_block(sums(frame, step.extra[0], tile),
+                                         sums(frame, step.extra[1], tile), at(4), at(0), mean, rstd,
+                                         tile.rows, program_.width);
   frame.vector.layer_norm_backward(y, at(4), at(0), mean, rstd, at(1), tile.rows, program_.width,
                                    centre_of(step));
 }

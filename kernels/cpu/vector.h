@@ -2,7 +2,8 @@
 // or the only one of another processor.
 //
 // All work on f32 spans in memory and use only additions, multiplications, divisions, square roots
-// and our own polynomials, never fused multiply-add, so that every table gives the same bits.
+// and our own polynomials, never fused multiply-add, so that every table gives the same bits; but
+// chain_product, which is fused multiply-adds alone and missing where a table cannot have them.
 // Reductions run in 64 interleaved lanes and end in a fixed fold: their bits depend on the length
 // only. Spans may start anywhere; a result span is one of the inputs or does not overlap them.
 #pragma once
@@ -83,6 +84,19 @@ struct SmallMProduct {
   int64_t w_stride = 0;     ///< between rows, or columns, of w
   float* y = nullptr;
   int64_t y_row = 0;
+};
+
+/// C[r, c] = the sum over k of A[r, k] B[k, c], f32, rows without gaps inside: each sum is one
+/// chain of fused multiply-adds from 0 in the order of k. So its bits do not depend on what else is
+/// multiplied, nor on where the factors lie.
+struct ChainProduct {
+  int64_t rows = 0, columns = 0, k = 0;
+  const float* a = nullptr;
+  int64_t a_row = 0;
+  const float* b = nullptr;
+  int64_t b_row = 0;
+  float* c = nullptr;
+  int64_t c_row = 0;
 };
 
 /// What becomes of a row of logits; see VectorKernels::cross_entropy.
@@ -189,6 +203,9 @@ struct VectorKernels {
   /// By MatrixOrder; w is f32 in the first form and bf16 in the second.
   void (*small_m[2])(const SmallMProduct& product);
   void (*small_m_bf16[2])(const SmallMProduct& product);
+
+  /// Null but with AVX-512. Quick where B stays in the second-level cache.
+  void (*chain_product)(const ChainProduct& product);
 
   /// y[c * y_row + r] = x[r * x_row + c], elements of 2 or 4 bytes.
   void (*transpose_2)(uint16_t* y, int64_t y_row, const uint16_t* x, int64_t x_row, int64_t rows,

@@ -182,7 +182,7 @@ void RegionProgram::choose_kind(const Body& body, NodeId id, Instruction& step) 
   } else if (is(node, ops::layer_norm_grad_entry)) {
     step.kind = Kind::kNormGrad;
     step.centred = LayerNormAttributes::of(node.attributes).has_mean;
-    step.extra = {add_sum(1), add_sum(2)};
+    if (node.outputs.size() > 1) step.extra = {add_sum(1), add_sum(2)};
   } else {
     LEV_CHECK(is(node, ops::reduce_entry), "an op that no region takes");
     step.kind = Kind::kSum;

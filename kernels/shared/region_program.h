@@ -43,7 +43,7 @@ struct RegionProgram {
   ///   kDropout   in[0], kept with probability `real`; in[1] are keys, read in place
   ///   kNorm      a layer norm of in[0], weight in[1], bias in[2] if any, epsilon `real`
   ///   kNormGrad  its gradient: x in[0], weight in[1], cotangent in[4]; mean and 1 / standard
-  ///              deviation in[2] and in[3], read in place; and two sums
+  ///              deviation in[2] and in[3], read in place; and two sums, or none
   ///   kSum       a sum of in[0] over the rows, and no slot
   struct Instruction {
     enum class Kind : uint8_t { kMap, kRound, kGelu, kGeluGrad, kDropout, kNorm, kNormGrad, kSum };

@@ -38,6 +38,7 @@ class Error final : public std::exception {
   ErrorKind kind() const { return kind_; }
   const std::string& message() const { return message_; }
   const std::string& at() const { return at_; }
+  const std::string& allowed() const { return allowed_; }
   const std::string& hint() const { return hint_; }
   /// The four parts as printed above, "error: " included, without a final newline.
   const char* what() const noexcept override { return text_.c_str(); }

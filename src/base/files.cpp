@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <iterator>
 #include <system_error>
 
@@ -292,13 +293,57 @@ Descriptor::~Descriptor() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-AtomicFile::AtomicFile(std::string path)
-    : path_(std::move(path)), temporary_(temporary_name(path_)), file_(retried("write", path_, [&] {
+namespace {
+
+/// A path that a file may have, or has.
+std::string required_file(std::string path) {
+  if (!is_stream(path)) return path;
+  throw Error(ErrorKind::kIo, cat("cannot write ", path, ": it is a device, a pipe or a socket"))
+      .hint("name a file, which is made or replaced as a whole");
+}
+
+}  // namespace
+
+/// The last bytes of a file that are not yet written, where the system takes them from for direct
+/// writes: aligned, and a whole number of any disk's blocks.
+struct AtomicFile::Room {
+  static constexpr size_t kBytes = size_t{1} << 20;
+  alignas(4096) char bytes[kBytes];
+  size_t held = 0;
+
+  /// Takes as much of `text` as there is room for, off its beginning.
+  void take(std::string_view& text) {
+    const size_t count = std::min(text.size(), kBytes - held);
+    std::memcpy(bytes + held, text.data(), count);
+    held += count;
+    text.remove_prefix(count);
+  }
+};
+
+AtomicFile::AtomicFile(std::string path, Writes writes)
+    : path_(required_file(std::move(path))),
+      temporary_(temporary_name(path_)),
+      file_(retried("write", path_, [&] {
         return ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-      })) {}
+      })) {
+  if (writes == Writes::kDirect) begin_direct_writes();
+}
 
 AtomicFile::~AtomicFile() {
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::begin_direct_writes() {
+#ifdef O_DIRECT
+  if (::fcntl(file_.get(), F_SETFL, O_DIRECT) == 0) room_ = std::make_unique_for_overwrite<Room>();
+#endif
+}
+
+void AtomicFile::end_direct_writes() {
+  if (!room_) return;
+  ::fcntl(file_.get(), F_SETFL, 0);
+  const auto held = std::exchange(room_, nullptr);
+  write_fully(file_, size_ - static_cast<int64_t>(held->held), {held->bytes, held->held}, path_);
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
@@ -306,17 +351,31 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 }
 
 void AtomicFile::write(std::string_view text) {
+  while (room_ && !text.empty()) {
+    const size_t before = text.size();
+    room_->take(text);
+    size_ += static_cast<int64_t>(before - text.size());
+    if (room_->held < Room::kBytes) continue;
+    const auto from = size_ - static_cast<int64_t>(Room::kBytes);
+    const ssize_t n = ::pwrite(file_.get(), room_->bytes, Room::kBytes, from);
+    if (n == static_cast<ssize_t>(Room::kBytes))
+      room_->held = 0;
+    else
+      end_direct_writes();  // which writes it again, and says what is wrong where something is
+  }
   write_fully(file_, size_, text, path_);
   size_ += static_cast<int64_t>(text.size());
 }
 
 void AtomicFile::rewrite(int64_t offset, std::string_view text) {
   LEV_CHECK(offset + static_cast<int64_t>(text.size()) <= size_, "only what is there is rewritten");
+  end_direct_writes();
   write_fully(file_, offset, text, path_);
 }
 
 void AtomicFile::commit() {
   LEV_CHECK(file_.get() >= 0, "an atomic file is committed once");
+  end_direct_writes();
   if (::fsync(file_.get()) != 0 || ::close(file_.release()) != 0 ||
       ::rename(temporary_.c_str(), path_.c_str()) != 0)
     fail("write", path_, errno);
@@ -324,8 +383,12 @@ void AtomicFile::commit() {
   sync_directory(parent_path(path_));
 }
 
+// A pipe is opened without waiting for somebody to read, and then written as any file.
 LogFile::LogFile(std::string path)
-    : path_(std::move(path)), file_(open_or_fail(path_, O_WRONLY | O_CREAT | O_APPEND, "write")) {}
+    : path_(std::move(path)),
+      file_(open_or_fail(path_, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK, "write")) {
+  ::fcntl(file_.get(), F_SETFL, O_APPEND);
+}
 
 int64_t LogFile::size() const { return size_of_open(file_, path_); }
 
@@ -353,7 +416,7 @@ void LogFile::truncate(int64_t bytes) {
 
 InputFile::InputFile(std::string path)
     : path_(std::move(path)),
-      file_(open_or_fail(path_, O_RDONLY, "read")),
+      file_(open_or_fail(path_, read_flags(path_), "read")),
       size_(size_of_open(file_, path_)) {}
 
 bool InputFile::in_place() const { return names(path_, file_); }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -80,17 +81,24 @@ class Descriptor final {
   int fd_;
 };
 
+/// How a file comes to the disk.
+enum class Writes {
+  kCached,  ///< through the system's page cache, from which it can be read soon
+  kDirect,  ///< past it (O_DIRECT), which spares the processor a large file; cached where the file
+            ///< system knows no such writes
+};
+
 /// A file that appears under its name only when it is complete.
 class AtomicFile final {
  public:
   /// Opens a temporary file in the folder of `path`.
-  explicit AtomicFile(std::string path);
+  explicit AtomicFile(std::string path, Writes writes = Writes::kCached);
   /// Removes the temporary file unless `commit` succeeded.
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
-  /// Appends; not buffered, so give it large pieces.
+  /// Appends; cached writes are not buffered, so give it large pieces.
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
   /// Writes anew what stands at `offset`, all of it written before.
@@ -101,9 +109,15 @@ class AtomicFile final {
   void commit();
 
  private:
+  struct Room;  // for what is to be written directly
+
+  void begin_direct_writes();
+  void end_direct_writes();
+
   std::string path_, temporary_;
   Descriptor file_;
   int64_t size_ = 0;
+  std::unique_ptr<Room> room_;  ///< null: writes are cached
 };
 
 /// A log that grows at its end, made if it is missing. Others may cut or remove it meanwhile: what

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <climits>
+#include <cstdint>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -79,36 +80,57 @@ struct ThreadPool::Shared {
   static constexpr uint64_t kOpen = uint64_t{1} << 31;
   static constexpr uint64_t kInside = kOpen - 1;
 
+  /// A worker's share of the indices.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+
   alignas(64) std::atomic<uint64_t> state{0};
-  alignas(64) std::atomic<int64_t> next{0};
+  std::vector<Share> shares;
   alignas(64) std::atomic<uint32_t> opened{0};  ///< counts loops; workers sleep on it
   std::atomic<uint32_t> left{0};  ///< counts departures after closing; the caller sleeps on it
   std::atomic<bool> stop{false};
   std::atomic<bool> busy{false};
   bool spin = true;
 
-  int64_t n = 0;
   Call call = nullptr;
   void* body = nullptr;
 
   std::mutex failure_mutex;
   std::exception_ptr failure;
-  int64_t failure_index = 0;
+  std::atomic<int64_t> failure_index{INT64_MAX};  ///< the lowest so far
   std::vector<std::thread> crew;
 
-  /// Claims indices until none is left.
+  explicit Shared(int threads) : shares(static_cast<size_t>(threads)) {}
+
+  /// Gives worker w the indices from w n / threads on.
+  void share_out(int64_t n) {
+    const auto threads = static_cast<int64_t>(shares.size());
+    for (int64_t w = 0; w < threads; ++w) {
+      Share& share = shares[static_cast<size_t>(w)];
+      share.next.store(w * n / threads, std::memory_order_relaxed);
+      share.end = (w + 1) * n / threads;
+    }
+  }
+
+  /// Claims indices of the worker's own share, then of the others', until none is left.
   void claim(int worker) {
-    for (int64_t i = next.fetch_add(1, std::memory_order_relaxed); i < n;
-         i = next.fetch_add(1, std::memory_order_relaxed)) {
+    for (size_t i = 0; i < shares.size(); ++i)
+      claim_of(shares[(static_cast<size_t>(worker) + i) % shares.size()], worker);
+  }
+
+  void claim_of(Share& share, int worker) {
+    for (int64_t i = share.next.fetch_add(1, std::memory_order_relaxed);
+         i < share.end && i < failure_index.load(std::memory_order_relaxed);
+         i = share.next.fetch_add(1, std::memory_order_relaxed)) {
       try {
         call(body, i, worker);
       } catch (...) {
         const std::lock_guard lock(failure_mutex);
-        if (!failure || i < failure_index) {
-          failure = std::current_exception();
-          failure_index = i;
-        }
-        next.store(n, std::memory_order_relaxed);
+        if (i >= failure_index.load(std::memory_order_relaxed)) continue;
+        failure = std::current_exception();
+        failure_index.store(i, std::memory_order_relaxed);
       }
     }
   }
@@ -168,8 +190,9 @@ struct ThreadPool::Shared {
   }
 };
 
-ThreadPool::ThreadPool(int threads) : threads_(threads), shared_(std::make_unique<Shared>()) {
+ThreadPool::ThreadPool(int threads) : threads_(threads) {
   LEV_CHECK(threads >= 1, "a thread pool needs at least one thread");
+  shared_ = std::make_unique<Shared>(threads);
   shared_->spin = threads <= available_threads();
   try {
     for (int worker = 1; worker < threads; ++worker)
@@ -190,10 +213,9 @@ void ThreadPool::run(int64_t n, Call call, void* body) {
   }
   Shared& shared = *shared_;
   LEV_CHECK(!shared.busy.exchange(true), "a thread pool's loops do not nest");
-  shared.n = n;
   shared.call = call;
   shared.body = body;
-  shared.next.store(0, std::memory_order_relaxed);
+  shared.share_out(n);
   const uint64_t count = (shared.state.load() >> 32) + 1;
   shared.state.store(count << 32 | Shared::kOpen);
   shared.announce(static_cast<int>(std::min<int64_t>(n - 1, threads_ - 1)));
@@ -203,6 +225,7 @@ void ThreadPool::run(int64_t n, Call call, void* body) {
   if (shared.failure) {
     std::exception_ptr failure;
     std::swap(failure, shared.failure);
+    shared.failure_index.store(INT64_MAX, std::memory_order_relaxed);
     std::rethrow_exception(failure);
   }
 }

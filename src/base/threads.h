@@ -44,10 +44,10 @@ class ThreadPool final {
 
   int threads() const { return threads_; }
 
-  /// Calls fn(int64_t index, int worker) once for each index in [0, n), worker in [0, threads()),
-  /// and returns when all calls have. Indices are claimed in increasing order, one at a time, by
-  /// whichever worker is free. Allocates nothing. When calls throw, no further index is begun, and
-  /// the exception of the lowest index that threw is rethrown here.
+  /// Calls fn(int64_t index, int worker) for each index in [0, n), worker in [0, threads()). Worker
+  /// w goes through the w-th share of neighbours in order, whose rows may still be in its cache,
+  /// then helps with other shares. Allocates nothing. When calls throw, no index above the lowest
+  /// that threw is begun any more, and its exception is rethrown here.
   template <class Fn>
   void parallel_for(int64_t n, Fn&& fn) {
     using Body = std::remove_reference_t<Fn>;

@@ -49,7 +49,7 @@ void write_text(const std::string& folder, std::string_view name, std::string_vi
 /// Writes one safetensors file; `next` is the plan's piece to go on with.
 void write_tensors(const std::string& folder, const SavePlan::File& plan, PieceSource& source,
                    size_t& next, Manifest& manifest) {
-  AtomicFile file(join_path(folder, plan.name));
+  AtomicFile file(join_path(folder, plan.name), Writes::kDirect);
   file.write(plan.layout.header);
   manifest.files[plan.name] = {plan.layout.file_bytes,
                                static_cast<int64_t>(plan.layout.header.size()),

@@ -391,7 +391,7 @@ HfWritten save_weights(const std::string& folder, std::span<const HfTensor> tens
     std::map<std::string, std::string> metadata = one.metadata;
     if (s == 0) metadata.merge(file_checksums(folder));
     safetensors::Layout layout = safetensors::layout(entries, /*checksums=*/true, metadata);
-    AtomicFile file(join_path(folder, name));
+    AtomicFile file(join_path(folder, name), Writes::kDirect);
     file.write(layout.header);
     for (size_t slot = 0; slot < layout.slots.size(); ++slot) {
       throw_if_stopped();

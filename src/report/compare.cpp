@@ -173,23 +173,27 @@ void note_damage(const std::string& folder, std::vector<std::string>& notes) {
 
 /// Compares what both hold: the model's tensors first, each by its name.
 std::optional<FirstTensor> compare_checkpoints(const std::string& left, const std::string& right,
-                                               std::vector<std::string>& notes) {
+                                               Comparison& out) {
+  const auto alone = [&](const std::string& folder, const std::string& name) {
+    out.notes.push_back(cat(folder, " alone has the tensor ", name));
+    out.is_partial = true;
+  };
   const Checkpoint a = open_unchecked(left), b = open_unchecked(right);
   for (const bool model : {true, false})
     for (const auto& [name, tensor] : a.manifest().tensors) {
       if (tensor.in_model() != model) continue;
       if (!b.has(name)) {
-        notes.push_back(cat(left, " alone has the tensor ", name));
+        alone(left, name);
         continue;
       }
       if (auto difference = compare_tensor(name, a, b)) {
-        note_damage(left, notes);
-        note_damage(right, notes);
+        note_damage(left, out.notes);
+        note_damage(right, out.notes);
         return difference;
       }
     }
   for (const auto& [name, tensor] : b.manifest().tensors)
-    if (!a.has(name)) notes.push_back(cat(right, " alone has the tensor ", name));
+    if (!a.has(name)) alone(right, name);
   return std::nullopt;
 }
 
@@ -197,12 +201,34 @@ bool is_checkpoint(const std::string& folder) {
   return path_exists(join_path(folder, kManifestFile));
 }
 
-void note_lengths(const RunData& a, const RunData& b, std::vector<std::string>& notes) {
+void note_lengths(const RunData& a, const RunData& b, Comparison& out) {
   for (const RunData* run : {&a, &b})
-    for (const std::string& note : run->notes) notes.push_back(cat(run->line.folder, ": ", note));
-  if (a.history.last_step != b.history.last_step)
-    notes.push_back(cat(a.line.folder, " has metrics to step ", a.history.last_step, ", ",
-                        b.line.folder, " to step ", b.history.last_step));
+    for (const std::string& note : run->notes)
+      out.notes.push_back(cat(run->line.folder, ": ", note));
+  if (a.history.last_step == b.history.last_step) return;
+  out.notes.push_back(cat(a.line.folder, " has metrics to step ", a.history.last_step, ", ",
+                          b.line.folder, " to step ", b.history.last_step));
+  out.is_partial = true;
+}
+
+/// The first tensor of the first checkpoint that both runs have and in which they differ.
+void compare_run_checkpoints(const std::string& left, const std::string& right, Comparison& out) {
+  const std::vector<int64_t> steps = list_checkpoints(left), others = list_checkpoints(right);
+  bool any = false;
+  for (const int64_t step : steps) {
+    if (std::find(others.begin(), others.end(), step) == others.end()) continue;
+    any = true;
+    try {
+      out.tensor = compare_checkpoints(step_folder(left, step), step_folder(right, step), out);
+    } catch (const Error& error) {
+      out.notes.push_back(cat("checkpoints of step ", step, ": ", error.message()));
+      out.is_partial = true;
+    }
+    if (out.tensor) return;
+  }
+  if (any || (steps.empty() && others.empty())) return;
+  out.notes.emplace_back("there is no step of which both have a checkpoint");
+  out.is_partial = true;
 }
 
 }  // namespace
@@ -212,21 +238,15 @@ Comparison compare(const std::string& a, const std::string& b) {
   if (is_checkpoint(a) && is_checkpoint(b)) {
     out.keys =
         apart(read_config(join_path(a, kConfigFile)), read_config(join_path(b, kConfigFile)));
-    out.tensor = compare_checkpoints(a, b, out.notes);
+    out.tensor = compare_checkpoints(a, b, out);
     return out;
   }
   const RunData left = read_run(a), right = read_run(b);
   out.keys = apart(left.line.config, right.line.config);
   out.provenance = apart(provenance_of(left), provenance_of(right));
   out.first_step = compare_metrics(left.history, right.history);
-  note_lengths(left, right, out.notes);
-  const std::string x = join_path(a, "checkpoints"), y = join_path(b, "checkpoints");
-  const std::vector<int64_t> others = list_checkpoints(y);
-  for (const int64_t step : list_checkpoints(x)) {
-    if (std::find(others.begin(), others.end(), step) == others.end()) continue;
-    out.tensor = compare_checkpoints(step_folder(x, step), step_folder(y, step), out.notes);
-    if (out.tensor) break;
-  }
+  note_lengths(left, right, out);
+  compare_run_checkpoints(join_path(a, "checkpoints"), join_path(b, "checkpoints"), out);
   return out;
 }
 

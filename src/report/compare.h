@@ -36,10 +36,12 @@ struct Comparison {
   std::vector<Apart> provenance;  ///< of the last start
   FirstStep first_step;
   std::vector<std::string> notes;  ///< what could not be compared
+  /// Whether one has steps, checkpoints or tensors that the other has not, or that cannot be read.
+  bool is_partial = false;
   std::optional<FirstTensor> tensor;
 
   bool equal() const {
-    return keys.empty() && provenance.empty() && first_step.step < 0 && !tensor;
+    return keys.empty() && provenance.empty() && first_step.step < 0 && !is_partial && !tensor;
   }
 };
 

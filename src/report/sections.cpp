@@ -181,7 +181,7 @@ std::string heading(std::span<const RunData> runs) {
   for (const RunData& run : runs) {
     const RunLine& line = run.line;
     const std::string spike =
-        run.spike.step < 0
+        run.spike.step < 0 || run.spike.times() <= 1
             ? ""
             : cat(shown(run.spike.times(), 2), " times at step ", format_count(run.spike.step));
     out += cat("<tr><th>", html(line.id), "</th><td>", html(line.state), "</td>");

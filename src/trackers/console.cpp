@@ -26,7 +26,8 @@ constexpr double kMostInterval = 60;  // seconds between two plain lines at most
 constexpr int64_t kFirstLines = 3;    // plain lines that are written whatever the time
 constexpr double kLongSeconds = 10;   // of what has plain lines while it lasts
 constexpr int kBarWidth = 24;
-constexpr int kLeastCurve = 12;        // characters of the curve of the loss
+constexpr int kLeastBar = 4;           // characters, of a short line
+constexpr int kLeastCurve = 12;        // of the curve of the loss
 constexpr int kColumnsWithCurve = 60;  // of a line that has one in any case
 constexpr int kDefaultColumns = 80;
 constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
@@ -155,8 +156,8 @@ class ConsoleTracker final : public Tracker {
     // has its place where the line is not too short for one.
     const bool has_curve = context_.unicode && room >= kColumnsWithCurve;
     std::string said = said_within(has_curve ? room - 3 - kLeastCurve : room);
-    const int width = std::clamp(room - 3 - static_cast<int>(said.size()), 0, kBarWidth);
-    if (width > 0)
+    const int width = std::min(room - 3 - static_cast<int>(said.size()), kBarWidth);
+    if (width >= (room < kColumnsWithCurve ? kLeastBar : 1))
       said = cat("[", bar(width), "] ", said);
     else
       said.resize(std::min(said.size(), static_cast<size_t>(room)));
@@ -173,7 +174,9 @@ class ConsoleTracker final : public Tracker {
     const bool is_narrow = room < kDefaultColumns - 1;
     if (is_narrow && activity_.empty())
       rest = {loss(), remaining(), speed(), rate(), mfu(), memory()};
-    std::string said = cat(percent(), "  ", place());
+    // The percentage tells of how many.
+    const bool is_short = room < kColumnsWithCurve && activity_.empty();
+    std::string said = cat(percent(), "  ", is_short ? cat("step ", step_) : place());
     for (const std::string& part : rest)
       if (said.size() + part.size() <= static_cast<size_t>(room)) said += part;
     return said;

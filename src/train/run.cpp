@@ -262,7 +262,7 @@ Outcome conclude(const Run& run, Leader& leader, const HookContext& context, con
     context.tracker.message(error.message());
   }
   leader.close_record(context.tracker, ending);
-  if (finished)
+  if (finished && !unwritten)
     context.tracker.message(farewell(run.config, best_checkpoint(context.folder.checkpoints())));
   for (const HfFolders& folders : hf) folders.account();
   if (finished && unwritten) std::rethrow_exception(unwritten);  // the next start writes it

@@ -318,18 +318,18 @@ void check_numerics(const Run& run, std::vector<std::string>& messages) {
 
 namespace {
 
-void fill_base(Run& run, Engine& engine) {
+void fill_base(Run& run, Engine& engine, const ProgressReport& progress) {
   const BaseModel& base = run.opened.base;
   run.base = base.record();
   run.base.params_hash =
       load_base(base, model_spec(run.config), run.decision.vocab, init_key(run.config),
-                engine.step().params, engine.model_targets());
+                engine.step().params, engine.model_targets(), progress);
 }
 
 /// Fills the frozen model under an adapter, and lets the adapter begin.
-void restore_base(Run& run, Engine& engine) {
+void restore_base(Run& run, Engine& engine, const ProgressReport& progress) {
   const std::vector<nn::Param>& params = engine.step().params;
-  fill_base(run, engine);
+  fill_base(run, engine, progress);
   if (run.opened.from) {
     const std::optional<BaseRecord> begun = base_of(run.opened.from->manifest().extra_json);
     if (!begun) return;
@@ -337,7 +337,7 @@ void restore_base(Run& run, Engine& engine) {
     if (begun->params_hash != run.base.params_hash && start.kind != StartKind::kNone) {
       // Another model lies where that one was; start_from may say where it is now.
       run.opened.base = open_base(start.kind, start.path->resolved);
-      fill_base(run, engine);
+      fill_base(run, engine, progress);
     }
     require_same_base(begun->params_hash, run.base.params_hash, run.opened.from->folder(),
                       run.base.place);
@@ -357,7 +357,7 @@ void restore(Run& run, Engine& engine) {
   // One of several ranks tells it.
   const ProgressReport progress = run.rank == 0 ? run.options.progress : ProgressReport();
   engine.initialise(init_key(run.config), progress);
-  if (run.config.adapter) restore_base(run, engine);
+  if (run.config.adapter) restore_base(run, engine, progress);
   if (run.opened.hf)
     load_hf(*run.opened.hf, model_spec(run.config), run.decision.vocab, engine.model_targets(),
             progress);

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -59,6 +60,55 @@ TEST_CASE("an atomic file that is not committed leaves the old content and nothi
   CHECK(list_directory(folder.path()) == std::vector<std::string>{"x"});
 }
 
+TEST_CASE("direct writes leave what cached ones leave, whatever the sizes", "[base]") {
+  constexpr size_t kRoom = size_t{1} << 20;  // what is written at once
+  std::string content(3 * kRoom, '\0');
+  for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 2654435761u >> 13);
+  std::vector<std::string> folders = {""};
+  if (is_directory("/dev/shm")) folders.emplace_back("/dev/shm");  // may know no direct writes
+  for (const std::string& where : folders)
+    for (const size_t size : {size_t{0}, size_t{1}, size_t{4097}, kRoom - 1, kRoom, kRoom + 1,
+                              2 * kRoom + 4096, 3 * kRoom})
+      for (const size_t piece : {kRoom / 3, kRoom, 2 * kRoom + 7}) {
+        INFO(size << " bytes by " << piece);
+        const testing::TemporaryFolder folder(where);
+        const std::string_view all(content.data(), size);
+        AtomicFile file(folder / "x", Writes::kDirect);
+        for (size_t at = 0; at < size; at += piece) file.write(all.substr(at, piece));
+        CHECK(file.size() == static_cast<int64_t>(size));
+        if (size > 2 * kRoom) file.rewrite(3, all.substr(3, kRoom));  // and nothing after it
+        file.commit();
+        CHECK(read_file(folder / "x") == all);
+      }
+}
+
+TEST_CASE("a file goes on after a part of it was written anew", "[base]") {
+  const testing::TemporaryFolder folder;
+  for (const Writes writes : {Writes::kCached, Writes::kDirect}) {
+    AtomicFile file(folder / "x", writes);
+    file.write(std::string(3 << 20, 'a'));
+    file.rewrite(1, "b");
+    file.write("c");
+    file.commit();
+    const std::string content = read_file(folder / "x");
+    CHECK(content.size() == (3 << 20) + 1);
+    CHECK(content.substr(0, 3) == "aba");
+    CHECK(content.back() == 'c');
+  }
+}
+
+TEST_CASE("a pipe is neither replaced by a file nor waited for", "[base]") {
+  const testing::TemporaryFolder folder;
+  const std::string pipe = folder / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK_THAT(io_failure([&] { write_file_atomic(pipe, "text"); }),
+             Contains("it is a device, a pipe or a socket"));
+  CHECK(is_stream(pipe));
+  CHECK(list_directory(folder.path()) == std::vector<std::string>{"pipe"});
+  CHECK_THAT(io_failure([&] { LogFile{pipe}; }), Contains("cannot write"));  // nobody reads it
+  CHECK(InputFile(pipe).size() == 0);
+}
+
 TEST_CASE("a write that the system refuses leaves the old content and nothing else", "[base]") {
   const testing::TemporaryFolder folder;
   write_file_atomic(folder / "x", "old");
@@ -69,8 +119,12 @@ TEST_CASE("a write that the system refuses leaves the old content and nothing el
     ::setrlimit(RLIMIT_FSIZE, &small);
     const std::string text =
         io_failure([&] { write_file_atomic(folder / "x", std::string(5000, 'n')); });
-    const bool told = text.find("cannot write") != text.npos && text.find("/x") != text.npos &&
-                      text.find("hint") != text.npos;
+    bool told = text.find("cannot write") != text.npos && text.find("/x") != text.npos &&
+                text.find("hint") != text.npos;
+    told &= io_failure([&] {
+              AtomicFile file(folder / "x", Writes::kDirect);
+              file.write(std::string(3 << 20, 'n'));
+            }).find("cannot write") != text.npos;
     ::_exit(told && list_directory(folder.path()).size() == 1 ? 0 : 1);
   }
   int status = -1;

@@ -40,6 +40,31 @@ TEST_CASE("many short loops in a row and with pauses keep their sums", "[base]")
   }
 }
 
+TEST_CASE("a worker begins with its own share and helps with the others'", "[base]") {
+  ThreadPool pool(2);
+  for (int round = 0; round < 20; ++round) {
+    std::vector<int> worker_of(8, -1);
+    std::atomic<int> begun = 0;
+    // Nobody goes on before both have begun, so each has the first index of its own share.
+    pool.parallel_for(8, [&](int64_t index, int worker) {
+      worker_of[static_cast<size_t>(index)] = worker;
+      if (index % 4 == 0) {
+        begun.fetch_add(1);
+        while (begun.load() < 2) std::this_thread::yield();
+      }
+    });
+    REQUIRE(worker_of[0] == 0);
+    REQUIRE(worker_of[4] == 1);
+  }
+  // The second worker is held at its first index until the first has done all others.
+  std::atomic<int> done = 0;
+  pool.parallel_for(8, [&](int64_t, int worker) {
+    while (worker == 1 && done.load() < 7) std::this_thread::yield();
+    done.fetch_add(1);
+  });
+  REQUIRE(done == 8);
+}
+
 TEST_CASE("more than one worker takes part", "[base]") {
   ThreadPool pool(2);
   std::atomic<int> arrived = 0;

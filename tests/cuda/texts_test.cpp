@@ -16,7 +16,9 @@ using namespace levanter::testing;
 
 namespace {
 
-constexpr int kMostRegisters = 224;  // of 255: the compiler's choice, which varies by a few
+/// One text takes one or two registers more or less from compilation to compilation.
+constexpr int kRegisterNoise = 4;
+constexpr int kAnyRegisters = 255;  // another compiler than the golden text's chooses others
 
 /// A model's step at its real widths; two layers have all kernels of more.
 struct Model {
@@ -75,6 +77,23 @@ std::map<std::string, Use> uses_of(const std::string& log) {
   return uses;
 }
 
+/// The registers that a golden text says after `begin`, where `registers` is within `noise` of
+/// them; else `registers`, as where the text has no such line.
+int golden_registers(const std::string& golden, const std::string& begin, int registers,
+                     int noise) {
+  const size_t at = golden.find(begin);
+  if (at == std::string::npos) return registers;
+  const int expected = std::stoi(golden.substr(at + begin.size()));
+  return std::abs(expected - registers) <= noise ? expected : registers;
+}
+
+/// "NVRTC 13.0\n"
+std::string compiler_line(const cuda::Nvrtc& nvrtc) {
+  int major = 0, minor = 0;
+  nvrtc.version(&major, &minor);
+  return cat("NVRTC ", major, ".", minor, "\n");
+}
+
 /// A program that is compiled for one architecture, and what came of it.
 struct Task {
   const Model& model;
@@ -109,15 +128,23 @@ TEST_CASE("NVRTC compiles what GPT-2 and Llama need, without spilled registers",
     for (const auto& [kernel, use] : uses_of(task.log)) {
       INFO(kernel << " for " << task.architecture);
       CHECK(use.spilled_bytes == 0);
-      CHECK(use.registers <= kMostRegisters);
       CHECK(use.stack_bytes == 0);
       Use& most = largest[{task.model.name, task.architecture}];
       most.registers = std::max(most.registers, use.registers);
       most.shared_bytes = std::max(most.shared_bytes, use.shared_bytes);
       ++kernels[{task.model.name, task.architecture}];
     }
-  for (const auto& [key, use] : largest)
-    report += cat(key.first, ", ", key.second, ": ", kernels[key], " kernels, at most ",
-                  use.shared_bytes, " bytes of shared memory a block\n");
-  CHECK(report == expected_text(golden_path("cuda/texts.txt"), report));
+  const std::string path = golden_path("cuda/texts.txt");
+  const std::string golden = path_exists(path) ? read_file(path) : "";
+  const std::string compiler = compiler_line(nvrtc);
+  const bool is_same = golden.starts_with(compiler);
+  const int noise = is_same || updating_golden() ? kRegisterNoise : kAnyRegisters;
+  report = noise == kAnyRegisters ? golden.substr(0, golden.find('\n') + 1) : compiler;
+  for (const auto& [key, use] : largest) {
+    const std::string begin =
+        cat(key.first, ", ", key.second, ": ", kernels[key], " kernels, at most ");
+    report += cat(begin, golden_registers(golden, begin, use.registers, noise),
+                  " registers a thread, ", use.shared_bytes, " bytes of shared memory a block\n");
+  }
+  CHECK(report == expected_text(path, report));
 }

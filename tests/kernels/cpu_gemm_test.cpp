@@ -108,9 +108,10 @@ void check_product(const Case& test, const Operands& operands, const std::vector
   REQUIRE(worst <= kTolerance * std::sqrt(static_cast<double>(s.k)) + kRounding);
 }
 
-/// Long enough for B to be packed first, both ways that it can lie.
-const Case kPackedCases[] = {
-    {300, 1030, 390}, {513, 700, 390}, {1030, 257, 390}, {2048, 401, 126}, {2100, 770, 70}};
+/// Long enough for B to be packed first, both ways that it can lie; in f32 below 2,048 rows only
+/// where its lines are 512 elements apart, or a multiple.
+const Case kPackedCases[] = {{300, 1030, 390}, {513, 700, 390},  {1030, 257, 390}, {2048, 401, 126},
+                             {2100, 770, 70},  {513, 1024, 390}, {2100, 260, 512}};
 
 const Case kCases[] = {
     {1, 1, 1},     {1, 7, 5},      {5, 1, 7},     {7, 5, 1},      {2, 3, 4},
@@ -144,7 +145,9 @@ TEST_CASE("products whose second factor is packed agree with double precision", 
         const Operands operands = operands_of(test, 5);
         const TileGrid grid = tile_grid(shape_of(test));
         const bool long_enough = base.m >= 2048 || b == Order::kRows;
-        REQUIRE(grid.packs_b == (a == Order::kRows && long_enough && base.m >= 512));
+        const int64_t line = b == Order::kRows ? base.n : base.k;
+        const bool gains = base.m >= 2048 || line % 512 == 0;
+        REQUIRE(grid.packs_b == (a == Order::kRows && long_enough && base.m >= 512 && gains));
         ProductShape narrow = shape_of(test);
         narrow.factors = DType::bf16;
         REQUIRE(tile_grid(narrow).packs_a == (a == Order::kColumns && long_enough));
@@ -158,17 +161,29 @@ TEST_CASE("products whose second factor is packed agree with double precision", 
 }
 
 TEST_CASE("rows of the first factor that are apart leave the second as it lies", "[kernels]") {
-  const Case test = {1030, 257, 390, Order::kRows, Order::kRows, 3};
+  const Case test = {1030, 509, 390, Order::kRows, Order::kRows, 3};
   REQUIRE_FALSE(tile_grid(shape_of(test)).packs_b);
   const Operands operands = operands_of(test, 8);
   check_product(test, operands, run(shape_of(test), Store::kAdd, operands, 2), Store::kAdd);
+}
+
+TEST_CASE("long products of f32 go by tall tiles, and a sum of very many terms is never packed",
+          "[kernels]") {
+  const auto grid = [](const Case& c) { return tile_grid(shape_of(c)); };
+  const TileGrid plain = grid({1024, 768, 3072}), packed = grid({1024, 3072, 768});
+  CHECK((plain.tile_m == 256 && plain.tile_n == 384 && !plain.packs_b));
+  CHECK((packed.tile_m == 256 && packed.tile_n == 384 && packed.packs_b));
+  CHECK(grid({1024, 768, 2304, Order::kRows, Order::kColumns}).tile_m == 256);
+  CHECK_FALSE(grid({512, 1024, 50257}).packs_b);
+  CHECK(grid({256, 768, 3072}).tile_m < 256);  // of short ones there are tiles enough
 }
 
 TEST_CASE("packing changes no bit of a tile", "[kernels]") {
   Products products(1);
   for (const DType type : {DType::f32, DType::bf16}) {
     if (type == DType::bf16 && !multiplies_bf16()) continue;
-    for (const Case& test : {Case{64, 384, 768}, Case{1, 65, 70}, Case{130, 128, 3072}}) {
+    for (const Case& test :
+         {Case{64, 384, 768}, Case{1, 65, 70}, Case{130, 128, 3072}, Case{70, 500, 512}}) {
       ProductShape shape = shape_of(test);
       shape.factors = type;
       const Operands o = operands_of(test, 6).rounded();
@@ -237,7 +252,7 @@ TEST_CASE("adding gives the bits of a product and one addition", "[kernels]") {
 TEST_CASE("the bits do not depend on threads or on where the rows of C stand", "[kernels]") {
   for (Case test :
        {Case{768, 384, 128, Order::kRows, Order::kColumns}, Case{384, 128, 768, Order::kColumns},
-        Case{500, 65, 300}, Case{1100, 700, 90}}) {
+        Case{500, 65, 300}, Case{1100, 700, 90}, Case{600, 700, 300}, Case{600, 1024, 200}}) {
     const ProductShape shape = shape_of(test);
     const Operands operands = operands_of(test, 3);
     const std::vector<float> one = run(shape, Store::kOverwrite, operands, 1);

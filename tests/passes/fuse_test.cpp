@@ -1,4 +1,8 @@
 // Which nodes become one, and that no bit depends on it.
+#include <algorithm>
+#include <span>
+
+#include "ops/composite/fused.h"
 #include "passes/passes.h"
 #include "runtime/executable.h"
 #include "models/model.h"
@@ -98,6 +102,30 @@ TEST_CASE("what a backend keeps out of regions stays alone, and the rest joins",
   const Function apart = fuse(f, WithoutProducts());
   CHECK(count_nodes(apart, "dot") == 1);
   CHECK(count_nodes(apart, "fused") == 1);
+}
+
+TEST_CASE(
+    "the gradient of a frozen norm has no sums: it joins the product before it, with its bits",
+    "[passes]") {
+  const Axes wide = {{"a", 3}, {"b", 7}, {"mlp", 4}};
+  const auto gradients = [&](size_t count) {
+    return [=](const auto& in) {
+      const NamedArray y = dot(layer_norm(in[0], in[1], in[2], 1e-5), in[3], wide);
+      return backprop(sum(y * y, wide), std::span(in).first(count));
+    };
+  };
+  const std::vector<Array> inputs = {random_real(kRows, 1), positive(kEmbed, 2),
+                                     random_real(kEmbed, 3),
+                                     random_real({{"embed", 5}, {"mlp", 4}}, 4)};
+  const auto cpu = make_backend("cpu");
+  const auto traced = [&](size_t count) { return trace(gradients(count), inputs, DType::f32); };
+  const Function frozen = optimise(traced(1), *cpu);
+  CHECK(std::ranges::any_of(frozen.graph.nodes(), [](const Node& node) {
+    return node.body && members_of(node) == "dot+layer_norm_grad";
+  }));
+  const std::vector<Array> expected = {run(optimise(traced(3), *cpu), inputs, *cpu)[0]};
+  CHECK(same_bits(run(duplicate(frozen), inputs, *cpu), expected));
+  CHECK(same_bits(run(optimise(traced(1), *cpu, {.fuse = false}), inputs, *cpu), expected));
 }
 
 TEST_CASE("the regions of a block of GPT-2", "[passes]") {

@@ -14,9 +14,11 @@ namespace levanter::testing {
 
 class TemporaryFolder final {
  public:
-  TemporaryFolder() {
-    const char* base = std::getenv("TMPDIR");
-    path_ = join_path(base && *base ? base : P_tmpdir, "levanter-test-XXXXXX");
+  /// In the folder `base`; "": where the system wants such folders.
+  explicit TemporaryFolder(std::string base = "") {
+    const char* const temporary = std::getenv("TMPDIR");
+    if (base.empty()) base = temporary && *temporary ? temporary : P_tmpdir;
+    path_ = join_path(base, "levanter-test-XXXXXX");
     LEV_CHECK(::mkdtemp(path_.data()) != nullptr, "a test needs a temporary folder");
   }
   ~TemporaryFolder() {

@@ -211,10 +211,11 @@ TEST_CASE("a narrow terminal leaves out what matters less, and follows a change 
     return all.substr(all.rfind("\x1b[K") + 3);
   };
   line_at(80, 10);
-  CHECK(line_at(40, 11) == "[>    ] 1.1%  step 11/1000  loss 4.2500");
-  CHECK(line_at(60, 12) == "1.2%  step 12/1000  loss 4.2500  eta 2h 44m  lr 1.00e-03");
+  CHECK(line_at(40, 11) == "1.1%  step 11  loss 4.2500  eta 2h 44m");
+  CHECK(line_at(60, 12) == "1.2%  step 12  loss 4.2500  eta 2h 44m  12,345 tokens/s");
   CHECK(line_at(12, 13) == "1.3%  step ");
   CHECK_THAT(line_at(120, 14), Contains("loss 4.2500  lr 1.00e-03  12,345 tokens/s  eta "));
+  CHECK(line_at(36, 15) == "[>     ] 1.5%  step 15  loss 4.2500");
   ::close(shown);
   ::close(terminal);
 }

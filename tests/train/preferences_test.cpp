@@ -154,6 +154,11 @@ TEST_CASE("what is filled and computed before the first step tells how far it is
   REQUIRE(train::train(run.config("a", kDpo, "num_train_steps = 4\n"), options) ==
           train::Outcome::kFinished);
   CHECK(heard == Heard{{"initialising", 1}, {"reading the checkpoint", 1}});
+  heard.clear();
+  REQUIRE(train::train(run.config("adapter", "\"simpo\"", "num_train_steps = 1\n",
+                                  {"--adapter={type = \"lora\", r = 2}"}),
+                       options) == train::Outcome::kFinished);
+  CHECK(heard == Heard{{"initialising", 1}, {"reading the model under the adapter", 1}});
 }
 
 TEST_CASE("pairs and plain text are validated in one run", "[train]") {

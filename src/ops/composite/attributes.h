@@ -22,15 +22,16 @@ struct DropoutAttributes {
   static DropoutAttributes of(const Attributes& a) { return {a.reals[0]}; }
 };
 
-/// Of `layer_norm` and, with a mean or without alone, `layer_norm_grad`.
+/// Of `layer_norm`, and the last two of `layer_norm_grad`.
 struct LayerNormAttributes {
   double eps = 0;
   bool has_bias = false;
-  bool has_mean = true;  ///< else the mean counts as 0: RMS norm
+  bool has_mean = true;    ///< else the mean counts as 0: RMS norm
+  bool is_frozen = false;  ///< the gradient is x's alone
 
-  Attributes pack() const { return {.ints = {has_bias, !has_mean}, .reals = {eps}}; }
+  Attributes pack() const { return {.ints = {has_bias, !has_mean, is_frozen}, .reals = {eps}}; }
   static LayerNormAttributes of(const Attributes& a) {
-    return {a.reals[0], a.ints[0] != 0, a.ints[1] == 0};
+    return {a.reals[0], a.ints[0] != 0, a.ints[1] == 0, a.ints[2] != 0};
   }
 };
 

@@ -43,8 +43,9 @@ Cost cost(const Node&, std::span<const Type> in) {
   return {8.0 * static_cast<double>(in[0].elements())};
 }
 
-/// x, weight, mean, rstd, dy -> dx, dweight, dbias
-std::vector<Type> infer_grad(const Attributes&, std::span<const Type> in) {
+/// x, weight, mean, rstd, dy -> dx, and where they are not frozen dweight and dbias
+std::vector<Type> infer_grad(const Attributes& attributes, std::span<const Type> in) {
+  if (LayerNormAttributes::of(attributes).is_frozen) return {in[0]};
   return {in[0], in[1], in[1]};
 }
 
@@ -53,6 +54,7 @@ std::vector<NamedArray> decompose_grad(Graph&, const Node& node, std::span<const
   const Axes &over = weight.axes(), rows = without(x.axes(), over);
   const NamedArray normal = (x - mu) * rstd, g = dy * weight;
   const NamedArray dx = rstd * (g - mean_of(node, g, over) - normal * mean(g * normal, over));
+  if (LayerNormAttributes::of(node.attributes).is_frozen) return {dx};
   return {dx, sum(dy * normal, rows), sum(dy, rows)};
 }
 
@@ -64,7 +66,7 @@ std::optional<Fusion> fusion(const Node&, std::span<const Type> in) {
 
 std::optional<Fusion> fusion_grad(const Node& node, std::span<const Type> in) {
   std::optional<Fusion> rows = fusion(node, in);
-  if (rows) rows->sums = true;  // the weight's gradients
+  if (rows) rows->sums = node.outputs.size() > 1;  // the weight's gradients
   return rows;
 }
 
@@ -93,9 +95,10 @@ void gradient(GradientCall& call) {
   Graph& graph = call.graph;
   const NamedArray in[] = {call.inputs[0], call.inputs[1], call.outputs[1], call.outputs[2],
                            call.output_cotangents[0]};
-  const LayerNormAttributes a{.has_mean = LayerNormAttributes::of(call.node.attributes).has_mean};
+  const LayerNormAttributes a{.has_mean = LayerNormAttributes::of(call.node.attributes).has_mean,
+                              .is_frozen = !call.wanted[1] && !call.wanted.back()};
   const NodeId node = graph.add(ops::layer_norm_grad_entry, a.pack(), in).value().node;
-  for (uint32_t i = 0; i < call.inputs.size(); ++i)
+  for (uint32_t i = 0; i < (a.is_frozen ? 1 : call.inputs.size()); ++i)
     call.input_cotangents[i] = NamedArray(graph, Value{node, i});
 }
 }  // namespace

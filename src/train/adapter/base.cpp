@@ -151,11 +151,15 @@ std::vector<Held> held_of(const std::vector<nn::Param>& params, std::span<const 
 }  // namespace
 
 std::string load_base(const BaseModel& base, const infer::ModelSpec& spec, int64_t vocab_size,
-                      Key key, const std::vector<nn::Param>& params, std::span<const Tensor> all) {
+                      Key key, const std::vector<nn::Param>& params, std::span<const Tensor> all,
+                      const ProgressReport& progress) {
   const Read read = reader_of(base, spec, vocab_size, key, params);
   Hasher hasher(Hasher::Width::k128);
   std::vector<float> room;
-  for (const Held& held : held_of(params, all)) {
+  const std::vector<Held> frozen = held_of(params, all);
+  double done = 0, total = 0;
+  for (const Held& held : frozen) total += static_cast<double>(held.values.bytes());
+  for (const Held& held : frozen) {
     const Tensor& target = held.values;
     HostWrite place(*target.memory, target.data, static_cast<size_t>(target.bytes()));
     const auto elements = static_cast<size_t>(target.elements());
@@ -168,6 +172,8 @@ std::string load_base(const BaseModel& base, const infer::ModelSpec& spec, int64
     hasher.update(std::as_bytes(values.first(count)));
     if (target.dtype != DType::f32) narrow(held, values, place);
     place.done();
+    done += static_cast<double>(target.bytes());
+    if (progress) progress({"reading the model under the adapter", done, total, "B"});
   }
   return hasher.hex();
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/progress.h"
 #include "base/random.h"
 #include "checkpoint/load.h"
 #include "compat/hf_folder.h"
@@ -49,7 +50,8 @@ std::vector<Tensor> tensors_of(const std::vector<nn::Param>& params, std::span<c
 /// returns the params_hash of what the base has, before it is rounded: without rows of a
 ///         vocabulary that is made larger
 std::string load_base(const BaseModel& base, const infer::ModelSpec& spec, int64_t vocab_size,
-                      Key key, const std::vector<nn::Param>& params, std::span<const Tensor> all);
+                      Key key, const std::vector<nn::Param>& params, std::span<const Tensor> all,
+                      const ProgressReport& progress);
 
 /// error  kCheckpoint naming `adapter`, where the parameters are not those that it was trained on
 void require_same_base(const std::string& trained_on, const std::string& params_hash,

@@ -256,6 +256,7 @@ std::optional<Error> take_hf_model(config::Value& root, TrainConfig& config,
     const config::Value::Member* path = model->value.find("path");
     const std::string place = error.at().empty() ? "" : cat(": ", error.at());
     problems.refuse("model", path ? path->value.at : model->key_at, cat(error.message(), place))
+        .allowed(error.allowed())
         .hint(error.hint());
     model->value = {};
     return error;

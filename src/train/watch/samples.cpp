@@ -123,6 +123,7 @@ void require_prompts(const TrainConfig& config, const text::Tokenizer& tokenizer
           .error(ErrorKind::kConfig, key,
                  cat(key, "[", i, "] = ", quote(sample.prompts[i]),
                      " is no text for the model: ", error.message()))
+          .allowed(error.allowed())
           .hint(error.hint());
     }
   }

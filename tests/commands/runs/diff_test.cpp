@@ -43,6 +43,24 @@ TEST_CASE("equal runs have no difference, and a changed bit of a checkpoint is f
   CHECK_THAT(steps.out, Catch::Contains("(1 of "));
 }
 
+TEST_CASE("a part that one run has not, or that cannot be read, is a difference and a note",
+          "[commands]") {
+  const SmallRun run;
+  REQUIRE(run.train({kA}).code == 0);
+  REQUIRE(run.train({kB}).code == 0);
+  const std::string file = run / "logs/b/checkpoints/step-20/model.safetensors";
+  write_file_atomic(file, read_file(file).substr(0, 1000));
+  const Ended cut = run({"diff", "logs/a", "logs/b"});
+  CHECK(cut.code == 1);
+  CHECK_THAT(cut.err, Catch::StartsWith("note  checkpoints of step 20: cannot read "));
+  remove_tree(run / "logs/b/checkpoints");
+  const Ended none = run({"diff", "logs/a", "logs/b"});
+  CHECK(none.code == 1);
+  CHECK_THAT(none.err, Catch::Contains("there is no step of which both have a checkpoint"));
+  REQUIRE(run.train({"--trainer.id=c", "--trainer.num_train_steps=15"}).code == 0);
+  CHECK(run({"diff", "logs/a", "logs/c"}).code == 1);
+}
+
 TEST_CASE("runs of two seeds differ in the seed and from step 1 on", "[commands]") {
   const SmallRun run;
   REQUIRE(run.train({kA}).code == 0);

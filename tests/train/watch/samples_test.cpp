@@ -151,5 +151,6 @@ TEST_CASE("an empty prompt that nothing begins is told", "[train]") {
   CHECK_THAT(failure_of(ErrorKind::kConfig,
                         [&] { train::require_prompts(config, *tokenizer, /*vocab_size=*/1); }),
              Catch::Contains("trainer.sample.prompts[0] = \"\"") &&
+                 Catch::Contains("\n  allowed  a prompt of one token or more\n") &&
                  Catch::Contains("\n  hint     give the model some text"));
 }
