@@ -104,7 +104,10 @@ bool Watch::Wait::is_too_long(int64_t rank) {
 bool Watch::Wait::speaks(std::span<const int64_t> late) const {
   int64_t lowest = 0;
   while (contains(late, lowest)) ++lowest;
-  return lowest == watch_.rank_ || seconds_ > watch_.deadline().seconds + kNextSpeaker;
+  double longest = watch_.deadline().seconds;
+  if (lowest > 0) longest += kNextSpeaker;  // for one below may wait too, and say so first
+  if (lowest != watch_.rank_) longest += kNextSpeaker;
+  return seconds_ > longest;
 }
 
 }  // namespace levanter::dist

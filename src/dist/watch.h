@@ -78,8 +78,8 @@ class Watch final {
     /// Whether the exchange, which still waits for `rank`, has waited too long. Ask at least ten
     /// times a second: what is longer, this process has stood still itself, which is no wait.
     bool is_too_long(int64_t rank);
-    /// Whether it is for this rank to say so: the lowest of those that are not late does, and the
-    /// next ones only where it does not within seconds.
+    /// Whether it is for this rank to say so: rank 0 does at once, the lowest of those that are not
+    /// late a few seconds later, for who is late to one may itself wait for another; then the rest.
     bool speaks(std::span<const int64_t> late) const;
     double seconds() const { return seconds_; }
 

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <mutex>
 #include <string_view>
 #include <thread>
@@ -22,16 +23,27 @@ namespace levanter::trackers {
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
 constexpr int kWaitMilliseconds = 200;  // between two looks whether it is to end
-constexpr timeval kClientTime = {1, 0};
+constexpr milliseconds kClientTime{1000};
 constexpr size_t kMostRequest = 4096;
 
+/// Waits until a client can be read or written; false where it can't before the deadline.
+bool is_ready(int client, short events, Clock::time_point deadline) {
+  const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now()).count();
+  pollfd wait = {client, events, 0};
+  return left > 0 && ::poll(&wait, 1, static_cast<int>(left)) > 0;
+}
+
 /// What a client asks for, as far as it comes in time.
-std::string read_request(int client) {
+std::string read_request(int client, Clock::time_point deadline) {
   std::string request;
   char piece[1024];
-  while (request.size() < kMostRequest && request.find("\r\n\r\n") == request.npos) {
-    const ssize_t n = ::recv(client, piece, sizeof piece, 0);
+  while (request.size() < kMostRequest && request.find("\r\n\r\n") == request.npos &&
+         is_ready(client, POLLIN, deadline)) {
+    const ssize_t n = ::recv(client, piece, sizeof piece, MSG_DONTWAIT);
     if (n <= 0) break;
     request.append(piece, static_cast<size_t>(n));
   }
@@ -46,9 +58,9 @@ std::string answer_to(std::string_view request, const std::string& metrics) {
              body.size(), "\r\nConnection: close\r\n\r\n", body);
 }
 
-void send_all(int client, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t n = ::send(client, text.data(), text.size(), MSG_NOSIGNAL);
+void send_all(int client, std::string_view text, Clock::time_point deadline) {
+  while (!text.empty() && is_ready(client, POLLOUT, deadline)) {
+    const ssize_t n = ::send(client, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n <= 0) return;
     text.remove_prefix(static_cast<size_t>(n));
   }
@@ -92,15 +104,14 @@ struct MetricsServer::Impl {
       if (::poll(&wait, 1, kWaitMilliseconds) <= 0) continue;
       const Descriptor client(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
       if (client.get() < 0) continue;
-      ::setsockopt(client.get(), SOL_SOCKET, SO_RCVTIMEO, &kClientTime, sizeof kClientTime);
-      ::setsockopt(client.get(), SOL_SOCKET, SO_SNDTIMEO, &kClientTime, sizeof kClientTime);
-      const std::string request = read_request(client.get());
+      const Clock::time_point deadline = Clock::now() + kClientTime;
+      const std::string request = read_request(client.get(), deadline);
       std::string metrics;
       {
         const std::scoped_lock lock(mutex);
         metrics = text;
       }
-      send_all(client.get(), answer_to(request, metrics));
+      send_all(client.get(), answer_to(request, metrics), deadline);
     }
   }
 };

@@ -9,7 +9,8 @@ namespace levanter::trackers {
 /// Whether a text is an IPv4 address, "127.0.0.1".
 bool is_address(const std::string& text);
 
-/// One client at a time, each for no longer than a second; nothing of the run waits for one.
+/// One client at a time, each for no longer than a second, however it drips; the run waits for one
+/// only at its end.
 class MetricsServer final {
  public:
   MetricsServer(std::string host, int port);

@@ -72,6 +72,26 @@ bool counts(const std::string& step_path) {
   return true;
 }
 
+/// True when any rows of the tensor, read by themselves, are their part of 0, 1, 2, ...
+bool rows_count(const std::string& step_path) {
+  const Checkpoint checkpoint = read_checkpoint(step_path);
+  const TensorRecord& record = checkpoint.tensor("t");
+  const int64_t all = record.shape[0], row = record.elements() / all;
+  bool right = true;
+  for (int64_t first = 0; first < all; ++first)
+    for (int64_t end = first + 1; end <= all; ++end) {
+      std::vector<int32_t> values(static_cast<size_t>((end - first) * row), -1);
+      Tensor rows{"t", record.dtype, record.shape, reinterpret_cast<std::byte*>(values.data())};
+      rows.shape[0] = end - first;
+      rows.first_row = first;
+      rows.all_rows = all;
+      checkpoint.load(rows);
+      for (size_t i = 0; i < values.size(); ++i)
+        right = right && values[i] == first * row + static_cast<int32_t>(i);
+    }
+  return right;
+}
+
 }  // namespace
 
 TEST_CASE("a tensor is put together from slices of any partition", "[train]") {
@@ -95,6 +115,7 @@ TEST_CASE("a tensor is put together from slices of any partition", "[train]") {
     const TemporaryFolder folder;
     write_sliced(folder / "step-1", c.shape, c.boxes);
     CHECK(counts(folder / "step-1"));
+    CHECK(rows_count(folder / "step-1"));
   }
 }
 
@@ -240,6 +261,8 @@ TEST_CASE("a tensor that does not fit is an error that names both sides", "[trai
   CHECK_THAT(failure({"ln_f.weight", DType::f32, {13}, data}), Contains("f32[12]"));
   CHECK_THAT(failure({"ln_f.weight", DType::f32, {13}, data}), Contains("f32[13]"));
   CHECK_THAT(failure({"ln_f.weight", DType::f64, {12}, data}), Contains("f64[12] here"));
+  const Tensor rows{"ln_f.weight", DType::f32, {4}, data, &host_memory(), 2, 13};
+  CHECK_THAT(failure(rows), Contains("f32[13] here"));
   CHECK_THAT(failure({"ln_f.wieght", DType::f32, {12}, data}),
              Contains("the nearest is \"ln_f.weight\""));
   CHECK(checkpoint.has("count"));

@@ -73,6 +73,15 @@ TEST_CASE("every flipped bit and every cut of a manifest is noticed", "[train]")
   CHECK(unnoticed == 0);
 }
 
+TEST_CASE("one writer's part of a manifest may leave rows to others", "[train]") {
+  const std::string gap = edited("[4,6]", "[4,7]");
+  CHECK(Manifest::parse(gap, "x", Manifest::Of::kPart).tensors.size() == 2);
+  CHECK_THROWS_AS(Manifest::parse(gap, "x"), Error);
+  CHECK_THROWS_AS(
+      Manifest::parse(edited("\"start\": [2,0]", "\"start\": [1,0]"), "x", Manifest::Of::kPart),
+      Error);
+}
+
 TEST_CASE("a manifest that says impossible things is refused", "[train]") {
   struct Case {
     std::string_view from, to, fault;

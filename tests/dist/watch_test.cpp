@@ -54,12 +54,21 @@ TEST_CASE("a rank that stood still itself has not waited for others", "[dist]") 
   CHECK(wait.seconds() == 1);
 }
 
-TEST_CASE("the lowest rank that is not late speaks first", "[dist]") {
-  for (const int64_t rank : {0, 1, 2, 3}) {
+TEST_CASE("rank 0 speaks first, then the lowest rank that is not late, then the others", "[dist]") {
+  const auto speaks = [](int64_t rank, double deadline, std::vector<int64_t> late) {
     Watch watch(rank);
-    const Watch::Wait wait(watch);
-    CHECK(wait.speaks(std::vector<int64_t>{0, 2}) == (rank == 1));
-    CHECK(wait.speaks(std::vector<int64_t>{3}) == (rank == 0));
+    watch.set_deadlines({.start = deadline});
+    return Watch::Wait(watch).speaks(late);
+  };
+  constexpr double kNow = -0.5, kLongAgo = -3.5, kLongerAgo = -6.5;  // deadlines, waits of 0 s
+  for (const int64_t rank : {0, 1, 2}) {
+    CHECK(speaks(rank, kNow, {3}) == (rank == 0));
+    CHECK(speaks(rank, kLongAgo, {3}));
+  }
+  for (const int64_t rank : {1, 3}) {  // rank 0 may be late because it waits for rank 2
+    CHECK_FALSE(speaks(rank, kNow, {0, 2}));
+    CHECK(speaks(rank, kLongAgo, {0, 2}) == (rank == 1));
+    CHECK(speaks(rank, kLongerAgo, {0, 2}));
   }
 }
 

@@ -132,7 +132,7 @@ TEST_CASE("a frozen group has neither gradients nor state, and the plan says wha
   }
   CHECK(frozen > 0);
   for (const train::StateLayout::Place& place : step.state.places)
-    CHECK(step.params[place.param].trainable);
+    CHECK(step.params[place.piece.param].trainable);
   const std::string report = train::memory_report(config, step, {{{"memory", 1, 2}}});
   CHECK_THAT(report,
              Contains(cat("\"wte|wpe\": 2 tensors, ", count_of(frozen, "parameter"), "; frozen")) &&

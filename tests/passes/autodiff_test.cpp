@@ -75,7 +75,9 @@ TEST_CASE("an op without gradient stands in the way only where a gradient must p
 }
 
 TEST_CASE("an op without gradient on the way is named with its place", "[passes]") {
-  const Build loss = [](const auto& in) { return std::vector{sum_squares(in[0], "embed")}; };
+  const Build loss = [](const auto& in) {
+    return std::vector{sum(sum_squares(in[0], "embed"), {{"embed", 3}})};
+  };
   const std::string error = error_of([&] { gradients(loss, {random_real(kX, 1)}); });
   CHECK_THAT(error,
              Catch::Contains("sum_squares has no gradient, at tests/passes/autodiff_test.cpp:"));

@@ -182,7 +182,7 @@ Trained train_tiny(const Gpt2Config& model, const StepPlan& plan, const std::str
   std::vector<Trained> results(static_cast<size_t>(plan.ranks));
   std::mutex mutex;
   using Tensors = std::map<std::string, std::string>;  // bytes by path
-  Tensors model, state;
+  Tensors parameters, states;
   dist::run_ranks(dist::entry("threads"), plan.ranks, [&](dist::Communicator& communicator) {
     train::Run run{.given = config,
                    .options = options,
@@ -219,12 +219,12 @@ Trained train_tiny(const Gpt2Config& model, const StepPlan& plan, const std::str
         }
       }
     };
-    note(rank.engine().model_tensors(), model);
-    note(rank.engine().optimizer_tensors(), state);
+    note(rank.engine().model_tensors(), parameters);
+    note(rank.engine().optimizer_tensors(), states);
   });
   for (Trained& result : results) {
-    for (const auto& [path, bytes] : model) result.params_hash += hex64(xxh3_64(bytes));
-    for (const auto& [path, bytes] : state) result.state_hash += hex64(xxh3_64(bytes));
+    for (const auto& [path, bytes] : parameters) result.params_hash += hex64(xxh3_64(bytes));
+    for (const auto& [path, bytes] : states) result.state_hash += hex64(xxh3_64(bytes));
     LEV_CHECK(result == results[0], "ranks end with different states");
   }
   return results[0];

@@ -6,7 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -35,14 +37,21 @@ int free_port() {
   return ntohs(address.sin_port);
 }
 
-std::string ask(int port, const std::string& request) {
-  const Descriptor client(::socket(AF_INET, SOCK_STREAM, 0));
+/// A client of the port, closed where nobody listens.
+Descriptor connect_to(int port) {
+  Descriptor client(::socket(AF_INET, SOCK_STREAM, 0));
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   if (::connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
-    return "no connection";
+    return Descriptor();
+  return client;
+}
+
+std::string ask(int port, const std::string& request) {
+  const Descriptor client = connect_to(port);
+  if (client.get() < 0) return "no connection";
   if (::send(client.get(), request.data(), request.size(), 0) < 0) return "nothing sent";
   std::string answer;
   char piece[1024];
@@ -84,6 +93,24 @@ TEST_CASE("the last values are a textfile, and an answer where a port is named",
   tracker->ended("failed: x");
   tracker->finish();
   CHECK_THAT(read_file(folder / "metrics.prom"), Catch::Contains("state=\"failed\"} 1\n"));
+}
+
+TEST_CASE("a client that sends its request byte by byte is not waited for", "[trackers]") {
+  const testing::TemporaryFolder folder;
+  const int port = free_port();
+  const auto tracker = open(folder, cat(", port = ", port));
+  tracker->log({{"train/loss", 2.5}}, 3);
+  tracker->flush();
+  const Descriptor client = connect_to(port);
+  REQUIRE(client.get() >= 0);
+  constexpr int kMostBytes = 1000;  // of the 4,096 that a request may have
+  int sent = 0;
+  for (char answer; sent < kMostBytes && ::send(client.get(), "a", 1, MSG_NOSIGNAL) == 1; ++sent) {
+    if (::recv(client.get(), &answer, 1, MSG_DONTWAIT) >= 0) break;  // told, or closed
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  CHECK(sent < kMostBytes);
+  CHECK_THAT(ask(port, "GET /metrics HTTP/1.1\r\n\r\n"), Catch::StartsWith("HTTP/1.1 200 OK\r\n"));
 }
 
 TEST_CASE("what Prometheus would not collect is refused", "[trackers]") {

@@ -71,6 +71,8 @@ TEST_CASE("each rank saves the rows that it updates, whatever the optimizer", "[
       std::vector<std::string> keys = {cat("--optimizer.type=", optimizer),
                                        "--trainer.num_train_steps=4"};
       if (std::string_view(optimizer) == "adam") keys.push_back("--optimizer.ema={decay=0.9}");
+      if (std::string_view(optimizer) == "muon")
+        keys.push_back("--optimizer.groups=[{match='mlp', type='adam'}]");
       if (std::string_view(optimizer) == "sophia") keys.push_back("--optimizer.update_interval=2");
       REQUIRE(train::train(run.config(id, sharded(ranks, "optimizer"), "", keys), {}) ==
               train::Outcome::kFinished);
