@@ -1,4 +1,5 @@
-// Sum, largest or smallest along axes, in an order that depends on the shape alone.
+// Sum, largest or smallest along axes, in an order that depends on the shape alone; where what is
+// reduced lies side by side, on the shape of that alone, so that rows of an array have its bits.
 #include "base/error.h"
 #include "base/integers.h"
 #include "kernels/cuda/kernel.h"
@@ -7,8 +8,8 @@ namespace levanter::cuda {
 
 namespace {
 
-/// With as many outputs, or as few elements of each, a thread makes an output; else a block does,
-/// or several whose parts are combined afterwards.
+/// With as few elements of each output, or as many outputs of elements that lie apart, a thread
+/// makes an output; else a block does, or several whose parts are combined afterwards.
 constexpr int64_t kManyOutputs = 8192, kFewElements = 32, kPieceLength = 16384;
 
 int kind_of(Reduce kind) {
@@ -41,7 +42,9 @@ class ReduceKernel final : public CudaKernel {
     first_.kind = kind_of(kind);
     first_.element = element_of(inputs[0].dtype);
     first_.piece_length = kPieceLength;
-    by_thread_ = first_.outer.count >= kManyOutputs || first_.inner.count <= kFewElements;
+    const bool dense = first_.inner.rank == 1 && first_.inner.strides[0][0] == 1;
+    by_thread_ =
+        first_.inner.count <= kFewElements || (!dense && first_.outer.count >= kManyOutputs);
     first_.pieces = by_thread_ ? 1 : ceil_div(first_.inner.count, kPieceLength);
     if (first_.pieces > 1) make_second(to);
   }
@@ -56,8 +59,8 @@ class ReduceKernel final : public CudaKernel {
     first.to = second.to = out[0];
     second.from = first.partial = workspace;
     if (by_thread_) return threads_.loop(first.outer.count, first);
-    blocks_.launch({{first.pieces, first.outer.count, 1}}, first);
-    if (first.pieces > 1) blocks_.launch({{1, first.outer.count, 1}}, second);
+    blocks_.launch({{first.outer.count, first.pieces, 1}}, first);
+    if (first.pieces > 1) blocks_.launch({{first.outer.count, 1, 1}}, second);
   }
 
  private:

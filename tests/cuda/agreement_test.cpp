@@ -187,6 +187,23 @@ TEST_CASE("a long sum on the card is made in pieces, and the same on any card", 
   CHECK(same_bits(found[0], found[2]));
 }
 
+TEST_CASE("a row's sum on the card is the same whatever other rows there are", "[cuda][card]") {
+  constexpr int64_t kRows = 8200, kWidth = 37;  // as many as make the order of other sums another
+  FakeCuda fake;
+  const auto backend = FakeCuda::backend();
+  const Build build = [](const auto& in) { return std::vector{sum_squares(in[0], "vocab")}; };
+  const auto sums_of = [&](const std::vector<double>& values) {
+    const int64_t rows = std::ssize(values) / kWidth;
+    return evaluate(build, {array({{"vocab", rows}, {"embed", kWidth}}, values)}, *backend,
+                    DType::f32)[0]
+        .values;
+  };
+  const Array whole = random_real({{"vocab", kRows}, {"embed", kWidth}}, 1);
+  const std::vector<double> sums = sums_of(whole.values);
+  const auto last = whole.values.end() - 3 * kWidth;
+  CHECK(sums_of({last, whole.values.end()}) == std::vector(sums.end() - 3, sums.end()));
+}
+
 TEST_CASE("NaN is the largest and the smallest on the card, as on reference", "[cuda][card]") {
   FakeCuda fake;
   const auto backend = FakeCuda::backend();

@@ -54,11 +54,9 @@ std::vector<int64_t> rows_of_all(const StepOptions& o, const std::vector<nn::Par
 }
 
 /// What each rank updates: the largest part is as small as it can be. Parameters are cut between
-/// rows that begin at multiples of 64 bytes; not where they are gathered, and not on a device,
-/// whose kernels may sum a row in another order when there are fewer.
-std::vector<std::vector<Piece>> cut(const StepOptions& o, const std::vector<nn::Param>& params,
-                                    const Backend& backend) {
-  const bool whole = o.sharding == dist::Sharding::kParameters || !backend.is_host();
+/// rows that begin at multiples of 64 bytes; not where they are gathered.
+std::vector<std::vector<Piece>> cut(const StepOptions& o, const std::vector<nn::Param>& params) {
+  const bool whole = o.sharding == dist::Sharding::kParameters;
   std::vector<Piece> units;
   std::vector<int64_t> sizes;
   for (const Piece& all : whole_pieces(params, *o.optimizer)) {
@@ -194,7 +192,7 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
       layout(lay_out(first, params)),
       groups(dist::groups_of_rank(o.groups, o.ranks, o.rank)),
       rows_(rows_of_all(o, params)),
-      pieces_(is_sharded() ? cut(o, params, backend) : std::vector<std::vector<Piece>>()),
+      pieces_(is_sharded() ? cut(o, params) : std::vector<std::vector<Piece>>()),
       link_bytes_(link_bytes(o, backend)),
       sample_bytes_(former ? former->sample_bytes_ : bytes_of_samples(o, backend)),
       state(lay_out_state(o, params, layout, rows_, pieces_of(o.rank))),
