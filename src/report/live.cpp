@@ -113,9 +113,10 @@ std::vector<std::string> live_view(const RunLine& run, const History& history, s
     return std::isfinite(value) ? cat("  ", name, " ", format_fixed(value, digits)) : "";
   };
   std::vector<std::string> lines;
-  std::string first = cat(run.id, "  ", run.state.empty() ? "state unknown" : run.state, "  step ",
-                          format_count(run.step));
-  if (run.total_steps > 0)
+  const bool is_told = history.lines > 0 || run.step > 0;  // of any step
+  std::string first = cat(run.id, "  ", run.state.empty() ? "state unknown" : run.state);
+  if (is_told) first += cat("  step ", format_count(run.step));
+  if (is_told && run.total_steps > 0)
     first += cat(
         " of ", format_count(run.total_steps), ", ",
         format_fixed(100 * static_cast<double>(run.step) / static_cast<double>(run.total_steps), 1),
@@ -127,8 +128,9 @@ std::vector<std::string> live_view(const RunLine& run, const History& history, s
   if (std::isfinite(rate)) second += cat("  ", format_count(std::llround(rate)), " tokens/s");
   if (const std::string mfu = fixed("MFU", latest(history, "throughput/mfu"), 1); !mfu.empty())
     second += mfu + " %";
-  lines.emplace_back(trim(second));
+  if (!second.empty()) lines.emplace_back(trim(second));
   if (const std::string ranks = ranks_text(history); !ranks.empty()) lines.push_back(ranks);
+  if (!is_told) lines.emplace_back("no step in metrics.jsonl, which the tracker jsonl writes");
   for (std::string& line : lines) line.resize(std::min(line.size(), columns));
   if (const Series* loss = history.find("train/loss"); loss && columns > 2 * kAxis)
     for (std::string& line : draw_curve(*loss, columns - kAxis - 1, kRows))

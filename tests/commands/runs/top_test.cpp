@@ -63,4 +63,12 @@ TEST_CASE("top shows where a run is", "[commands]") {
   make_directories(run / "logs/run/metrics.jsonl");
   CHECK(run({"top", "logs/run"}).code == 0);
   CHECK_THAT(run({"top", "logs"}).err, Catch::StartsWith("error: logs is no run's folder"));
+
+  // As of a run that is under way, which this process is, and whose trackers keep no metrics.
+  remove_tree(run / "logs/run/metrics.jsonl");
+  remove_tree(run / "logs/run/summary.json");
+  write_file_atomic(run / "logs/run/run.json", R"({"starts":[{"outcome":"running"}]})");
+  const ProcessLock lock(run / "logs/run/lock", "");
+  CHECK_THAT(run({"top", "logs/run", "--once"}).out,
+             Catch::StartsWith("run  running\nno step in metrics.jsonl"));
 }
