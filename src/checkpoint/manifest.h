@@ -53,11 +53,12 @@ struct Manifest {
   /// The manifest's text. Its last key seals it: the xxh3 of everything before that key.
   std::string text() const;
 
+  /// Whose slices it has: all, or those of one writer of several.
+  enum class Of : uint8_t { kCheckpoint, kPart };
   /// Reads a manifest's text. An Error of kind kCheckpoint, naming `path` as its place, for a text
   /// that is no manifest, is of another format, breaks its seal, has an unknown key, or whose
   /// slices do not tile their tensors; of one writer's part they may leave gaps. A manifest without
   /// a seal (edited by hand) is accepted.
-  enum class Of : uint8_t { kCheckpoint, kPart };
   static Manifest parse(std::string_view text, const std::string& path, Of of = Of::kCheckpoint);
 };
 

@@ -38,8 +38,6 @@ std::string Problems::name(std::string_view key) const {
   return scope_.empty() || key.empty() ? cat(scope_, key) : cat(scope_, ".", key);
 }
 
-bool Problems::given(std::string_view key) const { return sources_->has(name(key)); }
-
 bool Problems::refused(const std::string& name) const {
   if (refused_.contains(name)) return true;
   const auto inside = refused_.lower_bound(name + ".");  // something within the key was refused

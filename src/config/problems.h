@@ -76,8 +76,6 @@ class Problems final {
 
   /// The full name of a key of the struct being validated: "model.num_heads".
   std::string name(std::string_view key) const;
-  /// Whether the config sets the key, rather than leaving its default.
-  bool given(std::string_view key) const;
 
   /// Reports a fault at `key`. Left out when the value of `key` or of one of `also`, the other keys
   /// that the fault depends on, was refused before: it would be a consequence.

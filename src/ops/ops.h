@@ -121,9 +121,9 @@ NamedArray reduce(Reduce kind, Operand x, const Axes& over);
 NamedArray sum(Operand x, const Axes& over);
 /// The arithmetic mean over the named axes.
 NamedArray mean(Operand x, const Axes& over);
-/// The sums of squares over all axes but `shard`, [shard]. The kernels of a processor give each the
-/// bits that its own elements alone say, so that `shard` may be cut over ranks.
-NamedArray sum_squares(Operand x, AxisName shard);
+/// The sums of squares over all axes but `kept`, [kept]. Each has the bits that its own elements
+/// alone say where `kept` is the outermost axis, which may therefore be cut over ranks.
+NamedArray sum_squares(Operand x, AxisName kept);
 
 /// The product of a and b summed over the axes that they share and `out` lacks. Axes that both
 /// have and `out` has are batch axes. `out` orders the result. Factors of bf16 give f32.

@@ -4,6 +4,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <utility>
+
 #include "base/strings.h"
 #include "config/problems.h"
 #include "optim/optimizer.h"
@@ -34,8 +36,12 @@ void ParameterGroup::validate(config::Problems& p) const {
     p.add("match", error.message()).hint(error.hint());
   }
   if (!frozen) return;
-  for (const char* key : {"type", "lr_scale", "weight_decay"})
-    if (p.given(key))
+  // By value, not by whether it is given: a run's own config.toml gives all keys.
+  const std::pair<const char*, bool> moves[] = {{"type", type.has_value()},
+                                                {"lr_scale", lr_scale != 1},
+                                                {"weight_decay", weight_decay.has_value()}};
+  for (const auto& [key, is_set] : moves)
+    if (is_set)
       p.add(key, cat(p.name(key), " says how parameters move that are frozen"), {"frozen"})
           .hint("remove one of them");
 }

@@ -193,7 +193,7 @@ bool Rank::one_step(int64_t step, const data::Batch& batch,
     exchange_.share_parameters();
   }
   if (watch_.due(info.step)) {
-    if (watch_.reads_gradients()) exchange_.gather_gradients();
+    if (watch_.reads_gradients() && !engine_.step().gathers()) exchange_.gather_gradients();
     watch_.look();
   }
   if (info.report.proceeded) refresh_by_drawn(step, batch);

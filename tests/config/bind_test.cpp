@@ -26,7 +26,7 @@ struct Inner {
   }
   void validate(Problems& p) const {
     if (size == 13) p.add("size", cat(p.name("size"), " = 13 brings no luck"));
-    if (p.given("share") && size > 100)
+    if (share && size > 100)
       p.add("share", cat(p.name("share"), " is given for a large size"), {"size"});
   }
 };

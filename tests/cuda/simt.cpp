@@ -22,8 +22,11 @@ extern "C" [[gnu::weak]] void __sanitizer_finish_switch_fiber(void* fake_stack_s
                                                               const void** bottom_old,
                                                               size_t* size_old);
 
-// Saves the registers that calls keep and the stack at *save, goes on at the stack `load`.
+// Saves the registers that calls keep and the stack at *save, goes on at the stack `load`. A stack
+// that was left begins with a frame of kFrameWords, in which kEntryWord is where it goes on.
 extern "C" void levanter_simt_switch(void** save, void* load);
+#if defined(__x86_64__)
+constexpr size_t kFrameWords = 8, kEntryWord = 6;  // the last one aligns the stack at entry
 asm(R"(
 .text
 .globl levanter_simt_switch
@@ -46,6 +49,44 @@ levanter_simt_switch:
   ret
 .size levanter_simt_switch,.-levanter_simt_switch
 )");
+#elif defined(__aarch64__)
+constexpr size_t kFrameWords = 20, kEntryWord = 11;
+asm(R"(
+.text
+.globl levanter_simt_switch
+.type levanter_simt_switch,@function
+levanter_simt_switch:
+  sub sp,sp,#160
+  stp x19,x20,[sp,#0]
+  stp x21,x22,[sp,#16]
+  stp x23,x24,[sp,#32]
+  stp x25,x26,[sp,#48]
+  stp x27,x28,[sp,#64]
+  stp x29,x30,[sp,#80]
+  stp d8,d9,[sp,#96]
+  stp d10,d11,[sp,#112]
+  stp d12,d13,[sp,#128]
+  stp d14,d15,[sp,#144]
+  mov x9,sp
+  str x9,[x0]
+  mov sp,x1
+  ldp x19,x20,[sp,#0]
+  ldp x21,x22,[sp,#16]
+  ldp x23,x24,[sp,#32]
+  ldp x25,x26,[sp,#48]
+  ldp x27,x28,[sp,#64]
+  ldp x29,x30,[sp,#80]
+  ldp d8,d9,[sp,#96]
+  ldp d10,d11,[sp,#112]
+  ldp d12,d13,[sp,#128]
+  ldp d14,d15,[sp,#144]
+  add sp,sp,#160
+  ret
+.size levanter_simt_switch,.-levanter_simt_switch
+)");
+#else
+#error "switching stacks is written for x86-64 and 64-bit ARM"
+#endif
 
 namespace levanter::simt {
 
@@ -288,11 +329,10 @@ class Block {
   }
 
   static void prepare(Fiber& fiber) {
-    auto** top = reinterpret_cast<void**>(fiber.stack + kStackBytes);
-    *--top = nullptr;  // keeps the stack aligned at entry
-    *--top = reinterpret_cast<void*>(&Block::begin);
-    for (int i = 0; i < 6; ++i) *--top = nullptr;
-    fiber.stack_pointer = top;
+    auto** const frame = reinterpret_cast<void**>(fiber.stack + kStackBytes) - kFrameWords;
+    std::fill_n(frame, kFrameWords, nullptr);
+    frame[kEntryWord] = reinterpret_cast<void*>(&Block::begin);
+    fiber.stack_pointer = frame;
     fiber.done = false;
   }
 

@@ -8,6 +8,7 @@
 #include "support/tiny_run.h"
 #include "support/training.h"
 #include "train/engine/memory_report.h"
+#include "train/run.h"
 #include "train/setup.h"
 
 using namespace levanter;
@@ -116,6 +117,19 @@ TEST_CASE("a muon group moves what is no hidden matrix by the run's learning rat
   // AdamW's first step is the rate, but for its epsilon of 1e-8.
   CHECK(run(decompose(std::move(f), *backend), inputs, *backend)[0].values[0] ==
         Approx(1 - 0.01).epsilon(1e-9));
+}
+
+TEST_CASE("a run with a frozen group goes on from its own checkpoint", "[optim]") {
+  const TinyRun run;
+  const std::string keys = "num_train_steps = 4\nid = \"run\"\n";
+  const TrainConfig config =
+      run.config("a", keys, "", {"--optimizer.groups=[{ match = 'ln_1', frozen = true }]"});
+  REQUIRE(train::train(config, {}) == train::Outcome::kFinished);
+  const std::string kept = run.folder / "runs/run/checkpoints/step-4/config.toml";
+  CHECK_NOTHROW(load_train_config(kept, {}));
+  const TrainConfig longer = run.config("b", "num_train_steps = 6\nid = \"run\"\n", "",
+                                        {"--optimizer.groups=[{ match = 'ln_1', frozen = true }]"});
+  CHECK(train::train(longer, {}) == train::Outcome::kFinished);
 }
 
 TEST_CASE("a frozen group has neither gradients nor state, and the plan says what is trained how",

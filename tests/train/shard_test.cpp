@@ -1,6 +1,7 @@
 // Runs whose ranks have a part of the parameters: the bits, checkpoints and folders of one rank.
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "checkpoint/load.h"
 #include "support/fault.h"
@@ -90,6 +91,28 @@ TEST_CASE("each rank saves the rows that it updates, whatever the optimizer", "[
     }
     CHECK(several == (std::string_view(optimizer) != "adafactor"));
   }
+}
+
+TEST_CASE("the last rank tells the loss though it updates nothing", "[train]") {
+  const TinyRun run;
+  const auto losses = [&](const std::string& id, int64_t ranks, const char* shard) {
+    // One parameter, which is not cut, is larger than all others together.
+    const TrainConfig config = run.config(id, sharded(ranks, shard), "vocab_size = 700\n",
+                                          {"--optimizer.groups=[{match='wte', type='adafactor'}]"});
+    REQUIRE(train::train(config, {}) == train::Outcome::kFinished);
+    std::vector<double> all;
+    std::istringstream lines(read_file(run.folder / cat("runs/", id, "/metrics.jsonl")));
+    for (std::string line; std::getline(lines, line);) {
+      const json metrics = json::parse(line);
+      if (metrics.contains("train/loss")) all.push_back(metrics["train/loss"]);
+    }
+    return all;
+  };
+  const std::vector<double> expected = losses("one", 1, "none");
+  CHECK(expected.size() == 18);
+  CHECK(expected.back() > 0);
+  CHECK(losses("optimizer", 6, "optimizer") == expected);
+  CHECK(losses("parameters", 6, "parameters") == expected);
 }
 
 TEST_CASE("parameters are gathered for labels that the model draws too", "[train]") {

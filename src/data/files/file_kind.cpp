@@ -55,7 +55,8 @@ std::string_view encoding_by_zeros(std::string_view sample) {
 /// the few that move the paper or switch alphabets.
 bool is_binary(std::string_view sample) {
   const auto controls = std::count_if(sample.begin(), sample.end(), [](char c) {
-    return c >= 0 && c < ' ' && "\b\t\n\v\f\r\x0E\x0F\x1A\x1B"sv.find(c) == std::string_view::npos;
+    return static_cast<unsigned char>(c) < ' ' &&
+           "\b\t\n\v\f\r\x0E\x0F\x1A\x1B"sv.find(c) == std::string_view::npos;
   });
   return sample.size() >= 512 && static_cast<size_t>(controls) * 50 > sample.size();
 }

@@ -81,16 +81,18 @@ std::vector<std::vector<Piece>> cut(const StepOptions& o, const std::vector<nn::
   return pieces;
 }
 
-/// Parts of a flat array of `end` elements, of which each rank's begins where place(its first
-/// piece) says.
+/// Parts of a flat array of `elements`, of which each rank's begins where place(its first piece)
+/// says; from `reports` on it is the last rank's, though that may have no piece.
 template <class Place>
-std::vector<dist::Shard> parts_from(const std::vector<std::vector<Piece>>& pieces, int64_t end,
-                                    const Place& place) {
+std::vector<dist::Shard> parts_from(const std::vector<std::vector<Piece>>& pieces, int64_t reports,
+                                    int64_t elements, const Place& place) {
   std::vector<dist::Shard> parts(pieces.size());
+  int64_t end = reports;
   for (size_t r = pieces.size(); r-- > 0;) {
     parts[r] = {pieces[r].empty() ? end : place(pieces[r].front()), end};
     end = parts[r].begin;
   }
+  parts.back().end = elements;
   return parts;
 }
 
@@ -99,7 +101,7 @@ StateLayout lay_out_state(const StepOptions& o, const std::vector<nn::Param>& pa
                           const std::vector<Piece>& pieces) {
   StateLayout layout;
   for (const Piece& piece : pieces) {
-    const nn::Param param = rows_of(params[piece.param], rows[piece.param], piece);
+    const nn::Param param = piece_of(params[piece.param], rows[piece.param], piece);
     for (optim::StateArray& array : o.optimizer->state(param)) {
       size_t part = 0;
       while (part < layout.parts.size() && layout.parts[part].name != array.name) ++part;
@@ -196,7 +198,7 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
       link_bytes_(link_bytes(o, backend)),
       sample_bytes_(former ? former->sample_bytes_ : bytes_of_samples(o, backend)),
       state(lay_out_state(o, params, layout, rows_, pieces_of(o.rank))),
-      shards(is_sharded() ? parts_from(pieces_, layout.offset_of(0),
+      shards(is_sharded() ? parts_from(pieces_, layout.offset_of(0), layout.elements,
                                        [this](const Piece& piece) {
                                          return layout.offsets[piece.param] + first_element(piece);
                                        })
@@ -210,7 +212,6 @@ CompiledStep::CompiledStep(const StepOptions& o, const Backend& backend, Compile
                      ? std::move(former->evaluation)
                      : make_reader(infer::trace_evaluation(o.model, o.shape, *o.objective), o,
                                    backend, owners())) {
-  shards.back().end = layout.elements;
   if (o.watch.attention && o.rank == 0) {
     watched_gradients.emplace(
         make_reader(trace_gradients(o.model, o.shape, *o.objective, Accumulate::kFirst, o.watch), o,
@@ -399,7 +400,7 @@ int64_t CompiledStep::norm_elements() const {
 }
 
 std::vector<dist::Shard> CompiledStep::norm_shards() const {
-  return parts_from(pieces_, norm_elements(),
+  return parts_from(pieces_, norm_reports(), norm_elements(),
                     [this](const Piece& piece) { return norm_place(piece.param) + piece.begin; });
 }
 

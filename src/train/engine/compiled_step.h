@@ -217,6 +217,7 @@ class CompiledStep {
   int64_t optimizer_bytes(int64_t rank) const;
   infer::Packing packing_of(int64_t rank) const;
   int64_t row_size(size_t param) const { return params[param].type.elements() / rows_[param]; }
+  /// What this rank updates; nothing where it updates them all.
   Pieces own() const;
   int64_t parameter_bytes(int64_t rank) const { return parameters_of(rank).elements * 4; }
   int64_t frozen_bytes() const { return (layout.all_elements - layout.elements) * 4; }

@@ -130,7 +130,7 @@ struct Engine::Impl {
   /// Of a part of the arrays; `depth`, of the stack, as it is then.
   int64_t move(dist::TreeMove move, int64_t depth, const dist::Shard& part, bool beside_kernels);
   /// Where a piece of a parameter is.
-  std::byte* rows(const Piece& piece) const {
+  std::byte* place_of(const Piece& piece) const {
     return store.place(piece.param) + step.first_element(piece) * int64_t{4};
   }
   std::byte* state(const StateLayout::Place& place) const {
@@ -179,7 +179,7 @@ void Engine::Impl::bind_all() {
     const std::string& path = step.params[piece.param].path;
     const int64_t first = step.first_element(piece);
     memory[grad_name(path)] = bytes(total() + step.layout.offsets[piece.param] + first);
-    memory[rows_name(path)] = rows(piece);
+    memory[rows_name(path)] = place_of(piece);
     if (norms)
       squares[square_name(path)] = bytes(norms + step.norm_place(piece.param) + piece.begin);
     for (const StepWatch::Squares which : step.options.watch.squares(path)) {
@@ -305,7 +305,8 @@ void Engine::begin_others() {
   for (const StateLayout::Place& place : impl_->step.state.places) {
     std::byte* const to = impl_->state(place);
     const int64_t size = place.array.type.bytes();
-    if (place.array.begin == Begin::kParameter) backend.copy(to, impl_->rows(place.piece), size);
+    if (place.array.begin == Begin::kParameter)
+      backend.copy(to, impl_->place_of(place.piece), size);
     if (place.array.begin != Begin::kIdentity) continue;
     HostWrite room(backend, to, static_cast<size_t>(size));
     auto* const values = reinterpret_cast<float*>(room.bytes().data());
@@ -347,6 +348,7 @@ std::vector<Tensor> Engine::optimizer_tensors() const {
         Tensor{cat("optimizer.", place.array.name, ".", param.path), DType::f32, place.array.shape,
                impl_->state(place), &impl_->backend});
     if (step.is_whole(place.piece) || tensor.shape.empty()) continue;
+    // A row of the piece is one or several of the file's, whose first axis is what is cut.
     tensor.all_rows = param.shape[0];
     tensor.first_row = step.first_element(place.piece) / (param.type.elements() / param.shape[0]);
   }
@@ -536,7 +538,7 @@ void Engine::begin_average(optim::StateArray::Average average) {
   m.backend.copy(bytes(m.gradients[0]), m.store.memory(), m.step.held_elements() * 4);
   for (const StateLayout::Place& place : m.step.state.places)
     if (place.array.average == average)
-      m.backend.copy(m.rows(place.piece), m.state(place), place.array.type.bytes());
+      m.backend.copy(m.place_of(place.piece), m.state(place), place.array.type.bytes());
   m.store.updated();
 }
 

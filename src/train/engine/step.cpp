@@ -65,11 +65,12 @@ std::vector<Piece> whole_pieces(const std::vector<nn::Param>& params,
   return pieces;
 }
 
-nn::Param rows_of(nn::Param param, int64_t rows, const Piece& piece) {
+nn::Param piece_of(nn::Param param, int64_t rows, const Piece& piece) {
   const int64_t count = piece.end - piece.begin;
   if (count == rows) return param;
   const AxisName row = optim::row_axis(param.type.axes)->name;
   param.type.axes = replace(param.type.axes, row, {{row, count}});
+  LEV_CHECK(param.shape[0] % rows == 0, "a row of a parameter is no whole rows of its file");
   param.shape[0] = param.shape[0] / rows * count;
   return param;
 }
@@ -151,7 +152,7 @@ struct UpdateTracing {
       const nn::Param& whole = t.params[piece.param];
       const int64_t rows = optimizer.rows(whole);
       row_axes.push_back(rows > 1 ? optim::row_axis(whole.type.axes) : std::nullopt);
-      nn::Param& param = params.emplace_back(rows_of(whole, rows, piece));
+      nn::Param& param = params.emplace_back(piece_of(whole, rows, piece));
       places.push_back(piece.param);
       if (piece.end - piece.begin < rows) {
         places.back() = t.function.arguments.size();

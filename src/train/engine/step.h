@@ -38,8 +38,9 @@ using Pieces = std::optional<std::vector<Piece>>;
 /// All that are trained.
 std::vector<Piece> whole_pieces(const std::vector<nn::Param>& params,
                                 const optim::Assignment& optimizer);
-/// Some rows of a parameter, as if they were one; the parameter itself where they are all.
-nn::Param rows_of(nn::Param param, int64_t rows, const Piece& piece);
+/// A piece as a parameter by itself, `rows` being all that it is cut from; the parameter itself
+/// where it has them all.
+nn::Param piece_of(nn::Param param, int64_t rows, const Piece& piece);
 
 /// What is measured of some steps besides.
 struct StepWatch {
@@ -52,9 +53,10 @@ struct StepWatch {
   /// Whether step number `step`, from 0, is measured.
   bool due(int64_t step) const { return every > 0 && (step + 1) % every == 0; }
   bool covers(std::string_view path) const { return !match || match->found_in(path); }
-  /// What updates measure of a covered parameter, the squares of each row summed: its gradient
-  /// before that is clipped, itself after the update, its change.
+  /// Sums over each row of a parameter: of its gradient before that is clipped, of itself after the
+  /// update, of its change.
   enum class Squares : uint8_t { kGradient, kParameter, kChange };
+  /// What updates measure of a parameter.
   std::vector<Squares> squares(std::string_view path) const;
 };
 std::string watched_name(std::string_view path, StepWatch::Squares squares);
