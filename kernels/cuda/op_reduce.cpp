@@ -59,7 +59,7 @@ class ReduceKernel final : public CudaKernel {
     first.to = second.to = out[0];
     second.from = first.partial = workspace;
     if (by_thread_) return threads_.loop(first.outer.count, first);
-    blocks_.launch({{first.outer.count, first.pieces, 1}}, first);
+    blocks_.launch({{first.outer.count * first.pieces, 1, 1}}, first);
     if (first.pieces > 1) blocks_.launch({{first.outer.count, 1, 1}}, second);
   }
 

@@ -49,7 +49,7 @@ inline void reduce_threads(const ReduceArguments& a) {
 template <class T>
 inline void reduce_blocks(const ReduceArguments& a) {
   LEV_SHARED(T, values, kThreads);
-  const int64_t output = blockIdx.x, piece = blockIdx.y;
+  const int64_t output = blockIdx.x / a.pieces, piece = blockIdx.x % a.pieces;
   const Offsets<2> o = offsets_of<2>(a.outer, output);
   const int64_t begin = piece * a.piece_length, whole = begin + a.piece_length;
   const int64_t end = whole < a.inner.count ? whole : a.inner.count;

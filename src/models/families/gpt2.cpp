@@ -134,7 +134,8 @@ class Gpt2 final : public LanguageModel {
 
   NamedArray hidden(const LmBatch& batch) const override {
     const OriginScope at = scope_.enter();
-    NamedArray x = dropout_(wte_(batch.tokens) + wpe_(batch.positions), batch.dropout_keys);
+    const NamedArray tokens = wte_(batch.tokens), positions = wpe_(batch.positions);
+    NamedArray x = dropout_(tokens + positions, batch.dropout_keys);
     for (size_t i = 0; i < blocks_.size(); ++i) {
       const OriginScope inside = blocks_[i].scope.enter_region(remat_.region(i));
       x = blocks_[i](x, batch);
