@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "base/threads.h"
 #include "kernels/cpu/gemm.h"
@@ -19,6 +21,7 @@ struct LinearXentShape {
   int64_t weight_vocab = 0, weight_embed = 1;  ///< of the weight; one of them is 1
   float z_loss = 0, soft_cap = 0;              ///< 0 for none
   DType dtype = DType::f32;                    ///< of h, weight and dh; or bf16
+  bool scaled_only = false;  ///< token_loss is 0 where token_scale is; such tokens are left out
 };
 
 /// With x = h weight^T, logits = x or soft_cap tanh(x / soft_cap), lse[t] = log(sum over v of
@@ -30,6 +33,8 @@ struct LinearXentShape {
 ///   dh = dlogits weight,  dweight = dlogits^T h, chunk after chunk in order
 /// With bf16 factors the logits are f32, the dlogits rounded to bf16 for both products, dh rounded
 /// once; all else is f32.
+/// With `scaled_only`, where leaving out the tokens of scale 0 makes fewer rows by an eighth or
+/// more, the others are gathered into chunks of their own.
 struct LinearXentArrays {
   const void *h = nullptr, *weight = nullptr;
   const int32_t* targets = nullptr;              ///< [tokens], each in [0, vocab)
@@ -62,17 +67,32 @@ class LinearXent final {
           XentGradients gradients);
     size_t scratch_bytes(int workers) const;
   };
+  /// Whether tokens are worth leaving out, which takes products and scratch.
+  bool leaves_out() const { return !halves_.empty(); }
+  int64_t row_bytes() const { return shape_.h_row * size_of(shape_.dtype); }
+  /// Of the numbers of the tokens that have a scale, and of a chunk of their arrays.
+  size_t gathered_bytes() const;
+  /// The longest chunk that `tokens` fill, or the shortest.
+  const Chunk& chunk_for(size_t tokens) const;
+  /// The arrays from a token on.
+  LinearXentArrays from(const LinearXentArrays& arrays, int64_t token) const;
+  void check_targets(const LinearXentArrays& arrays) const;
+  void run_all(ThreadPool& pool, const LinearXentArrays& arrays, char* scratch) const;
+  void run_some(ThreadPool& pool, const LinearXentArrays& arrays, std::span<const int32_t> tokens,
+                char* scratch) const;
   void run_row(const LinearXentArrays& arrays, int64_t token, float* logits,
                uint16_t* rounded) const;
-  void run_chunk(ThreadPool& pool, const Chunk& chunk, int64_t first,
-                 const LinearXentArrays& arrays, float* logits, void* scratch) const;
-  void run_dh(ThreadPool& pool, const Chunk& chunk, int64_t first, const LinearXentArrays& arrays,
+  /// `scratch`: the logits, dlogits as bf16, and the products'.
+  void run_chunk(ThreadPool& pool, const Chunk& chunk, const LinearXentArrays& arrays, Store store,
+                 char* scratch) const;
+  void run_dh(ThreadPool& pool, const Chunk& chunk, const LinearXentArrays& arrays,
               const void* dlogits, void* scratch) const;
 
   LinearXentShape shape_;
   XentGradients gradients_;
   int64_t chunk_ = 0;
   size_t logits_bytes_ = 0, rounded_bytes_ = 0;  ///< of a chunk's logits, and dlogits as bf16
+  std::vector<Chunk> halves_;  ///< whole_'s half, its half, and so on; for tokens that are gathered
   std::optional<Chunk> whole_, rest_;
 };
 

@@ -53,7 +53,8 @@ class LinearXentKernel final : public CpuKernel {
             .weight_vocab = weight[1].size,
             .z_loss = static_cast<float>(options.z_loss),
             .soft_cap = static_cast<float>(options.soft_cap),
-            .dtype = inputs[0].dtype};
+            .dtype = inputs[0].dtype,
+            .scaled_only = options.scaled_only};
   }
 
   int64_t tokens_;

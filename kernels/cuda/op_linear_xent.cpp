@@ -224,6 +224,7 @@ class LinearXentKernel final : public CudaKernel {
     arguments.z_loss = static_cast<float>(attributes_.options.z_loss);
     arguments.soft_cap = static_cast<float>(attributes_.options.soft_cap);
     arguments.gradients = has_gradients();
+    arguments.scaled_only = attributes_.options.scaled_only;
     arguments.element = element_of(dtype_);
     rows_.launch({{chunk.tokens, 1, 1}, threads_of(vocab_)}, arguments);
     if (!has_gradients()) return;

@@ -23,10 +23,12 @@ LmBatch batch_of(BatchInputs& inputs) {
   return batch;
 }
 
-NamedArray token_losses_of(const LanguageModel& model, NamedArray h, NamedArray targets) {
-  const NamedArray scale =  // only token losses are asked for
-      broadcast(constant(h.graph(), 0, h.graph().real()), targets.axes());
-  return linear_xent(h, pack(model.head()), targets, scale, {.soft_cap = model.logit_soft_cap()})
+NamedArray token_losses_of(const LanguageModel& model, NamedArray h, NamedArray targets,
+                           NamedArray weight) {
+  const bool all = !weight;
+  if (all) weight = broadcast(constant(h.graph(), 0, h.graph().real()), targets.axes());
+  return linear_xent(h, pack(model.head()), targets, weight,
+                     {.soft_cap = model.logit_soft_cap(), .scaled_only = !all})
       .token_loss;
 }
 

@@ -112,7 +112,8 @@ class Preference final : public Objective {
     Loss loss;
     batch.measures = &loss.measures;
     const NamedArray h = model.hidden(batch);
-    const AnswerPair<NamedArray> a = reader.read(-token_losses_of(model, h, targets), references);
+    const NamedArray losses = token_losses_of(model, h, targets, inputs("loss_weight"));
+    const AnswerPair<NamedArray> a = reader.read(-losses, references);
     const auto mean = [&](NamedArray of_pairs) { return reader.total(of_pairs) * inverse_pairs; };
     const PairTerms<NamedArray> terms = loss_->of(a);
     loss.value = mean(terms.loss);

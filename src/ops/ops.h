@@ -262,6 +262,9 @@ AttentionStatistics attention_statistics(Operand q, NamedArray k, AttentionOptio
 struct LinearXentOptions {
   double z_loss = 0;    ///< weight of the squared logsumexp in the loss
   double soft_cap = 0;  ///< logits become soft_cap tanh(logit / soft_cap); 0 none
+  /// token_loss is 0 where token_scale is 0, and has no gradient there, nor has the scale: such
+  /// tokens, prompts and padding among them, need not be computed.
+  bool scaled_only = false;
 };
 struct LinearXent {
   NamedArray loss;        ///< scalar; differentiable in h, weight and token_scale

@@ -53,6 +53,7 @@ struct Result {
 struct Problem {
   int64_t tokens, embed, vocab;
   bool transposed = false;  ///< the weight lies [embed, vocab]
+  bool scaled_only = false;
   float z_loss = 0, soft_cap = 0;
   DType dtype = DType::f32;
   std::vector<float> h, weight, scale;
@@ -84,8 +85,8 @@ struct Problem {
   Result run(XentGradients gradients, int threads) const {
     Products products(threads);
     const LinearXentShape shape = {
-        tokens, embed,    vocab, embed, transposed ? 1 : embed, transposed ? vocab : 1,
-        z_loss, soft_cap, dtype};
+        tokens, embed,    vocab, embed,      transposed ? 1 : embed, transposed ? vocab : 1,
+        z_loss, soft_cap, dtype, scaled_only};
     const cpu::LinearXent xent(products, shape, gradients);
     ThreadPool pool(threads);
     const auto scratch = scratch_for(xent.scratch_bytes(threads));
@@ -252,6 +253,57 @@ TEST_CASE("dweight can be added to, and threads do not change a bit", "[kernels]
     REQUIRE(many.dh == one.dh);
     REQUIRE(many.dweight == one.dweight);
   }
+}
+
+namespace {
+
+void zero_where(Problem& p, bool (*zeroed)(size_t)) {
+  for (size_t i = 0; i < p.scale.size(); ++i)
+    p.scale[i] = zeroed(i) ? 0.0f : 1.0f + static_cast<float>(i % 3);
+}
+
+std::vector<double> doubles(const std::vector<float>& values) {
+  return {values.begin(), values.end()};
+}
+
+/// Leaving tokens out gives what computing them gives, but that their losses are 0.
+void check_left_out(Problem p) {
+  const double tolerance = p.dtype == DType::bf16 ? kBf16Tolerance : kTolerance;
+  Result want = p.run(XentGradients::kBoth, 2);
+  for (size_t i = 0; i < want.loss.size(); ++i)
+    if (p.scale[i] == 0) want.loss[i] = 0;
+  p.scaled_only = true;
+  const Result got = p.run(XentGradients::kBoth, 2);
+  check_near("loss", got.loss, doubles(want.loss), kLossTolerance);
+  check_near("term", got.term, doubles(want.term), kLossTolerance);
+  check_near("dh", got.dh, doubles(want.dh), tolerance);
+  check_near("dweight", got.dweight, doubles(want.dweight), tolerance);
+  const Result alone = p.run(XentGradients::kBoth, 1), frozen = p.run(XentGradients::kHidden, 2);
+  for (const Result& other : {alone, frozen}) {
+    REQUIRE(got.loss == other.loss);
+    REQUIRE(got.dh == other.dh);
+  }
+  REQUIRE(got.dweight == alone.dweight);
+  REQUIRE(got.loss == p.run(XentGradients::kNone, 2).loss);
+}
+
+}  // namespace
+
+TEST_CASE("tokens of scale 0 are left out, and nothing else changes", "[kernels]") {
+  // Two chunks of 256 tokens and a rest; products large enough for leaving out to pay.
+  Problem p(700, 64, 100000);
+  const auto check = [](Problem& of, bool (*zeroed)(size_t)) {
+    zero_where(of, zeroed);
+    check_left_out(of);
+  };
+  check(p, [](size_t i) { return i % 100 < 60; });
+  check(p, [](size_t) { return true; });
+  check(p, [](size_t i) { return i % 100 == 0; });  // not worth gathering
+  p.z_loss = 0.05f;
+  check(p, [](size_t i) { return i != 699; });
+  if (!multiplies_bf16()) return;
+  Problem half = p.rounded();
+  check(half, [](size_t i) { return i < 300; });
 }
 
 TEST_CASE("a target outside the vocabulary is refused", "[kernels]") {

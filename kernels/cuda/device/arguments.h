@@ -261,7 +261,8 @@ struct GroupedArguments {
 };
 
 /// The cross entropy of the rows of `logits`, which begin `pitch` apart, as `dlogits` do. A row's
-/// term is token_scale (token_loss + z_loss lse^2).
+/// term is token_scale (token_loss + z_loss lse^2). With `scaled_only` the token loss is 0 where
+/// the scale is.
 struct XentArguments {
   /// Of a block: so many that the rows of all blocks at once stay in the card's cache.
   static constexpr int kMostThreads = 1024;
@@ -272,7 +273,7 @@ struct XentArguments {
   float *token_loss, *terms;
   long long vocab, pitch;
   float z_loss, soft_cap;  ///< 0 for none
-  bool gradients;
+  bool gradients, scaled_only;
   Element element;  ///< of dlogits
 };
 

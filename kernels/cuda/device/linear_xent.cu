@@ -66,7 +66,7 @@ LEV_KERNEL_OF(xent_rows, XentArguments, XentArguments::kMostThreads) {
   const float lse = all.largest + log_real(all.sum);
   const float scale = a.token_scale[token], loss = inside ? lse - own : own;
   if (threadIdx.x == 0) {
-    a.token_loss[token] = loss;
+    a.token_loss[token] = a.scaled_only && scale == 0.0f ? 0.0f : loss;
     a.terms[token] = (loss + a.z_loss * lse * lse) * scale;
   }
   if (!a.gradients) return;

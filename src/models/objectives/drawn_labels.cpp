@@ -39,7 +39,9 @@ class DrawnLabels final : public Objective {
     const double cap = model.logit_soft_cap();
     if (cap > 0) logits = tanh(logits / cap) * cap;
     const NamedArray labels = draw_labels(logits, batch.dropout_keys, tokens);
-    loss.value = linear_xent(h, head, labels, weight * inverse_tokens, {.soft_cap = cap}).loss;
+    loss.value = linear_xent(h, head, labels, weight * inverse_tokens,
+                             {.soft_cap = cap, .scaled_only = true})
+                     .loss;
     return loss;
   }
 };

@@ -20,9 +20,11 @@ class LanguageModelling final : public Objective {
     Loss loss;
     batch.measures = &loss.measures;
     const NamedArray h = model.hidden(batch);
-    loss.value = linear_xent(h, pack(model.head()), targets, weight * inverse_tokens,
-                             {.z_loss = options_.z_loss, .soft_cap = model.logit_soft_cap()})
-                     .loss;
+    loss.value =
+        linear_xent(
+            h, pack(model.head()), targets, weight * inverse_tokens,
+            {.z_loss = options_.z_loss, .soft_cap = model.logit_soft_cap(), .scaled_only = true})
+            .loss;
     return loss;
   }
 

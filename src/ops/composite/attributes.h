@@ -48,11 +48,12 @@ struct LinearXentAttributes {
   LinearXentOptions options;
 
   Attributes pack() const {
-    return {.ints = {static_cast<int64_t>(gradients)}, .reals = {options.z_loss, options.soft_cap}};
+    return {.ints = {static_cast<int64_t>(gradients), options.scaled_only},
+            .reals = {options.z_loss, options.soft_cap}};
   }
   static LinearXentAttributes of(const Attributes& a) {
     return {static_cast<XentGradients>(a.ints[0]),  // as they were packed
-            {.z_loss = a.reals[0], .soft_cap = a.reals[1]}};
+            {.z_loss = a.reals[0], .soft_cap = a.reals[1], .scaled_only = a.ints[1] != 0}};
   }
 };
 

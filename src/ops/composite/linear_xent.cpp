@@ -31,10 +31,14 @@ std::vector<Type> infer(const Attributes& attributes, std::span<const Type> in) 
 /// cap tanh(x / cap), or x without a cap.
 NamedArray capped(NamedArray x, double cap) { return cap > 0 ? tanh(x / cap) * cap : x; }
 
+NamedArray where_scaled(NamedArray of_tokens, NamedArray scale) {
+  return select(scale, of_tokens, zero_like(of_tokens));
+}
+
 std::vector<NamedArray> decompose(Graph& graph, const Node& node, std::span<const NamedArray> in) {
   const NamedArray h = in[0], weight = in[1], targets = in[2], scale = in[3];
   const auto [gradients, options] = LinearXentAttributes::of(node.attributes);
-  const auto [z_loss, cap] = options;
+  const auto [z_loss, cap, scaled_only] = options;
   const Axis vocab{"vocab", weight.axes().size_of("vocab")};
   Axes axes = targets.axes();
   axes.push_back(vocab);
@@ -43,7 +47,8 @@ std::vector<NamedArray> decompose(Graph& graph, const Node& node, std::span<cons
   const NamedArray lse = largest + log(sum(exp(logits - largest), {vocab}));
   const NamedArray token_loss = lse - gather(logits, "vocab", targets);
   const NamedArray term = z_loss > 0 ? token_loss + lse * lse * z_loss : token_loss;
-  std::vector<NamedArray> out = {sum(term * scale, targets.axes()), token_loss};
+  std::vector<NamedArray> out = {sum(term * scale, targets.axes()),
+                                 scaled_only ? where_scaled(token_loss, scale) : token_loss};
   if (gradients == XentGradients::kNone) return out;
   // At the target, softmax - 1 is minus the sum of the others: no digits cancel when it is near 1.
   const NamedArray hot =
@@ -89,9 +94,11 @@ NodeId with_gradients(GradientCall& call, LinearXentAttributes attributes,
 /// Token losses that count as much as their cotangents are a loss of that scale.
 void token_gradient(GradientCall& call) {
   auto a = LinearXentAttributes::of(call.node.attributes);
-  a.options.z_loss = 0;  // which token losses have no part of
-  const NamedArray in[] = {call.inputs[0], call.inputs[1], call.inputs[2],
-                           call.output_cotangents[1]};
+  NamedArray scale = call.output_cotangents[1];
+  if (a.options.scaled_only) scale = where_scaled(scale, call.inputs[3]);
+  a.options.z_loss = 0;          // which token losses have no part of
+  a.options.scaled_only = true;  // nobody reads this node's token losses
+  const NamedArray in[] = {call.inputs[0], call.inputs[1], call.inputs[2], scale};
   const NodeId node = with_gradients(call, a, in);
   for (uint32_t i = 0; i < 2; ++i)
     if (call.wanted[i])
@@ -119,6 +126,7 @@ void gradient(GradientCall& call) {
     const NamedArray lse = term + capped(dot(h, row, targets.axes()), a.options.soft_cap);
     term = term + lse * lse * a.options.z_loss;
   }
+  if (a.options.scaled_only) term = where_scaled(term, call.inputs[3]);
   call.input_cotangents[3] = term * g;
 }
 }  // namespace

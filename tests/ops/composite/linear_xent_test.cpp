@@ -9,8 +9,11 @@ using namespace levanter::testing;
 namespace {
 
 constexpr LinearXentOptions kPlainOptions = {};
-constexpr LinearXentOptions kAllOptions[] = {
-    {}, {.z_loss = 0.3}, {.soft_cap = 1.2}, {.z_loss = 0.2, .soft_cap = 0.7}};
+constexpr LinearXentOptions kAllOptions[] = {{},
+                                             {.z_loss = 0.3},
+                                             {.soft_cap = 1.2},
+                                             {.z_loss = 0.2, .soft_cap = 0.7},
+                                             {.z_loss = 0.2, .soft_cap = 0.7, .scaled_only = true}};
 
 Build loss_of(const LinearXentOptions& options) {
   return [options](const auto& in) {
@@ -199,6 +202,27 @@ TEST_CASE("token losses that count as much as their scale have the loss's gradie
       INFO(c.name);
       CHECK(rule_difference(weighted, kLoss, operands(c), which) < kRoundingTolerance);
     }
+}
+
+TEST_CASE("token losses of scaled tokens alone are 0 elsewhere, and so are their gradients",
+          "[ops]") {
+  const LinearXentOptions scaled = {.scaled_only = true};
+  auto in = operands(kCases[0]);
+  in[3].values = {0, 0.5, 0, 1, 2, 0};
+  const auto all = evaluate(both_of({}), in), some = evaluate(both_of(scaled), in);
+  CHECK(same_bits({all[0]}, {some[0]}));
+  for (size_t i = 0; i < in[3].values.size(); ++i)
+    CHECK(some[1].values[i] == (in[3].values[i] == 0 ? 0 : all[1].values[i]));
+  // Of the tokens whose targets are below 3.
+  const Build squares = [&](const auto& x) {
+    const NamedArray scale =
+        cast(map(Map::kLess, x[2], constant(x[2].graph(), 3, DType::i32)), x[0].dtype());
+    const NamedArray each = linear_xent(x[0], x[1], x[2], scale, scaled).token_loss;
+    return std::vector{sum(each * each * 0.5 - each, x[2].axes())};
+  };
+  in.pop_back();
+  in[2].values = {0, 4, 2, 3, 1, 3};
+  CHECK(worst_gradient_error(squares, in) < kGradientTolerance);
 }
 
 TEST_CASE("linear_xent refuses operands that do not fit", "[ops]") {
