@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/integers.h"
+#include "kernels/cpu/product_parts.h"
 #include "kernels/cpu/vector.h"
 
 namespace levanter::cpu {
@@ -49,6 +50,12 @@ constexpr int64_t kRowsToTransposeA = 256, kColumnsToTransposeA = 256;
 constexpr double kWorkToPack = 2e8;   ///< operations: about half a millisecond
 constexpr int64_t kPackedTile = 128;  ///< rows: with 384 columns a tile and its A stay in the cache
 
+// By a unit of tiles, as measured on Sapphire Rapids: B's panels of a part of k, at most 1.2 MB,
+// and some of A's stay in the second-level cache.
+constexpr int64_t kShortestPanels = 256;  ///< rows and columns that repay packing the other factor
+constexpr int64_t kShortestSum = 64;      ///< k, below which C's bytes are what a product costs
+constexpr int64_t kMiddleSum = 768;       ///< k up to which tiles are low and wide
+
 /// The size of parts when `extent` is cut into parts no larger than `largest`, multiples of `step`.
 int64_t even_part(int64_t extent, int64_t largest, int64_t step) {
   const int64_t parts = ceil_div(extent, largest);
@@ -84,6 +91,17 @@ TileGrid small_m_grid(const ProductShape& shape) {
   return grid;
 }
 
+/// Cuts a product by a unit of tiles, of at most 1,024 of k at a time.
+void cut_panels(const ProductShape& s, TileGrid& grid) {
+  int64_t rows = s.k <= kMiddleSum ? 128 : 256, columns = s.k <= kMiddleSum ? 768 : 512;
+  const auto few = [&] { return ceil_div(s.m, rows) * ceil_div(s.n, columns) < kWantedTiles; };
+  if (few()) rows = kPackedTile;
+  while (few() && columns > kNarrow) columns /= 2;
+  grid.packs_a = grid.packs_b = false;
+  grid.tile_m = even_part(s.m, rows, kPanel);
+  grid.tile_n = even_part(s.n, columns, kPanel);
+}
+
 /// Whether tiles are products for our own kernel once B lies the way that it wants, and that is
 /// worth it.
 bool is_chain(const ProductShape& shape, double flops) {
@@ -97,7 +115,7 @@ bool is_chain(const ProductShape& shape, double flops) {
 
 }  // namespace
 
-TileGrid tile_grid(const ProductShape& shape, bool small_m) {
+TileGrid tile_grid(const ProductShape& shape, bool small_m, TileKernel tiles) {
   const int64_t m = shape.m, n = shape.n;
   TileGrid grid;
   if (m == 0 || n == 0) return grid;
@@ -147,13 +165,20 @@ TileGrid tile_grid(const ProductShape& shape, bool small_m) {
                                : even_part(n, std::max(ceil_div(n, columns), narrowest),
                                            chains ? kChainColumnStep : kColumnStep);
   }
+  // A tile of one row or column goes by a kernel of oneDNN's that has other bits.
+  const bool ends_in_one = m % grid.tile_m == 1 || n % grid.tile_n == 1;
+  if (tiles != nullptr && !is_f32 && flops >= kWorkToPack && shape.k >= kShortestSum &&
+      std::min(m, n) >= kShortestPanels && !ends_in_one) {
+    grid.tiles = tiles;
+    cut_panels(shape, grid);
+  }
   grid.tiles_m = ceil_div(m, grid.tile_m);
   grid.tiles_n = ceil_div(n, grid.tile_n);
   return grid;
 }
 
 Gemm::Gemm(Products& products, const ProductShape& shape, bool small_m)
-    : shape_(shape), grid_(tile_grid(shape, small_m)) {
+    : shape_(shape), grid_(tile_grid(shape, small_m, products.tiles())) {
   LEV_CHECK(shape.k >= 1, "a product needs k >= 1");
   if (tiles() == 0) return;
   dense_ = (grid_.tiles_n == 1 && shape.c_row == shape.n) || shape.m == 1;
@@ -164,6 +189,13 @@ Gemm::Gemm(Products& products, const ProductShape& shape, bool small_m)
     if (grid_.part_k > 0)
       packed_b_bytes_ = aligned(sizeof(float) * static_cast<size_t>(shape.m * shape.n) *
                                 static_cast<size_t>(ceil_div(shape.k, grid_.part_k)));
+    return;
+  }
+  if (grid_.tiles != nullptr) {
+    parts_ = cuts(shape.k, product_limits(DType::bf16, true)->k);
+    packed_a_bytes_ = sizeof(uint16_t) * static_cast<size_t>(panel_elements(shape.m, shape.k));
+    packed_b_bytes_ = sizeof(uint16_t) * static_cast<size_t>(panel_elements(shape.n, shape.k));
+    product_bytes_ = kTileScratchBytes;
     return;
   }
   for (size_t kind = 0; kind < products_.size(); ++kind) {
@@ -198,6 +230,11 @@ Factors Gemm::pack(ThreadPool& pool, const Factors& factors, void* packed) const
   Factors ready = factors;
   const int64_t size = size_of(shape_.factors);
   if (grid_.small_m) return pack_few(pool, factors, packed);
+  if (grid_.tiles != nullptr) {
+    char* const b = static_cast<char*>(packed) + packed_a_bytes_;
+    pack_panels(pool, shape_, factors.a, packed, factors.b, b);
+    return {packed, b};
+  }
   if (grid_.turns_b) {
     ready.b = packed;
     pool.parallel_for(ceil_div(shape_.n, kColumnStep), [&](int64_t index, int) {
@@ -307,6 +344,12 @@ void Gemm::multiply_few(const Factors& factors, const Tile& tile) const {
 
 Tile Gemm::multiply(int64_t index, int worker, const Factors& factors, void* scratch,
                     float* c) const {
+  return compute(index, worker, factors, scratch, dense_ ? c : nullptr);
+}
+
+/// With `c` the tile lies in C itself.
+Tile Gemm::compute(int64_t index, int worker, const Factors& factors, void* scratch,
+                   float* c) const {
   const int64_t row = index % grid_.tiles_m, column = index / grid_.tiles_m;
   const bool last_row = row == grid_.tiles_m - 1, last_column = column == grid_.tiles_n - 1;
   Tile tile;
@@ -314,10 +357,24 @@ Tile Gemm::multiply(int64_t index, int worker, const Factors& factors, void* scr
   tile.column = column * grid_.tile_n;
   tile.rows = last_row ? shape_.m - tile.row : grid_.tile_m;
   tile.columns = last_column ? shape_.n - tile.column : grid_.tile_n;
-  tile.values = c != nullptr && dense_ ? c + tile.row * shape_.c_row + tile.column
-                                       : static_cast<float*>(scratch);
+  tile.values =
+      c != nullptr ? c + tile.row * shape_.c_row + tile.column : static_cast<float*>(scratch);
   if (grid_.small_m) {
     multiply_few(factors, tile);
+    return tile;
+  }
+  if (grid_.tiles != nullptr) {
+    const auto panels = [&](const void* packed, int64_t at) {
+      return static_cast<const uint16_t*>(packed) + panel_elements(at, shape_.k);
+    };
+    grid_.tiles({.rows = tile.rows,
+                 .columns = tile.columns,
+                 .parts = parts_,
+                 .a = panels(factors.a, tile.row),
+                 .b = panels(factors.b, tile.column),
+                 .c = tile.values,
+                 .c_row = c != nullptr ? shape_.c_row : tile.columns},
+                reinterpret_cast<float*>(static_cast<char*>(scratch) + tile_bytes_));
     return tile;
   }
   const int64_t size = size_of(shape_.factors);
@@ -334,8 +391,10 @@ Tile Gemm::multiply(int64_t index, int worker, const Factors& factors, void* scr
 void Gemm::run_tile(int64_t index, int worker, const Factors& factors, float* c, Store store,
                     void* scratch) const {
   const bool overwrite = store == Store::kOverwrite;
-  const Tile tile = multiply(index, worker, factors, scratch, overwrite ? c : nullptr);
-  if (overwrite && dense_) return;
+  // A TileKernel's rows may be apart.
+  const bool in_place = overwrite && (dense_ || grid_.tiles != nullptr);
+  const Tile tile = compute(index, worker, factors, scratch, in_place ? c : nullptr);
+  if (in_place) return;
   for (int64_t r = 0; r < tile.rows; ++r) {
     float* const to = c + (tile.row + r) * shape_.c_row + tile.column;
     const float* const from = tile.values + r * tile.columns;

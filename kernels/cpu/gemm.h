@@ -4,9 +4,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "base/threads.h"
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/tile_product.h"
 #include "kernels/cpu/vector.h"
 
 namespace levanter::cpu {
@@ -27,9 +29,11 @@ struct TileGrid {
   /// With small_m: B's rows of a part of k, all of them long, which are multiplied first, so that
   /// each part is one run of memory; a tile then adds the parts up, in order. 0: tiles do it all.
   int64_t part_k = 0;
+  TileKernel tiles = nullptr;  ///< not by oneDNN; both factors are packed into panels first
 };
-/// `small_m`: whether few rows are a case of their own.
-TileGrid tile_grid(const ProductShape& shape, bool small_m = false);
+/// `small_m`: whether few rows are a case of their own. `tiles`: what multiplies the large products
+/// of bf16 that are worth it and of which oneDNN's tiles have the same bits; null for nothing.
+TileGrid tile_grid(const ProductShape& shape, bool small_m = false, TileKernel tiles = nullptr);
 
 /// Where the tiles find A and B: as they lie, or packed.
 struct Factors {
@@ -49,11 +53,11 @@ struct Tile {
 inline constexpr int64_t kSmallM = 16;
 
 /// C[m, n] = or += sum over k of A[m, k] B[k, n], A and B f32 or bf16, by single-threaded oneDNN
-/// tile products, or our own for few rows; sums and C are f32. The bits depend on the shape, A's
-/// and B's strides and the values only; kAdd gives bit for bit what kOverwrite into another matrix
-/// and then one addition give.
+/// tile products, or our own for few rows or by a unit of tiles; sums and C are f32. The bits
+/// depend on the shape, A's and B's strides and the values only; kAdd gives bit for bit what
+/// kOverwrite into another matrix and then one addition give.
 ///
-/// A tile is always multiplied into dense rows, because oneDNN's own sum, and its other
+/// oneDNN always multiplies a tile into dense rows, because its own sum, and its other
 /// implementation for rows that are apart, round differently. So it can also be handed on, while
 /// it is in the cache, to whatever consumes C (`multiply`).
 class Gemm final {
@@ -94,6 +98,7 @@ class Gemm final {
   }
 
  private:
+  Tile compute(int64_t index, int worker, const Factors& factors, void* scratch, float* c) const;
   void transpose_a(void* to, const void* from, int64_t rows) const;
   Factors pack_few(ThreadPool& pool, const Factors& factors, void* packed) const;
   void multiply_few(const Factors& factors, const Tile& tile) const;
@@ -104,10 +109,11 @@ class Gemm final {
   TileGrid grid_;
   bool dense_ = false;        ///< every tile of C is dense in C
   size_t tile_bytes_ = 0;     ///< of a worker's scratch: the tile
-  size_t product_bytes_ = 0;  ///< of a worker's scratch: oneDNN's part
+  size_t product_bytes_ = 0;  ///< of a worker's scratch: oneDNN's part, or the unit's
   size_t column_bytes_ = 0;   ///< of one column of tiles of B, packed
   size_t packed_a_bytes_ = 0, packed_b_bytes_ = 0;
   std::array<const Product*, 4> products_{};  ///< by last row of tiles + 2 * last column of tiles
+  std::vector<int64_t> parts_;                ///< of k, with a TileKernel
 };
 
 }  // namespace levanter::cpu

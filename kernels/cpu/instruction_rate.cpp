@@ -3,11 +3,10 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 #include "base/processor.h"
+#include "kernels/cpu/tile_unit.h"
 
 namespace levanter::cpu {
 
@@ -59,47 +58,28 @@ constexpr int kSums = 12;
   return total;
 }
 
-/// Asks the kernel for the tiles' registers, once a process.
-bool may_use_tiles() {
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;
-  static const bool granted = ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-  return granted;
-}
-
-/// Four sums of 16 x 16 by two tiles of 16 x 32 on either side, as in a product. Tile instructions
-/// are written out: the compiler's own forms do not say which memory they read.
+/// Four sums of 16 x 16 by two tiles of 16 x 32 on either side, as in a product.
 float tiles_bf16(int64_t rounds) {
   if (!may_use_tiles()) return 0;
-  alignas(64) uint8_t shape[64] = {1};  // palette 1; then bytes a row, and rows, of eight tiles
-  for (int tile = 0; tile < 8; ++tile) {
-    shape[16 + 2 * tile] = 64;
-    shape[48 + tile] = 16;
-  }
-  alignas(64) uint16_t factors[512];
+  alignas(64) uint16_t factors[kTileRows * kTileDepth];
   for (uint16_t& factor : factors) factor = 0x3f81;
-  alignas(64) float sums[256] = {};
-  asm volatile("ldtilecfg (%0)\n" : : "r"(shape) : "memory");
-  constexpr int64_t kRow = 64;
-  asm volatile(
-      "tileloadd (%0,%1,1), %%tmm4\n"
-      "tileloadd (%0,%1,1), %%tmm5\n"
-      "tileloadd (%0,%1,1), %%tmm6\n"
-      "tileloadd (%0,%1,1), %%tmm7\n"
-      "tilezero %%tmm0\n"
-      "tilezero %%tmm1\n"
-      "tilezero %%tmm2\n"
-      "tilezero %%tmm3\n"
-      :
-      : "r"(factors), "r"(kRow)
-      : "memory");
-  for (int64_t i = 0; i < rounds; ++i)
-    asm volatile(
-        "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n"
-        "tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n"
-        "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n"
-        "tdpbf16ps %%tmm7, %%tmm5, %%tmm3\n" ::
-            : "memory");
-  asm volatile("tilestored %%tmm0, (%0,%1,1)\ntilerelease\n" : : "r"(sums), "r"(kRow) : "memory");
+  alignas(64) float sums[kTileRows * kTileRows] = {};
+  HardwareTiles tiles;
+  tiles.load<4>(factors, kTileRowBytes);
+  tiles.load<5>(factors, kTileRowBytes);
+  tiles.load<6>(factors, kTileRowBytes);
+  tiles.load<7>(factors, kTileRowBytes);
+  tiles.zero<0>();
+  tiles.zero<1>();
+  tiles.zero<2>();
+  tiles.zero<3>();
+  for (int64_t i = 0; i < rounds; ++i) {
+    tiles.multiply<0, 4, 6>();
+    tiles.multiply<1, 4, 7>();
+    tiles.multiply<2, 5, 6>();
+    tiles.multiply<3, 5, 7>();
+  }
+  tiles.store<0>(sums, kTileRowBytes);
   return sums[0];
 }
 

@@ -19,6 +19,7 @@
 #include "base/processor.h"
 #include "base/strings.h"
 #include "kernels/cpu/product_parts.h"
+#include "kernels/cpu/tile_product.h"
 #include "kernels/cpu/vector.h"
 
 extern "C" void omp_set_num_threads(int threads);
@@ -399,13 +400,16 @@ void Product::run(int worker, const void* a, const void* b, float* c, void* scra
 struct Products::Impl {
   int workers;
   std::optional<ProductLimits> limits;
+  std::optional<TileKernel> tiles;
   Engine engine;
   std::map<ProductShape, std::unique_ptr<Product>> made;
 };
 
-Products::Products(int workers, std::optional<ProductLimits> limits)
+Products::Products(int workers, std::optional<ProductLimits> limits,
+                   std::optional<TileKernel> tiles)
     : impl_(std::make_unique<Impl>()) {
   impl_->limits = limits;
+  impl_->tiles = tiles;
   LEV_CHECK(workers >= 1, "products need at least one worker");
   impl_->workers = workers;
   require_mappable(kCodeBytes);
@@ -413,6 +417,8 @@ Products::Products(int workers, std::optional<ProductLimits> limits)
   if (mappable_bytes() >= 0) compile_shared_code();
 }
 Products::~Products() = default;
+
+TileKernel Products::tiles() const { return impl_->tiles ? *impl_->tiles : usable_tiles(); }
 
 /// Products of this kind share code that oneDNN compiles when the first one runs. Where memory may
 /// end in between, that is now.

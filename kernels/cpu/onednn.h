@@ -62,17 +62,24 @@ class Product final {
   std::unique_ptr<Impl> impl_;
 };
 
+/// Multiplies in place of oneDNN (tile_product.h).
+using TileKernel = void (*)(const struct TileProduct& product, float* scratch);
+
 /// Compiles products and shares those of one shape. get() is for one thread at a time; the products
 /// live as long as this.
 class Products final {
  public:
-  /// `limits`: those of every type, in place of this machine's.
-  explicit Products(int workers, std::optional<ProductLimits> limits = {});
+  /// `limits`: those of every type, `tiles`: what tiles() says, in place of this machine's.
+  explicit Products(int workers, std::optional<ProductLimits> limits = {},
+                    std::optional<TileKernel> tiles = {});
   ~Products();
 
   /// error  kDevice for memory that ran out
   /// The product of this shape; m, n, k >= 1. Takes about 0.3 ms for a new shape.
   const Product& get(const ProductShape& shape);
+
+  /// By what large products of bf16 go instead, if there is something: usable_tiles().
+  TileKernel tiles() const;
 
  private:
   void compile_shared_code();

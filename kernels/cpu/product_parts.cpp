@@ -12,8 +12,8 @@ namespace {
 /// What was tried on Sapphire Rapids with oneDNN 2.6.3: up to 130 rows, 384 columns and 1,056 of k.
 constexpr ProductLimits kAmxLimits{128, 384, 1024};
 
-/// Where the parts of an extent begin, and where the last one ends: as few as the limit allows,
-/// of about one size, multiples of 32, in which AMX goes along k.
+}  // namespace
+
 std::vector<int64_t> cuts(int64_t extent, int64_t limit) {
   constexpr int64_t kStep = 32;
   const int64_t parts = ceil_div(extent, limit);
@@ -24,8 +24,6 @@ std::vector<int64_t> cuts(int64_t extent, int64_t limit) {
   at.push_back(extent);
   return at;
 }
-
-}  // namespace
 
 std::optional<ProductLimits> product_limits(DType factors, bool amx) {
   if (!amx || factors != DType::bf16) return std::nullopt;

@@ -16,6 +16,10 @@ namespace levanter::cpu {
 /// layout. Of other products nothing is cut: what is packed of them follows from their extents.
 std::optional<ProductLimits> product_limits(DType factors, bool amx);
 
+/// Where the parts of an extent begin, and where the last one ends: as few as the limit allows,
+/// of about one size, multiples of 32, in which AMX goes along k.
+std::vector<int64_t> cuts(int64_t extent, int64_t limit);
+
 /// One call: A's rows from `row` on and columns from `begin`, B's rows from `begin` and columns
 /// from `column`. The result is dense; it is added to what parts with an earlier `begin` gave.
 struct ProductPart {

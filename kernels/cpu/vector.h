@@ -99,6 +99,24 @@ struct ChainProduct {
   int64_t c_row = 0;
 };
 
+/// A's rows or B's columns.
+enum class Operand { kA, kB };
+
+/// A factor of a bf16 product to be laid out as a unit of tiles reads it (tile_product.h): panels
+/// [begin, end), each of 32 rows of A or columns of B with all of k. The factor, of `extent` rows
+/// or columns, counts as a matrix [k, extent], of either MatrixOrder. What a panel lacks at the end
+/// of k or of the extent becomes 0.
+///   step s of panel i     to + (i * ceil(k / 32) + s) * 1024: two tiles of 16 rows or columns
+///   a tile                16 x 16 pairs of k, at [row][pair] of A and [pair][column] of B
+struct PanelPacking {
+  Operand operand = Operand::kA;
+  int64_t extent = 0, k = 0;
+  const void* from = nullptr;
+  int64_t stride = 0;  ///< between rows, or columns, of `from`
+  void* to = nullptr;  ///< bf16, a multiple of 64
+  int64_t begin = 0, end = 0;
+};
+
 /// What becomes of a row of logits; see VectorKernels::cross_entropy.
 struct CrossEntropyRow {
   int64_t target = 0;
@@ -212,6 +230,9 @@ struct VectorKernels {
                       int64_t columns);
   void (*transpose_4)(uint32_t* y, int64_t y_row, const uint32_t* x, int64_t x_row, int64_t rows,
                       int64_t columns);
+
+  /// By MatrixOrder.
+  void (*pack_panels[2])(const PanelPacking& packing);
 };
 
 /// The table for this machine's best level, or for the one that the environment variable

@@ -1,5 +1,5 @@
-// Transposition of matrices, in blocks of sixteen by sixteen.
-// Plain twin: kernels/reference/copy.cpp.
+// Transposition of matrices, in blocks of sixteen by sixteen, and factors packed for a tile unit.
+// Plain twins: kernels/reference/copy.cpp; the loops in tests/kernels/cpu_tile_product_test.cpp.
 #include "kernels/cpu/vector_isa.h"
 #include "kernels/cpu/vector_parts.h"
 
@@ -79,11 +79,72 @@ void transpose_4(uint32_t* y, int64_t y_row, const uint32_t* x, int64_t x_row, i
   transpose(y, y_row, x, x_row, rows, columns);
 }
 
+constexpr int64_t kSide = 2 * kBlock;  ///< of a step of a panel, whose pairs of k are words
+
+/// A step of a panel, all of whose lines are there: two tiles.
+[[gnu::always_inline]] inline void pack_step(uint32_t* to, const uint16_t* from, int64_t stride,
+                                             bool k_adjacent, bool turned) {
+  uint32_t words[kSide * kBlock];
+  uint32_t* const gathered = turned ? words : to;
+#pragma GCC unroll 16
+  for (int i = 0; i < kBlock; ++i)
+#pragma GCC unroll 2
+    for (int64_t tile = 0; tile < 2; ++tile) {
+      uint32_t* const at = gathered + (kBlock * tile + i) * kBlock;
+      if (k_adjacent) {  // a line is a row or column
+        __builtin_memcpy(at, from + (kBlock * tile + i) * stride, sizeof(uint16_t) * kSide);
+      } else {  // two lines are a pair
+        const uint16_t* const even = from + 2 * i * stride + kBlock * tile;
+        store(at, load_halves(even) | load_halves(even + stride) << 16);
+      }
+    }
+  if (!turned) return;
+  for (int64_t tile = 0; tile < kSide * kBlock; tile += kBlock * kBlock)
+    whole_block(to + tile, kBlock, words + tile, kBlock);
+}
+
+[[gnu::always_inline]] inline int64_t at_most(int64_t count, int64_t most) {
+  return count < most ? count : most;
+}
+
+template <MatrixOrder order>
+void pack_panels(const PanelPacking& p) {
+  constexpr bool k_adjacent = order == MatrixOrder::kColumns;
+  // Where a line goes through panels, those that share its pages are written together.
+  constexpr int64_t kTogether = k_adjacent ? 1 : 4;
+  const int64_t steps = (p.k + kSide - 1) / kSide;
+  for (int64_t first = p.begin; first < p.end; first += kTogether) {
+    const int64_t end = at_most(p.end, first + kTogether);
+    for (int64_t s = 0; s < steps; ++s)
+      for (int64_t panel = first; panel < end; ++panel) {
+        const int64_t line = k_adjacent ? panel : s, place = k_adjacent ? s : panel;
+        const int64_t width = at_most(p.extent - panel * kSide, kSide);
+        const int64_t depth = at_most(p.k - s * kSide, kSide);
+        const int64_t lines = k_adjacent ? width : depth, length = k_adjacent ? depth : width;
+        auto* const to = static_cast<uint32_t*>(p.to) + (panel * steps + s) * kSide * kBlock;
+        const auto* from = static_cast<const uint16_t*>(p.from) + (line * p.stride + place) * kSide;
+        int64_t stride = p.stride;
+        uint16_t part[kSide * kSide];
+        if (lines < kSide || length < kSide) {
+          __builtin_memset(part, 0, sizeof part);
+          for (int64_t i = 0; i < lines; ++i)
+            __builtin_memcpy(part + i * kSide, from + i * stride,
+                             sizeof(uint16_t) * static_cast<size_t>(length));
+          from = part;
+          stride = kSide;
+        }
+        pack_step(to, from, stride, k_adjacent, k_adjacent != (p.operand == Operand::kA));
+      }
+  }
+}
+
 }  // namespace
 
 void fill_transpose(VectorKernels& table) {
   table.transpose_2 = transpose_2;
   table.transpose_4 = transpose_4;
+  table.pack_panels[0] = pack_panels<MatrixOrder::kRows>;
+  table.pack_panels[1] = pack_panels<MatrixOrder::kColumns>;
 }
 
 }  // namespace levanter::cpu::LEVANTER_ISA
