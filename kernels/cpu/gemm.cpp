@@ -52,9 +52,11 @@ constexpr int64_t kPackedTile = 128;  ///< rows: with 384 columns a tile and its
 
 // By a unit of tiles, as measured on Sapphire Rapids: B's panels of a part of k, at most 1.2 MB,
 // and some of A's stay in the second-level cache.
-constexpr int64_t kShortestPanels = 256;  ///< rows and columns that repay packing the other factor
-constexpr int64_t kShortestSum = 64;      ///< k, below which C's bytes are what a product costs
-constexpr int64_t kMiddleSum = 768;       ///< k up to which tiles are low and wide
+constexpr int64_t kShortestPanels = 256;   ///< rows and columns that repay packing the other factor
+constexpr int64_t kShortestSum = 64;       ///< k, below which C's bytes are what a product costs
+constexpr int64_t kMiddleSum = 768;        ///< k up to which tiles are low and wide
+constexpr int64_t kFromMemory = 1 << 24;   ///< elements of B, which are packed at memory's speed
+constexpr int64_t kRowsFromMemory = 1024;  ///< that repay it, where oneDNN reads B as it lies
 
 /// The size of parts when `extent` is cut into parts no larger than `largest`, multiples of `step`.
 int64_t even_part(int64_t extent, int64_t largest, int64_t step) {
@@ -167,8 +169,9 @@ TileGrid tile_grid(const ProductShape& shape, bool small_m, TileKernel tiles) {
   }
   // A tile of one row or column goes by a kernel of oneDNN's that has other bits.
   const bool ends_in_one = m % grid.tile_m == 1 || n % grid.tile_n == 1;
+  const bool repays = grid.packs_b || m >= kRowsFromMemory || shape.k * n < kFromMemory;
   if (tiles != nullptr && !is_f32 && flops >= kWorkToPack && shape.k >= kShortestSum &&
-      std::min(m, n) >= kShortestPanels && !ends_in_one) {
+      std::min(m, n) >= kShortestPanels && repays && !ends_in_one) {
     grid.tiles = tiles;
     cut_panels(shape, grid);
   }
