@@ -50,13 +50,14 @@ constexpr int64_t kRowsToTransposeA = 256, kColumnsToTransposeA = 256;
 constexpr double kWorkToPack = 2e8;   ///< operations: about half a millisecond
 constexpr int64_t kPackedTile = 128;  ///< rows: with 384 columns a tile and its A stay in the cache
 
-// By a unit of tiles, as measured on Sapphire Rapids: B's panels of a part of k, at most 1.2 MB,
-// and some of A's stay in the second-level cache.
-constexpr int64_t kShortestPanels = 256;   ///< rows and columns that repay packing the other factor
-constexpr int64_t kShortestSum = 64;       ///< k, below which C's bytes are what a product costs
-constexpr int64_t kMiddleSum = 768;        ///< k up to which tiles are low and wide
-constexpr int64_t kFromMemory = 1 << 24;   ///< elements of B, which are packed at memory's speed
-constexpr int64_t kRowsFromMemory = 1024;  ///< that repay it, where oneDNN reads B as it lies
+// By AMX, chosen from a prototype's measurements on Sapphire Rapids: B's panels of a part of k, at
+// most 1.2 MB, and some of A's stay in the second-level cache.
+constexpr int64_t kFewestPanelRows = 256;     ///< that repay packing B
+constexpr int64_t kFewestPanelColumns = 384;  ///< that repay packing A
+constexpr int64_t kShortestSum = 64;          ///< k, below which C's bytes are what a product costs
+constexpr int64_t kMiddleSum = 768;           ///< k up to which tiles are low and wide
+constexpr int64_t kFromMemory = 1 << 24;      ///< elements of B, which are packed at memory's speed
+constexpr int64_t kRowsFromMemory = 1024;     ///< that repay it, where oneDNN reads B as it lies
 
 /// The size of parts when `extent` is cut into parts no larger than `largest`, multiples of `step`.
 int64_t even_part(int64_t extent, int64_t largest, int64_t step) {
@@ -93,7 +94,7 @@ TileGrid small_m_grid(const ProductShape& shape) {
   return grid;
 }
 
-/// Cuts a product by a unit of tiles, of at most 1,024 of k at a time.
+/// Cuts a product by AMX tiles, of at most 1,024 of k at a time.
 void cut_panels(const ProductShape& s, TileGrid& grid) {
   int64_t rows = s.k <= kMiddleSum ? 128 : 256, columns = s.k <= kMiddleSum ? 768 : 512;
   const auto few = [&] { return ceil_div(s.m, rows) * ceil_div(s.n, columns) < kWantedTiles; };
@@ -117,7 +118,7 @@ bool is_chain(const ProductShape& shape, double flops) {
 
 }  // namespace
 
-TileGrid tile_grid(const ProductShape& shape, bool small_m, TileKernel tiles) {
+TileGrid tile_grid(const ProductShape& shape, bool small_m, TileKernel tile_kernel) {
   const int64_t m = shape.m, n = shape.n;
   TileGrid grid;
   if (m == 0 || n == 0) return grid;
@@ -170,9 +171,9 @@ TileGrid tile_grid(const ProductShape& shape, bool small_m, TileKernel tiles) {
   // A tile of one row or column goes by a kernel of oneDNN's that has other bits.
   const bool ends_in_one = m % grid.tile_m == 1 || n % grid.tile_n == 1;
   const bool repays = grid.packs_b || m >= kRowsFromMemory || shape.k * n < kFromMemory;
-  if (tiles != nullptr && !is_f32 && flops >= kWorkToPack && shape.k >= kShortestSum &&
-      std::min(m, n) >= kShortestPanels && repays && !ends_in_one) {
-    grid.tiles = tiles;
+  if (tile_kernel != nullptr && !is_f32 && flops >= kWorkToPack && shape.k >= kShortestSum &&
+      m >= kFewestPanelRows && n >= kFewestPanelColumns && repays && !ends_in_one) {
+    grid.tile_kernel = tile_kernel;
     cut_panels(shape, grid);
   }
   grid.tiles_m = ceil_div(m, grid.tile_m);
@@ -181,7 +182,7 @@ TileGrid tile_grid(const ProductShape& shape, bool small_m, TileKernel tiles) {
 }
 
 Gemm::Gemm(Products& products, const ProductShape& shape, bool small_m)
-    : shape_(shape), grid_(tile_grid(shape, small_m, products.tiles())) {
+    : shape_(shape), grid_(tile_grid(shape, small_m, products.tile_kernel())) {
   LEV_CHECK(shape.k >= 1, "a product needs k >= 1");
   if (tiles() == 0) return;
   dense_ = (grid_.tiles_n == 1 && shape.c_row == shape.n) || shape.m == 1;
@@ -194,7 +195,7 @@ Gemm::Gemm(Products& products, const ProductShape& shape, bool small_m)
                                 static_cast<size_t>(ceil_div(shape.k, grid_.part_k)));
     return;
   }
-  if (grid_.tiles != nullptr) {
+  if (grid_.tile_kernel != nullptr) {
     parts_ = cuts(shape.k, product_limits(DType::bf16, true)->k);
     packed_a_bytes_ = sizeof(uint16_t) * static_cast<size_t>(panel_elements(shape.m, shape.k));
     packed_b_bytes_ = sizeof(uint16_t) * static_cast<size_t>(panel_elements(shape.n, shape.k));
@@ -233,7 +234,7 @@ Factors Gemm::pack(ThreadPool& pool, const Factors& factors, void* packed) const
   Factors ready = factors;
   const int64_t size = size_of(shape_.factors);
   if (grid_.small_m) return pack_few(pool, factors, packed);
-  if (grid_.tiles != nullptr) {
+  if (grid_.tile_kernel != nullptr) {
     char* const b = static_cast<char*>(packed) + packed_a_bytes_;
     pack_panels(pool, shape_, factors.a, packed, factors.b, b);
     return {packed, b};
@@ -366,18 +367,18 @@ Tile Gemm::compute(int64_t index, int worker, const Factors& factors, void* scra
     multiply_few(factors, tile);
     return tile;
   }
-  if (grid_.tiles != nullptr) {
+  if (grid_.tile_kernel != nullptr) {
     const auto panels = [&](const void* packed, int64_t at) {
       return static_cast<const uint16_t*>(packed) + panel_elements(at, shape_.k);
     };
-    grid_.tiles({.rows = tile.rows,
-                 .columns = tile.columns,
-                 .parts = parts_,
-                 .a = panels(factors.a, tile.row),
-                 .b = panels(factors.b, tile.column),
-                 .c = tile.values,
-                 .c_row = c != nullptr ? shape_.c_row : tile.columns},
-                reinterpret_cast<float*>(static_cast<char*>(scratch) + tile_bytes_));
+    grid_.tile_kernel({.rows = tile.rows,
+                       .columns = tile.columns,
+                       .parts = parts_,
+                       .a = panels(factors.a, tile.row),
+                       .b = panels(factors.b, tile.column),
+                       .c = tile.values,
+                       .c_row = c != nullptr ? shape_.c_row : tile.columns},
+                      reinterpret_cast<float*>(static_cast<char*>(scratch) + tile_bytes_));
     return tile;
   }
   const int64_t size = size_of(shape_.factors);
@@ -395,7 +396,7 @@ void Gemm::run_tile(int64_t index, int worker, const Factors& factors, float* c,
                     void* scratch) const {
   const bool overwrite = store == Store::kOverwrite;
   // A TileKernel's rows may be apart.
-  const bool in_place = overwrite && (dense_ || grid_.tiles != nullptr);
+  const bool in_place = overwrite && (dense_ || grid_.tile_kernel != nullptr);
   const Tile tile = compute(index, worker, factors, scratch, in_place ? c : nullptr);
   if (in_place) return;
   for (int64_t r = 0; r < tile.rows; ++r) {

@@ -29,11 +29,13 @@ struct TileGrid {
   /// With small_m: B's rows of a part of k, all of them long, which are multiplied first, so that
   /// each part is one run of memory; a tile then adds the parts up, in order. 0: tiles do it all.
   int64_t part_k = 0;
-  TileKernel tiles = nullptr;  ///< not by oneDNN; both factors are packed into panels first
+  TileKernel tile_kernel = nullptr;  ///< not by oneDNN; both factors are packed into panels first
 };
-/// `small_m`: whether few rows are a case of their own. `tiles`: what multiplies the large products
-/// of bf16 that are worth it and of which oneDNN's tiles have the same bits; null for nothing.
-TileGrid tile_grid(const ProductShape& shape, bool small_m = false, TileKernel tiles = nullptr);
+/// `small_m`: whether few rows are a case of their own. `tile_kernel`: what multiplies the large
+/// products of bf16 that are worth it and of which oneDNN's tiles have the same bits; null for
+/// nothing.
+TileGrid tile_grid(const ProductShape& shape, bool small_m = false,
+                   TileKernel tile_kernel = nullptr);
 
 /// Where the tiles find A and B: as they lie, or packed.
 struct Factors {
@@ -53,7 +55,7 @@ struct Tile {
 inline constexpr int64_t kSmallM = 16;
 
 /// C[m, n] = or += sum over k of A[m, k] B[k, n], A and B f32 or bf16, by single-threaded oneDNN
-/// tile products, or our own for few rows or by a unit of tiles; sums and C are f32. The bits
+/// tile products, or our own for few rows or by AMX tiles; sums and C are f32. The bits
 /// depend on the shape, A's and B's strides and the values only; kAdd gives bit for bit what
 /// kOverwrite into another matrix and then one addition give.
 ///
@@ -109,7 +111,7 @@ class Gemm final {
   TileGrid grid_;
   bool dense_ = false;        ///< every tile of C is dense in C
   size_t tile_bytes_ = 0;     ///< of a worker's scratch: the tile
-  size_t product_bytes_ = 0;  ///< of a worker's scratch: oneDNN's part, or the unit's
+  size_t product_bytes_ = 0;  ///< of a worker's scratch: oneDNN's part, or the tile kernel's
   size_t column_bytes_ = 0;   ///< of one column of tiles of B, packed
   size_t packed_a_bytes_ = 0, packed_b_bytes_ = 0;
   std::array<const Product*, 4> products_{};  ///< by last row of tiles + 2 * last column of tiles

@@ -18,16 +18,11 @@ constexpr int64_t kShortChunk = 256, kLongChunk = 4096;
 constexpr int64_t kChunkElements = int64_t{1} << 25;  ///< logits of a chunk: 128 MiB
 constexpr int64_t kRowsElements = 16384;              ///< logits that a worker claims at a time
 // Leaving out tokens of scale 0.
-constexpr double kWorkToLeaveOut = 4e9;  ///< multiply-adds of the logits: 25 ms, where it may pay
-constexpr int64_t kShortestHalf = 64;    ///< tokens of a chunk
+constexpr int64_t kWorkToLeaveOut = 4'000'000'000;  ///< multiply-adds of the logits: 25 ms
+constexpr int64_t kShortestPart = 128;   ///< tokens of a chunk; its passes over the weight cost 64
 constexpr int64_t kWorthwhileShare = 8;  ///< of the tokens, one in so many at least
 
 size_t aligned(size_t bytes) { return round_up(bytes, 64); }
-
-double product_work(const LinearXentShape& s) {
-  return static_cast<double>(s.tokens) * static_cast<double>(s.embed) *
-         static_cast<double>(s.vocab);
-}
 
 /// As many tokens as keep the logits within their limit, a multiple of 256.
 int64_t chunk_length(const LinearXentShape& shape) {
@@ -87,21 +82,22 @@ size_t LinearXent::Chunk::scratch_bytes(int workers) const {
 LinearXent::LinearXent(Products& products, const LinearXentShape& shape, XentGradients gradients)
     : shape_(shape), gradients_(gradients), chunk_(chunk_length(shape)) {
   LEV_CHECK(shape.tokens >= 1 && shape.vocab >= 1 && shape.embed >= 1, "linear_xent needs extents");
+  LEV_CHECK(!shape.scaled_only || shape.h_row == shape.embed, "what is gathered lies without gaps");
   logits_bytes_ = aligned(sizeof(float) * static_cast<size_t>(chunk_ * shape.vocab));
   if (gradients != XentGradients::kNone && shape.dtype == DType::bf16)
     rounded_bytes_ = aligned(sizeof(uint16_t) * static_cast<size_t>(chunk_ * shape.vocab));
   whole_.emplace(products, shape, chunk_, gradients);
   const int64_t rest = shape.tokens % chunk_;
   if (rest != 0) rest_.emplace(products, shape, rest, gradients);
-  if (!shape.scaled_only || product_work(shape) < kWorkToLeaveOut) return;
-  for (int64_t half = chunk_ / 2; half >= kShortestHalf; half /= 2)
-    halves_.emplace_back(products, shape, half, gradients);
+  if (!shape.scaled_only || shape.tokens * shape.embed * shape.vocab < kWorkToLeaveOut) return;
+  for (int64_t tokens = chunk_ / 2; tokens >= kShortestPart; tokens /= 2)
+    shorter_.emplace_back(products, shape, tokens, gradients);
 }
 
 size_t LinearXent::scratch_bytes(int workers) const {
   size_t products = whole_->scratch_bytes(workers);
   if (rest_) products = std::max(products, rest_->scratch_bytes(workers));
-  for (const Chunk& half : halves_) products = std::max(products, half.scratch_bytes(workers));
+  for (const Chunk& chunk : shorter_) products = std::max(products, chunk.scratch_bytes(workers));
   return (leaves_out() ? gathered_bytes() : 0) + logits_bytes_ + rounded_bytes_ + products;
 }
 
@@ -191,11 +187,11 @@ void LinearXent::run_all(ThreadPool& pool, const LinearXentArrays& arrays, char*
 }
 
 const LinearXent::Chunk& LinearXent::chunk_for(size_t tokens) const {
-  const auto left = static_cast<int64_t>(tokens);
-  if (left >= chunk_) return *whole_;
-  for (const Chunk& half : halves_)
-    if (left >= half.tokens) return half;
-  return halves_.back();
+  const int64_t rows = round_up(static_cast<int64_t>(tokens), shorter_.back().tokens);
+  if (rows >= chunk_) return *whole_;
+  for (const Chunk& chunk : shorter_)
+    if (rows >= chunk.tokens) return chunk;
+  return shorter_.back();
 }
 
 size_t LinearXent::gathered_bytes() const {
@@ -252,7 +248,7 @@ void LinearXent::run(ThreadPool& pool, const LinearXentArrays& arrays, void* scr
   int64_t count = 0;
   for (int32_t t = 0; t < shape_.tokens; ++t)
     if (arrays.token_scale[t] != 0) tokens[count++] = t;
-  const int64_t rows = round_up(count, halves_.back().tokens);
+  const int64_t rows = round_up(count, shorter_.back().tokens);
   if (shape_.tokens - rows < shape_.tokens / kWorthwhileShare) return run_all(pool, arrays, memory);
   run_some(pool, arrays, {tokens, static_cast<size_t>(count)},
            memory + aligned(sizeof(int32_t) * static_cast<size_t>(shape_.tokens)));

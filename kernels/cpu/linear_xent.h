@@ -34,7 +34,8 @@ struct LinearXentShape {
 /// With bf16 factors the logits are f32, the dlogits rounded to bf16 for both products, dh rounded
 /// once; all else is f32.
 /// With `scaled_only`, where leaving out the tokens of scale 0 makes fewer rows by an eighth or
-/// more, the others are gathered into chunks of their own.
+/// more, the others are gathered into chunks of their own. For that chunks of other lengths are
+/// compiled too, some 10 ms.
 struct LinearXentArrays {
   const void *h = nullptr, *weight = nullptr;
   const int32_t* targets = nullptr;              ///< [tokens], each in [0, vocab)
@@ -68,11 +69,11 @@ class LinearXent final {
     size_t scratch_bytes(int workers) const;
   };
   /// Whether tokens are worth leaving out, which takes products and scratch.
-  bool leaves_out() const { return !halves_.empty(); }
+  bool leaves_out() const { return !shorter_.empty(); }
   int64_t row_bytes() const { return shape_.h_row * size_of(shape_.dtype); }
   /// Of the numbers of the tokens that have a scale, and of a chunk of their arrays.
   size_t gathered_bytes() const;
-  /// The longest chunk that `tokens` fill, or the shortest.
+  /// The longest chunk that `tokens` fill, rounded up to the shortest.
   const Chunk& chunk_for(size_t tokens) const;
   /// The arrays from a token on.
   LinearXentArrays from(const LinearXentArrays& arrays, int64_t token) const;
@@ -92,7 +93,7 @@ class LinearXent final {
   XentGradients gradients_;
   int64_t chunk_ = 0;
   size_t logits_bytes_ = 0, rounded_bytes_ = 0;  ///< of a chunk's logits, and dlogits as bf16
-  std::vector<Chunk> halves_;  ///< whole_'s half, its half, and so on; for tokens that are gathered
+  std::vector<Chunk> shorter_;  ///< of half as many tokens as whole_, a quarter, and so on
   std::optional<Chunk> whole_, rest_;
 };
 

@@ -418,7 +418,7 @@ Products::Products(int workers, std::optional<ProductLimits> limits,
 }
 Products::~Products() = default;
 
-TileKernel Products::tiles() const { return impl_->tiles ? *impl_->tiles : usable_tiles(); }
+TileKernel Products::tile_kernel() const { return impl_->tiles ? *impl_->tiles : usable_tiles(); }
 
 /// Products of this kind share code that oneDNN compiles when the first one runs. Where memory may
 /// end in between, that is now.

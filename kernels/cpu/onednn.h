@@ -69,7 +69,7 @@ using TileKernel = void (*)(const struct TileProduct& product, float* scratch);
 /// live as long as this.
 class Products final {
  public:
-  /// `limits`: those of every type, `tiles`: what tiles() says, in place of this machine's.
+  /// `limits`: those of every type, `tiles`: what tile_kernel() says, in place of this machine's.
   explicit Products(int workers, std::optional<ProductLimits> limits = {},
                     std::optional<TileKernel> tiles = {});
   ~Products();
@@ -79,7 +79,7 @@ class Products final {
   const Product& get(const ProductShape& shape);
 
   /// By what large products of bf16 go instead, if there is something: usable_tiles().
-  TileKernel tiles() const;
+  TileKernel tile_kernel() const;
 
  private:
   void compile_shared_code();

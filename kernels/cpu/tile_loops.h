@@ -1,4 +1,4 @@
-// The loops of a product by a unit of tiles, the same text for the processor's tiles and for the
+// The loops of a product by AMX tiles, the same text for the processor's tiles and for the
 // emulated ones of the tests.
 // Plain twin: kernels/reference/dot.cpp; of each bit, tests/kernels/cpu_tile_product_test.cpp.
 #pragma once

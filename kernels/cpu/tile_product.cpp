@@ -21,17 +21,17 @@ void pack_panels(ThreadPool& pool, const ProductShape& shape, const void* a, voi
   constexpr int64_t kTogether = 4, kElements = 65536;  // of a claim: some 10 us
   const int64_t share = round_up(ceil_div(kElements, panel_elements(1, shape.k)), kTogether);
   const int64_t tasks_a = ceil_div(shape.m, share * kPanel);
-  const auto pack = [&](Operand operand, int64_t extent, const void* from, int64_t along,
+  const auto pack = [&](FactorSide side, int64_t extent, const void* from, int64_t along,
                         int64_t across, void* to, int64_t task) {
     const int64_t begin = task * share, end = std::min(begin + share, ceil_div(extent, kPanel));
     vector_kernels().pack_panels[along == 1](
-        {operand, extent, shape.k, from, along == 1 ? across : along, to, begin, end});
+        {side, extent, shape.k, from, along == 1 ? across : along, to, begin, end});
   };
   pool.parallel_for(tasks_a + ceil_div(shape.n, share * kPanel), [&](int64_t task, int) {
     if (task < tasks_a)
-      pack(Operand::kA, shape.m, a, shape.a_col, shape.a_row, packed_a, task);
+      pack(FactorSide::kA, shape.m, a, shape.a_col, shape.a_row, packed_a, task);
     else
-      pack(Operand::kB, shape.n, b, shape.b_row, shape.b_col, packed_b, task - tasks_a);
+      pack(FactorSide::kB, shape.n, b, shape.b_row, shape.b_col, packed_b, task - tasks_a);
   });
 }
 

@@ -1,4 +1,4 @@
-// Products of bf16 by a unit of tiles, of factors packed into panels: a way for large products that
+// Products of bf16 by AMX tiles, of factors packed into panels: a way for large products that
 // is quicker than oneDNN's, with the bits of oneDNN's in parts (product_parts.h).
 #pragma once
 

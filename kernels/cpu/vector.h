@@ -100,16 +100,16 @@ struct ChainProduct {
 };
 
 /// A's rows or B's columns.
-enum class Operand { kA, kB };
+enum class FactorSide { kA, kB };
 
-/// A factor of a bf16 product to be laid out as a unit of tiles reads it (tile_product.h): panels
+/// A factor of a bf16 product to be laid out as AMX reads it (tile_product.h): panels
 /// [begin, end), each of 32 rows of A or columns of B with all of k. The factor, of `extent` rows
 /// or columns, counts as a matrix [k, extent], of either MatrixOrder. What a panel lacks at the end
 /// of k or of the extent becomes 0.
 ///   step s of panel i     to + (i * ceil(k / 32) + s) * 1024: two tiles of 16 rows or columns
 ///   a tile                16 x 16 pairs of k, at [row][pair] of A and [pair][column] of B
 struct PanelPacking {
-  Operand operand = Operand::kA;
+  FactorSide side = FactorSide::kA;
   int64_t extent = 0, k = 0;
   const void* from = nullptr;
   int64_t stride = 0;  ///< between rows, or columns, of `from`

@@ -133,7 +133,7 @@ void pack_panels(const PanelPacking& p) {
           from = part;
           stride = kSide;
         }
-        pack_step(to, from, stride, k_adjacent, k_adjacent != (p.operand == Operand::kA));
+        pack_step(to, from, stride, k_adjacent, k_adjacent != (p.side == FactorSide::kA));
       }
   }
 }

@@ -57,7 +57,7 @@ std::unique_ptr<const Objective> make(std::string_view name, const ObjectiveOpti
 /// The tokens, segments and positions of a microbatch; nothing is dropped.
 LmBatch batch_of(BatchInputs& inputs);
 /// The token losses of final hidden states, [batch, position]. With `weight`, of the same axes,
-/// they are 0 where that is, at less cost.
+/// they are 0 where that is, and need not be computed there.
 NamedArray token_losses_of(const LanguageModel& model, NamedArray hidden, NamedArray targets,
                            NamedArray weight = {});
 

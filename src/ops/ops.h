@@ -263,7 +263,8 @@ struct LinearXentOptions {
   double z_loss = 0;    ///< weight of the squared logsumexp in the loss
   double soft_cap = 0;  ///< logits become soft_cap tanh(logit / soft_cap); 0 none
   /// token_loss is 0 where token_scale is 0, and has no gradient there, nor has the scale: such
-  /// tokens, prompts and padding among them, need not be computed.
+  /// tokens, prompts and padding among them, need not be computed. Whether something that is not
+  /// finite in them reaches the loss is left open.
   bool scaled_only = false;
 };
 struct LinearXent {

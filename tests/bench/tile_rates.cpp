@@ -113,6 +113,7 @@ class TimedGemm {
     product_.run(pool_, [&] { gemm_.run_tiles(pool_, ready, result, store, tiles); });
     all_.run(pool_, [&] { gemm_.run(pool_, factors, result, store, scratch_.get()); });
   }
+  bool goes_by_tiles() const { return gemm_.grid().tile_kernel != nullptr; }
   void print(const char* name, const Case& c) {
     const double flops =
         2 * static_cast<double>(c.m) * static_cast<double>(c.n) * static_cast<double>(c.k);
@@ -152,7 +153,7 @@ void measure(ThreadPool& pool, const Case& c, int repeats) {
   std::printf("%-16s %5ld x %5ld x %5ld", c.name, static_cast<long>(c.m), static_cast<long>(c.n),
               static_cast<long>(c.k));
   library.print("library", c);
-  if (tiles) tiles->print("tiles", c);
+  if (tiles) tiles->print(tiles->goes_by_tiles() ? "tiles" : "(library)", c);
   std::printf(" | panels %.3f ns an element\n", nanoseconds_an_element(c, packing.seconds()));
   std::fflush(stdout);
 }

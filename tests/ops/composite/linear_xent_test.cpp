@@ -220,6 +220,17 @@ TEST_CASE("token losses of scaled tokens alone are 0 elsewhere, and so are their
     const NamedArray each = linear_xent(x[0], x[1], x[2], scale, scaled).token_loss;
     return std::vector{sum(each * each * 0.5 - each, x[2].axes())};
   };
+  // Both results, with z-loss; a scale of 0 has no gradient.
+  const Build both = [](const auto& x) {
+    const LinearXent out =
+        linear_xent(x[0], x[1], x[2], x[3], {.z_loss = 0.2, .scaled_only = true});
+    return std::vector{out.loss + sum(out.token_loss * out.token_loss, x[2].axes())};
+  };
+  const auto backend = make_backend("reference");
+  const Array of_scale = gradient(both, in, 3, *backend);
+  for (size_t i = 0; i < in[3].values.size(); ++i)
+    CHECK((of_scale.values[i] == 0) == (in[3].values[i] == 0));
+  for (const size_t which : {0, 1}) CHECK(gradient_error(both, in, which) < kGradientTolerance);
   in.pop_back();
   in[2].values = {0, 4, 2, 3, 1, 3};
   CHECK(worst_gradient_error(squares, in) < kGradientTolerance);
