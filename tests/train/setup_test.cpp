@@ -92,7 +92,9 @@ TEST_CASE("a rank's step is what the config cuts out for it", "[train]") {
   CHECK(options.ranks == 3);
   CHECK(options.rank == 2);
   CHECK(options.optimise);
-  CHECK(std::string(options.optimizer->rule_of({"h.weight"}).optimizer->name) == "adam");
+  nn::Param weight;
+  weight.path = "h.weight";
+  CHECK(std::string(options.optimizer->rule_of(weight).optimizer->name) == "adam");
 }
 
 TEST_CASE("windows whose documents are not kept apart have no segments, packs always", "[train]") {
