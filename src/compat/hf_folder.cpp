@@ -6,7 +6,6 @@
 #include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "base/error.h"
 #include "base/file_kind.h"
@@ -113,17 +112,20 @@ bool fits(const HfTarget& target, const std::vector<int64_t>& shape) {
          std::equal(shape.begin() + 1, shape.end(), target.shape.begin() + 1);
 }
 
-/// Fills the rows after the first `rows` with the mean of those, each number summed in f64.
-void grow(const HfTarget& target, int64_t rows) {
-  const int64_t all = target.shape[0];
-  if (rows == all) return;
-  const int64_t width = std::accumulate(target.shape.begin() + 1, target.shape.end(), int64_t{1},
-                                        std::multiplies<>());
-  for (int64_t column = 0; column < width; ++column) {
-    double sum = 0;
-    for (int64_t row = 0; row < rows; ++row) sum += target.data[row * width + column];
-    for (int64_t row = rows; row < all; ++row)
-      target.data[row * width + column] = static_cast<float>(sum / static_cast<double>(rows));
+/// Fills what lies behind a tensor's end, from element `first` on, with the mean of its rows, each
+/// number summed in f64.
+void grow(const Tensor& tensor, int64_t first, std::span<float> room) {
+  if (room.empty()) return;
+  const int64_t rows = tensor.shape[0], width = tensor.size() / rows;
+  std::vector<double> sums(static_cast<size_t>(width));
+  std::vector<float> row(sums.size());
+  for (int64_t i = 0; i < rows; ++i) {
+    to_f32(tensor, row, i * width);
+    for (size_t column = 0; column < row.size(); ++column) sums[column] += row[column];
+  }
+  for (size_t i = 0; i < room.size(); ++i) {
+    const auto column = (static_cast<size_t>(first) + i) % row.size();
+    room[i] = static_cast<float>(sums[column] / static_cast<double>(rows));
   }
 }
 
@@ -311,15 +313,21 @@ void HfWeights::load(std::span<const HfTarget> targets, const ProgressReport& pr
     if (worker == 0) tell();  // one thread alone
   });
   tell();
-  for (size_t i = 0; i < targets.size(); ++i)
-    if (targets[i].data && targets[i].fewer_rows > 0) grow(targets[i], found[i]->shape[0]);
+  for (size_t i = 0; i < targets.size(); ++i) {
+    const int64_t size = found[i]->size();
+    if (targets[i].data && targets[i].fewer_rows > 0)
+      grow(*found[i], size,
+           {targets[i].data + size, static_cast<size_t>(targets[i].elements() - size)});
+  }
 }
 
-void HfWeights::read(const HfTarget& target, const Tensor& tensor) const {
-  const std::span<float> room(target.data, static_cast<size_t>(tensor.size()));
-  to_f32(tensor, room);
-  require_finite(room, tensor.name, folder_);
-  if (target.fewer_rows > 0) grow(target, tensor.shape[0]);
+int64_t HfWeights::read(const Tensor& tensor, int64_t first, std::span<float> room) const {
+  const int64_t known = std::clamp<int64_t>(tensor.size() - first, 0, std::ssize(room));
+  const std::span<float> own = room.first(static_cast<size_t>(known));
+  if (known > 0) to_f32(tensor, own, first);
+  require_finite(own, tensor.name, folder_);
+  grow(tensor, first + known, room.subspan(own.size()));
+  return known;
 }
 
 namespace {

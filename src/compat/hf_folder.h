@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,6 +21,10 @@ struct HfTarget {
   float* data = nullptr;  ///< null: it must be there, and is not read
   /// Rows that the tensor may have instead, if fewer: the others become the mean of those. 0: none.
   int64_t fewer_rows = 0;
+
+  int64_t elements() const {
+    return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+  }
 };
 
 /// All of a folder's tensors, in open files: model.safetensors, or the shards of
@@ -42,9 +47,11 @@ class HfWeights final {
   /// written unless all fit and have the checksums that their files name. error  as match and
   /// check; kCheckpoint naming a tensor that is not finite
   void load(std::span<const HfTarget> targets, const ProgressReport& progress = {}) const;
-  /// Reads one of the tensors that `match` has found, converted to f32, as load does; the caller
-  /// has compared all with their checksums. error  kCheckpoint for one that is not finite
-  void read(const HfTarget& target, const safetensors::Tensor& tensor) const;
+  /// Reads elements of a tensor that `match` has found, from the `first` on, converted to f32, as
+  /// load does; the caller has compared all with their checksums. What lies behind the tensor's end
+  /// becomes the mean of its rows. error  kCheckpoint for one that is not finite
+  ///   returns  how many elements the tensor has
+  int64_t read(const safetensors::Tensor& tensor, int64_t first, std::span<float> room) const;
   /// What people should know of a folder that this program exported and in which somebody, or a
   /// disk, changed or removed another file of the folder: "DIR: tokenizer.json changed since the
   /// export"; "" for others.

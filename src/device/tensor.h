@@ -35,6 +35,17 @@ struct Tensor {
     return whole;
   }
   int64_t bytes() const { return elements() * size_of(dtype); }
+  /// Of the first element, in the tensor that these are rows of.
+  int64_t first_element() const { return first_row == 0 ? 0 : first_row * elements() / shape[0]; }
+  /// `count` of the indices of the first axis, from `first` on.
+  Tensor rows(int64_t first, int64_t count) const {
+    Tensor some = *this;
+    some.data += first * (bytes() / shape[0]);
+    some.first_row += first;
+    some.all_rows = whole_shape()[0];
+    some.shape[0] = count;
+    return some;
+  }
 };
 
 }  // namespace levanter

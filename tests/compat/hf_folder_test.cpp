@@ -71,6 +71,30 @@ TEST_CASE("weights are read from one file, or from the shards of an index", "[co
   CHECK(many.b[0] == 7);
 }
 
+TEST_CASE("what is read a few elements at a time is what is read at once", "[compat]") {
+  const TemporaryFolder folder;
+  const std::vector<float> stored = {1, 2, 3, 4, 8, 6};
+  const safetensors::WriteTensor tensor = {{"a", safetensors::Element::f32, {3, 2}},
+                                           std::as_bytes(std::span(stored))};
+  safetensors::write_file(folder / "model.safetensors", std::span(&tensor, 1));
+  const compat::HfWeights weights(folder.path());
+  std::vector<float> whole(10);
+  const compat::HfTarget target = {"a", {5, 2}, whole.data(), 3};
+  weights.load(std::span(&target, 1));
+  CHECK(whole == std::vector<float>{1, 2, 3, 4, 8, 6, 4, 4, 4, 4});
+  const safetensors::Tensor& found = *weights.match(std::span(&target, 1))[0];
+  for (const size_t size : {1, 2, 4, 7}) {
+    std::vector<float> pieces(whole.size());
+    int64_t known = 0;
+    for (size_t first = 0; first < pieces.size(); first += size)
+      known += weights.read(
+          found, static_cast<int64_t>(first),
+          std::span(pieces).subspan(first).first(std::min(size, pieces.size() - first)));
+    CHECK(known == 6);
+    CHECK(pieces == whole);
+  }
+}
+
 TEST_CASE("a head that is not the embedding is not dropped, and alone it is the embedding",
           "[compat]") {
   const TemporaryFolder folder;

@@ -2,17 +2,22 @@
 
 #include <link.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <new>
 
 namespace {
 thread_local int64_t count = 0;
+std::atomic<int64_t> largest = 0;
 uintptr_t ignored_begin = 0, ignored_end = 0;
 
 void* take(std::size_t bytes, std::size_t alignment, const void* caller) {
   const auto from = reinterpret_cast<uintptr_t>(caller);
   if (from < ignored_begin || from >= ignored_end) ++count;
+  const auto size = static_cast<int64_t>(bytes);
+  for (int64_t most = largest; most < size && !largest.compare_exchange_weak(most, size);) {
+  }
   const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   void* memory = std::aligned_alloc(alignment, rounded ? rounded : alignment);
   if (memory == nullptr) throw std::bad_alloc();
@@ -41,6 +46,7 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std
 
 namespace levanter::testing {
 int64_t allocations() { return count; }
+int64_t largest_allocation() { return largest.exchange(0); }
 
 bool ignore_allocations_of(const char* name) {
   ignored_begin = ignored_end = 0;

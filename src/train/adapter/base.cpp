@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strings.h"
+#include "base/threads.h"
 #include "device/transfer.h"
 #include "infer/parameter_store.h"
 #include "train/adapter/quantize.h"
@@ -83,25 +84,32 @@ std::vector<Tensor> tensors_of(const std::vector<nn::Param>& params, std::span<c
 
 namespace {
 
-/// Fills f32 with a parameter of a base; how many of its numbers the base has.
-using Read = std::function<size_t(const Tensor& target, std::span<float> room)>;
+/// Fills f32 with rows of a parameter of a base; how many of the numbers the base has.
+using Read = std::function<int64_t(const Tensor& rows, std::span<float> room)>;
+
+/// About as many numbers are read at a time by each thread, so that no matrix is ever held in f32
+/// beside what is made of it.
+constexpr int64_t kPiece = int64_t{1} << 18;
 
 Read reader_of(const BaseModel& base, const infer::ModelSpec& spec, int64_t vocab_size, Key key,
                const std::vector<nn::Param>& params) {
-  if (base.hf)
-    return [read = hf_reader(*base.hf, spec, vocab_size)](
-               const Tensor& target, std::span<float> room) { return read(target.path, room); };
+  if (base.hf) return hf_reader(*base.hf, spec, vocab_size);
   if (base.checkpoint)
-    return [&from = *base.checkpoint](const Tensor& target, std::span<float> room) {
-      from.load({from.path_in_use(target.path), DType::f32, target.shape,
-                 reinterpret_cast<std::byte*>(room.data())});
-      return room.size();
+    return [&from = *base.checkpoint](const Tensor& rows, std::span<float> room) {
+      Tensor target = rows;
+      target.path = from.path_in_use(rows.path);
+      target.dtype = DType::f32;
+      target.data = reinterpret_cast<std::byte*>(room.data());
+      target.memory = &host_memory();
+      from.load(target);
+      return std::ssize(room);
     };
-  return [key, &params](const Tensor& target, std::span<float> room) {
+  return [key, &params](const Tensor& rows, std::span<float> room) {
     const auto param = std::find_if(params.begin(), params.end(),
-                                    [&](const nn::Param& one) { return one.path == target.path; });
-    infer::draw(param->init, fold_in(key, target.path), 0, room);
-    return room.size();
+                                    [&](const nn::Param& one) { return one.path == rows.path; });
+    infer::draw(param->init, fold_in(key, rows.path), static_cast<uint64_t>(rows.first_element()),
+                room);
+    return std::ssize(room);
   };
 }
 
@@ -112,9 +120,12 @@ struct Held {
   bool out_first = true;  ///< each row of the array has a scale; false: each column
 };
 
-/// Fills `place`, that of the values, and the scales.
-void narrow(const Held& held, std::span<const float> values, HostWrite& place) {
-  if (held.scales) {
+/// Rounds values to what they are held in.
+void hold(const Held& held, std::span<const float> values) {
+  HostWrite place(*held.values.memory, held.values.data, static_cast<size_t>(held.values.bytes()));
+  if (held.values.dtype == DType::f32) {
+    std::copy(values.begin(), values.end(), reinterpret_cast<float*>(place.bytes().data()));
+  } else if (held.scales) {
     HostWrite scales(*held.scales->memory, held.scales->data,
                      static_cast<size_t>(held.scales->bytes()));
     const auto count = static_cast<size_t>(held.scales->elements());
@@ -124,6 +135,21 @@ void narrow(const Held& held, std::span<const float> values, HostWrite& place) {
     scales.done();
   } else {
     std::copy(values.begin(), values.end(), reinterpret_cast<Bf16*>(place.bytes().data()));
+  }
+  place.done();
+}
+
+/// A parameter in parts of some rows, in their order. A column's scale is of all of its rows.
+void add_pieces(const Held& held, std::vector<Held>& pieces) {
+  const int64_t elements = held.values.elements();
+  if (elements <= kPiece || (held.scales && !held.out_first)) return pieces.push_back(held);
+  const int64_t rows = held.values.shape[0], width = elements / rows;
+  const int64_t most = std::max<int64_t>(1, kPiece / width);
+  for (int64_t first = 0; first < rows; first += most) {
+    const int64_t count = std::min(most, rows - first);
+    Held& piece = pieces.emplace_back(held);
+    piece.values = held.values.rows(first, count);
+    if (held.scales) piece.scales = held.scales->rows(first, count);
   }
 }
 
@@ -154,25 +180,30 @@ std::string load_base(const BaseModel& base, const infer::ModelSpec& spec, int64
                       Key key, const std::vector<nn::Param>& params, std::span<const Tensor> all,
                       const ProgressReport& progress) {
   const Read read = reader_of(base, spec, vocab_size, key, params);
-  Hasher hasher(Hasher::Width::k128);
-  std::vector<float> room;
-  const std::vector<Held> frozen = held_of(params, all);
+  std::vector<Held> pieces;
   double done = 0, total = 0;
-  for (const Held& held : frozen) total += static_cast<double>(held.values.bytes());
-  for (const Held& held : frozen) {
-    const Tensor& target = held.values;
-    HostWrite place(*target.memory, target.data, static_cast<size_t>(target.bytes()));
-    const auto elements = static_cast<size_t>(target.elements());
-    std::span<float> values(reinterpret_cast<float*>(place.bytes().data()), elements);
-    if (target.dtype != DType::f32) {
-      room.resize(elements);
-      values = room;
+  for (const Held& held : held_of(params, all)) {
+    total += static_cast<double>(held.values.bytes());
+    add_pieces(held, pieces);
+  }
+  ThreadPool pool(available_threads());
+  std::vector<std::vector<float>> rooms(static_cast<size_t>(pool.threads()));
+  std::vector<std::span<const float>> known(rooms.size());
+  Hasher hasher(Hasher::Width::k128);
+  for (size_t next = 0; next < pieces.size(); next += rooms.size()) {
+    const size_t count = std::min(rooms.size(), pieces.size() - next);
+    pool.parallel_for(static_cast<int64_t>(count), [&](int64_t i, int) {
+      const auto at = static_cast<size_t>(i);
+      const Held& piece = pieces[next + at];
+      std::vector<float>& room = rooms[at];
+      room.resize(static_cast<size_t>(piece.values.elements()));
+      known[at] = std::span(room).first(static_cast<size_t>(read(piece.values, room)));
+      hold(piece, room);
+    });
+    for (size_t i = 0; i < count; ++i) {
+      hasher.update(std::as_bytes(known[i]));
+      done += static_cast<double>(pieces[next + i].values.bytes());
     }
-    const size_t count = read(target, values);
-    hasher.update(std::as_bytes(values.first(count)));
-    if (target.dtype != DType::f32) narrow(held, values, place);
-    place.done();
-    done += static_cast<double>(target.bytes());
     if (progress) progress({"reading the model under the adapter", done, total, "B"});
   }
   return hasher.hex();

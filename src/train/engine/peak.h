@@ -41,15 +41,16 @@ std::vector<ProductRate> measure_products(const Backend& backend, DType dtype,
 /// The best of them, in GFLOP/s; 0 for none.
 double best_rate(std::span<const ProductRate> rates);
 
-/// The best rate of standard_products with factors of `dtype` in GFLOP/s, measured once a machine:
-/// kept in the file that peak_file names, per device, processor, dtype and number of threads.
+/// The best rate of standard_products with factors of `dtype` in GFLOP/s, as the machine's first
+/// three runs measure it, each once: kept in the file that peak_file names, per device, processor,
+/// dtype and number of threads.
 double machine_peak(const Backend& backend, DType dtype = DType::f32);
 
 /// What machine_peak has measured before and kept.
 std::optional<double> known_peak(const Backend& backend, DType dtype = DType::f32);
 
-/// <XDG_CACHE_HOME or ~/.cache>/levanter/peak.json; "" without a home. One object, the rates by
-/// what they belong to; a file that is damaged or cannot be written is measured past.
+/// <XDG_CACHE_HOME or ~/.cache>/levanter/peak.json; "" without a home. One object, lists of
+/// rates by what they belong to; a file that is damaged or cannot be written is measured past.
 std::string peak_file();
 
 }  // namespace levanter::train

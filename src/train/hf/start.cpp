@@ -2,6 +2,7 @@
 #include "train/hf/start.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -151,20 +152,15 @@ void check_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, i
 
 HfReader hf_reader(const compat::HfWeights& weights, const infer::ModelSpec& model,
                    int64_t vocab_size) {
-  std::vector<compat::HfTarget> targets = targets_of(weights.folder(), model, vocab_size);
+  const std::vector<compat::HfTarget> targets = targets_of(weights.folder(), model, vocab_size);
   const std::vector<const safetensors::Tensor*> found = weights.match(targets);
   weights.check();
-  return [&weights, targets = std::move(targets), found](const std::string& path,
-                                                         std::span<float> room) {
-    for (size_t i = 0; i < targets.size(); ++i) {
-      if (targets[i].name != path) continue;
-      compat::HfTarget target = targets[i];
-      target.data = room.data();
-      weights.read(target, *found[i]);
-      return static_cast<size_t>(found[i]->size());
-    }
-    LEV_CHECK(false, cat("the model has no parameter ", path));
-    return size_t{0};
+  std::map<std::string, const safetensors::Tensor*> tensors;
+  for (size_t i = 0; i < targets.size(); ++i) tensors[targets[i].name] = found[i];
+  return [&weights, tensors = std::move(tensors)](const Tensor& rows, std::span<float> room) {
+    const auto at = tensors.find(rows.path);
+    LEV_CHECK(at != tensors.end(), cat("the model has no parameter ", rows.path));
+    return weights.read(*at->second, rows.first_element(), room);
   };
 }
 

@@ -39,10 +39,10 @@ void check_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, i
 void load_hf(const compat::HfWeights& weights, const infer::ModelSpec& model, int64_t vocab_size,
              std::span<const Tensor> targets, const ProgressReport& progress = {});
 
-/// The same of one parameter after the other, each into room that is given for it: what reads the
-/// one called `path` into f32 as large as it is. All are compared with their checksums before.
-///   returns  how many of its numbers the folder has; those of further tokens follow
-using HfReader = std::function<size_t(const std::string& path, std::span<float> room)>;
+/// The same of some rows of a parameter, each into room that is given for it: what reads those that
+/// `rows` names into as many f32, in any thread. All are compared with their checksums before.
+///   returns  how many of the numbers the folder has; those of further tokens follow
+using HfReader = std::function<int64_t(const Tensor& rows, std::span<float> room)>;
 HfReader hf_reader(const compat::HfWeights& weights, const infer::ModelSpec& model,
                    int64_t vocab_size);
 
