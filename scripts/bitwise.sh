@@ -106,9 +106,7 @@ travel() {
   [ "$disturbed" -gt 0 ] || rm -f "logs/$id/summary.json"  # nothing was shown
 }
 
-formats=(f32)
-if "$program" train --config run.toml --trainer.id=probe --trainer.num_train_steps=1 \
-  --trainer.mp=p=f32,c=bf16 >/dev/null 2>&1; then formats+=("p=f32,c=bf16"); fi
+formats=(f32 p=f32,c=bf16)
 
 crowds=(t3 2 3)
 threads=(1)

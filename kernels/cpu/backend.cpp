@@ -120,8 +120,6 @@ class CpuBackend final : public kernels::HostBackend {
     return HostBackend::lower(request);
   }
 
-  bool multiplies_bf16() const override { return cpu::multiplies_bf16(); }
-
   std::optional<InstructionRate> instruction_rate(DType dtype, double seconds) const override {
     const ProductInstruction* const instruction = product_instruction(dtype);
     if (!instruction) return std::nullopt;
@@ -154,8 +152,9 @@ class CpuBackend final : public kernels::HostBackend {
   std::string numerics_signature() const override {
     // The vector kernels give the same bits on every level of the instruction set; oneDNN's
     // products depend on the one it uses.
+    const char* const of_bf16 = uses_amx() ? ", bf16 in parts" : "";
     return cat("cpu; ", onednn_version(), " on instruction set ", onednn_isa(),
-               uses_amx() ? ", bf16 in parts" : "");
+               widens_bf16() ? ", bf16 widened" : of_bf16);
   }
 
  private:

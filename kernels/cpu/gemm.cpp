@@ -30,6 +30,7 @@ constexpr int64_t kNarrowestTile = 128;
 constexpr int64_t kColumnStep = 64, kRowStep = 16;
 // Chain products: nothing is copied or called for a tile, so tiles may be small and many.
 constexpr int64_t kShortestChain = 48, kChainRowStep = 12;
+constexpr int64_t kLinesAtOnce = 16384;  ///< elements of them, widened by a thread
 constexpr int64_t kEnoughChains = 16, kNarrowestChain = 64, kChainColumnStep = 32;
 // Few rows (small M, as in a GEMV). B's columns are shared among threads as they lie; its rows only
 // where they are long.
@@ -105,6 +106,11 @@ void cut_panels(const ProductShape& s, TileGrid& grid) {
   grid.tile_n = even_part(s.n, columns, kPanel);
 }
 
+double operations(const ProductShape& shape) {
+  return 2.0 * static_cast<double>(shape.m) * static_cast<double>(shape.n) *
+         static_cast<double>(shape.k);
+}
+
 /// Whether tiles are products for our own kernel once B lies the way that it wants, and that is
 /// worth it.
 bool is_chain(const ProductShape& shape, double flops) {
@@ -114,6 +120,14 @@ bool is_chain(const ProductShape& shape, double flops) {
   const bool turns = shape.b_col != 1 && shape.n > 1;
   return flops < kWorkToPack && (!turns || flops >= kTileWork) &&
          is_chain_product(turns ? turned : shape);
+}
+
+/// Whether both factors of a whole product of bf16 are widened before any tile: those of which
+/// tiles are then chain products, so that each sum has the bits that parts would give it.
+bool widens_at_once(const ProductShape& shape, bool small_m) {
+  if (shape.factors != DType::bf16 || !widens_bf16() || (small_m && shape.m <= kSmallM))
+    return false;
+  return is_chain(widened(shape), operations(shape));
 }
 
 }  // namespace
@@ -127,8 +141,7 @@ TileGrid tile_grid(const ProductShape& shape, bool small_m, TileKernel tile_kern
   const bool transposes_b = shape.b_col != 1 && n > 1;
   const bool is_f32 = shape.factors == DType::f32;
   const bool transposes_a = !is_f32 && shape.a_col != 1;
-  const double flops =
-      2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(shape.k);
+  const double flops = operations(shape);
   const bool short_f32 = is_f32 && m < kManyRows;
   const bool tall = short_f32 && flops >= kWorkToPack && m >= kRowsToPack && shape.a_col == 1;
   const bool collides = std::max(shape.b_row, shape.b_col) % kCollision == 0;
@@ -181,8 +194,11 @@ TileGrid tile_grid(const ProductShape& shape, bool small_m, TileKernel tile_kern
   return grid;
 }
 
-Gemm::Gemm(Products& products, const ProductShape& shape, bool small_m)
-    : shape_(shape), grid_(tile_grid(shape, small_m, products.tile_kernel())) {
+Gemm::Gemm(Products& products, const ProductShape& given, bool small_m)
+    : shape_(widens_at_once(given, small_m) ? widened(given) : given),
+      given_(given),
+      grid_(tile_grid(shape_, small_m, products.tile_kernel())) {
+  const ProductShape& shape = shape_;
   LEV_CHECK(shape.k >= 1, "a product needs k >= 1");
   if (tiles() == 0) return;
   dense_ = (grid_.tiles_n == 1 && shape.c_row == shape.n) || shape.m == 1;
@@ -196,7 +212,7 @@ Gemm::Gemm(Products& products, const ProductShape& shape, bool small_m)
     return;
   }
   if (grid_.tile_kernel != nullptr) {
-    parts_ = cuts(shape.k, product_limits(DType::bf16, true)->k);
+    parts_ = cuts(shape.k, product_limits(DType::bf16, false, true)->k);
     packed_a_bytes_ = sizeof(uint16_t) * static_cast<size_t>(panel_elements(shape.m, shape.k));
     packed_b_bytes_ = sizeof(uint16_t) * static_cast<size_t>(panel_elements(shape.n, shape.k));
     product_bytes_ = kTileScratchBytes;
@@ -219,6 +235,9 @@ Gemm::Gemm(Products& products, const ProductShape& shape, bool small_m)
     products_[kind] = &products.get(tile);
     product_bytes_ = std::max(product_bytes_, products_[kind]->scratch_bytes());
   }
+  if (shape.factors != given.factors)
+    widened_bytes_ = aligned(sizeof(float) * static_cast<size_t>(shape.m * shape.k)) +
+                     aligned(sizeof(float) * static_cast<size_t>(shape.k * shape.n));
   if (grid_.packs_a)
     packed_a_bytes_ = aligned(static_cast<size_t>(shape.m * shape.k * size_of(shape.factors)));
   if (grid_.turns_b)
@@ -230,12 +249,33 @@ Gemm::Gemm(Products& products, const ProductShape& shape, bool small_m)
   }
 }
 
-Factors Gemm::pack(ThreadPool& pool, const Factors& factors, void* packed) const {
+/// Both factors as f32, without gaps.
+Factors Gemm::widen(ThreadPool& pool, const Factors& factors, void* to) const {
+  const ProductShape& s = given_;
+  const auto widen = [&](const Lines& all, const void* from, char* at) {
+    const int64_t size = size_of(s.factors), some = ceil_div(kLinesAtOnce, all.length);
+    pool.parallel_for(ceil_div(all.count, some), [&](int64_t index, int) {
+      const int64_t first = index * some;
+      copy_lines(at + first * all.length * size_of(DType::f32),
+                 static_cast<const char*>(from) + first * all.stride * size,
+                 {std::min(some, all.count - first), all.length, all.stride}, s.factors, true);
+    });
+    return at + aligned(static_cast<size_t>(all.count * all.length * size_of(DType::f32)));
+  };
+  auto* const a = static_cast<char*>(to);
+  char* const b = widen(lines(s.m, s.k, s.a_row, s.a_col), factors.a, a);
+  widen(lines(s.k, s.n, s.b_row, s.b_col), factors.b, b);
+  return {a, b};
+}
+
+Factors Gemm::pack(ThreadPool& pool, const Factors& given, void* room) const {
+  const Factors factors = widened_bytes_ > 0 ? widen(pool, given, room) : given;
+  char* const packed = static_cast<char*>(room) + widened_bytes_;
   Factors ready = factors;
   const int64_t size = size_of(shape_.factors);
   if (grid_.small_m) return pack_few(pool, factors, packed);
   if (grid_.tile_kernel != nullptr) {
-    char* const b = static_cast<char*>(packed) + packed_a_bytes_;
+    char* const b = packed + packed_a_bytes_;
     pack_panels(pool, shape_, factors.a, packed, factors.b, b);
     return {packed, b};
   }
@@ -243,7 +283,7 @@ Factors Gemm::pack(ThreadPool& pool, const Factors& factors, void* packed) const
     ready.b = packed;
     pool.parallel_for(ceil_div(shape_.n, kColumnStep), [&](int64_t index, int) {
       const int64_t column = index * kColumnStep;
-      vector_kernels().transpose_4(static_cast<uint32_t*>(packed) + column, shape_.n,
+      vector_kernels().transpose_4(reinterpret_cast<uint32_t*>(packed) + column, shape_.n,
                                    static_cast<const uint32_t*>(factors.b) + column * shape_.b_col,
                                    shape_.b_col, std::min(kColumnStep, shape_.n - column),
                                    shape_.k);
@@ -254,18 +294,20 @@ Factors Gemm::pack(ThreadPool& pool, const Factors& factors, void* packed) const
     pool.parallel_for(grid_.tiles_m, [&](int64_t index, int) {
       const int64_t row = index * grid_.tile_m, rows = std::min(grid_.tile_m, shape_.m - row);
       const char* const from = static_cast<const char*>(factors.a) + row * shape_.a_row * size;
-      char* const to = static_cast<char*>(packed) + row * shape_.k * size;
+      char* const to = packed + row * shape_.k * size;
       transpose_a(to, from, rows);
     });
   }
   if (grid_.packs_b) {
-    char* const b = static_cast<char*>(packed) + packed_a_bytes_;
+    char* const b = packed + packed_a_bytes_;
     ready.b = b;
     pool.parallel_for(grid_.tiles_n, [&](int64_t index, int worker) {
       const int64_t from = index * grid_.tile_n * shape_.b_col * size;
       products_[index == grid_.tiles_n - 1 ? 2 : 0]->pack(
           worker, static_cast<const char*>(factors.b) + from,
-          b + static_cast<size_t>(index) * column_bytes_);
+          b + static_cast<size_t>(index) * column_bytes_,
+          static_cast<char*>(room) + packed_bytes() +
+              static_cast<size_t>(worker) * scratch_bytes_per_worker() + tile_bytes_);
     });
   }
   return ready;

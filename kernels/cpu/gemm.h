@@ -73,8 +73,9 @@ class Gemm final {
   const TileGrid& grid() const { return grid_; }
 
   /// What the packed factors take, a multiple of 64 bytes; 0 when they are read as they lie.
-  size_t packed_bytes() const { return packed_a_bytes_ + packed_b_bytes_; }
-  /// Packs what is to be packed into `packed`, before any tile.
+  size_t packed_bytes() const { return widened_bytes_ + packed_a_bytes_ + packed_b_bytes_; }
+  /// Packs what is to be packed into `packed`, before any tile. It holds run_scratch_bytes of the
+  /// pool's workers: what follows is theirs.
   Factors pack(ThreadPool& pool, const Factors& factors, void* packed) const;
 
   /// Scratch that each worker needs, a multiple of 64.
@@ -101,6 +102,7 @@ class Gemm final {
 
  private:
   Tile compute(int64_t index, int worker, const Factors& factors, void* scratch, float* c) const;
+  Factors widen(ThreadPool& pool, const Factors& factors, void* to) const;
   void transpose_a(void* to, const void* from, int64_t rows) const;
   Factors pack_few(ThreadPool& pool, const Factors& factors, void* packed) const;
   void multiply_few(const Factors& factors, const Tile& tile) const;
@@ -108,12 +110,14 @@ class Gemm final {
   void run_few(const SmallMProduct& product) const;
 
   ProductShape shape_;
+  ProductShape
+      given_;  ///< of bf16 where shape_ is of f32, for which both factors are widened first
   TileGrid grid_;
   bool dense_ = false;        ///< every tile of C is dense in C
   size_t tile_bytes_ = 0;     ///< of a worker's scratch: the tile
   size_t product_bytes_ = 0;  ///< of a worker's scratch: oneDNN's part, or the tile kernel's
   size_t column_bytes_ = 0;   ///< of one column of tiles of B, packed
-  size_t packed_a_bytes_ = 0, packed_b_bytes_ = 0;
+  size_t widened_bytes_ = 0, packed_a_bytes_ = 0, packed_b_bytes_ = 0;
   std::array<const Product*, 4> products_{};  ///< by last row of tiles + 2 * last column of tiles
   std::vector<int64_t> parts_;                ///< of k, with a TileKernel
 };

@@ -6,6 +6,7 @@
 #endif
 
 #include "base/processor.h"
+#include "kernels/cpu/onednn.h"
 #include "kernels/cpu/tile_unit.h"
 
 namespace levanter::cpu {
@@ -94,10 +95,8 @@ const ProductInstruction* product_instruction(DType factors) {
   static constexpr ProductInstruction kDotBf16 = {"vdpbf16ps zmm", kSums * 32 * 2, dot_bf16_512};
   static constexpr ProductInstruction kTiles = {"tdpbf16ps", 4 * 16 * 16 * 32 * 2, tiles_bf16};
   const Processor& it = processor();
-  if (factors == DType::bf16) {
-    if (it.amx_bf16 && may_use_tiles()) return &kTiles;
-    return it.avx512_bf16 ? &kDotBf16 : nullptr;
-  }
+  if (factors == DType::bf16 && !widens_bf16())
+    return it.amx_bf16 && may_use_tiles() ? &kTiles : &kDotBf16;
   if (it.avx512) return &kFma512;
   return it.avx2 ? &kFma256 : nullptr;
 #else

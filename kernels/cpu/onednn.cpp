@@ -222,35 +222,39 @@ struct Product::Impl {
   size_t scratch_bytes = 0, packed_bytes = 0;
   std::vector<Context> contexts;
   ProductShape whole;
-  // Of a product that is cut; its scratch holds a part of A, a part of C, and what a part needs.
+  // Of a product that is cut; its scratch holds a part of A, one of B if they are widened, a part
+  // of C, and what a part needs.
   std::vector<Part> parts;
-  size_t a_bytes = 0, c_bytes = 0;
+  size_t a_bytes = 0, b_bytes = 0, c_bytes = 0;
 
   Impl(const ProductShape& shape, std::vector<Part> its_parts)
       : whole(shape), parts(std::move(its_parts)) {
     size_t inner = 0;
     for (Part& part : parts) {
+      const ProductShape& s = part.shape;
+      const auto size = static_cast<size_t>(size_of(s.factors));
       inner = std::max(inner, part.product->scratch_bytes());
-      c_bytes = std::max(c_bytes, aligned(sizeof(float) * count(part.shape.m, part.shape.n)));
-      if (copies(part))
-        a_bytes = std::max(a_bytes, aligned(count(part.shape.m, part.shape.k) *
-                                            static_cast<size_t>(size_of(shape.factors))));
+      c_bytes = std::max(c_bytes, aligned(sizeof(float) * count(s.m, s.n)));
+      if (copies(part)) a_bytes = std::max(a_bytes, aligned(count(s.m, s.k) * size));
+      if (widens(part)) b_bytes = std::max(b_bytes, aligned(count(s.k, s.n) * size));
       if (!shape.packed_b) continue;
       if (part.packs) packed_bytes += part.product->packed_bytes();
       part.packed = static_cast<int64_t>(packed_bytes - part.product->packed_bytes());
     }
-    scratch_bytes = a_bytes + c_bytes + inner;
+    scratch_bytes = a_bytes + b_bytes + c_bytes + inner;
   }
 
   explicit Impl(const ProductShape& shape) : chains(true), whole(shape) {}
   void run_chains(const float* a, const float* b, float* c) const;
 
+  bool widens(const Part& part) const { return part.shape.factors != whole.factors; }
   bool copies(const Part& part) const {
-    return whole.a_col == 1 && whole.a_row != part.shape.a_row;
+    return widens(part) || (whole.a_col == 1 && whole.a_row != part.shape.a_row);
   }
   static size_t count(int64_t rows, int64_t columns) { return static_cast<size_t>(rows * columns); }
 
   void run_parts(int worker, const char* a, const char* b, float* c, char* scratch) const;
+  const char* widened_b(const Part& part, const char* b, char* scratch) const;
 
   /// Whether A is one row whose elements are apart. Version 3 of the library reads such a row as if
   /// they were not: it is made dense first, in the scratch.
@@ -318,11 +322,21 @@ void execute(const Primitive& primitive, const Context& context,
 
 }  // namespace
 
-void Product::pack(int worker, const void* b, void* packed) const {
+const char* Product::Impl::widened_b(const Part& part, const char* b, char* scratch) const {
+  const ProductShape& s = part.shape;
+  copy_lines(scratch + a_bytes, b + part.b, lines(s.k, s.n, whole.b_row, whole.b_col),
+             whole.factors, true);
+  return scratch + a_bytes;
+}
+
+void Product::pack(int worker, const void* b, void* packed, void* scratch) const {
+  const auto* const from = static_cast<const char*>(b);
+  auto* const room = static_cast<char*>(scratch);
   for (const Part& part : impl_->parts)
     if (part.packs)
-      part.product->pack(worker, static_cast<const char*>(b) + part.b,
-                         static_cast<char*>(packed) + part.packed);
+      part.product->pack(
+          worker, impl_->widens(part) ? impl_->widened_b(part, from, room) : from + part.b,
+          static_cast<char*>(packed) + part.packed, room + impl_->a_bytes + impl_->b_bytes);
   if (!impl_->parts.empty()) return;
   LEV_CHECK(impl_->packed_bytes > 0, "this product takes B as it lies");
   use_one_thread();
@@ -334,19 +348,18 @@ void Product::pack(int worker, const void* b, void* packed) const {
 
 void Product::Impl::run_parts(int worker, const char* a, const char* b, float* c,
                               char* scratch) const {
-  auto* const values = reinterpret_cast<float*>(scratch + a_bytes);
-  const auto size = size_of(whole.factors);
+  char* const behind = scratch + a_bytes + b_bytes;
+  auto* const values = reinterpret_cast<float*>(behind);
   for (const Part& part : parts) {
-    const char* left = a + part.a;
+    const char *left = a + part.a, *right = b + (whole.packed_b ? part.packed : part.b);
     if (copies(part)) {
-      for (int64_t row = 0; row < part.shape.m; ++row)
-        std::memcpy(scratch + row * part.shape.k * size, left + row * whole.a_row * size,
-                    static_cast<size_t>(part.shape.k * size));
+      copy_lines(scratch, left, lines(part.shape.m, part.shape.k, whole.a_row, whole.a_col),
+                 whole.factors, widens(part));
       left = scratch;
     }
+    if (widens(part) && !whole.packed_b) right = widened_b(part, b, scratch);
     const bool in_place = !part.adds && part.shape.n == whole.c_row;
-    part.product->run(worker, left, b + (whole.packed_b ? part.packed : part.b),
-                      in_place ? c + part.c : values, scratch + a_bytes + c_bytes);
+    part.product->run(worker, left, right, in_place ? c + part.c : values, behind + c_bytes);
     if (in_place) continue;
     for (int64_t row = 0; row < part.shape.m; ++row) {
       float* const to = c + part.c + row * whole.c_row;
@@ -425,7 +438,6 @@ TileKernel Products::tile_kernel() const { return impl_->tiles ? *impl_->tiles :
 void Products::compile_shared_code() {
   constexpr int64_t kSize = 16;
   for (const DType type : {DType::f32, DType::bf16}) {
-    if (type == DType::bf16 && !multiplies_bf16()) continue;
     const Product& product = get({kSize, kSize, kSize, 1, kSize, 1, kSize, kSize, type});
     const std::vector<float> factor(kSize * kSize);
     std::vector<float> result(kSize * kSize);
@@ -443,20 +455,24 @@ const Product& Products::get(const ProductShape& shape) {
     product.reset(new Product(std::make_unique<Product::Impl>(shape)));
     return *product;
   }
-  const auto limits = impl_->limits ? impl_->limits : product_limits(shape.factors, uses_amx());
+  const bool widens = shape.factors == DType::bf16 && widens_bf16();
+  const auto limits =
+      impl_->limits ? impl_->limits : product_limits(shape.factors, widens, uses_amx());
   const std::vector<ProductPart> cut =
       limits ? product_parts(shape, *limits) : std::vector<ProductPart>();
-  if (cut.size() > 1) {
+  if (cut.size() > 1 || widens) {
     std::vector<Part> parts;
     const auto size = size_of(shape.factors);
-    for (const ProductPart& part : cut)
-      parts.push_back({.product = &get(part.shape),
-                       .shape = part.shape,
+    for (const ProductPart& part : cut) {
+      const ProductShape its = widens ? widened(part.shape) : part.shape;
+      parts.push_back({.product = &get(its),
+                       .shape = its,
                        .a = (part.row * shape.a_row + part.begin * shape.a_col) * size,
                        .b = (part.begin * shape.b_row + part.column * shape.b_col) * size,
                        .c = part.row * shape.c_row + part.column,
                        .packs = shape.packed_b && part.row == 0,
                        .adds = part.begin > 0});
+    }
     product.reset(new Product(std::make_unique<Product::Impl>(shape, std::move(parts))));
     return *product;
   }
@@ -483,9 +499,9 @@ bool is_chain_product(const ProductShape& shape) {
 
 bool uses_amx() { return may_use(dnnl_cpu_isa_avx512_core_amx); }
 
-bool multiplies_bf16() {
-  if (!may_use(dnnl_cpu_isa_avx512_core_bf16)) return false;
-  return processor().avx512_bf16 || processor().amx_bf16;
+bool widens_bf16() {
+  if (processor().amx_bf16 && uses_amx()) return false;
+  return !processor().quick_bf16 || !may_use(dnnl_cpu_isa_avx512_core_bf16);
 }
 
 std::string onednn_isa() {

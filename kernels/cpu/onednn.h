@@ -48,8 +48,8 @@ class Product final {
   size_t packed_bytes() const;
 
   /// Lays B out in the order in which the product reads it: 2 to 16 % quicker to multiply by.
-  /// All products of one n, k and type share a layout. A is dense then.
-  void pack(int worker, const void* b, void* packed) const;
+  /// All products of one n, k and type share a layout. A is dense then. `scratch` as for run.
+  void pack(int worker, const void* b, void* packed, void* scratch) const;
 
   /// Computes C from A and B. `worker` is below the owner's number of workers; two calls at a time
   /// never share one.
@@ -93,11 +93,12 @@ class Products final {
 /// not: with AVX-512. So no bit depends on which of the two it is.
 bool is_chain_product(const ProductShape& shape);
 
-/// Whether this processor multiplies bf16 itself, by AVX512_BF16 or AMX_BF16, and oneDNN may.
-bool multiplies_bf16();
-
 /// Whether oneDNN multiplies bf16 by AMX here.
 bool uses_amx();
+
+/// Whether a product of bf16 is one of its factors as f32: where the processor has no instruction
+/// that multiplies bf16 more quickly, or oneDNN may not use it.
+bool widens_bf16();
 
 /// Name and version of the library in use, such as "oneDNN 2.6.3", for the numerics signature.
 std::string onednn_version();

@@ -3,14 +3,17 @@
 #include "kernels/cpu/product_parts.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/integers.h"
+#include "kernels/cpu/vector.h"
 
 namespace levanter::cpu {
 namespace {
 
 /// What was tried on Sapphire Rapids with oneDNN 2.6.3: up to 130 rows, 384 columns and 1,056 of k.
 constexpr ProductLimits kAmxLimits{128, 384, 1024};
+constexpr ProductLimits kWidenedLimits{256, 384, 1024};
 
 }  // namespace
 
@@ -25,9 +28,18 @@ std::vector<int64_t> cuts(int64_t extent, int64_t limit) {
   return at;
 }
 
-std::optional<ProductLimits> product_limits(DType factors, bool amx) {
-  if (!amx || factors != DType::bf16) return std::nullopt;
-  return kAmxLimits;
+std::optional<ProductLimits> product_limits(DType factors, bool widened, bool amx) {
+  if (factors != DType::bf16) return std::nullopt;
+  if (widened) return kWidenedLimits;
+  return amx ? std::optional(kAmxLimits) : std::nullopt;
+}
+
+ProductShape widened(const ProductShape& part) {
+  ProductShape shape = part;
+  shape.factors = DType::f32;
+  (part.a_col == 1 ? shape.a_row : shape.a_col) = part.a_col == 1 ? part.k : part.m;
+  (part.b_col == 1 ? shape.b_row : shape.b_col) = part.b_col == 1 ? part.n : part.k;
+  return shape;
 }
 
 std::vector<ProductPart> product_parts(const ProductShape& shape, const ProductLimits& limits) {
@@ -48,6 +60,25 @@ std::vector<ProductPart> product_parts(const ProductShape& shape, const ProductL
         parts.push_back(part);
       }
   return parts;
+}
+
+Lines lines(int64_t rows, int64_t columns, int64_t row_stride, int64_t column_stride) {
+  if (column_stride == 1) return {rows, columns, row_stride};
+  return {columns, rows, column_stride};
+}
+
+/// Copies lines without gaps between them, those of bf16 as f32 if they are to be `widened`.
+void copy_lines(void* to, const void* from, const Lines& lines, DType type, bool widened) {
+  const int64_t size = size_of(type);
+  for (int64_t i = 0; i < lines.count; ++i) {
+    const char* const line = static_cast<const char*>(from) + i * lines.stride * size;
+    if (widened)
+      vector_kernels().widen(static_cast<float*>(to) + i * lines.length,
+                             reinterpret_cast<const uint16_t*>(line), lines.length);
+    else
+      std::memcpy(static_cast<char*>(to) + i * lines.length * size, line,
+                  static_cast<size_t>(lines.length * size));
+  }
 }
 
 }  // namespace levanter::cpu

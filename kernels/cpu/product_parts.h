@@ -13,8 +13,13 @@ namespace levanter::cpu {
 /// oneDNN's products of bf16 by AMX are cut along k where the extents and the layout of the factors
 /// say, the sums of the pieces rounded to f32 in between; so a tile would have other bits with a
 /// packed B than with a plain one. Within these extents it cuts none that was tried, whatever the
-/// layout. Of other products nothing is cut: what is packed of them follows from their extents.
-std::optional<ProductLimits> product_limits(DType factors, bool amx);
+/// layout. Of a product of bf16 whose factors are widened to f32 first, they stay in the cache
+/// until they are read. Of other products nothing is cut: what is packed of them follows from their
+/// extents.
+std::optional<ProductLimits> product_limits(DType factors, bool widened, bool amx);
+
+/// A part as a product of f32, of factors that lie in the same order without gaps.
+ProductShape widened(const ProductShape& part);
 
 /// Where the parts of an extent begin, and where the last one ends: as few as the limit allows,
 /// of about one size, multiples of 32, in which AMX goes along k.
@@ -31,5 +36,14 @@ struct ProductPart {
 /// not depend on the rows. The cuts along k follow from k alone. One part that is the product
 /// itself where it is within the limits.
 std::vector<ProductPart> product_parts(const ProductShape& shape, const ProductLimits& limits);
+
+/// Rows of a matrix, or its columns where those are without gaps.
+struct Lines {
+  int64_t count = 0, length = 0, stride = 0;
+};
+Lines lines(int64_t rows, int64_t columns, int64_t row_stride, int64_t column_stride);
+
+/// Copies lines without gaps between them, those of bf16 as f32 if they are to be `widened`.
+void copy_lines(void* to, const void* from, const Lines& lines, DType type, bool widened);
 
 }  // namespace levanter::cpu

@@ -26,6 +26,7 @@ Processor ask() {
               __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
               __builtin_cpu_supports("avx512vl");
   it.avx512_bf16 = it.avx512 && (Leaf7(1).a >> 5 & 1);
+  it.quick_bf16 = it.avx512_bf16 && !__builtin_cpu_is("intel");
   it.amx_bf16 = it.avx512 && (Leaf7(0).d >> 22 & 1);
   return it;
 }

@@ -124,10 +124,9 @@ int run_gemm(const Arguments& a) {
   std::vector<Peak> peaks;
   const auto measure = [&](const Backend& backend) {
     for (const DType dtype : {DType::f32, DType::bf16})
-      if (dtype == DType::f32 || backend.multiplies_bf16())
-        peaks.push_back({dtype, backend.threads(),
-                         train::measure_products(backend, dtype, sizes, 2 * kSecondsOfPeak),
-                         backend.instruction_rate(dtype, kSecondsOfInstruction)});
+      peaks.push_back({dtype, backend.threads(),
+                       train::measure_products(backend, dtype, sizes, 2 * kSecondsOfPeak),
+                       backend.instruction_rate(dtype, kSecondsOfInstruction)});
   };
   measure(*all);  // f32 on all threads is the first
   if (!a.values.contains("threads") && all->threads() > 1) measure(*a.make_backend(device, 1));
@@ -288,10 +287,8 @@ TrainConfig config_to_bench(const Arguments& a) {
 }
 
 std::unique_ptr<Backend> backend_to_bench(const Arguments& a, const TrainConfig& config) {
-  auto backend =
-      a.make_backend(config.trainer.device, static_cast<int>(config.trainer.threads.value_or(0)));
-  train::require_precision(config, *backend);
-  return backend;
+  return a.make_backend(config.trainer.device,
+                        static_cast<int>(config.trainer.threads.value_or(0)));
 }
 
 /// The best rate of any product, in the type that the run multiplies.

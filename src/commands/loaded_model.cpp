@@ -55,7 +55,6 @@ void make_model(LoadedModel& loaded, int64_t rows, const AdapterFolder* adapter)
   loaded.rows = rows > 0 ? rows : loaded.config.microbatch_size();
   loaded.backend = device::make_backend(
       loaded.config.trainer.device, static_cast<int>(loaded.config.trainer.threads.value_or(0)));
-  train::require_precision(loaded.config, *loaded.backend);
   infer::ModelSpec spec = train::model_spec(loaded.config);
   if (loaded.several) spec.adapter = loaded.several.get();
   try {

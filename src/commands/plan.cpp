@@ -305,7 +305,6 @@ int run(const Arguments& given) {
   const int64_t vocab = find_vocab(config);
   const auto backend = device::make_backend(config.trainer.device,
                                             static_cast<int>(config.trainer.threads.value_or(0)));
-  train::require_precision(config, *backend);
   train::require_shard(config, *backend);
   train::CompiledStep step(train::step_options(config, vocab, 0), *backend);
   // As a run asks, once the program has mapped what it takes itself.

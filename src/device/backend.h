@@ -108,8 +108,6 @@ class Backend : public Memory {
   /// What the bits of results depend on besides the graph: kernels, tiles, instruction set,
   /// library versions. Stored with a run.
   virtual std::string numerics_signature() const = 0;
-  /// Whether products of bf16 factors are computed here, and not only imitated.
-  virtual bool multiplies_bf16() const { return true; }
   virtual int threads() const { return 1; }
   /// Of the instruction that products with factors of `dtype` come down to, with all threads: the
   /// best of runs that take about `seconds` together. None where we know of no such instruction.

@@ -467,17 +467,6 @@ StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t 
           .schedule_seed = config.trainer.schedule_seed};
 }
 
-void require_precision(const TrainConfig& config, const Backend& backend) {
-  if (config.trainer.compute() != DType::bf16 || backend.multiplies_bf16()) return;
-  throw config
-      .error(
-          ErrorKind::kConfig, "trainer.mp",
-          cat("trainer.mp = ", quote(config.trainer.mp), " needs products of bf16, which device ",
-              quote(backend.name()), " does not have on this machine"))
-      .allowed("\"f32\"")
-      .hint("a run that has begun in bf16 can only go on in it");
-}
-
 void require_shard(const TrainConfig& config, const Backend& backend) {
   const bool gathers = config.trainer.shard == dist::Sharding::kParameters;
   if (!gathers || config.trainer.ranks == 1 || backend.is_host()) return;

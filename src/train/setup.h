@@ -74,10 +74,6 @@ ModelSpec model_spec(const TrainConfig& config);
 /// The key that the parameters of a run are drawn with where they begin.
 Key init_key(const TrainConfig& config);
 
-/// Error kConfig, offering f32, when trainer.mp computes in a format that `backend` does not
-/// multiply.
-void require_precision(const TrainConfig& config, const Backend& backend);
-
 /// Error kConfig where parameters are to be gathered in memory that the host does not read.
 void require_shard(const TrainConfig& config, const Backend& backend);
 

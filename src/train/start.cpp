@@ -153,7 +153,6 @@ void make_backend(Run& run) {
   run.backend = run.options.make_backend(run.options.eager ? "reference" : config.trainer.device,
                                          threads(run));
   run.backend->take_device(run.device);
-  require_precision(config, *run.backend);
   require_shard(config, *run.backend);
   if (config.trainer.debug && !run.backend->is_host())
     throw config

@@ -138,11 +138,6 @@ Names borrowed(const Executable& executable) {
   return names;
 }
 
-std::vector<DType> types_of(const Backend& backend) {
-  if (backend.multiplies_bf16()) return {DType::f32, DType::bf16};
-  return {DType::f32};
-}
-
 double final_loss(const TinyRun& run, const std::string& device) {
   const TrainConfig config =
       run.config(device, cat("num_train_steps = 6\ndevice = ", quote(device), "\n"));
@@ -174,7 +169,7 @@ TEST_CASE("every device has a kernel for every op, or for what the op decomposes
     CHECK(backend.name() == name);
     CHECK_FALSE(backend.device_name().empty());
     CHECK_FALSE(backend.numerics_signature().empty());
-    for (const DType compute : types_of(backend)) {
+    for (const DType compute : {DType::f32, DType::bf16}) {
       INFO(name << " in " << name_of(compute));
       const Function plain = decompose(EveryOp(compute).f, backend);
       for (const Node& node : plain.graph.nodes())

@@ -168,10 +168,6 @@ TEST_CASE("attention and its gradients agree in every layout, and its statistics
 }
 
 TEST_CASE("attention of bf16 agrees with its decomposition", "[device]") {
-  if (!make_backend("cpu")->multiplies_bf16()) {
-    WARN("skipped: this processor does not multiply bf16");
-    return;
-  }
   const Backends b;
   for (const AttentionCase& c :
        {AttentionCase{"causal", 2, 7, 7, 3, 0, 8, true, false, 0},

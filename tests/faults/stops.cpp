@@ -73,18 +73,13 @@ class Stops final : public Trials {
                            format_fixed(longest_, 2), " s; trials: ");
     for (size_t i = 0; i < names_.size(); ++i)
       text += cat(i ? ", " : "", names_[i], " ", counts_[i]);
-    return text + (refused_.empty() ? "" : "; left out: " + refused_);
+    return text;
   }
 
  private:
   void add(const Lab& lab, Recipe recipe, int lots) {
     const std::string name = recipe.name;
-    try {
-      worlds_.push_back(std::make_unique<World>(lab, std::move(recipe)));
-    } catch (const Skipped& skipped) {
-      refused_ += cat(refused_.empty() ? "" : ", ", skipped.why);
-      return;
-    }
+    worlds_.push_back(std::make_unique<World>(lab, std::move(recipe)));
     for (int i = 0; i < lots; ++i) lots_.push_back(names_.size());
     names_.push_back(name);
     counts_.push_back(0);
@@ -94,7 +89,6 @@ class Stops final : public Trials {
   std::vector<std::string> names_;
   std::vector<int64_t> counts_;
   std::vector<size_t> lots_;  ///< a world stands here as often as it is to be drawn
-  std::string refused_;
   double longest_ = 0;
   int64_t stopped_ = 0;
 };

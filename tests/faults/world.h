@@ -27,7 +27,7 @@ struct Recipe {
 
 class World final {
  public:
-  /// Trains undisturbed, once; Skipped where the program refuses to do that here.
+  /// Trains undisturbed, once.
   World(const Lab& lab, Recipe recipe);
 
   const Lab& lab() const { return lab_; }

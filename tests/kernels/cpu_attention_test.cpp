@@ -306,10 +306,6 @@ TEST_CASE("many keys go through several blocks", "[kernels]") {
 }
 
 TEST_CASE("bf16 attention agrees with double precision of the same values", "[kernels]") {
-  if (!multiplies_bf16()) {
-    WARN("skipped: this processor does not multiply bf16");
-    return;
-  }
   const auto check = [](AttentionShape shape, bool segments, int64_t gap) {
     shape.dtype = DType::bf16;
     check_problem({shape, segments, gap});
@@ -339,7 +335,6 @@ TEST_CASE("attention's scratch grows with the number of positions, not its squar
 
 TEST_CASE("attention gives the same bits with any number of threads", "[kernels]") {
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    if (dtype == DType::bf16 && !multiplies_bf16()) continue;
     const Problem problem = {
         {3, 4, 2, 330, 330, 16, 0.25f, 8.0f, true, 290, 0.9f, dtype}, true, 16};
     Arrays one(problem);

@@ -81,7 +81,7 @@ float chain(const uint16_t* a, int64_t a_col, const uint16_t* b, int64_t b_row, 
 float plain_sum(const ProductShape& s, const Halves& a, const Halves& b, int64_t row,
                 int64_t column) {
   float sum = 0;
-  for (const ProductPart& part : product_parts(s, *product_limits(DType::bf16, true))) {
+  for (const ProductPart& part : product_parts(s, *product_limits(DType::bf16, false, true))) {
     if (part.row != 0 || part.column != 0) continue;
     const float one =
         chain(a.data() + row * s.a_row + part.begin * s.a_col, s.a_col,
@@ -127,7 +127,7 @@ struct Packed {
 };
 
 std::vector<float> multiply(TileKernel tiles, const ProductShape& shape, const Packed& packed) {
-  const std::vector<int64_t> parts = cuts(shape.k, product_limits(DType::bf16, true)->k);
+  const std::vector<int64_t> parts = cuts(shape.k, product_limits(DType::bf16, false, true)->k);
   std::vector<float> c(static_cast<size_t>(shape.m * shape.c_row), kPoison);
   const auto scratch = memory_for(kTileScratchBytes);
   tiles({.rows = shape.m,
@@ -333,7 +333,7 @@ TEST_CASE("tiles of C made by tiles can be had one by one", "[kernels]") {
   Products products(1, {}, kEmulated);
   const Gemm gemm(products, shape);
   ThreadPool pool(1);
-  const auto packed = memory_for(gemm.packed_bytes());
+  const auto packed = memory_for(gemm.run_scratch_bytes(1));
   const auto scratch = memory_for(gemm.scratch_bytes_per_worker());
   const Factors ready = gemm.pack(pool, {operands.a.data(), operands.b.data()}, packed.get());
   std::vector<float> c(want.size(), kPoison);

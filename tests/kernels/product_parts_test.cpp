@@ -10,6 +10,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
+#include <tuple>
+#include <utility>
+
+#include "base/bf16.h"
 
 using namespace levanter;
 using levanter::testing::random_values;
@@ -30,24 +34,44 @@ std::unique_ptr<void, FreeDeleter> memory_for(size_t bytes) {
   return std::unique_ptr<void, FreeDeleter>(std::aligned_alloc(64, bytes + 64 - bytes % 64));
 }
 
-std::vector<float> multiply(Products& products, const ProductShape& shape,
-                            const std::vector<float>& a, const std::vector<float>& b) {
+template <class T>
+std::vector<float> multiply(Products& products, const ProductShape& shape, const std::vector<T>& a,
+                            const std::vector<T>& b) {
   const Product& product = products.get(shape);
   const auto scratch = memory_for(product.scratch_bytes()),
              packed = memory_for(product.packed_bytes());
   std::vector<float> c(static_cast<size_t>(shape.m * shape.c_row), 7.0f);
-  if (shape.packed_b) product.pack(0, b.data(), packed.get());
-  product.run(0, a.data(), shape.packed_b ? packed.get() : b.data(), c.data(), scratch.get());
+  if (shape.packed_b) product.pack(0, b.data(), packed.get(), scratch.get());
+  const void* const right = shape.packed_b ? packed.get() : static_cast<const void*>(b.data());
+  product.run(0, a.data(), right, c.data(), scratch.get());
   return c;
+}
+
+/// A random matrix of bf16, and the same in f32 without the gaps.
+std::pair<std::vector<Bf16>, std::vector<float>> spaced(int64_t rows, int64_t columns,
+                                                        int64_t row_stride, int64_t column_stride,
+                                                        uint64_t seed) {
+  const std::vector<float> values = random_values(rows * columns, seed);
+  std::vector<Bf16> narrow(
+      static_cast<size_t>((rows - 1) * row_stride + (columns - 1) * column_stride + 1));
+  std::vector<float> wide(values.size());
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c) {
+      const Bf16 value(values[static_cast<size_t>(r * columns + c)]);
+      narrow[static_cast<size_t>(r * row_stride + c * column_stride)] = value;
+      const int64_t at = column_stride == 1 ? r * columns + c : c * rows + r;
+      wide[static_cast<size_t>(at)] = static_cast<float>(value);
+    }
+  return {narrow, wide};
 }
 
 }  // namespace
 
 TEST_CASE("bf16 by AMX alone is multiplied in parts", "[kernels]") {
-  CHECK_FALSE(product_limits(DType::f32, true));
-  CHECK_FALSE(product_limits(DType::f32, false));
-  CHECK_FALSE(product_limits(DType::bf16, false));
-  const auto limits = product_limits(DType::bf16, true);
+  CHECK_FALSE(product_limits(DType::f32, false, true));
+  CHECK_FALSE(product_limits(DType::f32, true, false));
+  CHECK_FALSE(product_limits(DType::bf16, false, false));
+  const auto limits = product_limits(DType::bf16, false, true);
   REQUIRE(limits);
   const auto cuts = [&](int64_t m, int64_t n, int64_t k) {
     return product_parts(rows(m, n, k), *limits).size();
@@ -63,7 +87,7 @@ TEST_CASE("bf16 by AMX alone is multiplied in parts", "[kernels]") {
 TEST_CASE("parts cover a product once, each within the limits", "[kernels]") {
   for (const ProductShape& shape :
        {rows(130, 128, 3072), rows(1, 1, 1025), rows(257, 385, 2048), rows(129, 4096, 50)}) {
-    const ProductLimits limits = *product_limits(DType::bf16, true);
+    const ProductLimits limits = *product_limits(DType::bf16, false, true);
     int64_t work = 0, begin = 0;
     for (const ProductPart& part : product_parts(shape, limits)) {
       CHECK(part.shape.m <= limits.m);
@@ -82,7 +106,7 @@ TEST_CASE("parts cover a product once, each within the limits", "[kernels]") {
 
 TEST_CASE("where k is cut does not depend on the other extents or on how the factors lie",
           "[kernels]") {
-  const ProductLimits limits = *product_limits(DType::bf16, true);
+  const ProductLimits limits = *product_limits(DType::bf16, false, true);
   const auto begins = [&](const ProductShape& shape) {
     std::vector<int64_t> at;
     for (const ProductPart& part : product_parts(shape, limits))
@@ -101,6 +125,35 @@ TEST_CASE("where k is cut does not depend on the other extents or on how the fac
     transposed.packed_b = true;
     CHECK(begins(transposed) == expected);
   }
+}
+
+TEST_CASE("a product of bf16 that is widened is that of f32, however its factors lie",
+          "[kernels]") {
+  if (!widens_bf16()) {
+    WARN("skipped: this processor multiplies bf16 itself; ONEDNN_MAX_CPU_ISA=AVX2 forbids it");
+    return;
+  }
+  Products products(1);
+  for (const auto& [m, n, k] : {std::array<int64_t, 3>{64, 96, 300}, {33, 80, 97}, {5, 3, 1}})
+    for (const int64_t gap : {0, 7})
+      for (const bool a_turned : {false, true})
+        for (const bool b_turned : {false, true}) {
+          INFO(m << " x " << n << " x " << k << ", " << gap << a_turned << b_turned);
+          ProductShape narrow = rows(m, n, k), wide = narrow;
+          narrow.factors = DType::bf16;
+          if (a_turned) std::tie(wide.a_row, wide.a_col) = std::pair(1, m);
+          if (b_turned) std::tie(wide.b_row, wide.b_col) = std::pair(1, k);
+          narrow.a_row = wide.a_row + (a_turned ? 0 : gap);
+          narrow.a_col = wide.a_col + (a_turned ? gap : 0);
+          narrow.b_row = wide.b_row + (b_turned ? 0 : gap);
+          narrow.b_col = wide.b_col + (b_turned ? gap : 0);
+          const auto [a, wide_a] = spaced(m, k, narrow.a_row, narrow.a_col, 1);
+          const auto [b, wide_b] = spaced(k, n, narrow.b_row, narrow.b_col, 2);
+          const std::vector<float> c = multiply(products, narrow, a, b);
+          REQUIRE(c == multiply(products, wide, wide_a, wide_b));
+          narrow.packed_b = !a_turned && gap == 0 && k > 1;
+          REQUIRE(multiply(products, narrow, a, b) == c);
+        }
 }
 
 TEST_CASE("a product in parts has one result, packed or not, and the right one", "[kernels]") {

@@ -30,7 +30,6 @@ class CountingBackend final : public Backend {
     return buffer;
   }
   std::string numerics_signature() const override { return inner_->numerics_signature(); }
-  bool multiplies_bf16() const override { return inner_->multiplies_bf16(); }
   std::string device_name() const override { return inner_->device_name(); }
   int threads() const override { return inner_->threads(); }
   void add(float* to, const float* from, int64_t n) const override { inner_->add(to, from, n); }

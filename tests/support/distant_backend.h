@@ -40,7 +40,6 @@ class DistantBackend final : public Backend {
     return std::make_unique<Pages>(bytes, gate_);
   }
   std::string numerics_signature() const override { return cpu_->numerics_signature(); }
-  bool multiplies_bf16() const override { return cpu_->multiplies_bf16(); }
   std::string device_name() const override { return "pages far away"; }
   std::optional<int64_t> device_memory() const override { return memory_; }
   int threads() const override { return cpu_->threads(); }

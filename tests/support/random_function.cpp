@@ -227,7 +227,7 @@ class RowsGenerator {
     embed_ = {"embed", kWidths[below(8)]};
     inner_ = {"inner", kInner[below(4)]};
     space_ = {batch_, position_, embed_};
-    compute_ = below(2) && cpu::multiplies_bf16() ? DType::bf16 : DType::f32;
+    compute_ = below(2) ? DType::bf16 : DType::f32;
     for (int i = 0; i < 3; ++i) values_.push_back(narrow(argument(random_real(space_, seed()))));
     for (int i = 0; i < 2; ++i) vectors_.push_back(argument(random_real({embed_}, seed())));
     std::vector<NamedArray> wanted = values_;

@@ -18,13 +18,6 @@ namespace {
 constexpr double kBf16GradientTolerance = 0.06;
 constexpr double kBf16LossTolerance = 0.01;
 
-/// Whether the cpu backend has products of bf16; says so where it has none.
-bool cpu_multiplies_bf16() {
-  const bool multiplies = make_backend("cpu")->multiplies_bf16();
-  if (!multiplies) WARN("skipped: this processor does not multiply bf16");
-  return multiplies;
-}
-
 StepPlan mixed(StepPlan plan) {
   plan.compute = DType::bf16;
   return plan;
@@ -81,7 +74,6 @@ TEST_CASE("gradients in bf16 are those in f32 but for rounding", "[train]") {
 }
 
 TEST_CASE("threads, ranks and rematerialisation leave a bf16 run's bits", "[train]") {
-  if (!cpu_multiplies_bf16()) return;
   Gpt2Config model = tiny_model_with_dropout();
   const Trained expected = train_tiny(model, mixed({2, 6, 6}), "cpu", 1, 3);
   CHECK(train_tiny(model, mixed({2, 6, 6}), "cpu", 2, 3) == expected);
@@ -103,7 +95,6 @@ TEST_CASE("an optimised bf16 step has the bits of the step as traced", "[train]"
 }
 
 TEST_CASE("a bf16 run stopped and resumed ends with the bits of one never stopped", "[train]") {
-  if (!cpu_multiplies_bf16()) return;
   const TinyRun run;
   const std::string mp = "mp = \"p=f32,c=bf16\"\n";
   const TrainConfig straight = run.config(

@@ -394,15 +394,16 @@ TEST_CASE("whichever signal asks and whenever it comes, a run stops with 75", "[
 
 TEST_CASE("a run makes one backend for each rank, and asks it before anything is written",
           "[train]") {
-  class Without final : public ForwardingBackend {
-   public:
-    bool multiplies_bf16() const override { return false; }
-  };
   static std::atomic<int> made;
+  static std::atomic<bool> apart;
+  class Device final : public ForwardingBackend {
+   public:
+    bool is_host() const override { return !apart; }
+  };
   const train::RunOptions options{
       .make_backend = [](std::string_view, int) -> std::unique_ptr<Backend> {
         ++made;
-        return std::make_unique<Without>();
+        return std::make_unique<Device>();
       }};
   const TinyRun run;
   for (const int ranks : {1, 3}) {
@@ -413,10 +414,12 @@ TEST_CASE("a run makes one backend for each rank, and asks it before anything is
     REQUIRE(train::train(config, options) == Outcome::kFinished);
     CHECK(made == ranks);
   }
-  const TrainConfig mixed = run.config("mixed", "mp = \"p=f32,c=bf16\"\n");
-  CHECK_THAT(failure_of(ErrorKind::kConfig, [&] { train::train(mixed, options); }),
-             Catch::Contains("products of bf16"));
-  CHECK_FALSE(path_exists(mixed.run_folder()));
+  apart = true;
+  const TrainConfig gathers =
+      run.config("gathers", "communicator = \"threads\"\nranks = 2\nshard = \"parameters\"\n");
+  CHECK_THAT(failure_of(ErrorKind::kConfig, [&] { train::train(gathers, options); }),
+             Catch::Contains("gathers parameters in the host's memory"));
+  CHECK_FALSE(path_exists(gathers.run_folder()));
 }
 
 TEST_CASE("ranks agree on the step that a stop leaves undone", "[train]") {

@@ -62,23 +62,6 @@ TEST_CASE("the vocabulary is the config's, else the tokenizer's", "[train]") {
   CHECK_THAT(error, Catch::Contains("c.toml:"));
 }
 
-TEST_CASE("bf16 on a device without products of it is refused, and f32 offered", "[train]") {
-  class Without final : public ForwardingBackend {
-   public:
-    bool multiplies_bf16() const override { return false; }
-  };
-  const TinyRun run;
-  const TrainConfig mixed = run.config("a", "mp = \"p=f32,c=bf16\"\n"),
-                    plain = run.config("b", "mp = \"f32\"\n");
-  const std::string error =
-      failure_of(ErrorKind::kConfig, [&] { train::require_precision(mixed, Without()); });
-  CHECK_THAT(error, Catch::Contains("trainer.mp = \"p=f32,c=bf16\" needs products of bf16"));
-  CHECK_THAT(error, Catch::Contains("a.toml:"));
-  CHECK_THAT(error, Catch::Contains("allowed  \"f32\""));
-  CHECK_NOTHROW(train::require_precision(plain, Without()));
-  CHECK_NOTHROW(train::require_precision(mixed, *make_backend("reference")));
-}
-
 TEST_CASE("a rank's step is what the config cuts out for it", "[train]") {
   const TinyRun run;
   const TrainConfig config =

@@ -134,8 +134,7 @@ void WatchdogConfig::fields(config::Fields& f) {
 void TrainerConfig::fields(config::Fields& f) {
   f("seed", seed, "what all random numbers derive from").at_least(0);
   f("mp", mp,
-    "number formats: \"f32\", or \"p=f32,c=bf16\" for parameters in f32 and arithmetic on bf16, "
-    "where the processor multiplies it")
+    "number formats: \"f32\", or \"p=f32,c=bf16\" for parameters in f32 and arithmetic on bf16")
       .may_change();  // compared as it comes out
   f("frozen", frozen,
     "what the matrices of a model under an adapter are held in: with \"bf16\", which takes "

@@ -159,18 +159,19 @@ double machine_peak(const Backend& backend, DType dtype) {
   const std::string key = machine_key(backend, dtype), file = peak_file();
   nlohmann::json known = known_peaks(file);
   std::vector<double> rates = measured(known, key);
-  if (rates.size() < kMeasurements) {
-    rates.push_back(best_rate(measure_products(backend, dtype, standard_products(backend), 0.3)));
-    try {
+  try {
+    if (rates.size() < kMeasurements) {
+      rates.push_back(best_rate(measure_products(backend, dtype, standard_products(backend), 0.3)));
       known[key] = rates;
       if (!file.empty()) {
         make_directories(parent_path(file));
         write_file_atomic(file, known.dump(2) + "\n");
       }
-    } catch (const std::exception&) {
-      // A cache that cannot be written is only slower.
     }
+  } catch (const std::exception&) {
+    // No memory for the products, or a file that cannot be written: nothing that a run needs.
   }
+  if (rates.empty()) return 0;
   return *std::max_element(rates.begin(), rates.end());
 }
 

@@ -43,7 +43,7 @@ double best_rate(std::span<const ProductRate> rates);
 
 /// The best rate of standard_products with factors of `dtype` in GFLOP/s, as the machine's first
 /// three runs measure it, each once: kept in the file that peak_file names, per device, processor,
-/// dtype and number of threads.
+/// dtype and number of threads. 0 where there is no memory to measure it.
 double machine_peak(const Backend& backend, DType dtype = DType::f32);
 
 /// What machine_peak has measured before and kept.

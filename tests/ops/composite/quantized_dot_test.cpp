@@ -138,7 +138,6 @@ TEST_CASE("the cpu's quantized_dot agrees with the reference, for any threads", 
 }
 
 TEST_CASE("quantized_dot of bf16 rounds the matrix to bf16, on the cpu and decomposed", "[ops]") {
-  if (!cpu::multiplies_bf16()) return;
   const Case c{"", {{"row", 40}, {"in", 130}}, {{"out", 70}, {"in", 130}}, {{"out", 70}}, {}};
   std::vector<Array> in = operands(c);
   in[0] = as(DType::bf16, in[0]);
