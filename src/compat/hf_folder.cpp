@@ -26,7 +26,7 @@ namespace {
 constexpr char kOneFile[] = "model.safetensors", kIndex[] = "model.safetensors.index.json";
 constexpr std::string_view kHead = "lm_head.weight";
 constexpr std::string_view kFileKey = "xxh3 of file ";
-constexpr int64_t kPiece = int64_t{1} << 20;  // elements that a thread converts at a time
+constexpr int64_t kPiece = int64_t{1} << 16;  // elements that a thread converts at a time, in its cache
 
 /// The faults of a folder, told in one error, as many as anyone would read.
 struct Faults {
