@@ -5,6 +5,7 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 build=${1:-build}
+# Intel's processors multiply bf16 as f32 at all levels but AMX's.
 # oneDNN's level, our vector kernels' level, and what /proc/cpuinfo calls what they need.
 levels='
 SSE41            v2  sse4_1

@@ -149,12 +149,13 @@ class CpuBackend final : public kernels::HostBackend {
     });
   }
 
-  std::string numerics_signature() const override {
+  std::string numerics_signature(DType compute) const override {
     // The vector kernels give the same bits on every level of the instruction set; oneDNN's
     // products depend on the one it uses.
-    const char* const of_bf16 = uses_amx() ? ", bf16 in parts" : "";
-    return cat("cpu; ", onednn_version(), " on instruction set ", onednn_isa(),
-               widens_bf16() ? ", bf16 widened" : of_bf16);
+    const std::string text = cat("cpu; ", onednn_version(), " on instruction set ", onednn_isa());
+    if (compute != DType::bf16) return text;
+    if (widens_bf16()) return text + ", bf16 widened";
+    return uses_amx() ? text + ", bf16 in parts" : text;
   }
 
  private:

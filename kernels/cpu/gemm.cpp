@@ -30,8 +30,8 @@ constexpr int64_t kNarrowestTile = 128;
 constexpr int64_t kColumnStep = 64, kRowStep = 16;
 // Chain products: nothing is copied or called for a tile, so tiles may be small and many.
 constexpr int64_t kShortestChain = 48, kChainRowStep = 12;
-constexpr int64_t kLinesAtOnce = 16384;  ///< elements of them, widened by a thread
 constexpr int64_t kEnoughChains = 16, kNarrowestChain = 64, kChainColumnStep = 32;
+constexpr int64_t kLinesAtOnce = 16384;  ///< elements that a thread widens at a time
 // Few rows (small M, as in a GEMV). B's columns are shared among threads as they lie; its rows only
 // where they are long.
 constexpr int64_t kSmallMTile = 262144;  ///< elements of a tile of B at most
@@ -127,7 +127,8 @@ bool is_chain(const ProductShape& shape, double flops) {
 bool widens_at_once(const ProductShape& shape, bool small_m) {
   if (shape.factors != DType::bf16 || !widens_bf16() || (small_m && shape.m <= kSmallM))
     return false;
-  return is_chain(widened(shape), operations(shape));
+  const double flops = operations(shape);
+  return shape.n >= kNarrowestChain && flops >= kTileWork && is_chain(widened(shape), flops);
 }
 
 }  // namespace

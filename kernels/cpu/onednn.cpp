@@ -464,7 +464,8 @@ const Product& Products::get(const ProductShape& shape) {
     std::vector<Part> parts;
     const auto size = size_of(shape.factors);
     for (const ProductPart& part : cut) {
-      const ProductShape its = widens ? widened(part.shape) : part.shape;
+      ProductShape its = widens ? widened(part.shape) : part.shape;
+      its.c_row = its.n;
       parts.push_back({.product = &get(its),
                        .shape = its,
                        .a = (part.row * shape.a_row + part.begin * shape.a_col) * size,

@@ -32,10 +32,11 @@ struct ProductLimits {
   int64_t m = 0, n = 0, k = 0;
 };
 
-/// One compiled product, or several that make one up (product_parts.h), those of bf16 perhaps of f32,
-/// or one by a kernel of our own. Runs inline on the calling thread, whatever OpenMP is told elsewhere. oneDNN itself
-/// allocates up to 7 times a call (a map of arguments; for strided factors a packing buffer of 70
-/// to 220 KB) and frees it before it returns; nothing else is allocated.
+/// One compiled product, or several that make one up (product_parts.h), which may be of f32 where
+/// it is of bf16, or one by a kernel of our own. Runs inline on the calling thread, whatever OpenMP
+/// is told elsewhere. oneDNN itself allocates up to 7 times a call (a map of arguments; for strided
+/// factors a packing buffer of 70 to 220 KB) and frees it before it returns; nothing else is
+/// allocated.
 class Product final {
  public:
   ~Product();

@@ -1,4 +1,4 @@
-// Products too large for one call of oneDNN, cut into parts whose sums are chains over k.
+// Products that do not go to oneDNN in one call as they are: cut into parts, or of widened factors.
 // Plain twin: kernels/reference/dot.cpp.
 #include "kernels/cpu/product_parts.h"
 
@@ -28,17 +28,23 @@ std::vector<int64_t> cuts(int64_t extent, int64_t limit) {
   return at;
 }
 
-std::optional<ProductLimits> product_limits(DType factors, bool widened, bool amx) {
+std::optional<ProductLimits> product_limits(DType factors, bool widens, bool amx) {
   if (factors != DType::bf16) return std::nullopt;
-  if (widened) return kWidenedLimits;
+  if (widens) return kWidenedLimits;
   return amx ? std::optional(kAmxLimits) : std::nullopt;
 }
 
 ProductShape widened(const ProductShape& part) {
   ProductShape shape = part;
   shape.factors = DType::f32;
-  (part.a_col == 1 ? shape.a_row : shape.a_col) = part.a_col == 1 ? part.k : part.m;
-  (part.b_col == 1 ? shape.b_row : shape.b_col) = part.b_col == 1 ? part.n : part.k;
+  if (part.a_col == 1)
+    shape.a_row = part.k;
+  else
+    shape.a_col = part.m;
+  if (part.b_col == 1)
+    shape.b_row = part.n;
+  else
+    shape.b_col = part.k;
   return shape;
 }
 
@@ -67,12 +73,11 @@ Lines lines(int64_t rows, int64_t columns, int64_t row_stride, int64_t column_st
   return {columns, rows, column_stride};
 }
 
-/// Copies lines without gaps between them, those of bf16 as f32 if they are to be `widened`.
-void copy_lines(void* to, const void* from, const Lines& lines, DType type, bool widened) {
+void copy_lines(void* to, const void* from, const Lines& lines, DType type, bool widens) {
   const int64_t size = size_of(type);
   for (int64_t i = 0; i < lines.count; ++i) {
     const char* const line = static_cast<const char*>(from) + i * lines.stride * size;
-    if (widened)
+    if (widens)
       vector_kernels().widen(static_cast<float*>(to) + i * lines.length,
                              reinterpret_cast<const uint16_t*>(line), lines.length);
     else

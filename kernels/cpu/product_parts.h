@@ -1,4 +1,4 @@
-// Products too large for one call of oneDNN, cut into parts whose sums are chains over k.
+// Products that do not go to oneDNN in one call as they are: cut into parts, or of widened factors.
 #pragma once
 
 #include <optional>
@@ -16,7 +16,7 @@ namespace levanter::cpu {
 /// layout. Of a product of bf16 whose factors are widened to f32 first, they stay in the cache
 /// until they are read. Of other products nothing is cut: what is packed of them follows from their
 /// extents.
-std::optional<ProductLimits> product_limits(DType factors, bool widened, bool amx);
+std::optional<ProductLimits> product_limits(DType factors, bool widens, bool amx);
 
 /// A part as a product of f32, of factors that lie in the same order without gaps.
 ProductShape widened(const ProductShape& part);
@@ -41,9 +41,10 @@ std::vector<ProductPart> product_parts(const ProductShape& shape, const ProductL
 struct Lines {
   int64_t count = 0, length = 0, stride = 0;
 };
+/// Of a matrix of which one stride is 1.
 Lines lines(int64_t rows, int64_t columns, int64_t row_stride, int64_t column_stride);
 
-/// Copies lines without gaps between them, those of bf16 as f32 if they are to be `widened`.
-void copy_lines(void* to, const void* from, const Lines& lines, DType type, bool widened);
+/// Copies lines without gaps between them; of bf16, and as f32, where it `widens`.
+void copy_lines(void* to, const void* from, const Lines& lines, DType type, bool widens);
 
 }  // namespace levanter::cpu

@@ -65,7 +65,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Buffer> allocate(int64_t bytes) const override {
     return std::make_unique<CardBuffer>(context_->device(), bytes);
   }
-  std::string numerics_signature() const override {
+  std::string numerics_signature(DType) const override {
     const Device& device = context_->device();
     return cat("cuda; ", device.name(), ", ", device.architecture(), "; ",
                context_->modules().signature(), "; ", context_->products().signature(), "; ",

@@ -10,7 +10,7 @@ namespace {
 class ReferenceBackend final : public kernels::HostBackend {
  public:
   std::string name() const override { return "reference"; }
-  std::string numerics_signature() const override { return "reference"; }
+  std::string numerics_signature(DType) const override { return "reference"; }
 };
 
 }  // namespace

@@ -10,7 +10,7 @@ struct Processor {
   bool avx2 = false;         ///< all of x86-64-v3 that we use: AVX2, BMI2, FMA
   bool avx512 = false;       ///< all of x86-64-v4: AVX-512 F, BW, CD, DQ, VL
   bool avx512_bf16 = false;  ///< products of bf16 in vectors
-  bool quick_bf16 = false;   ///< more quickly than of f32: Intel's take twice as long
+  bool quick_bf16 = false;   ///< and those are quicker than products of f32, as Intel's are not
   bool amx_bf16 = false;     ///< products of bf16 in tiles
 };
 

@@ -105,8 +105,7 @@ std::string text_of(const Peak& peak) {
   return cat(text, "\n");
 }
 
-/// With one thread and with all, or with as many as were asked for; f32, and bf16 where the
-/// machine multiplies it.
+/// With one thread and with all, or with as many as were asked for; f32 and bf16.
 int run_gemm(const Arguments& a) {
   std::optional<train::CompiledStep> step;
   std::optional<TrainConfig> config;

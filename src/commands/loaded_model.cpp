@@ -183,7 +183,7 @@ const AdapterFolder* only_one(const std::vector<AdapterFolder>& adapters) {
 std::string fill_base(const LoadedModel& loaded, const train::BaseModel& base) {
   return train::load_base(base, train::model_spec(loaded.config), loaded.vocab_size,
                           train::init_key(loaded.config), loaded.model->params(),
-                          loaded.model->tensors(), phase_progress());
+                          loaded.model->tensors(), loaded.backend->threads(), phase_progress());
 }
 
 /// Fills the parameters of the PEFT folders' adapters, of a base with that params_hash.

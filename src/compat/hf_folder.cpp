@@ -26,7 +26,8 @@ namespace {
 constexpr char kOneFile[] = "model.safetensors", kIndex[] = "model.safetensors.index.json";
 constexpr std::string_view kHead = "lm_head.weight";
 constexpr std::string_view kFileKey = "xxh3 of file ";
-constexpr int64_t kPiece = int64_t{1} << 16;  // elements that a thread converts at a time, in its cache
+constexpr int64_t kPiece = int64_t{1}
+                           << 16;  // elements that a thread converts at a time, in its cache
 
 /// The faults of a folder, told in one error, as many as anyone would read.
 struct Faults {
@@ -112,23 +113,6 @@ bool fits(const HfTarget& target, const std::vector<int64_t>& shape) {
          std::equal(shape.begin() + 1, shape.end(), target.shape.begin() + 1);
 }
 
-/// Fills what lies behind a tensor's end, from element `first` on, with the mean of its rows, each
-/// number summed in f64.
-void grow(const Tensor& tensor, int64_t first, std::span<float> room) {
-  if (room.empty()) return;
-  const int64_t rows = tensor.shape[0], width = tensor.size() / rows;
-  std::vector<double> sums(static_cast<size_t>(width));
-  std::vector<float> row(sums.size());
-  for (int64_t i = 0; i < rows; ++i) {
-    to_f32(tensor, row, i * width);
-    for (size_t column = 0; column < row.size(); ++column) sums[column] += row[column];
-  }
-  for (size_t i = 0; i < room.size(); ++i) {
-    const auto column = (static_cast<size_t>(first) + i) % row.size();
-    room[i] = static_cast<float>(sums[column] / static_cast<double>(rows));
-  }
-}
-
 /// error  kCheckpoint where a tensor holds a NaN or an infinity: a model that computes nothing
 void require_finite(std::span<const float> values, const std::string& name,
                     const std::string& folder) {
@@ -146,6 +130,19 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 }
 
 }  // namespace
+
+std::vector<float> mean_row(const Tensor& tensor) {
+  const int64_t rows = tensor.shape[0], width = tensor.size() / rows;
+  std::vector<double> sums(static_cast<size_t>(width));
+  std::vector<float> row(sums.size());
+  for (int64_t i = 0; i < rows; ++i) {
+    to_f32(tensor, row, i * width);
+    for (size_t column = 0; column < row.size(); ++column) sums[column] += row[column];
+  }
+  for (size_t column = 0; column < row.size(); ++column)
+    row[column] = static_cast<float>(sums[column] / static_cast<double>(rows));
+  return row;
+}
 
 HfWeights::HfWeights(std::string folder) : folder_(std::move(folder)) {
   const std::string one = join_path(folder_, kOneFile), index = join_path(folder_, kIndex);
@@ -315,19 +312,16 @@ void HfWeights::load(std::span<const HfTarget> targets, const ProgressReport& pr
   tell();
   for (size_t i = 0; i < targets.size(); ++i) {
     const int64_t size = found[i]->size();
-    if (targets[i].data && targets[i].fewer_rows > 0)
-      grow(*found[i], size,
-           {targets[i].data + size, static_cast<size_t>(targets[i].elements() - size)});
+    if (!targets[i].data || targets[i].elements() == size) continue;
+    const std::vector<float> mean = mean_row(*found[i]);
+    for (int64_t at = size; at < targets[i].elements(); at += std::ssize(mean))
+      std::copy(mean.begin(), mean.end(), targets[i].data + at);
   }
 }
 
-int64_t HfWeights::read(const Tensor& tensor, int64_t first, std::span<float> room) const {
-  const int64_t known = std::clamp<int64_t>(tensor.size() - first, 0, std::ssize(room));
-  const std::span<float> own = room.first(static_cast<size_t>(known));
-  if (known > 0) to_f32(tensor, own, first);
-  require_finite(own, tensor.name, folder_);
-  grow(tensor, first + known, room.subspan(own.size()));
-  return known;
+void HfWeights::read(const Tensor& tensor, int64_t first, std::span<float> room) const {
+  to_f32(tensor, room, first);
+  require_finite(room, tensor.name, folder_);
 }
 
 namespace {

@@ -48,10 +48,9 @@ class HfWeights final {
   /// check; kCheckpoint naming a tensor that is not finite
   void load(std::span<const HfTarget> targets, const ProgressReport& progress = {}) const;
   /// Reads elements of a tensor that `match` has found, from the `first` on, converted to f32, as
-  /// load does; the caller has compared all with their checksums. What lies behind the tensor's end
-  /// becomes the mean of its rows. error  kCheckpoint for one that is not finite
-  ///   returns  how many elements the tensor has
-  int64_t read(const safetensors::Tensor& tensor, int64_t first, std::span<float> room) const;
+  /// load does; the caller has compared all with their checksums. For any number of threads at a
+  /// time. error  kCheckpoint for one that is not finite
+  void read(const safetensors::Tensor& tensor, int64_t first, std::span<float> room) const;
   /// What people should know of a folder that this program exported and in which somebody, or a
   /// disk, changed or removed another file of the folder: "DIR: tokenizer.json changed since the
   /// export"; "" for others.
@@ -68,6 +67,9 @@ class HfWeights final {
   std::vector<safetensors::File> files_;
   std::map<std::string, const safetensors::Tensor*> tensors_;
 };
+
+/// The mean of a tensor's rows, each number summed in f64.
+std::vector<float> mean_row(const safetensors::Tensor& tensor);
 
 /// HfWeights::has_own_head of a folder that is read for its config: false too where it holds no
 /// weights, or damaged ones.

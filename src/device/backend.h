@@ -105,9 +105,9 @@ class Backend : public Memory {
     return false;
   }
   virtual std::unique_ptr<Buffer> allocate(int64_t bytes) const = 0;
-  /// What the bits of results depend on besides the graph: kernels, tiles, instruction set,
-  /// library versions. Stored with a run.
-  virtual std::string numerics_signature() const = 0;
+  /// What the bits of results depend on besides the graph, where arithmetic is on `compute`:
+  /// kernels, tiles, instruction set, library versions. Stored with a run.
+  virtual std::string numerics_signature(DType compute = DType::f32) const = 0;
   virtual int threads() const { return 1; }
   /// Of the instruction that products with factors of `dtype` come down to, with all threads: the
   /// best of runs that take about `seconds` together. None where we know of no such instruction.

@@ -35,9 +35,9 @@ struct Tensor {
     return whole;
   }
   int64_t bytes() const { return elements() * size_of(dtype); }
-  /// Of the first element, in the tensor that these are rows of.
+  /// The index of the first element in the tensor that these are rows of.
   int64_t first_element() const { return first_row == 0 ? 0 : first_row * elements() / shape[0]; }
-  /// `count` of the indices of the first axis, from `first` on.
+  /// `count` of the indices of the first axis, from `first` on, of a tensor that has some.
   Tensor rows(int64_t first, int64_t count) const {
     Tensor some = *this;
     some.data += first * (bytes() / shape[0]);

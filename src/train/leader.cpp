@@ -38,8 +38,7 @@ void Leader::begin_record(const Run& run) {
   record->set("ranks", config.trainer.ranks);
   record->set("threads", run.backend->threads());
   record->set("device", run.backend->device_name());
-  record->set("numerics",
-              cat(run.backend->numerics_signature(), "; mp ", config.trainer.precision()));
+  record->set("numerics", numerics_of(config, *run.backend));
   if (const std::string problem = record->write(); !problem.empty())
     messages.push_back(cat(problem, "; the run goes on"));
 }

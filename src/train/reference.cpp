@@ -149,8 +149,7 @@ std::map<std::string, std::string> facts_of(const Run& run, const PairSplit& spl
           {"answers", content_of(*split.stream)},
           {"max_seq_len", cat(split.pack.seq_len)},
           {"too_long", config::word_of(split.pack.too_long)},
-          {"numerics",
-           cat(run.backend->numerics_signature(), "; mp ", run.config.trainer.precision())}};
+          {"numerics", numerics_of(run.config, *run.backend)}};
 }
 
 /// Of a split's file: in the folder of the token caches, or in the run's own.

@@ -467,6 +467,11 @@ StepOptions step_options(const TrainConfig& config, int64_t vocab_size, int64_t 
           .schedule_seed = config.trainer.schedule_seed};
 }
 
+std::string numerics_of(const TrainConfig& config, const Backend& backend) {
+  return cat(backend.numerics_signature(config.trainer.compute()), "; mp ",
+             config.trainer.precision());
+}
+
 void require_shard(const TrainConfig& config, const Backend& backend) {
   const bool gathers = config.trainer.shard == dist::Sharding::kParameters;
   if (!gathers || config.trainer.ranks == 1 || backend.is_host()) return;

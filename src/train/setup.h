@@ -74,6 +74,9 @@ ModelSpec model_spec(const TrainConfig& config);
 /// The key that the parameters of a run are drawn with where they begin.
 Key init_key(const TrainConfig& config);
 
+/// What the bits of a run depend on besides its config and its data.
+std::string numerics_of(const TrainConfig& config, const Backend& backend);
+
 /// Error kConfig where parameters are to be gathered in memory that the host does not read.
 void require_shard(const TrainConfig& config, const Backend& backend);
 

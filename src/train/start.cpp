@@ -303,8 +303,7 @@ void require_room(const Run& run) {
 
 void check_numerics(const Run& run, std::vector<std::string>& messages) {
   if (run.decision.start_step == 0 || !run.opened.from) return;
-  const std::string now =
-      run.backend->numerics_signature() + "; mp " + run.config.trainer.precision();
+  const std::string now = numerics_of(run.config, *run.backend);
   const std::string& saved = run.opened.from->manifest().numerics;
   if (saved == now) return;
   const std::string difference = cat("numerics were \"", saved, "\" and are \"", now, "\"");
@@ -322,7 +321,7 @@ void fill_base(Run& run, Engine& engine, const ProgressReport& progress) {
   run.base = base.record();
   run.base.params_hash =
       load_base(base, model_spec(run.config), run.decision.vocab, init_key(run.config),
-                engine.step().params, engine.model_targets(), progress);
+                engine.step().params, engine.model_targets(), run.backend->threads(), progress);
 }
 
 /// Fills the frozen model under an adapter, and lets the adapter begin.
@@ -450,7 +449,7 @@ void decide(Run& run, Process& process, const dist::Communicator& communicator) 
   if (run.config.data.cache_dir) decision.tokenizer = run.opened.data->tokenizer()->serialise();
   decision.config = print_config(run.config);
   decision.data = data_record(*run.opened.data);
-  decision.numerics = run.backend->numerics_signature();
+  decision.numerics = numerics_of(run.config, *run.backend);
 }
 
 void help(const Run& run, dist::Crew& crew) {
@@ -460,7 +459,7 @@ void help(const Run& run, dist::Crew& crew) {
 
 void follow(Run& run, Process& process) {
   make_backend(run);
-  const std::string numerics = run.backend->numerics_signature();
+  const std::string numerics = numerics_of(run.config, *run.backend);
   if (numerics != run.decision.numerics)
     throw Error(ErrorKind::kDevice,
                 cat("rank ", run.rank, " computes other bits than rank 0: its numerics are ",

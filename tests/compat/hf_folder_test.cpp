@@ -83,15 +83,13 @@ TEST_CASE("what is read a few elements at a time is what is read at once", "[com
   weights.load(std::span(&target, 1));
   CHECK(whole == std::vector<float>{1, 2, 3, 4, 8, 6, 4, 4, 4, 4});
   const safetensors::Tensor& found = *weights.match(std::span(&target, 1))[0];
-  for (const size_t size : {1, 2, 4, 7}) {
-    std::vector<float> pieces(whole.size());
-    int64_t known = 0;
+  CHECK(compat::mean_row(found) == std::vector<float>{4, 4});
+  for (const size_t size : {1, 2, 4, 6}) {
+    std::vector<float> pieces(stored.size());
     for (size_t first = 0; first < pieces.size(); first += size)
-      known += weights.read(
-          found, static_cast<int64_t>(first),
-          std::span(pieces).subspan(first).first(std::min(size, pieces.size() - first)));
-    CHECK(known == 6);
-    CHECK(pieces == whole);
+      weights.read(found, static_cast<int64_t>(first),
+                   std::span(pieces).subspan(first).first(std::min(size, pieces.size() - first)));
+    CHECK(pieces == stored);
   }
 }
 

@@ -273,6 +273,25 @@ TEST_CASE("the bits do not depend on threads or on where the rows of C stand", "
   }
 }
 
+TEST_CASE("a row's product of bf16 has the same bits however many rows there are", "[kernels]") {
+  if (!widens_bf16() || vector_kernels().chain_product == nullptr) return;
+  for (const Order b : {Order::kRows, Order::kColumns})
+    for (const int64_t k : {96, 512, 700}) {
+      INFO(k);
+      std::vector<float> first;
+      // Widened tile by tile, whole before any, and tile by tile.
+      for (const int64_t m : {20, 120, 2100}) {
+        const Case test = {m, 256, k, Order::kRows, b};
+        ProductShape shape = shape_of(test);
+        shape.factors = DType::bf16;
+        std::vector<float> c = run(shape, Store::kOverwrite, operands_of(test, 9).rounded(), 2);
+        c.resize(20 * 256);
+        if (first.empty()) first = c;
+        REQUIRE(c == first);
+      }
+    }
+}
+
 TEST_CASE("a result without elements is no work", "[kernels]") {
   Products products(1);
   ThreadPool pool(1);

@@ -67,7 +67,9 @@ std::pair<std::vector<Bf16>, std::vector<float>> spaced(int64_t rows, int64_t co
 
 }  // namespace
 
-TEST_CASE("bf16 by AMX alone is multiplied in parts", "[kernels]") {
+TEST_CASE("bf16 is multiplied in parts by AMX and where it is widened", "[kernels]") {
+  CHECK(product_limits(DType::bf16, true, false)->k == 1024);
+  CHECK(product_limits(DType::bf16, true, true)->k == 1024);
   CHECK_FALSE(product_limits(DType::f32, false, true));
   CHECK_FALSE(product_limits(DType::f32, true, false));
   CHECK_FALSE(product_limits(DType::bf16, false, false));
@@ -151,9 +153,43 @@ TEST_CASE("a product of bf16 that is widened is that of f32, however its factors
           const auto [b, wide_b] = spaced(k, n, narrow.b_row, narrow.b_col, 2);
           const std::vector<float> c = multiply(products, narrow, a, b);
           REQUIRE(c == multiply(products, wide, wide_a, wide_b));
-          narrow.packed_b = !a_turned && gap == 0 && k > 1;
+          if (a_turned || gap > 0 || k == 1) continue;  // takes no packed factor
+          narrow.packed_b = true;
           REQUIRE(multiply(products, narrow, a, b) == c);
         }
+}
+
+TEST_CASE("parts of widened factors are products of f32, added in order", "[kernels]") {
+  if (!widens_bf16()) return;
+  constexpr int64_t kRows = 300, kColumns = 500, kTerms = 2100;
+  Products products(1);
+  ProductShape narrow = rows(kRows, kColumns, kTerms);
+  narrow.factors = DType::bf16;
+  narrow.c_row += 3;
+  const auto [a, wide_a] = spaced(kRows, kTerms, kTerms, 1, 1);
+  const auto [b, wide_b] = spaced(kTerms, kColumns, kColumns, 1, 2);
+  const std::vector<float> c = multiply(products, narrow, a, b);
+  std::vector<float> sums(kRows * kColumns);
+  const std::vector<int64_t> along = cuts(kTerms, product_limits(DType::bf16, true, false)->k);
+  REQUIRE(along.size() == 4);
+  for (size_t part = 0; part + 1 < along.size(); ++part) {
+    const int64_t first = along[part], k = along[part + 1] - first;
+    std::vector<float> left;
+    for (int64_t row = 0; row < kRows; ++row)
+      left.insert(left.end(), wide_a.begin() + row * kTerms + first,
+                  wide_a.begin() + row * kTerms + first + k);
+    const std::vector<float> right(wide_b.begin() + first * kColumns,
+                                   wide_b.begin() + (first + k) * kColumns);
+    const std::vector<float> product = multiply(products, rows(kRows, kColumns, k), left, right);
+    for (size_t i = 0; i < sums.size(); ++i) sums[i] += product[i];
+  }
+  for (int64_t row = 0; row < kRows; ++row)
+    for (int64_t column = 0; column < kColumns; ++column)
+      REQUIRE(std::abs(c[static_cast<size_t>(row * narrow.c_row + column)] -
+                       sums[static_cast<size_t>(row * kColumns + column)]) <=
+              kTolerance * std::sqrt(static_cast<double>(kTerms)));
+  narrow.packed_b = true;
+  REQUIRE(multiply(products, narrow, a, b) == c);
 }
 
 TEST_CASE("a product in parts has one result, packed or not, and the right one", "[kernels]") {

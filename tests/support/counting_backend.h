@@ -29,7 +29,9 @@ class CountingBackend final : public Backend {
     bytes_ += buffer->bytes();
     return buffer;
   }
-  std::string numerics_signature() const override { return inner_->numerics_signature(); }
+  std::string numerics_signature(DType compute) const override {
+    return inner_->numerics_signature(compute);
+  }
   std::string device_name() const override { return inner_->device_name(); }
   int threads() const override { return inner_->threads(); }
   void add(float* to, const float* from, int64_t n) const override { inner_->add(to, from, n); }

@@ -39,7 +39,9 @@ class DistantBackend final : public Backend {
   std::unique_ptr<Buffer> allocate(int64_t bytes) const override {
     return std::make_unique<Pages>(bytes, gate_);
   }
-  std::string numerics_signature() const override { return cpu_->numerics_signature(); }
+  std::string numerics_signature(DType compute) const override {
+    return cpu_->numerics_signature(compute);
+  }
   std::string device_name() const override { return "pages far away"; }
   std::optional<int64_t> device_memory() const override { return memory_; }
   int threads() const override { return cpu_->threads(); }

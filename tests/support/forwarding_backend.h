@@ -20,7 +20,7 @@ class ForwardingBackend : public Backend {
   std::unique_ptr<Buffer> allocate(int64_t bytes) const override {
     return reference_->allocate(bytes);
   }
-  std::string numerics_signature() const override { return "forwarding"; }
+  std::string numerics_signature(DType) const override { return "forwarding"; }
 
  private:
   std::unique_ptr<Backend> reference_ = make_backend("reference");

@@ -4,7 +4,6 @@
 #include <map>
 
 #include "base/random.h"
-#include "kernels/cpu/onednn.h"
 #include "ops/attributes.h"
 #include "passes/passes.h"
 #include "support/checks.h"

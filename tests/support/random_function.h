@@ -19,7 +19,7 @@ RandomFunction random_function(uint32_t seed, DType real);
 
 /// A model's arithmetic and its gradient over [rows..., embed] of a size that `seed` draws: sizes
 /// of one, primes, tails of tiles. Elementwise ops, casts, dropout, layer norms, biases and parts
-/// of concatenations, f32 and bf16 mixed where the cpu multiplies bf16.
+/// of concatenations, f32 and bf16 mixed.
 RandomFunction random_rows(uint32_t seed);
 
 /// Runs every node on its own, in memory of its own, and keeps every value. Kernels see their

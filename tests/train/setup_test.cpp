@@ -9,7 +9,6 @@
 #include "support/example_bytes.h"
 #include "support/evaluate.h"
 #include "support/fault.h"
-#include "support/forwarding_backend.h"
 #include "support/tiny_run.h"
 
 using namespace levanter;

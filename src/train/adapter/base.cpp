@@ -87,8 +87,8 @@ namespace {
 /// Fills f32 with rows of a parameter of a base; how many of the numbers the base has.
 using Read = std::function<int64_t(const Tensor& rows, std::span<float> room)>;
 
-/// About as many numbers are read at a time by each thread, so that no matrix is ever held in f32
-/// beside what is made of it.
+/// About as many numbers are read at a time by each thread, so that no matrix is held in f32 beside
+/// what is made of it, but for one of int8 whose columns have scales.
 constexpr int64_t kPiece = int64_t{1} << 18;
 
 Read reader_of(const BaseModel& base, const infer::ModelSpec& spec, int64_t vocab_size, Key key,
@@ -118,6 +118,9 @@ struct Held {
   Tensor values;
   std::optional<Tensor> scales = {};
   bool out_first = true;  ///< each row of the array has a scale; false: each column
+  // Of a piece, while it is read:
+  int64_t begin = 0;  ///< of its numbers among those of all pieces that are read together
+  int64_t known = 0;  ///< how many of them the base has
 };
 
 /// Rounds values to what they are held in.
@@ -153,6 +156,18 @@ void add_pieces(const Held& held, std::vector<Held>& pieces) {
   }
 }
 
+/// Where the numbers of pieces go from `first` on that are read together: at most `most`, or one
+/// piece. returns the end of them
+size_t place(std::vector<Held>& pieces, size_t first, int64_t most) {
+  int64_t elements = 0;
+  size_t end = first;
+  do {
+    pieces[end].begin = elements;
+    elements += pieces[end++].values.elements();
+  } while (end < pieces.size() && elements + pieces[end].values.elements() <= most);
+  return end;
+}
+
 /// The model's parameters among `all`, by their names; scales with what they are of.
 std::vector<Held> held_of(const std::vector<nn::Param>& params, std::span<const Tensor> all) {
   const auto tensor_of = [&](const std::string& path) {
@@ -178,7 +193,7 @@ std::vector<Held> held_of(const std::vector<nn::Param>& params, std::span<const 
 
 std::string load_base(const BaseModel& base, const infer::ModelSpec& spec, int64_t vocab_size,
                       Key key, const std::vector<nn::Param>& params, std::span<const Tensor> all,
-                      const ProgressReport& progress) {
+                      int threads, const ProgressReport& progress) {
   const Read read = reader_of(base, spec, vocab_size, key, params);
   std::vector<Held> pieces;
   double done = 0, total = 0;
@@ -186,23 +201,25 @@ std::string load_base(const BaseModel& base, const infer::ModelSpec& spec, int64
     total += static_cast<double>(held.values.bytes());
     add_pieces(held, pieces);
   }
-  ThreadPool pool(available_threads());
-  std::vector<std::vector<float>> rooms(static_cast<size_t>(pool.threads()));
-  std::vector<std::span<const float>> known(rooms.size());
+  ThreadPool pool(threads);
+  std::vector<float> room;
   Hasher hasher(Hasher::Width::k128);
-  for (size_t next = 0; next < pieces.size(); next += rooms.size()) {
-    const size_t count = std::min(rooms.size(), pieces.size() - next);
-    pool.parallel_for(static_cast<int64_t>(count), [&](int64_t i, int) {
-      const auto at = static_cast<size_t>(i);
-      const Held& piece = pieces[next + at];
-      std::vector<float>& room = rooms[at];
-      room.resize(static_cast<size_t>(piece.values.elements()));
-      known[at] = std::span(room).first(static_cast<size_t>(read(piece.values, room)));
-      hold(piece, room);
+  for (size_t next = 0; next < pieces.size();) {
+    const size_t end = place(pieces, next, threads * kPiece);
+    room.resize(static_cast<size_t>(pieces[end - 1].begin + pieces[end - 1].values.elements()));
+    const auto values = [&room](const Held& piece) {
+      return std::span(room).subspan(static_cast<size_t>(piece.begin),
+                                     static_cast<size_t>(piece.values.elements()));
+    };
+    pool.parallel_for(static_cast<int64_t>(end - next), [&](int64_t i, int) {
+      Held& piece = pieces[next + static_cast<size_t>(i)];
+      piece.known = read(piece.values, values(piece));
+      hold(piece, values(piece));
     });
-    for (size_t i = 0; i < count; ++i) {
-      hasher.update(std::as_bytes(known[i]));
-      done += static_cast<double>(pieces[next + i].values.bytes());
+    for (; next < end; ++next) {
+      const Held& piece = pieces[next];
+      hasher.update(std::as_bytes(values(piece).first(static_cast<size_t>(piece.known))));
+      done += static_cast<double>(piece.values.bytes());
     }
     if (progress) progress({"reading the model under the adapter", done, total, "B"});
   }

@@ -45,13 +45,13 @@ BaseModel open_base(StartKind kind, const std::string& place);
 std::vector<Tensor> tensors_of(const std::vector<nn::Param>& params, std::span<const Tensor> all,
                                bool adapts);
 
-/// Fills the model's parameters among `all`, one after the other, rounded to what each is held in;
-/// those of a base that is drawn begin under `key`.
+/// Fills the model's parameters among `all`, a few rows at a time, on so many threads, rounded to
+/// what each is held in; those of a base that is drawn begin under `key`.
 /// returns the params_hash of what the base has, before it is rounded: without rows of a
 ///         vocabulary that is made larger
 std::string load_base(const BaseModel& base, const infer::ModelSpec& spec, int64_t vocab_size,
                       Key key, const std::vector<nn::Param>& params, std::span<const Tensor> all,
-                      const ProgressReport& progress);
+                      int threads, const ProgressReport& progress);
 
 /// error  kCheckpoint naming `adapter`, where the parameters are not those that it was trained on
 void require_same_base(const std::string& trained_on, const std::string& params_hash,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <new>
 #include <nlohmann/json.hpp>
 
 #include "base/bf16.h"
@@ -70,8 +71,8 @@ double product_rate(const Backend& backend, DType dtype, const ProductSize& size
 
 /// What the rate belongs to: processor, device, type, threads.
 std::string machine_key(const Backend& backend, DType dtype) {
-  return cat(backend.device_name(), "; ", backend.numerics_signature(), "; ", name_of(dtype), "; ",
-             backend.threads(), " threads");
+  return cat(backend.device_name(), "; ", backend.numerics_signature(dtype), "; ", name_of(dtype),
+             "; ", backend.threads(), " threads");
 }
 
 }  // namespace
@@ -168,8 +169,11 @@ double machine_peak(const Backend& backend, DType dtype) {
         write_file_atomic(file, known.dump(2) + "\n");
       }
     }
-  } catch (const std::exception&) {
-    // No memory for the products, or a file that cannot be written: nothing that a run needs.
+  } catch (const std::bad_alloc&) {
+    // A run needs no peak.
+  } catch (const Error& error) {
+    // No more memory of the device, or a file that cannot be written.
+    if (error.kind() != ErrorKind::kDevice && error.kind() != ErrorKind::kIo) throw;
   }
   if (rates.empty()) return 0;
   return *std::max_element(rates.begin(), rates.end());

@@ -72,7 +72,7 @@ Replay replay(const std::string& folder, std::span<const std::string> overrides,
                   info.report.loss,
                   info.report.grad_norm,
                   gradients_hash(rank.engine()),
-                  run.backend->numerics_signature() + "; mp " + config.trainer.precision()};
+                  numerics_of(config, *run.backend)};
     replay.backend = run.backend->name();
     replay.taken = info.report.proceeded;
   });

@@ -155,12 +155,27 @@ HfReader hf_reader(const compat::HfWeights& weights, const infer::ModelSpec& mod
   const std::vector<compat::HfTarget> targets = targets_of(weights.folder(), model, vocab_size);
   const std::vector<const safetensors::Tensor*> found = weights.match(targets);
   weights.check();
-  std::map<std::string, const safetensors::Tensor*> tensors;
-  for (size_t i = 0; i < targets.size(); ++i) tensors[targets[i].name] = found[i];
-  return [&weights, tensors = std::move(tensors)](const Tensor& rows, std::span<float> room) {
-    const auto at = tensors.find(rows.path);
-    LEV_CHECK(at != tensors.end(), cat("the model has no parameter ", rows.path));
-    return weights.read(*at->second, rows.first_element(), room);
+  struct Source {
+    const safetensors::Tensor* tensor;
+    std::vector<float> mean;  ///< of its rows, where the model has more of them
+  };
+  std::map<std::string, Source> sources;
+  for (size_t i = 0; i < targets.size(); ++i) {
+    Source& source = sources[targets[i].name];
+    source.tensor = found[i];
+    if (targets[i].elements() > found[i]->size()) source.mean = compat::mean_row(*found[i]);
+  }
+  return [&weights, sources = std::move(sources)](const Tensor& rows, std::span<float> room) {
+    const auto at = sources.find(rows.path);
+    LEV_CHECK(at != sources.end(), cat("the model has no parameter ", rows.path));
+    const auto& [tensor, mean] = at->second;
+    const int64_t first = rows.first_element();
+    const int64_t known = std::clamp<int64_t>(tensor->size() - first, 0, std::ssize(room));
+    if (known > 0) weights.read(*tensor, first, room.first(static_cast<size_t>(known)));
+    for (auto rest = room.subspan(static_cast<size_t>(known)); !rest.empty();
+         rest = rest.subspan(mean.size()))  // whole rows
+      std::copy(mean.begin(), mean.end(), rest.begin());
+    return known;
   };
 }
 

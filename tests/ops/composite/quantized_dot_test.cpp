@@ -1,7 +1,6 @@
 #include <cmath>
 
 #include "base/random.h"
-#include "kernels/cpu/onednn.h"
 #include "passes/passes.h"
 #include "support/cpu_agreement.h"
 

@@ -43,7 +43,7 @@ class Held {
 
   std::string load(const BaseModel& base, Key key = {}) {
     const Gpt2Config unused;  // by what a Hugging Face folder alone is read
-    return load_base(base, {models::entry("gpt2"), unused}, 0, key, params_, tensors_, {});
+    return load_base(base, {models::entry("gpt2"), unused}, 0, key, params_, tensors_, 2, {});
   }
 
   template <class T>
