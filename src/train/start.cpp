@@ -321,7 +321,7 @@ void fill_base(Run& run, Engine& engine, const ProgressReport& progress) {
   run.base = base.record();
   run.base.params_hash =
       load_base(base, model_spec(run.config), run.decision.vocab, init_key(run.config),
-                engine.step().params, engine.model_targets(), run.backend->threads(), progress);
+                engine.step().params, engine.model_targets(), threads(run), progress);
 }
 
 /// Fills the frozen model under an adapter, and lets the adapter begin.
@@ -381,6 +381,7 @@ void restore(Run& run, Engine& engine) {
 
 void restore_initial(const Run& run, Engine& engine) {
   Run anew{.given = run.given, .options = run.options, .rank = run.rank, .config = run.config};
+  anew.places = run.places;
   anew.decision.vocab = run.decision.vocab;
   anew.opened.base = run.opened.base;  // under an adapter start_from names that, now as then
   const StartFrom& start = run.config.start_from;
