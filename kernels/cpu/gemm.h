@@ -110,8 +110,7 @@ class Gemm final {
   void run_few(const SmallMProduct& product) const;
 
   ProductShape shape_;
-  ProductShape
-      given_;  ///< of bf16 where shape_ is of f32, for which both factors are widened first
+  ProductShape given_;  ///< of bf16 where shape_ is of f32: both factors are widened first
   TileGrid grid_;
   bool dense_ = false;        ///< every tile of C is dense in C
   size_t tile_bytes_ = 0;     ///< of a worker's scratch: the tile
