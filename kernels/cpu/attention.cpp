@@ -65,7 +65,8 @@ std::array<int64_t, 3> Attention::kind(const Tile& tile, int64_t key_begin, int6
 std::vector<Attention::Step> Attention::steps(int64_t keys, int64_t width, int64_t diagonal) const {
   ProductShape shape = scores_shape(keys, width);
   shape.factors = shape_.dtype;
-  if (!is_chain_product(shape) || diagonal < 0) return {{0, width, 0, keys}};
+  const bool pairs = shape.factors == DType::bf16 && bf16_way() == Bf16Way::kPairs;
+  if (!(pairs || is_chain_product(shape)) || diagonal < 0) return {{0, width, 0, keys}};
   std::vector<Step> all;
   for (int64_t first = 0, begin = 0; first < width && begin < keys; first += kDiagonalStep) {
     const int64_t end = std::min(keys, diagonal + first + kDiagonalStep);

@@ -154,8 +154,17 @@ class CpuBackend final : public kernels::HostBackend {
     // products depend on the one it uses.
     const std::string text = cat("cpu; ", onednn_version(), " on instruction set ", onednn_isa());
     if (compute != DType::bf16) return text;
-    if (widens_bf16()) return text + ", bf16 widened";
-    return uses_amx() ? text + ", bf16 in parts" : text;
+    switch (bf16_way()) {
+      case Bf16Way::kPairs:
+        return text + ", bf16 in pairs";
+      case Bf16Way::kTiles:
+        return text + ", bf16 in parts";
+      case Bf16Way::kWidened:
+        return text + ", bf16 widened";
+      case Bf16Way::kLibrary:
+        break;
+    }
+    return text;
   }
 
  private:

@@ -1,4 +1,4 @@
-// The tile grid, chosen from measurements over the shapes of small and medium transformers.
+// Matrix products by tiles.
 // Plain twin: kernels/reference/dot.cpp.
 #include "kernels/cpu/gemm.h"
 
@@ -13,192 +13,18 @@
 namespace levanter::cpu {
 namespace {
 
-constexpr int64_t kWantedTiles = 24;   ///< three for each of eight workers
-constexpr int64_t kEnoughTiles = 8;    ///< with fewer, and work enough, columns are cut too
-constexpr double kTileWork = 3e6;      ///< at least this many operations in a tile: about 25 us
-constexpr int64_t kReadWork = 16;      ///< reading an element of B costs about 16 multiply-adds
-constexpr int64_t kTallestTile = 256;  ///< rows; taller tiles leave the second-level cache
-constexpr int64_t kShortestPack = 96;  ///< rows, where each tile transposes B, or A of bf16
-constexpr int64_t kShortestWide = 64;  ///< rows, otherwise
-constexpr int64_t kShortest = 32;      ///< rows, where a tile is narrow
-constexpr int64_t kNarrow = 256;       ///< columns
-constexpr int64_t kLongSum = 8192;     ///< k, from which B is read once, by tall narrow tiles
-constexpr int64_t kWidestDense =
-    4096;  ///< columns; narrower results are cut by rows, if that is enough
-constexpr int64_t kWidestTile = 384;  ///< columns of wider results
-constexpr int64_t kNarrowestTile = 128;
-constexpr int64_t kColumnStep = 64, kRowStep = 16;
-// Chain products: nothing is copied or called for a tile, so tiles may be small and many.
-constexpr int64_t kShortestChain = 48, kChainRowStep = 12;
-constexpr int64_t kEnoughChains = 16, kNarrowestChain = 64, kChainColumnStep = 32;
 constexpr int64_t kLinesAtOnce = 16384;  ///< elements that a thread widens at a time
-// Few rows (small M, as in a GEMV). B's columns are shared among threads as they lie; its rows only
-// where they are long.
-constexpr int64_t kSmallMTile = 262144;  ///< elements of a tile of B at most
-constexpr int64_t kNarrowestFewColumns = 16, kNarrowestSmallM = 64;
-constexpr int64_t kParts = 16;             ///< of k
-constexpr int64_t kSmallMInParts = 65536;  ///< elements of B, from which it goes in parts
-constexpr int64_t kSumColumns = 512, kPartStep = 8;
-
-// Packing B costs 0.2 ns an element, 1.1 ns where it transposes, and each row of A then gains
-// about 0.6 ps an element; transposing A costs 0.3 ns an element, and each column of B then gains
-// 2 to 4 ps. A product of f32 that has not many rows is quicker as its factors lie, by tall tiles,
-// unless lines of B fall on each other in the first cache.
-constexpr int64_t kManyRows = 2048;  ///< that repay packing in any case
-constexpr int64_t kCollision = 512;  ///< elements: lines so far apart, or a multiple, do
-constexpr int64_t kRowsToPack = 512, kRowsToTransposeB = 2048;
-constexpr int64_t kRowsToTransposeA = 256, kColumnsToTransposeA = 256;
-constexpr double kWorkToPack = 2e8;   ///< operations: about half a millisecond
-constexpr int64_t kPackedTile = 128;  ///< rows: with 384 columns a tile and its A stay in the cache
-
-// By AMX, chosen from a prototype's measurements on Sapphire Rapids: B's panels of a part of k, at
-// most 1.2 MB, and some of A's stay in the second-level cache.
-constexpr int64_t kFewestPanelRows = 256;     ///< that repay packing B
-constexpr int64_t kFewestPanelColumns = 384;  ///< that repay packing A
-constexpr int64_t kShortestSum = 64;          ///< k, below which C's bytes are what a product costs
-constexpr int64_t kMiddleSum = 768;           ///< k up to which tiles are low and wide
-constexpr int64_t kFromMemory = 1 << 24;      ///< elements of B, which are packed at memory's speed
-constexpr int64_t kRowsFromMemory = 1024;     ///< that repay it, where oneDNN reads B as it lies
-
-/// The size of parts when `extent` is cut into parts no larger than `largest`, multiples of `step`.
-int64_t even_part(int64_t extent, int64_t largest, int64_t step) {
-  const int64_t parts = ceil_div(extent, largest);
-  return std::min(extent, ceil_div(ceil_div(extent, parts), step) * step);
-}
+constexpr int64_t kTurnedColumns = 64;   ///< of B, that a thread turns at a time
+constexpr size_t kHeaderBytes = 64;      ///< of what a worker has packed of B
 
 size_t aligned(size_t bytes) { return round_up(bytes, 64); }
 
-/// Whether oneDNN's quick products take packed factors of these extents: bf16 goes in pairs of k.
-bool is_packable(const ProductShape& shape) {
-  return shape.factors == DType::f32 || shape.k % 2 == 0;
-}
-
-/// Whether B's columns, and not its rows, are without gaps.
-bool has_dense_columns(const ProductShape& shape) {
-  return shape.b_row == 1 && (shape.n == 1 || shape.b_col != 1);
-}
-
-/// Columns alone are cut: B is read once.
-TileGrid small_m_grid(const ProductShape& shape) {
-  const bool columns = has_dense_columns(shape);
-  TileGrid grid;
-  grid.small_m = true;
-  if (!columns && shape.k * shape.n >= kSmallMInParts)
-    grid.part_k = even_part(shape.k, ceil_div(shape.k, kParts), kPartStep);
-  const int64_t narrowest = columns ? kNarrowestFewColumns : kNarrowestSmallM;
-  const int64_t largest = std::min(kSmallMTile / shape.k, ceil_div(shape.n, kWantedTiles));
-  grid.tile_m = shape.m;
-  grid.tile_n =
-      even_part(shape.n, grid.part_k > 0 ? kSumColumns : std::max(narrowest, largest), narrowest);
-  grid.tiles_m = 1;
-  grid.tiles_n = ceil_div(shape.n, grid.tile_n);
-  return grid;
-}
-
-/// Cuts a product by AMX tiles, of at most 1,024 of k at a time.
-void cut_panels(const ProductShape& s, TileGrid& grid) {
-  int64_t rows = s.k <= kMiddleSum ? 128 : 256, columns = s.k <= kMiddleSum ? 768 : 512;
-  const auto few = [&] { return ceil_div(s.m, rows) * ceil_div(s.n, columns) < kWantedTiles; };
-  if (few()) rows = kPackedTile;
-  while (few() && columns > kNarrow) columns /= 2;
-  grid.packs_a = grid.packs_b = false;
-  grid.tile_m = even_part(s.m, rows, kPanel);
-  grid.tile_n = even_part(s.n, columns, kPanel);
-}
-
-double operations(const ProductShape& shape) {
-  return 2.0 * static_cast<double>(shape.m) * static_cast<double>(shape.n) *
-         static_cast<double>(shape.k);
-}
-
-/// Whether tiles are products for our own kernel once B lies the way that it wants, and that is
-/// worth it.
-bool is_chain(const ProductShape& shape, double flops) {
-  ProductShape turned = shape;
-  turned.b_row = shape.n;
-  turned.b_col = 1;
-  const bool turns = shape.b_col != 1 && shape.n > 1;
-  return flops < kWorkToPack && (!turns || flops >= kTileWork) &&
-         is_chain_product(turns ? turned : shape);
-}
-
-/// Whether both factors of a whole product of bf16 are widened before any tile: those of which
-/// tiles are then chain products, so that each sum has the bits that parts would give it.
-bool widens_at_once(const ProductShape& shape, bool small_m) {
-  if (shape.factors != DType::bf16 || !widens_bf16() || (small_m && shape.m <= kSmallM))
-    return false;
-  const double flops = operations(shape);
-  return shape.n >= kNarrowestChain && flops >= kTileWork && is_chain(widened(shape), flops);
-}
-
 }  // namespace
-
-TileGrid tile_grid(const ProductShape& shape, bool small_m, TileKernel tile_kernel) {
-  const int64_t m = shape.m, n = shape.n;
-  TileGrid grid;
-  if (m == 0 || n == 0) return grid;
-  if (small_m && m <= kSmallM && shape.a_col == 1 && (shape.b_row == 1 || shape.b_col == 1))
-    return small_m_grid(shape);
-  const bool transposes_b = shape.b_col != 1 && n > 1;
-  const bool is_f32 = shape.factors == DType::f32;
-  const bool transposes_a = !is_f32 && shape.a_col != 1;
-  const double flops = operations(shape);
-  const bool short_f32 = is_f32 && m < kManyRows;
-  const bool tall = short_f32 && flops >= kWorkToPack && m >= kRowsToPack && shape.a_col == 1;
-  const bool collides = std::max(shape.b_row, shape.b_col) % kCollision == 0;
-  if (flops >= kWorkToPack && is_packable(shape)) {
-    // An A that lies transposed or whose rows are apart is multiplied by another implementation,
-    // which takes no packed B: as quick in f32, not in bf16.
-    const bool dense = shape.a_col == 1 && shape.a_row == shape.k;
-    const int64_t to_pack = transposes_b ? kRowsToTransposeB : kRowsToPack;
-    const int64_t to_transpose = transposes_b ? kRowsToTransposeB : kRowsToTransposeA;
-    grid.packs_a = transposes_a && n >= kColumnsToTransposeA && m >= to_transpose;
-    const bool gains = !short_f32 || (collides && shape.k < kLongSum);
-    grid.packs_b = grid.packs_a || (dense && m >= to_pack && gains);
-  }
-  const bool chains = is_chain(shape, flops);
-  grid.turns_b = chains && transposes_b;
-  if (grid.packs_b) {
-    grid.tile_m = even_part(m, short_f32 ? kTallestTile : kPackedTile, kRowStep);
-    grid.tile_n = even_part(n, n > kNarrow ? kWidestTile : ceil_div(n, 2), kColumnStep);
-  } else {
-    int64_t shortest = n > kNarrow ? kShortestWide : kShortest;
-    if (transposes_b || transposes_a) shortest = kShortestPack;
-    if (tall || shape.k >= kLongSum) shortest = kTallestTile;
-    if (chains) shortest = kShortestChain;
-    const double work = 2.0 * static_cast<double>(n) * static_cast<double>(shape.k) *
-                        static_cast<double>(m + kReadWork);
-    const int64_t wanted =
-        std::clamp<int64_t>(static_cast<int64_t>(work / kTileWork), 1, kWantedTiles);
-    const bool cuts = n > kWidestDense || (tall && !transposes_b);
-    int64_t columns = cuts ? ceil_div(n, kWidestTile) : 1;
-    const int64_t rows = ceil_div(m, ceil_div(wanted, columns));
-    grid.tile_m =
-        even_part(m, std::clamp(rows, shortest, kTallestTile), chains ? kChainRowStep : kRowStep);
-    const int64_t enough = std::min(wanted, chains ? kEnoughChains : kEnoughTiles);
-    const int64_t narrowest = chains ? kNarrowestChain : kNarrowestTile;
-    columns = std::max(columns, ceil_div(enough, ceil_div(m, grid.tile_m)));
-    grid.tile_n = columns == 1 ? n
-                               : even_part(n, std::max(ceil_div(n, columns), narrowest),
-                                           chains ? kChainColumnStep : kColumnStep);
-  }
-  // A tile of one row or column goes by a kernel of oneDNN's that has other bits.
-  const bool ends_in_one = m % grid.tile_m == 1 || n % grid.tile_n == 1;
-  const bool repays = grid.packs_b || m >= kRowsFromMemory || shape.k * n < kFromMemory;
-  if (tile_kernel != nullptr && !is_f32 && flops >= kWorkToPack && shape.k >= kShortestSum &&
-      m >= kFewestPanelRows && n >= kFewestPanelColumns && repays && !ends_in_one) {
-    grid.tile_kernel = tile_kernel;
-    cut_panels(shape, grid);
-  }
-  grid.tiles_m = ceil_div(m, grid.tile_m);
-  grid.tiles_n = ceil_div(n, grid.tile_n);
-  return grid;
-}
 
 Gemm::Gemm(Products& products, const ProductShape& given, bool small_m)
     : shape_(widens_at_once(given, small_m) ? widened(given) : given),
       given_(given),
-      grid_(tile_grid(shape_, small_m, products.tile_kernel())) {
+      grid_(tile_grid(shape_, small_m, products.tile_kernel(), products.makes_pairs(shape_))) {
   const ProductShape& shape = shape_;
   LEV_CHECK(shape.k >= 1, "a product needs k >= 1");
   if (tiles() == 0) return;
@@ -213,10 +39,19 @@ Gemm::Gemm(Products& products, const ProductShape& given, bool small_m)
     return;
   }
   if (grid_.tile_kernel != nullptr) {
-    parts_ = cuts(shape.k, product_limits(DType::bf16, false, true)->k);
+    parts_ = cuts(shape.k, product_limits(DType::bf16, Bf16Way::kTiles)->k);
     packed_a_bytes_ = sizeof(uint16_t) * static_cast<size_t>(panel_elements(shape.m, shape.k));
     packed_b_bytes_ = sizeof(uint16_t) * static_cast<size_t>(panel_elements(shape.n, shape.k));
     product_bytes_ = kTileScratchBytes;
+    gaps_ = true;
+    return;
+  }
+  if (grid_.packed_part > 0) {
+    ProductShape part = shape;
+    part.k = grid_.packed_part;
+    part_ = std::make_unique<Gemm>(products, part);
+    part.k = shape.k % grid_.packed_part;
+    if (part.k > 0) last_part_ = std::make_unique<Gemm>(products, part);
     return;
   }
   for (size_t kind = 0; kind < products_.size(); ++kind) {
@@ -224,7 +59,7 @@ Gemm::Gemm(Products& products, const ProductShape& given, bool small_m)
     tile.m = (kind & 1) ? shape.m - (grid_.tiles_m - 1) * grid_.tile_m : grid_.tile_m;
     tile.n = (kind & 2) ? shape.n - (grid_.tiles_n - 1) * grid_.tile_n : grid_.tile_n;
     tile.c_row = tile.n;
-    tile.packed_b = grid_.packs_b;
+    tile.packed_b = grid_.packs_b || grid_.owns_b;
     if (grid_.packs_a) {
       tile.a_row = shape.k;
       tile.a_col = 1;
@@ -234,6 +69,7 @@ Gemm::Gemm(Products& products, const ProductShape& given, bool small_m)
       tile.b_col = 1;
     }
     products_[kind] = &products.get(tile);
+    gaps_ = products_[kind]->takes_any_c_row();
     product_bytes_ = std::max(product_bytes_, products_[kind]->scratch_bytes());
   }
   if (shape.factors != given.factors)
@@ -243,6 +79,10 @@ Gemm::Gemm(Products& products, const ProductShape& given, bool small_m)
     packed_a_bytes_ = aligned(static_cast<size_t>(shape.m * shape.k * size_of(shape.factors)));
   if (grid_.turns_b)
     packed_b_bytes_ = aligned(sizeof(float) * static_cast<size_t>(shape.k * shape.n));
+  if (grid_.owns_b) {
+    own_bytes_ = products_[0]->packed_bytes() + kHeaderBytes;
+    packed_b_bytes_ = kHeaderBytes;  // so that pack() is called
+  }
   if (grid_.packs_b) {
     column_bytes_ = products_[0]->packed_bytes();
     packed_b_bytes_ =
@@ -275,6 +115,16 @@ Factors Gemm::pack(ThreadPool& pool, const Factors& given, void* room) const {
   Factors ready = factors;
   const int64_t size = size_of(shape_.factors);
   if (grid_.small_m) return pack_few(pool, factors, packed);
+  if (grid_.owns_b) {
+    for (int worker = 0; worker < pool.threads(); ++worker)
+      *own_column(packed + packed_b_bytes_ +
+                  static_cast<size_t>(worker) * scratch_bytes_per_worker()) = -1;
+    return ready;
+  }
+  if (grid_.pairs && grid_.packs_b) {
+    pack_panels(pool, shape_, nullptr, nullptr, factors.b, packed);
+    return {factors.a, packed};
+  }
   if (grid_.tile_kernel != nullptr) {
     char* const b = packed + packed_a_bytes_;
     pack_panels(pool, shape_, factors.a, packed, factors.b, b);
@@ -282,11 +132,11 @@ Factors Gemm::pack(ThreadPool& pool, const Factors& given, void* room) const {
   }
   if (grid_.turns_b) {
     ready.b = packed;
-    pool.parallel_for(ceil_div(shape_.n, kColumnStep), [&](int64_t index, int) {
-      const int64_t column = index * kColumnStep;
+    pool.parallel_for(ceil_div(shape_.n, kTurnedColumns), [&](int64_t index, int) {
+      const int64_t column = index * kTurnedColumns;
       vector_kernels().transpose_4(reinterpret_cast<uint32_t*>(packed) + column, shape_.n,
                                    static_cast<const uint32_t*>(factors.b) + column * shape_.b_col,
-                                   shape_.b_col, std::min(kColumnStep, shape_.n - column),
+                                   shape_.b_col, std::min(kTurnedColumns, shape_.n - column),
                                    shape_.k);
     });
   }
@@ -312,6 +162,11 @@ Factors Gemm::pack(ThreadPool& pool, const Factors& given, void* room) const {
     });
   }
   return ready;
+}
+
+/// Behind what a worker has packed of B: the column of tiles that it is of.
+int64_t* Gemm::own_column(void* scratch) const {
+  return reinterpret_cast<int64_t*>(static_cast<char*>(scratch) + scratch_bytes_per_worker()) - 8;
 }
 
 /// `rows` rows of A, which lie as columns a_col apart, as rows.
@@ -395,8 +250,8 @@ Tile Gemm::multiply(int64_t index, int worker, const Factors& factors, void* scr
 }
 
 /// With `c` the tile lies in C itself.
-Tile Gemm::compute(int64_t index, int worker, const Factors& factors, void* scratch,
-                   float* c) const {
+Tile Gemm::compute(int64_t index, int worker, const Factors& factors, void* scratch, float* c,
+                   Store store) const {
   const int64_t row = index % grid_.tiles_m, column = index / grid_.tiles_m;
   const bool last_row = row == grid_.tiles_m - 1, last_column = column == grid_.tiles_n - 1;
   Tile tile;
@@ -428,19 +283,27 @@ Tile Gemm::compute(int64_t index, int worker, const Factors& factors, void* scra
   const auto a_at = tile.row * (grid_.packs_a ? shape_.k : shape_.a_row) * size;
   const auto b_at = grid_.packs_b ? column * static_cast<int64_t>(column_bytes_)
                                   : tile.column * (grid_.turns_b ? 1 : shape_.b_col) * size;
-  products_[(last_row ? 1 : 0) + (last_column ? 2 : 0)]->run(
-      worker, static_cast<const char*>(factors.a) + a_at,
-      static_cast<const char*>(factors.b) + b_at, tile.values,
-      static_cast<char*>(scratch) + tile_bytes_);
+  const Product& product = *products_[(last_row ? 1 : 0) + (last_column ? 2 : 0)];
+  const char* b = static_cast<const char*>(factors.b) + b_at;
+  if (grid_.owns_b) {
+    char* const own = static_cast<char*>(scratch) + tile_bytes_ + product_bytes_;
+    int64_t* const packed = own_column(scratch);
+    if (*packed != column) product.pack(worker, b, own, nullptr);
+    *packed = column;
+    b = own;
+  }
+  product.run(worker, static_cast<const char*>(factors.a) + a_at, b, tile.values,
+              c != nullptr && gaps_ ? shape_.c_row : tile.columns,
+              static_cast<char*>(scratch) + tile_bytes_, store == Store::kContinue);
   return tile;
 }
 
 void Gemm::run_tile(int64_t index, int worker, const Factors& factors, float* c, Store store,
                     void* scratch) const {
-  const bool overwrite = store == Store::kOverwrite;
-  // A TileKernel's rows may be apart.
-  const bool in_place = overwrite && (dense_ || grid_.tile_kernel != nullptr);
-  const Tile tile = compute(index, worker, factors, scratch, in_place ? c : nullptr);
+  const bool overwrite = store != Store::kAdd;
+  LEV_CHECK(store != Store::kContinue || grid_.pairs, "only chains of pairs go on");
+  const bool in_place = overwrite && (dense_ || gaps_);
+  const Tile tile = compute(index, worker, factors, scratch, in_place ? c : nullptr, store);
   if (in_place) return;
   for (int64_t r = 0; r < tile.rows; ++r) {
     float* const to = c + (tile.row + r) * shape_.c_row + tile.column;
@@ -462,10 +325,62 @@ void Gemm::run_tiles(ThreadPool& pool, const Factors& factors, float* c, Store s
   });
 }
 
+/// Of C where it is made apart, with C's gaps.
+size_t Gemm::sums_bytes() const {
+  return aligned(sizeof(float) * static_cast<size_t>((shape_.m - 1) * shape_.c_row + shape_.n));
+}
+
+size_t Gemm::run_scratch_bytes(int workers) const {
+  if (part_ == nullptr)
+    return packed_bytes() + static_cast<size_t>(workers) * scratch_bytes_per_worker();
+  const size_t last = last_part_ ? last_part_->run_scratch_bytes(workers) : 0;
+  return sums_bytes() + std::max(part_->run_scratch_bytes(workers), last);
+}
+
+void Gemm::run_parts(ThreadPool& pool, const Factors& factors, float* c, void* scratch) const {
+  const int64_t size = size_of(shape_.factors);
+  for (int64_t k = 0; k < shape_.k; k += grid_.packed_part) {
+    const Gemm& part = k + grid_.packed_part <= shape_.k ? *part_ : *last_part_;
+    part.run(pool,
+             {static_cast<const char*>(factors.a) + k * shape_.a_col * size,
+              static_cast<const char*>(factors.b) + k * shape_.b_row * size},
+             c, k == 0 ? Store::kOverwrite : Store::kContinue, scratch);
+  }
+}
+
 void Gemm::run(ThreadPool& pool, const Factors& factors, float* c, Store store,
                void* scratch) const {
-  run_tiles(pool, pack(pool, factors, scratch), c, store,
-            static_cast<char*>(scratch) + packed_bytes());
+  auto* const room = static_cast<char*>(scratch);
+  if (part_ == nullptr)
+    return run_tiles(pool, pack(pool, factors, scratch), c, store, room + packed_bytes());
+  LEV_CHECK(store != Store::kContinue, "parts are not cut again");
+  auto* const sums = static_cast<float*>(scratch);
+  run_parts(pool, factors, store == Store::kAdd ? sums : c, room + sums_bytes());
+  if (store == Store::kOverwrite) return;
+  pool.parallel_for(shape_.m, [&](int64_t row, int) {
+    vector_kernels().add_to(c + row * shape_.c_row, sums + row * shape_.c_row, shape_.n);
+  });
+}
+
+void Gemm::run_rounded(ThreadPool& pool, const Factors& factors, uint16_t* c, void* scratch) const {
+  auto* const room = static_cast<char*>(scratch);
+  const auto round = [&](const float* row, int64_t at, int64_t column, int64_t columns) {
+    vector_kernels().narrow(c + at * shape_.c_row + column, row, columns);
+  };
+  if (part_ != nullptr) {
+    auto* const sums = static_cast<float*>(scratch);
+    run_parts(pool, factors, sums, room + sums_bytes());
+    return pool.parallel_for(
+        shape_.m, [&](int64_t row, int) { round(sums + row * shape_.c_row, row, 0, shape_.n); });
+  }
+  const Factors ready = pack(pool, factors, scratch);
+  pool.parallel_for(tiles(), [&](int64_t index, int worker) {
+    char* const own =
+        room + packed_bytes() + static_cast<size_t>(worker) * scratch_bytes_per_worker();
+    const Tile tile = multiply(index, worker, ready, own);
+    for (int64_t r = 0; r < tile.rows; ++r)
+      round(tile.values + r * tile.columns, tile.row + r, tile.column, tile.columns);
+  });
 }
 
 }  // namespace levanter::cpu

@@ -1,41 +1,26 @@
-// Matrix products cut into tiles by shape alone, so that any worker may compute any tile.
+// Matrix products by tiles, any of which any worker may compute.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/threads.h"
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/tile_grid.h"
 #include "kernels/cpu/tile_product.h"
 #include "kernels/cpu/vector.h"
 
 namespace levanter::cpu {
 
 /// What becomes of what C held before.
-enum class Store { kOverwrite, kAdd };
-
-/// How a product's result is cut: a grid of tiles of tile_m x tile_n, the last ones smaller, each
-/// over the whole of k. A function of the product's shape only: extents, type, how A and B lie;
-/// never of threads.
-struct TileGrid {
-  int64_t tile_m = 0, tile_n = 0;
-  int64_t tiles_m = 0, tiles_n = 0;
-  bool packs_a = false;  ///< A lies transposed and is transposed back first
-  bool packs_b = false;  ///< B is packed first; both make every tile quicker by more than they cost
-  bool turns_b = false;  ///< B lies transposed and is transposed back first, for chain products
-  bool small_m = false;  ///< by the vector kernels that read B once, not by oneDNN
-  /// With small_m: B's rows of a part of k, all of them long, which are multiplied first, so that
-  /// each part is one run of memory; a tile then adds the parts up, in order. 0: tiles do it all.
-  int64_t part_k = 0;
-  TileKernel tile_kernel = nullptr;  ///< not by oneDNN; both factors are packed into panels first
+enum class Store {
+  kOverwrite,
+  kAdd,
+  kContinue,  ///< each sum's chain begins with it: of pair products alone
 };
-/// `small_m`: whether few rows are a case of their own. `tile_kernel`: what multiplies the large
-/// products of bf16 that are worth it and of which oneDNN's tiles have the same bits; null for
-/// nothing.
-TileGrid tile_grid(const ProductShape& shape, bool small_m = false,
-                   TileKernel tile_kernel = nullptr);
 
 /// Where the tiles find A and B: as they lie, or packed.
 struct Factors {
@@ -49,10 +34,6 @@ struct Tile {
   int64_t rows = 0, columns = 0;
   float* values = nullptr;
 };
-
-/// Rows up to which a product costs what reading B costs. Within them a row's bits do not depend on
-/// the other rows, nor on how many there are.
-inline constexpr int64_t kSmallM = 16;
 
 /// C[m, n] = or += sum over k of A[m, k] B[k, n], A and B f32 or bf16, by single-threaded oneDNN
 /// tile products, or our own for few rows or by AMX tiles; sums and C are f32. The bits
@@ -79,7 +60,7 @@ class Gemm final {
   Factors pack(ThreadPool& pool, const Factors& factors, void* packed) const;
 
   /// Scratch that each worker needs, a multiple of 64.
-  size_t scratch_bytes_per_worker() const { return tile_bytes_ + product_bytes_; }
+  size_t scratch_bytes_per_worker() const { return tile_bytes_ + product_bytes_ + own_bytes_; }
 
   /// Computes one tile, 0 <= index < tiles(), of factors that pack() returned, into `scratch`, this
   /// worker's own, aligned to 64. With `c` the tile lies in C itself where it is dense there.
@@ -96,29 +77,39 @@ class Gemm final {
 
   /// Packs and runs. `scratch` holds run_scratch_bytes of the pool's workers, aligned to 64.
   void run(ThreadPool& pool, const Factors& factors, float* c, Store store, void* scratch) const;
-  size_t run_scratch_bytes(int workers) const {
-    return packed_bytes() + static_cast<size_t>(workers) * scratch_bytes_per_worker();
-  }
+  /// The same with C in bf16, each sum rounded once.
+  void run_rounded(ThreadPool& pool, const Factors& factors, uint16_t* c, void* scratch) const;
+  size_t run_scratch_bytes(int workers) const;
+  /// Whether it goes by parts of k, each packed when it is multiplied, so that what is packed stays
+  /// in the cache until it is read. Then there are no tiles to ask for, only whole products.
+  bool in_parts() const { return part_ != nullptr; }
 
  private:
-  Tile compute(int64_t index, int worker, const Factors& factors, void* scratch, float* c) const;
+  Tile compute(int64_t index, int worker, const Factors& factors, void* scratch, float* c,
+               Store store = Store::kOverwrite) const;
   Factors widen(ThreadPool& pool, const Factors& factors, void* to) const;
   void transpose_a(void* to, const void* from, int64_t rows) const;
   Factors pack_few(ThreadPool& pool, const Factors& factors, void* packed) const;
   void multiply_few(const Factors& factors, const Tile& tile) const;
   SmallMProduct small_m(const Factors& factors) const;
   void run_few(const SmallMProduct& product) const;
+  size_t sums_bytes() const;
+  int64_t* own_column(void* scratch) const;
+  void run_parts(ThreadPool& pool, const Factors& factors, float* c, void* scratch) const;
 
   ProductShape shape_;
   ProductShape given_;  ///< of bf16 where shape_ is of f32: both factors are widened first
   TileGrid grid_;
   bool dense_ = false;        ///< every tile of C is dense in C
+  bool gaps_ = false;         ///< a tile's rows may be apart in C
   size_t tile_bytes_ = 0;     ///< of a worker's scratch: the tile
   size_t product_bytes_ = 0;  ///< of a worker's scratch: oneDNN's part, or the tile kernel's
+  size_t own_bytes_ = 0;      ///< of a worker's scratch: a column of tiles of B, packed
   size_t column_bytes_ = 0;   ///< of one column of tiles of B, packed
   size_t widened_bytes_ = 0, packed_a_bytes_ = 0, packed_b_bytes_ = 0;
   std::array<const Product*, 4> products_{};  ///< by last row of tiles + 2 * last column of tiles
   std::vector<int64_t> parts_;                ///< of k, with a TileKernel
+  std::unique_ptr<Gemm> part_, last_part_;    ///< of packed_part of k, and of what remains
 };
 
 }  // namespace levanter::cpu

@@ -95,7 +95,7 @@ const ProductInstruction* product_instruction(DType factors) {
   static constexpr ProductInstruction kDotBf16 = {"vdpbf16ps zmm", kSums * 32 * 2, dot_bf16_512};
   static constexpr ProductInstruction kTiles = {"tdpbf16ps", 4 * 16 * 16 * 32 * 2, tiles_bf16};
   const Processor& it = processor();
-  if (factors == DType::bf16 && !widens_bf16())
+  if (factors == DType::bf16 && bf16_way() != Bf16Way::kWidened)
     return it.amx_bf16 && may_use_tiles() ? &kTiles : &kDotBf16;
   if (it.avx512) return &kFma512;
   return it.avx2 ? &kFma256 : nullptr;

@@ -125,25 +125,14 @@ void LinearXent::run_row(const LinearXentArrays& arrays, int64_t t, float* logit
   if (shape_.scaled_only && scale == 0) *loss = 0;
 }
 
-/// dh = dlogits weight of a chunk; bf16 rows are rounded tile by tile.
+/// dh = dlogits weight of a chunk.
 void LinearXent::run_dh(ThreadPool& pool, const Chunk& chunk, const LinearXentArrays& arrays,
                         const void* dlogits, void* scratch) const {
-  const Gemm& dh = *chunk.dh;
-  const Factors factors = dh.pack(pool, {dlogits, arrays.weight}, scratch);
-  char* const tiles = static_cast<char*>(scratch) + dh.packed_bytes();
-  if (shape_.dtype == DType::f32) {
-    dh.run_tiles(pool, factors, static_cast<float*>(arrays.dh), Store::kOverwrite, tiles);
-    return;
-  }
-  uint16_t* const to = static_cast<uint16_t*>(arrays.dh);
-  pool.parallel_for(dh.tiles(), [&](int64_t index, int worker) {
-    char* const own = tiles + static_cast<size_t>(worker) * dh.scratch_bytes_per_worker();
-    const Tile tile = dh.multiply(index, worker, factors, own);
-    for (int64_t r = 0; r < tile.rows; ++r) {
-      vector_kernels().narrow(to + (tile.row + r) * shape_.h_row + tile.column,
-                              tile.values + r * tile.columns, tile.columns);
-    }
-  });
+  const Factors factors = {dlogits, arrays.weight};
+  if (shape_.dtype == DType::f32)
+    chunk.dh->run(pool, factors, static_cast<float*>(arrays.dh), Store::kOverwrite, scratch);
+  else
+    chunk.dh->run_rounded(pool, factors, static_cast<uint16_t*>(arrays.dh), scratch);
 }
 
 void LinearXent::run_chunk(ThreadPool& pool, const Chunk& chunk, const LinearXentArrays& arrays,

@@ -214,21 +214,24 @@ struct Part {
   bool adds = false;
 };
 
+/// Who multiplies: oneDNN, it in parts, or a vector kernel of our own.
+enum class Way { kLibrary, kParts, kChains, kPairs };
+
 }  // namespace
 
 struct Product::Impl {
-  bool chains = false;  ///< by the kernel of our own
+  Way way = Way::kLibrary;
   Primitive primitive, reorder;
   size_t scratch_bytes = 0, packed_bytes = 0;
   std::vector<Context> contexts;
   ProductShape whole;
   // Of a product that is cut; its scratch holds a part of A, one of B if they are widened, a part
-  // of C, and what a part needs.
+  // of C, and what a part needs. By pairs it holds A's rows, if A is transposed, and B packed.
   std::vector<Part> parts;
   size_t a_bytes = 0, b_bytes = 0, c_bytes = 0;
 
   Impl(const ProductShape& shape, std::vector<Part> its_parts)
-      : whole(shape), parts(std::move(its_parts)) {
+      : way(Way::kParts), whole(shape), parts(std::move(its_parts)) {
     size_t inner = 0;
     for (Part& part : parts) {
       const ProductShape& s = part.shape;
@@ -244,8 +247,18 @@ struct Product::Impl {
     scratch_bytes = a_bytes + b_bytes + c_bytes + inner;
   }
 
-  explicit Impl(const ProductShape& shape) : chains(true), whole(shape) {}
-  void run_chains(const float* a, const float* b, float* c) const;
+  Impl(const ProductShape& shape, Way way) : way(way), whole(shape) {
+    if (way != Way::kPairs) return;
+    const auto size = static_cast<size_t>(size_of(shape.factors));
+    const size_t panels = static_cast<size_t>(panel_elements(shape.n, shape.k)) * size;
+    if (shape.a_col != 1) a_bytes = static_cast<size_t>(panel_elements(shape.m, shape.k)) * size;
+    (shape.packed_b ? packed_bytes : b_bytes) = panels;
+    scratch_bytes = a_bytes + b_bytes;
+  }
+  void run_chains(const float* a, const float* b, float* c, int64_t c_row) const;
+  void run_pairs(const uint16_t* a, const uint16_t* b, float* c, int64_t c_row, char* scratch,
+                 bool continues) const;
+  void pack_pairs(FactorSide side, const void* from, void* packed) const;
 
   bool widens(const Part& part) const { return part.shape.factors != whole.factors; }
   bool copies(const Part& part) const {
@@ -330,6 +343,7 @@ const char* Product::Impl::widened_b(const Part& part, const char* b, char* scra
 }
 
 void Product::pack(int worker, const void* b, void* packed, void* scratch) const {
+  if (impl_->way == Way::kPairs) return impl_->pack_pairs(FactorSide::kB, b, packed);
   const auto* const from = static_cast<const char*>(b);
   auto* const room = static_cast<char*>(scratch);
   for (const Part& part : impl_->parts)
@@ -372,7 +386,7 @@ void Product::Impl::run_parts(int worker, const char* a, const char* b, float* c
   }
 }
 
-void Product::Impl::run_chains(const float* a, const float* b, float* c) const {
+void Product::Impl::run_chains(const float* a, const float* b, float* c, int64_t c_row) const {
   vector_kernels().chain_product({.rows = whole.m,
                                   .columns = whole.n,
                                   .k = whole.k,
@@ -381,7 +395,41 @@ void Product::Impl::run_chains(const float* a, const float* b, float* c) const {
                                   .b = b,
                                   .b_row = whole.b_row,
                                   .c = c,
-                                  .c_row = whole.c_row});
+                                  .c_row = c_row});
+}
+
+/// A or B as panels.
+void Product::Impl::pack_pairs(FactorSide side, const void* from, void* packed) const {
+  const bool is_a = side == FactorSide::kA;
+  const int64_t along = is_a ? whole.a_col : whole.b_row, across = is_a ? whole.a_row : whole.b_col;
+  const int64_t extent = is_a ? whole.m : whole.n;
+  const bool k_adjacent = along == 1;
+  vector_kernels().pack_panels[k_adjacent]({side, extent, whole.k, from,
+                                            k_adjacent ? across : along, packed, 0,
+                                            ceil_div(extent, kPanel)});
+}
+
+void Product::Impl::run_pairs(const uint16_t* a, const uint16_t* b, float* c, int64_t c_row,
+                              char* scratch, bool continues) const {
+  PairProduct product{.rows = whole.m,
+                      .columns = whole.n,
+                      .k = whole.k,
+                      .a = a,
+                      .a_row = whole.a_row,
+                      .b = b,
+                      .c = c,
+                      .c_row = c_row,
+                      .continues = continues};
+  if (a_bytes > 0) {
+    pack_pairs(FactorSide::kA, a, scratch);
+    product.a = reinterpret_cast<const uint16_t*>(scratch);
+    product.a_row = 0;
+  }
+  if (b_bytes > 0) {
+    pack_pairs(FactorSide::kB, b, scratch + a_bytes);
+    product.b = reinterpret_cast<const uint16_t*>(scratch + a_bytes);
+  }
+  vector_kernels().pair_product(product);
 }
 
 const void* Product::Impl::gather(const void* a, void* to) const {
@@ -392,10 +440,23 @@ const void* Product::Impl::gather(const void* a, void* to) const {
   return to;
 }
 
+bool Product::takes_any_c_row() const {
+  return impl_->way == Way::kChains || impl_->way == Way::kPairs;
+}
+
 void Product::run(int worker, const void* a, const void* b, float* c, void* scratch) const {
-  if (impl_->chains)
-    return impl_->run_chains(static_cast<const float*>(a), static_cast<const float*>(b), c);
-  if (!impl_->parts.empty()) {
+  run(worker, a, b, c, impl_->whole.c_row, scratch);
+}
+
+void Product::run(int worker, const void* a, const void* b, float* c, int64_t c_row, void* scratch,
+                  bool continues) const {
+  if (impl_->way == Way::kChains)
+    return impl_->run_chains(static_cast<const float*>(a), static_cast<const float*>(b), c, c_row);
+  if (impl_->way == Way::kPairs)
+    return impl_->run_pairs(static_cast<const uint16_t*>(a), static_cast<const uint16_t*>(b), c,
+                            c_row, static_cast<char*>(scratch), continues);
+  LEV_CHECK(c_row == impl_->whole.c_row, "this product's rows of C lie as its shape says");
+  if (impl_->way == Way::kParts) {
     impl_->run_parts(worker, static_cast<const char*>(a), static_cast<const char*>(b), c,
                      static_cast<char*>(scratch));
     return;
@@ -433,6 +494,11 @@ Products::~Products() = default;
 
 TileKernel Products::tile_kernel() const { return impl_->tiles ? *impl_->tiles : usable_tiles(); }
 
+bool Products::makes_pairs(const ProductShape& shape) const {
+  return shape.factors == DType::bf16 && bf16_way() == Bf16Way::kPairs && !impl_->limits &&
+         tile_kernel() == nullptr;
+}
+
 /// Products of this kind share code that oneDNN compiles when the first one runs. Where memory may
 /// end in between, that is now.
 void Products::compile_shared_code() {
@@ -452,12 +518,16 @@ const Product& Products::get(const ProductShape& shape) {
   std::unique_ptr<Product>& product = impl_->made[shape];
   if (product) return *product;
   if (!impl_->limits && is_chain_product(shape)) {
-    product.reset(new Product(std::make_unique<Product::Impl>(shape)));
+    product.reset(new Product(std::make_unique<Product::Impl>(shape, Way::kChains)));
     return *product;
   }
-  const bool widens = shape.factors == DType::bf16 && widens_bf16();
-  const auto limits =
-      impl_->limits ? impl_->limits : product_limits(shape.factors, widens, uses_amx());
+  if (makes_pairs(shape)) {
+    product.reset(new Product(std::make_unique<Product::Impl>(shape, Way::kPairs)));
+    return *product;
+  }
+  const Bf16Way way = bf16_way();
+  const bool widens = shape.factors == DType::bf16 && way == Bf16Way::kWidened;
+  const auto limits = impl_->limits ? impl_->limits : product_limits(shape.factors, way);
   const std::vector<ProductPart> cut =
       limits ? product_parts(shape, *limits) : std::vector<ProductPart>();
   if (cut.size() > 1 || widens) {
@@ -498,11 +568,10 @@ bool is_chain_product(const ProductShape& shape) {
          may_use(dnnl_cpu_isa_avx512_core);
 }
 
-bool uses_amx() { return may_use(dnnl_cpu_isa_avx512_core_amx); }
-
-bool widens_bf16() {
-  if (processor().amx_bf16 && uses_amx()) return false;
-  return !processor().quick_bf16 || !may_use(dnnl_cpu_isa_avx512_core_bf16);
+Bf16Way bf16_way() {
+  if (processor().amx_bf16 && may_use(dnnl_cpu_isa_avx512_core_amx)) return Bf16Way::kTiles;
+  if (!processor().quick_bf16 || !may_use(dnnl_cpu_isa_avx512_core_bf16)) return Bf16Way::kWidened;
+  return vector_kernels().pair_product != nullptr ? Bf16Way::kPairs : Bf16Way::kLibrary;
 }
 
 std::string onednn_isa() {

@@ -55,6 +55,12 @@ class Product final {
   /// Computes C from A and B. `worker` is below the owner's number of workers; two calls at a time
   /// never share one.
   void run(int worker, const void* a, const void* b, float* c, void* scratch) const;
+  /// Whether C's rows may be further apart than the shape says.
+  bool takes_any_c_row() const;
+  /// The same with C's rows c_row apart, for such a product. If it `continues`, chains of a pair
+  /// product begin with what C holds.
+  void run(int worker, const void* a, const void* b, float* c, int64_t c_row, void* scratch,
+           bool continues = false) const;
 
  private:
   friend class Products;
@@ -81,6 +87,8 @@ class Products final {
 
   /// By what large products of bf16 go instead, if there is something: usable_tiles().
   TileKernel tile_kernel() const;
+  /// Whether a product is one by pairs, whatever its extents.
+  bool makes_pairs(const ProductShape& shape) const;
 
  private:
   void compile_shared_code();
@@ -94,12 +102,15 @@ class Products final {
 /// not: with AVX-512. So no bit depends on which of the two it is.
 bool is_chain_product(const ProductShape& shape);
 
-/// Whether oneDNN multiplies bf16 by AMX here.
-bool uses_amx();
-
-/// Whether a product of bf16 is one of its factors as f32: where the processor has no instruction
-/// that multiplies bf16 more quickly, or oneDNN may not use it.
-bool widens_bf16();
+/// How products of bf16 are multiplied here: by what the processor has, and oneDNN and the vector
+/// kernels may use.
+enum class Bf16Way {
+  kPairs,    ///< by VectorKernels::pair_product: pairs by an instruction quicker than those of f32
+  kTiles,    ///< by oneDNN with AMX, in parts, and large ones by a TileKernel
+  kWidened,  ///< as products of f32, where nothing is quicker
+  kLibrary,  ///< by oneDNN
+};
+Bf16Way bf16_way();
 
 /// Name and version of the library in use, such as "oneDNN 2.6.3", for the numerics signature.
 std::string onednn_version();

@@ -53,7 +53,7 @@ class DotKernel final : public TiledDot {
   }
 
   bool has_tiles(int64_t columns, bool whole) const override {
-    return !product_.result_copied && product_.batch.elements() == 1 &&
+    return !product_.result_copied && !gemm_->in_parts() && product_.batch.elements() == 1 &&
            product_.result.is_contiguous() && product_.n.elements() == columns &&
            (!whole || gemm_->grid().tiles_n == 1);
   }
@@ -95,7 +95,8 @@ class DotKernel final : public TiledDot {
   }
 
   void multiply(const std::byte* a, const std::byte* b, float* c, std::byte* scratch) const {
-    if (gemm_->packed_bytes() > 0) {  // long products: a batch of them goes one by one
+    if (gemm_->in_parts() ||
+        gemm_->packed_bytes() > 0) {  // long products: a batch of them goes one by one
       for (int64_t i = 0; i < product_.batch.elements(); ++i)
         gemm_->run(context.pool, factors(a, b, i), c + product_.batch_offset(product_.result, i),
                    store_, scratch);

@@ -28,10 +28,10 @@ std::vector<int64_t> cuts(int64_t extent, int64_t limit) {
   return at;
 }
 
-std::optional<ProductLimits> product_limits(DType factors, bool widens, bool amx) {
+std::optional<ProductLimits> product_limits(DType factors, Bf16Way way) {
   if (factors != DType::bf16) return std::nullopt;
-  if (widens) return kWidenedLimits;
-  return amx ? std::optional(kAmxLimits) : std::nullopt;
+  if (way == Bf16Way::kWidened) return kWidenedLimits;
+  return way == Bf16Way::kTiles ? std::optional(kAmxLimits) : std::nullopt;
 }
 
 ProductShape widened(const ProductShape& part) {

@@ -16,7 +16,7 @@ namespace levanter::cpu {
 /// layout. Of a product of bf16 whose factors are widened to f32 first, they stay in the cache
 /// until they are read. Of other products nothing is cut: what is packed of them follows from their
 /// extents.
-std::optional<ProductLimits> product_limits(DType factors, bool widens, bool amx);
+std::optional<ProductLimits> product_limits(DType factors, Bf16Way way);
 
 /// A part as a product of f32, of factors that lie in the same order without gaps.
 ProductShape widened(const ProductShape& part);

@@ -20,7 +20,7 @@ void pack_panels(ThreadPool& pool, const ProductShape& shape, const void* a, voi
                  const void* b, void* packed_b) {
   constexpr int64_t kTogether = 4, kElements = 65536;  // of a claim: some 10 us
   const int64_t share = round_up(ceil_div(kElements, panel_elements(1, shape.k)), kTogether);
-  const int64_t tasks_a = ceil_div(shape.m, share * kPanel);
+  const int64_t tasks_a = a == nullptr ? 0 : ceil_div(shape.m, share * kPanel);
   const auto pack = [&](FactorSide side, int64_t extent, const void* from, int64_t along,
                         int64_t across, void* to, int64_t task) {
     const int64_t begin = task * share, end = std::min(begin + share, ceil_div(extent, kPanel));
@@ -92,7 +92,7 @@ bool may_use_tiles() {
 }
 
 TileKernel usable_tiles() {
-  static const bool usable = processor().amx_bf16 && uses_amx() &&
+  static const bool usable = bf16_way() == Bf16Way::kTiles &&
                              std::string_view(vector_kernels().isa) == "v4" && may_use_tiles() &&
                              has_known_bits(multiply_in_tiles<HardwareTiles>);
   return usable ? multiply_in_tiles<HardwareTiles> : nullptr;

@@ -21,7 +21,8 @@ constexpr int64_t panel_elements(int64_t extent, int64_t k) {
   return (extent + kPanel - 1) / kPanel * ((k + kPanel - 1) / kPanel) * kPanelStep;
 }
 
-/// Packs A and B on the pool, each into its panel_elements of bf16 from a multiple of 64 on.
+/// Packs A, unless it is null, and B on the pool, each into its panel_elements of bf16 from a
+/// multiple of 64 on.
 void pack_panels(ThreadPool& pool, const ProductShape& shape, const void* a, void* packed_a,
                  const void* b, void* packed_b);
 

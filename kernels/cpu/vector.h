@@ -99,6 +99,19 @@ struct ChainProduct {
   int64_t c_row = 0;
 };
 
+/// C[r, c] = the sum over k of A[r, k] B[k, c], A and B of bf16, C of f32: each sum is one chain of
+/// VDPBF16PS from 0, over pairs of k in order, the last one filled up with 0. So its bits do not
+/// depend on what else is multiplied, nor on where the factors lie.
+struct PairProduct {
+  int64_t rows = 0, columns = 0, k = 0;
+  const uint16_t* a = nullptr;  ///< packed, or rows without gaps inside
+  int64_t a_row = 0;            ///< between rows; 0 for a packed A
+  const uint16_t* b = nullptr;  ///< packed; PanelPacking says how
+  float* c = nullptr;
+  int64_t c_row = 0;
+  bool continues = false;  ///< chains begin with what C holds, not with 0
+};
+
 /// A's rows or B's columns.
 enum class FactorSide { kA, kB };
 
@@ -224,6 +237,8 @@ struct VectorKernels {
 
   /// Null but with AVX-512. Quick where B stays in the second-level cache.
   void (*chain_product)(const ChainProduct& product);
+  /// For processors with AVX512_BF16 alone; null below AVX-512.
+  void (*pair_product)(const PairProduct& product);
 
   /// y[c * y_row + r] = x[r * x_row + c], elements of 2 or 4 bytes.
   void (*transpose_2)(uint16_t* y, int64_t y_row, const uint16_t* x, int64_t x_row, int64_t rows,

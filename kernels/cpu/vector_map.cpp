@@ -108,6 +108,7 @@ void fill_table(VectorKernels& table) {
   fill_bf16(table);
   fill_small_m(table);
   fill_product(table);
+  fill_pairs(table);
   fill_reduce(table);
   fill_norm(table);
   fill_softmax(table);

@@ -9,6 +9,7 @@ namespace levanter::cpu::LEVANTER_ISA {
 void fill_bf16(VectorKernels& table);
 void fill_small_m(VectorKernels& table);
 void fill_product(VectorKernels& table);
+void fill_pairs(VectorKernels& table);
 void fill_map(VectorKernels& table);
 void fill_reduce(VectorKernels& table);
 void fill_norm(VectorKernels& table);

@@ -81,7 +81,7 @@ float chain(const uint16_t* a, int64_t a_col, const uint16_t* b, int64_t b_row, 
 float plain_sum(const ProductShape& s, const Halves& a, const Halves& b, int64_t row,
                 int64_t column) {
   float sum = 0;
-  for (const ProductPart& part : product_parts(s, *product_limits(DType::bf16, false, true))) {
+  for (const ProductPart& part : product_parts(s, *product_limits(DType::bf16, Bf16Way::kTiles))) {
     if (part.row != 0 || part.column != 0) continue;
     const float one =
         chain(a.data() + row * s.a_row + part.begin * s.a_col, s.a_col,
@@ -127,7 +127,7 @@ struct Packed {
 };
 
 std::vector<float> multiply(TileKernel tiles, const ProductShape& shape, const Packed& packed) {
-  const std::vector<int64_t> parts = cuts(shape.k, product_limits(DType::bf16, false, true)->k);
+  const std::vector<int64_t> parts = cuts(shape.k, product_limits(DType::bf16, Bf16Way::kTiles)->k);
   std::vector<float> c(static_cast<size_t>(shape.m * shape.c_row), kPoison);
   const auto scratch = memory_for(kTileScratchBytes);
   tiles({.rows = shape.m,
@@ -173,7 +173,7 @@ Halves transposed(const Halves& from, int64_t rows, int64_t columns, int64_t gap
 }
 
 bool has_hardware() {
-  return processor().amx_bf16 && uses_amx() && may_use_tiles() &&
+  return bf16_way() == Bf16Way::kTiles && may_use_tiles() &&
          std::string_view(vector_kernels().isa) == "v4";
 }
 

@@ -68,12 +68,12 @@ std::pair<std::vector<Bf16>, std::vector<float>> spaced(int64_t rows, int64_t co
 }  // namespace
 
 TEST_CASE("bf16 is multiplied in parts by AMX and where it is widened", "[kernels]") {
-  CHECK(product_limits(DType::bf16, true, false)->k == 1024);
-  CHECK(product_limits(DType::bf16, true, true)->k == 1024);
-  CHECK_FALSE(product_limits(DType::f32, false, true));
-  CHECK_FALSE(product_limits(DType::f32, true, false));
-  CHECK_FALSE(product_limits(DType::bf16, false, false));
-  const auto limits = product_limits(DType::bf16, false, true);
+  CHECK(product_limits(DType::bf16, Bf16Way::kWidened)->k == 1024);
+  CHECK_FALSE(product_limits(DType::f32, Bf16Way::kTiles));
+  CHECK_FALSE(product_limits(DType::f32, Bf16Way::kWidened));
+  CHECK_FALSE(product_limits(DType::bf16, Bf16Way::kPairs));
+  CHECK_FALSE(product_limits(DType::bf16, Bf16Way::kLibrary));
+  const auto limits = product_limits(DType::bf16, Bf16Way::kTiles);
   REQUIRE(limits);
   const auto cuts = [&](int64_t m, int64_t n, int64_t k) {
     return product_parts(rows(m, n, k), *limits).size();
@@ -89,7 +89,7 @@ TEST_CASE("bf16 is multiplied in parts by AMX and where it is widened", "[kernel
 TEST_CASE("parts cover a product once, each within the limits", "[kernels]") {
   for (const ProductShape& shape :
        {rows(130, 128, 3072), rows(1, 1, 1025), rows(257, 385, 2048), rows(129, 4096, 50)}) {
-    const ProductLimits limits = *product_limits(DType::bf16, false, true);
+    const ProductLimits limits = *product_limits(DType::bf16, Bf16Way::kTiles);
     int64_t work = 0, begin = 0;
     for (const ProductPart& part : product_parts(shape, limits)) {
       CHECK(part.shape.m <= limits.m);
@@ -108,7 +108,7 @@ TEST_CASE("parts cover a product once, each within the limits", "[kernels]") {
 
 TEST_CASE("where k is cut does not depend on the other extents or on how the factors lie",
           "[kernels]") {
-  const ProductLimits limits = *product_limits(DType::bf16, false, true);
+  const ProductLimits limits = *product_limits(DType::bf16, Bf16Way::kTiles);
   const auto begins = [&](const ProductShape& shape) {
     std::vector<int64_t> at;
     for (const ProductPart& part : product_parts(shape, limits))
@@ -131,7 +131,7 @@ TEST_CASE("where k is cut does not depend on the other extents or on how the fac
 
 TEST_CASE("a product of bf16 that is widened is that of f32, however its factors lie",
           "[kernels]") {
-  if (!widens_bf16()) {
+  if (bf16_way() != Bf16Way::kWidened) {
     WARN("skipped: this processor multiplies bf16 itself; ONEDNN_MAX_CPU_ISA=AVX2 forbids it");
     return;
   }
@@ -160,7 +160,7 @@ TEST_CASE("a product of bf16 that is widened is that of f32, however its factors
 }
 
 TEST_CASE("parts of widened factors are products of f32, added in order", "[kernels]") {
-  if (!widens_bf16()) {
+  if (bf16_way() != Bf16Way::kWidened) {
     WARN("skipped: this processor multiplies bf16 itself; ONEDNN_MAX_CPU_ISA=AVX2 forbids it");
     return;
   }
@@ -173,7 +173,8 @@ TEST_CASE("parts of widened factors are products of f32, added in order", "[kern
   const auto [b, wide_b] = spaced(kTerms, kColumns, kColumns, 1, 2);
   const std::vector<float> c = multiply(products, narrow, a, b);
   std::vector<float> sums(kRows * kColumns);
-  const std::vector<int64_t> along = cuts(kTerms, product_limits(DType::bf16, true, false)->k);
+  const std::vector<int64_t> along =
+      cuts(kTerms, product_limits(DType::bf16, Bf16Way::kWidened)->k);
   REQUIRE(along.size() == 4);
   for (size_t part = 0; part + 1 < along.size(); ++part) {
     const int64_t first = along[part], k = along[part + 1] - first;
