@@ -62,11 +62,12 @@ std::array<int64_t, 3> Attention::kind(const Tile& tile, int64_t key_begin, int6
 }
 
 /// All columns as one step where nothing is to be left out, or calls cost more than that.
-std::vector<Attention::Step> Attention::steps(int64_t keys, int64_t width, int64_t diagonal) const {
+std::vector<Attention::Step> Attention::steps(const Products& products, int64_t keys, int64_t width,
+                                              int64_t diagonal) const {
   ProductShape shape = scores_shape(keys, width);
   shape.factors = shape_.dtype;
-  const bool pairs = shape.factors == DType::bf16 && bf16_way() == Bf16Way::kPairs;
-  if (!(pairs || is_chain_product(shape)) || diagonal < 0) return {{0, width, 0, keys}};
+  const bool quick = is_chain_product(shape) || products.makes_pairs(shape);
+  if (!quick || diagonal < 0) return {{0, width, 0, keys}};
   std::vector<Step> all;
   for (int64_t first = 0, begin = 0; first < width && begin < keys; first += kDiagonalStep) {
     const int64_t end = std::min(keys, diagonal + first + kDiagonalStep);
@@ -80,7 +81,7 @@ std::vector<Attention::Step> Attention::steps(int64_t keys, int64_t width, int64
 Attention::Pieces Attention::scores_pieces(Products& products, int64_t keys, int64_t width,
                                            int64_t diagonal) {
   Pieces pieces;
-  for (const Step& step : steps(keys, width, diagonal)) {
+  for (const Step& step : steps(products, keys, width, diagonal)) {
     ProductShape shape = scores_shape(step.end - step.begin, width);
     shape.n = width - step.first;
     pieces.push_back(piece(products, shape, step.begin * shape.a_row, step.first * shape.b_col,
@@ -93,7 +94,7 @@ Attention::Pieces Attention::spread_pieces(Products& products, int64_t keys, int
                                            int64_t diagonal) {
   const int64_t head_dim = shape_.head_dim;
   Pieces pieces;
-  for (const Step& step : steps(keys, width, diagonal))
+  for (const Step& step : steps(products, keys, width, diagonal))
     pieces.push_back(piece(
         products,
         {step.end - step.begin, head_dim, width - step.first, width, 1, head_dim, 1, head_dim},
@@ -104,7 +105,7 @@ Attention::Pieces Attention::spread_pieces(Products& products, int64_t keys, int
 Attention::Pieces Attention::mix_pieces(Products& products, int64_t keys, int64_t width,
                                         int64_t diagonal, int64_t row) {
   Pieces pieces;
-  for (const Step& step : steps(keys, width, diagonal))
+  for (const Step& step : steps(products, keys, width, diagonal))
     pieces.push_back(piece(products,
                            {shape_.head_dim, step.columns, step.end, row, 1, width, 1, width}, 0,
                            step.first, step.first));

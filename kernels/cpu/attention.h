@@ -111,7 +111,8 @@ class Attention final {
   struct Step {
     int64_t first, columns, begin, end;
   };
-  std::vector<Step> steps(int64_t keys, int64_t width, int64_t diagonal) const;
+  std::vector<Step> steps(const Products& products, int64_t keys, int64_t width,
+                          int64_t diagonal) const;
   Pieces scores_pieces(Products& products, int64_t keys, int64_t width, int64_t diagonal);
   Pieces spread_pieces(Products& products, int64_t keys, int64_t width, int64_t diagonal);
   /// `row`: between the rows of the first factor.

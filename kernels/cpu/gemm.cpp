@@ -17,6 +17,8 @@ constexpr int64_t kLinesAtOnce = 16384;  ///< elements that a thread widens at a
 constexpr int64_t kTurnedColumns = 64;   ///< of B, that a thread turns at a time
 constexpr size_t kHeaderBytes = 64;      ///< of what a worker has packed of B
 
+constexpr char kWholeAlone[] = "a product in parts has no tiles";
+
 size_t aligned(size_t bytes) { return round_up(bytes, 64); }
 
 }  // namespace
@@ -54,6 +56,7 @@ Gemm::Gemm(Products& products, const ProductShape& given, bool small_m)
     if (part.k > 0) last_part_ = std::make_unique<Gemm>(products, part);
     return;
   }
+  gaps_ = true;
   for (size_t kind = 0; kind < products_.size(); ++kind) {
     ProductShape tile = shape;
     tile.m = (kind & 1) ? shape.m - (grid_.tiles_m - 1) * grid_.tile_m : grid_.tile_m;
@@ -69,7 +72,7 @@ Gemm::Gemm(Products& products, const ProductShape& given, bool small_m)
       tile.b_col = 1;
     }
     products_[kind] = &products.get(tile);
-    gaps_ = products_[kind]->takes_any_c_row();
+    gaps_ = gaps_ && products_[kind]->takes_any_c_row();
     product_bytes_ = std::max(product_bytes_, products_[kind]->scratch_bytes());
   }
   if (shape.factors != given.factors)
@@ -79,10 +82,7 @@ Gemm::Gemm(Products& products, const ProductShape& given, bool small_m)
     packed_a_bytes_ = aligned(static_cast<size_t>(shape.m * shape.k * size_of(shape.factors)));
   if (grid_.turns_b)
     packed_b_bytes_ = aligned(sizeof(float) * static_cast<size_t>(shape.k * shape.n));
-  if (grid_.owns_b) {
-    own_bytes_ = products_[0]->packed_bytes() + kHeaderBytes;
-    packed_b_bytes_ = kHeaderBytes;  // so that pack() is called
-  }
+  if (grid_.owns_b) own_bytes_ = products_[0]->packed_bytes() + kHeaderBytes;
   if (grid_.packs_b) {
     column_bytes_ = products_[0]->packed_bytes();
     packed_b_bytes_ =
@@ -110,6 +110,7 @@ Factors Gemm::widen(ThreadPool& pool, const Factors& factors, void* to) const {
 }
 
 Factors Gemm::pack(ThreadPool& pool, const Factors& given, void* room) const {
+  LEV_CHECK(!in_parts(), kWholeAlone);
   const Factors factors = widened_bytes_ > 0 ? widen(pool, given, room) : given;
   char* const packed = static_cast<char*>(room) + widened_bytes_;
   Factors ready = factors;
@@ -117,8 +118,7 @@ Factors Gemm::pack(ThreadPool& pool, const Factors& given, void* room) const {
   if (grid_.small_m) return pack_few(pool, factors, packed);
   if (grid_.owns_b) {
     for (int worker = 0; worker < pool.threads(); ++worker)
-      *own_column(packed + packed_b_bytes_ +
-                  static_cast<size_t>(worker) * scratch_bytes_per_worker()) = -1;
+      *own_column(packed + static_cast<size_t>(worker) * scratch_bytes_per_worker()) = -1;
     return ready;
   }
   if (grid_.pairs && grid_.packs_b) {
@@ -164,9 +164,10 @@ Factors Gemm::pack(ThreadPool& pool, const Factors& given, void* room) const {
   return ready;
 }
 
-/// Behind what a worker has packed of B: the column of tiles that it is of.
+/// At the end of a worker's scratch: the column of tiles of which it has packed B.
 int64_t* Gemm::own_column(void* scratch) const {
-  return reinterpret_cast<int64_t*>(static_cast<char*>(scratch) + scratch_bytes_per_worker()) - 8;
+  char* const end = static_cast<char*>(scratch) + scratch_bytes_per_worker();
+  return reinterpret_cast<int64_t*>(end - kHeaderBytes);
 }
 
 /// `rows` rows of A, which lie as columns a_col apart, as rows.
@@ -252,6 +253,7 @@ Tile Gemm::multiply(int64_t index, int worker, const Factors& factors, void* scr
 /// With `c` the tile lies in C itself.
 Tile Gemm::compute(int64_t index, int worker, const Factors& factors, void* scratch, float* c,
                    Store store) const {
+  LEV_CHECK(!in_parts(), kWholeAlone);
   const int64_t row = index % grid_.tiles_m, column = index / grid_.tiles_m;
   const bool last_row = row == grid_.tiles_m - 1, last_column = column == grid_.tiles_n - 1;
   Tile tile;

@@ -36,7 +36,7 @@ struct Tile {
 };
 
 /// C[m, n] = or += sum over k of A[m, k] B[k, n], A and B f32 or bf16, by single-threaded oneDNN
-/// tile products, or our own for few rows or by AMX tiles; sums and C are f32. The bits
+/// tile products, or our own: chains, pairs, AMX tiles, few rows. Sums and C are f32. The bits
 /// depend on the shape, A's and B's strides and the values only; kAdd gives bit for bit what
 /// kOverwrite into another matrix and then one addition give.
 ///
@@ -53,7 +53,9 @@ class Gemm final {
   /// The largest tile's extents.
   const TileGrid& grid() const { return grid_; }
 
-  /// What the packed factors take, a multiple of 64 bytes; 0 when they are read as they lie.
+  /// Whether tiles are of what pack() makes; if not, they may be of any factors as they lie.
+  bool packs() const { return grid_.owns_b || packed_bytes() > 0; }
+  /// What the packed factors take, a multiple of 64 bytes, beside what workers pack for themselves.
   size_t packed_bytes() const { return widened_bytes_ + packed_a_bytes_ + packed_b_bytes_; }
   /// Packs what is to be packed into `packed`, before any tile. It holds run_scratch_bytes of the
   /// pool's workers: what follows is theirs.

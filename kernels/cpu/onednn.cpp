@@ -496,7 +496,7 @@ TileKernel Products::tile_kernel() const { return impl_->tiles ? *impl_->tiles :
 
 bool Products::makes_pairs(const ProductShape& shape) const {
   return shape.factors == DType::bf16 && bf16_way() == Bf16Way::kPairs && !impl_->limits &&
-         tile_kernel() == nullptr;
+         !impl_->tiles;
 }
 
 /// Products of this kind share code that oneDNN compiles when the first one runs. Where memory may

@@ -49,7 +49,8 @@ class Product final {
   size_t packed_bytes() const;
 
   /// Lays B out in the order in which the product reads it: 2 to 16 % quicker to multiply by.
-  /// All products of one n, k and type share a layout. A is dense then. `scratch` as for run.
+  /// All products of one n, k and type share a layout. oneDNN's A is dense then. `scratch` as for
+  /// run.
   void pack(int worker, const void* b, void* packed, void* scratch) const;
 
   /// Computes C from A and B. `worker` is below the owner's number of workers; two calls at a time
@@ -76,7 +77,8 @@ using TileKernel = void (*)(const struct TileProduct& product, float* scratch);
 /// live as long as this.
 class Products final {
  public:
-  /// `limits`: those of every type, `tiles`: what tile_kernel() says, in place of this machine's.
+  /// `limits`: those of every type, `tiles`: what tile_kernel() says, in place of this machine's;
+  /// with either, nothing goes by pairs.
   explicit Products(int workers, std::optional<ProductLimits> limits = {},
                     std::optional<TileKernel> tiles = {});
   ~Products();

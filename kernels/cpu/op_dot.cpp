@@ -95,8 +95,7 @@ class DotKernel final : public TiledDot {
   }
 
   void multiply(const std::byte* a, const std::byte* b, float* c, std::byte* scratch) const {
-    if (gemm_->in_parts() ||
-        gemm_->packed_bytes() > 0) {  // long products: a batch of them goes one by one
+    if (gemm_->in_parts() || gemm_->packs()) {  // long products: a batch of them goes one by one
       for (int64_t i = 0; i < product_.batch.elements(); ++i)
         gemm_->run(context.pool, factors(a, b, i), c + product_.batch_offset(product_.result, i),
                    store_, scratch);

@@ -123,8 +123,9 @@ void cut_pairs(const ProductShape& s, TileGrid& grid) {
   grid.tile_m = even_part(s.m, rows, kPairRowStep);
   grid.tile_n = even_part(s.n, columns, kPanel);
   const auto bytes = sizeof(uint16_t) * static_cast<size_t>(panel_elements(grid.tile_n, s.k));
-  grid.owns_b = grid.tile_m < s.m && bytes <= kOwnBytes;
-  grid.packs_b = grid.tile_m < s.m && !grid.owns_b;
+  const bool shared = wanted > 1 && grid.tile_m < s.m;
+  grid.owns_b = shared && bytes <= kOwnBytes;
+  grid.packs_b = shared && !grid.owns_b;
   if (s.k >= 2 * kPackedPart && (s.a_col != 1 || s.k >= kLongSum)) grid.packed_part = kPackedPart;
 }
 

@@ -100,8 +100,8 @@ struct ChainProduct {
 };
 
 /// C[r, c] = the sum over k of A[r, k] B[k, c], A and B of bf16, C of f32: each sum is one chain of
-/// VDPBF16PS from 0, over pairs of k in order, the last one filled up with 0. So its bits do not
-/// depend on what else is multiplied, nor on where the factors lie.
+/// VDPBF16PS over pairs of k in order, the last one filled up with 0, from 0 or what C holds. So
+/// its bits do not depend on what else is multiplied, nor on where the factors lie.
 struct PairProduct {
   int64_t rows = 0, columns = 0, k = 0;
   const uint16_t* a = nullptr;  ///< packed, or rows without gaps inside
@@ -115,7 +115,7 @@ struct PairProduct {
 /// A's rows or B's columns.
 enum class FactorSide { kA, kB };
 
-/// A factor of a bf16 product to be laid out as AMX reads it (tile_product.h): panels
+/// A factor of a bf16 product to be laid out for products by AMX tiles or pairs: panels
 /// [begin, end), each of 32 rows of A or columns of B with all of k. The factor, of `extent` rows
 /// or columns, counts as a matrix [k, extent], of either MatrixOrder. What a panel lacks at the end
 /// of k or of the extent becomes 0.

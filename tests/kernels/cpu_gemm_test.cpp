@@ -137,6 +137,16 @@ TEST_CASE("products agree with double precision in every order and spacing", "[k
   }
 }
 
+TEST_CASE("products of which only the last tiles are chains agree with double precision",
+          "[kernels]") {
+  for (const Case& test :
+       {Case{256, 2064, 512}, Case{7, 385, 512, Order::kRows, Order::kColumns}}) {
+    const Operands operands = operands_of(test, 1);
+    check_product(test, operands, run(shape_of(test), Store::kOverwrite, operands, 2),
+                  Store::kOverwrite);
+  }
+}
+
 TEST_CASE("products whose second factor is packed agree with double precision", "[kernels]") {
   for (const Case& base : kPackedCases) {
     for (const Order b : {Order::kRows, Order::kColumns}) {

@@ -133,12 +133,16 @@ TEST_CASE("a product by pairs is the same chains in whatever tiles and parts, an
     WARN("skipped: products of bf16 go another way on this processor");
     return;
   }
+  enum class Packing { kByTiles, kByWorkers, kBefore };
   struct Case {
     int64_t m, n, k;
+    Packing packing;
   };
-  // Whole rows; a part of B for each worker; a B too large for that; parts of k.
-  for (const auto& [m, n, k] : {Case{1, 5, 3}, Case{70, 200, 65}, Case{150, 800, 130},
-                                Case{140, 330, 2000}, Case{40, 70, 2100}, Case{9, 40, 8300}})
+  for (const auto& [m, n, k, packing] :
+       {Case{1, 5, 3, Packing::kByTiles}, Case{70, 200, 65, Packing::kByTiles},
+        Case{150, 800, 130, Packing::kByWorkers}, Case{140, 330, 2000, Packing::kByWorkers},
+        Case{130, 140, 7999, Packing::kBefore}, Case{40, 70, 2101, Packing::kByWorkers},
+        Case{9, 40, 8301, Packing::kByWorkers}})
     for (const bool a_turned : {false, true})
       for (const bool b_turned : {false, true}) {
         const ProductShape shape = shape_of(m, n, k, a_turned, b_turned);
@@ -162,6 +166,10 @@ TEST_CASE("a product by pairs is the same chains in whatever tiles and parts, an
           ThreadPool pool(threads);
           const Gemm gemm(products, shape);
           REQUIRE(gemm.in_parts() == (k > 8192 || (a_turned && k >= 2048)));
+          if (!gemm.in_parts()) {
+            REQUIRE(gemm.grid().owns_b == (packing == Packing::kByWorkers));
+            REQUIRE(gemm.grid().packs_b == (packing == Packing::kBefore));
+          }
           Room scratch(gemm.run_scratch_bytes(threads));
           const Factors factors{a.data(), b.data()};
           std::vector<float> c = before;
