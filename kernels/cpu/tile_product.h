@@ -1,5 +1,5 @@
-// Products of bf16 by AMX tiles, of factors packed into panels: a way for large products that
-// is quicker than oneDNN's, with the bits of oneDNN's in parts (product_parts.h).
+// Factors packed into panels, and products of bf16 by AMX tiles of them: a way for large products
+// that is quicker than oneDNN's, with the bits of oneDNN's in parts (product_parts.h).
 #pragma once
 
 #include <cstddef>
