@@ -11,7 +11,7 @@ find src kernels tests -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.inc' 
   BEGIN {
     budget["src/text"] = 8500
     budget["src/data"] = 6290
-    budget["kernels/cpu"] = 7000
+    budget["kernels/cpu"] = 7100
     budget["kernels/cuda"] = 8500
     budget["everything else"] = 41600
     file_limit = 700

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "kernels/cpu/stream.h"
 
 namespace levanter::cpu {
 
@@ -59,6 +60,12 @@ void Region::add_product(const Body& body, std::span<const ArrayInfo> inputs, bo
   product_ = make_tiled_dot(context_, request);
 }
 
+/// Whether an operand that moves along both rows and columns is more than the caches hold.
+bool Region::is_large(const Operand& operand) const {
+  const auto size = static_cast<int64_t>(size_of(operand.dtype));
+  return program_.rows * program_.width * size >= kStreamedBytes;
+}
+
 /// One for each input that may have to be copied, and the fewest for what is made.
 void Region::assign_registers() {
   const auto& slots = program_.slots;
@@ -79,6 +86,11 @@ void Region::assign_registers() {
     free.pop_back();
     if (slots[out].last_use < 0) free.push_back(register_of_[out]);  // a result that nothing reads
   }
+  for (const Output& output : program_.outputs)
+    streams_.push_back(output.slot >= 0 && output.operand.column_step == 1 &&
+                       is_large(output.operand));
+  if (std::find(streams_.begin(), streams_.end(), true) != streams_.end())
+    stage_ = register_count_++;
   register_floats_ = (tile_rows_ * tile_columns_ + 15) / 16 * 16;
 }
 

@@ -1,6 +1,7 @@
 // A fused region's program over tiles of f32 that stay in the first-level cache.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "kernels/cpu/dot.h"
@@ -55,7 +56,9 @@ class Region final {
   void norm_grad(Frame& frame, const Instruction& step, float* y, const Part& tile) const;
   const float* row_values(const Frame& frame, int slot, const Part& tile, float* room) const;
   float* target(const Frame& frame, int slot, const Part& tile) const;
-  void store(const Frame& frame, const Output& output, void* to, const Part& tile) const;
+  void ask_for(const Part& tile, const void* const* in) const;
+  bool is_large(const Operand& operand) const;
+  void store(const Frame& frame, size_t output, const Part& tile) const;
   float* sums(const Frame& frame, int sum, const Part& tile) const;
 
   Context& context_;
@@ -65,6 +68,8 @@ class Region final {
   int64_t tile_rows_ = 1, tile_columns_ = 1, block_rows_ = 1, piece_ = 1;
   int64_t register_count_ = 0, register_floats_ = 0;
   std::vector<int> register_of_;  ///< by slot; -1: none
+  std::vector<bool> streams_;     ///< by output: it is written past the caches
+  std::optional<int64_t> stage_;  ///< the register where what is streamed becomes bf16
   std::vector<size_t> function_;  ///< by step: in the vector table, where it is elementwise
 };
 

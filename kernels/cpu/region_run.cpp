@@ -5,6 +5,7 @@
 
 #include "base/bf16.h"
 #include "kernels/cpu/region.h"
+#include "kernels/cpu/stream.h"
 
 namespace levanter::cpu {
 
@@ -77,7 +78,8 @@ void Region::find_direct(Frame& frame) const {
     if (program_.outputs[o].slot < 0) continue;
     const Slot& slot = program_.slots[static_cast<size_t>(program_.outputs[o].slot)];
     bool& direct = frame.direct[o];
-    direct = slot.input < 0 && !slot.constant && program_.outputs[o].operand.dtype == DType::f32;
+    direct = slot.input < 0 && !slot.constant && program_.outputs[o].operand.dtype == DType::f32 &&
+             !streams_[o];
     int made = 0;
     while (direct && program_.steps[static_cast<size_t>(made)].out != program_.outputs[o].slot)
       ++made;
@@ -138,10 +140,30 @@ void Region::run_part(Frame& frame, const Part& part) const {
         if (!frame.repeats || program_.operands[static_cast<size_t>(slot.input)].moves)
           load(frame, static_cast<int>(s), tile);
       }
+      if (const int64_t next = row + rows; next < part.rows)
+        ask_for({part.row + next, std::min(rows, part.rows - next), tile.column, tile.columns},
+                frame.in);
       for (size_t i = 0; i < program_.steps.size(); ++i) execute(frame, i, tile);
       for (size_t o = 0; o < program_.outputs.size(); ++o)
-        if (program_.outputs[o].slot >= 0) store(frame, program_.outputs[o], frame.out[o], tile);
+        if (program_.outputs[o].slot >= 0) store(frame, o, tile);
     }
+  if (stage_) finish_streams();
+}
+
+/// Asks for what a tile reads of arrays that the caches do not hold.
+void Region::ask_for(const Part& tile, const void* const* in) const {
+  constexpr int64_t kLine = 64;
+  for (const Slot& slot : program_.slots) {
+    if (slot.input < 0 || !slot.loaded || slot.input == program_.product_operand()) continue;
+    const Operand& o = program_.operands[static_cast<size_t>(slot.input)];
+    if (!o.moves || o.column_step != 1 || !is_large(o)) continue;
+    const auto size = static_cast<int64_t>(size_of(o.dtype));
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      const auto* const row = static_cast<const std::byte*>(in[slot.input]) +
+                              (o.rows.offset(tile.row + r) + tile.column) * size;
+      for (int64_t i = 0; i < tile.columns * size; i += kLine) __builtin_prefetch(row + i);
+    }
+  }
 }
 
 /// Lets the slot's pointer and step refer to the tile's elements: in memory, or copied.
@@ -323,18 +345,17 @@ float* Region::sums(const Frame& frame, int sum, const Part& tile) const {
   return frame.sums + (sum * blocks + tile.row / kBlockRows) * program_.width + tile.column;
 }
 
-void Region::store(const Frame& frame, const Output& output, void* to, const Part& tile) const {
+void Region::store(const Frame& frame, size_t index, const Part& tile) const {
+  const Output& output = program_.outputs[index];
   const Operand& o = output.operand;
+  void* const to = frame.out[index];
   const float* from = frame.at[static_cast<size_t>(output.slot)];
   const int64_t column = o.column_step == 1 ? tile.column : 0;
   for (int64_t r = 0; r < tile.rows; ++r, from += tile.columns) {
     const int64_t at = o.rows.offset(tile.row + r) + column;
     const int64_t n = o.dense ? tile.rows * tile.columns : tile.columns;
-    if (o.column_step == 1 && o.dtype == DType::f32) {
-      if (floats(to) + at != from) std::memcpy(floats(to) + at, from, static_cast<size_t>(n) * 4);
-    } else if (o.column_step == 1) {
-      frame.vector.narrow(halves(to) + at, from, n);
-    } else {
+    const auto bytes = static_cast<size_t>(n) * size_of(o.dtype);
+    if (o.column_step != 1) {
       for (int64_t c = 0; c < tile.columns; ++c) {
         const int64_t offset = at + o.columns.offset(tile.column + c);
         if (o.dtype == DType::f32)
@@ -342,6 +363,16 @@ void Region::store(const Frame& frame, const Output& output, void* to, const Par
         else
           static_cast<Bf16*>(to)[offset] = from[c];
       }
+    } else if (o.dtype != DType::f32) {
+      uint16_t* const end = halves(to) + at;
+      uint16_t* const y =
+          streams_[index] ? halves(frame.registers + *stage_ * register_floats_) : end;
+      frame.vector.narrow(y, from, n);
+      if (streams_[index]) stream(end, y, bytes);
+    } else if (streams_[index]) {
+      stream(floats(to) + at, from, bytes);
+    } else if (floats(to) + at != from) {
+      std::memcpy(floats(to) + at, from, bytes);
     }
     if (o.dense) return;
   }

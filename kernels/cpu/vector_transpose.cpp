@@ -103,6 +103,12 @@ constexpr int64_t kSide = 2 * kBlock;  ///< of a step of a panel, whose pairs of
     whole_block(to + tile, kBlock, words + tile, kBlock);
 }
 
+/// Asks for a step, whose lines the processor does not guess where they lie apart.
+[[gnu::always_inline]] inline void ask_for_step(const uint16_t* from, int64_t stride) {
+#pragma GCC unroll 32
+  for (int64_t line = 0; line < kSide; ++line) __builtin_prefetch(from + line * stride);
+}
+
 [[gnu::always_inline]] inline int64_t at_most(int64_t count, int64_t most) {
   return count < most ? count : most;
 }
@@ -124,6 +130,8 @@ void pack_panels(const PanelPacking& p) {
         auto* const to = static_cast<uint32_t*>(p.to) + (panel * steps + s) * kSide * kBlock;
         const auto* from = static_cast<const uint16_t*>(p.from) + (line * p.stride + place) * kSide;
         int64_t stride = p.stride;
+        if (lines == kSide && (s + 2) * kSide <= p.k)
+          ask_for_step(from + (k_adjacent ? kSide : kSide * stride), stride);
         uint16_t part[kSide * kSide];
         if (lines < kSide || length < kSide) {
           __builtin_memset(part, 0, sizeof part);

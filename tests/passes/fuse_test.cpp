@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <span>
 
+#include "kernels/cpu/stream.h"
 #include "ops/composite/fused.h"
 #include "passes/passes.h"
 #include "runtime/executable.h"
@@ -171,4 +172,32 @@ TEST_CASE("fused and node by node agree in every bit", "[passes]") {
                     expected));
   }
   CHECK(fused > kSeeds);
+}
+
+TEST_CASE("results larger than the caches have the bits that they have node by node", "[passes]") {
+  const auto one = make_backend("cpu", 1), two = make_backend("cpu", 2);
+  const Axes x_axes = {{"batch", 3}, {"pos", 350}, {"in", 24}};
+  for (const int64_t width : {1031, 1056}) {  // rows begin anywhere in a line, or with one
+    const Axes embed = {{"embed", width}};
+    const Axes space = {x_axes[0], x_axes[1], embed[0]};
+    REQUIRE(space.elements() * 2 >= cpu::kStreamedBytes);
+    const std::vector<Array> inputs = {random_real(space, 1), random_real(embed, 2),
+                                       random_real(x_axes, 3),
+                                       random_real({x_axes[2], embed[0]}, 4)};
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      INFO(name_of(dtype) << ", rows of " << width);
+      const Function f = trace(
+          [&](const auto& given) {
+            std::vector<NamedArray> a;
+            for (const NamedArray& array : given) a.push_back(cast(array, dtype));
+            const NamedArray h = gelu(a[0] + a[1], Gelu::kTanh);
+            const NamedArray p = rounded_dot(a[2], a[3], space, a[1]);
+            return std::vector{h, h * a[0], p, p + a[0]};
+          },
+          inputs, DType::f32);
+      const auto apart = run(optimise(f, *one, {.fuse = false}), inputs, *one);
+      CHECK(same_bits(run(optimise(f, *one), inputs, *one), apart));
+      CHECK(same_bits(run(optimise(f, *two), inputs, *two), apart));
+    }
+  }
 }

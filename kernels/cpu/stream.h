@@ -1,0 +1,42 @@
+// Writing past the caches, for results that they cannot hold until they are read.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+namespace levanter::cpu {
+
+/// Bytes of an array from which its parts leave the second-level caches before they are needed
+/// again, so that writing them the usual way would first read them.
+inline constexpr int64_t kStreamedBytes = 2 << 20;
+
+#if defined(__SSE2__)
+/// memcpy whose whole lines of 64 bytes go past the caches.
+inline void stream(void* to, const void* from, size_t bytes) {
+  constexpr size_t kLine = 64, kWord = sizeof(__m128i);
+  auto* y = static_cast<std::byte*>(to);
+  const auto* x = static_cast<const std::byte*>(from);
+  const size_t before = std::min(bytes, -reinterpret_cast<uintptr_t>(to) % kLine);
+  std::memcpy(y, x, before);
+  size_t i = before;
+  for (; i + kLine <= bytes; i += kLine)
+    for (size_t word = i; word < i + kLine; word += kWord)
+      _mm_stream_si128(reinterpret_cast<__m128i*>(y + word),
+                       _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + word)));
+  std::memcpy(y + i, x + i, bytes - i);
+}
+
+/// Other threads may read what was streamed once this has returned and they are told.
+inline void finish_streams() { _mm_sfence(); }
+#else
+inline void stream(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+inline void finish_streams() {}
+#endif
+
+}  // namespace levanter::cpu
