@@ -8,6 +8,7 @@
 
 #include "base/integers.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/cache.h"
 
 namespace levanter::cpu {
 
@@ -48,18 +49,6 @@ inline BlockKeys block_keys(int64_t begin, int64_t end, int64_t first, int64_t s
 
 /// Rows ahead of the one in hand that are asked for: strided rows seldom lie in a near cache.
 inline constexpr int64_t kRowsAhead = 8;
-
-/// Asks for the cache lines of `row`, to read or to write.
-template <class Element>
-void ask_for(const Element* row, int64_t width) {
-  constexpr auto kLine = static_cast<int64_t>(64 / sizeof(Element));
-  for (int64_t i = 0; i < width; i += kLine) __builtin_prefetch(row + i);
-}
-template <class Element>
-void ask_to_write(Element* row, int64_t width) {
-  constexpr auto kLine = static_cast<int64_t>(64 / sizeof(Element));
-  for (int64_t i = 0; i < width; i += kLine) __builtin_prefetch(row + i, 1);
-}
 
 /// rows x width from rows `stride` apart to dense rows.
 template <class Element>

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "kernels/cpu/stream.h"
+#include "kernels/cpu/cache.h"
 
 namespace levanter::cpu {
 

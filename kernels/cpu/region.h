@@ -56,7 +56,7 @@ class Region final {
   void norm_grad(Frame& frame, const Instruction& step, float* y, const Part& tile) const;
   const float* row_values(const Frame& frame, int slot, const Part& tile, float* room) const;
   float* target(const Frame& frame, int slot, const Part& tile) const;
-  void ask_for(const Part& tile, const void* const* in) const;
+  void ask_for_tile(const Part& tile, const void* const* in) const;
   bool is_large(const Operand& operand) const;
   void store(const Frame& frame, size_t output, const Part& tile) const;
   float* sums(const Frame& frame, int sum, const Part& tile) const;

@@ -5,7 +5,7 @@
 
 #include "base/bf16.h"
 #include "kernels/cpu/region.h"
-#include "kernels/cpu/stream.h"
+#include "kernels/cpu/cache.h"
 
 namespace levanter::cpu {
 
@@ -141,8 +141,8 @@ void Region::run_part(Frame& frame, const Part& part) const {
           load(frame, static_cast<int>(s), tile);
       }
       if (const int64_t next = row + rows; next < part.rows)
-        ask_for({part.row + next, std::min(rows, part.rows - next), tile.column, tile.columns},
-                frame.in);
+        ask_for_tile({part.row + next, std::min(rows, part.rows - next), tile.column, tile.columns},
+                     frame.in);
       for (size_t i = 0; i < program_.steps.size(); ++i) execute(frame, i, tile);
       for (size_t o = 0; o < program_.outputs.size(); ++o)
         if (program_.outputs[o].slot >= 0) store(frame, o, tile);
@@ -151,17 +151,17 @@ void Region::run_part(Frame& frame, const Part& part) const {
 }
 
 /// Asks for what a tile reads of arrays that the caches do not hold.
-void Region::ask_for(const Part& tile, const void* const* in) const {
-  constexpr int64_t kLine = 64;
+void Region::ask_for_tile(const Part& tile, const void* const* in) const {
   for (const Slot& slot : program_.slots) {
     if (slot.input < 0 || !slot.loaded || slot.input == program_.product_operand()) continue;
     const Operand& o = program_.operands[static_cast<size_t>(slot.input)];
     if (!o.moves || o.column_step != 1 || !is_large(o)) continue;
-    const auto size = static_cast<int64_t>(size_of(o.dtype));
     for (int64_t r = 0; r < tile.rows; ++r) {
-      const auto* const row = static_cast<const std::byte*>(in[slot.input]) +
-                              (o.rows.offset(tile.row + r) + tile.column) * size;
-      for (int64_t i = 0; i < tile.columns * size; i += kLine) __builtin_prefetch(row + i);
+      const int64_t at = o.rows.offset(tile.row + r) + tile.column;
+      if (o.dtype == DType::f32)
+        ask_for(floats(in[slot.input]) + at, tile.columns);
+      else
+        ask_for(halves(in[slot.input]) + at, tile.columns);
     }
   }
 }

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <span>
 
-#include "kernels/cpu/stream.h"
+#include "kernels/cpu/cache.h"
 #include "ops/composite/fused.h"
 #include "passes/passes.h"
 #include "runtime/executable.h"

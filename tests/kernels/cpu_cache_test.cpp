@@ -1,5 +1,5 @@
 // Writing past the caches: memcpy, whatever the addresses and lengths.
-#include "kernels/cpu/stream.h"
+#include "kernels/cpu/cache.h"
 
 #include <vector>
 

@@ -1,4 +1,4 @@
-// Writing past the caches, for results that they cannot hold until they are read.
+// What the caches are told: what is needed next, and what they cannot hold until it is read.
 #pragma once
 
 #include <algorithm>
@@ -15,6 +15,18 @@ namespace levanter::cpu {
 /// Bytes of an array from which its parts leave the second-level caches before they are needed
 /// again, so that writing them the usual way would first read them.
 inline constexpr int64_t kStreamedBytes = 2 << 20;
+
+/// Asks for the cache lines of a row that is to be read, or written.
+template <class Element>
+void ask_for(const Element* row, int64_t width) {
+  constexpr auto kLine = static_cast<int64_t>(64 / sizeof(Element));
+  for (int64_t i = 0; i < width; i += kLine) __builtin_prefetch(row + i);
+}
+template <class Element>
+void ask_to_write(Element* row, int64_t width) {
+  constexpr auto kLine = static_cast<int64_t>(64 / sizeof(Element));
+  for (int64_t i = 0; i < width; i += kLine) __builtin_prefetch(row + i, 1);
+}
 
 #if defined(__SSE2__)
 /// memcpy whose whole lines of 64 bytes go past the caches.
