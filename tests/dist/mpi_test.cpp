@@ -129,7 +129,8 @@ TEST_CASE("a rank of mpirun that stands still ends all, and is named", "[dist][m
   INFO(ended.err);
   CHECK(ended.code == 5);
   CHECK(count(ended.err, "error: rank ") == 1);
-  CHECK(count(ended.err, " is late: rank ") == 1);
+  // Where it stood still decides whether another one that waits for it is late to rank 0 as well.
+  CHECK(count(ended.err, " is late: rank ") + count(ended.err, " are late: rank ") == 1);
   for (const int rank : {0, 1, 2})
     CHECK(path_exists(run / cat("logs/", id, "/ranks/rank-0000", rank, ".log")));
   // The launcher ends what is left, and may itself end a moment before.
