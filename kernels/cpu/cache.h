@@ -12,26 +12,27 @@
 
 namespace levanter::cpu {
 
-/// Bytes of an array from which its parts leave the second-level caches before they are needed
-/// again, so that writing them the usual way would first read them.
+/// From this size on an array leaves the second-level cache before anything reads it, and an
+/// ordinary store would fetch each of its lines only to overwrite it. Measured on Zen 4.
 inline constexpr int64_t kStreamedBytes = 2 << 20;
+inline constexpr int64_t kLineBytes = 64;
 
 /// Asks for the cache lines of a row that is to be read, or written.
 template <class Element>
 void ask_for(const Element* row, int64_t width) {
-  constexpr auto kLine = static_cast<int64_t>(64 / sizeof(Element));
+  constexpr auto kLine = kLineBytes / static_cast<int64_t>(sizeof(Element));
   for (int64_t i = 0; i < width; i += kLine) __builtin_prefetch(row + i);
 }
 template <class Element>
 void ask_to_write(Element* row, int64_t width) {
-  constexpr auto kLine = static_cast<int64_t>(64 / sizeof(Element));
+  constexpr auto kLine = kLineBytes / static_cast<int64_t>(sizeof(Element));
   for (int64_t i = 0; i < width; i += kLine) __builtin_prefetch(row + i, 1);
 }
 
 #if defined(__SSE2__)
-/// memcpy whose whole lines of 64 bytes go past the caches.
+/// memcpy whose whole lines go past the caches; finish_streams() must follow.
 inline void stream(void* to, const void* from, size_t bytes) {
-  constexpr size_t kLine = 64, kWord = sizeof(__m128i);
+  constexpr size_t kLine = kLineBytes, kWord = sizeof(__m128i);
   auto* y = static_cast<std::byte*>(to);
   const auto* x = static_cast<const std::byte*>(from);
   const size_t before = std::min(bytes, -reinterpret_cast<uintptr_t>(to) % kLine);

@@ -60,13 +60,13 @@ void Region::add_product(const Body& body, std::span<const ArrayInfo> inputs, bo
   product_ = make_tiled_dot(context_, request);
 }
 
-/// Whether an operand that moves along both rows and columns is more than the caches hold.
+/// Whether an operand is more than the caches hold; what repeats counts as often as it is read.
 bool Region::is_large(const Operand& operand) const {
-  const auto size = static_cast<int64_t>(size_of(operand.dtype));
-  return program_.rows * program_.width * size >= kStreamedBytes;
+  return program_.rows * program_.width * size_of(operand.dtype) >= kStreamedBytes;
 }
 
-/// One for each input that may have to be copied, and the fewest for what is made.
+/// One for each input that may have to be copied, the fewest for what is made, and one more where a
+/// result becomes bf16 before it is written past the caches.
 void Region::assign_registers() {
   const auto& slots = program_.slots;
   register_of_.assign(slots.size(), -1);
@@ -86,11 +86,11 @@ void Region::assign_registers() {
     free.pop_back();
     if (slots[out].last_use < 0) free.push_back(register_of_[out]);  // a result that nothing reads
   }
-  for (const Output& output : program_.outputs)
-    streams_.push_back(output.slot >= 0 && output.operand.column_step == 1 &&
-                       is_large(output.operand));
-  if (std::find(streams_.begin(), streams_.end(), true) != streams_.end())
-    stage_ = register_count_++;
+  for (const Output& output : program_.outputs) {
+    const Operand& to = output.operand;
+    streams_.push_back(output.slot >= 0 && to.column_step == 1 && is_large(to));
+    if (streams_.back() && to.dtype != DType::f32 && !stage_) stage_ = register_count_++;
+  }
   register_floats_ = (tile_rows_ * tile_columns_ + 15) / 16 * 16;
 }
 

@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "base/bf16.h"
-#include "kernels/cpu/region.h"
 #include "kernels/cpu/cache.h"
+#include "kernels/cpu/region.h"
 
 namespace levanter::cpu {
 
@@ -62,7 +62,8 @@ void Region::run(const void* const* in, void* const* out, void* workspace) const
 float* Region::product_result(const Frame& frame) const {
   for (size_t o = 0; o < program_.outputs.size(); ++o) {
     const Output& output = program_.outputs[o];
-    if (output.slot < 0 || !output.operand.dense || output.operand.dtype != DType::f32 ||
+    if (output.slot < 0 || streams_[o] || !output.operand.dense ||
+        output.operand.dtype != DType::f32 ||
         program_.slots[static_cast<size_t>(output.slot)].input != program_.product_operand())
       continue;
     const void* const* const end = frame.in + program_.input_views.size();
@@ -147,10 +148,10 @@ void Region::run_part(Frame& frame, const Part& part) const {
       for (size_t o = 0; o < program_.outputs.size(); ++o)
         if (program_.outputs[o].slot >= 0) store(frame, o, tile);
     }
-  if (stage_) finish_streams();
+  if (std::find(streams_.begin(), streams_.end(), true) != streams_.end()) finish_streams();
 }
 
-/// Asks for what a tile reads of arrays that the caches do not hold.
+/// Asks for the rows that a tile reads of arrays that the caches do not hold.
 void Region::ask_for_tile(const Part& tile, const void* const* in) const {
   for (const Slot& slot : program_.slots) {
     if (slot.input < 0 || !slot.loaded || slot.input == program_.product_operand()) continue;
@@ -354,7 +355,7 @@ void Region::store(const Frame& frame, size_t index, const Part& tile) const {
   for (int64_t r = 0; r < tile.rows; ++r, from += tile.columns) {
     const int64_t at = o.rows.offset(tile.row + r) + column;
     const int64_t n = o.dense ? tile.rows * tile.columns : tile.columns;
-    const auto bytes = static_cast<size_t>(n) * size_of(o.dtype);
+    const auto bytes = static_cast<size_t>(n * size_of(o.dtype));
     if (o.column_step != 1) {
       for (int64_t c = 0; c < tile.columns; ++c) {
         const int64_t offset = at + o.columns.offset(tile.column + c);
@@ -363,16 +364,17 @@ void Region::store(const Frame& frame, size_t index, const Part& tile) const {
         else
           static_cast<Bf16*>(to)[offset] = from[c];
       }
+    } else if (o.dtype != DType::f32 && streams_[index]) {
+      auto* const narrowed = halves(frame.registers + *stage_ * register_floats_);
+      frame.vector.narrow(narrowed, from, n);
+      stream(halves(to) + at, narrowed, bytes);
     } else if (o.dtype != DType::f32) {
-      uint16_t* const end = halves(to) + at;
-      uint16_t* const y =
-          streams_[index] ? halves(frame.registers + *stage_ * register_floats_) : end;
-      frame.vector.narrow(y, from, n);
-      if (streams_[index]) stream(end, y, bytes);
-    } else if (streams_[index]) {
-      stream(floats(to) + at, from, bytes);
+      frame.vector.narrow(halves(to) + at, from, n);
     } else if (floats(to) + at != from) {
-      std::memcpy(floats(to) + at, from, bytes);
+      if (streams_[index])
+        stream(floats(to) + at, from, bytes);
+      else
+        std::memcpy(floats(to) + at, from, bytes);
     }
     if (o.dense) return;
   }

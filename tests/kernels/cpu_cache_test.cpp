@@ -1,6 +1,10 @@
 // Writing past the caches: memcpy, whatever the addresses and lengths.
 #include "kernels/cpu/cache.h"
 
+#include <catch2/catch.hpp>
+
+#include <cstddef>
+#include <cstring>
 #include <vector>
 
 using namespace levanter::cpu;
