@@ -124,13 +124,17 @@ TEST_CASE("a rank of mpirun that stands still ends all, and is named", "[dist][m
       cat("mpirun --allow-run-as-root --oversubscribe -np 3 levanter train --config run.toml ",
           steps,
           " & mpi=$!; while [ ! -s logs/still*/metrics.jsonl ]; do sleep 0.05; done; "
-          "pkill -STOP -n -P $mpi levanter; wait $mpi"),
+          "pid=$(pgrep -n -P $mpi levanter); kill -STOP $pid; tr '\\0' '\\n' </proc/$pid/environ | "
+          "sed -n 's/^OMPI_COMM_WORLD_RANK=//p' >stopped; wait $mpi"),
       run.path());
   INFO(ended.err);
   CHECK(ended.code == 5);
   CHECK(count(ended.err, "error: rank ") == 1);
   // Where it stood still decides whether another one that waits for it is late to rank 0 as well.
   CHECK(count(ended.err, " is late: rank ") + count(ended.err, " are late: rank ") == 1);
+  const std::string said = ended.err.substr(std::min(ended.err.find("error: "), ended.err.size()));
+  const std::string stopped(trim(read_file(run / "stopped")));
+  CHECK_THAT(said.substr(0, said.find(" late: ")), Catch::Contains(cat("rank ", stopped, " on ")));
   for (const int rank : {0, 1, 2})
     CHECK(path_exists(run / cat("logs/", id, "/ranks/rank-0000", rank, ".log")));
   // The launcher ends what is left, and may itself end a moment before.
