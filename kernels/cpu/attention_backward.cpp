@@ -19,14 +19,14 @@ void differentiate(uint16_t* p, uint16_t* ds, const float* scores, const float* 
   vector_kernels().attention_backward_bf16(p, ds, scores, dp, lse, delta, tile);
 }
 
-/// The sum over a row of a b; `wide` has room for both.
-float dot_rows(const float* a, const float* b, int64_t width, float*) {
-  return vector_kernels().dot(a, b, width);
+/// Of dense rows and of rows `stride` apart, row by row.
+void dot_rows(float* y, const float* dense, const float* b, int64_t stride, int64_t rows,
+              int64_t width) {
+  vector_kernels().dot_rows(y, dense, width, b, stride, rows, width);
 }
-float dot_rows(const uint16_t* a, const uint16_t* b, int64_t width, float* wide) {
-  vector_kernels().widen(wide, a, width);
-  vector_kernels().widen(wide + width, b, width);
-  return vector_kernels().dot(wide, wide + width, width);
+void dot_rows(float* y, const uint16_t* dense, const uint16_t* b, int64_t stride, int64_t rows,
+              int64_t width) {
+  vector_kernels().dot_rows_bf16(y, dense, width, b, stride, rows, width);
 }
 
 }  // namespace
@@ -46,14 +46,10 @@ void Attention::gather_head(const Item& item, int64_t head, const AttentionInput
               head_dim);
   gather_rows(s.d_o, row_of<Element>(gradients.d_o, gradients.do_view, b, 0, head),
               gradients.do_view.position, shape_.queries, head_dim);
-  for (int64_t t = 0; t < shape_.queries; ++t) {
-    const Element* const o = row_of<Element>(gradients.o, gradients.o_view, b, t, head);
-    if (t + kRowsAhead < shape_.queries) {
-      ask_for(o + kRowsAhead * gradients.o_view.position, head_dim);
-    }
+  dot_rows(s.delta, s.d_o, row_of<Element>(gradients.o, gradients.o_view, b, 0, head),
+           gradients.o_view.position, shape_.queries, head_dim);
+  for (int64_t t = 0; t < shape_.queries; ++t)
     s.lse[t] = lse[t] == -INFINITY ? INFINITY : lse[t];  // no key is seen
-    s.delta[t] = dot_rows(s.d_o + t * head_dim, o, head_dim, s.mixed);
-  }
   if constexpr (!kIsBf16<Element>) {
     for (const Tile& tile : tiles_) {
       const int64_t at = tile.first * head_dim, width = tile.width;

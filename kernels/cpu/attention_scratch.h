@@ -3,12 +3,10 @@
 #pragma once
 
 #include <algorithm>
-#include <cstring>
 #include <type_traits>
 
 #include "base/integers.h"
 #include "kernels/cpu/attention.h"
-#include "kernels/cpu/cache.h"
 
 namespace levanter::cpu {
 
@@ -47,32 +45,24 @@ inline BlockKeys block_keys(int64_t begin, int64_t end, int64_t first, int64_t s
   return {from, std::max<int64_t>(0, to - from)};
 }
 
-/// Rows ahead of the one in hand that are asked for: strided rows seldom lie in a near cache.
-inline constexpr int64_t kRowsAhead = 8;
-
 /// rows x width from rows `stride` apart to dense rows.
-template <class Element>
-void gather_rows(Element* dense, const Element* from, int64_t stride, int64_t rows, int64_t width) {
-  const size_t bytes = sizeof(Element) * static_cast<size_t>(width);
-  for (int64_t r = 0; r < rows; ++r) {
-    if (r + kRowsAhead < rows) ask_for(from + (r + kRowsAhead) * stride, width);
-    std::memcpy(dense + r * width, from + r * stride, bytes);
-  }
+inline void gather_rows(float* dense, const float* from, int64_t stride, int64_t rows,
+                        int64_t width) {
+  vector_kernels().copy_rows(dense, width, from, stride, rows, width);
+}
+inline void gather_rows(uint16_t* dense, const uint16_t* from, int64_t stride, int64_t rows,
+                        int64_t width) {
+  vector_kernels().copy_rows_bf16(dense, width, from, stride, rows, width);
 }
 
 /// Dense f32 rows to rows `stride` apart, rounded to their type.
-inline void put_row(float* to, const float* from, int64_t width) {
-  std::memcpy(to, from, sizeof(float) * static_cast<size_t>(width));
+inline void scatter_rows(float* to, int64_t stride, const float* dense, int64_t rows,
+                         int64_t width) {
+  vector_kernels().copy_rows(to, stride, dense, width, rows, width);
 }
-inline void put_row(uint16_t* to, const float* from, int64_t width) {
-  vector_kernels().narrow(to, from, width);
-}
-template <class Element>
-void scatter_rows(Element* to, int64_t stride, const float* dense, int64_t rows, int64_t width) {
-  for (int64_t r = 0; r < rows; ++r) {
-    if (r + kRowsAhead < rows) ask_to_write(to + (r + kRowsAhead) * stride, width);
-    put_row(to + r * stride, dense + r * width, width);
-  }
+inline void scatter_rows(uint16_t* to, int64_t stride, const float* dense, int64_t rows,
+                         int64_t width) {
+  vector_kernels().narrow_rows(to, stride, dense, width, rows, width);
 }
 
 /// to[c, r] = from[r, c]

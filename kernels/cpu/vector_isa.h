@@ -333,6 +333,20 @@ template <class Body>
     store_part(p, a, count);
   }
 }
+/// The same of bf16: widened, and rounded.
+[[gnu::always_inline]] inline Floats load_up_to(const uint16_t* p, int64_t count) {
+  uint16_t lanes[kLanes] = {};
+  if (count < kLanes) {
+    __builtin_memcpy(lanes, p, sizeof(uint16_t) * static_cast<size_t>(count));
+    p = lanes;
+  }
+  return from_bits(load_halves(p) << 16);
+}
+[[gnu::always_inline]] inline void store_up_to(uint16_t* p, Floats a, int64_t count) {
+  uint16_t lanes[kLanes];
+  store_halves(count == kLanes ? p : lanes, bf16_bits(a));
+  if (count < kLanes) __builtin_memcpy(p, lanes, sizeof(uint16_t) * static_cast<size_t>(count));
+}
 
 /// The sum of value(i, count) over the vectors of a span, where value gives 0 in lanes from count
 /// on: vector v goes to accumulator v mod 4, and ((0 + 1) + (2 + 3)) is folded.

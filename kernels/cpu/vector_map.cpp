@@ -113,6 +113,7 @@ void fill_table(VectorKernels& table) {
   fill_norm(table);
   fill_softmax(table);
   fill_random(table);
+  fill_rows(table);
   fill_transpose(table);
 }
 

@@ -15,6 +15,7 @@ void fill_reduce(VectorKernels& table);
 void fill_norm(VectorKernels& table);
 void fill_softmax(VectorKernels& table);
 void fill_random(VectorKernels& table);
+void fill_rows(VectorKernels& table);
 void fill_transpose(VectorKernels& table);
 /// All of them.
 void fill_table(VectorKernels& table);

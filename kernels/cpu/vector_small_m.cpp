@@ -23,16 +23,6 @@ constexpr int64_t kAhead = 2048;
   __builtin_prefetch(p, kRead, kSecondCache);
 }
 
-[[gnu::always_inline]] inline Floats load_some(const float* p, int64_t count) {
-  return load_up_to(p, count);
-}
-[[gnu::always_inline]] inline Floats load_some(const uint16_t* p, int64_t count) {
-  if (count == kLanes) return from_bits(load_halves(p) << 16);
-  uint16_t rest[kLanes] = {};
-  __builtin_memcpy(rest, p, sizeof(uint16_t) * static_cast<size_t>(count));
-  return from_bits(load_halves(rest) << 16);
-}
-
 /// Adds K rows of w from `k` on, in order, to y.
 template <int K, class T>
 void add_rows_of(const SmallMProduct& p, int64_t k) {
@@ -42,7 +32,7 @@ void add_rows_of(const SmallMProduct& p, int64_t k) {
 #pragma GCC unroll 8
     for (int i = 0; i < K; ++i) {
       fetch_ahead(w + (K + i) * p.w_stride + c);  // of the next rows
-      theirs[i] = load_some(w + i * p.w_stride + c, count);
+      theirs[i] = load_up_to(w + i * p.w_stride + c, count);
     }
     for (int64_t row = 0; row < p.rows; ++row) {
       const float* x = p.x + row * p.x_row + k;
@@ -66,7 +56,7 @@ void add_row_of(const SmallMProduct& p, int64_t k) {
   float* const y = p.y;
   for_vectors(p.columns, [=](int64_t c, int64_t count) {
     fetch_ahead(reinterpret_cast<const char*>(w + c) + kAhead);
-    store_up_to(y + c, load_up_to(y + c, count) + x * load_some(w + c, count), count);
+    store_up_to(y + c, load_up_to(y + c, count) + x * load_up_to(w + c, count), count);
   });
 }
 
@@ -93,7 +83,7 @@ void products_of_column(const SmallMProduct& p, int64_t row, int64_t column) {
     for (int v = 0; v < 4; ++v) sum[r][v] = splat(0.0f);
   const auto add = [&](int v, int64_t k, int64_t count) __attribute__((always_inline)) {
     fetch_ahead(reinterpret_cast<const char*>(w + k) + kAhead);
-    const Floats theirs = load_some(w + k, count);
+    const Floats theirs = load_up_to(w + k, count);
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r)
       sum[r][v] = sum[r][v] + load_up_to(x + r * p.x_row + k, count) * theirs;
