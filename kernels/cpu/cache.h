@@ -17,16 +17,13 @@ namespace levanter::cpu {
 inline constexpr int64_t kStreamedBytes = 2 << 20;
 inline constexpr int64_t kLineBytes = 64;
 
-/// Asks for the cache lines of a row that is to be read, or written.
+/// Asks for the lines of a row that is to be read, into the second cache: lines on their way into
+/// the first one hold up what misses it meanwhile.
 template <class Element>
 void ask_for(const Element* row, int64_t width) {
   constexpr auto kLine = kLineBytes / static_cast<int64_t>(sizeof(Element));
-  for (int64_t i = 0; i < width; i += kLine) __builtin_prefetch(row + i);
-}
-template <class Element>
-void ask_to_write(Element* row, int64_t width) {
-  constexpr auto kLine = kLineBytes / static_cast<int64_t>(sizeof(Element));
-  for (int64_t i = 0; i < width; i += kLine) __builtin_prefetch(row + i, 1);
+  constexpr int kRead = 0, kSecondCache = 2;
+  for (int64_t i = 0; i < width; i += kLine) __builtin_prefetch(row + i, kRead, kSecondCache);
 }
 
 #if defined(__SSE2__)

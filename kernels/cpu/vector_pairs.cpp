@@ -60,7 +60,7 @@ template <int R, int V>
   for (; pairs >= kStepPairs; pairs -= kStepPairs) {
     if (ahead) {
 #pragma GCC unroll 12
-      for (int r = 0; r < R; ++r) __builtin_prefetch(a[r / 3] + (r % 3 + R) * rows.row);
+      for (int r = 0; r < R; ++r) fetch_ahead(a[r / 3] + (r % 3 + R) * rows.row);
     }
     for (int64_t i = 0; i < kStepPairs; ++i) {
       multiply_pair<R, V, 2>(sum, a, rows.row, b);

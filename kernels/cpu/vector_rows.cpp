@@ -8,21 +8,18 @@ namespace {
 /// Rows ahead of the one in hand that are asked for: rows that lie apart seldom lie in a near cache.
 constexpr int64_t kRowsAhead = 8;
 
-enum class Access { kRead, kWrite };
-
-template <Access access, class T>
+/// Asks for the lines of a row that is to be read or written.
+template <class T>
 [[gnu::always_inline]] inline void ask_for(const T* row, int64_t width) {
-  constexpr int64_t kLine = 64 / sizeof(T);
-  for (int64_t c = 0; c < width; c += kLine)
-    __builtin_prefetch(row + c, access == Access::kWrite);
+  for (int64_t c = 0; c < width; c += 64 / sizeof(T)) fetch_ahead(row + c);
 }
 
 template <class T>
 void copy_rows(T* y, int64_t y_row, const T* a, int64_t a_row, int64_t rows, int64_t width) {
   for (int64_t r = 0; r < rows; ++r, y += y_row, a += a_row) {
     if (r + kRowsAhead < rows) {
-      ask_for<Access::kRead>(a + kRowsAhead * a_row, width);
-      ask_for<Access::kWrite>(y + kRowsAhead * y_row, width);
+      ask_for(a + kRowsAhead * a_row, width);
+      ask_for(y + kRowsAhead * y_row, width);
     }
     int64_t c = 0;
     for (; c + kLanes <= width; c += kLanes) __builtin_memcpy(y + c, a + c, sizeof(T) * kLanes);
@@ -33,7 +30,7 @@ void copy_rows(T* y, int64_t y_row, const T* a, int64_t a_row, int64_t rows, int
 void narrow_rows(uint16_t* y, int64_t y_row, const float* a, int64_t a_row, int64_t rows,
                  int64_t width) {
   for (int64_t r = 0; r < rows; ++r, y += y_row, a += a_row) {
-    if (r + kRowsAhead < rows) ask_for<Access::kWrite>(y + kRowsAhead * y_row, width);
+    if (r + kRowsAhead < rows) ask_for(y + kRowsAhead * y_row, width);
     for_vectors(width, [=](int64_t c, int64_t count) {
       store_up_to(y + c, load_up_to(a + c, count), count);
     });
@@ -44,7 +41,7 @@ template <class T>
 void dot_rows(float* y, const T* a, int64_t a_row, const T* b, int64_t b_row, int64_t rows,
               int64_t width) {
   for (int64_t r = 0; r < rows; ++r, a += a_row, b += b_row) {
-    if (r + kRowsAhead < rows) ask_for<Access::kRead>(b + kRowsAhead * b_row, width);
+    if (r + kRowsAhead < rows) ask_for(b + kRowsAhead * b_row, width);
     y[r] = sum_vectors(width, [=](int64_t c, int64_t count) {
       return load_up_to(a + c, count) * load_up_to(b + c, count);
     });

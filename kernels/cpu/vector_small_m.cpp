@@ -18,11 +18,6 @@ constexpr int64_t kRowGroup = 4;
 /// the processor fetches ahead by itself ends at each page.
 constexpr int64_t kAhead = 2048;
 
-[[gnu::always_inline]] inline void fetch_ahead(const void* p) {
-  constexpr int kRead = 0, kSecondCache = 2;
-  __builtin_prefetch(p, kRead, kSecondCache);
-}
-
 /// Adds K rows of w from `k` on, in order, to y.
 template <int K, class T>
 void add_rows_of(const SmallMProduct& p, int64_t k) {

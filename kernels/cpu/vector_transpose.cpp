@@ -106,7 +106,7 @@ constexpr int64_t kSide = 2 * kBlock;  ///< of a step of a panel, whose pairs of
 /// Asks for a step's lines, which lie too far apart for the processor to foresee.
 [[gnu::always_inline]] inline void ask_for_step(const uint16_t* from, int64_t stride) {
 #pragma GCC unroll 32
-  for (int64_t line = 0; line < kSide; ++line) __builtin_prefetch(from + line * stride);
+  for (int64_t line = 0; line < kSide; ++line) fetch_ahead(from + line * stride);
 }
 
 [[gnu::always_inline]] inline int64_t at_most(int64_t count, int64_t most) {
