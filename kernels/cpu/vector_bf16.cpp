@@ -6,15 +6,13 @@ namespace levanter::cpu::LEVANTER_ISA {
 namespace {
 
 void widen(float* y, const uint16_t* a, int64_t n) {
-  for_vectors(n, [=](int64_t i, int64_t count) {
-    store_up_to(y + i, load_up_to(a + i, count), count);
-  });
+  for_vectors(
+      n, [=](int64_t i, int64_t count) { store_up_to(y + i, load_up_to(a + i, count), count); });
 }
 
 void narrow(uint16_t* y, const float* a, int64_t n) {
-  for_vectors(n, [=](int64_t i, int64_t count) {
-    store_up_to(y + i, load_up_to(a + i, count), count);
-  });
+  for_vectors(
+      n, [=](int64_t i, int64_t count) { store_up_to(y + i, load_up_to(a + i, count), count); });
 }
 
 void widen_int8(float* y, const int8_t* a, int64_t n) {

@@ -5,7 +5,8 @@
 namespace levanter::cpu::LEVANTER_ISA {
 namespace {
 
-/// Rows ahead of the one in hand that are asked for: rows that lie apart seldom lie in a near cache.
+/// Rows ahead of the one in hand that are asked for: rows that lie apart seldom lie in a near
+/// cache.
 constexpr int64_t kRowsAhead = 8;
 
 /// Asks for the lines of a row that is to be read or written.

@@ -139,9 +139,14 @@ void introduce(const HookContext& c, const Run& run, const Rank& rank,
   if (const std::string& way = rank.way_of_arrays(); !way.empty())
     c.tracker.message(cat("ranks exchange through ", way));
   log_counts(c, fold_in(run.root, "data"));
-  const ProfileConfig& profile = run.config.trainer.profile;
+  const TrainerConfig& trainer = run.config.trainer;
+  if (!trainer.watch.every && trainer.watch != WatchConfig())
+    c.tracker.message("trainer.watch has no every, so nothing is measured");
+  if (!trainer.sample.every && trainer.sample != SampleConfig())
+    c.tracker.message("trainer.sample has no every, so nothing is written");
+  const ProfileConfig& profile = trainer.profile;
   if (!profile.steps.empty() && (profile.steps.back() <= run.decision.start_step ||
-                                 profile.steps.front() > run.config.trainer.num_train_steps))
+                                 profile.steps.front() > trainer.num_train_steps))
     c.tracker.message(cat("trainer.profile.steps = ", steps_text(profile),
                           ": none of them is still to be done, so there is no trace"));
 }

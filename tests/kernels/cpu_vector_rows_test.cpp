@@ -40,8 +40,8 @@ TEST_CASE("rows that lie apart are copied, rounded and multiplied as spans are",
       const int64_t stride = width + kGap, all = kRows * width, apart = kRows * stride;
       std::vector<float> dense(static_cast<size_t>(all)), y = untouched<float>(apart);
       for (size_t i = 0; i < dense.size(); ++i)
-        dense[i] = static_cast<float>(static_cast<int32_t>(random_bits(key_from_seed(1), i))) *
-                   0x1p-31f;
+        dense[i] =
+            static_cast<float>(static_cast<int32_t>(random_bits(key_from_seed(1), i))) * 0x1p-31f;
       kernels->copy_rows(y.data(), stride, dense.data(), width, kRows, width);
       REQUIRE(holds(y, dense, width));
       std::vector<float> back = untouched<float>(all);

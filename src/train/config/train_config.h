@@ -98,6 +98,7 @@ struct WatchConfig {
   void fields(config::Fields& f);
   void validate(config::Problems& p) const;
   bool has(WatchKind kind) const;
+  bool operator==(const WatchConfig&) const = default;
 };
 
 /// What the model in training is asked to write.
@@ -110,6 +111,7 @@ struct SampleConfig {
 
   void fields(config::Fields& f);
   void validate(config::Problems& p) const;
+  bool operator==(const SampleConfig&) const = default;
 };
 
 /// Steps, the first and the last, that are traced op by op; none where it is empty.
