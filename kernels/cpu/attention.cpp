@@ -4,7 +4,6 @@
 #include "kernels/cpu/attention.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/error.h"
 #include "base/integers.h"

@@ -19,7 +19,7 @@ void differentiate(uint16_t* p, uint16_t* ds, const float* scores, const float* 
   vector_kernels().attention_backward_bf16(p, ds, scores, dp, lse, delta, tile);
 }
 
-/// Of dense rows and of rows `stride` apart, row by row.
+/// y[r] = sum over c of dense[r, c] b[r, c], b's rows `stride` apart.
 void dot_rows(float* y, const float* dense, const float* b, int64_t stride, int64_t rows,
               int64_t width) {
   vector_kernels().dot_rows(y, dense, width, b, stride, rows, width);

@@ -158,15 +158,16 @@ struct VectorKernels {
   /// int8 as f32.
   void (*widen_int8)(float* y, const int8_t* a, int64_t n);
 
-  /// y[r, c] = a[r, c] for rows x width, rows y_row and a_row elements apart; as the third one
-  /// rounded to bf16.
+  /// y[r, c] = a[r, c] for rows x width, whose rows lie y_row and a_row elements apart and do not
+  /// overlap; narrow_rows rounds to bf16.
   void (*copy_rows)(float* y, int64_t y_row, const float* a, int64_t a_row, int64_t rows,
                     int64_t width);
   void (*copy_rows_bf16)(uint16_t* y, int64_t y_row, const uint16_t* a, int64_t a_row, int64_t rows,
                          int64_t width);
   void (*narrow_rows)(uint16_t* y, int64_t y_row, const float* a, int64_t a_row, int64_t rows,
                       int64_t width);
-  /// y[r] = sum over c of a[r, c] b[r, c], of f32 or bf16, with the bits of `dot`.
+  /// y[r] = sum over c of a[r, c] b[r, c], of f32 or bf16, with the bits of `dot`; b's rows may lie
+  /// far away, and are asked for ahead.
   void (*dot_rows)(float* y, const float* a, int64_t a_row, const float* b, int64_t b_row,
                    int64_t rows, int64_t width);
   void (*dot_rows_bf16)(float* y, const uint16_t* a, int64_t a_row, const uint16_t* b,

@@ -205,8 +205,9 @@ struct Span<Pair<H>> {
 }
 #endif
 
-/// Asks for a line that is to be read, into the second cache: lines on their way into the first one
-/// hold up what misses it meanwhile.
+constexpr int64_t kLineBytes = 64;
+/// Asks for a line that is needed soon, into the second cache: lines on their way into the first
+/// one hold up what misses it meanwhile.
 [[gnu::always_inline]] inline void fetch_ahead(const void* p) {
   constexpr int kRead = 0, kSecondCache = 2;
   __builtin_prefetch(p, kRead, kSecondCache);

@@ -1,5 +1,5 @@
 // Rows that lie apart: copies, roundings and dot products of many at once.
-// Plain twins: kernels/reference/copy.cpp and cast.cpp.
+// Plain twins: kernels/reference/copy.cpp, cast.cpp and dot.cpp.
 #include "kernels/cpu/vector_parts.h"
 
 namespace levanter::cpu::LEVANTER_ISA {
@@ -9,10 +9,11 @@ namespace {
 /// cache.
 constexpr int64_t kRowsAhead = 8;
 
-/// Asks for the lines of a row that is to be read or written.
+/// Asks for the lines of a row that is to be read, or written: a store reads its line first.
 template <class T>
 [[gnu::always_inline]] inline void ask_for(const T* row, int64_t width) {
-  for (int64_t c = 0; c < width; c += 64 / sizeof(T)) fetch_ahead(row + c);
+  constexpr auto kLine = kLineBytes / static_cast<int64_t>(sizeof(T));
+  for (int64_t c = 0; c < width; c += kLine) fetch_ahead(row + c);
 }
 
 template <class T>

@@ -141,9 +141,9 @@ void introduce(const HookContext& c, const Run& run, const Rank& rank,
   log_counts(c, fold_in(run.root, "data"));
   const TrainerConfig& trainer = run.config.trainer;
   if (!trainer.watch.every && trainer.watch != WatchConfig())
-    c.tracker.message("trainer.watch has no every, so nothing is measured");
+    c.tracker.message("trainer.watch.every is not set, so nothing is measured");
   if (!trainer.sample.every && trainer.sample != SampleConfig())
-    c.tracker.message("trainer.sample has no every, so nothing is written");
+    c.tracker.message("trainer.sample.every is not set, so nothing is sampled");
   const ProfileConfig& profile = trainer.profile;
   if (!profile.steps.empty() && (profile.steps.back() <= run.decision.start_step ||
                                  profile.steps.front() > trainer.num_train_steps))

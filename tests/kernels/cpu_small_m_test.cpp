@@ -23,13 +23,14 @@ std::vector<float> random_values(int64_t n, uint64_t seed) {
   return values;
 }
 
-/// A product with gaps between rows of x, w and y.
+/// A product with gaps between rows of x and y, and of w where w_gap is not 0.
 struct Case {
   int64_t rows, columns, k;
   MatrixOrder order;
+  int64_t w_gap;
   static constexpr int64_t kGap = 3;
 
-  int64_t w_stride() const { return (order == MatrixOrder::kRows ? columns : k) + kGap; }
+  int64_t w_stride() const { return (order == MatrixOrder::kRows ? columns : k) + w_gap; }
   int64_t w_size() const { return w_stride() * (order == MatrixOrder::kRows ? k : columns); }
 };
 
@@ -82,28 +83,39 @@ void check_values(const Case& c, const Operands& o, const std::vector<float>& y)
   CHECK(worst <= kTolerance * std::sqrt(static_cast<double>(c.k)));
 }
 
+/// All rows, and the last one alone, on every instruction set.
+void check_product(const Case& c) {
+  INFO(c.rows << " x " << c.columns << " x " << c.k << ", order " << static_cast<int>(c.order)
+              << ", gap " << c.w_gap);
+  const Operands o(c);
+  const std::vector<float> y = run(*runnable_vector_kernels()[0], c, o, DType::f32, 0, c.rows);
+  check_values(c, o, y);
+  bool same = true;
+  for (const VectorKernels* kernels : runnable_vector_kernels())
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      same = same && run(*kernels, c, o, dtype, 0, c.rows) == y;
+      const std::vector<float> last = run(*kernels, c, o, dtype, c.rows - 1, 1);
+      same = same && std::equal(last.begin(), last.end(), y.end() - std::ssize(last));
+    }
+  CHECK(same);
+}
+
 }  // namespace
 
 TEST_CASE("few rows are multiplied right, and each as if it were alone", "[kernels]") {
   for (const MatrixOrder order : {MatrixOrder::kRows, MatrixOrder::kColumns})
-    for (const int64_t rows : {1, 3, 4, 9})
-      for (const int64_t columns : {1, 15, 16, 37, 70})
-        for (const int64_t k : {0, 1, 7, 16, 50, 64, 131}) {
-          const Case c{rows, columns, k, order};
-          const Operands o(c);
-          INFO(rows << " x " << columns << " x " << k << ", order " << static_cast<int>(order));
-          const std::vector<float> y =
-              run(*runnable_vector_kernels()[0], c, o, DType::f32, 0, rows);
-          check_values(c, o, y);
-          bool same = true;
-          for (const VectorKernels* kernels : runnable_vector_kernels())
-            for (const DType dtype : {DType::f32, DType::bf16}) {
-              same = same && run(*kernels, c, o, dtype, 0, rows) == y;
-              const std::vector<float> last = run(*kernels, c, o, dtype, rows - 1, 1);
-              same = same && std::equal(last.begin(), last.end(), y.end() - std::ssize(last));
-            }
-          CHECK(same);
-        }
+    for (const int64_t gap : {int64_t{0}, Case::kGap})
+      for (const int64_t rows : {1, 3, 4, 9})
+        for (const int64_t columns : {1, 15, 16, 37, 70})
+          for (const int64_t k : {0, 1, 7, 16, 50, 64, 131})
+            check_product({rows, columns, k, order, gap});
+}
+
+TEST_CASE("rows of results near and past what the first cache holds are multiplied right",
+          "[kernels]") {
+  for (const int64_t rows : {1, 3})
+    for (const int64_t columns : {1535, 1536, 1537, 3000})
+      check_product({rows, columns, 19, MatrixOrder::kRows, 0});
 }
 
 TEST_CASE("a row's product does not depend on the rows beside it, nor on threads", "[kernels]") {

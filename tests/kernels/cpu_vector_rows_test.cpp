@@ -56,16 +56,20 @@ TEST_CASE("rows that lie apart are copied, rounded and multiplied as spans are",
       kernels->copy_rows_bf16(copied.data(), stride, halves.data(), width, kRows, width);
       REQUIRE(copied == z);
 
-      std::vector<float> wide(dense.size()), dots(kRows), dots_bf16(kRows);
+      // Each row with the next one, so that the two factors differ.
+      std::vector<float> wide(dense.size()), dots(kRows - 1), dots_bf16(kRows - 1);
       kernels->widen(wide.data(), halves.data(), all);
-      kernels->dot_rows(dots.data(), wide.data(), width, y.data(), stride, kRows, width);
-      kernels->dot_rows_bf16(dots_bf16.data(), halves.data(), width, z.data(), stride, kRows,
-                             width);
-      for (int64_t r = 0; r < kRows; ++r) {
-        const auto row = static_cast<size_t>(r);
-        const float* const a = wide.data() + r * width;
-        REQUIRE(dots[row] == kernels->dot(a, dense.data() + r * width, width));
-        REQUIRE(dots_bf16[row] == kernels->dot(a, a, width));
+      kernels->dot_rows(dots.data(), dense.data(), width, y.data() + stride, stride, kRows - 1,
+                        width);
+      kernels->dot_rows_bf16(dots_bf16.data(), halves.data(), width, z.data() + stride, stride,
+                             kRows - 1, width);
+      for (int64_t r = 0; r + 1 < kRows; ++r) {
+        const int64_t at = r * width;
+        const auto dot = [&](const std::vector<float>& x) {
+          return kernels->dot(x.data() + at, x.data() + at + width, width);
+        };
+        REQUIRE(dots[static_cast<size_t>(r)] == dot(dense));
+        REQUIRE(dots_bf16[static_cast<size_t>(r)] == dot(wide));
       }
     }
 }

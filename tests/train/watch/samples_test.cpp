@@ -154,3 +154,17 @@ TEST_CASE("an empty prompt that nothing begins is told", "[train]") {
                  Catch::Contains("\n  allowed  a prompt of one token or more\n") &&
                  Catch::Contains("\n  hint     give the model some text"));
 }
+
+TEST_CASE("a run says when trainer.watch or trainer.sample is set without every", "[train]") {
+  const SmallRun run;
+  const Ended told = run.train({"--trainer.watch.match=ln", "--trainer.sample.seed=1"});
+  CHECK(told.code == 0);
+  CHECK_THAT(told.err,
+             Catch::Contains("trainer.watch.every is not set, so nothing is measured") &&
+                 Catch::Contains("trainer.sample.every is not set, so nothing is sampled"));
+  const Ended quiet =
+      run.train({"--trainer.id=quiet", "--trainer.watch={ every = 10, match = \"ln\" }",
+                 "--trainer.sample={ every = 10, seed = 1 }"});
+  CHECK(quiet.code == 0);
+  CHECK_THAT(quiet.err, !Catch::Contains("every is not set"));
+}

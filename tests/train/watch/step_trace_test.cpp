@@ -292,13 +292,3 @@ TEST_CASE("steps to trace that a run has not are refused, or said to be behind i
   CHECK_THAT(behind.err, Catch::Contains("trainer.profile.steps = [5, 10]: none of them is still "
                                          "to be done, so there is no trace"));
 }
-
-TEST_CASE("what is to be watched or sampled at no step is told", "[train]") {
-  const SmallRun run;
-  const Ended told = run.train({"--trainer.watch.match=ln", "--trainer.sample.seed=1"});
-  CHECK(told.code == 0);
-  CHECK_THAT(told.err, Catch::Contains("trainer.watch has no every, so nothing is measured") &&
-                           Catch::Contains("trainer.sample has no every, so nothing is written"));
-  const Ended plain = run.train({"--trainer.id=plain"});
-  CHECK_THAT(plain.err, !Catch::Contains("has no every"));
-}
