@@ -73,8 +73,9 @@ int run(std::span<const std::string> words) {
     if (line.command && launched.ranks > 1) require_ranks(*line.command, launched);
   } catch (const Error& error) {
     // All processes of a launcher find the same, and the first of them tells it.
-    if (launched.rank > 0) return static_cast<int>(error.kind());
-    throw;
+    if (launched.rank == 0) throw;
+    levanter::dist::let_first_rank_tell();
+    return static_cast<int>(error.kind());
   }
   if (line.command) return line.command->run(line.arguments);
   if (launched.rank == 0) commands::print(line.text);

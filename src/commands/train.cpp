@@ -80,7 +80,10 @@ int replay(const Arguments& a) {
 int run(const Arguments& a) {
   const dist::Launched launched = dist::read_launched();
   if (!a.text("replay").empty()) {
-    if (launched.rank > 0) return static_cast<int>(ErrorKind::kConfig);
+    if (launched.rank > 0) {
+      dist::let_first_rank_tell();
+      return static_cast<int>(ErrorKind::kConfig);
+    }
     if (launched.ranks > 1)
       throw Error(ErrorKind::kConfig, cat("levanter train --replay is one process, and ",
                                           launched.launcher, " has started ", launched.ranks))

@@ -2,13 +2,17 @@
 #include "dist/launcher.h"
 
 #include <charconv>
+#include <chrono>
 #include <cstdlib>
 #include <optional>
 #include <string_view>
+#include <thread>
 
 namespace levanter::dist {
 
 namespace {
+
+constexpr std::chrono::seconds kTimeToTell{2};
 
 struct Variables {
   const char* launcher;
@@ -45,5 +49,7 @@ Launched read_launched() {
   }
   return {};
 }
+
+void let_first_rank_tell() { std::this_thread::sleep_for(kTimeToTell); }
 
 }  // namespace levanter::dist

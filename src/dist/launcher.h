@@ -21,4 +21,8 @@ struct Launched {
 /// Values that make no sense count as absent.
 Launched read_launched();
 
+/// Leaves the first rank time to tell what all ranks find alike, before another one fails: a
+/// launcher ends all of them as soon as one has failed.
+void let_first_rank_tell();
+
 }  // namespace levanter::dist

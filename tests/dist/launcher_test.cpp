@@ -6,7 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "base/strings.h"
+#include "support/program.h"
+
 using namespace levanter;
+using namespace levanter::testing;
 
 namespace {
 
@@ -92,4 +96,20 @@ TEST_CASE("a launcher says which ranks are the first of their machines", "[dist]
   };
   CHECK(leads("0"));  // where it does not say, the first of all stands for them
   CHECK_FALSE(leads("2"));
+}
+
+TEST_CASE("the first rank tells what all find alike, though another one ends before", "[dist]") {
+  // A launcher that ends all processes as soon as one of them has failed.
+  const SmallRun run;
+  const std::string rank = "env OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=";
+  for (const std::string command :
+       {"eval --checkpoint logs/run", "train --sed", "train --replay logs/run/replay"}) {
+    const Ended ended = run_shell(
+        cat("(sleep 0.2; exec ", rank, "0 levanter ", command, ") & first=$!; ", rank,
+            "1 levanter ", command, "; code=$?; kill -KILL $first; wait $first; exit $code"),
+        run.path());
+    INFO(command << ": " << ended.err);
+    CHECK(ended.code == 2);
+    CHECK_THAT(ended.err, Catch::Contains("error: levanter "));
+  }
 }

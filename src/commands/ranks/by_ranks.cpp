@@ -24,7 +24,10 @@ int run_by_ranks(const Arguments& a, const dist::Launched& launched, std::vector
     if (met || launched.rank == 0) throw;
     // What keeps ranks from meeting, such as a library that is not there, all ranks of a machine
     // find alike and maybe no other: the first of each tells it.
-    if (!launched.leads_host) throw dist::Abandoned(error.kind());
+    if (!launched.leads_host) {
+      dist::let_first_rank_tell();
+      throw dist::Abandoned(error.kind());
+    }
     throw Error(error.kind(), cat("on ", host_name(), ": ", error.message()))
         .at(error.at())
         .hint(error.hint());
