@@ -10,6 +10,7 @@
 #include <immintrin.h>
 #endif
 
+#include <cstddef>
 #include <cstdint>
 
 #ifndef LEVANTER_ISA
