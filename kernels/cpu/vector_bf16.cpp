@@ -5,12 +5,9 @@
 namespace levanter::cpu::LEVANTER_ISA {
 namespace {
 
-void widen(float* y, const uint16_t* a, int64_t n) {
-  for_vectors(
-      n, [=](int64_t i, int64_t count) { store_up_to(y + i, load_up_to(a + i, count), count); });
-}
-
-void narrow(uint16_t* y, const float* a, int64_t n) {
+/// From bf16 to f32 or back, rounded.
+template <class To, class From>
+void convert(To* y, const From* a, int64_t n) {
   for_vectors(
       n, [=](int64_t i, int64_t count) { store_up_to(y + i, load_up_to(a + i, count), count); });
 }
@@ -22,8 +19,8 @@ void widen_int8(float* y, const int8_t* a, int64_t n) {
 }  // namespace
 
 void fill_bf16(VectorKernels& table) {
-  table.widen = widen;
-  table.narrow = narrow;
+  table.widen = convert<float, uint16_t>;
+  table.narrow = convert<uint16_t, float>;
   table.widen_int8 = widen_int8;
 }
 
